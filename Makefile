@@ -1,0 +1,30 @@
+PYTHON ?= python3
+TRIALS ?= 100
+ARGS ?=
+
+READY := .venv/.ready
+RUN := .venv/bin/python -m search.run
+
+.PHONY: search try test lint clean
+
+search: $(READY)  ## search, confirm, retrain, report
+	$(RUN) --trials $(TRIALS) $(ARGS)
+
+try: $(READY)  ## the same in small: bundled digits, five trials
+	$(RUN) --dataset digits --trials 5 --study try $(ARGS)
+
+test: $(READY)
+	.venv/bin/python -m pytest
+
+lint: $(READY)
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+
+clean:  ## caches only: no study, no environment
+	find . \( -name .venv -o -name .git -o -name studies \) -prune -o -name __pycache__ -type d -exec rm -rf {} +
+	rm -rf .pytest_cache .ruff_cache build *.egg-info
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet -c constraints.txt -e '.[test]'
+	touch $@

@@ -1,0 +1,1 @@
+"""Small image classifiers: data, recipes, networks, training, evaluation. Knows nothing of the search."""

@@ -1,0 +1,83 @@
+"""Random changes to training images. Arrays in, arrays out; never inside a model, where they would live on in exports.
+
+Images are uint8 (n, height, width, channels) and stay so. No function changes its input; where there is nothing to do
+it may return the input itself.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from fmnist.recipe import TrainingPlan
+
+ERASED_AREA = (0.02, 0.2)  # smallest and largest share of the image (Zhong et al. 2017 go up to 0.4)
+ERASED_ASPECT = (0.3, 1 / 0.3)  # height / width
+
+
+def augment(
+    images: np.ndarray, plan: TrainingPlan, first_flip: np.ndarray, epoch: int, generator: np.random.Generator
+) -> np.ndarray:
+    """The plan's flips, shifts and erasures, in this order. first_flip: bool (n,), see `alternating_flip`."""
+    if plan.flip:
+        images = alternating_flip(images, first_flip, epoch)
+    if plan.shift > 0:
+        images = shift(images, plan.shift, generator)
+    if plan.erasing > 0:
+        images = erase(images, plan.erasing, None, generator)
+    return images
+
+
+def alternating_flip(images: np.ndarray, first_flip: np.ndarray, epoch: int) -> np.ndarray:
+    """Mirror images left-right in every second epoch: those of `first_flip`, bool (n,), in epochs 0, 2, 4..., the
+    others in 1, 3, 5... Any two epochs in a row show both views of an image; coin flips often repeat one (Jordan 2024).
+    """
+    mirrored = first_flip if epoch % 2 == 0 else ~first_flip
+    flipped = images.copy()
+    flipped[mirrored] = images[mirrored, :, ::-1]
+    return flipped
+
+
+def shift(images: np.ndarray, max_pixels: int, generator: np.random.Generator) -> np.ndarray:
+    """Move every image by its own whole number of pixels, at most max_pixels down or up and right or left, all equally
+    likely. What comes in over the border is 0."""
+    if max_pixels == 0:
+        return images
+    n, height, width, _ = images.shape
+    border = (max_pixels, max_pixels)
+    padded = np.pad(images, ((0, 0), border, border, (0, 0)))
+    windows = sliding_window_view(padded, (height, width), axis=(1, 2))  # (n, 2m + 1, 2m + 1, channels, height, width)
+    top, left = generator.integers(0, 2 * max_pixels + 1, size=(2, n))
+    return np.ascontiguousarray(np.moveaxis(windows[np.arange(n), top, left], 1, -1))
+
+
+def erase(images: np.ndarray, probability: float, fill: int | None, generator: np.random.Generator) -> np.ndarray:
+    """Cover one rectangle of each chosen image with `fill`, or with uniform random pixels where fill is None.
+
+    Every image is chosen with the same probability. A rectangle has 2 to 20 % of the image's area and a height of 0.3
+    to 3.3 widths, rounded to whole pixels and cut to the image's sides; it lies anywhere within (Zhong et al. 2017).
+    """
+    chosen = np.flatnonzero(generator.random(len(images)) < probability)
+    erased = images.copy()
+    subset = images[chosen]
+    mask = _rectangles(len(chosen), *images.shape[1:3], generator)[..., None]
+    noise = generator.integers(0, 256, size=subset.shape, dtype=np.uint8) if fill is None else np.uint8(fill)
+    erased[chosen] = np.where(mask, noise, subset)
+    return erased
+
+
+def _rectangles(n: int, height: int, width: int, generator: np.random.Generator) -> np.ndarray:
+    """Random rectangles as masks: bool (n, height, width)."""
+    area = generator.uniform(*ERASED_AREA, size=n) * height * width
+    aspect = np.exp(generator.uniform(*np.log(ERASED_ASPECT), size=n))
+    rows = _intervals(np.sqrt(area * aspect), height, generator)
+    columns = _intervals(np.sqrt(area / aspect), width, generator)
+    return rows[:, :, None] & columns[:, None, :]
+
+
+def _intervals(lengths: np.ndarray, side: int, generator: np.random.Generator) -> np.ndarray:
+    """Intervals of these lengths, rounded to 1...side, anywhere on a side: bool (n, side)."""
+    whole_lengths = np.clip(np.rint(lengths), 1, side).astype(np.int64)
+    starts = generator.integers(0, side - whole_lengths + 1)[:, None]
+    positions = np.arange(side)
+    return (positions >= starts) & (positions < starts + whole_lengths[:, None])

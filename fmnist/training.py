@@ -1,0 +1,290 @@
+"""How one recipe is trained: the loop, its schedule and its ends, and what is kept of it.
+
+Not covered: which data is held out (see `fmnist.data`), how long a training should be (the caller's choice), scores
+beyond accuracy and cross-entropy (see `fmnist.evaluation`).
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from fmnist.augmentation import augment
+from fmnist.data import LabelledImages
+from fmnist.history import HistoryPoint, best_point
+from fmnist.model import build_model
+from fmnist.optimizer import build_optimizer, learning_rate_at
+from fmnist.recipe import Recipe, TrainingPlan
+
+SMALLEST_PROBABILITY = float(np.finfo(np.float32).tiny)  # keeps the logarithm of an underflown probability finite
+
+
+class Diverged(Exception):
+    """The loss or the weights are not finite any more. The message says after how many images."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """A finished training."""
+
+    model: keras.Model  # with the best point's weights where validated, else the last
+    history: tuple[HistoryPoint, ...]
+    best: HistoryPoint | None  # None where nothing was validated
+    n_images: int  # training images seen: whole batches, so up to half a batch off the last point's nominal n_images
+    seconds: float  # wall time, building and validation included
+    stopped_by: str  # "end", "early stopping", "time limit" or "stop point"
+
+
+def ignore(point: HistoryPoint) -> None:
+    """Do nothing with a progress report."""
+
+
+def train(
+    recipe: Recipe,
+    train_images: LabelledImages,
+    validation: LabelledImages | None,
+    seed: int,
+    *,
+    pixel_mean: float,
+    pixel_std: float,
+    n_planned_images: int,
+    n_stop_images: int | None = None,
+    report_every_images: int,
+    patience_images: int | None = None,
+    seconds_limit: float | None = None,
+    on_progress: Callable[[HistoryPoint], None] = ignore,
+) -> Training:
+    """Train a new network by the recipe. The learning-rate schedule spans n_planned_images, repeats counted.
+
+    The training ends there; or at n_stop_images, the schedule cut short; or after patience_images without a higher
+    validation accuracy; or at the first step past seconds_limit, with a last validation. Every report_every_images it
+    validates and calls on_progress with the point; an exception from there ends the training and passes through.
+
+    Reports bear nominal marks (k * report_every_images, and the end), each made after the step nearest to it, so the
+    marks of all trainings coincide whatever their batch size. Batches that span several marks report each of them.
+    Only a point made at the time limit bears the images really seen. The last, incomplete batch of an epoch is dropped.
+
+    Same seed, machine and number of threads: the same history, to the bit, except for its seconds.
+    Raises Diverged as soon as a loss is not finite, or at the next mark if only weights are not; ValueError if the
+    arguments do not fit each other.
+    """
+    started = time.monotonic()
+    _check_lengths(n_planned_images, n_stop_images, report_every_images)
+    _check_patience(patience_images, validation)
+    for labelled in (train_images, validation):
+        _check_images(recipe, labelled)
+
+    plan, batch_size = recipe.plan, min(recipe.plan.batch_size, len(train_images))
+    n_end_images = n_planned_images if n_stop_images is None else min(n_planned_images, n_stop_images)
+    n_steps, n_end_steps = steps_for(n_planned_images, batch_size), steps_for(n_end_images, batch_size)
+    marks = _marks_by_step(n_end_images, report_every_images, batch_size)
+    model = _compiled_model(recipe, pixel_mean, pixel_std, seed)
+    batches = _batches(train_images, plan, batch_size, recipe.architecture.n_classes, seed)
+
+    run = _Run(model, validation, on_progress, started)
+    stopped_by = "end" if n_end_images == n_planned_images else "stop point"
+    for step in range(n_end_steps):
+        run.learn(*next(batches), learning_rate_at(plan, step, n_steps))
+        if step + 1 in marks:
+            run.report(marks[step + 1])
+        if step + 1 < n_end_steps and (reason := run.reason_to_stop(patience_images, seconds_limit)):
+            stopped_by = reason
+            break
+    run.restore_best()
+    return Training(model, tuple(run.history), run.best, run.n_images, run.seconds(), stopped_by)
+
+
+def steps_for(n_images: int, batch_size: int) -> int:
+    """The number of batches nearest to this many images, at least 1."""
+    return max(1, round(n_images / batch_size))
+
+
+def limit_threads(n_threads: int) -> None:
+    """Have TensorFlow compute on this many threads; results are the same to the bit only for the same number.
+
+    Call it before TensorFlow has run anything. Raises RuntimeError if that is too late.
+    """
+    tf.config.threading.set_intra_op_parallelism_threads(n_threads)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+
+
+def predict_probabilities(model: keras.Model, images: np.ndarray, batch_size: int = 500) -> np.ndarray:
+    """The probability of each class: float32 (n, n_classes). images: uint8 (n, height, width, channels), raw pixels.
+
+    Works in equal chunks of at most batch_size, the last one padded: one shape for the whole set, nothing traced twice.
+    """
+    n_images = len(images)
+    if n_images == 0:
+        return np.zeros((0, model.output_shape[-1]), np.float32)
+    chunk_size = math.ceil(n_images / math.ceil(n_images / batch_size))
+    chunks = [images[start : start + chunk_size] for start in range(0, n_images, chunk_size)]
+    return np.concatenate([_predict_chunk(model, chunk, chunk_size) for chunk in chunks])
+
+
+def save_for_users(model: keras.Model, path: Path) -> None:
+    """Write a .keras file with the network alone: no optimizer, no loss, nothing that needs more than Keras to load.
+
+    Raises ValueError unless the path ends in .keras.
+    """
+    keras.Model(model.inputs, model.outputs, name=model.name).save(path)  # the same layers, never compiled
+
+
+@dataclass
+class _Run:
+    """A training under way."""
+
+    model: keras.Model
+    validation: LabelledImages | None
+    on_progress: Callable[[HistoryPoint], None]
+    started: float  # time.monotonic
+    history: list[HistoryPoint] = field(default_factory=list)
+    best: HistoryPoint | None = None
+    best_weights: list[np.ndarray] | None = None
+    n_images: int = 0  # training images seen
+    learning_rate: float = 0.0  # of the last step
+    losses: list[float] = field(default_factory=list)  # of the steps since the last report
+    accuracies: list[float] = field(default_factory=list)
+
+    def seconds(self) -> float:
+        return time.monotonic() - self.started
+
+    def learn(self, images: np.ndarray, targets: np.ndarray, learning_rate: float) -> None:
+        """One step of the optimizer."""
+        self.learning_rate = learning_rate
+        self.model.optimizer.learning_rate = learning_rate  # assigns a variable: 0.1 ms, nothing is traced again
+        figures = self.model.train_on_batch(images, targets, return_dict=True)
+        self.n_images += len(images)
+        self.require_finite("training loss is", figures["loss"])
+        self.losses.append(float(figures["loss"]))
+        self.accuracies.append(float(figures["accuracy"]))
+
+    def report(self, marks: Sequence[int]) -> None:
+        """Validate once, then add and announce one point per mark. Keeps the weights of a new best point."""
+        weights = self.model.get_weights()
+        for array in weights:  # max pooling passes over NaN, so that a broken network can have a finite loss
+            self.require_finite("weights are", array)
+        validation_loss, validation_accuracy = self.validate()
+        point = HistoryPoint(
+            n_images=marks[0],
+            seconds=self.seconds(),
+            learning_rate=self.learning_rate,
+            train_loss=float(np.mean(self.losses)),
+            train_accuracy=float(np.mean(self.accuracies)),
+            validation_loss=validation_loss,
+            validation_accuracy=validation_accuracy,
+        )
+        points = [replace(point, n_images=mark) for mark in marks]
+        self.losses, self.accuracies = [], []
+        self.history.extend(points)
+        if (best := best_point(self.history)) is not self.best:
+            self.best, self.best_weights = best, weights
+        for each in points:
+            self.on_progress(each)
+
+    def validate(self) -> tuple[float | None, float | None]:
+        """Cross-entropy without smoothing, and accuracy."""
+        if self.validation is None:
+            return None, None
+        labels = self.validation.labels
+        probabilities = predict_probabilities(self.model, self.validation.images)
+        true_probabilities = probabilities[np.arange(len(labels)), labels]
+        loss = float(-np.log(np.maximum(true_probabilities, SMALLEST_PROBABILITY), dtype=np.float64).mean())
+        self.require_finite("validation loss is", loss)
+        return loss, float(np.mean(probabilities.argmax(axis=1) == labels))
+
+    def reason_to_stop(self, patience_images: int | None, seconds_limit: float | None) -> str | None:
+        """Why to end before the planned end, if so; the work so far is then reported."""
+        if seconds_limit is not None and self.seconds() > seconds_limit:
+            if self.losses:  # steps since the last report
+                self.report([self.n_images])
+            return "time limit"
+        if patience_images is None or self.best is None:
+            return None
+        has_stalled = self.history[-1].n_images - self.best.n_images >= patience_images
+        return "early stopping" if has_stalled else None
+
+    def restore_best(self) -> None:
+        """Go back to the best point's weights; where nothing was validated, keep the last."""
+        if self.best_weights is not None:
+            self.model.set_weights(self.best_weights)
+
+    def require_finite(self, name: str, value: float | np.ndarray) -> None:
+        if not np.isfinite(value).all():
+            raise Diverged(f"the {name} not finite after {self.n_images:,} images; lower the peak learning rate")
+
+
+def _compiled_model(recipe: Recipe, pixel_mean: float, pixel_std: float, seed: int) -> keras.Model:
+    keras.utils.set_random_seed(seed)  # initial weights and dropout
+    model = build_model(recipe.architecture, pixel_mean, pixel_std)
+    model.compile(
+        optimizer=build_optimizer(recipe.plan),
+        loss=keras.losses.CategoricalCrossentropy(label_smoothing=recipe.plan.label_smoothing),
+        metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
+        jit_compile="auto",  # XLA on a GPU alone: it makes convolutions 2-5 times slower on a CPU
+    )
+    return model
+
+
+def _batches(
+    train_images: LabelledImages, plan: TrainingPlan, batch_size: int, n_classes: int, seed: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Endless batches: augmented images, float32 (batch_size, h, w, c), and one-hot targets (batch_size, n_classes)."""
+    shuffling, flipping, augmenting = (np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(3))
+    n_images = len(train_images)
+    first_flip = flipping.random(n_images) < 0.5
+    one_hot = np.eye(n_classes, dtype=np.float32)
+    for epoch in itertools.count():
+        order = shuffling.permutation(n_images)
+        for start in range(0, n_images - batch_size + 1, batch_size):
+            chosen = order[start : start + batch_size]
+            images = augment(train_images.images[chosen], plan, first_flip[chosen], epoch, augmenting)
+            yield images.astype(np.float32), one_hot[train_images.labels[chosen]]
+
+
+def _marks_by_step(n_end_images: int, report_every_images: int, batch_size: int) -> dict[int, list[int]]:
+    """Step (from 1) -> the marks, in images, that are reported after it."""
+    marks_by_step: dict[int, list[int]] = {}
+    for mark in [*range(report_every_images, n_end_images, report_every_images), n_end_images]:
+        marks_by_step.setdefault(steps_for(mark, batch_size), []).append(mark)
+    return marks_by_step
+
+
+def _predict_chunk(model: keras.Model, images: np.ndarray, chunk_size: int) -> np.ndarray:
+    padded = np.zeros((chunk_size, *images.shape[1:]), np.float32)
+    padded[: len(images)] = images
+    return model.predict_on_batch(padded)[: len(images)]
+
+
+def _check_lengths(n_planned_images: int, n_stop_images: int | None, report_every_images: int) -> None:
+    if n_planned_images < 1 or report_every_images < 1 or (n_stop_images is not None and n_stop_images < 1):
+        raise ValueError(
+            "n_planned_images, n_stop_images and report_every_images must be at least 1, "
+            f"but got {n_planned_images=}, {n_stop_images=}, {report_every_images=}"
+        )
+
+
+def _check_patience(patience_images: int | None, validation: LabelledImages | None) -> None:
+    if patience_images is None:
+        return
+    if validation is None:
+        raise ValueError("early stopping needs a validation set; pass one, or patience_images=None")
+    if patience_images < 1:
+        raise ValueError(f"patience_images must be at least 1, but got {patience_images=}")
+
+
+def _check_images(recipe: Recipe, labelled: LabelledImages | None) -> None:
+    if labelled is None:
+        return
+    architecture = recipe.architecture
+    if len(labelled) == 0 or labelled.images.shape[1:] != architecture.image_shape:
+        raise ValueError(f"images must be (n, {architecture.image_shape}), n > 0, but got {labelled.images.shape}")
+    if labelled.labels.max() >= architecture.n_classes:
+        raise ValueError(f"labels must be below {architecture.n_classes}, but got {labelled.labels.max()}")

@@ -1,0 +1,384 @@
+"""What a report says in words: numbers in, sentences out. Plain text, no markup."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from fmnist.evaluation import Confusion, Evaluation, Interval
+from fmnist.recipe import TrainingPlan
+from search.material import FINISHED_STATES, Material
+from search.records import ConfirmRecord, TrialRecord
+
+UNITS_OF_SIZE = ("bytes", "kB", "MB", "GB")
+STATE_WORDS = {
+    "complete": "trained to the end",
+    "pruned": "stopped early",
+    "failed": "failed",
+    "infeasible": "outside the limits",
+}
+
+
+# ---------------------------------------------------------------------------------------------------------- numbers
+
+
+def percent(share: float | None, digits: int = 2) -> str:
+    return "not known" if share is None else f"{100 * share:.{digits}f} %"
+
+
+def points(difference: float) -> str:
+    return f"{100 * abs(difference):.2f} points"
+
+
+def between(interval: Interval) -> str:
+    return f"{100 * interval.low:.2f} to {100 * interval.high:.2f} %"
+
+
+def count(n: int | None, noun: str = "") -> str:
+    """`1,234`, or with a noun `1 trial`, `2 trials`."""
+    if n is None:
+        return "not known"
+    return f"{n:,} {noun}{'' if n == 1 else 's'}" if noun else f"{n:,}"
+
+
+def millions(n: int | None) -> str:
+    """Three significant figures: `850`, `12.3 k`, `280 k`, `3.21 M`."""
+    if n is None:
+        return "not known"
+    for factor, unit in ((10**9, " G"), (10**6, " M"), (10**3, " k")):
+        if n >= factor:
+            return f"{_three_figures(n / factor)}{unit}"
+    return str(n)
+
+
+def file_size(n_bytes: int) -> str:
+    power = min(int(math.log(max(n_bytes, 1), 1000)), len(UNITS_OF_SIZE) - 1)
+    return f"{_three_figures(n_bytes / 1000**power)} {UNITS_OF_SIZE[power]}"
+
+
+def duration(seconds: float) -> str:
+    """`0.4 s`, `42 s`, `3 min 5 s`, `2 h 10 min`."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = ((hours, "h"), (minutes, "min"), (rest, "s"))
+    shown = [f"{n} {unit}" for n, unit in parts if n]
+    return " ".join(shown[:2])
+
+
+def parameter_value(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value)
+
+
+def _three_figures(number: float) -> str:
+    digits = max(0, 2 - int(math.log10(max(number, 1))))
+    return f"{number:.{digits}f}"
+
+
+# --------------------------------------------------------------------------------------------------------- headline
+
+
+def headline(material: Material) -> str:
+    winner = material.winner
+    by = "the default recipe" if winner is material.default else f"trial {winner.trial}"
+    return (
+        f"Of {count(len(material.trials), 'trial')} ({trial_states(material)}) and "
+        f"{count(len(material.confirmed), 'confirmed finalist')}, {by} won."
+    )
+
+
+def trial_states(material: Material) -> str:
+    return ", ".join(f"{n} {STATE_WORDS[state]}" for state, n in material.n_by_state.items() if n)
+
+
+def test_spread(material: Material) -> str:
+    n = len(material.test_accuracies)
+    if material.test_sd is None:
+        return "one retraining, so the spread over seeds is not known"
+    low, high = min(material.test_accuracies), max(material.test_accuracies)
+    return f"mean ± sample standard deviation of {n} retrainings with different seeds ({percent(low)} to {percent(high)})"
+
+
+def strengths_and_limits(material: Material) -> list[tuple[str, str]]:
+    """Each a heading and what is to be said."""
+    return [
+        ("Best and worst classes", best_and_worst_classes(material.evaluation)),
+        ("Most confused", confusion_finding(material.evaluation)),
+        ("From selection to test", gap(material)),
+        ("Against the default recipe", against_default(material)),
+        ("Seeds", seeds(material)),
+        ("Confidence", calibration(material)),
+    ]
+
+
+def best_and_worst_classes(evaluation: Evaluation) -> str:
+    ranked = sorted(evaluation.per_class, key=lambda score: -score.f1)
+    best, worst = ranked[0], ranked[-1]
+    if best.f1 == worst.f1:
+        return f"All {len(ranked)} classes have the same F1 of {best.f1:.3f}."
+    return f"{best.name} is told best (F1 {best.f1:.3f}), {worst.name} worst (F1 {worst.f1:.3f})."
+
+
+def confusion_finding(evaluation: Evaluation) -> str:
+    if not evaluation.most_confused:
+        return f"Not one of {count(evaluation.n_images, 'test image')} is classified wrongly."
+    n_mistakes = sum(sum(row) for row in evaluation.confusion_matrix) - sum(
+        row[i] for i, row in enumerate(evaluation.confusion_matrix)
+    )
+    top = evaluation.most_confused[0]
+    return (
+        f"{pair(top)} is the commonest mistake: {count(top.n_images, 'image')}, {percent(top.share, 1)} of the class "
+        f"{top.true} and {percent(top.n_images / n_mistakes, 0)} of all {count(n_mistakes, 'mistake')}."
+    )
+
+
+def pair(confusion: Confusion) -> str:
+    return f"{confusion.true} taken for {confusion.predicted}"
+
+
+def gap(material: Material) -> str:
+    winner, test = material.winner, material.test_mean
+    chain = (
+        f"The winner has {percent(winner.selection_accuracy)} on the selection split, "
+        f"{percent(winner.confirm_accuracy)} on the confirmation split and {percent(test)} on the test set. "
+    )
+    drop = winner.selection_accuracy - winner.confirm_accuracy
+    first = (
+        f"The first step down, {points(drop)}, is what choosing flatters: the search looked at the selection split "
+        f"in every trial, at the confirmation split once per finalist. "
+        if drop > 0
+        else "The figure that the search chose by is not above the one that it never saw, so it doesn't flatter. "
+    )
+    step = test - winner.confirm_accuracy
+    second = f"From confirmation to test, after retraining on all training images, it is {points(step)} "
+    return chain + first + second + ("more." if step > 0 else "less." if step < 0 else "either way.")
+
+
+def against_default(material: Material) -> str:
+    default, winner = material.default, material.winner
+    if default is None:
+        return "The default recipe was not among the finalists, so there is nothing to compare with."
+    if default is winner:
+        return "The default recipe itself won: the search found nothing better on the confirmation split."
+    difference = winner.confirm_accuracy - default.confirm_accuracy
+    overlaps = material.confirm_interval(winner).overlaps(material.confirm_interval(default))
+    verdict = (
+        "the two 95 % intervals overlap, so these images alone don't settle which is better"
+        if overlaps
+        else "the two 95 % intervals don't overlap"
+    )
+    return (
+        f"On the confirmation split the winner is {points(difference)} {'above' if difference >= 0 else 'below'} the "
+        f"default ({percent(winner.confirm_accuracy)} against {percent(default.confirm_accuracy)}, "
+        f"n = {count(material.data.n_images['confirmation'])}); {verdict}."
+    )
+
+
+def seeds(material: Material) -> str:
+    if material.test_sd is None:
+        return "The winner was retrained with one seed: how far another seed would land is not known."
+    return (
+        f"{len(material.test_accuracies)} retrainings differ in nothing but the seed; their test accuracies have a "
+        f"standard deviation of {points(material.test_sd)}. The 95 % interval speaks of other test images, not of seeds."
+    )
+
+
+def calibration(material: Material) -> str:
+    evaluation = material.evaluation
+    mean_confidence = float(material.arrays.probabilities[0].max(axis=1).mean())
+    lean = "less" if mean_confidence < evaluation.accuracy else "more"
+    return (
+        f"The delivered model is on average {percent(mean_confidence, 1)} confident and {percent(evaluation.accuracy, 1)} "
+        f"right: it claims {lean} than it keeps where it is off, by {points(evaluation.expected_calibration_error)} on "
+        f"average over 15 bins of confidence (expected calibration error, Guo et al. 2017)."
+    )
+
+
+def same_in_fresh_process(material: Material) -> str:
+    fresh, here = material.test.delivered_accuracy, material.evaluation.accuracy
+    if math.isclose(fresh, here, abs_tol=0.5 / material.evaluation.n_images):
+        return "The saved file, loaded in a fresh process without this project, gives the same accuracy."
+    return f"The saved file, loaded in a fresh process without this project, gives {percent(fresh)} instead."
+
+
+# ------------------------------------------------------------------------------------------------- network, learning
+
+
+def plan_in_words(plan: TrainingPlan) -> list[str]:
+    return [_optimizer(plan), _schedule(plan), _targets(plan), _augmentation(plan), _length(plan)]
+
+
+def _optimizer(plan: TrainingPlan) -> str:
+    rule = {"adam": "Adam", "adamw": "AdamW", "sgd": "SGD with Nesterov momentum 0.9"}[plan.optimizer]
+    decay = f"decoupled weight decay {plan.weight_decay:g}" if plan.weight_decay else "no weight decay"
+    return f"Optimizer: {rule}, {decay}, batches of {plan.batch_size} images."
+
+
+def _schedule(plan: TrainingPlan) -> str:
+    rate = f"{plan.peak_learning_rate:.3g}"
+    if plan.schedule == "constant":
+        return f"Learning rate: {rate} throughout."
+    shape = {"cosine": "cosine", "one_cycle": "one-cycle"}[plan.schedule]
+    return f"Learning rate: {shape} schedule, up to {rate} over the first {percent(plan.warmup_fraction, 0)} of the steps."
+
+
+def _targets(plan: TrainingPlan) -> str:
+    smoothing = f"label smoothing {plan.label_smoothing:g}" if plan.label_smoothing else "no label smoothing"
+    return f"Loss: cross-entropy, {smoothing}."
+
+
+def _augmentation(plan: TrainingPlan) -> str:
+    kinds = [
+        "every image mirrored left-right in every second epoch" if plan.flip else "",
+        f"shifted by up to {count(plan.shift, 'pixel')} each way" if plan.shift else "",
+        f"a random rectangle erased with probability {plan.erasing:.2g}" if plan.erasing else "",
+    ]
+    return f"Augmentation: {', '.join(kind for kind in kinds if kind) or 'none'}."
+
+
+def _length(plan: TrainingPlan) -> str:
+    return f"Length: {count(plan.n_epochs, 'epoch')} in a full training."
+
+
+def learning(record: ConfirmRecord, n_train: int) -> str:
+    best = record.best
+    epoch = best.n_images / n_train
+    return (
+        f"The best point is at epoch {epoch:.1f} of {record.n_planned_images / n_train:.1f} with "
+        f"{percent(best.validation_accuracy)} validation accuracy; there the training accuracy, on augmented images, "
+        f"is {percent(best.train_accuracy)}."
+    )
+
+
+# ----------------------------------------------------------------------------------------------------------- search
+
+
+def history(trials: Sequence[TrialRecord]) -> str:
+    complete = [trial for trial in trials if trial.value is not None]
+    if not complete:
+        return "No trial was trained to its end."
+    best = max(complete, key=lambda trial: trial.value)
+    before = sum(trial.number < best.number for trial in trials)
+    after = len(trials) - before - 1
+    return (
+        f"The best selection accuracy of the search, {percent(best.value)}, came with trial {best.number} "
+        f"({best.origin}); {count(after, 'trial')} after it brought nothing better."
+    )
+
+
+def endings(trials: Sequence[TrialRecord]) -> list[tuple[str, str, int]]:
+    """(state, reason, number of trials), by state, most trials first."""
+    counts = Counter((trial.state, _first_line(trial.reason)) for trial in trials)
+    order = {state: i for i, state in enumerate(FINISHED_STATES)}
+    ranked = sorted(counts.items(), key=lambda item: (order[item[0][0]], -item[1], item[0][1]))
+    return [(state, reason, n) for (state, reason), n in ranked]
+
+
+def _first_line(text: str, limit: int = 140) -> str:
+    line = (text.splitlines() or [""])[0]
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def importance(importances: dict[str, float]) -> str:
+    ranked = sorted(importances, key=importances.get, reverse=True)
+    total = sum(importances.values()) or 1.0
+    return f"{ranked[0]} weighs most, with {percent(importances[ranked[0]] / total, 0)} of the importance."
+
+
+IMPORTANCE_CAVEAT = (
+    "Importance says which parameters set good trials apart from others within the ranges searched; it doesn't say which "
+    "value is good, changes with the ranges, and is uncertain with few trials."
+)
+IMPORTANCE_ABSENT = (
+    "Not shown: importance needs several trials that were trained to the end and differ in their parameters and results."
+)
+
+
+def parameter_effects(trials: Sequence[TrialRecord], names: Sequence[str]) -> str:
+    """The numeric parameter whose rank correlation with accuracy is farthest from 0."""
+    complete = [trial for trial in trials if trial.value is not None]
+    correlations = {name: found for name in names if (found := _rank_correlation(complete, name)) is not None}
+    if not correlations:
+        return "Too few trials were trained to the end to say what a parameter did."
+    name = max(correlations, key=lambda name: abs(correlations[name][0]))
+    rho, n = correlations[name]
+    direction = "higher" if rho > 0 else "lower"
+    return (
+        f"Among numeric parameters, {name} goes most clearly with accuracy: {direction} values did better "
+        f"(rank correlation {rho:+.2f}, n = {n} trials trained to the end). The sampler moves all parameters together, "
+        "so this is no proof of cause."
+    )
+
+
+def _rank_correlation(complete: Sequence[TrialRecord], name: str) -> tuple[float, int] | None:
+    pairs = [(t.params[name], t.value) for t in complete if is_number(t.params.get(name))]
+    if len(pairs) < 5 or any(len(set(column)) < 2 for column in zip(*pairs, strict=True)):
+        return None
+    return float(stats.spearmanr(*zip(*pairs, strict=True)).statistic), len(pairs)
+
+
+def is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def depths(trials: Sequence[TrialRecord]) -> list[dict[str, Any]]:
+    """By number of blocks: how many trials, how many of them complete, and their best and median accuracy."""
+    by_depth: dict[int, list[TrialRecord]] = {}
+    for trial in trials:
+        if trial.recipe is not None:
+            by_depth.setdefault(len(trial.recipe["architecture"]["blocks"]), []).append(trial)
+    return [_depth_row(n_blocks, by_depth[n_blocks]) for n_blocks in sorted(by_depth)]
+
+
+def _depth_row(n_blocks: int, trials: Sequence[TrialRecord]) -> dict[str, Any]:
+    values = [trial.value for trial in trials if trial.value is not None]
+    return {
+        "n_blocks": n_blocks,
+        "n_trials": len(trials),
+        "n_complete": len(values),
+        "best": max(values, default=None),
+        "median": float(np.median(values)) if values else None,
+    }
+
+
+def depth(rows: Sequence[dict[str, Any]]) -> str:
+    scored = [row for row in rows if row["best"] is not None]
+    if not scored:
+        return "No depth has a trial that was trained to its end."
+    best = max(scored, key=lambda row: row["best"])
+    return (
+        f"The best trial has {count(best['n_blocks'], 'block')}: {percent(best['best'])}, the best of "
+        f"{count(best['n_complete'], 'trial')} trained to the end at that depth."
+    )
+
+
+def finalists(material: Material) -> str:
+    if len(material.confirmed) == 1:
+        return "One finalist: nothing was left to choose on the confirmation split."
+    first, second = material.confirmed[:2]
+    overlap = material.confirm_interval(first).overlaps(material.confirm_interval(second))
+    return (
+        f"Trial {first.trial} leads trial {second.trial} by {points(first.confirm_accuracy - second.confirm_accuracy)}; "
+        f"their 95 % intervals {'overlap' if overlap else 'do not overlap'}."
+    )
+
+
+def time_spent(material: Material) -> str:
+    total = sum(material.seconds.values())
+    if not total:
+        return "No time was recorded."
+    phase = max(material.seconds, key=material.seconds.get)
+    return (
+        f"{duration(total)} of wall time in all, {percent(material.seconds[phase] / total, 0)} of it in the phase "
+        f"“{phase}”."
+    )

@@ -1,0 +1,173 @@
+"""Everything that a report is made from, read once and put together. Neither TensorFlow nor a storage is needed."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from fmnist.errors import UserError
+from fmnist.evaluation import Evaluation, Interval, Mistake, evaluate, top_mistakes, wilson_95
+from fmnist.recipe import Recipe
+from search.records import (
+    ConfirmRecord,
+    DataRecord,
+    RefitRecord,
+    StudyFiles,
+    TestArrays,
+    TestRecord,
+    TrialRecord,
+    read_json,
+)
+from search.space import DEFAULT_NAME
+
+FINISHED_STATES = ("complete", "pruned", "failed", "infeasible")
+
+
+@dataclass(frozen=True)
+class Material:
+    """A finished study, as read. What can be computed from it is a property."""
+
+    files: StudyFiles
+    trials: tuple[TrialRecord, ...]  # finished ones, by number
+    command: str  # that makes the study again
+    importances: Mapping[str, float] | None  # parameter -> share; None if not to be had
+    data: DataRecord
+    samples: np.ndarray  # uint8 (n_classes, 10, height, width, channels)
+    confirmed: tuple[ConfirmRecord, ...]  # best confirmation accuracy first
+    refits: tuple[RefitRecord, ...]  # by seed_index
+    test: TestRecord
+    arrays: TestArrays
+    seconds: dict[str, float]  # by phase
+    environment: dict[str, Any]
+    config: dict[str, Any]
+    model_bytes: int  # size of best.keras
+
+    @cached_property
+    def winner(self) -> ConfirmRecord:
+        return next(record for record in self.confirmed if record.trial == self.refits[0].trial)
+
+    @cached_property
+    def winner_trial(self) -> TrialRecord:
+        return next(trial for trial in self.trials if trial.number == self.refits[0].trial)
+
+    @cached_property
+    def default(self) -> ConfirmRecord | None:
+        """The default recipe's confirmation; None if it was not confirmed."""
+        return next((record for record in self.confirmed if record.origin == DEFAULT_NAME), None)
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        return Recipe.from_dict(self.winner.recipe)
+
+    @cached_property
+    def evaluation(self) -> Evaluation:
+        """Of the delivered model, on the test set."""
+        return evaluate(self.arrays.labels, self.arrays.probabilities[0], self.data.class_names)
+
+    @cached_property
+    def test_accuracies(self) -> tuple[float, ...]:
+        """One per retraining, recomputed from its predictions."""
+        is_correct = self.arrays.probabilities.argmax(axis=2) == self.arrays.labels
+        return tuple(float(share) for share in is_correct.mean(axis=1))
+
+    @property
+    def test_mean(self) -> float:
+        return statistics.fmean(self.test_accuracies)
+
+    @property
+    def test_sd(self) -> float | None:
+        """Sample standard deviation over the retrainings; None with one of them."""
+        return statistics.stdev(self.test_accuracies) if len(self.test_accuracies) > 1 else None
+
+    @property
+    def test_interval(self) -> Interval:
+        """Wilson 95 % interval of the mean accuracy, as if one model had scored it."""
+        n = len(self.arrays.labels)
+        return wilson_95(round(self.test_mean * n), n)
+
+    @property
+    def n_by_state(self) -> dict[str, int]:
+        return {state: sum(trial.state == state for trial in self.trials) for state in FINISHED_STATES}
+
+    @property
+    def n_images_trained(self) -> dict[str, int]:
+        """Training images seen, by phase."""
+        return {
+            "search": sum(trial.n_images for trial in self.trials),
+            "confirm": sum(record.n_images for record in self.confirmed),
+            "refit": sum(record.n_images for record in self.refits),
+        }
+
+    def confirm_interval(self, record: ConfirmRecord) -> Interval:
+        n = self.data.n_images["confirmation"]
+        return wilson_95(round(record.confirm_accuracy * n), n)
+
+    def mistakes(self, limit: int, **of_classes: int) -> tuple[tuple[Mistake, np.ndarray], ...]:
+        """The delivered model's most confident mistakes and their images, uint8 (h, w, c)."""
+        row_of = {int(index): row for row, index in enumerate(self.arrays.mistake_indices)}
+        found = top_mistakes(self.arrays.labels, self.arrays.probabilities[0], limit, **of_classes)
+        return tuple((mistake, self.arrays.mistake_images[row_of[mistake.index]]) for mistake in found)
+
+
+def read_material(
+    files: StudyFiles,
+    trials: Sequence[TrialRecord],
+    *,
+    command: str,
+    importances: Mapping[str, float] | None,
+) -> Material:
+    """Raises UserError if the study has not come to its end, ValueError if its files contradict each other."""
+    _require_finished(files)
+    with np.load(files.samples) as arrays:
+        samples = arrays["images"]
+    finished = sorted((t for t in trials if t.state in FINISHED_STATES), key=lambda trial: trial.number)
+    material = Material(
+        files=files,
+        trials=tuple(finished),
+        command=command,
+        importances=importances,
+        data=read_json(DataRecord, files.data),
+        samples=samples,
+        confirmed=tuple(files.read_confirm_records()),
+        refits=tuple(files.read_refit_records()),
+        test=read_json(TestRecord, files.test),
+        arrays=files.read_test_arrays(),
+        seconds=files.read_ledger(),
+        environment=_read_if_there(files.environment),
+        config=_read_if_there(files.config),
+        model_bytes=files.model.stat().st_size,
+    )
+    _check(material)
+    return material
+
+
+def _require_finished(files: StudyFiles) -> None:
+    needed = (files.data, files.samples, files.refit_record(0), files.test, files.test_arrays, files.model)
+    missing = [str(path.relative_to(files.root)) for path in needed if not path.exists()]
+    if missing:
+        raise UserError(
+            f"a report needs a study that has come to its end, but {files.root} has no {', '.join(missing)}; "
+            "run the study on"
+        )
+
+
+def _read_if_there(path: Any) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def _check(material: Material) -> None:
+    """That the records speak of one and the same winner and the same mistakes."""
+    winner = material.refits[0].trial
+    if winner not in {trial.number for trial in material.trials}:
+        raise ValueError(f"the retrained trial must be a finished trial of the study, but got trial {winner}")
+    if winner not in {record.trial for record in material.confirmed}:
+        raise ValueError(f"the retrained trial must be a confirmed finalist, but got trial {winner}")
+    is_wrong = material.arrays.probabilities[0].argmax(axis=1) != material.arrays.labels
+    if not np.array_equal(np.flatnonzero(is_wrong), np.sort(material.arrays.mistake_indices)):
+        raise ValueError("mistake_indices must be the delivered model's mistakes, but its predictions give others")

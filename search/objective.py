@@ -1,0 +1,211 @@
+"""The objective: suggest a recipe, drive one training of it, report, prune, record. Returns selection accuracy."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+from fmnist.cost import count_multiply_adds, count_parameters
+from fmnist.history import HistoryPoint, best_point
+from fmnist.recipe import Recipe
+from search.space import DEFAULT_NAME, SearchSpace
+from search.strategy import seed_of
+from search.worker import Trainer, TrainingFailed, TrainResult, TrainTask
+
+
+@dataclass(frozen=True)
+class TrainingSite:
+    """What every training of a study has in common."""
+
+    split_folder: Path
+    pixel_mean: float  # of the training split, 0 to 255
+    pixel_std: float
+    n_train_images: int
+    memory_limit_mb: float | None
+    n_threads: int = 1
+
+    def task(
+        self, recipe: Recipe, seed: int, n_planned_images: int, report_every_images: int, **more: Any
+    ) -> TrainTask:
+        return TrainTask(
+            recipe=recipe,
+            seed=seed,
+            split_folder=self.split_folder,
+            pixel_mean=self.pixel_mean,
+            pixel_std=self.pixel_std,
+            n_planned_images=n_planned_images,
+            report_every_images=report_every_images,
+            memory_limit_mb=self.memory_limit_mb,
+            n_threads=self.n_threads,
+            **more,
+        )
+
+
+class Watcher:
+    """Hears of what happens in trainings, from their threads. This one hears nothing; the terminal overrides it.
+
+    label: "trial 7", "finalist 7" or "seed 1".
+    """
+
+    def started(self, label: str, recipe: Recipe, n_planned_images: int) -> None: ...
+
+    def progressed(self, label: str, point: HistoryPoint, best_accuracy: float | None) -> None: ...
+
+    def ended(self, label: str, reason: str) -> None: ...
+
+
+class Objective:
+    """Call it with a trial; any `optuna.Study` that maximises can use it.
+
+    seconds_left: how long a training may still take when it starts; None: as long as it wants.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        trainer: Trainer,
+        site: TrainingSite,
+        study_seed: int,
+        *,
+        max_parameters: int | None = None,
+        seconds_left: Callable[[], float | None] = lambda: None,
+        watcher: Watcher | None = None,
+    ) -> None:
+        self._space = space
+        self._limits = replace(space.limits, max_parameters=max_parameters) if max_parameters else space.limits
+        self._trainer = trainer
+        self._site = site
+        self._study_seed = study_seed
+        self._seconds_left = seconds_left
+        self._watcher = watcher or Watcher()
+
+    def __call__(self, trial: optuna.Trial) -> float:
+        """Best selection accuracy. Raises TrialPruned (pruned, out of time, infeasible) or TrainingFailed; the
+        trial's user attributes say why, whichever way it ends."""
+        recipe = self._space.suggest(trial)
+        trial.set_user_attr("recipe", recipe.to_dict())
+        self._refuse_costly(trial, recipe)
+        return _Run(self, trial, recipe).train()
+
+    def _refuse_costly(self, trial: optuna.Trial, recipe: Recipe) -> None:
+        """Set the constraints, on cheap trials too: that is how the sampler learns where the border runs."""
+        n_parameters = count_parameters(recipe.architecture)
+        multiply_adds = count_multiply_adds(recipe.architecture)
+        trial.set_user_attr("n_parameters", n_parameters)
+        trial.set_user_attr("multiply_adds", multiply_adds)
+        excess = [
+            _set_constraint(trial, "max_parameters", n_parameters, self._limits.max_parameters),
+            _set_constraint(trial, "max_multiply_adds", multiply_adds, self._limits.max_multiply_adds),
+        ]
+        reasons = [reason for reason in excess if reason]
+        if reasons:
+            trial.set_user_attr("reason", f"infeasible: {' and '.join(reasons)}")
+            raise optuna.TrialPruned(reasons[0])
+
+    def _task(self, trial: optuna.Trial, recipe: Recipe) -> TrainTask:
+        fidelity = self._space.fidelity
+        return self._site.task(
+            recipe,
+            seed_of(self._study_seed, "trial", trial.number),
+            fidelity.search_images,
+            fidelity.report_every_images,
+            patience_images=fidelity.patience_images,
+            seconds_limit=self._seconds_left(),
+        )
+
+
+class _Run:
+    """One trial's training, and what is known of it so far."""
+
+    def __init__(self, objective: Objective, trial: optuna.Trial, recipe: Recipe) -> None:
+        self._objective = objective
+        self._trial = trial
+        self._recipe = recipe
+        self._history: list[HistoryPoint] = []
+        self._started = time.monotonic()
+        self._label = f"trial {trial.number}"
+
+    def train(self) -> float:
+        task = self._objective._task(self._trial, self._recipe)
+        watcher = self._objective._watcher
+        watcher.started(self._label, self._recipe, task.n_planned_images)
+        reason = "interrupted"
+        try:
+            result = self._drive(task)
+            reason = _reason_of(result)
+            return self._value_of(result)
+        except optuna.TrialPruned as pruned:
+            reason = str(pruned)
+            raise
+        except TrainingFailed as failure:
+            reason = f"failed ({failure.kind}): {failure.reason}"
+            self._trial.set_user_attr("trace", failure.trace)
+            raise
+        finally:
+            self._record(reason)
+            watcher.ended(self._label, reason)
+
+    def _drive(self, task: TrainTask) -> TrainResult:
+        with closing(self._objective._trainer(task)) as messages:
+            for message in messages:
+                if isinstance(message, TrainResult):
+                    self._trial.set_user_attr("peak_memory_mb", round(message.peak_memory_mb, 1))
+                    return message
+                self._hear(message, task)
+        raise TrainingFailed("error", "the training ended without a result")
+
+    def _hear(self, point: HistoryPoint, task: TrainTask) -> None:
+        """Report best-so-far, so that early stopping and the pruner judge a trial by the same number."""
+        self._history.append(point)
+        best = best_point(self._history)
+        self._trial.report(best.validation_accuracy, point.n_images)
+        self._objective._watcher.progressed(self._label, point, best.validation_accuracy)
+        # Not at the end: a training that is paid for in full may not lose its place to a pruner.
+        is_last = point.n_images >= task.n_planned_images
+        if not is_last and self._trial.should_prune() and not self._is_default:
+            raise optuna.TrialPruned(f"pruned at {point.n_images:,} images")
+
+    @property
+    def _is_default(self) -> bool:
+        """The default recipe is what the search has to beat: it is measured in full, at the price of one trial."""
+        return self._trial.user_attrs.get("origin") == DEFAULT_NAME
+
+    def _value_of(self, result: TrainResult) -> float:
+        """The best point's accuracy. A training cut by the clock is no complete trial: it would rank above better
+        ones that were pruned, and the sampler would take its value for a full one."""
+        if result.stopped_by == "time limit":
+            raise optuna.TrialPruned("the time for the search was over")
+        return result.best.validation_accuracy
+
+    def _record(self, reason: str) -> None:
+        best = best_point(self._history)
+        attributes = {
+            "reason": reason,
+            "history": [asdict(point) for point in self._history],
+            "best": asdict(best) if best else None,
+            "n_images": self._history[-1].n_images if self._history else 0,
+            "seconds": round(time.monotonic() - self._started, 3),
+        }
+        for name, value in attributes.items():
+            self._trial.set_user_attr(name, value)
+
+
+def _set_constraint(trial: optuna.Trial, name: str, received: int, limit: int | None) -> str | None:
+    """Tell Optuna how far over the limit (above 0 is infeasible), and in words why; None: within it."""
+    if limit is None:
+        return None
+    trial.set_constraint(name, received / limit - 1)
+    return f"{received:,} is over {name} = {limit:,}" if received > limit else None
+
+
+def _reason_of(result: TrainResult) -> str:
+    return {
+        "end": "trained to the end",
+        "early stopping": f"stopped early at {result.n_images:,} images, best at {result.best.n_images:,}",
+    }.get(result.stopped_by, result.stopped_by)

@@ -1,0 +1,379 @@
+"""The whole of a run, composed: data, study, search, finalists, retraining, test, report. From Python: `run_study`."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import os
+import platform
+import shlex
+import shutil
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import optuna
+import psutil
+
+from fmnist.data import DataSource, LabelledImages, Split, find_data, load_train, pixel_statistics, save_split
+from fmnist.errors import UserError
+from search import __version__
+from search.clock import Clock
+from search.config import StudyConfig, default_workers
+from search.objective import Objective, TrainingSite
+from search.records import (
+    DataRecord,
+    StudyFiles,
+    TestRecord,
+    TrialRecord,
+    read_json,
+    write_arrays,
+    write_json,
+    write_text,
+)
+from search.refit import FinalRound, choose_finalists, confirm, evaluate, full_training_images, refit
+from search.report import write_report
+from search.space import SearchSpace, read_space
+from search.study import (
+    check_identity,
+    count_by_state,
+    create_or_resume,
+    hold,
+    importances,
+    open_storage,
+    read_trials,
+    run_trials,
+    shown_url,
+    storage_url,
+)
+from search.terminal import Terminal
+from search.worker import Interrupted, PredictTask, Trainer, WorkerProcesses, has_gpu
+
+N_SAMPLES_PER_CLASS = 10
+
+
+def run_study(
+    config: StudyConfig,
+    terminal: Terminal | None = None,
+    stop: threading.Event | None = None,
+    *,
+    search_only: bool = False,
+) -> dict[str, Any] | None:
+    """Do whatever the study still lacks. Returns report.json's contents, None with search_only.
+
+    stop: set it to end the run; then Interrupted is raised and everything finished is kept. Raises UserError for input
+    that cannot be used, SearchStopped or TrainingFailed where training fails again and again.
+    """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    clock = Clock(config.timeout)
+    source = find_data(config.dataset, config.data_dir)
+    space = read_space(config.space_path, source.image_shape, len(source.class_names))
+    files = StudyFiles(config.folder)
+    if config.storage is not None:  # before anything is written: it may not answer
+        open_storage(config.storage)
+    with hold(files):
+        run = _Run(config, files, source, space, clock, terminal or Terminal(), stop or threading.Event())
+        return run.whole(search_only)
+
+
+class _Run:
+    """One run of a study, phase by phase. Holds what the phases share."""
+
+    def __init__(
+        self,
+        config: StudyConfig,
+        files: StudyFiles,
+        source: DataSource,
+        space: SearchSpace,
+        clock: Clock,
+        terminal: Terminal,
+        stop: threading.Event,
+    ) -> None:
+        self._config = config
+        self._files = files
+        self._source = source
+        self._space = space
+        self._clock = clock
+        self._terminal = terminal
+        self._stop = stop
+
+    def whole(self, search_only: bool) -> dict[str, Any] | None:
+        self._refuse_more_trials_after_test()
+        split = load_train(self._source, self._config.seed)
+        check_identity(self._files, _identity(self._config, self._source, self._space, split))
+        self._data = _data_record(self._source, split)
+        self._write_beginnings(split)
+        self._study = create_or_resume(self._config, self._space, open_storage(storage_url(self._config, self._files)))
+        if not self._files.test.exists():
+            self._train_everything(split, search_only)
+        return None if search_only else self._report()
+
+    def _refuse_more_trials_after_test(self) -> None:
+        """A search that went on after its test score was seen could be steered by it."""
+        if not self._files.test.exists():
+            return
+        test = read_json(TestRecord, self._files.test)
+        if self._config.trials > test.n_trials_asked:
+            raise UserError(
+                f"study {self._config.study} has opened its test set (with --trials {test.n_trials_asked}), so it takes no "
+                f"more trials; start another with --study NAME, and use --search-only while a study may still grow"
+            )
+        self._terminal.say(
+            f"study {self._config.study} is finished (test set opened {test.opened}): rebuilding its report"
+        )
+
+    def _write_beginnings(self, split: Split) -> None:
+        if not self._files.data.exists():
+            write_json(self._files.data, self._data)
+            write_arrays(self._files.samples, images=_samples(split.train, len(self._source.class_names)))
+            shutil.copyfile(self._config.space_path, self._files.space)
+        write_json(self._files.environment, _environment(self._config))
+
+    def _train_everything(self, split: Split, search_only: bool) -> None:
+        save_split(split, self._files.split)
+        try:
+            workers = WorkerProcesses(self._files.worker_log, self._stop)
+            self._search(workers.train)
+            if not search_only:
+                self._finish(workers.train, workers.predict)
+        finally:
+            shutil.rmtree(self._files.split)
+
+    # --- search
+
+    def _search(self, trainer: Trainer) -> None:
+        counts = count_by_state(read_trials(self._study))
+        n_done = _n_finished(counts)
+        if n_done >= self._config.trials:
+            self._terminal.say(f"the search is complete: {_tally(counts)}")
+            return
+        self._terminal.say(f"study {self._config.study} in {self._files.root}; dashboard: {self._dashboard_command()}")
+        self._terminal.begin("trials", self._config.trials, n_done, _tally(counts))
+        stopwatch = _Stopwatch(self._files, "search")
+
+        def after_trial(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+            stopwatch.lap()
+            counts = count_by_state(read_trials(study))
+            self._terminal.advance(_n_finished(counts), f"{_tally(counts)} · {_best_in_words(study)}")
+
+        run_trials(
+            self._study,
+            self._objective(trainer),
+            n_trials=self._config.trials,
+            n_jobs=self._config.workers,
+            stop=self._stop,
+            timeout=lambda: self._seconds_left_for_search() == 0,
+            after_trial=after_trial,
+        )
+
+    def _objective(self, trainer: Trainer) -> Objective:
+        return Objective(
+            self._space,
+            trainer,
+            self._site(),
+            self._config.seed,
+            max_parameters=self._config.max_parameters,
+            seconds_left=self._seconds_left_for_search,
+            watcher=self._terminal,
+        )
+
+    def _seconds_left_for_search(self) -> float | None:
+        if self._config.timeout is None:
+            return None
+        n_epochs = self._space.longest_training
+        images = full_training_images(n_epochs, self._data, self._config.refit_seeds, self._config.workers)
+        return self._clock.seconds_left_for_search(images, _finalist_speeds(read_trials(self._study)))
+
+    def _site(self) -> TrainingSite:
+        config = self._config
+        memory_mb = psutil.virtual_memory().total / 2**20
+        return TrainingSite(
+            split_folder=self._files.split,
+            pixel_mean=self._data.pixel_mean,
+            pixel_std=self._data.pixel_std,
+            n_train_images=self._data.n_images["train"],
+            memory_limit_mb=config.memory_limit_mb or 0.8 * memory_mb / config.workers,
+            n_threads=_threads_per_worker(config),
+        )
+
+    # --- after the search
+
+    def _finish(self, trainer: Trainer, predict: Callable[[PredictTask], np.ndarray]) -> None:
+        final = FinalRound(
+            files=self._files,
+            site=self._site(),
+            data=self._data,
+            study_seed=self._config.seed,
+            trainer=trainer,
+            predict=predict,
+            workers=self._config.workers,
+            clock=self._clock,
+            stop=self._stop,
+            watcher=self._terminal,
+        )
+        trials = read_trials(self._study)
+        finalists = choose_finalists(trials)
+        with self._phase("confirm", f"confirming {len(finalists)} finalists, trained in full"):
+            speeds = _finalist_speeds(trials)
+            winner = confirm(final, finalists, min(speeds) if speeds else 1.0)[0]
+        with self._phase(
+            "refit", f"retraining trial {winner.trial} with {self._config.refit_seeds} seeds on all images"
+        ):
+            refit(final, winner, self._config.refit_seeds)
+        with self._phase("evaluate", "opening the test set"):
+            evaluate(final, self._source, self._config.trials)
+
+    def _phase(self, name: str, announcement: str) -> _Stopwatch:
+        if self._stop.is_set():
+            raise Interrupted
+        self._terminal.say(announcement)
+        self._terminal.begin(announcement, 0, 0)
+        return _Stopwatch(self._files, name)
+
+    def _report(self) -> dict[str, Any]:
+        command = shlex.join(["python", "-m", "search.run", *_arguments(self._config)])
+        report = write_report(
+            self._files, read_trials(self._study), command=command, importances=importances(self._study)
+        )
+        accuracy = report["test"]["accuracy"]
+        low, high = accuracy["wilson_95"]
+        self._terminal.say(
+            f"test accuracy {accuracy['mean']:.2%}, mean of {len(accuracy['values'])} seeds, 95 % interval {low:.2%} to {high:.2%}"
+        )
+        self._terminal.say(f"report: {self._files.report_html}   model: {self._files.model}")
+        self._terminal.say(f"dashboard: {self._dashboard_command()}")
+        return report
+
+    def _dashboard_command(self) -> str:
+        url = self._config.storage or f"sqlite:///{self._files.storage}"
+        return shlex.join(["optuna-dashboard", shown_url(url), "--host", "127.0.0.1", "--port", "8080"])
+
+
+class _Stopwatch:
+    """Adds the seconds of a phase to the ledger, lap by lap, so that a killed run loses its last lap at most."""
+
+    def __init__(self, files: StudyFiles, phase: str) -> None:
+        self._files = files
+        self._phase = phase
+        self._lock = threading.Lock()
+        self._since = time.monotonic()
+
+    def lap(self) -> None:
+        with self._lock:
+            now = time.monotonic()
+            self._files.add_to_ledger(self._phase, now - self._since)
+            self._since = now
+
+    def __enter__(self) -> _Stopwatch:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.lap()
+
+
+def _identity(config: StudyConfig, source: DataSource, space: SearchSpace, split: Split) -> dict[str, Any]:
+    """What must not change between the runs of a study."""
+    return {
+        "version": __version__,
+        "study": config.study,
+        "dataset": source.dataset,
+        "data_checksums": source.checksums,
+        "split_checksum": split.checksum,
+        "seed": config.seed,
+        "sampler": config.sampler,
+        "pruner": config.pruner,
+        "max_parameters": config.max_parameters,
+        "storage": shown_url(config.storage) if config.storage else "the study's folder",
+        "space": space.table,
+    }
+
+
+def _data_record(source: DataSource, split: Split) -> DataRecord:
+    parts = {"train": split.train, "selection": split.selection, "confirmation": split.confirmation}
+    pixel_mean, pixel_std = pixel_statistics(split.train.images)
+    n_classes = len(source.class_names)
+    return DataRecord(
+        dataset=source.dataset,
+        source=str(source.folder) if source.folder else "bundled with scikit-learn",
+        checksums=source.checksums,
+        class_names=source.class_names,
+        image_shape=source.image_shape,
+        n_images={name: len(part) for name, part in parts.items()},
+        class_counts={
+            name: tuple(int(count) for count in np.bincount(part.labels, minlength=n_classes))
+            for name, part in parts.items()
+        },
+        pixel_mean=pixel_mean,
+        pixel_std=pixel_std,
+        split_checksum=split.checksum,
+        split_seed=split.seed,
+    )
+
+
+def _samples(train: LabelledImages, n_classes: int) -> np.ndarray:
+    """The first images of each class: uint8 (n_classes, up to N_SAMPLES_PER_CLASS, height, width, channels)."""
+    by_class = [np.flatnonzero(train.labels == label)[:N_SAMPLES_PER_CLASS] for label in range(n_classes)]
+    n_each = min(len(indices) for indices in by_class)
+    return np.stack([train.images[indices[:n_each]] for indices in by_class])
+
+
+def _environment(config: StudyConfig) -> dict[str, Any]:
+    packages = ("tensorflow", "keras", "optuna", "numpy", "scikit-learn")
+    return {
+        "fmnist-search": __version__,
+        "python": platform.python_version(),
+        **{package: importlib.metadata.version(package) for package in packages},
+        "system": platform.platform(),
+        "cores": os.cpu_count(),
+        "memory_gb": round(psutil.virtual_memory().total / 2**30, 1),
+        "gpu": has_gpu(),
+        "workers": config.workers,
+        "threads_per_worker": _threads_per_worker(config),
+        "study_seed": config.seed,
+    }
+
+
+def _threads_per_worker(config: StudyConfig) -> int:
+    return max(1, default_workers() // config.workers)
+
+
+def _arguments(config: StudyConfig) -> list[str]:
+    """The options that differ from their defaults, as one would type them."""
+    names = {"memory_limit_mb": "memory-limit"}
+    arguments = []
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        default = (
+            field.default_factory()
+            if field.default is dataclasses.MISSING and field.name == "workers"
+            else field.default
+        )
+        if value != default:
+            shown = shown_url(value) if field.name == "storage" else str(value)
+            arguments += [f"--{names.get(field.name, field.name.replace('_', '-'))}", shown]
+    return arguments
+
+
+def _finalist_speeds(trials: Sequence[TrialRecord]) -> list[float]:
+    """Training images per second of one worker, of the trials that would be finalists now."""
+    complete = sorted((trial for trial in trials if trial.state == "complete"), key=lambda trial: -trial.value)
+    return [trial.n_images / trial.seconds for trial in complete[:5] if trial.seconds > 0]
+
+
+def _n_finished(counts: dict[str, int]) -> int:
+    return sum(counts[state] for state in ("complete", "pruned", "failed", "infeasible"))
+
+
+def _tally(counts: dict[str, int]) -> str:
+    shown = ("complete", "pruned", "infeasible", "failed")
+    return ", ".join(f"{counts[state]} {state}" for state in shown if counts[state])
+
+
+def _best_in_words(study: optuna.Study) -> str:
+    complete = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
+    if not complete:
+        return "none complete yet"
+    best = max(complete, key=lambda trial: trial.value)
+    return f"best {best.value:.2%} (trial {best.number})"

@@ -1,0 +1,220 @@
+"""What a study writes and reads back, and where: sole owner of the paths under `studies/<name>/`.
+
+Files are written beside their place and renamed, so that a reader never meets half a file. Trials live in Optuna's
+storage (see `search.study`); everything else of a study is a file here. Reading needs neither TensorFlow nor a storage
+connection, except for the trials.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from pydantic import TypeAdapter
+
+from fmnist.history import HistoryPoint
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """One trial of the study, as the report sees it."""
+
+    number: int
+    state: str  # complete, pruned, failed, infeasible, running or waiting
+    value: float | None  # best selection accuracy of a complete trial
+    params: dict[str, Any]  # as suggested, by parameter name
+    origin: str  # "sampler", or the name of the portfolio's configuration
+    reason: str  # why it ended, in words: "trained to the end", "pruned at 20,000 images", ...
+    recipe: dict[str, Any] | None = None  # Recipe.to_dict(); None if the trial never got that far
+    history: tuple[HistoryPoint, ...] = ()
+    best: HistoryPoint | None = None
+    seconds: float = 0.0  # wall time of the trial
+    n_images: int = 0  # training images seen
+    n_parameters: int | None = None
+    multiply_adds: int | None = None  # per image, forward
+    peak_memory_mb: float | None = None  # of the training process
+    finished: str | None = None  # ISO 8601, UTC
+
+
+@dataclass(frozen=True)
+class ConfirmRecord:
+    """A finalist, trained in full on the training split and scored on the confirmation split."""
+
+    trial: int  # number of the trial whose recipe this is
+    origin: str  # as in TrialRecord
+    recipe: dict[str, Any]
+    seed: int
+    search_accuracy: float | None  # selection accuracy in the search; None if that trial did not complete
+    selection_accuracy: float  # selection accuracy at the best point of the full training
+    confirm_accuracy: float  # confirmation accuracy of the same weights
+    history: tuple[HistoryPoint, ...]
+    best: HistoryPoint
+    n_planned_images: int  # length of the schedule
+    n_images: int  # training images seen
+    seconds: float
+    reason: str  # why the training ended
+    peak_memory_mb: float
+
+
+@dataclass(frozen=True)
+class RefitRecord:
+    """The winner, trained once more on all training images with one seed."""
+
+    trial: int
+    seed_index: int  # 0 to refit_seeds - 1; 0 is the delivered model
+    seed: int
+    history: tuple[HistoryPoint, ...]  # train figures only: nothing is held out
+    n_planned_images: int  # length of the schedule
+    n_images: int  # training images seen, less than planned where the rule stops before the schedule's end
+    seconds: float
+    peak_memory_mb: float
+    rule: str  # how the length was chosen, in words
+
+
+@dataclass(frozen=True)
+class DataRecord:
+    """The data a study was made on."""
+
+    dataset: str  # "fashion-mnist", "digits" or the folder's name
+    source: str  # where it was found
+    checksums: dict[str, str]  # file -> md5
+    class_names: tuple[str, ...]
+    image_shape: tuple[int, int, int]  # height, width, channels
+    n_images: dict[str, int]  # "train", "selection", "confirmation", "test" (0 until opened)
+    class_counts: dict[str, tuple[int, ...]]  # same keys -> images per class; no "test"
+    pixel_mean: float  # of the training split, 0 to 255
+    pixel_std: float
+    split_checksum: str  # md5 of the three index arrays
+    split_seed: int
+
+
+@dataclass(frozen=True)
+class TestRecord:
+    """What the one opening of the test set gave, beside the arrays of `test.npz` (see `TestArrays`)."""
+
+    __test__ = False  # not a pytest class
+
+    opened: str  # ISO 8601, UTC
+    n_images: int
+    accuracies: tuple[float, ...]  # one per refit seed, in order of seed_index
+    delivered_accuracy: float  # accuracy of best.keras, loaded in a fresh process without this project
+    seconds: float
+    n_trials_asked: int | None = None  # the budget of the run that opened it: more trials after it would be tuned on it
+
+
+@dataclass(frozen=True)
+class TestArrays:
+    """Predictions on the test set. `probabilities[0]` is the delivered model's."""
+
+    __test__ = False
+
+    labels: np.ndarray  # uint8 (n,)
+    probabilities: np.ndarray  # float32 (n_seeds, n, n_classes)
+    mistake_indices: np.ndarray  # int64 (m,): test images that the delivered model gets wrong
+    mistake_images: np.ndarray  # uint8 (m, height, width, channels)
+
+
+class StudyFiles:
+    """The paths of one study and how each is read and written. `root` is `studies/<name>`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.config = root / "config.json"  # StudyConfig, checksums and versions the study was made with
+        self.space = root / "space.toml"  # copy of the search space
+        self.storage = root / "study.db"  # Optuna's SQLite storage, unless another is named
+        self.lock = root / "run.lock"  # held while a run is under way
+        self.split = root / "split"  # the arrays that training processes map; removed when the run ends
+        self.worker_log = root / "worker.log"  # what TensorFlow says in the workers
+        self.data = root / "data.json"  # DataRecord
+        self.samples = root / "samples.npz"  # images uint8 (n_classes, 10, h, w, c): training images of each class
+        self.ledger = root / "ledger.json"  # seconds by phase
+        self.environment = root / "environment.json"  # versions, cores, threads
+        self.confirm = root / "confirm"  # one ConfirmRecord and one .npz of confirmation probabilities per finalist
+        self.refit = root / "refit"  # one RefitRecord and one .keras per seed
+        self.test = root / "test.json"  # TestRecord
+        self.test_arrays = root / "test.npz"  # TestArrays
+        self.best_recipe = root / "best_recipe.json"
+        self.model = root / "best.keras"
+        self.report_html = root / "report.html"
+        self.report_markdown = root / "report.md"
+        self.report_json = root / "report.json"
+        self.report_pictures = root / "report-pictures"  # of report.md
+
+    def confirm_record(self, trial: int) -> Path:
+        return self.confirm / f"trial-{trial:04d}.json"
+
+    def confirm_arrays(self, trial: int) -> Path:
+        return self.confirm / f"trial-{trial:04d}.npz"  # "probabilities" float32 (n, n_classes), "labels" uint8 (n,)
+
+    def refit_record(self, seed_index: int) -> Path:
+        return self.refit / f"seed-{seed_index}.json"
+
+    def refit_model(self, seed_index: int) -> Path:
+        return self.refit / f"seed-{seed_index}.keras"
+
+    def read_confirm_records(self) -> list[ConfirmRecord]:
+        """All finalists confirmed so far, best confirmation accuracy first."""
+        records = [read_json(ConfirmRecord, path) for path in sorted(self.confirm.glob("trial-*.json"))]
+        return sorted(records, key=lambda record: -record.confirm_accuracy)
+
+    def read_refit_records(self) -> list[RefitRecord]:
+        """All retrainings so far, by seed_index."""
+        records = [read_json(RefitRecord, path) for path in self.refit.glob("seed-*.json")]
+        return sorted(records, key=lambda record: record.seed_index)
+
+    def read_ledger(self) -> dict[str, float]:
+        """Seconds by phase ("search", "confirm", "refit", "evaluate"), summed over every run of the study."""
+        seconds = json.loads(self.ledger.read_text()) if self.ledger.exists() else {}
+        return {phase: seconds.get(phase, 0.0) for phase in ("search", "confirm", "refit", "evaluate")}
+
+    def add_to_ledger(self, phase: str, seconds: float) -> None:
+        ledger = self.read_ledger()
+        ledger[phase] += seconds
+        write_text(self.ledger, json.dumps(ledger, indent=2))
+
+    def read_test_arrays(self) -> TestArrays:
+        with np.load(self.test_arrays) as arrays:
+            return TestArrays(**{name: arrays[name] for name in arrays.files})
+
+
+def read_json(kind: type[T], path: Path) -> T:
+    """A record of this kind. Raises pydantic.ValidationError where the file is of another shape."""
+    return TypeAdapter(kind).validate_json(path.read_bytes())
+
+
+def write_json(path: Path, record: Any) -> None:
+    write_text(path, TypeAdapter(type(record)).dump_json(record, indent=2).decode() + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    with whole_file(path) as beside:
+        beside.write_text(text, encoding="utf-8")
+
+
+def write_arrays(path: Path, **arrays: np.ndarray) -> None:
+    with whole_file(path) as beside:
+        np.savez_compressed(beside, **arrays)
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A path beside `path`, of the same suffix, renamed to it when the block ends well and removed when it does not."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+    os.close(handle)
+    beside = Path(name)
+    try:
+        yield beside
+        beside.chmod(0o644)
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)

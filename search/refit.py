@@ -1,0 +1,358 @@
+"""After the search: confirm the finalists, retrain the winner, open the test set once.
+
+The order is the point. Finalists are compared on a confirmation split that no trial has seen; the winner and the length
+of its retraining are fixed by that; only when every retrained model is on disk is the test set read, here and nowhere
+else. Each training that is finished is on disk before the next step, so a killed run repeats at most what was running.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import closing
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from fmnist.data import DataSource, LabelledImages, load_test, open_split
+from fmnist.errors import UserError
+from fmnist.history import HistoryPoint, best_point
+from fmnist.recipe import Recipe
+from search.clock import Clock
+from search.objective import TrainingSite, Watcher
+from search.records import (
+    ConfirmRecord,
+    DataRecord,
+    RefitRecord,
+    StudyFiles,
+    TestRecord,
+    TrialRecord,
+    read_json,
+    whole_file,
+    write_arrays,
+    write_json,
+    write_text,
+)
+from search.space import DEFAULT_NAME
+from search.strategy import seed_of
+from search.worker import PredictTask, Trainer, TrainingFailed, TrainResult, TrainTask
+
+N_FINALISTS = 5
+CONFIRM_SHARE_OF_TIME = 0.5  # of what a timeout leaves after the search
+REFIT_SHARE_OF_TIME = 0.9  # of what it leaves after the confirmation; the rest is for the evaluation
+
+
+@dataclass(frozen=True)
+class Finalist:
+    """A recipe that has reached the final round."""
+
+    trial: int  # number
+    origin: str  # "sampler", or the portfolio's name for it
+    recipe: Recipe
+    search_accuracy: float | None  # on the selection split; None if the trial did not complete
+
+
+@dataclass(frozen=True)
+class FinalRound:
+    """What confirmation and retraining have in common. One object serves both, and the tests."""
+
+    files: StudyFiles
+    site: TrainingSite
+    data: DataRecord
+    study_seed: int
+    trainer: Trainer
+    predict: Callable[[PredictTask], np.ndarray]  # probabilities, from a process of its own
+    workers: int
+    clock: Clock
+    stop: threading.Event
+    watcher: Watcher
+
+    @property
+    def n_all_images(self) -> int:
+        """Training images of a retraining: train, selection and confirmation split together."""
+        return sum(self.data.n_images[name] for name in ("train", "selection", "confirmation"))
+
+
+def choose_finalists(trials: Sequence[TrialRecord]) -> list[Finalist]:
+    """The best complete trials by selection accuracy, N_FINALISTS at most, the default recipe always among them.
+
+    Equal recipes count once. Raises UserError if there is none.
+    """
+    complete = sorted((trial for trial in trials if trial.state == "complete"), key=lambda trial: -trial.value)
+    distinct = list({json.dumps(trial.recipe): trial for trial in reversed(complete)}.values())[::-1]
+    default = next((t for t in trials if t.origin == DEFAULT_NAME and t.state in ("complete", "pruned")), None)
+    chosen = distinct[:N_FINALISTS]
+    if default is not None and default.recipe is not None and all(default.recipe != t.recipe for t in chosen):
+        chosen = [*distinct[: N_FINALISTS - 1], default]
+    if not chosen:
+        raise UserError(
+            "no trial of this study was trained to its end, so there is nothing to confirm; raise --trials or --timeout"
+        )
+    return [Finalist(t.number, t.origin, Recipe.from_dict(t.recipe), t.value) for t in chosen]
+
+
+def full_training_images(n_epochs: int, data: DataRecord, n_refits: int, workers: int) -> int:
+    """Training images that one worker sees in confirmation and retraining together, for the clock."""
+    n_train = data.n_images["train"]
+    n_all = sum(data.n_images[name] for name in ("train", "selection", "confirmation"))
+    return n_epochs * (math.ceil(N_FINALISTS / workers) * n_train + math.ceil(n_refits / workers) * n_all)
+
+
+# --- confirm
+
+
+def confirm(final: FinalRound, finalists: Sequence[Finalist], images_per_second: float) -> list[ConfirmRecord]:
+    """Train each finalist in full on the training split, with a fresh seed, and score it on the confirmation split.
+
+    images_per_second: of one worker, as measured in the search; used where a timeout shortens the trainings, all by the
+    same share. Returns the records, best confirmation accuracy first; the first is the winner. A finalist whose
+    training fails is left out; raises TrainingFailed if all do.
+    """
+    done = {record.trial: record for record in final.files.read_confirm_records()}
+    missing = [finalist for finalist in finalists if finalist.trial not in done]
+    share = _length_share(final, finalists, list(done.values()), images_per_second)
+    jobs = [lambda finalist=finalist: _confirm_one(final, finalist, share) for finalist in missing]
+    failures = [outcome for outcome in _in_parallel(final, jobs) if isinstance(outcome, TrainingFailed)]
+    chosen = {finalist.trial for finalist in finalists}
+    records = [record for record in final.files.read_confirm_records() if record.trial in chosen]
+    if not records:
+        raise failures[0]
+    return records
+
+
+def _length_share(
+    final: FinalRound, finalists: Sequence[Finalist], done: Sequence[ConfirmRecord], images_per_second: float
+) -> float:
+    """How much of the full length every finalist gets. An interrupted round goes on as it began, to stay fair."""
+    if done:
+        recipe = Recipe.from_dict(done[0].recipe)
+        return done[0].n_planned_images / _full_length(recipe, final.site.n_train_images)
+    longest = max(_full_length(finalist.recipe, final.site.n_train_images) for finalist in finalists)
+    n_rounds = math.ceil(len(finalists) / final.workers)
+    return final.clock.share_that_fits(n_rounds * longest, images_per_second, CONFIRM_SHARE_OF_TIME)
+
+
+def _full_length(recipe: Recipe, n_train_images: int) -> int:
+    return recipe.plan.n_epochs * n_train_images
+
+
+def _confirm_one(final: FinalRound, finalist: Finalist, share: float) -> None:
+    n_planned = max(1, round(share * _full_length(finalist.recipe, final.site.n_train_images)))
+    seed = seed_of(final.study_seed, "confirm", finalist.trial)
+    task = final.site.task(
+        finalist.recipe,
+        seed,
+        n_planned,
+        max(1, min(n_planned, final.site.n_train_images) // 2),
+        patience_images=max(1, n_planned // 2),
+        seconds_limit=final.clock.seconds_left(),
+        score_on_confirmation=True,
+    )
+    result = _train(final, task, f"finalist {finalist.trial}")
+    labels = np.array(open_split(task.split_folder).confirmation.labels)
+    write_arrays(
+        final.files.confirm_arrays(finalist.trial), probabilities=result.confirmation_probabilities, labels=labels
+    )
+    record = ConfirmRecord(
+        trial=finalist.trial,
+        origin=finalist.origin,
+        recipe=finalist.recipe.to_dict(),
+        seed=seed,
+        search_accuracy=finalist.search_accuracy,
+        selection_accuracy=result.best.validation_accuracy,
+        confirm_accuracy=float(np.mean(result.confirmation_probabilities.argmax(axis=1) == labels)),
+        history=result.history,
+        best=result.best,
+        n_planned_images=n_planned,
+        n_images=result.n_images,
+        seconds=result.seconds,
+        reason={"end": "trained to the end"}.get(result.stopped_by, result.stopped_by),
+        peak_memory_mb=result.peak_memory_mb,
+    )
+    write_json(final.files.confirm_record(finalist.trial), record)
+
+
+# --- retrain
+
+
+def refit(final: FinalRound, winner: ConfirmRecord, n_seeds: int) -> list[RefitRecord]:
+    """Retrain the winner on all training images with `n_seeds` seeds.
+
+    The rule for the length: the schedule is laid over the same number of epochs as in the confirmation, and training
+    stops at the same share of it at which the confirmation training was best on the selection split. Nothing is held
+    out, so nothing else can end it but a timeout.
+    """
+    _forget_other_winner(final.files, winner.trial)
+    write_text(final.files.best_recipe, json.dumps(winner.recipe, indent=2) + "\n")
+    done = {record.seed_index for record in final.files.read_refit_records()}
+    missing = [index for index in range(n_seeds) if index not in done]
+    n_planned = _refit_length(final, winner, len(missing))
+    jobs = [lambda index=index: _refit_one(final, winner, index, n_planned) for index in missing]
+    failures = [outcome for outcome in _in_parallel(final, jobs) if isinstance(outcome, TrainingFailed)]
+    if failures:
+        raise failures[0]
+    records = final.files.read_refit_records()[:n_seeds]
+    with whole_file(final.files.model) as beside:
+        shutil.copyfile(final.files.refit_model(0), beside)
+    return records
+
+
+def _forget_other_winner(files: StudyFiles, trial: int) -> None:
+    if any(record.trial != trial for record in files.read_refit_records()):
+        shutil.rmtree(files.refit)
+
+
+def _refit_length(final: FinalRound, winner: ConfirmRecord, n_refits: int) -> int:
+    """Images of a retraining's schedule: as many epochs as the confirmation's, or what a timeout leaves room for."""
+    done = final.files.read_refit_records()
+    if done:
+        return done[0].n_planned_images
+    n_wanted = _wanted_refit_length(final, winner)
+    n_rounds = math.ceil(n_refits / final.workers)
+    share = final.clock.share_that_fits(n_rounds * n_wanted, winner.n_images / winner.seconds, REFIT_SHARE_OF_TIME)
+    return max(1, round(share * n_wanted))
+
+
+def _wanted_refit_length(final: FinalRound, winner: ConfirmRecord) -> int:
+    return round(winner.n_planned_images / final.site.n_train_images * final.n_all_images)
+
+
+def _refit_one(final: FinalRound, winner: ConfirmRecord, seed_index: int, n_planned: int) -> None:
+    recipe = Recipe.from_dict(winner.recipe)
+    best_share = winner.best.n_images / winner.n_planned_images
+    seed = seed_of(final.study_seed, "refit", seed_index)
+    task = final.site.task(
+        recipe,
+        seed,
+        n_planned,
+        max(1, min(n_planned, final.n_all_images) // 2),
+        n_stop_images=max(1, round(best_share * n_planned)),
+        seconds_limit=final.clock.seconds_left(),
+        fit_on="together",
+    )
+    with whole_file(final.files.refit_model(seed_index)) as beside:
+        result = _train(final, replace(task, save_to=beside), f"seed {seed_index}")
+    n_wanted = _wanted_refit_length(final, winner)
+    shortened = "" if n_planned == n_wanted else f", shortened from {n_wanted:,} images by the timeout"
+    record = RefitRecord(
+        trial=winner.trial,
+        seed_index=seed_index,
+        seed=seed,
+        history=result.history,
+        n_planned_images=n_planned,
+        n_images=result.n_images,
+        seconds=result.seconds,
+        peak_memory_mb=result.peak_memory_mb,
+        rule=f"{n_planned / final.n_all_images:.3g} epochs of all {final.n_all_images:,} training images{shortened}, "
+        f"stopped at {best_share:.0%} of the schedule, where the confirmation training was best",
+    )
+    write_json(final.files.refit_record(seed_index), record)
+
+
+# --- the test set
+
+
+def evaluate(final: FinalRound, source: DataSource, n_trials_asked: int) -> TestRecord:
+    """Open the test set, once: predict with every retrained model and with best.keras as a user will load it.
+
+    Raises RuntimeError if best.keras, loaded by plain Keras in a process that knows nothing of this project, does not
+    score exactly what is about to be reported.
+    """
+    if final.files.test.exists():
+        return read_json(TestRecord, final.files.test)
+    started = time.monotonic()
+    models = [final.files.refit_model(record.seed_index) for record in final.files.read_refit_records()]
+    test = load_test(source)
+    probabilities = np.stack([final.predict(PredictTask(model, test.images)) for model in models])
+    accuracies = tuple(_accuracy(seed_probabilities, test) for seed_probabilities in probabilities)
+    delivered = _accuracy(predict_outside(final.files.model, test.images), test)
+    if delivered != accuracies[0]:
+        raise RuntimeError(f"best.keras scores {delivered} when loaded outside the project, but {accuracies[0]} inside")
+    mistakes = np.flatnonzero(probabilities[0].argmax(axis=1) != test.labels)
+    write_arrays(
+        final.files.test_arrays,
+        labels=test.labels,
+        probabilities=probabilities.astype(np.float32),
+        mistake_indices=mistakes.astype(np.int64),
+        mistake_images=test.images[mistakes],
+    )
+    record = TestRecord(
+        opened=datetime.now(UTC).isoformat(timespec="seconds"),
+        n_images=len(test),
+        accuracies=accuracies,
+        delivered_accuracy=delivered,
+        seconds=time.monotonic() - started,
+        n_trials_asked=n_trials_asked,
+    )
+    write_json(final.files.test, record)
+    return record
+
+
+_PREDICT_OUTSIDE = """
+import sys, numpy, keras
+model = keras.saving.load_model(sys.argv[1])
+numpy.save(sys.argv[3], model.predict(numpy.load(sys.argv[2]), batch_size=500, verbose=0))
+"""
+
+
+def predict_outside(model: Path, images: np.ndarray) -> np.ndarray:
+    """Probabilities float32 (n, n_classes) of a saved model, by plain Keras in a fresh, isolated process."""
+    with tempfile.TemporaryDirectory() as folder:
+        inputs, outputs = Path(folder, "images.npy"), Path(folder, "probabilities.npy")
+        np.save(inputs, images)
+        command = [sys.executable, "-I", "-c", _PREDICT_OUTSIDE, str(model.absolute()), str(inputs), str(outputs)]
+        outcome = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+        if outcome.returncode != 0:
+            raise RuntimeError(f"{model} does not load with plain Keras:\n{outcome.stderr}")
+        return np.load(outputs)
+
+
+def _accuracy(probabilities: np.ndarray, test: LabelledImages) -> float:
+    return float(np.mean(probabilities.argmax(axis=1) == test.labels))
+
+
+# --- shared
+
+
+def _train(final: FinalRound, task: TrainTask, label: str) -> TrainResult:
+    history: list[HistoryPoint] = []
+    final.watcher.started(label, task.recipe, task.n_stop_images or task.n_planned_images)
+    with closing(final.trainer(task)) as messages:
+        for message in messages:
+            if isinstance(message, TrainResult):
+                final.watcher.ended(label, message.stopped_by)
+                return message
+            history.append(message)
+            best = best_point(history)
+            final.watcher.progressed(label, message, best.validation_accuracy if best else None)
+    raise TrainingFailed("error", "the training ended without a result")
+
+
+def _in_parallel(final: FinalRound, jobs: Sequence[Callable[[], None]]) -> list[TrainingFailed | None]:
+    """Run the jobs, `workers` at a time. A TrainingFailed is an outcome; any other error stops the others and is raised."""
+    with ThreadPoolExecutor(max_workers=final.workers) as executor:
+        futures = [executor.submit(_outcome, job) for job in jobs]
+        try:
+            return [future.result() for future in as_completed(futures)]
+        except BaseException:
+            final.stop.set()
+            executor.shutdown(cancel_futures=True)
+            raise
+
+
+def _outcome(job: Callable[[], None]) -> TrainingFailed | None:
+    try:
+        job()
+    except TrainingFailed as failure:
+        return failure
+    return None

@@ -1,0 +1,317 @@
+"""From a finished study to report.html, report.md and report.json: what was found, how sure it is, and what it cost.
+
+The page is one file that asks for nothing from outside; the Markdown's pictures lie in `report-pictures/`.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import json
+import math
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+from markupsafe import Markup
+
+from fmnist.cost import count_multiply_adds, count_parameters, describe_layers
+from fmnist.evaluation import Mistake
+from fmnist.recipe import Recipe, short_form
+from search import figures, findings
+from search.figures import Chart
+from search.material import Material, read_material
+from search.records import ConfirmRecord, StudyFiles, TrialRecord, whole_file, write_text
+
+TEMPLATES = Path(__file__).parent / "templates"
+N_MISTAKES_SHOWN = 24
+N_PAIRS_PICTURED = 5
+N_IMAGES_PER_PAIR = 6
+SAMPLE_BYTES = 1_200_000  # raw pixels of the sample images; with more, they are shrunk to keep the page light
+
+
+def write_report(
+    files: StudyFiles,
+    trials: Sequence[TrialRecord],
+    *,
+    command: str,
+    importances: Mapping[str, float] | None = None,
+) -> dict[str, Any]:
+    """Write the three reports of a finished study and return report.json's content.
+
+    command: the command line that makes the study. importances: parameter -> share, None if not to be had.
+    Raises UserError if the study has not come to its end, ValueError if its files contradict each other.
+    """
+    material = read_material(files, trials, command=command, importances=importances)
+    summary = summarize(material)
+    page = _page(material, summary)
+    write_text(files.report_html, _environment().get_template("report.html.j2").render(page))
+    _write_pictures(files.report_pictures, material, page["charts"])
+    write_text(files.report_markdown, _environment(markdown=True).get_template("report.md.j2").render(page))
+    write_text(files.report_json, json.dumps(summary, indent=2, allow_nan=False) + "\n")
+    return summary
+
+
+# ------------------------------------------------------------------------------------------------------------- JSON
+
+
+def summarize(material: Material) -> dict[str, Any]:
+    """Every number of the report, in plain JSON types: no NumPy scalar, null for what is not known."""
+    images = material.n_images_trained
+    summary = {
+        "study": material.files.root.name,
+        "trials": material.n_by_state,
+        "best": _best(material),
+        "validation": _validation(material),
+        "test": _test(material),
+        "seconds": material.seconds,
+        "images_trained": {**images, "total": sum(images.values())},
+        "finalists": [_finalist(material, record) for record in material.confirmed],
+        "data": dataclasses.asdict(material.data),
+        "environment": material.environment,
+        "importances": material.importances,
+        "command": material.command,
+    }
+    return plain(summary)
+
+
+def _best(material: Material) -> dict[str, Any]:
+    recipe, trial = material.recipe, material.winner_trial
+    return {
+        "trial": trial.number,
+        "origin": trial.origin,
+        "params": trial.params,
+        "recipe": material.winner.recipe,
+        "network": short_form(recipe),
+        "n_parameters": count_parameters(recipe.architecture),
+        "multiply_adds": count_multiply_adds(recipe.architecture),
+        "model_bytes": material.model_bytes,
+    }
+
+
+def _validation(material: Material) -> dict[str, Any]:
+    winner, data = material.winner, material.data
+    return {
+        "selection_accuracy": winner.search_accuracy,
+        "full_selection_accuracy": winner.selection_accuracy,
+        "confirm_accuracy": winner.confirm_accuracy,
+        "n_selection": data.n_images["selection"],
+        "n_confirmation": data.n_images["confirmation"],
+    }
+
+
+def _test(material: Material) -> dict[str, Any]:
+    evaluation, interval = material.evaluation, material.test_interval
+    delivered = evaluation.accuracy_interval
+    return {
+        "accuracy": {
+            "mean": material.test_mean,
+            "sd": material.test_sd,
+            "values": material.test_accuracies,
+            "wilson_95": [interval.low, interval.high],
+            "delivered": {
+                "value": evaluation.accuracy,
+                "wilson_95": [delivered.low, delivered.high],
+                "fresh_process": material.test.delivered_accuracy,
+            },
+        },
+        "macro_f1": evaluation.macro_f1,
+        "macro_precision": evaluation.macro_precision,
+        "macro_recall": evaluation.macro_recall,
+        "balanced_accuracy": evaluation.balanced_accuracy,
+        "per_class": [dataclasses.asdict(score) for score in evaluation.per_class],
+        "confusion_matrix": evaluation.confusion_matrix,
+        "most_confused": [dataclasses.asdict(confusion) for confusion in evaluation.most_confused],
+        "log_loss": evaluation.log_loss,
+        "expected_calibration_error": evaluation.expected_calibration_error,
+        "n_images": evaluation.n_images,
+        "opened": material.test.opened,
+    }
+
+
+def _finalist(material: Material, record: ConfirmRecord) -> dict[str, Any]:
+    recipe, interval = Recipe.from_dict(record.recipe), material.confirm_interval(record)
+    return {
+        "trial": record.trial,
+        "origin": record.origin,
+        "is_winner": record is material.winner,
+        "is_default": record is material.default,
+        "network": short_form(recipe),
+        "search_accuracy": record.search_accuracy,
+        "full_selection_accuracy": record.selection_accuracy,
+        "confirm_accuracy": record.confirm_accuracy,
+        "confirm_wilson_95": [interval.low, interval.high],
+        "n_parameters": count_parameters(recipe.architecture),
+        "multiply_adds": count_multiply_adds(recipe.architecture),
+        "seconds": record.seconds,
+        "n_images": record.n_images,
+        "seed": record.seed,
+        "reason": record.reason,
+    }
+
+
+def plain(value: Any) -> Any:
+    """The same in JSON's own types: NumPy scalars and arrays, tuples and mappings turned, NaN and infinity to None."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, np.generic | np.ndarray):
+        return plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+# ------------------------------------------------------------------------------------------------------------- page
+
+
+def _page(material: Material, summary: dict[str, Any]) -> dict[str, Any]:
+    """What the templates see."""
+    names = figures.parameter_names(material.trials)
+    return {
+        "m": material,
+        "json": summary,
+        "words": findings,
+        "charts": _charts(material, summary, names),
+        "layers": describe_layers(material.recipe.architecture),
+        "class_rows": _class_rows(material),
+        "mistakes": [_captioned(material, *found) for found in material.mistakes(N_MISTAKES_SHOWN)],
+        "pairs": _pairs(material),
+        "shade": figures.confusion_shade(material.evaluation),
+        "strips": _strips(material),
+        "n_below_floor": figures.n_below_floor(material.trials),
+        "floor": figures.accuracy_floor(material.trials),
+        "varied": names,
+        "depths": findings.depths(material.trials),
+        "config": flat(material.config),
+        "load_lines": _load_lines(material),
+    }
+
+
+def _charts(material: Material, summary: dict[str, Any], names: Sequence[str]) -> dict[str, Chart]:
+    """Those that there is something to draw for."""
+    charts = [figures.history_chart(material.trials), figures.finalists_chart(summary["finalists"])]
+    if material.winner.history:
+        charts.append(figures.learning_chart(material.winner, material.data.n_images["train"]))
+    if material.importances:
+        charts.append(figures.importance_chart(material.importances))
+    if names:
+        charts.append(figures.parameters_chart(material.trials, names))
+    return {chart.name: chart for chart in charts}
+
+
+def _class_rows(material: Material) -> list[dict[str, Any]]:
+    """Images per class and part, in the order of the classes."""
+    parts = list(material.data.class_counts)
+    return [
+        {"name": name, **{part: material.data.class_counts[part][i] for part in parts}}
+        for i, name in enumerate(material.data.class_names)
+    ]
+
+
+def _captioned(material: Material, mistake: Mistake, image: np.ndarray) -> dict[str, Any]:
+    names = material.data.class_names
+    return {
+        "image": image,
+        "index": mistake.index,
+        "true": names[mistake.true],
+        "predicted": names[mistake.predicted],
+        "confidence": findings.percent(mistake.confidence, 0 if mistake.confidence < 0.995 else 1),
+    }
+
+
+def _pairs(material: Material) -> list[dict[str, Any]]:
+    """The most confused pairs; the first few with images, the most confident mistakes first."""
+    index_of = {name: i for i, name in enumerate(material.data.class_names)}
+    return [
+        {
+            "confusion": confusion,
+            "mistakes": [
+                _captioned(material, *found)
+                for found in material.mistakes(
+                    N_IMAGES_PER_PAIR, true=index_of[confusion.true], predicted=index_of[confusion.predicted]
+                )
+            ]
+            if rank < N_PAIRS_PICTURED
+            else [],
+        }
+        for rank, confusion in enumerate(material.evaluation.most_confused)
+    ]
+
+
+def _strips(material: Material) -> list[tuple[str, bytes]]:
+    shrink = min(1.0, math.sqrt(SAMPLE_BYTES / material.samples.nbytes))
+    return [
+        (name, figures.strip_png(images, shrink))
+        for name, images in zip(material.data.class_names, material.samples, strict=True)
+    ]
+
+
+def _load_lines(material: Material) -> str:
+    height, width, channels = material.data.image_shape
+    return (
+        "import keras\n"
+        f'model = keras.models.load_model("{material.files.model.name}")\n'
+        f"probabilities = model.predict(images)  # (n, {height}, {width}, {channels}), raw pixels 0 to 255"
+    )
+
+
+def flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested dicts as one, keys joined by dots. Lists stay as they are."""
+    if not isinstance(value, Mapping):
+        return {prefix: value}
+    items = [flat(item, f"{prefix}.{key}" if prefix else str(key)) for key, item in value.items()]
+    return {key: item for part in items for key, item in part.items()}
+
+
+def _environment(*, markdown: bool = False) -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=not markdown,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    filters = (findings.percent, findings.count, findings.millions, findings.file_size, findings.duration)
+    environment.filters.update({function.__name__: function for function in filters})
+    environment.filters.update(md=markdown_text, svg=_svg_address, png=_png_address, value=findings.parameter_value)
+    return environment
+
+
+def markdown_text(text: object) -> str:
+    """The text for Markdown, table cells included: nothing in it is taken for markup."""
+    return re.sub(r"([\\`*_{}\[\]<>#|~$])", r"\\\1", " ".join(str(text).split()))
+
+
+def _svg_address(svg: bytes) -> Markup:
+    return Markup("data:image/svg+xml;base64," + base64.b64encode(svg).decode())
+
+
+def _png_address(png: bytes | np.ndarray) -> Markup:
+    """png: a PNG file's bytes, or an image, uint8 (h, w, c)."""
+    content = png if isinstance(png, bytes) else figures.image_png(png)
+    return Markup("data:image/png;base64," + base64.b64encode(content).decode())
+
+
+# --------------------------------------------------------------------------------------------------------- Markdown
+
+
+def _write_pictures(folder: Path, material: Material, charts: Mapping[str, Chart]) -> None:
+    """All pictures of report.md, in place of those of an earlier report."""
+    shutil.rmtree(folder, ignore_errors=True)
+    pictures = {name: chart.png for name, chart in charts.items()}
+    pictures["samples"] = figures.rows_png(list(zip(material.data.class_names, material.samples, strict=True)))
+    pictures["confusion-matrix"] = figures.confusion_png(material.evaluation)
+    found = [_captioned(material, *mistake) for mistake in material.mistakes(N_MISTAKES_SHOWN)]
+    if found:
+        tiles = [(m["image"], (f"is {m['true']}", f"not {m['predicted']}", m["confidence"])) for m in found]
+        pictures["mistakes"] = figures.sheet_png(tiles, n_columns=6)
+    for name, png in pictures.items():
+        with whole_file(folder / f"{name}.png") as path:
+            path.write_bytes(png)

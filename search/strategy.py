@@ -1,0 +1,51 @@
+"""Which configuration comes next, and which trial ends early: sampler and pruner by name."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import optuna
+
+from search.space import Fidelity
+
+
+def build_sampler(name: str, seed: int, n_trials_before: int) -> optuna.samplers.BaseSampler:
+    """A sampler for a run that finds `n_trials_before` trials in the study.
+
+    "tpe" is the tree-structured Parzen estimator (Bergstra et al. 2011; multivariate: Falkner et al. 2018). Grouped,
+    it samples the parameters of deeper layers jointly too, not only those that all trials share. "random" samples
+    independently. The number of trials goes into the seed: a resumed run would else repeat the draws of the first.
+    """
+    run_seed = seed_of(seed, "sampler", n_trials_before)
+    if name == "random":
+        return optuna.samplers.RandomSampler(seed=run_seed)
+    with warnings.catch_warnings():  # `group` is marked experimental since 2.8; the pinned version has it
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return optuna.samplers.TPESampler(multivariate=True, group=True, seed=run_seed)
+
+
+def build_pruner(name: str, fidelity: Fidelity) -> optuna.pruners.BasePruner:
+    """A pruner over steps that are training images seen.
+
+    "asha": asynchronous successive halving (Li et al. 2020), rungs at first_rung_images * reduction_factor ** k.
+    "median": below the median of the trials before, at the same step, from the first rung on. "none": nothing.
+    """
+    if name == "none":
+        return optuna.pruners.NopPruner()
+    if name == "median":
+        return optuna.pruners.MedianPruner(
+            n_startup_trials=5, n_warmup_steps=fidelity.first_rung_images, n_min_trials=5
+        )
+    return optuna.pruners.SuccessiveHalvingPruner(
+        min_resource=fidelity.first_rung_images, reduction_factor=fidelity.reduction_factor
+    )
+
+
+_PURPOSES = ("sampler", "trial", "confirm", "refit")
+
+
+def seed_of(study_seed: int, purpose: str, number: int) -> int:
+    """A seed for one use, independent of every other use's: purpose is one of sampler, trial, confirm, refit."""
+    sequence = np.random.SeedSequence(study_seed, spawn_key=(_PURPOSES.index(purpose), number))
+    return int(sequence.generate_state(1)[0])

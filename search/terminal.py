@@ -1,0 +1,149 @@
+"""What a person sees while the tool runs: a line per training and one for the study, or plain lines without a terminal.
+
+The supervisor alone owns the terminal; worker processes have their standard error in a file.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from fmnist.history import HistoryPoint
+from fmnist.recipe import Recipe
+from search.objective import Watcher
+
+
+@dataclass
+class _Line:
+    """A training under way."""
+
+    recipe: Recipe
+    n_planned_images: int
+    n_images: int = 0
+    best_accuracy: float | None = None
+    started: float = field(default_factory=time.monotonic)
+
+
+@dataclass
+class _Phase:
+    """A phase under way: the search, the confirmation, the retraining."""
+
+    name: str
+    n_total: int
+    n_done_before: int  # done by earlier runs: they say nothing about this run's speed
+    n_done: int
+    tally: str = ""
+    started: float = field(default_factory=time.monotonic)
+
+
+class Terminal(Watcher):
+    """Shows progress; use it as a context manager. Thread-safe.
+
+    Where standard output is no terminal, each finished training is a line with the time of day, and nothing redraws.
+    """
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console()
+        self._lock = threading.RLock()
+        self._lines: dict[str, _Line] = {}
+        self._phase: _Phase | None = None
+        self._live: Live | None = None
+
+    def __enter__(self) -> Terminal:
+        if self._console.is_terminal:
+            self._live = Live(get_renderable=self._render, console=self._console, refresh_per_second=2, transient=True)
+            self._live.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._live is not None:
+            self._live.__exit__(*error)
+            self._live = None
+
+    # --- what the study tells
+
+    def say(self, text: str) -> None:
+        """A line that stays."""
+        stamp = "" if self._console.is_terminal else f"{datetime.now():%H:%M:%S} "
+        self._console.print(f"{stamp}{text}", markup=False, highlight=False, soft_wrap=True)
+
+    def show(self, renderable: RenderableType) -> None:
+        self._console.print(renderable)
+
+    def begin(self, name: str, n_total: int, n_done: int, tally: str = "") -> None:
+        with self._lock:
+            self._phase = _Phase(name, n_total, n_done, n_done, tally)
+
+    def advance(self, n_done: int, tally: str) -> None:
+        with self._lock:
+            self._phase.n_done, self._phase.tally = n_done, tally
+        if self._live is None:
+            self.say(self._phase_line())
+
+    # --- what the trainings tell (Watcher)
+
+    def started(self, label: str, recipe: Recipe, n_planned_images: int) -> None:
+        with self._lock:
+            self._lines[label] = _Line(recipe, n_planned_images)
+
+    def progressed(self, label: str, point: HistoryPoint, best_accuracy: float | None) -> None:
+        with self._lock:
+            line = self._lines[label]
+            line.n_images, line.best_accuracy = point.n_images, best_accuracy
+
+    def ended(self, label: str, reason: str) -> None:
+        with self._lock:
+            line = self._lines.pop(label)
+        accuracy = "" if line.best_accuracy is None else f"{line.best_accuracy:.2%}  "
+        self.say(f"{label:<11} {accuracy}{reason}  {line.recipe}")
+
+    # --- drawing
+
+    def _render(self) -> Group:
+        with self._lock:
+            rows = [self._row(label, line) for label, line in self._lines.items()]
+            study = Text(
+                self._phase_line() if self._phase else "preparing", style="bold", no_wrap=True, overflow="ellipsis"
+            )
+        table = Table.grid(padding=(0, 1))
+        for justify in ("left", "right", "right", "right", "left"):
+            table.add_column(justify=justify, no_wrap=True, overflow="ellipsis")
+        for row in rows:
+            table.add_row(*row)
+        return Group(table, study)
+
+    def _row(self, label: str, line: _Line) -> tuple[str, ...]:
+        share = f"{line.n_images / line.n_planned_images:.0%}"
+        best = "" if line.best_accuracy is None else f"{line.best_accuracy:.2%}"
+        return label, share, best, _duration(_seconds_left(line)), str(line.recipe)
+
+    def _phase_line(self) -> str:
+        phase = self._phase
+        n_here = phase.n_done - phase.n_done_before
+        rate = n_here / (time.monotonic() - phase.started)
+        left = _duration((phase.n_total - phase.n_done) / rate if rate > 0 else None)
+        parts = [f"{phase.name} {phase.n_done}/{phase.n_total}", phase.tally, f"{left} left" if left else ""]
+        return " · ".join(part for part in parts if part)
+
+
+def _seconds_left(line: _Line) -> float | None:
+    if line.n_images == 0:
+        return None
+    elapsed = time.monotonic() - line.started
+    return elapsed * (line.n_planned_images / line.n_images - 1)
+
+
+def _duration(seconds: float | None) -> str:
+    """Such as `1:05:09` or `2:07`; empty for None."""
+    if seconds is None:
+        return ""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

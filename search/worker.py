@@ -1,0 +1,319 @@
+"""The training process: a task in; progress, then a result, out over a pipe.
+
+One fresh process per training: memory cannot grow from trial to trial, and a process that leaks, hangs or is killed
+takes nothing with it. On a CPU it is forked from a server that has imported Keras and run no operation (0.8 s a child
+against 5 s for a spawned one); with an NVIDIA GPU it is spawned, since CUDA does not survive a fork.
+
+This module is loaded by the supervisor, so TensorFlow is imported inside the child's functions only.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import resource
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.context import BaseContext
+from pathlib import Path
+
+import numpy as np
+import psutil
+
+from fmnist.data import LabelledImages, Split, open_split
+from fmnist.history import HistoryPoint
+from fmnist.recipe import Recipe
+
+POLL_SECONDS = 0.1  # how often a waiting supervisor looks whether it should stop
+STALL_SECONDS = 900.0  # a worker that says nothing for so long is taken for hung
+
+
+@dataclass(frozen=True)
+class TrainTask:
+    """One training, said completely."""
+
+    recipe: Recipe
+    seed: int
+    split_folder: Path  # written by fmnist.data.save_split
+    pixel_mean: float  # of the training split, 0 to 255
+    pixel_std: float
+    n_planned_images: int  # length of the schedule
+    report_every_images: int
+    n_stop_images: int | None = None  # stop here, the schedule's length unchanged
+    patience_images: int | None = None  # early stopping; None: never
+    seconds_limit: float | None = None  # ends the training, which keeps its best point
+    memory_limit_mb: float | None = None  # resident memory of the process; over it the training fails
+    n_threads: int = 1
+    fit_on: str = "train"  # "train": validated on the selection split; "together": all three splits, not validated
+    score_on_confirmation: bool = False  # add probabilities on the confirmation split, by the best point's weights
+    save_to: Path | None = None  # write the trained model here (.keras)
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a training came to."""
+
+    history: tuple[HistoryPoint, ...]
+    best: HistoryPoint | None  # None where nothing was validated
+    n_images: int  # training images seen
+    seconds: float  # of the training itself, without the start of the process
+    stopped_by: str  # "end", "early stopping", "time limit" or "stop point"
+    peak_memory_mb: float  # resident memory of the process at its highest
+    confirmation_probabilities: np.ndarray | None = None  # float32 (n, n_classes)
+
+
+@dataclass(frozen=True)
+class PredictTask:
+    """Load a saved model and predict."""
+
+    model: Path  # .keras
+    images: np.ndarray  # uint8 (n, height, width, channels)
+    n_threads: int = 1
+
+
+@dataclass(frozen=True)
+class _Failure:
+    kind: str
+    reason: str
+    trace: str
+
+
+class TrainingFailed(Exception):
+    """A training that came to nothing. `kind` is "diverged", "memory", "killed", "hung" or "error"."""
+
+    def __init__(self, kind: str, reason: str, trace: str = "") -> None:
+        super().__init__(reason)
+        self.kind = kind
+        self.reason = reason
+        self.trace = trace  # of the child, empty where it could not send one
+
+
+class Interrupted(BaseException):
+    """The run is to stop now. Not an Exception: Optuna would record the trial as failed, and it shall run again."""
+
+
+Trainer = Callable[[TrainTask], Iterator[HistoryPoint | TrainResult]]  # points as they come, then one result
+
+
+class WorkerProcesses:
+    """Runs each task in a process of its own. Thread-safe: one call per supervisor thread at a time.
+
+    log: file that takes the processes' standard error (TensorFlow is talkative). stop: set it to make every call raise
+    Interrupted.
+    """
+
+    def __init__(self, log: Path, stop: threading.Event) -> None:
+        self._stop = stop
+        self._log = log
+        self._context = _start_context(log)
+
+    def train(self, task: TrainTask) -> Iterator[HistoryPoint | TrainResult]:
+        """Progress points, then one TrainResult. Closing the iterator early ends the process.
+
+        Raises TrainingFailed, or Interrupted once `stop` is set.
+        """
+        yield from self._run(task)
+
+    def predict(self, task: PredictTask) -> np.ndarray:
+        """Probabilities float32 (n, n_classes). Raises as `train` does."""
+        (probabilities,) = self._run(task)
+        return probabilities
+
+    def _run(self, task: TrainTask | PredictTask) -> Iterator:
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(target=_serve, args=(theirs, task, self._log), daemon=True)
+        process.start()
+        theirs.close()
+        try:
+            yield from self._receive(ours, process)
+        finally:
+            ours.close()
+            process.kill()
+            process.join()
+
+    def _receive(self, pipe: Connection, process: multiprocessing.Process) -> Iterator:
+        waited = 0.0
+        while True:
+            if self._stop.is_set():
+                raise Interrupted
+            if not pipe.poll(POLL_SECONDS):
+                waited += POLL_SECONDS
+                if waited > STALL_SECONDS:
+                    raise TrainingFailed("hung", f"no progress for {STALL_SECONDS:.0f} s; the process was ended")
+                continue
+            waited = 0.0
+            try:
+                message = pipe.recv()
+            except EOFError:
+                process.join()
+                raise TrainingFailed("killed", _death(process.exitcode)) from None
+            if message is None:
+                return
+            if isinstance(message, _Failure):
+                raise TrainingFailed(message.kind, message.reason, message.trace)
+            yield message
+
+
+def has_gpu() -> bool:
+    """Whether an NVIDIA GPU is there, asked without loading TensorFlow."""
+    return Path("/dev/nvidia0").exists() and os.environ.get("CUDA_VISIBLE_DEVICES") != "-1"
+
+
+def _start_context(log: Path) -> BaseContext:
+    if has_gpu():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["fmnist.training"])
+    with _quiet(log):
+        multiprocessing.forkserver.ensure_running()
+    return context
+
+
+class _quiet:
+    """Standard error goes to `log` while processes start, so that they inherit it so."""
+
+    def __init__(self, log: Path) -> None:
+        self._log = log
+
+    def __enter__(self) -> None:
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        sys.stderr.flush()
+        self._kept = os.dup(2)
+        _stderr_to(self._log)
+
+    def __exit__(self, *_: object) -> None:
+        os.dup2(self._kept, 2)
+        os.close(self._kept)
+
+
+def _stderr_to(log: Path) -> None:
+    with open(log, "ab") as file:
+        os.dup2(file.fileno(), 2)
+
+
+def _death(exit_code: int | None) -> str:
+    if exit_code == -signal.SIGKILL:
+        return "the training process was killed (exit code -9), as the system does when memory runs out"
+    return f"the training process ended without a word (exit code {exit_code})"
+
+
+# From here on: inside the child.
+
+
+def _serve(pipe: Connection, task: TrainTask | PredictTask, log: Path) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor decides
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    _stderr_to(log)
+    threading.Thread(target=_die_with_supervisor, args=(pipe,), daemon=True).start()
+    try:
+        for message in _results(task, pipe):
+            pipe.send(message)
+        pipe.send(None)
+    except BrokenPipeError:
+        os._exit(1)
+    except BaseException as error:
+        pipe.send(_failure_of(error))
+
+
+def _die_with_supervisor(pipe: Connection) -> None:
+    """The supervisor never sends: a readable pipe means that it closed its end, or died."""
+    try:
+        pipe.recv()
+    except (EOFError, OSError):
+        os._exit(1)
+
+
+def _results(task: TrainTask | PredictTask, pipe: Connection) -> Iterator:
+    from fmnist.training import limit_threads
+
+    limit_threads(task.n_threads)
+    if isinstance(task, PredictTask):
+        yield _predict(task)
+    else:
+        yield _train(task, pipe)
+
+
+def _predict(task: PredictTask) -> np.ndarray:
+    import keras
+
+    from fmnist.training import predict_probabilities
+
+    return predict_probabilities(keras.saving.load_model(task.model, compile=False), task.images)
+
+
+def _train(task: TrainTask, pipe: Connection) -> TrainResult:
+    from fmnist.training import predict_probabilities, save_for_users, train
+
+    split = open_split(task.split_folder)
+    train_images, validation = _images_of(task, split)
+
+    def on_progress(point: HistoryPoint) -> None:
+        _check_memory(task.memory_limit_mb)
+        pipe.send(point)
+
+    training = train(
+        task.recipe,
+        train_images,
+        validation,
+        task.seed,
+        pixel_mean=task.pixel_mean,
+        pixel_std=task.pixel_std,
+        n_planned_images=task.n_planned_images,
+        n_stop_images=task.n_stop_images,
+        report_every_images=task.report_every_images,
+        patience_images=task.patience_images,
+        seconds_limit=task.seconds_limit,
+        on_progress=on_progress,
+    )
+    scored = predict_probabilities(training.model, split.confirmation.images) if task.score_on_confirmation else None
+    if task.save_to is not None:
+        save_for_users(training.model, task.save_to)
+    return TrainResult(
+        history=training.history,
+        best=training.best,
+        n_images=training.n_images,
+        seconds=training.seconds,
+        stopped_by=training.stopped_by,
+        peak_memory_mb=_peak_memory_mb(),
+        confirmation_probabilities=scored,
+    )
+
+
+def _images_of(task: TrainTask, split: Split) -> tuple[LabelledImages, LabelledImages | None]:
+    if task.fit_on == "together":
+        return split.together(), None
+    return split.train, split.selection
+
+
+class _OverMemoryLimit(Exception):
+    pass
+
+
+def _check_memory(limit_mb: float | None) -> None:
+    resident_mb = psutil.Process().memory_info().rss / 2**20
+    if limit_mb is not None and resident_mb > limit_mb:
+        raise _OverMemoryLimit(f"the training used {resident_mb:.0f} MB, over its limit of {limit_mb:.0f} MB")
+
+
+def _peak_memory_mb() -> float:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10  # bytes there, kilobytes elsewhere
+
+
+def _failure_of(error: BaseException) -> _Failure:
+    trace = traceback.format_exc()
+    name = type(error).__name__
+    if name == "Diverged":
+        return _Failure("diverged", str(error), trace)
+    if isinstance(error, MemoryError | _OverMemoryLimit) or name == "ResourceExhaustedError":
+        return _Failure("memory", _first_line(error), trace)
+    return _Failure("error", f"{name}: {_first_line(error)}", trace)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

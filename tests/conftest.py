@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before anything loads TensorFlow; worker processes inherit it
+
+import pytest
+
+from fmnist import data
+from fmnist.errors import UserError
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    wanting = [item for item in items if "realdata" in item.keywords]
+    reason = _why_no_real_data() if wanting else None
+    for item in wanting if reason else ():
+        item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def _why_no_real_data() -> str | None:
+    """None where the four files of Fashion-MNIST are in one of the usual places. Tests never download them."""
+    try:
+        folder = data.fashion_mnist_folder()
+    except UserError as error:
+        return str(error)
+    return "no Fashion-MNIST in the usual places; name its folder in $FMNIST_DATA_DIR" if folder is None else None
+
+
+@pytest.fixture(scope="session")
+def digits_split() -> data.Split:
+    """Real images that every machine has: 959 to train on, 239 each to select and to confirm on."""
+    return data.load_train(data.find_data("digits"), seed=0)
