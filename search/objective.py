@@ -138,7 +138,7 @@ class _Run:
         reason = "interrupted"
         try:
             result = self._drive(task)
-            reason = _reason_of(result)
+            reason = reason_of(result)
             return self._value_of(result)
         except optuna.TrialPruned as pruned:
             reason = str(pruned)
@@ -204,8 +204,11 @@ def _set_constraint(trial: optuna.Trial, name: str, received: int, limit: int | 
     return f"{received:,} is over {name} = {limit:,}" if received > limit else None
 
 
-def _reason_of(result: TrainResult) -> str:
+def reason_of(result: TrainResult) -> str:
+    """Why a training ended, in words."""
     return {
         "end": "trained to the end",
-        "early stopping": f"stopped early at {result.n_images:,} images, best at {result.best.n_images:,}",
-    }.get(result.stopped_by, result.stopped_by)
+        "stop point": f"trained to its stop point, {result.n_images:,} images",
+        "early stopping": f"stopped early at {result.n_images:,} images",
+        "time limit": f"out of time at {result.n_images:,} images",
+    }[result.stopped_by]

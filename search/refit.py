@@ -29,7 +29,7 @@ from fmnist.errors import UserError
 from fmnist.history import HistoryPoint, best_point
 from fmnist.recipe import Recipe
 from search.clock import Clock
-from search.objective import TrainingSite, Watcher
+from search.objective import TrainingSite, Watcher, reason_of
 from search.records import (
     ConfirmRecord,
     DataRecord,
@@ -176,7 +176,7 @@ def _confirm_one(final: FinalRound, finalist: Finalist, share: float) -> None:
         n_planned_images=n_planned,
         n_images=result.n_images,
         seconds=result.seconds,
-        reason={"end": "trained to the end"}.get(result.stopped_by, result.stopped_by),
+        reason=reason_of(result),
         peak_memory_mb=result.peak_memory_mb,
     )
     write_json(final.files.confirm_record(finalist.trial), record)
@@ -330,7 +330,7 @@ def _train(final: FinalRound, task: TrainTask, label: str) -> TrainResult:
     with closing(final.trainer(task)) as messages:
         for message in messages:
             if isinstance(message, TrainResult):
-                final.watcher.ended(label, message.stopped_by)
+                final.watcher.ended(label, reason_of(message))
                 return message
             history.append(message)
             best = best_point(history)

@@ -7,9 +7,11 @@ else with a `FixedTrial` of stored parameters or with the portfolio's.
 from __future__ import annotations
 
 import difflib
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -28,6 +30,7 @@ from fmnist.recipe import (
 )
 
 DEFAULT_NAME = "default"  # the portfolio's configuration that always reaches the final round
+SAMPLER_NAME = "sampler"  # the origin of every trial that is not the portfolio's
 
 
 class SuggestingTrial(Protocol):
@@ -48,7 +51,7 @@ class Kind:
 
     type: type  # int, float, str or bool
     low: float = 0
-    high: float = float("inf")
+    high: float = math.inf
     accepted: tuple[Any, ...] = ()  # names that the code knows; empty: any number in [low, high]
 
     def check(self, value: Any, where: str) -> Any:
@@ -56,15 +59,24 @@ class Kind:
         if self.type is float and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
         if type(value) is not self.type:
-            raise UserError(f"{where} must be {_TYPE_NAMES[self.type]}, but got {value!r}")
+            requirement, remedy = _TYPE_NAMES[self.type]
+            raise UserError(f"{where} must be {requirement}, but got {_shown(value)}; {remedy}")
         if self.accepted and value not in self.accepted:
-            raise UserError(f"{where} must be one of {_listed(self.accepted)}, but got {value!r}")
+            raise UserError(
+                f"{where} must be one of {_listed(self.accepted)}, but got {_shown(value)}; other values have no layer"
+            )
         if self.type in (int, float) and not self.accepted and not self.low <= value <= self.high:
-            raise UserError(f"{where} must be between {self.low:g} and {self.high:g}, but got {value!r}")
+            allowed = f"between {self.low:g} and {self.high:g}" if self.high < math.inf else f"at least {self.low:g}"
+            raise UserError(f"{where} must be {allowed}, but got {_shown(value)}; bring it into that range")
         return value
 
 
-_TYPE_NAMES = {int: "a whole number", float: "a number", str: "a text in quotes", bool: "true or false"}
+_TYPE_NAMES = {
+    int: ("a whole number", "write it without quotes, point or exponent, such as 3"),
+    float: ("a number", "write it without quotes, such as 0.5 or 3e-4"),
+    str: ("a text in quotes", 'write it such as "max"'),
+    bool: ("true or false", "write it in small letters, without quotes"),
+}
 
 LIMIT_KINDS = {"max_parameters": Kind(int, 1), "max_multiply_adds": Kind(int, 1)}
 FIDELITY_KINDS = {
@@ -205,7 +217,10 @@ class GivenParameters:
 
     def _accept(self, name: str, value: Any, accepted: bool, requirement: str) -> Any:
         if not accepted:
-            raise UserError(f"{self._where}: {name} must be {requirement} to lie in the space, but got {value!r}")
+            raise UserError(
+                f"{self._where}: {name} must be {requirement} to lie in the space, but got {_shown(value)}; "
+                f"change it or widen the space"
+            )
         return value
 
 
@@ -321,13 +336,28 @@ def read_space(path: Path, image_shape: tuple[int, int, int], n_classes: int) ->
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        table = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # some editors begin a file with a byte-order mark
+        _check_numbers(table)
+        return table
     except FileNotFoundError:
         raise UserError(f"no search-space file at {path}; see --space, or copy studies/fashion-mnist.toml") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: a search space must be a readable TOML text file, but: {error}") from None
-    except tomllib.TOMLDecodeError as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(
+            f"{path}: a search space must be a readable TOML text file, but got: {reason}; see --space"
+        ) from None
+    except ValueError as error:  # TOMLDecodeError, or a number of thousands of digits
         raise UserError(f"{path}: not valid TOML: {error}; compare with studies/fashion-mnist.toml") from None
+    except RecursionError:
+        raise UserError(f"{path}: tables are nested too deep; compare with studies/fashion-mnist.toml") from None
+
+
+def _check_numbers(value: Any) -> None:
+    """TOML promises 64 bits; Python would read more, and fail later, where a number becomes a float or a text."""
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise ValueError("a whole number must fit into 64 bits, but one is longer")
+    for child in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        _check_numbers(child)
 
 
 def _space_of(table: dict[str, Any], image_shape: tuple[int, int, int], n_classes: int) -> SearchSpace:
@@ -386,9 +416,10 @@ def _filters(block: dict[str, Any], n_blocks: int) -> tuple[Parameter, ...]:
     where = "architecture.block.filters"
     lines = block["filters"]
     if not isinstance(lines, list) or len(lines) < n_blocks:
-        received = len(lines) if isinstance(lines, list) else repr(lines)
+        received = f"{len(lines)} lines" if isinstance(lines, list) else _shown(lines)
         raise UserError(
-            f"{where} must be a list with one value for each of up to {n_blocks} blocks, but got {received}"
+            f"{where} must be a list with one line for each of up to {n_blocks} blocks, but got {received}; "
+            f"add lines or lower n_blocks"
         )
     return tuple(_parameter(line, BLOCK_KINDS["filters"], f"{where}[{i}]") for i, line in enumerate(lines))
 
@@ -400,16 +431,20 @@ def _parameter(spec: Any, kind: Kind, where: str) -> Parameter:
         _check_keys(spec, {"choices"}, set(), f"{where}.")
         return _choices(spec["choices"], kind, where)
     if kind.type not in (int, float) or kind.accepted:
-        raise UserError(f"{where} takes a single value or {{ choices = [...] }}, but got {spec!r}")
+        raise UserError(
+            f"{where} must be a single value or {{ choices = [...] }}, but got {_shown(spec)}; list its values as choices"
+        )
     return _range(spec, kind, where)
 
 
 def _choices(values: Any, kind: Kind, where: str) -> Choices:
     if not isinstance(values, list) or not values:
-        raise UserError(f"{where}.choices must be a list of at least one value, but got {values!r}")
+        raise UserError(f"{where}.choices must be a list of at least one value, but got {_shown(values)}; add one")
     checked = tuple(kind.check(value, f"{where}.choices") for value in values)
     if len(set(checked)) < len(checked):
-        raise UserError(f"{where}.choices must differ from each other, but got {values!r}")
+        raise UserError(
+            f"{where}.choices must differ from each other, but got {_shown(values)}; take the repeated one out"
+        )
     return Choices(checked)
 
 
@@ -418,15 +453,29 @@ def _range(spec: dict[str, Any], kind: Kind, where: str) -> Range:
     low, high = kind.check(spec["low"], f"{where}.low"), kind.check(spec["high"], f"{where}.high")
     log = Kind(bool).check(spec.get("log", False), f"{where}.log")
     if low > high:
-        raise UserError(f"{where}: low must not be above high, but got low = {low}, high = {high}")
+        raise UserError(f"{where}: low must not be above high, but got low = {low}, high = {high}; swap them")
     if log and low <= 0:
         raise UserError(f"{where}: log = true needs low above 0, but got low = {low}; raise low or leave log out")
     step = spec.get("step")
     if step is not None:
         step = Kind(kind.type).check(step, f"{where}.step")
-        if log or step <= 0 or step > max(high - low, 1e-12):
-            raise UserError(f"{where}: step must be above 0, at most high - low and without log, but got {spec!r}")
+        _check_step(low, high, step, log, where)
     return Range(low, high, step, log)
+
+
+def _check_step(low: float, high: float, step: float, log: bool, where: str) -> None:
+    """Decimal: 0.3 is not three times 0.1 in binary. Optuna would move high to the last step, with a warning a trial."""
+    if log:
+        raise UserError(f"{where}: step goes without log = true, but got both; leave one of them out")
+    if step <= 0 or step > high - low:
+        raise UserError(
+            f"{where}: step must be above 0 and at most high - low, but got low = {low}, high = {high}, step = {step}; "
+            f"correct it or leave it out"
+        )
+    if (Decimal(str(high)) - Decimal(str(low))) % Decimal(str(step)) != 0:
+        raise UserError(
+            f"{where}: high must be low plus whole steps, but got low = {low}, high = {high}, step = {step}; move high"
+        )
 
 
 def _check_depth(parameters: dict[str, Parameter], image_shape: tuple[int, int, int]) -> None:
@@ -435,8 +484,8 @@ def _check_depth(parameters: dict[str, Parameter], image_shape: tuple[int, int, 
     if parameters["n_blocks"].highest > deepest:
         height, width, _ = image_shape
         raise UserError(
-            f"architecture.n_blocks: images of {height} x {width} pixels carry at most {deepest} blocks with these heads,"
-            f" but got {parameters['n_blocks'].highest}; lower it, or pass another --space"
+            f"architecture.n_blocks: images of {height} x {width} pixels carry at most {deepest} blocks with these "
+            f"heads, but got {parameters['n_blocks'].highest}; lower it, or pass another --space"
         )
 
 
@@ -458,37 +507,48 @@ def _fidelity(table: dict[str, Any]) -> Fidelity:
     if values["first_rung_images"] % every != 0:
         raise UserError(
             f"fidelity.first_rung_images must be a multiple of report_every_images = {every}, so that reports land on "
-            f"rungs, but got {values['first_rung_images']}"
+            f"rungs, but got {values['first_rung_images']}; change either"
         )
     if values["search_images"] < every:
         raise UserError(
-            f"fidelity.search_images must be at least report_every_images = {every}, but got {values['search_images']}"
+            f"fidelity.search_images must be at least report_every_images = {every}, but got "
+            f"{values['search_images']}; raise it"
         )
     return Fidelity(**values)
 
 
 def _portfolio(entries: Any) -> tuple[PortfolioEntry, ...]:
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise UserError("portfolio must be a list of [[portfolio]] tables")
+        raise UserError(f"portfolio must be a list of tables, but got {_shown(entries)}; begin each with [[portfolio]]")
     for entry in entries:
-        if not isinstance(entry.get("name"), str):
-            raise UserError(f"portfolio: every configuration needs a name in quotes, but got {entry.get('name')!r}")
+        _check_name(entry.get("name"))
     names = [entry["name"] for entry in entries]
     if len(set(names)) < len(names):
-        raise UserError(f"portfolio: names must differ from each other, but got {_listed(names)}")
+        raise UserError(f"portfolio: names must differ from each other, but got {_listed(names)}; rename one")
     if DEFAULT_NAME not in names:
         raise UserError(
-            f'portfolio must hold a configuration with name = "{DEFAULT_NAME}", which the search has to beat'
+            f'portfolio must hold a configuration with name = "{DEFAULT_NAME}", which the search has to beat, but got '
+            f"{_listed(names) or 'none'}; copy the one in studies/fashion-mnist.toml"
         )
     ordered = sorted(entries, key=lambda entry: entry["name"] != DEFAULT_NAME)  # the default is trial 0
     return tuple(PortfolioEntry(entry["name"], _without(entry, "name")) for entry in ordered)
+
+
+def _check_name(name: Any) -> None:
+    if not isinstance(name, str) or not name.strip() or not name.isprintable() or name == SAMPLER_NAME:
+        received = "nothing" if name is None else _shown(name)
+        raise UserError(
+            f'portfolio: every configuration needs a name of one line in quotes, other than "{SAMPLER_NAME}", but got '
+            f"{received}; give it one"
+        )
 
 
 def _table(parent: dict[str, Any], key: str, where: str = "") -> dict[str, Any]:
     value = parent.get(key)
     if not isinstance(value, dict):
         raise UserError(
-            f"{where}{key} must be a table ([{where}{key}]), but got {'nothing' if value is None else repr(value)}"
+            f"{where}{key} must be a table, but got {'nothing' if value is None else _shown(value)}; "
+            f"begin it with [{where}{key}]"
         )
     return value
 
@@ -496,7 +556,8 @@ def _table(parent: dict[str, Any], key: str, where: str = "") -> dict[str, Any]:
 def _check_keys(table: dict[str, Any], known: set[str], optional: set[str], where: str) -> None:
     for key in table:
         if key not in known:
-            raise UserError(f"{where}{key} is not a key of a search space{_hint(key, known)}")
+            shown = key if key.isprintable() else repr(key)
+            raise UserError(f"{where}{shown} is not a key of a search space{_hint(key, known)}")
     missing = sorted(known - optional - table.keys())
     if missing:
         raise UserError(f"{where}{missing[0]} is missing; studies/fashion-mnist.toml shows every key")
@@ -505,6 +566,12 @@ def _check_keys(table: dict[str, Any], known: set[str], optional: set[str], wher
 def _hint(name: str, known: set[str]) -> str:
     close = difflib.get_close_matches(name, sorted(known), n=1)
     return f"; did you mean {close[0]}?" if close else f"; known here: {_listed(sorted(known))}"
+
+
+def _shown(value: Any) -> str:
+    """On one line and never long."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _listed(values: Any) -> str:

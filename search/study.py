@@ -11,7 +11,7 @@ import socket
 import sqlite3
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC
 from typing import Any
@@ -140,7 +140,22 @@ def _open_sqlite(parsed: sqlalchemy.URL, url: str) -> optuna.storages.RDBStorage
         with sqlite3.connect(parsed.database, timeout=BUSY_SECONDS) as connection:
             connection.execute("PRAGMA journal_mode=WAL")
         connection.close()
-    return optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": BUSY_SECONDS}})
+    return _SqliteStorage(url, engine_kwargs={"connect_args": {"timeout": BUSY_SECONDS}})
+
+
+class _SqliteStorage(optuna.storages.RDBStorage):
+    """Takes and numbers trials one at a time. Optuna relies on row locks there, which SQLite ignores: two threads then
+    take the same waiting trial (seen with two). One lock is enough: `hold` lets one process in."""
+
+    _taking = threading.Lock()
+
+    def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
+        with self._taking:
+            return super().create_new_trial(study_id, template_trial)
+
+    def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
+        with self._taking:
+            return super().set_trial_state_values(trial_id, state, values)
 
 
 # --- create or resume
