@@ -46,7 +46,8 @@ class StudyConfig:
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", self.study):
             raise UserError(
-                f"--study must be 1 to 64 letters, digits, '.', '_' or '-', starting with a letter or digit, but got {self.study!r}"
+                "the study's name must be 1 to 64 letters, digits, '.', '_' or '-', starting with a letter or digit, "
+                f"but got {self.study!r}; choose one with --study"
             )
         self._require_at_least("--trials", self.trials, 1)
         self._require_at_least("--workers", self.workers, 1)

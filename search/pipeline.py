@@ -31,7 +31,6 @@ from search.records import (
     read_json,
     write_arrays,
     write_json,
-    write_text,
 )
 from search.refit import FinalRound, choose_finalists, confirm, evaluate, full_training_images, refit
 from search.report import write_report
@@ -73,8 +72,8 @@ def run_study(
     files = StudyFiles(config.folder)
     if config.storage is not None:  # before anything is written: it may not answer
         open_storage(config.storage)
+    run = _Run(config, files, source, space, clock, terminal or Terminal(), stop or threading.Event())
     with hold(files):
-        run = _Run(config, files, source, space, clock, terminal or Terminal(), stop or threading.Event())
         return run.whole(search_only)
 
 
@@ -98,16 +97,17 @@ class _Run:
         self._clock = clock
         self._terminal = terminal
         self._stop = stop
+        # Here, while the study has no folder yet: what is wrong with the images leaves none.
+        self._split = load_train(source, config.seed)
+        self._data = _data_record(source, self._split)
 
     def whole(self, search_only: bool) -> dict[str, Any] | None:
         self._refuse_more_trials_after_test()
-        split = load_train(self._source, self._config.seed)
-        check_identity(self._files, _identity(self._config, self._source, self._space, split))
-        self._data = _data_record(self._source, split)
-        self._write_beginnings(split)
+        check_identity(self._files, _identity(self._config, self._source, self._space, self._split))
+        self._write_beginnings()
         self._study = create_or_resume(self._config, self._space, open_storage(storage_url(self._config, self._files)))
         if not self._files.test.exists():
-            self._train_everything(split, search_only)
+            self._train_everything(search_only)
         return None if search_only else self._report()
 
     def _refuse_more_trials_after_test(self) -> None:
@@ -117,22 +117,23 @@ class _Run:
         test = read_json(TestRecord, self._files.test)
         if self._config.trials > test.n_trials_asked:
             raise UserError(
-                f"study {self._config.study} has opened its test set (with --trials {test.n_trials_asked}), so it takes no "
-                f"more trials; start another with --study NAME, and use --search-only while a study may still grow"
+                f"study {self._config.study} has opened its test set (with --trials {test.n_trials_asked}), so it "
+                f"takes no more trials; start another with --study NAME, and use --search-only while a study may "
+                f"still grow"
             )
         self._terminal.say(
             f"study {self._config.study} is finished (test set opened {test.opened}): rebuilding its report"
         )
 
-    def _write_beginnings(self, split: Split) -> None:
-        if not self._files.data.exists():
-            write_json(self._files.data, self._data)
-            write_arrays(self._files.samples, images=_samples(split.train, len(self._source.class_names)))
+    def _write_beginnings(self) -> None:
+        if not self._files.data.exists():  # the last to be written: where it is, all are
+            write_arrays(self._files.samples, images=_samples(self._split.train, len(self._source.class_names)))
             shutil.copyfile(self._config.space_path, self._files.space)
+            write_json(self._files.data, self._data)
         write_json(self._files.environment, _environment(self._config))
 
-    def _train_everything(self, split: Split, search_only: bool) -> None:
-        save_split(split, self._files.split)
+    def _train_everything(self, search_only: bool) -> None:
+        save_split(self._split, self._files.split)
         try:
             workers = WorkerProcesses(self._files.worker_log, self._stop)
             self._search(workers.train)
@@ -240,7 +241,8 @@ class _Run:
         accuracy = report["test"]["accuracy"]
         low, high = accuracy["wilson_95"]
         self._terminal.say(
-            f"test accuracy {accuracy['mean']:.2%}, mean of {len(accuracy['values'])} seeds, 95 % interval {low:.2%} to {high:.2%}"
+            f"test accuracy {accuracy['mean']:.2%}, mean of {len(accuracy['values'])} seeds, "
+            f"95 % interval {low:.2%} to {high:.2%}"
         )
         self._terminal.say(f"report: {self._files.report_html}   model: {self._files.model}")
         self._terminal.say(f"dashboard: {self._dashboard_command()}")

@@ -89,7 +89,10 @@ def choose_finalists(trials: Sequence[TrialRecord]) -> list[Finalist]:
     Equal recipes count once. Raises UserError if there is none.
     """
     complete = sorted((trial for trial in trials if trial.state == "complete"), key=lambda trial: -trial.value)
-    distinct = list({json.dumps(trial.recipe): trial for trial in reversed(complete)}.values())[::-1]
+    by_recipe: dict[str, TrialRecord] = {}
+    for trial in complete:  # best first: the first of equal recipes stays, in its place
+        by_recipe.setdefault(json.dumps(trial.recipe), trial)
+    distinct = list(by_recipe.values())
     default = next((t for t in trials if t.origin == DEFAULT_NAME and t.state in ("complete", "pruned")), None)
     chosen = distinct[:N_FINALISTS]
     if default is not None and default.recipe is not None and all(default.recipe != t.recipe for t in chosen):
@@ -339,7 +342,7 @@ def _train(final: FinalRound, task: TrainTask, label: str) -> TrainResult:
 
 
 def _in_parallel(final: FinalRound, jobs: Sequence[Callable[[], None]]) -> list[TrainingFailed | None]:
-    """Run the jobs, `workers` at a time. A TrainingFailed is an outcome; any other error stops the others and is raised."""
+    """Run the jobs, `workers` at a time. A TrainingFailed is an outcome; any other error stops the rest and rises."""
     with ThreadPoolExecutor(max_workers=final.workers) as executor:
         futures = [executor.submit(_outcome, job) for job in jobs]
         try:

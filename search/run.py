@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         config, search_only = parse(sys.argv[1:] if argv is None else argv)
         return _run(config, search_only)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print("error:", " ".join(str(error).splitlines()), file=sys.stderr)  # an argument may hold a line break
         return EXIT_USER_ERROR
 
 

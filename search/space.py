@@ -432,7 +432,7 @@ def _parameter(spec: Any, kind: Kind, where: str) -> Parameter:
         return _choices(spec["choices"], kind, where)
     if kind.type not in (int, float) or kind.accepted:
         raise UserError(
-            f"{where} must be a single value or {{ choices = [...] }}, but got {_shown(spec)}; list its values as choices"
+            f"{where} must be a single value or {{ choices = [...] }}, but got {_shown(spec)}; list them as choices"
         )
     return _range(spec, kind, where)
 
@@ -464,7 +464,7 @@ def _range(spec: dict[str, Any], kind: Kind, where: str) -> Range:
 
 
 def _check_step(low: float, high: float, step: float, log: bool, where: str) -> None:
-    """Decimal: 0.3 is not three times 0.1 in binary. Optuna would move high to the last step, with a warning a trial."""
+    """Optuna would move high to the last step, with a warning a trial. Decimal: 0.3 is not three binary 0.1."""
     if log:
         raise UserError(f"{where}: step goes without log = true, but got both; leave one of them out")
     if step <= 0 or step > high - low:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import sqlite3
 import threading
@@ -49,7 +50,8 @@ class SearchStopped(Exception):
 
 @contextmanager
 def hold(files: StudyFiles) -> Iterator[None]:
-    """Own the study's folder while the block runs. Raises UserError where it cannot be written or another run has it."""
+    """Own the study's folder while the block runs. Raises UserError where it cannot be written or another run has
+    it."""
     try:
         files.root.mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(files.lock, timeout=0)
@@ -107,18 +109,24 @@ def storage_url(config: StudyConfig, files: StudyFiles) -> str:
 
 
 def shown_url(url: str) -> str:
-    """The URL with its password hidden, for messages."""
-    return sqlalchemy.make_url(url).render_as_string(hide_password=True)
+    """The URL with its password hidden, for messages: any text goes, as a URL with a slip in it has a password too."""
+    if url.startswith("sqlite"):
+        return url
+    start = url.find("://") + 3 if "://" in url else 0
+    rest = re.sub(r":.*@", ":***@", url[start:])
+    return url[:start] + re.sub(r"(password|passwd|pwd)=[^&]*", r"\1=***", rest, flags=re.IGNORECASE)
 
 
 def open_storage(url: str) -> optuna.storages.RDBStorage:
     """Raises UserError for a URL that cannot be read, needs a driver that is not there, or does not answer."""
     try:
         parsed = sqlalchemy.make_url(url)
-    except sqlalchemy.exc.ArgumentError:
+    except (sqlalchemy.exc.ArgumentError, ValueError):  # ValueError: a port that is no number
         raise UserError(
-            f"--storage must be a URL such as sqlite:///study.db or postgresql://user@host/name, but got {url!r}"
+            f"--storage must be a URL such as sqlite:///study.db or postgresql://user@host/name, but got "
+            f"{shown_url(url)!r}; write special characters of a password as %XX"
         ) from None
+    _check_parts(parsed, url)
     try:
         if parsed.get_backend_name() == "sqlite":
             return _open_sqlite(parsed, url)
@@ -132,6 +140,15 @@ def open_storage(url: str) -> optuna.storages.RDBStorage:
         raise UserError(
             f"--storage {shown_url(url)} does not answer ({cause}); check that it runs and may be reached"
         ) from None
+
+
+def _check_parts(parsed: sqlalchemy.URL, url: str) -> None:
+    if parsed.get_backend_name() == "sqlite" and parsed.database in (None, "", ":memory:"):
+        raise UserError(
+            f"--storage must be a file for SQLite, or trials are lost with the run, but got {url}; try sqlite:///study.db"
+        )
+    if "@" in (parsed.host or ""):  # what a password with an @ leaves there must not reach a driver's message
+        raise UserError(f"--storage {shown_url(url)} must have one @, before the host; write one in a password as %40")
 
 
 def _open_sqlite(parsed: sqlalchemy.URL, url: str) -> optuna.storages.RDBStorage:
@@ -289,7 +306,7 @@ class _Run:
 
     @contextmanager
     def _ending_the_run_at_a_bug(self) -> Iterator[None]:
-        """A bug reaches Optuna as Interrupted: it would else fail the trial, which shall run again once it is mended."""
+        """A bug reaches Optuna as Interrupted: it would else fail the trial, which shall run again once mended."""
         try:
             yield
         except (optuna.TrialPruned, TrainingFailed, Interrupted):

@@ -151,7 +151,7 @@ class WorkerProcesses:
                 message = pipe.recv()
             except EOFError:
                 process.join()
-                raise TrainingFailed("killed", _death(process.exitcode)) from None
+                raise TrainingFailed("killed", _death(process.exitcode, self._log)) from None
             if message is None:
                 return
             if isinstance(message, _Failure):
@@ -196,10 +196,10 @@ def _stderr_to(log: Path) -> None:
         os.dup2(file.fileno(), 2)
 
 
-def _death(exit_code: int | None) -> str:
+def _death(exit_code: int | None, log: Path) -> str:
     if exit_code == -signal.SIGKILL:
         return "the training process was killed (exit code -9), as the system does when memory runs out"
-    return f"the training process ended without a word (exit code {exit_code})"
+    return f"the training process ended without a word (exit code {exit_code}); see {log}"
 
 
 # From here on: inside the child.

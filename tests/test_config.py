@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from fmnist.data import DATASETS
+from fmnist.errors import UserError
+from search.config import MAX_SEED, StudyConfig, default_workers
+from search.pipeline import _arguments
+from search.run import parse
+
+
+def test_defaults_are_a_hundred_trials_of_fashion_mnist_on_every_core():
+    config = StudyConfig("mine")
+    assert (config.trials, config.dataset, config.workers) == (100, "fashion-mnist", default_workers())
+    assert (config.seed, config.timeout, config.refit_seeds) == (0, None, 3)
+
+
+def test_command_line_and_python_have_the_same_defaults():
+    config, search_only = parse([])
+    assert (config, search_only) == (StudyConfig("fashion-mnist"), False)
+
+
+def test_every_option_reaches_its_field():
+    options = [
+        *("--study", "mine", "--trials", "7", "--timeout", "1.5", "--space", "s.toml", "--dataset", "digits"),
+        *("--data-dir", "d", "--storage", "sqlite:///x.db", "--workers", "3", "--seed", "9", "--refit-seeds", "2"),
+        *("--max-parameters", "1000", "--studies-dir", "out", "--sampler", "random", "--pruner", "median"),
+        *("--memory-limit", "2048", "--search-only"),
+    ]
+    config, search_only = parse(options)
+    expected = StudyConfig(
+        study="mine",
+        trials=7,
+        timeout=1.5,
+        space=Path("s.toml"),
+        dataset="digits",
+        data_dir=Path("d"),
+        storage="sqlite:///x.db",
+        workers=3,
+        seed=9,
+        refit_seeds=2,
+        max_parameters=1000,
+        studies_dir=Path("out"),
+        sampler="random",
+        pruner="median",
+        memory_limit_mb=2048,
+    )
+    assert (config, search_only) == (expected, True)
+    named = {
+        field.name
+        for field in dataclasses.fields(config)
+        if getattr(config, field.name) == getattr(StudyConfig("fashion-mnist"), field.name)
+    }
+    assert not named, f"not set in this test: {named}"
+
+
+def test_arguments_of_the_report_give_the_same_study_again():
+    options = ["--dataset", "digits", "--trials", "7", "--memory-limit", "2048", "--workers", "3", "--timeout", "60"]
+    config, _ = parse(options)
+    assert parse(_arguments(config))[0] == config
+
+
+def test_study_is_named_after_its_data_set(tmp_path):
+    assert parse(["--dataset", "digits"])[0].study == "digits"
+    assert parse(["--dataset", str(tmp_path / "shoes")])[0].study == "shoes"
+
+
+def test_folder_is_the_name_below_the_studies():
+    assert StudyConfig("mine", studies_dir=Path("out")).folder == Path("out/mine")
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_named_data_sets_bring_their_own_space(dataset):
+    path = StudyConfig("mine", dataset=dataset).space_path
+    assert path.stem == dataset and path.is_file()
+
+
+def test_folder_of_images_takes_the_space_of_fashion_mnist():
+    assert StudyConfig("mine", dataset="some/folder").space_path.stem == "fashion-mnist"
+
+
+def test_named_space_file_wins():
+    assert StudyConfig("mine", dataset="digits", space=Path("s.toml")).space_path == Path("s.toml")
+
+
+@pytest.mark.parametrize("name", ["a", "0", "Study_1.2-b", "a" * 64])
+def test_plain_names_are_accepted(name):
+    assert StudyConfig(name).study == name
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", ".hidden", "-x", "a/b", "a b", "a\n", "ä", "a" * 65, "a\\b", "a:b"])
+def test_names_that_are_no_plain_folder_are_refused(name):
+    with pytest.raises(UserError, match=r"study's name must be .* but got .*--study"):
+        StudyConfig(name)
+
+
+@pytest.mark.parametrize("seed", [0, MAX_SEED])
+def test_both_ends_of_the_seeds_are_accepted(seed):
+    assert StudyConfig("mine", seed=seed).seed == seed
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("trials", 0, "--trials must be at least 1, but got 0"),
+        ("workers", -2, "--workers must be at least 1, but got -2"),
+        ("refit_seeds", 0, "--refit-seeds must be at least 1, but got 0"),
+        ("max_parameters", 0, "--max-parameters must be at least 1, but got 0"),
+        ("memory_limit_mb", 0, "--memory-limit must be at least 1, but got 0"),
+        ("seed", -1, "--seed must be between 0 and 4294967295, but got -1"),
+        ("seed", MAX_SEED + 1, "--seed must be between 0 and 4294967295"),
+        ("timeout", 0, "--timeout must be a positive number of seconds, but got 0"),
+        ("timeout", -1.0, "--timeout must be a positive number of seconds"),
+        ("timeout", float("nan"), "--timeout must be a positive number of seconds, but got nan"),
+        ("timeout", float("inf"), "--timeout must be a positive number of seconds, but got inf"),
+        ("sampler", "gp", "--sampler must be one of tpe, random, but got 'gp'"),
+        ("pruner", "hyperband", "--pruner must be one of asha, median, none, but got 'hyperband'"),
+    ],
+)
+def test_values_that_cannot_be_used_are_refused(field, value, message):
+    with pytest.raises(UserError, match=message):
+        StudyConfig("mine", **{field: value})

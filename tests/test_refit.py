@@ -1,0 +1,257 @@
+"""The final round with a fake trainer: who gets in, who wins, what the retraining follows, what a kill repeats."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from fmnist.data import DataSource, Split, find_data, load_test, save_split
+from fmnist.errors import UserError
+from fmnist.history import HistoryPoint
+from fmnist.recipe import Architecture, Block, Recipe, TrainingPlan
+from search.clock import Clock
+from search.objective import TrainingSite, Watcher
+from search.records import DataRecord, StudyFiles, TrialRecord
+from search.refit import N_FINALISTS, FinalRound, choose_finalists, confirm, evaluate, full_training_images, refit
+from search.worker import PredictTask, TrainingFailed, TrainResult, TrainTask
+
+N_EPOCHS = 4
+
+
+def recipe(filters: int) -> Recipe:
+    architecture = Architecture((8, 8, 1), 10, (Block(filters, 1, 3),))
+    return Recipe(architecture, TrainingPlan(n_epochs=N_EPOCHS))
+
+
+def trial(number: int, value: float | None, state: str = "complete", origin: str = "sampler", **more) -> TrialRecord:
+    fields = {"recipe": recipe(number + 1).to_dict(), **more}
+    return TrialRecord(number, state, value, params={}, origin=origin, reason="", **fields)
+
+
+# --- who gets in
+
+
+def test_best_complete_trials_are_finalists_best_first() -> None:
+    trials = [trial(number, value=0.1 * number) for number in range(8)]
+    assert [finalist.trial for finalist in choose_finalists(trials)] == [7, 6, 5, 4, 3]
+
+
+def test_default_takes_the_last_place_even_where_it_was_worst() -> None:
+    trials = [trial(0, 0.01, origin="default"), *(trial(number, value=0.1 * number) for number in range(1, 9))]
+    finalists = choose_finalists(trials)
+    assert [finalist.trial for finalist in finalists] == [8, 7, 6, 5, 0]
+    assert len(finalists) == N_FINALISTS
+
+
+def test_equal_recipes_are_one_finalist_with_the_better_score() -> None:
+    same = recipe(16).to_dict()
+    trials = [trial(1, 0.5, recipe=same), trial(2, 0.7, recipe=same), trial(3, 0.6)]
+    assert [finalist.trial for finalist in choose_finalists(trials)] == [2, 3]
+
+
+def test_default_cut_by_the_clock_is_a_finalist_alone() -> None:
+    trials = [trial(0, None, state="pruned", origin="default"), trial(1, None, state="pruned")]
+    assert [finalist.trial for finalist in choose_finalists(trials)] == [0]
+
+
+def test_pruned_failed_and_infeasible_trials_are_no_finalists() -> None:
+    trials = [trial(n, None, state=state) for n, state in enumerate(("pruned", "failed", "infeasible"))]
+    with pytest.raises(UserError, match="no trial of this study was trained to its end.*raise --trials or --timeout"):
+        choose_finalists(trials)
+
+
+# --- the round
+
+
+@pytest.fixture
+def source() -> DataSource:
+    return find_data("digits")
+
+
+class FakeTrainer:
+    """Scores a recipe by its filters, on the confirmation split as told; remembers its tasks."""
+
+    def __init__(self, labels: np.ndarray, confirm_accuracy: Callable[[int], float], best_share: float = 1.0) -> None:
+        self.tasks: list[TrainTask] = []
+        self._labels = labels
+        self._confirm_accuracy = confirm_accuracy
+        self._best_share = best_share
+
+    def __call__(self, task: TrainTask) -> Iterator[HistoryPoint | TrainResult]:
+        self.tasks.append(task)
+        n_images = task.n_stop_images or task.n_planned_images
+        validated = {} if task.fit_on == "together" else {"validation_loss": 0.1, "validation_accuracy": 0.9}
+        at_best = HistoryPoint(round(n_images * self._best_share), 1.0, 0.1, 0.2, 0.9, **validated)
+        yield at_best
+        if task.save_to is not None:
+            task.save_to.write_text(f"model of seed {task.seed}")
+        yield TrainResult(
+            history=(at_best,),
+            best=at_best if validated else None,
+            n_images=n_images,
+            seconds=1.0,
+            stopped_by="stop point" if task.n_stop_images else "end",
+            peak_memory_mb=100.0,
+            confirmation_probabilities=self._probabilities(task) if task.score_on_confirmation else None,
+        )
+
+    def _probabilities(self, task: TrainTask) -> np.ndarray:
+        filters = task.recipe.architecture.blocks[0].filters
+        n_right = round(self._confirm_accuracy(filters) * len(self._labels))
+        predicted = np.where(np.arange(len(self._labels)) < n_right, self._labels, (self._labels + 1) % 10)
+        return np.eye(10, dtype=np.float32)[predicted]
+
+
+def final_round(tmp_path: Path, split: Split, trainer: FakeTrainer, **more) -> FinalRound:
+    files = StudyFiles(tmp_path / "study")
+    files.root.mkdir(exist_ok=True)
+    save_split(split, files.split)
+    n_images = {"train": len(split.train), "selection": len(split.selection), "confirmation": len(split.confirmation)}
+    data = DataRecord("digits", "", {}, tuple("0123456789"), (8, 8, 1), n_images, {}, 1.0, 1.0, "", 0)
+    fields = {
+        "files": files,
+        "site": TrainingSite(files.split, 1.0, 1.0, len(split.train), None),
+        "data": data,
+        "study_seed": 0,
+        "trainer": trainer,
+        "predict": lambda task: np.zeros((1, 10)),
+        "workers": 2,
+        "clock": Clock(None),
+        "stop": threading.Event(),
+        "watcher": Watcher(),
+    }
+    return FinalRound(**{**fields, **more})
+
+
+def test_winner_is_best_on_the_confirmation_split_not_in_the_search(tmp_path: Path, digits_split: Split) -> None:
+    trainer = FakeTrainer(digits_split.confirmation.labels, lambda filters: {2: 0.8, 3: 0.9, 4: 0.7}[filters])
+    final = final_round(tmp_path, digits_split, trainer)
+    finalists = choose_finalists([trial(1, 0.95), trial(2, 0.90), trial(3, 0.99)])
+    records = confirm(final, finalists, images_per_second=1000)
+    assert [record.trial for record in records] == [2, 1, 3]
+    assert records[0].confirm_accuracy == pytest.approx(0.9, abs=0.005)
+    assert records[0].search_accuracy == 0.90
+
+
+def test_finalists_are_trained_in_full_with_seeds_of_their_own(tmp_path: Path, digits_split: Split) -> None:
+    trainer = FakeTrainer(digits_split.confirmation.labels, lambda filters: 0.5)
+    confirm(final_round(tmp_path, digits_split, trainer), choose_finalists([trial(1, 0.9), trial(2, 0.8)]), 1000)
+    assert {task.n_planned_images for task in trainer.tasks} == {N_EPOCHS * len(digits_split.train)}
+    assert len({task.seed for task in trainer.tasks}) == 2
+
+
+def test_confirmed_finalists_are_not_trained_again(tmp_path: Path, digits_split: Split) -> None:
+    trainer = FakeTrainer(digits_split.confirmation.labels, lambda filters: 0.5)
+    final = final_round(tmp_path, digits_split, trainer)
+    confirm(final, choose_finalists([trial(1, 0.9)]), 1000)
+    confirm(final, choose_finalists([trial(1, 0.9), trial(2, 0.8)]), 1000)
+    assert [task.recipe.architecture.blocks[0].filters for task in trainer.tasks] == [2, 3]
+
+
+def test_timeout_shortens_all_finalists_by_the_same_share(tmp_path: Path, digits_split: Split) -> None:
+    trainer = FakeTrainer(digits_split.confirmation.labels, lambda filters: 0.5)
+    clock = Clock(timeout=20.0, now=lambda: 0.0)
+    final = final_round(tmp_path, digits_split, trainer, clock=clock, workers=1)
+    confirm(final, choose_finalists([trial(1, 0.9), trial(2, 0.8)]), images_per_second=100)
+    # Half of 20 s at 100 images a second, for two finalists one after the other.
+    assert {task.n_planned_images for task in trainer.tasks} == {500}
+
+
+def test_finalist_that_cannot_be_trained_is_left_out(tmp_path: Path, digits_split: Split) -> None:
+    good = FakeTrainer(digits_split.confirmation.labels, lambda filters: 0.5)
+
+    def trainer(task: TrainTask) -> Iterator[HistoryPoint | TrainResult]:
+        if task.recipe.architecture.blocks[0].filters == 2:
+            raise TrainingFailed("diverged", "loss is nan")
+        yield from good(task)
+
+    final = final_round(tmp_path, digits_split, trainer)
+    records = confirm(final, choose_finalists([trial(1, 0.9), trial(2, 0.8)]), 1000)
+    assert [record.trial for record in records] == [2]
+    with pytest.raises(TrainingFailed, match="loss is nan"):
+        confirm(final, choose_finalists([trial(1, 0.9)]), 1000)
+
+
+@pytest.mark.parametrize("best_share", [1.0, 0.5])
+def test_retraining_stops_at_the_confirmed_share_of_the_same_schedule(
+    tmp_path: Path, digits_split: Split, best_share: float
+) -> None:
+    trainer = FakeTrainer(digits_split.confirmation.labels, lambda filters: 0.5, best_share)
+    final = final_round(tmp_path, digits_split, trainer)
+    winner = confirm(final, choose_finalists([trial(1, 0.9)]), 1000)[0]
+    records = refit(final, winner, n_seeds=3)
+    n_all = len(digits_split.together())
+    tasks = trainer.tasks[1:]
+    assert {task.fit_on for task in tasks} == {"together"}
+    assert {task.n_planned_images for task in tasks} == {N_EPOCHS * n_all}
+    assert {task.n_stop_images for task in tasks} == {round(best_share * N_EPOCHS * n_all)}
+    assert [record.seed_index for record in records] == [0, 1, 2]
+    assert len({record.seed for record in records}) == 3
+    assert f"stopped at {best_share:.0%} of the schedule" in records[0].rule
+
+
+def test_delivered_model_is_the_first_seed_never_the_best(tmp_path: Path, digits_split: Split) -> None:
+    trainer = FakeTrainer(digits_split.confirmation.labels, lambda filters: 0.5)
+    final = final_round(tmp_path, digits_split, trainer)
+    records = refit(final, confirm(final, choose_finalists([trial(1, 0.9)]), 1000)[0], n_seeds=3)
+    assert final.files.model.read_text() == f"model of seed {records[0].seed}"
+
+
+def test_retraining_of_another_winner_starts_afresh(tmp_path: Path, digits_split: Split) -> None:
+    trainer = FakeTrainer(digits_split.confirmation.labels, lambda filters: 0.5 + filters / 100)
+    final = final_round(tmp_path, digits_split, trainer)
+    refit(final, confirm(final, choose_finalists([trial(1, 0.9)]), 1000)[0], n_seeds=3)
+    records = refit(final, confirm(final, choose_finalists([trial(1, 0.9), trial(2, 0.8)]), 1000)[0], n_seeds=1)
+    assert [record.trial for record in final.files.read_refit_records()] == [2]
+    assert records[0].trial == 2
+
+
+def test_model_that_scores_otherwise_outside_the_project_is_not_reported(
+    tmp_path: Path, digits_split: Split, source: DataSource
+) -> None:
+    trainer = FakeTrainer(digits_split.confirmation.labels, lambda filters: 0.5)
+    right = np.eye(10, dtype=np.float32)[load_test(source).labels]
+    final = final_round(tmp_path, digits_split, trainer, predict=lambda task: right)
+    refit(final, confirm(final, choose_finalists([trial(1, 0.9)]), 1000)[0], n_seeds=1)
+    inputs = keras.Input((8, 8, 1))
+    keras.Model(inputs, keras.layers.Dense(10)(keras.layers.Flatten()(inputs))).save(final.files.model)
+    with pytest.raises(RuntimeError, match=r"best.keras scores 0\.\d+ when loaded outside the project, but 1.0 inside"):
+        evaluate(final, source, n_trials_asked=1)
+    assert not final.files.test.exists()
+
+
+def test_test_set_is_opened_once(tmp_path: Path, digits_split: Split, source: DataSource) -> None:
+    trainer = FakeTrainer(digits_split.confirmation.labels, lambda filters: 0.5)
+    opened: list[PredictTask] = []
+    final = final_round(tmp_path, digits_split, trainer)
+    inside = np.zeros((360, 10), np.float32)
+    _save_constant_model(final.files)
+    final = replace(final, predict=lambda task: (opened.append(task), inside)[1])
+    refit(final, confirm(final, choose_finalists([trial(1, 0.9)]), 1000)[0], n_seeds=2)
+    _save_constant_model(final.files)
+    first = evaluate(final, source, n_trials_asked=1)
+    assert evaluate(final, source, n_trials_asked=9) == first
+    assert len(opened) == 2  # once per seed
+    arrays = final.files.read_test_arrays()
+    assert arrays.probabilities.shape == (2, 360, 10)
+    assert len(arrays.mistake_images) == 360 - round(first.delivered_accuracy * 360)
+
+
+def _save_constant_model(files: StudyFiles) -> None:
+    inputs = keras.Input((8, 8, 1))
+    keras.Model(inputs, keras.layers.Dense(10, kernel_initializer="zeros")(keras.layers.Flatten()(inputs))).save(
+        files.model
+    )
+
+
+def test_reserve_counts_rounds_of_workers_not_trainings() -> None:
+    n_images = {"train": 100, "selection": 10, "confirmation": 10}
+    data = DataRecord("d", "", {}, (), (8, 8, 1), n_images, {}, 1.0, 1.0, "", 0)
+    assert full_training_images(2, data, n_refits=3, workers=1) == 2 * (5 * 100 + 3 * 120)
+    assert full_training_images(2, data, n_refits=3, workers=2) == 2 * (3 * 100 + 2 * 120)

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import optuna
+import pytest
+
+from search.config import SHIPPED_SPACES
+from search.space import Fidelity, SearchSpace, read_space
+from search.strategy import build_pruner, build_sampler, seed_of
+
+FIDELITY = Fidelity(
+    search_images=16_000,
+    report_every_images=1_000,
+    first_rung_images=2_000,
+    reduction_factor=4,
+    patience_images=8_000,
+)
+
+
+@pytest.fixture(scope="module")
+def digits_space() -> SearchSpace:
+    return read_space(Path(SHIPPED_SPACES) / "digits.toml", (8, 8, 1), 10)
+
+
+def drawn(space: SearchSpace, sampler_name: str, seed: int, n_trials_before: int, n_trials: int = 4) -> list[dict]:
+    study = optuna.create_study(direction="maximize", sampler=build_sampler(sampler_name, seed, n_trials_before))
+    for _ in range(n_trials):
+        trial = study.ask()
+        space.suggest(trial)
+        study.tell(trial, 0.5)
+    return [trial.params for trial in study.trials]
+
+
+# Seeds
+
+
+def test_same_use_gives_same_seed():
+    assert seed_of(7, "trial", 3) == seed_of(7, "trial", 3)
+
+
+def test_seed_zero_is_a_seed_like_any_other():
+    assert seed_of(0, "trial", 0) == seed_of(0, "trial", 0)
+    assert seed_of(0, "trial", 0) != seed_of(1, "trial", 0)
+
+
+def test_every_use_has_a_seed_of_its_own():
+    purposes = ("sampler", "trial", "confirm", "refit")
+    uses = [(seed, purpose, number) for seed in range(3) for purpose in purposes for number in range(100)]
+    assert len({seed_of(*use) for use in uses}) == len(uses)
+
+
+def test_seeds_fit_into_32_bits():
+    assert all(0 <= seed_of(2**32 - 1, "refit", number) < 2**32 for number in range(100))
+
+
+def test_unknown_purpose_is_refused():
+    with pytest.raises(ValueError, match="not in tuple"):
+        seed_of(0, "coffee", 0)
+
+
+# Sampler
+
+
+@pytest.mark.parametrize("name", ["tpe", "random"])
+def test_same_seed_draws_the_same_configurations(digits_space, name):
+    assert drawn(digits_space, name, 0, 0) == drawn(digits_space, name, 0, 0)
+
+
+@pytest.mark.parametrize("name", ["tpe", "random"])
+def test_other_seed_draws_other_configurations(digits_space, name):
+    assert drawn(digits_space, name, 0, 0) != drawn(digits_space, name, 1, 0)
+
+
+@pytest.mark.parametrize("name", ["tpe", "random"])
+def test_resumed_run_draws_other_configurations_than_the_first(digits_space, name):
+    first, resumed = drawn(digits_space, name, 0, 0), drawn(digits_space, name, 0, 4)
+    assert all(params not in first for params in resumed)
+
+
+def test_tpe_samples_the_parameters_of_deeper_layers_jointly(digits_space):
+    sampler = build_sampler("tpe", 0, 0)
+    study = optuna.create_study(direction="maximize", sampler=sampler)
+    for _ in range(12):
+        trial = study.ask()
+        digits_space.suggest(trial)
+        study.tell(trial, 0.5)
+    running = study.ask()
+    joint = sampler.infer_relative_search_space(study, study._storage.get_trial(running._trial_id))
+    names = {name for group in joint.values() for name in group} if "n_blocks" not in joint else set(joint)
+    assert {"n_blocks", "block1_filters", "block2_filters"} <= names
+
+
+# Pruner
+
+
+def pruned_at(pruner: optuna.pruners.BasePruner, curves: list[list[float]]) -> list[int | None]:
+    """The step at which each curve is pruned, run one after the other; a value per 1,000 images."""
+    study = optuna.create_study(direction="maximize", pruner=pruner)
+    return [_first_pruned(study, curve) for curve in curves]
+
+
+def _first_pruned(study: optuna.Study, curve: list[float]) -> int | None:
+    trial = study.ask()
+    for i, value in enumerate(curve, start=1):
+        trial.report(value, i * FIDELITY.report_every_images)
+        if trial.should_prune():
+            study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+            return i * FIDELITY.report_every_images
+    study.tell(trial, curve[-1])
+    return None
+
+
+def test_asha_prunes_at_its_rungs_only():
+    good, bad = [0.9] * 16, [0.1] * 16
+    steps = pruned_at(build_pruner("asha", FIDELITY), [good, good, good, good, bad])
+    assert steps == [None, None, None, None, 2_000]
+
+
+def test_second_rung_of_asha_is_the_reduction_factor_times_the_first():
+    good = [0.9] * 16
+    late_bad = [0.95] * 7 + [0.1] * 9  # the best at the first rung, the worst at 8,000 images
+    assert pruned_at(build_pruner("asha", FIDELITY), [good, good, good, good, late_bad])[-1] == 8_000
+
+
+def test_asha_lets_the_best_one_through():
+    assert pruned_at(build_pruner("asha", FIDELITY), [[0.5] * 16] * 4 + [[0.9] * 16])[-1] is None
+
+
+def test_median_waits_for_five_trials_and_the_first_rung():
+    good, bad = [0.9] * 16, [0.1] * 16
+    assert pruned_at(build_pruner("median", FIDELITY), [bad, good, good, good, good, bad]) == [
+        *[None] * 5,
+        2_000,
+    ]
+
+
+def test_without_a_pruner_nothing_is_pruned():
+    assert pruned_at(build_pruner("none", FIDELITY), [[0.9] * 16] * 4 + [[0.0] * 16]) == [None] * 5
