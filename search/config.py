@@ -58,6 +58,8 @@ class StudyConfig:
             self._require_at_least("--max-parameters", self.max_parameters, 1)
         if self.memory_limit_mb is not None:
             self._require_at_least("--memory-limit", self.memory_limit_mb, 1)
+        self._require_one_of("--sampler", self.sampler, SAMPLERS)
+        self._require_one_of("--pruner", self.pruner, PRUNERS)
         if not 0 <= self.seed <= MAX_SEED:
             raise UserError(f"--seed must be between 0 and {MAX_SEED}, but got {self.seed}")
 
@@ -72,6 +74,11 @@ class StudyConfig:
             return self.space
         name = self.dataset if self.dataset in DATASETS else "fashion-mnist"
         return SHIPPED_SPACES / f"{name}.toml"
+
+    @staticmethod
+    def _require_one_of(option: str, value: str, choices: tuple[str, ...]) -> None:
+        if value not in choices:
+            raise UserError(f"{option} must be one of {', '.join(choices)}, but got {value!r}")
 
     @staticmethod
     def _require_at_least(option: str, value: int, least: int) -> None:

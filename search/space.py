@@ -192,7 +192,8 @@ class GivenParameters:
     def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
         value = self._take(name)
         on_grid = type(value) is int and low <= value <= high and (value - low) % step == 0
-        return self._accept(name, value, on_grid, f"a whole number from {low} to {high} in steps of {step}")
+        in_steps = "" if step == 1 else f" in steps of {step}"
+        return self._accept(name, value, on_grid, f"a whole number from {low} to {high}{in_steps}")
 
     def suggest_float(
         self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
@@ -369,8 +370,8 @@ def _space_of(table: dict[str, Any], image_shape: tuple[int, int, int], n_classe
         **_parameters(training, TRAINING_KINDS, "training", besides=set(OPTIMIZER_KINDS)),
         **_optimizer_parameters(training),
     }
+    _check_depth(parameters, image_shape)  # first: no line of filters would mend it
     filters = _filters(architecture["block"], parameters["n_blocks"].highest)
-    _check_depth(parameters, image_shape)
     space = SearchSpace(
         image_shape=image_shape,
         n_classes=n_classes,
@@ -408,7 +409,8 @@ def _optimizer_parameters(training: dict[str, Any]) -> dict[str, Parameter]:
             parameters[f"{key}.{name}"] = _parameter(value, kind, f"training.{key}.{name}")
     decay = parameters.get("weight_decay.adam")
     if decay is not None and decay != Fixed(0.0):
-        raise UserError("training.weight_decay.adam must be 0.0 (adamw has weight decay, adam has none)")
+        received = _shown(training["weight_decay"]["adam"])
+        raise UserError(f"training.weight_decay.adam must be 0.0, but got {received}; for weight decay there is adamw")
     return parameters
 
 
