@@ -105,7 +105,8 @@ class TrainingPlan:
         share = self.warmup_fraction
         _require(0 <= share < 1, "warmup_fraction must be in [0, 1)", warmup_fraction=share)
         _require(self.batch_size >= 1, "batch_size must be at least 1", batch_size=self.batch_size)
-        _require(0 <= self.label_smoothing < 1, "label_smoothing must be in [0, 1)", label_smoothing=self.label_smoothing)
+        smoothing = self.label_smoothing
+        _require(0 <= smoothing < 1, "label_smoothing must be in [0, 1)", label_smoothing=smoothing)
         _require(self.shift >= 0, "shift must be 0 or more pixels", shift=self.shift)
         _require(0 <= self.erasing <= 1, "erasing must be in [0, 1]", erasing=self.erasing)
         _require(self.n_epochs >= 1, "n_epochs must be at least 1", n_epochs=self.n_epochs)

@@ -9,7 +9,6 @@ import platform
 import shlex
 import shutil
 import threading
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -25,6 +24,7 @@ from search.config import StudyConfig, default_workers
 from search.objective import Objective, TrainingSite
 from search.records import (
     DataRecord,
+    Stopwatch,
     StudyFiles,
     TestRecord,
     TrialRecord,
@@ -32,7 +32,16 @@ from search.records import (
     write_arrays,
     write_json,
 )
-from search.refit import FinalRound, choose_finalists, confirm, evaluate, full_training_images, refit
+from search.refit import (
+    FinalRound,
+    choose_finalists,
+    confirm,
+    evaluate,
+    full_training_images,
+    n_confirmed,
+    n_refitted,
+    refit,
+)
 from search.report import write_report
 from search.space import SearchSpace, read_space
 from search.study import (
@@ -152,7 +161,7 @@ class _Run:
             return
         self._terminal.say(f"study {self._config.study} in {self._files.root}; dashboard: {self._dashboard_command()}")
         self._terminal.begin("trials", self._config.trials, n_done, _tally(counts))
-        stopwatch = _Stopwatch(self._files, "search")
+        stopwatch = Stopwatch(self._files, "search")
 
         def after_trial(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
             stopwatch.lap()
@@ -216,22 +225,24 @@ class _Run:
         )
         trials = read_trials(self._study)
         finalists = choose_finalists(trials)
-        with self._phase("confirm", f"confirming {len(finalists)} finalists, trained in full"):
-            speeds = _finalist_speeds(trials)
-            winner = confirm(final, finalists, min(speeds) if speeds else 1.0)[0]
-        with self._phase(
-            "refit", f"retraining trial {winner.trial} with {self._config.refit_seeds} seeds on all images"
-        ):
-            refit(final, winner, self._config.refit_seeds)
-        with self._phase("evaluate", "opening the test set"):
-            evaluate(final, self._source, self._config.trials)
+        n_finalists, n_seeds = len(finalists), self._config.refit_seeds
+        self._announce(
+            f"confirming {n_finalists} finalists, trained in full", n_finalists, n_confirmed(final, finalists)
+        )
+        speeds = _finalist_speeds(trials)
+        winner = confirm(final, finalists, min(speeds) if speeds else 1.0)[0]
+        self._announce(
+            f"retraining trial {winner.trial} with {n_seeds} seeds on all images", n_seeds, n_refitted(final, winner)
+        )
+        refit(final, winner, n_seeds)
+        self._announce("opening the test set")
+        evaluate(final, self._source, self._config.trials)
 
-    def _phase(self, name: str, announcement: str) -> _Stopwatch:
+    def _announce(self, phase: str, n_total: int = 0, n_done: int = 0) -> None:
         if self._stop.is_set():
             raise Interrupted
-        self._terminal.say(announcement)
-        self._terminal.begin(announcement, 0, 0)
-        return _Stopwatch(self._files, name)
+        self._terminal.say(phase)
+        self._terminal.begin(phase, n_total, n_done, counts_trainings=True)
 
     def _report(self) -> dict[str, Any]:
         command = shlex.join(["python", "-m", "search.run", *_arguments(self._config)])
@@ -251,28 +262,6 @@ class _Run:
     def _dashboard_command(self) -> str:
         url = self._config.storage or f"sqlite:///{self._files.storage}"
         return shlex.join(["optuna-dashboard", shown_url(url), "--host", "127.0.0.1", "--port", "8080"])
-
-
-class _Stopwatch:
-    """Adds the seconds of a phase to the ledger, lap by lap, so that a killed run loses its last lap at most."""
-
-    def __init__(self, files: StudyFiles, phase: str) -> None:
-        self._files = files
-        self._phase = phase
-        self._lock = threading.Lock()
-        self._since = time.monotonic()
-
-    def lap(self) -> None:
-        with self._lock:
-            now = time.monotonic()
-            self._files.add_to_ledger(self._phase, now - self._since)
-            self._since = now
-
-    def __enter__(self) -> _Stopwatch:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.lap()
 
 
 def _identity(config: StudyConfig, source: DataSource, space: SearchSpace, split: Split) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -184,6 +186,28 @@ class StudyFiles:
     def read_test_arrays(self) -> TestArrays:
         with np.load(self.test_arrays) as arrays:
             return TestArrays(**{name: arrays[name] for name in arrays.files})
+
+
+class Stopwatch:
+    """Adds the seconds of a phase to the ledger, lap by lap, so that a killed run loses its last lap at most."""
+
+    def __init__(self, files: StudyFiles, phase: str) -> None:
+        self._files = files
+        self._phase = phase
+        self._lock = threading.Lock()
+        self._since = time.monotonic()
+
+    def lap(self) -> None:
+        with self._lock:
+            now = time.monotonic()
+            self._files.add_to_ledger(self._phase, now - self._since)
+            self._since = now
+
+    def __enter__(self) -> Stopwatch:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.lap()
 
 
 def read_json(kind: type[T], path: Path) -> T:

@@ -34,6 +34,7 @@ from search.records import (
     ConfirmRecord,
     DataRecord,
     RefitRecord,
+    Stopwatch,
     StudyFiles,
     TestRecord,
     TrialRecord,
@@ -125,12 +126,18 @@ def confirm(final: FinalRound, finalists: Sequence[Finalist], images_per_second:
     missing = [finalist for finalist in finalists if finalist.trial not in done]
     share = _length_share(final, finalists, list(done.values()), images_per_second)
     jobs = [lambda finalist=finalist: _confirm_one(final, finalist, share) for finalist in missing]
-    failures = [outcome for outcome in _in_parallel(final, jobs) if isinstance(outcome, TrainingFailed)]
+    failures = [outcome for outcome in _in_parallel(final, "confirm", jobs) if isinstance(outcome, TrainingFailed)]
     chosen = {finalist.trial for finalist in finalists}
     records = [record for record in final.files.read_confirm_records() if record.trial in chosen]
     if not records:
         raise failures[0]
     return records
+
+
+def n_confirmed(final: FinalRound, finalists: Sequence[Finalist]) -> int:
+    """How many of the finalists have been confirmed already."""
+    chosen = {finalist.trial for finalist in finalists}
+    return sum(record.trial in chosen for record in final.files.read_confirm_records())
 
 
 def _length_share(
@@ -201,13 +208,18 @@ def refit(final: FinalRound, winner: ConfirmRecord, n_seeds: int) -> list[RefitR
     missing = [index for index in range(n_seeds) if index not in done]
     n_planned = _refit_length(final, winner, len(missing))
     jobs = [lambda index=index: _refit_one(final, winner, index, n_planned) for index in missing]
-    failures = [outcome for outcome in _in_parallel(final, jobs) if isinstance(outcome, TrainingFailed)]
+    failures = [outcome for outcome in _in_parallel(final, "refit", jobs) if isinstance(outcome, TrainingFailed)]
     if failures:
         raise failures[0]
     records = final.files.read_refit_records()[:n_seeds]
     with whole_file(final.files.model) as beside:
         shutil.copyfile(final.files.refit_model(0), beside)
     return records
+
+
+def n_refitted(final: FinalRound, winner: ConfirmRecord) -> int:
+    """How many times the winner has been retrained already."""
+    return sum(record.trial == winner.trial for record in final.files.read_refit_records())
 
 
 def _forget_other_winner(files: StudyFiles, trial: int) -> None:
@@ -273,6 +285,11 @@ def evaluate(final: FinalRound, source: DataSource, n_trials_asked: int) -> Test
     """
     if final.files.test.exists():
         return read_json(TestRecord, final.files.test)
+    with Stopwatch(final.files, "evaluate"):
+        return _open_test_set(final, source, n_trials_asked)
+
+
+def _open_test_set(final: FinalRound, source: DataSource, n_trials_asked: int) -> TestRecord:
     started = time.monotonic()
     models = [final.files.refit_model(record.seed_index) for record in final.files.read_refit_records()]
     test = load_test(source)
@@ -341,16 +358,24 @@ def _train(final: FinalRound, task: TrainTask, label: str) -> TrainResult:
     raise TrainingFailed("error", "the training ended without a result")
 
 
-def _in_parallel(final: FinalRound, jobs: Sequence[Callable[[], None]]) -> list[TrainingFailed | None]:
-    """Run the jobs, `workers` at a time. A TrainingFailed is an outcome; any other error stops the rest and rises."""
-    with ThreadPoolExecutor(max_workers=final.workers) as executor:
+def _in_parallel(final: FinalRound, phase: str, jobs: Sequence[Callable[[], None]]) -> list[TrainingFailed | None]:
+    """Run the jobs, `workers` at a time, their time going to the phase's account.
+
+    A TrainingFailed is an outcome; any other error stops the others and is raised.
+    """
+    with Stopwatch(final.files, phase) as stopwatch, ThreadPoolExecutor(max_workers=final.workers) as executor:
         futures = [executor.submit(_outcome, job) for job in jobs]
         try:
-            return [future.result() for future in as_completed(futures)]
+            return [_lapped(future.result(), stopwatch) for future in as_completed(futures)]
         except BaseException:
             final.stop.set()
             executor.shutdown(cancel_futures=True)
             raise
+
+
+def _lapped(outcome: TrainingFailed | None, stopwatch: Stopwatch) -> TrainingFailed | None:
+    stopwatch.lap()
+    return outcome
 
 
 def _outcome(job: Callable[[], None]) -> TrainingFailed | None:

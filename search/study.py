@@ -145,7 +145,7 @@ def open_storage(url: str) -> optuna.storages.RDBStorage:
 def _check_parts(parsed: sqlalchemy.URL, url: str) -> None:
     if parsed.get_backend_name() == "sqlite" and parsed.database in (None, "", ":memory:"):
         raise UserError(
-            f"--storage must be a file for SQLite, or trials are lost with the run, but got {url}; try sqlite:///study.db"
+            f"--storage must be a file for SQLite, or trials end with the run, but got {url}; try sqlite:///study.db"
         )
     if "@" in (parsed.host or ""):  # what a password with an @ leaves there must not reach a driver's message
         raise UserError(f"--storage {shown_url(url)} must have one @, before the host; write one in a password as %40")

@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -40,6 +40,7 @@ class _Phase:
     n_done_before: int  # done by earlier runs: they say nothing about this run's speed
     n_done: int
     tally: str = ""
+    counts_trainings: bool = False  # every training that ends is one more done
     started: float = field(default_factory=time.monotonic)
 
 
@@ -69,17 +70,20 @@ class Terminal(Watcher):
 
     # --- what the study tells
 
-    def say(self, text: str) -> None:
-        """A line that stays."""
+    def say(self, text: str, *, wrap: bool = True) -> None:
+        """A line that stays. wrap=False cuts it at the terminal's width; what is to be copied wraps."""
+        if self._console.is_terminal and not wrap:
+            self._console.print(Text(text), no_wrap=True, overflow="ellipsis")
+            return
         stamp = "" if self._console.is_terminal else f"{datetime.now():%H:%M:%S} "
         self._console.print(f"{stamp}{text}", markup=False, highlight=False, soft_wrap=True)
 
-    def show(self, renderable: RenderableType) -> None:
-        self._console.print(renderable)
-
-    def begin(self, name: str, n_total: int, n_done: int, tally: str = "") -> None:
+    def begin(
+        self, name: str, n_total: int = 0, n_done: int = 0, tally: str = "", *, counts_trainings: bool = False
+    ) -> None:
+        """Start a phase of `n_total` steps, 0 where it has none to count."""
         with self._lock:
-            self._phase = _Phase(name, n_total, n_done, n_done, tally)
+            self._phase = _Phase(name, n_total, n_done, n_done, tally, counts_trainings)
 
     def advance(self, n_done: int, tally: str) -> None:
         with self._lock:
@@ -101,8 +105,10 @@ class Terminal(Watcher):
     def ended(self, label: str, reason: str) -> None:
         with self._lock:
             line = self._lines.pop(label)
-        accuracy = "" if line.best_accuracy is None else f"{line.best_accuracy:.2%}  "
-        self.say(f"{label:<11} {accuracy}{reason}  {line.recipe}")
+            if self._phase is not None and self._phase.counts_trainings:
+                self._phase.n_done += 1
+        accuracy = "" if line.best_accuracy is None else f"{line.best_accuracy:.2%}"
+        self.say(f"{label:<11} {accuracy:>6}  {reason}  {line.recipe}", wrap=False)
 
     # --- drawing
 
@@ -113,8 +119,9 @@ class Terminal(Watcher):
                 self._phase_line() if self._phase else "preparing", style="bold", no_wrap=True, overflow="ellipsis"
             )
         table = Table.grid(padding=(0, 1))
-        for justify in ("left", "right", "right", "right", "left"):
-            table.add_column(justify=justify, no_wrap=True, overflow="ellipsis")
+        for width in (11, 4, 6, 12):  # "finalist 99", "100%", "99.99%", "1:05:09 left"
+            table.add_column(width=width, justify="left" if width == 11 else "right", no_wrap=True)
+        table.add_column(no_wrap=True, overflow="ellipsis")
         for row in rows:
             table.add_row(*row)
         return Group(table, study)
@@ -122,15 +129,15 @@ class Terminal(Watcher):
     def _row(self, label: str, line: _Line) -> tuple[str, ...]:
         share = f"{line.n_images / line.n_planned_images:.0%}"
         best = "" if line.best_accuracy is None else f"{line.best_accuracy:.2%}"
-        return label, share, best, _duration(_seconds_left(line)), str(line.recipe)
+        left = _duration(_seconds_left(line))
+        return label, share, best, f"{left} left" if left else "", str(line.recipe)
 
     def _phase_line(self) -> str:
         phase = self._phase
-        n_here = phase.n_done - phase.n_done_before
-        rate = n_here / (time.monotonic() - phase.started)
-        left = _duration((phase.n_total - phase.n_done) / rate if rate > 0 else None)
-        parts = [f"{phase.name} {phase.n_done}/{phase.n_total}", phase.tally, f"{left} left" if left else ""]
-        return " · ".join(part for part in parts if part)
+        count = f" {phase.n_done}/{phase.n_total}" if phase.n_total else ""
+        rate = (phase.n_done - phase.n_done_before) / (time.monotonic() - phase.started)
+        left = _duration((phase.n_total - phase.n_done) / rate) if rate > 0 else ""
+        return " · ".join(part for part in (phase.name + count, phase.tally, f"{left} left" if left else "") if part)
 
 
 def _seconds_left(line: _Line) -> float | None:

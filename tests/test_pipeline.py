@@ -1,4 +1,4 @@
-"""The whole path on real, small images: what a newcomer's first command does, and what kills and second runs do to it."""
+"""The whole path on real, small images: what a first command does, and what kills and second runs do to it."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def test_default_cut_by_the_clock_is_a_finalist_alone() -> None:
 
 def test_pruned_failed_and_infeasible_trials_are_no_finalists() -> None:
     trials = [trial(n, None, state=state) for n, state in enumerate(("pruned", "failed", "infeasible"))]
-    with pytest.raises(UserError, match="no trial of this study was trained to its end.*raise --trials or --timeout"):
+    with pytest.raises(UserError, match=r"no trial of this study was trained to its end.*raise --trials or --timeout"):
         choose_finalists(trials)
 
 

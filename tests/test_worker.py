@@ -83,7 +83,7 @@ def test_killed_process_is_a_failed_training_with_its_reason(workers: WorkerProc
     next(messages)
     for pid in children() - before:
         os.kill(pid, signal.SIGKILL)
-    with pytest.raises(TrainingFailed, match="memory runs out|without a word") as caught:
+    with pytest.raises(TrainingFailed, match=r"memory runs out|without a word") as caught:
         list(messages)
     assert caught.value.kind == "killed"
 
