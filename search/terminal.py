@@ -12,7 +12,6 @@ from datetime import datetime
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
 from fmnist.history import HistoryPoint
@@ -73,7 +72,7 @@ class Terminal(Watcher):
     def say(self, text: str, *, wrap: bool = True) -> None:
         """A line that stays. wrap=False cuts it at the terminal's width; what is to be copied wraps."""
         if self._console.is_terminal and not wrap:
-            self._console.print(Text(text), no_wrap=True, overflow="ellipsis")
+            self._console.print(_one_line(text), no_wrap=True, overflow="ellipsis")
             return
         stamp = "" if self._console.is_terminal else f"{datetime.now():%H:%M:%S} "
         self._console.print(f"{stamp}{text}", markup=False, highlight=False, soft_wrap=True)
@@ -114,23 +113,15 @@ class Terminal(Watcher):
 
     def _render(self) -> Group:
         with self._lock:
-            rows = [self._row(label, line) for label, line in self._lines.items()]
-            study = Text(
-                self._phase_line() if self._phase else "preparing", style="bold", no_wrap=True, overflow="ellipsis"
-            )
-        table = Table.grid(padding=(0, 1))
-        for width in (11, 4, 6, 12):  # "finalist 99", "100%", "99.99%", "1:05:09 left"
-            table.add_column(width=width, justify="left" if width == 11 else "right", no_wrap=True)
-        table.add_column(no_wrap=True, overflow="ellipsis")
-        for row in rows:
-            table.add_row(*row)
-        return Group(table, study)
+            lines = [self._training_line(label, line) for label, line in self._lines.items()]
+            phase = self._phase_line() if self._phase else "preparing"
+        return Group(*(_one_line(line) for line in lines), _one_line(phase, style="bold"))
 
-    def _row(self, label: str, line: _Line) -> tuple[str, ...]:
+    def _training_line(self, label: str, line: _Line) -> str:
         share = f"{line.n_images / line.n_planned_images:.0%}"
         best = "" if line.best_accuracy is None else f"{line.best_accuracy:.2%}"
         left = _duration(_seconds_left(line))
-        return label, share, best, f"{left} left" if left else "", str(line.recipe)
+        return f"{label:<11} {share:>4} {best:>6} {f'{left} left' if left else '':>12}  {line.recipe}"
 
     def _phase_line(self) -> str:
         phase = self._phase
@@ -138,6 +129,10 @@ class Terminal(Watcher):
         rate = (phase.n_done - phase.n_done_before) / (time.monotonic() - phase.started)
         left = _duration((phase.n_total - phase.n_done) / rate) if rate > 0 else ""
         return " · ".join(part for part in (phase.name + count, phase.tally, f"{left} left" if left else "") if part)
+
+
+def _one_line(text: str, style: str = "") -> Text:
+    return Text(text, style=style, no_wrap=True, overflow="ellipsis")
 
 
 def _seconds_left(line: _Line) -> float | None:

@@ -50,7 +50,7 @@ def test_running_trainings_are_a_line_each_and_the_study_one(width: int) -> None
     lines = drawn(live)
     assert len(lines) == 3
     assert all(len(line) <= width for line in lines)
-    assert lines[0].startswith("trial 7      20% 90.00%    0:00 left c32-c32-p")
+    assert lines[0].startswith("trial 7      20% 90.00%    0:00 left  c32-c32-p")
     assert lines[2].strip() == "trials 7/100 · 6 complete, 1 pruned"
 
 
