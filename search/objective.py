@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -63,6 +63,11 @@ class Watcher:
 class Objective:
     """Call it with a trial; any `optuna.Study` that maximises can use it.
 
+    A trial climbs rungs. Each is a training of its own, from new weights and with the whole schedule squeezed into the
+    rung's length, and the pruner looks at its end only: in the middle of a schedule, accuracy ranks recipes badly (one
+    that still warms up looks worse than one that never will be better). The last rung's accuracy is the value.
+
+    rungs: their lengths in training images, rising; reports to the pruner count the images of the rungs before too.
     seconds_left: how long a training may still take when it starts; None: as long as it wants.
     """
 
@@ -72,6 +77,7 @@ class Objective:
         trainer: Trainer,
         site: TrainingSite,
         study_seed: int,
+        rungs: Sequence[int],
         *,
         max_parameters: int | None = None,
         seconds_left: Callable[[], float | None] = lambda: None,
@@ -82,6 +88,7 @@ class Objective:
         self._trainer = trainer
         self._site = site
         self._study_seed = study_seed
+        self._rungs = rungs
         self._seconds_left = seconds_left
         self._watcher = watcher or Watcher()
 
@@ -108,12 +115,12 @@ class Objective:
             trial.set_user_attr("reason", f"infeasible: {' and '.join(reasons)}")
             raise optuna.TrialPruned(reasons[0])
 
-    def _task(self, trial: optuna.Trial, recipe: Recipe) -> TrainTask:
+    def _task(self, trial: optuna.Trial, recipe: Recipe, n_images: int) -> TrainTask:
         fidelity = self._space.fidelity
         return self._site.task(
             recipe,
             seed_of(self._study_seed, "trial", trial.number),
-            fidelity.search_images,
+            n_images,
             fidelity.report_every_images,
             patience_images=fidelity.patience_images,
             seconds_limit=self._seconds_left(),
@@ -121,25 +128,23 @@ class Objective:
 
 
 class _Run:
-    """One trial's training, and what is known of it so far."""
+    """One trial's trainings, and what is known of them so far."""
 
     def __init__(self, objective: Objective, trial: optuna.Trial, recipe: Recipe) -> None:
         self._objective = objective
         self._trial = trial
         self._recipe = recipe
-        self._history: list[HistoryPoint] = []
+        self._history: list[HistoryPoint] = []  # of the rung under way, or the last one
+        self._n_images_before = 0  # training images of the rungs before it
         self._started = time.monotonic()
         self._label = f"trial {trial.number}"
 
     def train(self) -> float:
-        task = self._objective._task(self._trial, self._recipe)
-        watcher = self._objective._watcher
-        watcher.started(self._label, self._recipe, task.n_planned_images)
         reason = "interrupted"
         try:
-            result = self._drive(task)
+            result = self._climb()
             reason = reason_of(result)
-            return self._value_of(result)
+            return result.best.validation_accuracy
         except optuna.TrialPruned as pruned:
             reason = str(pruned)
             raise
@@ -149,39 +154,52 @@ class _Run:
             raise
         finally:
             self._record(reason)
-            watcher.ended(self._label, reason)
+            self._objective._watcher.ended(self._label, reason)
 
-    def _drive(self, task: TrainTask) -> TrainResult:
+    def _climb(self) -> TrainResult:
+        """The last rung's result. Raises TrialPruned where the trial does not get there."""
+        *lower_rungs, last_rung = self._objective._rungs
+        for n_images in lower_rungs:
+            result = self._drive(n_images)
+            self._pass(n_images, result)
+            self._n_images_before += n_images
+        return self._drive(last_rung)
+
+    def _drive(self, n_images: int) -> TrainResult:
+        """Train on one rung. A training that the clock has cut is no complete trial: it would rank above better ones
+        that were pruned, and the sampler would take its value for a full one."""
+        self._history = []
+        task = self._objective._task(self._trial, self._recipe, n_images)
+        self._objective._watcher.started(self._label, self._recipe, n_images)
         with closing(self._objective._trainer(task)) as messages:
             for message in messages:
-                if isinstance(message, TrainResult):
-                    self._trial.set_user_attr("peak_memory_mb", round(message.peak_memory_mb, 1))
-                    return message
-                self._hear(message, task)
+                if isinstance(message, HistoryPoint):
+                    self._hear(message)
+                    continue
+                self._trial.set_user_attr("peak_memory_mb", round(message.peak_memory_mb, 1))
+                if message.stopped_by == "time limit":
+                    raise optuna.TrialPruned("the time for the search was over")
+                return message
         raise TrainingFailed("error", "the training ended without a result")
 
-    def _hear(self, point: HistoryPoint, task: TrainTask) -> None:
+    def _hear(self, point: HistoryPoint) -> None:
         """Report best-so-far, so that early stopping and the pruner judge a trial by the same number."""
         self._history.append(point)
         best = best_point(self._history)
-        self._trial.report(best.validation_accuracy, point.n_images)
+        self._trial.report(best.validation_accuracy, self._n_images_before + point.n_images)
         self._objective._watcher.progressed(self._label, point, best.validation_accuracy)
-        # Not at the end: a training that is paid for in full may not lose its place to a pruner.
-        is_last = point.n_images >= task.n_planned_images
-        if not is_last and self._trial.should_prune() and not self._is_default:
-            raise optuna.TrialPruned(f"pruned at {point.n_images:,} images")
+
+    def _pass(self, n_images: int, result: TrainResult) -> None:
+        """Let the pruner decide at the end of a rung: never at the last one's, which is paid for in full."""
+        if result.stopped_by == "early stopping":  # its last report lies before the rung
+            self._trial.report(result.best.validation_accuracy, self._n_images_before + n_images)
+        if self._trial.should_prune() and not self._is_default:
+            raise optuna.TrialPruned(f"pruned after {n_images:,} images, at {result.best.validation_accuracy:.2%}")
 
     @property
     def _is_default(self) -> bool:
         """The default recipe is what the search has to beat: it is measured in full, at the price of one trial."""
         return self._trial.user_attrs.get("origin") == DEFAULT_NAME
-
-    def _value_of(self, result: TrainResult) -> float:
-        """The best point's accuracy. A training cut by the clock is no complete trial: it would rank above better
-        ones that were pruned, and the sampler would take its value for a full one."""
-        if result.stopped_by == "time limit":
-            raise optuna.TrialPruned("the time for the search was over")
-        return result.best.validation_accuracy
 
     def _record(self, reason: str) -> None:
         best = best_point(self._history)
@@ -189,7 +207,7 @@ class _Run:
             "reason": reason,
             "history": [asdict(point) for point in self._history],
             "best": asdict(best) if best else None,
-            "n_images": self._history[-1].n_images if self._history else 0,
+            "n_images": self._n_images_before + (self._history[-1].n_images if self._history else 0),
             "seconds": round(time.monotonic() - self._started, 3),
         }
         for name, value in attributes.items():

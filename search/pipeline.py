@@ -44,6 +44,7 @@ from search.refit import (
 )
 from search.report import write_report
 from search.space import SearchSpace, read_space
+from search.strategy import build_rungs
 from search.study import (
     check_identity,
     count_by_state,
@@ -184,6 +185,7 @@ class _Run:
             trainer,
             self._site(),
             self._config.seed,
+            build_rungs(self._config.pruner, self._space.fidelity),
             max_parameters=self._config.max_parameters,
             seconds_left=self._seconds_left_for_search,
             watcher=self._terminal,

@@ -235,12 +235,12 @@ class Limits:
 
 @dataclass(frozen=True)
 class Fidelity:
-    """How much of a training a trial gets. Rungs and reports are counted in training images seen."""
+    """How much of a training a trial gets, in training images seen. Rungs are trainings of their own."""
 
-    search_images: int  # length of a trial that nothing ends
+    search_images: int  # length of the last rung
     report_every_images: int
-    first_rung_images: int  # the first report at which a trial may be pruned
-    reduction_factor: int  # one in so many survives a rung
+    first_rung_images: int  # length of the first rung; each further one has reduction_factor times the images
+    reduction_factor: int  # one in so many goes on to the next rung
     patience_images: int  # early stopping: no higher accuracy for so long
 
 
@@ -505,16 +505,10 @@ def _limits(table: dict[str, Any]) -> Limits:
 def _fidelity(table: dict[str, Any]) -> Fidelity:
     _check_keys(table, set(FIDELITY_KINDS), set(), "fidelity.")
     values = {key: kind.check(table[key], f"fidelity.{key}") for key, kind in FIDELITY_KINDS.items()}
-    every = values["report_every_images"]
-    if values["first_rung_images"] % every != 0:
+    if values["search_images"] < values["first_rung_images"]:
         raise UserError(
-            f"fidelity.first_rung_images must be a multiple of report_every_images = {every}, so that reports land on "
-            f"rungs, but got {values['first_rung_images']}; change either"
-        )
-    if values["search_images"] < every:
-        raise UserError(
-            f"fidelity.search_images must be at least report_every_images = {every}, but got "
-            f"{values['search_images']}; raise it"
+            f"fidelity.search_images must be at least first_rung_images = {values['first_rung_images']}, but got "
+            f"{values['search_images']}; raise it, or lower first_rung_images"
         )
     return Fidelity(**values)
 

@@ -25,18 +25,26 @@ def build_sampler(name: str, seed: int, n_trials_before: int) -> optuna.samplers
         return optuna.samplers.TPESampler(multivariate=True, group=True, seed=run_seed)
 
 
-def build_pruner(name: str, fidelity: Fidelity) -> optuna.pruners.BasePruner:
-    """A pruner over steps that are training images seen.
+def build_rungs(pruner: str, fidelity: Fidelity) -> tuple[int, ...]:
+    """Lengths of a trial's trainings in images, rising by the reduction factor; a single one where nothing prunes."""
+    rungs = []
+    length = fidelity.first_rung_images
+    while pruner != "none" and length < fidelity.search_images:
+        rungs.append(length)
+        length *= fidelity.reduction_factor
+    return (*rungs, fidelity.search_images)
 
-    "asha": asynchronous successive halving (Li et al. 2020), rungs at first_rung_images * reduction_factor ** k.
-    "median": below the median of the trials before, at the same step, from the first rung on. "none": nothing.
+
+def build_pruner(name: str, fidelity: Fidelity) -> optuna.pruners.BasePruner:
+    """A pruner over steps that are training images seen, asked at the end of each rung (see `Objective`).
+
+    "asha": asynchronous successive halving (Li et al. 2020): one in reduction_factor goes on. "median": what is below
+    the median of the complete trials at the same step does not go on, once there are five of them. "none": all get the last rung at once.
     """
     if name == "none":
         return optuna.pruners.NopPruner()
     if name == "median":
-        return optuna.pruners.MedianPruner(
-            n_startup_trials=5, n_warmup_steps=fidelity.first_rung_images, n_min_trials=5
-        )
+        return optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=fidelity.first_rung_images)
     return optuna.pruners.SuccessiveHalvingPruner(
         min_resource=fidelity.first_rung_images, reduction_factor=fidelity.reduction_factor
     )

@@ -392,15 +392,10 @@ REFUSED = {
         "    { low = 16, high = 0 },\n",
         ["architecture.block.filters[1].high", "between 1 and 2048", "got 0"],
     ),
-    "rung between two reports": (
-        "first_rung_images = 4_000",
-        "first_rung_images = 4_500",
-        ["fidelity.first_rung_images", "a multiple of report_every_images = 1000", "got 4500", "change either"],
-    ),
-    "trial shorter than a report": (
+    "last rung shorter than the first": (
         "search_images = 16_000",
         "search_images = 500",
-        ["fidelity.search_images", "at least report_every_images = 1000", "got 500", "raise it"],
+        ["fidelity.search_images", "at least first_rung_images = 4000", "got 500", "raise it"],
     ),
     "weight decay for adam": (
         "adam = 0.0",

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
@@ -7,7 +8,7 @@ import pytest
 
 from search.config import SHIPPED_SPACES
 from search.space import Fidelity, SearchSpace, read_space
-from search.strategy import build_pruner, build_sampler, seed_of
+from search.strategy import build_pruner, build_rungs, build_sampler, seed_of
 
 FIDELITY = Fidelity(
     search_images=16_000,
@@ -136,3 +137,15 @@ def test_median_waits_for_five_trials_and_the_first_rung():
 
 def test_without_a_pruner_nothing_is_pruned():
     assert pruned_at(build_pruner("none", FIDELITY), [[0.9] * 16] * 4 + [[0.0] * 16]) == [None] * 5
+
+
+# Rungs
+
+
+def test_rungs_rise_by_the_reduction_factor_up_to_the_last():
+    assert build_rungs("asha", FIDELITY) == (2_000, 8_000, 16_000)
+    assert build_rungs("median", replace(FIDELITY, first_rung_images=4_000)) == (4_000, 16_000)
+
+
+def test_without_a_pruner_there_is_one_rung():
+    assert build_rungs("none", FIDELITY) == (16_000,)

@@ -20,6 +20,7 @@ from search.config import SHIPPED_SPACES, StudyConfig
 from search.objective import Objective, TrainingSite
 from search.records import StudyFiles
 from search.space import SearchSpace, read_space
+from search.strategy import build_rungs
 from search.study import (
     MAX_LOSSES,
     SearchStopped,
@@ -55,7 +56,7 @@ def open_study(config: StudyConfig, space: SearchSpace) -> optuna.Study:
 
 def objective_of(space: SearchSpace, trainer: Trainer, **more: object) -> Objective:
     site = TrainingSite(Path("unused"), 128.0, 64.0, 959, memory_limit_mb=None)
-    return Objective(space, trainer, site, study_seed=0, **more)
+    return Objective(space, trainer, site, 0, build_rungs("asha", space.fidelity), **more)
 
 
 def point(n_images: int, accuracy: float) -> HistoryPoint:
@@ -132,15 +133,32 @@ def test_bad_trials_are_pruned_and_say_where(config: StudyConfig, space: SearchS
     run_trials(study, objective_of(space, by_filters), n_trials=30)
     pruned = [trial for trial in read_trials(study) if trial.state == "pruned"]
     assert pruned
-    assert all(trial.reason.startswith("pruned at ") and trial.best is not None for trial in pruned)
-    assert all(trial.n_images < space.fidelity.search_images for trial in pruned)
+    assert all(trial.reason.startswith("pruned after 4,000 images, at ") for trial in pruned)
+    assert all(trial.best is not None and trial.n_images == 4_000 for trial in pruned)
+
+
+def test_rung_is_a_training_of_its_own_with_its_own_schedule(config: StudyConfig, space: SearchSpace) -> None:
+    tasks: list[TrainTask] = []
+
+    def noting(task: TrainTask) -> Iterator[HistoryPoint | TrainResult]:
+        tasks.append(task)
+        yield from by_filters(task)
+
+    study = open_study(config, space)
+    run_trials(study, objective_of(space, noting), n_trials=1)
+    assert [task.n_planned_images for task in tasks] == [4_000, 16_000]
+    trial = study.trials[0]
+    assert trial.last_step == 20_000
+    assert read_trials(study)[0].n_images == 20_000
+    assert trial.value == trial.intermediate_values[20_000]
 
 
 def test_value_is_the_best_point_not_the_last(config: StudyConfig, space: SearchSpace) -> None:
     def falling(task: TrainTask) -> Iterator[HistoryPoint | TrainResult]:
-        history = (point(1000, 0.5), point(2000, 0.9), point(16_000, 0.4))
+        end = task.n_planned_images
+        history = (point(1000, 0.5), point(2000, 0.9), point(end, 0.4))
         yield from history
-        yield TrainResult(history, history[1], 16_000, 0.1, "end", 100.0)
+        yield TrainResult(history, history[1], end, 0.1, "end", 100.0)
 
     study = open_study(config, space)
     run_trials(study, objective_of(space, falling), n_trials=1)
