@@ -39,7 +39,8 @@ def build_pruner(name: str, fidelity: Fidelity) -> optuna.pruners.BasePruner:
     """A pruner over steps that are training images seen, asked at the end of each rung (see `Objective`).
 
     "asha": asynchronous successive halving (Li et al. 2020): one in reduction_factor goes on. "median": what is below
-    the median of the complete trials at the same step does not go on, once there are five of them. "none": all get the last rung at once.
+    the median of the complete trials at the same step does not go on, once there are five of them. "none": all train
+    on the last rung at once.
     """
     if name == "none":
         return optuna.pruners.NopPruner()
