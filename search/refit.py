@@ -168,7 +168,8 @@ def _confirm_one(final: FinalRound, finalist: Finalist, share: float) -> None:
         seconds_limit=final.clock.seconds_left(),
         score_on_confirmation=True,
     )
-    result = _train(final, task, f"finalist {finalist.trial}")
+    label = f"finalist {finalist.trial}"
+    result = _train(final, task, label)
     labels = np.array(open_split(task.split_folder).confirmation.labels)
     write_arrays(
         final.files.confirm_arrays(finalist.trial), probabilities=result.confirmation_probabilities, labels=labels
@@ -190,6 +191,7 @@ def _confirm_one(final: FinalRound, finalist: Finalist, share: float) -> None:
         peak_memory_mb=result.peak_memory_mb,
     )
     write_json(final.files.confirm_record(finalist.trial), record)
+    final.watcher.ended(label, record.reason)
 
 
 # --- retrain
@@ -255,8 +257,9 @@ def _refit_one(final: FinalRound, winner: ConfirmRecord, seed_index: int, n_plan
         seconds_limit=final.clock.seconds_left(),
         fit_on="together",
     )
+    label = f"seed {seed_index}"
     with whole_file(final.files.refit_model(seed_index)) as beside:
-        result = _train(final, replace(task, save_to=beside), f"seed {seed_index}")
+        result = _train(final, replace(task, save_to=beside), label)
     n_wanted = _wanted_refit_length(final, winner)
     shortened = "" if n_planned == n_wanted else f", shortened from {n_wanted:,} images by the timeout"
     record = RefitRecord(
@@ -272,6 +275,7 @@ def _refit_one(final: FinalRound, winner: ConfirmRecord, seed_index: int, n_plan
         f"stopped at {best_share:.0%} of the schedule, where the confirmation training was best",
     )
     write_json(final.files.refit_record(seed_index), record)
+    final.watcher.ended(label, reason_of(result))
 
 
 # --- the test set
@@ -331,7 +335,8 @@ def predict_outside(model: Path, images: np.ndarray) -> np.ndarray:
         inputs, outputs = Path(folder, "images.npy"), Path(folder, "probabilities.npy")
         np.save(inputs, images)
         command = [sys.executable, "-I", "-c", _PREDICT_OUTSIDE, str(model.absolute()), str(inputs), str(outputs)]
-        outcome = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+        # A session of its own: Ctrl-C reaches the whole group, and what it breaks here would look like a bad model.
+        outcome = subprocess.run(command, cwd=folder, capture_output=True, text=True, start_new_session=True)
         if outcome.returncode != 0:
             raise RuntimeError(f"{model} does not load with plain Keras:\n{outcome.stderr}")
         return np.load(outputs)
@@ -345,17 +350,21 @@ def _accuracy(probabilities: np.ndarray, test: LabelledImages) -> float:
 
 
 def _train(final: FinalRound, task: TrainTask, label: str) -> TrainResult:
+    """Drive one training. Whoever calls tells the watcher of its end, once the result is on disk."""
     history: list[HistoryPoint] = []
     final.watcher.started(label, task.recipe, task.n_stop_images or task.n_planned_images)
-    with closing(final.trainer(task)) as messages:
-        for message in messages:
-            if isinstance(message, TrainResult):
-                final.watcher.ended(label, reason_of(message))
-                return message
-            history.append(message)
-            best = best_point(history)
-            final.watcher.progressed(label, message, best.validation_accuracy if best else None)
-    raise TrainingFailed("error", "the training ended without a result")
+    try:
+        with closing(final.trainer(task)) as messages:
+            for message in messages:
+                if isinstance(message, TrainResult):
+                    return message
+                history.append(message)
+                best = best_point(history)
+                final.watcher.progressed(label, message, best.validation_accuracy if best else None)
+        raise TrainingFailed("error", "the training ended without a result")
+    except TrainingFailed as failure:
+        final.watcher.ended(label, f"failed ({failure.kind}): {failure.reason}")
+        raise
 
 
 def _in_parallel(final: FinalRound, phase: str, jobs: Sequence[Callable[[], None]]) -> list[TrainingFailed | None]:

@@ -188,6 +188,20 @@ def test_stopped_search_ends_cleanly_and_goes_on(tmp_path: Path, number: signal.
     assert len(trial_states(tmp_path)) == 5
 
 
+@pytest.mark.faults
+def test_run_killed_among_the_finalists_repeats_no_finished_one(tmp_path: Path) -> None:
+    options = ("--trials", "2", "--refit-seeds", "1", "--workers", "1")
+    with started(tmp_path, *options) as process:
+        wait_for(process, "finalist ")
+        process.send_signal(signal.SIGKILL)
+    (confirmed,) = (tmp_path / "digits" / "confirm").glob("*.json")
+    written = confirmed.stat().st_mtime_ns
+    outcome = run(tmp_path, *options)
+    assert outcome.returncode == 0, outcome.stderr
+    assert confirmed.stat().st_mtime_ns == written
+    assert len(json.loads((tmp_path / "digits" / "report.json").read_text())["finalists"]) == 2
+
+
 def test_printed_dashboard_command_works_while_the_search_writes(tmp_path: Path) -> None:
     with started(tmp_path, "--trials", "6", "--search-only") as process:
         line = wait_for(process, "dashboard: ")
