@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -277,11 +278,19 @@ def history(trials: Sequence[TrialRecord]) -> str:
 
 
 def endings(trials: Sequence[TrialRecord]) -> list[tuple[str, str, int]]:
-    """(state, reason, number of trials), by state, most trials first."""
-    counts = Counter((trial.state, _first_line(trial.reason)) for trial in trials)
+    """(state, reason, number of trials), by state, most trials first. Reasons that differ in a trial's own figures
+    count as one."""
+    counts = Counter((trial.state, _without_figures(_first_line(trial.reason))) for trial in trials)
     order = {state: i for i, state in enumerate(FINISHED_STATES)}
     ranked = sorted(counts.items(), key=lambda item: (order[item[0][0]], -item[1], item[0][1]))
     return [(state, reason, n) for (state, reason), n in ranked]
+
+
+def _without_figures(reason: str) -> str:
+    """The reason with numbers left out, but for the rung a trial was pruned at, which many have in common."""
+    if reason.startswith("pruned after"):
+        return reason.split(", at ")[0]
+    return re.sub(r"\d[\d,.]*\d|\d", "…", reason)
 
 
 def _first_line(text: str, limit: int = 140) -> str:

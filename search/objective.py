@@ -194,7 +194,7 @@ class _Run:
         if result.stopped_by == "early stopping":  # its last report lies before the rung
             self._trial.report(result.best.validation_accuracy, self._n_images_before + n_images)
         if self._trial.should_prune() and not self._is_default:
-            raise optuna.TrialPruned(f"pruned after {n_images:,} images, at {result.best.validation_accuracy:.2%}")
+            raise optuna.TrialPruned(f"pruned after {n_images:,} images")
 
     @property
     def _is_default(self) -> bool:
