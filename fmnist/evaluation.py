@@ -124,9 +124,7 @@ def most_confused(confusion: np.ndarray, class_names: Sequence[str], limit: int 
     """The ordered pairs true -> predicted with most images. confusion: int (n_classes, n_classes), row true."""
     pairs = [(int(n), i, j) for (i, j), n in np.ndenumerate(confusion) if i != j and n > 0]
     pairs.sort(key=lambda pair: (-pair[0], pair[1], pair[2]))
-    return tuple(
-        Confusion(class_names[i], class_names[j], n, n / int(confusion[i].sum())) for n, i, j in pairs[:limit]
-    )
+    return tuple(Confusion(class_names[i], class_names[j], n, n / int(confusion[i].sum())) for n, i, j in pairs[:limit])
 
 
 def top_mistakes(

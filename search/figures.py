@@ -201,9 +201,7 @@ def parameter_names(trials: Sequence[TrialRecord]) -> list[str]:
     return sorted(varied, key=lambda name: -len(values[name]))
 
 
-def _draw_parameters(
-    figure: Figure, is_narrow: bool, trials: Sequence[TrialRecord], names: Sequence[str]
-) -> None:
+def _draw_parameters(figure: Figure, is_narrow: bool, trials: Sequence[TrialRecord], names: Sequence[str]) -> None:
     n_columns = min(2 if is_narrow else 4, len(names))
     n_rows = -(-len(names) // n_columns)
     figure.set_figheight(0.5 + 1.75 * n_rows)
@@ -214,7 +212,13 @@ def _draw_parameters(
     for axes in list(panels.flat)[len(names) :]:
         axes.set_visible(False)
     figure.supylabel("selection accuracy (%)", fontsize=10)
-    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=1 if is_narrow else 3, fontsize=9, frameon=False)
+    figure.legend(
+        *panels[0, 0].get_legend_handles_labels(),
+        loc="outside upper left",
+        ncols=1 if is_narrow else 3,
+        fontsize=9,
+        frameon=False,
+    )
 
 
 def _draw_parameter(axes: Axes, trials: Sequence[TrialRecord], name: str, floor: float) -> None:
@@ -303,7 +307,9 @@ def _draw_curves(axes: Axes, record: ConfirmRecord, n_train: int, figure_name: s
         drawn = [(p.n_images / n_train, getattr(p, f"{part}_{figure_name}")) for p in record.history]
         drawn = [(x, y) for x, y in drawn if y is not None]
         if drawn:
-            axes.plot(*zip(*drawn, strict=True), style, color=colour, linewidth=1.6, label=label, marker=".", markersize=4)
+            axes.plot(
+                *zip(*drawn, strict=True), style, color=colour, linewidth=1.6, label=label, marker=".", markersize=4
+            )
     best = getattr(record.best, f"validation_{figure_name}")
     if best is not None:
         axes.plot(
@@ -316,7 +322,9 @@ def _draw_curves(axes: Axes, record: ConfirmRecord, n_train: int, figure_name: s
 
 def finalists_chart(rows: Sequence[Mapping[str, object]]) -> Chart:
     """rows: as in report.json's `finalists`."""
-    alt = "Accuracy of each finalist in the search, after full training, and on the confirmation split with its interval."
+    alt = (
+        "Accuracy of each finalist in the search, after full training, and on the confirmation split with its interval."
+    )
     return make_chart("finalists", alt, lambda figure, is_narrow: _draw_finalists(figure, is_narrow, rows))
 
 
@@ -329,7 +337,14 @@ def _draw_finalists(figure: Figure, is_narrow: bool, rows: Sequence[Mapping[str,
         ("full_selection_accuracy", ORANGE, "v", "selection split, full training", 0.0),
     ):
         drawn = [(row[key], place + shift) for row, place in zip(rows, places, strict=True) if row[key] is not None]
-        axes.scatter(*(zip(*drawn, strict=True) if drawn else ([], [])), c="none", edgecolors=colour, marker=marker, s=30, label=label)
+        axes.scatter(
+            *(zip(*drawn, strict=True) if drawn else ([], [])),
+            c="none",
+            edgecolors=colour,
+            marker=marker,
+            s=30,
+            label=label,
+        )
     middle = np.array([row["confirm_accuracy"] for row in rows])
     low, high = np.array([row["confirm_wilson_95"] for row in rows]).T
     axes.errorbar(
@@ -402,7 +417,9 @@ def sheet_png(tiles: Sequence[tuple[np.ndarray, Sequence[str]]], n_columns: int,
         x, y = i % n_columns * width, i // n_columns * height
         scale = tile_pixels / max(image.shape[:2])
         size = (round(image.shape[1] * scale), round(image.shape[0] * scale))
-        sheet.paste(_picture(image).convert("RGB").resize(size, Image.Resampling.NEAREST), (x + (width - size[0]) // 2, y + 2))
+        sheet.paste(
+            _picture(image).convert("RGB").resize(size, Image.Resampling.NEAREST), (x + (width - size[0]) // 2, y + 2)
+        )
         for line, caption in enumerate(captions):
             text = _cut(caption, font, width - 6)
             draw.text((x + width / 2, y + tile_pixels + 4 + 17 * line), text, "black", font, anchor="ma")

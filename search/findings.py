@@ -107,7 +107,9 @@ def test_spread(material: Material) -> str:
     if material.test_sd is None:
         return "one retraining, so the spread over seeds is not known"
     low, high = min(material.test_accuracies), max(material.test_accuracies)
-    return f"mean ± sample standard deviation of {n} retrainings with different seeds ({percent(low)} to {percent(high)})"
+    return (
+        f"mean ± sample standard deviation of {n} retrainings with different seeds ({percent(low)} to {percent(high)})"
+    )
 
 
 def strengths_and_limits(material: Material) -> list[tuple[str, str]]:
@@ -190,7 +192,8 @@ def seeds(material: Material) -> str:
         return "The winner was retrained with one seed: how far another seed would land is not known."
     return (
         f"{len(material.test_accuracies)} retrainings differ in nothing but the seed; their test accuracies have a "
-        f"standard deviation of {points(material.test_sd)}. The 95 % interval speaks of other test images, not of seeds."
+        f"standard deviation of {points(material.test_sd)}. The 95 % interval speaks of other test images, not of "
+        "seeds."
     )
 
 
@@ -199,8 +202,8 @@ def calibration(material: Material) -> str:
     mean_confidence = float(material.arrays.probabilities[0].max(axis=1).mean())
     lean = "less" if mean_confidence < evaluation.accuracy else "more"
     return (
-        f"The delivered model is on average {percent(mean_confidence, 1)} confident and {percent(evaluation.accuracy, 1)} "
-        f"right: it claims {lean} than it keeps where it is off, by {points(evaluation.expected_calibration_error)} on "
+        f"The delivered model is on average {percent(mean_confidence, 1)} confident and "
+        f"{percent(evaluation.accuracy, 1)} right: it claims {lean} than it keeps where it is off, by {points(evaluation.expected_calibration_error)} on "
         f"average over 15 bins of confidence (expected calibration error, Guo et al. 2017)."
     )
 
@@ -230,7 +233,9 @@ def _schedule(plan: TrainingPlan) -> str:
     if plan.schedule == "constant":
         return f"Learning rate: {rate} throughout."
     shape = {"cosine": "cosine", "one_cycle": "one-cycle"}[plan.schedule]
-    return f"Learning rate: {shape} schedule, up to {rate} over the first {percent(plan.warmup_fraction, 0)} of the steps."
+    return (
+        f"Learning rate: {shape} schedule, up to {rate} over the first {percent(plan.warmup_fraction, 0)} of the steps."
+    )
 
 
 def _targets(plan: TrainingPlan) -> str:
@@ -305,11 +310,12 @@ def importance(importances: dict[str, float]) -> str:
 
 
 IMPORTANCE_CAVEAT = (
-    "Importance says which parameters set good trials apart from others within the ranges searched; it doesn't say which "
-    "value is good, changes with the ranges, and is uncertain with few trials."
+    "Importance says which parameters set good trials apart from others within the ranges searched; it doesn't say "
+    "which value is good, changes with the ranges, and is uncertain with few trials."
 )
 IMPORTANCE_ABSENT = (
-    "Not shown: importance needs several trials that were trained to the end and differ in their parameters and results."
+    "Not shown: importance needs several trials that were trained to the end and differ in their parameters and "
+    "results."
 )
 
 
@@ -376,8 +382,9 @@ def finalists(material: Material) -> str:
         return "One finalist: nothing was left to choose on the confirmation split."
     first, second = material.confirmed[:2]
     overlap = material.confirm_interval(first).overlaps(material.confirm_interval(second))
+    lead = points(first.confirm_accuracy - second.confirm_accuracy)
     return (
-        f"Trial {first.trial} leads trial {second.trial} by {points(first.confirm_accuracy - second.confirm_accuracy)}; "
+        f"Trial {first.trial} leads trial {second.trial} by {lead}; "
         f"their 95 % intervals {'overlap' if overlap else 'do not overlap'}."
     )
 

@@ -1,0 +1,194 @@
+"""The report of made-up studies: every number recomputed from the stored predictions, and a page that stands alone."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made_study import Made, make_study
+from sklearn import metrics
+
+from fmnist.errors import UserError
+from search.findings import endings
+from search.records import StudyFiles, TrialRecord
+from search.report import write_report
+
+COMMAND = "python -m search.run --trials 40"
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[StudyFiles, list[TrialRecord], dict]:
+    files, trials = make_study(tmp_path_factory.mktemp("studies") / "made")
+    report = write_report(files, trials, command=COMMAND, importances={"n_blocks": 0.7, "dropout": 0.3})
+    return files, trials, report
+
+
+# --- the numbers
+
+
+def test_report_json_is_what_write_report_returns(study) -> None:
+    files, _, report = study
+    assert json.loads(files.report_json.read_text()) == report
+
+
+def test_trials_add_up(study) -> None:
+    _, trials, report = study
+    assert sum(report["trials"].values()) == len(trials) == 40
+    assert report["trials"]["complete"] == sum(trial.state == "complete" for trial in trials)
+
+
+def test_test_figures_are_those_of_the_stored_predictions(study) -> None:
+    files, _, report = study
+    arrays = files.read_test_arrays()
+    predicted = arrays.probabilities.argmax(axis=2)
+    values = [metrics.accuracy_score(arrays.labels, seed) for seed in predicted]
+    test = report["test"]
+    assert test["accuracy"]["values"] == pytest.approx(values)
+    assert test["accuracy"]["mean"] == pytest.approx(np.mean(values))
+    assert test["accuracy"]["sd"] == pytest.approx(np.std(values, ddof=1))
+    assert test["accuracy"]["delivered"]["value"] == pytest.approx(values[0])
+    assert test["macro_f1"] == pytest.approx(metrics.f1_score(arrays.labels, predicted[0], average="macro"))
+    assert test["confusion_matrix"] == metrics.confusion_matrix(arrays.labels, predicted[0]).tolist()
+    of_true = arrays.probabilities[0][np.arange(len(arrays.labels)), arrays.labels]
+    assert test["log_loss"] == pytest.approx(-np.log(of_true.astype(float)).mean(), rel=1e-5)
+    assert test["n_images"] == len(arrays.labels)
+    recalls = metrics.recall_score(arrays.labels, predicted[0], average=None)
+    assert [score["recall"] for score in test["per_class"]] == pytest.approx(list(recalls))
+
+
+def test_interval_is_wilsons_of_the_mean_over_seeds(study) -> None:
+    accuracy, n = study[2]["test"]["accuracy"], study[2]["test"]["n_images"]
+    z, share = 1.959963984540054, round(accuracy["mean"] * n) / n
+    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    assert accuracy["wilson_95"] == pytest.approx([middle - half, middle + half])
+
+
+def test_winner_is_the_best_finalist_on_the_confirmation_split(study) -> None:
+    files, trials, report = study
+    confirmed = {}
+    for row in report["finalists"]:
+        with np.load(files.confirm_arrays(row["trial"])) as arrays:
+            confirmed[row["trial"]] = float((arrays["probabilities"].argmax(axis=1) == arrays["labels"]).mean())
+    assert report["best"]["trial"] == max(confirmed, key=confirmed.get)
+    assert report["validation"]["confirm_accuracy"] == pytest.approx(max(confirmed.values()))
+    assert report["best"]["params"] == trials[report["best"]["trial"]].params
+
+
+def test_images_and_seconds_are_sums_of_the_records(study) -> None:
+    files, trials, report = study
+    trained = report["images_trained"]
+    assert trained["search"] == sum(trial.n_images for trial in trials)
+    assert trained["confirm"] == sum(record.n_images for record in files.read_confirm_records())
+    assert trained["refit"] == sum(record.n_images for record in files.read_refit_records())
+    assert trained["total"] == trained["search"] + trained["confirm"] + trained["refit"]
+    assert report["seconds"] == {"search": 4000.5, "confirm": 500.25, "refit": 481.5, "evaluate": 12.25}
+
+
+# --- the page
+
+
+class Page(HTMLParser):
+    """The elements of a page, flat."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attributes)))
+
+
+def test_page_asks_for_nothing_from_outside(study) -> None:
+    html = study[0].report_html.read_text()
+    addresses = [v for _, a in Page(html).elements for k, v in a.items() if k in ("src", "href", "xlink:href")]
+    assert addresses
+    assert all(address.startswith(("#", "data:")) for address in addresses)
+    assert not re.search(r"url\(\s*['\"]?(?!#|data:)", html)
+    assert "@import" not in html
+
+
+def test_every_picture_says_what_it_shows(study) -> None:
+    pictures = [a for tag, a in Page(study[0].report_html.read_text()).elements if tag == "img"]
+    assert pictures
+    assert all("alt" in attributes for attributes in pictures)
+    assert any(attributes["alt"] for attributes in pictures)
+
+
+def test_headings_descend_without_a_gap(study) -> None:
+    levels = [int(t[1]) for t, _ in Page(study[0].report_html.read_text()).elements if re.fullmatch(r"h[1-6]", t)]
+    assert levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
+
+
+def test_contents_lead_to_sections_that_exist(study) -> None:
+    elements = Page(study[0].report_html.read_text()).elements
+    ids = {attributes["id"] for _, attributes in elements if attributes.get("id")}
+    links = {a["href"][1:] for tag, a in elements if tag == "a" and a.get("href", "").startswith("#")}
+    assert links
+    assert links <= ids
+
+
+def test_page_is_light_enough_to_send(study) -> None:
+    assert study[0].report_html.stat().st_size < 3_000_000
+
+
+def test_markdown_shows_pictures_that_lie_beside_it(study) -> None:
+    files = study[0]
+    pictures = re.findall(r"!\[([^\]]+)\]\(([^)]+)\)", files.report_markdown.read_text())
+    assert pictures
+    assert all(alt and (files.root / path).is_file() for alt, path in pictures)
+
+
+def test_texts_from_data_cannot_break_the_page(tmp_path: Path) -> None:
+    names = ("<script>alert(1)</script>", "a & b", "c | d")
+    files, trials = make_study(tmp_path / "s", Made(n_trials=6, class_names=names))
+    write_report(files, trials, command=COMMAND)
+    assert "<script>alert" not in files.report_html.read_text()
+    assert "&lt;script&gt;" in files.report_html.read_text()
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        Made(n_trials=1, n_finalists=1, n_seeds=1),
+        Made(n_trials=6, mistake_share=0.0),
+        Made(n_trials=6, n_finalists=1, with_history=False),
+        Made(n_trials=6, image_shape=(16, 16, 3)),
+        Made(n_trials=6, class_names=("no", "maybe", "yes")),
+        Made(n_trials=6, n_test=620, class_names=tuple(f"class {i}" for i in range(62))),
+    ],
+    ids=["one trial", "no mistakes", "default alone, no history", "colour", "3 classes", "62 classes"],
+)
+def test_unusual_studies_have_a_report(tmp_path: Path, made: Made) -> None:
+    files, trials = make_study(tmp_path / "s", made)
+    report = write_report(files, trials, command=COMMAND)
+    assert report["test"]["accuracy"]["sd"] is None or made.n_seeds > 1
+    assert all(path.stat().st_size > 0 for path in (files.report_html, files.report_markdown, files.report_json))
+
+
+def test_study_that_has_not_come_to_its_end_has_no_report_and_says_why(tmp_path: Path) -> None:
+    files, trials = make_study(tmp_path / "s", Made(n_trials=3))
+    files.test.unlink()
+    with pytest.raises(UserError, match="test"):
+        write_report(files, trials, command=COMMAND)
+
+
+def test_trials_that_ended_alike_are_one_row() -> None:
+    trial = TrialRecord(0, "pruned", None, {}, "sampler", "pruned after 25,000 images")
+    reasons = [
+        "infeasible: 2,000,000 is over max_parameters = 1,000,000",
+        "infeasible: 3,000 is over max_parameters = 100",
+    ]
+    trials = [trial, trial, *(replace(trial, state="infeasible", reason=reason) for reason in reasons)]
+    assert endings(trials) == [
+        ("pruned", "pruned after 25,000 images", 2),
+        ("infeasible", "infeasible: … is over max_parameters = …", 2),
+    ]
