@@ -203,7 +203,8 @@ def calibration(material: Material) -> str:
     lean = "less" if mean_confidence < evaluation.accuracy else "more"
     return (
         f"The delivered model is on average {percent(mean_confidence, 1)} confident and "
-        f"{percent(evaluation.accuracy, 1)} right: it claims {lean} than it keeps where it is off, by {points(evaluation.expected_calibration_error)} on "
+        f"{percent(evaluation.accuracy, 1)} right: it claims {lean} than it keeps where it is off, "
+        f"by {points(evaluation.expected_calibration_error)} on "
         f"average over 15 bins of confidence (expected calibration error, Guo et al. 2017)."
     )
 
