@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +21,9 @@ from search.records import (
     TestArrays,
     TestRecord,
     TrialRecord,
+    read_arrays,
     read_json,
+    read_plain,
 )
 from search.space import DEFAULT_NAME
 
@@ -122,10 +123,9 @@ def read_material(
     command: str,
     importances: Mapping[str, float] | None,
 ) -> Material:
-    """Raises UserError if the study has not come to its end, ValueError if its files contradict each other."""
+    """Raises UserError if the study has not come to its end, or its files contradict each other."""
     _require_finished(files)
-    with np.load(files.samples) as arrays:
-        samples = arrays["images"]
+    samples = read_arrays(files.samples)["images"]
     finished = sorted((t for t in trials if t.state in FINISHED_STATES), key=lambda trial: trial.number)
     material = Material(
         files=files,
@@ -139,8 +139,8 @@ def read_material(
         test=read_json(TestRecord, files.test),
         arrays=files.read_test_arrays(),
         seconds=files.read_ledger(),
-        environment=_read_if_there(files.environment),
-        config=_read_if_there(files.config),
+        environment=read_plain(files.environment),
+        config=read_plain(files.config),
         model_bytes=files.model.stat().st_size,
     )
     _check(material)
@@ -157,17 +157,15 @@ def _require_finished(files: StudyFiles) -> None:
         )
 
 
-def _read_if_there(path: Any) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-
-
 def _check(material: Material) -> None:
-    """That the records speak of one and the same winner and the same mistakes."""
+    """That the records speak of one and the same winner and the same mistakes: files may be missing, or be another
+    study's. Raises UserError."""
     winner = material.refits[0].trial
+    restore = "restore the study's files, or start a new one with --study NAME"
     if winner not in {trial.number for trial in material.trials}:
-        raise ValueError(f"the retrained trial must be a finished trial of the study, but got trial {winner}")
+        raise UserError(f"the retrained trial must be a finished trial of the study, but got {winner}; {restore}")
     if winner not in {record.trial for record in material.confirmed}:
-        raise ValueError(f"the retrained trial must be a confirmed finalist, but got trial {winner}")
+        raise UserError(f"the retrained trial must be a confirmed finalist, but got {winner}; {restore}")
     is_wrong = material.arrays.probabilities[0].argmax(axis=1) != material.arrays.labels
     if not np.array_equal(np.flatnonzero(is_wrong), np.sort(material.arrays.mistake_indices)):
-        raise ValueError("mistake_indices must be the delivered model's mistakes, but its predictions give others")
+        raise UserError(f"{material.files.test_arrays} holds other mistakes than its predictions; {restore}")

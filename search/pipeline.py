@@ -36,6 +36,7 @@ from search.refit import (
     FinalRound,
     choose_finalists,
     confirm,
+    deliver,
     evaluate,
     full_training_images,
     n_confirmed,
@@ -114,6 +115,7 @@ class _Run:
     def whole(self, search_only: bool) -> dict[str, Any] | None:
         self._refuse_more_trials_after_test()
         check_identity(self._files, _identity(self._config, self._source, self._space, self._split))
+        self._refuse_missing_storage()
         self._write_beginnings()
         self._study = create_or_resume(self._config, self._space, open_storage(storage_url(self._config, self._files)))
         if not self._files.test.exists():
@@ -134,6 +136,14 @@ class _Run:
         self._terminal.say(
             f"study {self._config.study} is finished (test set opened {test.opened}): rebuilding its report"
         )
+
+    def _refuse_missing_storage(self) -> None:
+        """An empty storage in its place would begin the search anew, beside finalists of the old one."""
+        if self._config.storage is None and self._files.ledger.exists() and not self._files.storage.exists():
+            raise UserError(
+                f"{self._files.storage} is missing, and the study's trials with it; restore it, or start a new study "
+                f"with --study NAME"
+            )
 
     def _write_beginnings(self) -> None:
         if not self._files.data.exists():  # the last to be written: where it is, all are
@@ -247,6 +257,8 @@ class _Run:
         self._terminal.begin(phase, n_total, n_done, counts_trainings=True)
 
     def _report(self) -> dict[str, Any]:
+        if not self._files.model.exists() and self._files.refit_model(0).exists():
+            deliver(self._files)
         command = shlex.join(["python", "-m", "search.run", *_arguments(self._config)])
         report = write_report(
             self._files, read_trials(self._study), command=command, importances=importances(self._study)

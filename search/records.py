@@ -12,6 +12,8 @@ import os
 import tempfile
 import threading
 import time
+import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,8 +21,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
+from fmnist.errors import UserError
 from fmnist.history import HistoryPoint
 
 T = TypeVar("T")
@@ -175,7 +178,7 @@ class StudyFiles:
 
     def read_ledger(self) -> dict[str, float]:
         """Seconds by phase ("search", "confirm", "refit", "evaluate"), summed over every run of the study."""
-        seconds = json.loads(self.ledger.read_text()) if self.ledger.exists() else {}
+        seconds = read_plain(self.ledger) if self.ledger.exists() else {}
         return {phase: seconds.get(phase, 0.0) for phase in ("search", "confirm", "refit", "evaluate")}
 
     def add_to_ledger(self, phase: str, seconds: float) -> None:
@@ -184,8 +187,7 @@ class StudyFiles:
         write_text(self.ledger, json.dumps(ledger, indent=2))
 
     def read_test_arrays(self) -> TestArrays:
-        with np.load(self.test_arrays) as arrays:
-            return TestArrays(**{name: arrays[name] for name in arrays.files})
+        return TestArrays(**read_arrays(self.test_arrays))
 
 
 class Stopwatch:
@@ -211,8 +213,33 @@ class Stopwatch:
 
 
 def read_json(kind: type[T], path: Path) -> T:
-    """A record of this kind. Raises pydantic.ValidationError where the file is of another shape."""
-    return TypeAdapter(kind).validate_json(path.read_bytes())
+    """A record of this kind. Raises UserError where the file is missing, damaged or of another shape."""
+    with _naming_damage(path):
+        return TypeAdapter(kind).validate_json(path.read_bytes())
+
+
+def read_plain(path: Path) -> dict[str, Any]:
+    """A file of plain JSON. Raises UserError where it is missing or damaged."""
+    with _naming_damage(path):
+        return TypeAdapter(dict[str, Any]).validate_json(path.read_bytes())
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """All arrays of an .npz file by name. Raises UserError where it is missing or damaged."""
+    with _naming_damage(path), np.load(path) as arrays:
+        return {name: arrays[name] for name in arrays.files}
+
+
+@contextmanager
+def _naming_damage(path: Path) -> Iterator[None]:
+    """We write files whole, so one that cannot be read was damaged from outside: its owner has to hear which."""
+    try:
+        yield
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        cause = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error).splitlines()[0]
+        raise UserError(
+            f"{path} cannot be read ({cause}); restore it, or start a new study with --study NAME"
+        ) from error
 
 
 def write_json(path: Path, record: Any) -> None:

@@ -24,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fmnist.cost import count_multiply_adds
 from fmnist.data import DataSource, LabelledImages, load_test, open_split
 from fmnist.errors import UserError
 from fmnist.history import HistoryPoint, best_point
@@ -123,7 +124,7 @@ def confirm(final: FinalRound, finalists: Sequence[Finalist], images_per_second:
     training fails is left out; raises TrainingFailed if all do.
     """
     done = {record.trial: record for record in final.files.read_confirm_records()}
-    missing = [finalist for finalist in finalists if finalist.trial not in done]
+    missing = sorted((finalist for finalist in finalists if finalist.trial not in done), key=_cost, reverse=True)
     share = _length_share(final, finalists, list(done.values()), images_per_second)
     jobs = [lambda finalist=finalist: _confirm_one(final, finalist, share) for finalist in missing]
     failures = [outcome for outcome in _in_parallel(final, "confirm", jobs) if isinstance(outcome, TrainingFailed)]
@@ -132,6 +133,11 @@ def confirm(final: FinalRound, finalists: Sequence[Finalist], images_per_second:
     if not records:
         raise failures[0]
     return records
+
+
+def _cost(finalist: Finalist) -> int:
+    """Multiply-adds of a full training, about. The longest goes first, so that no worker waits for it at the end."""
+    return finalist.recipe.plan.n_epochs * count_multiply_adds(finalist.recipe.architecture)
 
 
 def n_confirmed(final: FinalRound, finalists: Sequence[Finalist]) -> int:
@@ -214,9 +220,14 @@ def refit(final: FinalRound, winner: ConfirmRecord, n_seeds: int) -> list[RefitR
     if failures:
         raise failures[0]
     records = final.files.read_refit_records()[:n_seeds]
-    with whole_file(final.files.model) as beside:
-        shutil.copyfile(final.files.refit_model(0), beside)
+    deliver(final.files)
     return records
+
+
+def deliver(files: StudyFiles) -> None:
+    """Put the first seed's model in its place: never the best one's, which luck has chosen."""
+    with whole_file(files.model) as beside:
+        shutil.copyfile(files.refit_model(0), beside)
 
 
 def n_refitted(final: FinalRound, winner: ConfirmRecord) -> int:

@@ -44,7 +44,7 @@ def write_report(
     """Write the three reports of a finished study and return report.json's content.
 
     command: the command line that makes the study. importances: parameter -> share, None if not to be had.
-    Raises UserError if the study has not come to its end, ValueError if its files contradict each other.
+    Raises UserError if the study has not come to its end, or its files contradict each other.
     """
     material = read_material(files, trials, command=command, importances=importances)
     summary = summarize(material)

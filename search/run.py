@@ -6,6 +6,7 @@ Only what the options need is imported before they are read, so that --help and 
 from __future__ import annotations
 
 import argparse
+import errno
 import signal
 import sys
 import threading
@@ -32,6 +33,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         print("error:", " ".join(str(error).splitlines()), file=sys.stderr)  # an argument may hold a line break
         return EXIT_USER_ERROR
+    except Exception as error:
+        if not _is_disk_full(error):
+            raise
+        print("error: the disk is full; free some space, then the same command goes on from here", file=sys.stderr)
+        return EXIT_USER_ERROR
+
+
+def _is_disk_full(error: BaseException | None) -> bool:
+    """Whether that is the cause, or the cause's cause: SQLite and Optuna wrap it."""
+    if error is None:
+        return False
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return True
+    return "disk is full" in str(error) or _is_disk_full(error.__cause__ or error.__context__)
 
 
 def parse(argv: Sequence[str]) -> tuple[StudyConfig, bool]:

@@ -27,7 +27,7 @@ from pydantic import TypeAdapter
 from fmnist.errors import UserError
 from fmnist.history import HistoryPoint
 from search.config import StudyConfig
-from search.records import StudyFiles, TrialRecord, write_text
+from search.records import StudyFiles, TrialRecord, read_plain, write_text
 from search.space import SearchSpace
 from search.strategy import build_pruner, build_sampler
 from search.worker import Interrupted, TrainingFailed
@@ -77,7 +77,7 @@ def check_identity(files: StudyFiles, identity: dict[str, Any]) -> None:
     if not files.config.exists():
         write_text(files.config, json.dumps(identity, indent=2) + "\n")
         return
-    stored = json.loads(files.config.read_text())
+    stored = read_plain(files.config)
     before, now = _flat(stored), _flat(identity)
     for key in sorted(before.keys() | now.keys()):
         if before.get(key) != now.get(key):

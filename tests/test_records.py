@@ -5,10 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pydantic
 import pytest
 
-from search.records import RefitRecord, Stopwatch, StudyFiles, read_json, whole_file, write_arrays, write_json
+from fmnist.errors import UserError
+from search.records import (
+    RefitRecord,
+    Stopwatch,
+    StudyFiles,
+    read_arrays,
+    read_json,
+    whole_file,
+    write_arrays,
+    write_json,
+)
 
 RECORD = RefitRecord(3, 0, 7, (), 1000, 900, 1.5, 100.0, "a rule")
 
@@ -18,10 +27,23 @@ def test_record_comes_back_as_it_was(tmp_path: Path) -> None:
     assert read_json(RefitRecord, tmp_path / "record.json") == RECORD
 
 
-def test_file_of_another_shape_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "record.json").write_text('{"trial": 3}')
-    with pytest.raises(pydantic.ValidationError, match="seed_index"):
-        read_json(RefitRecord, tmp_path / "record.json")
+@pytest.mark.parametrize("content", ['{"trial": 3}', '{"trial": 3', "", "[]"])
+def test_damaged_record_is_named_with_a_remedy(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "record.json"
+    path.write_text(content)
+    with pytest.raises(UserError, match=rf"^{path} cannot be read \(.+\); restore it, or start a new study") as caught:
+        read_json(RefitRecord, path)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_or_cut_arrays_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    with pytest.raises(UserError, match=r"a\.npz cannot be read"):
+        read_arrays(path)
+    write_arrays(path, a=np.arange(1000))
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(UserError, match=r"a\.npz cannot be read"):
+        read_arrays(path)
 
 
 def test_writing_that_fails_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path) -> None:
