@@ -86,7 +86,8 @@ class FinalRound:
 
 
 def choose_finalists(trials: Sequence[TrialRecord]) -> list[Finalist]:
-    """The best complete trials by selection accuracy, N_FINALISTS at most, the default recipe always among them.
+    """The best complete trials by selection accuracy, N_FINALISTS at most, the default recipe always among them: also
+    where its own trial failed (a process may be killed for reasons that are not the recipe's), unless it is infeasible.
 
     Equal recipes count once. Raises UserError if there is none.
     """
@@ -95,7 +96,7 @@ def choose_finalists(trials: Sequence[TrialRecord]) -> list[Finalist]:
     for trial in complete:  # best first: the first of equal recipes stays, in its place
         by_recipe.setdefault(json.dumps(trial.recipe), trial)
     distinct = list(by_recipe.values())
-    default = next((t for t in trials if t.origin == DEFAULT_NAME and t.state in ("complete", "pruned")), None)
+    default = next((trial for trial in trials if trial.origin == DEFAULT_NAME and trial.state != "infeasible"), None)
     chosen = distinct[:N_FINALISTS]
     if default is not None and default.recipe is not None and all(default.recipe != t.recipe for t in chosen):
         chosen = [*distinct[: N_FINALISTS - 1], default]

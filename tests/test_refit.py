@@ -49,6 +49,16 @@ def test_default_takes_the_last_place_even_where_it_was_worst() -> None:
     assert len(finalists) == N_FINALISTS
 
 
+def test_default_whose_trial_was_killed_is_still_a_finalist() -> None:
+    trials = [trial(0, None, state="failed", origin="default"), trial(1, 0.9)]
+    assert [finalist.trial for finalist in choose_finalists(trials)] == [1, 0]
+
+
+def test_infeasible_default_is_no_finalist() -> None:
+    trials = [trial(0, None, state="infeasible", origin="default"), trial(1, 0.9)]
+    assert [finalist.trial for finalist in choose_finalists(trials)] == [1]
+
+
 def test_equal_recipes_are_one_finalist_with_the_better_score() -> None:
     same = recipe(16).to_dict()
     trials = [trial(1, 0.5, recipe=same), trial(2, 0.7, recipe=same), trial(3, 0.6)]
