@@ -353,7 +353,9 @@ def importances(study: optuna.Study) -> dict[str, float] | None:
     n_complete = len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
     if n_complete < 4:
         return None
-    return optuna.importance.get_param_importances(study)
+    with warnings.catch_warnings():  # one for each parameter of few trials; the report says it once, for all
+        warnings.simplefilter("ignore", UserWarning)
+        return optuna.importance.get_param_importances(study)
 
 
 def _record_of(trial: FrozenTrial) -> TrialRecord:
