@@ -131,9 +131,15 @@ def test_the_loss_of_saturated_predictions_is_finite_and_so_are_its_gradients(sc
     model = small_model()
     model.compile("sgd", keras.losses.CategoricalCrossentropy(label_smoothing=0.1))
     kernel, bias = model.get_layer("logits").get_weights()
-    model.get_layer("logits").set_weights([kernel * scale, bias])
+    drawn = np.random.default_rng(0).normal(0, 0.1, kernel.shape)
+    model.get_layer("logits").set_weights([drawn * scale, bias])
     images, wrong = random_images().astype(np.float32), np.eye(10, dtype=np.float32)[np.arange(20) % 10]
     loss = model.train_on_batch(images, wrong)
     assert np.isfinite(loss)
     assert loss > 20  # above -log(1e-7), where a clipped probability would end: the loss works on logits
     assert all(np.isfinite(weights).all() for weights in model.get_weights())
+
+
+def test_new_network_finds_every_class_equally_likely():
+    probabilities = small_model().predict_on_batch(random_images().astype(np.float32))
+    np.testing.assert_allclose(probabilities, 0.1, rtol=1e-5)
