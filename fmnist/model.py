@@ -49,7 +49,7 @@ def _apply_head(architecture: Architecture, x: KerasTensor) -> KerasTensor:
         x = _normalize_and_activate(architecture, x, f"dense{i}_norm", f"dense{i}_act")
     x = _drop(architecture, x, "logits_dropout")
     # From zero, every class is equally likely at the start. With Keras' default weights, global pooling began with large
-    # wrong logits: the default recipe's mean loss over the first 25,000 images was 2.39 instead of 1.30, its selection
+    # logits: the default recipe's mean loss over the first 25,000 images was 2.39 instead of 1.30, its selection
     # accuracy after two annealed epochs of Fashion-MNIST 88.1 instead of 90.3 % (one run each).
     return layers.Dense(architecture.n_classes, kernel_initializer="zeros", name="logits")(x)
 
