@@ -48,9 +48,9 @@ def _apply_head(architecture: Architecture, x: KerasTensor) -> KerasTensor:
         x = layers.Dense(units, use_bias=use_bias, kernel_initializer="he_normal", name=f"dense{i}")(x)
         x = _normalize_and_activate(architecture, x, f"dense{i}_norm", f"dense{i}_act")
     x = _drop(architecture, x, "logits_dropout")
-    # From zero, every class is equally likely at the start. With Keras' default weights, global pooling began with large
-    # logits: the default recipe's mean loss over the first 25,000 images was 2.39 instead of 1.30, its selection
-    # accuracy after two annealed epochs of Fashion-MNIST 88.1 instead of 90.3 % (one run each).
+    # From zero, every class is equally likely at the start. With Keras' default weights, a globally pooled network
+    # begins with large logits: the default recipe's mean loss over its first 25,000 images was 2.39 instead of 1.30,
+    # its selection accuracy after two annealed epochs of Fashion-MNIST 88.1 instead of 90.3 % (one run each).
     return layers.Dense(architecture.n_classes, kernel_initializer="zeros", name="logits")(x)
 
 
