@@ -335,7 +335,9 @@ def _open_test_set(final: FinalRound, source: DataSource, n_trials_asked: int) -
 
 
 _PREDICT_OUTSIDE = """
-import sys, numpy, keras
+import sys
+sys.modules["fmnist"] = sys.modules["search"] = None  # not to be imported, wherever they are installed
+import numpy, keras
 model = keras.saving.load_model(sys.argv[1])
 numpy.save(sys.argv[3], model.predict(numpy.load(sys.argv[2]), batch_size=500, verbose=0))
 """
