@@ -51,11 +51,13 @@ def _block_layers(architecture: Architecture, i: int, block: Block, shape: Shape
     for j in range(1, block.n_convolutions + 1):
         yield (convolution := _convolution(f"{prefix}_conv{j}", block, shape, not architecture.batch_normalization))
         shape = convolution.output_shape
-        if j == block.n_convolutions and architecture.pools(i):
+        if j == architecture.pools_after(i):
             shape = (shape[0] // 2, shape[1] // 2, shape[2])
             yield LayerSummary(f"{prefix}_pool", POOLING_KINDS[architecture.pooling], shape)
         if architecture.batch_normalization:
             yield _normalization(f"{prefix}_norm{j}", shape)
+        if j == block.n_convolutions and block.residual:
+            yield LayerSummary(f"{prefix}_add", "Add", shape)
         yield LayerSummary(f"{prefix}_act{j}", "Activation", shape)
     if block.dropout > 0:
         yield LayerSummary(f"{prefix}_dropout", "SpatialDropout2D", shape)

@@ -36,6 +36,18 @@ def learning_rate_at(plan: TrainingPlan, step: int, n_steps: int) -> float:
     return plan.peak_learning_rate * share
 
 
+def averaging_rate_at(plan: TrainingPlan, step: int, n_steps: int) -> float:
+    """How far the average of the weights moves towards the weights after one step: 0 to 1.
+
+    The exponential average remembers about `plan.averaging * n_steps` steps, less at the start, where it would else
+    hold on to the initial weights: (1 + step) / (10 + step) is the most that is kept (as in TensorFlow's own
+    ExponentialMovingAverage). Polyak and Juditsky 1992.
+    """
+    memory = max(1.0, plan.averaging * n_steps)
+    kept = min(1 - 1 / memory, (1 + step) / (10 + step))
+    return 1 - kept
+
+
 def build_optimizer(plan: TrainingPlan) -> keras.optimizers.Optimizer:
     """The plan's optimizer at its peak learning rate. The training loop sets the rate before every step: no schedule
     object ends up in a model.

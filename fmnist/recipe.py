@@ -20,16 +20,26 @@ SCHEDULES = ("constant", "cosine", "one_cycle")
 
 @dataclass(frozen=True)
 class Block:
-    """Convolutions at one resolution, then pooling (see `Architecture.pools`)."""
+    """Convolutions, and pooling after the last of them, in a residual block after the first (see `Architecture.pools`).
+
+    In a residual block the first convolution sets the width, and all others form a branch whose output is added to
+    its output (He et al. 2015).
+    """
 
     filters: int  # output channels of every convolution of the block
-    n_convolutions: int  # 1 or 2
+    n_convolutions: int  # 1 to 3
     kernel_size: int  # side of the square kernel, in pixels; odd
     dropout: float = 0.0  # share of channels dropped at the end of the block, 0 to below 1
+    residual: bool = False
 
     def __post_init__(self) -> None:
         _require(self.filters >= 1, "filters of a block must be at least 1", filters=self.filters)
-        _require(self.n_convolutions in (1, 2), "a block has 1 or 2 convolutions", n_convolutions=self.n_convolutions)
+        _require(1 <= self.n_convolutions <= 3, "a block has 1 to 3 convolutions", n_convolutions=self.n_convolutions)
+        _require(
+            self.n_convolutions >= 2 or not self.residual,
+            "a residual block needs at least 2 convolutions",
+            n_convolutions=self.n_convolutions,
+        )
         _require(
             self.kernel_size % 2 == 1 and 1 <= self.kernel_size <= 11,
             "kernel_size must be odd and between 1 and 11",
@@ -74,6 +84,13 @@ class Architecture:
         is_last = block_index == len(self.blocks) - 1
         return self.head == "flatten" or not is_last
 
+    def pools_after(self, block_index: int) -> int | None:
+        """After which convolution of this block, from 1, its pooling comes; None without."""
+        block = self.blocks[block_index]
+        if not self.pools(block_index):
+            return None
+        return 1 if block.residual else block.n_convolutions
+
 
 @dataclass(frozen=True)
 class TrainingPlan:
@@ -89,6 +106,7 @@ class TrainingPlan:
     flip: bool = True  # left-right: every image is mirrored in every second epoch
     shift: int = 1  # largest shift in pixels, each direction
     erasing: float = 0.0  # probability that a random rectangle is erased
+    averaging: float = 0.0  # weights are averaged over about the last this share of all steps; 0: not at all
     n_epochs: int = 10  # of a full training, each a pass over its training images
 
     def __post_init__(self) -> None:
@@ -109,6 +127,7 @@ class TrainingPlan:
         _require(0 <= smoothing < 1, "label_smoothing must be in [0, 1)", label_smoothing=smoothing)
         _require(self.shift >= 0, "shift must be 0 or more pixels", shift=self.shift)
         _require(0 <= self.erasing <= 1, "erasing must be in [0, 1]", erasing=self.erasing)
+        _require(0 <= self.averaging < 1, "averaging must be in [0, 1)", averaging=self.averaging)
         _require(self.n_epochs >= 1, "n_epochs must be at least 1", n_epochs=self.n_epochs)
 
 
@@ -154,8 +173,11 @@ def short_form(recipe: Recipe) -> str:
 
 def _short_block(block: Block, pools: bool) -> str:
     kernel = "" if block.kernel_size == 3 else f"k{block.kernel_size}"
-    layers = [f"c{block.filters}{kernel}"] * block.n_convolutions
-    return "-".join([*layers, "p"] if pools else layers)
+    first, *others = [f"c{block.filters}{kernel}"] * block.n_convolutions
+    pooling = ["p"] if pools else []
+    if block.residual:
+        return "-".join([first, *pooling, f"+({'-'.join(others)})"])
+    return "-".join([first, *others, *pooling])
 
 
 def _plain(value: Any) -> Any:

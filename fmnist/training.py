@@ -7,7 +7,6 @@ beyond accuracy and cross-entropy (see `fmnist.evaluation`).
 from __future__ import annotations
 
 import itertools
-import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,8 +19,8 @@ import tensorflow as tf
 from fmnist.augmentation import augment
 from fmnist.data import LabelledImages
 from fmnist.history import HistoryPoint, best_point
-from fmnist.model import build_model
-from fmnist.optimizer import build_optimizer, learning_rate_at
+from fmnist.learner import Learner, in_chunks
+from fmnist.optimizer import learning_rate_at
 from fmnist.recipe import Recipe, TrainingPlan
 
 SMALLEST_PROBABILITY = float(np.finfo(np.float32).tiny)  # keeps the logarithm of an underflown probability finite
@@ -40,6 +39,7 @@ class Training:
     best: HistoryPoint | None  # None where nothing was validated
     n_images: int  # training images seen: whole batches, so up to half a batch off the last point's nominal n_images
     seconds: float  # wall time, building and validation included
+    seconds_in_steps: float  # of these, what steps of learning and validation took; the rest is overhead
     stopped_by: str  # "end", "early stopping", "time limit" or "stop point"
 
 
@@ -61,6 +61,7 @@ def train(
     patience_images: int | None = None,
     seconds_limit: float | None = None,
     on_progress: Callable[[HistoryPoint], None] = ignore,
+    learner: Learner | None = None,
 ) -> Training:
     """Train a new network by the recipe. The learning-rate schedule spans n_planned_images, repeats counted.
 
@@ -71,6 +72,7 @@ def train(
     Reports bear nominal marks (k * report_every_images, and the end), each made after the step nearest to it, so the
     marks of all trainings coincide whatever their batch size. Batches that span several marks report each of them.
     Only a point made at the time limit bears the images really seen. The last, incomplete batch of an epoch is dropped.
+    learner: one that has trained the same recipe on as many images; it is started anew, which spares compiling.
 
     Same seed, machine and number of threads: the same history, to the bit, except for its seconds.
     Raises Diverged as soon as a loss is not finite, or at the next mark if only weights are not; ValueError if the
@@ -86,20 +88,26 @@ def train(
     n_end_images = n_planned_images if n_stop_images is None else min(n_planned_images, n_stop_images)
     n_steps, n_end_steps = steps_for(n_planned_images, batch_size), steps_for(n_end_images, batch_size)
     marks = _marks_by_step(n_end_images, report_every_images, batch_size)
-    model = _compiled_model(recipe, pixel_mean, pixel_std, seed)
-    batches = _batches(train_images, plan, batch_size, recipe.architecture.n_classes, seed)
+    if learner is None:
+        learner = Learner(recipe, pixel_mean, pixel_std, batch_size, seed)
+    else:
+        _check_learner(learner, recipe, batch_size)
+        learner.restart(seed)
+    batches = _batches(train_images, plan, batch_size, seed)
 
-    run = _Run(model, validation, on_progress, started)
+    run = _Run(learner, validation, on_progress, started)
     stopped_by = "end" if n_end_images == n_planned_images else "stop point"
     for step in range(n_end_steps):
-        run.learn(*next(batches), learning_rate_at(plan, step, n_steps))
+        run.learn(*next(batches), step, n_steps)
         if step + 1 in marks:
             run.report(marks[step + 1])
         if step + 1 < n_end_steps and (reason := run.reason_to_stop(patience_images, seconds_limit)):
             stopped_by = reason
             break
-    run.restore_best()
-    return Training(model, tuple(run.history), run.best, run.n_images, run.seconds(), stopped_by)
+    learner.model.set_weights(run.best_weights if run.best_weights is not None else learner.weights())
+    return Training(
+        learner.model, tuple(run.history), run.best, run.n_images, run.seconds(), run.seconds_in_steps, stopped_by
+    )
 
 
 def steps_for(n_images: int, batch_size: int) -> int:
@@ -117,16 +125,10 @@ def limit_threads(n_threads: int) -> None:
 
 
 def predict_probabilities(model: keras.Model, images: np.ndarray, batch_size: int = 500) -> np.ndarray:
-    """The probability of each class: float32 (n, n_classes). images: uint8 (n, height, width, channels), raw pixels.
-
-    Works in equal chunks of at most batch_size, the last one padded: one shape for the whole set, nothing traced twice.
-    """
-    n_images = len(images)
-    if n_images == 0:
+    """The probability of each class: float32 (n, n_classes). images: uint8 (n, height, width, channels), raw pixels."""
+    if len(images) == 0:
         return np.zeros((0, model.output_shape[-1]), np.float32)
-    chunk_size = math.ceil(n_images / math.ceil(n_images / batch_size))
-    chunks = [images[start : start + chunk_size] for start in range(0, n_images, chunk_size)]
-    return np.concatenate([_predict_chunk(model, chunk, chunk_size) for chunk in chunks])
+    return in_chunks(lambda chunk: model.predict_on_batch(chunk.astype(np.float32)), images, batch_size)
 
 
 def save_for_users(model: keras.Model, path: Path) -> None:
@@ -141,7 +143,7 @@ def save_for_users(model: keras.Model, path: Path) -> None:
 class _Run:
     """A training under way."""
 
-    model: keras.Model
+    learner: Learner
     validation: LabelledImages | None
     on_progress: Callable[[HistoryPoint], None]
     started: float  # time.monotonic
@@ -149,6 +151,7 @@ class _Run:
     best: HistoryPoint | None = None
     best_weights: list[np.ndarray] | None = None
     n_images: int = 0  # training images seen
+    seconds_in_steps: float = 0.0  # of learning and validation
     learning_rate: float = 0.0  # of the last step
     losses: list[float] = field(default_factory=list)  # of the steps since the last report
     accuracies: list[float] = field(default_factory=list)
@@ -156,22 +159,23 @@ class _Run:
     def seconds(self) -> float:
         return time.monotonic() - self.started
 
-    def learn(self, images: np.ndarray, targets: np.ndarray, learning_rate: float) -> None:
+    def learn(self, images: np.ndarray, labels: np.ndarray, step: int, n_steps: int) -> None:
         """One step of the optimizer."""
-        self.learning_rate = learning_rate
-        self.model.optimizer.learning_rate = learning_rate  # assigns a variable: 0.1 ms, nothing is traced again
-        figures = self.model.train_on_batch(images, targets, return_dict=True)
+        started = time.monotonic()
+        loss, accuracy = self.learner.learn(images, labels, step, n_steps)
+        self.seconds_in_steps += time.monotonic() - started
+        self.learning_rate = learning_rate_at(self.learner.recipe.plan, step, n_steps)
         self.n_images += len(images)
-        self.require_finite("training loss is", figures["loss"])
-        self.losses.append(float(figures["loss"]))
-        self.accuracies.append(float(figures["accuracy"]))
+        self.require_finite("training loss is", loss)
+        self.losses.append(loss)
+        self.accuracies.append(accuracy)
 
     def report(self, marks: Sequence[int]) -> None:
         """Validate once, then add and announce one point per mark. Keeps the weights of a new best point."""
-        weights = self.model.get_weights()
+        weights = self.learner.weights()
         for array in weights:  # max pooling passes over NaN, so that a broken network can have a finite loss
             self.require_finite("weights are", array)
-        validation_loss, validation_accuracy = self.validate()
+        validation_loss, validation_accuracy = self.validate(weights)
         point = HistoryPoint(
             n_images=marks[0],
             seconds=self.seconds(),
@@ -189,12 +193,13 @@ class _Run:
         for each in points:
             self.on_progress(each)
 
-    def validate(self) -> tuple[float | None, float | None]:
+    def validate(self, weights: list[np.ndarray]) -> tuple[float | None, float | None]:
         """Cross-entropy without smoothing, and accuracy."""
         if self.validation is None:
             return None, None
-        labels = self.validation.labels
-        probabilities = predict_probabilities(self.model, self.validation.images)
+        started, labels = time.monotonic(), self.validation.labels
+        probabilities = self.learner.probabilities(self.validation.images, weights)
+        self.seconds_in_steps += time.monotonic() - started
         true_probabilities = probabilities[np.arange(len(labels)), labels]
         loss = float(-np.log(np.maximum(true_probabilities, SMALLEST_PROBABILITY), dtype=np.float64).mean())
         self.require_finite("validation loss is", loss)
@@ -211,42 +216,24 @@ class _Run:
         has_stalled = self.history[-1].n_images - self.best.n_images >= patience_images
         return "early stopping" if has_stalled else None
 
-    def restore_best(self) -> None:
-        """Go back to the best point's weights; where nothing was validated, keep the last."""
-        if self.best_weights is not None:
-            self.model.set_weights(self.best_weights)
-
     def require_finite(self, name: str, value: float | np.ndarray) -> None:
         if not np.isfinite(value).all():
             raise Diverged(f"the {name} not finite after {self.n_images:,} images; lower the peak learning rate")
 
 
-def _compiled_model(recipe: Recipe, pixel_mean: float, pixel_std: float, seed: int) -> keras.Model:
-    keras.utils.set_random_seed(seed)  # initial weights and dropout
-    model = build_model(recipe.architecture, pixel_mean, pixel_std)
-    model.compile(
-        optimizer=build_optimizer(recipe.plan),
-        loss=keras.losses.CategoricalCrossentropy(label_smoothing=recipe.plan.label_smoothing),
-        metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
-        jit_compile="auto",  # XLA on a GPU alone: it makes convolutions 2-5 times slower on a CPU
-    )
-    return model
-
-
 def _batches(
-    train_images: LabelledImages, plan: TrainingPlan, batch_size: int, n_classes: int, seed: int
+    train_images: LabelledImages, plan: TrainingPlan, batch_size: int, seed: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Endless batches: augmented images, float32 (batch_size, h, w, c), and one-hot targets (batch_size, n_classes)."""
+    """Endless batches: augmented images, uint8 (batch_size, height, width, channels); labels, uint8 (batch_size,)."""
     shuffling, flipping, augmenting = (np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(3))
     n_images = len(train_images)
     first_flip = flipping.random(n_images) < 0.5
-    one_hot = np.eye(n_classes, dtype=np.float32)
     for epoch in itertools.count():
         order = shuffling.permutation(n_images)
         for start in range(0, n_images - batch_size + 1, batch_size):
             chosen = order[start : start + batch_size]
             images = augment(train_images.images[chosen], plan, first_flip[chosen], epoch, augmenting)
-            yield images.astype(np.float32), one_hot[train_images.labels[chosen]]
+            yield images, train_images.labels[chosen]
 
 
 def _marks_by_step(n_end_images: int, report_every_images: int, batch_size: int) -> dict[int, list[int]]:
@@ -257,17 +244,19 @@ def _marks_by_step(n_end_images: int, report_every_images: int, batch_size: int)
     return marks_by_step
 
 
-def _predict_chunk(model: keras.Model, images: np.ndarray, chunk_size: int) -> np.ndarray:
-    padded = np.zeros((chunk_size, *images.shape[1:]), np.float32)
-    padded[: len(images)] = images
-    return model.predict_on_batch(padded)[: len(images)]
-
-
 def _check_lengths(n_planned_images: int, n_stop_images: int | None, report_every_images: int) -> None:
     if n_planned_images < 1 or report_every_images < 1 or (n_stop_images is not None and n_stop_images < 1):
         raise ValueError(
             "n_planned_images, n_stop_images and report_every_images must be at least 1, "
             f"but got {n_planned_images=}, {n_stop_images=}, {report_every_images=}"
+        )
+
+
+def _check_learner(learner: Learner, recipe: Recipe, batch_size: int) -> None:
+    if (learner.recipe, learner.batch_size) != (recipe, batch_size):
+        raise ValueError(
+            f"a learner can be used again for its own recipe and batch size only, but got one of batch size "
+            f"{learner.batch_size} and recipe {learner.recipe} for {batch_size} and {recipe}"
         )
 
 

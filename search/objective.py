@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -42,15 +42,14 @@ class TrainingSite:
             n_planned_images=n_planned_images,
             report_every_images=report_every_images,
             memory_limit_mb=self.memory_limit_mb,
-            n_threads=self.n_threads,
-            **more,
+            **{"n_threads": self.n_threads, **more},
         )
 
 
 class Watcher:
     """Hears of what happens in trainings, from their threads. This one hears nothing; the terminal overrides it.
 
-    label: "trial 7", "finalist 7" or "seed 1".
+    label: "trial 7", "semifinalist 7", "finalist 7" or "seed 1".
     """
 
     def started(self, label: str, recipe: Recipe, n_planned_images: int) -> None: ...
@@ -115,13 +114,14 @@ class Objective:
             trial.set_user_attr("reason", f"infeasible: {' and '.join(reasons)}")
             raise optuna.TrialPruned(reasons[0])
 
-    def _task(self, trial: optuna.Trial, recipe: Recipe, n_images: int) -> TrainTask:
+    def _task(self, trial: optuna.Trial, recipe: Recipe) -> TrainTask:
         fidelity = self._space.fidelity
         return self._site.task(
             recipe,
             seed_of(self._study_seed, "trial", trial.number),
-            n_images,
+            self._rungs[0],
             fidelity.report_every_images,
+            further_lengths=tuple(self._rungs[1:]),
             patience_images=fidelity.patience_images,
             seconds_limit=self._seconds_left(),
         )
@@ -136,6 +136,7 @@ class _Run:
         self._recipe = recipe
         self._history: list[HistoryPoint] = []  # of the rung under way, or the last one
         self._n_images_before = 0  # training images of the rungs before it
+        self._seconds_in_steps = 0.0  # of learning and validation, of the rungs that ended
         self._started = time.monotonic()
         self._label = f"trial {trial.number}"
 
@@ -158,28 +159,29 @@ class _Run:
 
     def _climb(self) -> TrainResult:
         """The last rung's result. Raises TrialPruned where the trial does not get there."""
-        *lower_rungs, last_rung = self._objective._rungs
-        for n_images in lower_rungs:
-            result = self._drive(n_images)
-            self._pass(n_images, result)
-            self._n_images_before += n_images
-        return self._drive(last_rung)
+        objective = self._objective
+        *lower_rungs, last_rung = objective._rungs
+        with closing(objective._trainer(objective._task(self._trial, self._recipe))) as messages:
+            for n_images in lower_rungs:
+                result = self._finish_rung(messages, n_images)
+                self._pass(n_images, result)
+                self._n_images_before += n_images
+            return self._finish_rung(messages, last_rung)
 
-    def _drive(self, n_images: int) -> TrainResult:
-        """Train on one rung. A training that the clock has cut is no complete trial: it would rank above better ones
-        that were pruned, and the sampler would take its value for a full one."""
+    def _finish_rung(self, messages: Iterator[HistoryPoint | TrainResult], n_images: int) -> TrainResult:
+        """Hear of one rung's training until its result. One that the clock has cut is no complete trial: it would rank
+        above better ones that were pruned, and the sampler would take its value for a full one."""
         self._history = []
-        task = self._objective._task(self._trial, self._recipe, n_images)
         self._objective._watcher.started(self._label, self._recipe, n_images)
-        with closing(self._objective._trainer(task)) as messages:
-            for message in messages:
-                if isinstance(message, HistoryPoint):
-                    self._hear(message)
-                    continue
-                self._trial.set_user_attr("peak_memory_mb", round(message.peak_memory_mb, 1))
-                if message.stopped_by == "time limit":
-                    raise optuna.TrialPruned("the time for the search was over")
-                return message
+        for message in messages:
+            if isinstance(message, HistoryPoint):
+                self._hear(message)
+                continue
+            self._seconds_in_steps += message.seconds_in_steps
+            self._trial.set_user_attr("peak_memory_mb", round(message.peak_memory_mb, 1))
+            if message.stopped_by == "time limit":
+                raise optuna.TrialPruned("the time for the search was over")
+            return message
         raise TrainingFailed("error", "the training ended without a result")
 
     def _hear(self, point: HistoryPoint) -> None:
@@ -209,6 +211,7 @@ class _Run:
             "best": asdict(best) if best else None,
             "n_images": self._n_images_before + (self._history[-1].n_images if self._history else 0),
             "seconds": round(time.monotonic() - self._started, 3),
+            "seconds_in_steps": round(self._seconds_in_steps, 3),
         }
         for name, value in attributes.items():
             self._trial.set_user_attr(name, value)

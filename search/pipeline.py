@@ -34,14 +34,16 @@ from search.records import (
 )
 from search.refit import (
     FinalRound,
-    choose_finalists,
+    choose_semifinalists,
     confirm,
     deliver,
     evaluate,
     full_training_images,
     n_confirmed,
     n_refitted,
+    n_semifinished,
     refit,
+    semifinal,
 )
 from search.report import write_report
 from search.space import SearchSpace, read_space
@@ -236,13 +238,17 @@ class _Run:
             watcher=self._terminal,
         )
         trials = read_trials(self._study)
-        finalists = choose_finalists(trials)
-        n_finalists, n_seeds = len(finalists), self._config.refit_seeds
+        n_seeds, speeds = self._config.refit_seeds, _finalist_speeds(trials)
+        speed = min(speeds) if speeds else 1.0
+        semifinalists = choose_semifinalists(trials)
+        n_semifinalists = len(semifinalists)
+        self._announce(f"semifinal of {n_semifinalists} recipes", n_semifinalists, n_semifinished(final, semifinalists))
+        finalists = semifinal(final, semifinalists, n_seeds, speed)
+        n_finalists = len(finalists)
         self._announce(
             f"confirming {n_finalists} finalists, trained in full", n_finalists, n_confirmed(final, finalists)
         )
-        speeds = _finalist_speeds(trials)
-        winner = confirm(final, finalists, min(speeds) if speeds else 1.0)[0]
+        winner = confirm(final, finalists, n_seeds, speed)[0]
         self._announce(
             f"retraining trial {winner.trial} with {n_seeds} seeds on all images", n_seeds, n_refitted(final, winner)
         )

@@ -1,8 +1,10 @@
-"""After the search: confirm the finalists, retrain the winner, open the test set once.
+"""After the search: a semifinal, confirm the finalists, retrain the winner, open the test set once.
 
-The order is the point. Finalists are compared on a confirmation split that no trial has seen; the winner and the length
-of its retraining are fixed by that; only when every retrained model is on disk is the test set read, here and nowhere
-else. Each training that is finished is on disk before the next step, so a killed run repeats at most what was running.
+The order is the point. The search trains for two epochs or so, and what is best then need not be best in full; so its
+best recipes meet in a semifinal, of a quarter of the full length. The finalists are compared on a confirmation split
+that no trial has seen; the winner and the length of its retraining are fixed by that; only when every retrained model
+is on disk is the test set read, here and nowhere else. Each training that is finished is on disk before the next
+step, so a killed run repeats at most what was running.
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ from search.records import (
     ConfirmRecord,
     DataRecord,
     RefitRecord,
+    SemifinalRecord,
     Stopwatch,
     StudyFiles,
     TestRecord,
@@ -49,9 +52,10 @@ from search.space import DEFAULT_NAME
 from search.strategy import seed_of
 from search.worker import PredictTask, Trainer, TrainingFailed, TrainResult, TrainTask
 
-N_FINALISTS = 5
-CONFIRM_SHARE_OF_TIME = 0.5  # of what a timeout leaves after the search
-REFIT_SHARE_OF_TIME = 0.9  # of what it leaves after the confirmation; the rest is for the evaluation
+N_SEMIFINALISTS = 5  # from the search
+N_FINALISTS = 2  # from the semifinal; the default recipe joins them
+SEMIFINAL_LENGTH = 0.25  # of a full training
+SHARE_OF_TIME = 0.92  # of what a timeout leaves for the full trainings; the rest is for starts and the evaluation
 
 
 @dataclass(frozen=True)
@@ -85,21 +89,20 @@ class FinalRound:
         return sum(self.data.n_images[name] for name in ("train", "selection", "confirmation"))
 
 
-def choose_finalists(trials: Sequence[TrialRecord]) -> list[Finalist]:
-    """The best complete trials by selection accuracy, N_FINALISTS at most, the default recipe always among them: also
-    where its own trial failed (a process may be killed for reasons that are not the recipe's), unless it is infeasible.
+def choose_semifinalists(trials: Sequence[TrialRecord]) -> list[Finalist]:
+    """The best complete trials by selection accuracy, N_SEMIFINALISTS at most, best first; equal recipes count once.
 
-    Equal recipes count once. Raises UserError if there is none.
+    The default recipe follows them if it is not among them, also where its own trial failed (a process may be killed
+    for reasons that are not the recipe's), unless it is infeasible. Raises UserError if there is nobody.
     """
     complete = sorted((trial for trial in trials if trial.state == "complete"), key=lambda trial: -trial.value)
     by_recipe: dict[str, TrialRecord] = {}
     for trial in complete:  # best first: the first of equal recipes stays, in its place
         by_recipe.setdefault(json.dumps(trial.recipe), trial)
-    distinct = list(by_recipe.values())
+    chosen = list(by_recipe.values())[:N_SEMIFINALISTS]
     default = next((trial for trial in trials if trial.origin == DEFAULT_NAME and trial.state != "infeasible"), None)
-    chosen = distinct[:N_FINALISTS]
     if default is not None and default.recipe is not None and all(default.recipe != t.recipe for t in chosen):
-        chosen = [*distinct[: N_FINALISTS - 1], default]
+        chosen.append(default)
     if not chosen:
         raise UserError(
             "no trial of this study was trained to its end, so there is nothing to confirm; raise --trials or --timeout"
@@ -108,27 +111,122 @@ def choose_finalists(trials: Sequence[TrialRecord]) -> list[Finalist]:
 
 
 def full_training_images(n_epochs: int, data: DataRecord, n_refits: int, workers: int) -> int:
-    """Training images that one worker sees in confirmation and retraining together, for the clock."""
+    """Training images that one worker sees in semifinal, confirmation and retraining together, for the clock."""
     n_train = data.n_images["train"]
     n_all = sum(data.n_images[name] for name in ("train", "selection", "confirmation"))
-    return n_epochs * (math.ceil(N_FINALISTS / workers) * n_train + math.ceil(n_refits / workers) * n_all)
+    n_trainings = SEMIFINAL_LENGTH * N_SEMIFINALISTS + N_FINALISTS + 1
+    return math.ceil(n_epochs * (n_trainings * n_train + n_refits * n_all) / workers)
+
+
+# --- semifinal
+
+
+def semifinal(
+    final: FinalRound, semifinalists: Sequence[Finalist], n_refits: int, images_per_second: float
+) -> list[Finalist]:
+    """Train each for SEMIFINAL_LENGTH of its full length, the whole schedule squeezed into it, with a fresh seed; the
+    N_FINALISTS with the best selection accuracy are finalists, and the default recipe in any case.
+
+    images_per_second: of one worker, as measured in the search; used where a timeout shortens the trainings, all by the
+    same share. Where nobody could be left out, nobody is trained. One whose training fails is left out; raises
+    TrainingFailed if all do.
+    """
+    if _n_challengers(semifinalists) <= N_FINALISTS:
+        return list(semifinalists)
+    done = {record.trial: record for record in final.files.read_semifinal_records()}
+    missing = sorted((each for each in semifinalists if each.trial not in done), key=_cost, reverse=True)
+    share = _semifinal_share(final, semifinalists, list(done.values()), n_refits, images_per_second)
+    n_parallel = _n_parallel(final, len(missing))
+    jobs = [lambda each=each: _semifinal_one(final, each, share, n_parallel) for each in missing]
+    outcomes = _in_parallel(final, "semifinal", jobs, n_parallel)
+    ranked = [record.trial for record in final.files.read_semifinal_records()]
+    if not ranked:
+        raise next(outcome for outcome in outcomes if isinstance(outcome, TrainingFailed))
+    best = ranked[:N_FINALISTS]
+    return [each for each in semifinalists if each.trial in best or (each.origin == DEFAULT_NAME)]
+
+
+def _n_challengers(semifinalists: Sequence[Finalist]) -> int:
+    return sum(each.origin != DEFAULT_NAME for each in semifinalists)
+
+
+def _semifinal_share(
+    final: FinalRound,
+    semifinalists: Sequence[Finalist],
+    done: Sequence[SemifinalRecord],
+    n_refits: int,
+    images_per_second: float,
+) -> float:
+    """Length of every semifinal training in full lengths: SEMIFINAL_LENGTH, or less where a timeout is near."""
+    n_train = final.site.n_train_images
+    if done:  # an interrupted round goes on as it began, to stay fair
+        recipe = next(each.recipe for each in semifinalists if each.trial == done[0].trial)
+        return done[0].n_planned_images / _full_length(recipe, n_train)
+    longest = max(_full_length(each.recipe, n_train) for each in semifinalists)
+    to_come = SEMIFINAL_LENGTH * len(semifinalists) * longest + _final_images(final, longest, n_refits)
+    return SEMIFINAL_LENGTH * final.clock.share_that_fits(to_come / final.workers, images_per_second, SHARE_OF_TIME)
+
+
+def _final_images(final: FinalRound, full_length: int, n_refits: int) -> float:
+    """Training images of confirmation and retraining together."""
+    return (N_FINALISTS + 1) * full_length + n_refits * full_length * final.n_all_images / final.site.n_train_images
+
+
+def _semifinal_one(final: FinalRound, semifinalist: Finalist, share: float, n_parallel: int) -> None:
+    n_train = final.site.n_train_images
+    n_planned = max(1, round(share * _full_length(semifinalist.recipe, n_train)))
+    seed = seed_of(final.study_seed, "semifinal", semifinalist.trial)
+    task = final.site.task(
+        semifinalist.recipe,
+        seed,
+        n_planned,
+        max(1, min(n_planned, n_train)),
+        seconds_limit=final.clock.seconds_left(),
+        n_threads=_n_threads(final, n_parallel),
+    )
+    label = f"semifinalist {semifinalist.trial}"
+    result = _train(final, task, label)
+    record = SemifinalRecord(
+        trial=semifinalist.trial,
+        origin=semifinalist.origin,
+        seed=seed,
+        search_accuracy=semifinalist.search_accuracy,
+        selection_accuracy=result.best.validation_accuracy,
+        history=result.history,
+        n_planned_images=n_planned,
+        n_images=result.n_images,
+        seconds=result.seconds,
+        reason=reason_of(result),
+    )
+    write_json(final.files.semifinal_record(semifinalist.trial), record)
+    final.watcher.ended(label, record.reason)
+
+
+def n_semifinished(final: FinalRound, semifinalists: Sequence[Finalist]) -> int:
+    """How many of the semifinal's trainings are done already."""
+    chosen = {each.trial for each in semifinalists}
+    return sum(record.trial in chosen for record in final.files.read_semifinal_records())
 
 
 # --- confirm
 
 
-def confirm(final: FinalRound, finalists: Sequence[Finalist], images_per_second: float) -> list[ConfirmRecord]:
+def confirm(
+    final: FinalRound, finalists: Sequence[Finalist], n_refits: int, images_per_second: float
+) -> list[ConfirmRecord]:
     """Train each finalist in full on the training split, with a fresh seed, and score it on the confirmation split.
 
-    images_per_second: of one worker, as measured in the search; used where a timeout shortens the trainings, all by the
-    same share. Returns the records, best confirmation accuracy first; the first is the winner. A finalist whose
-    training fails is left out; raises TrainingFailed if all do.
+    images_per_second: of one worker, as measured before; used where a timeout shortens the trainings, all by the same
+    share. Returns the records, best confirmation accuracy first; the first is the winner. A finalist whose training
+    fails is left out; raises TrainingFailed if all do.
     """
     done = {record.trial: record for record in final.files.read_confirm_records()}
     missing = sorted((finalist for finalist in finalists if finalist.trial not in done), key=_cost, reverse=True)
-    share = _length_share(final, finalists, list(done.values()), images_per_second)
-    jobs = [lambda finalist=finalist: _confirm_one(final, finalist, share) for finalist in missing]
-    failures = [outcome for outcome in _in_parallel(final, "confirm", jobs) if isinstance(outcome, TrainingFailed)]
+    share = _length_share(final, finalists, list(done.values()), n_refits, images_per_second)
+    n_parallel = _n_parallel(final, len(missing))
+    jobs = [lambda finalist=finalist: _confirm_one(final, finalist, share, n_parallel) for finalist in missing]
+    outcomes = _in_parallel(final, "confirm", jobs, n_parallel)
+    failures = [outcome for outcome in outcomes if isinstance(outcome, TrainingFailed)]
     chosen = {finalist.trial for finalist in finalists}
     records = [record for record in final.files.read_confirm_records() if record.trial in chosen]
     if not records:
@@ -148,22 +246,26 @@ def n_confirmed(final: FinalRound, finalists: Sequence[Finalist]) -> int:
 
 
 def _length_share(
-    final: FinalRound, finalists: Sequence[Finalist], done: Sequence[ConfirmRecord], images_per_second: float
+    final: FinalRound,
+    finalists: Sequence[Finalist],
+    done: Sequence[ConfirmRecord],
+    n_refits: int,
+    images_per_second: float,
 ) -> float:
     """How much of the full length every finalist gets. An interrupted round goes on as it began, to stay fair."""
     if done:
         recipe = Recipe.from_dict(done[0].recipe)
         return done[0].n_planned_images / _full_length(recipe, final.site.n_train_images)
     longest = max(_full_length(finalist.recipe, final.site.n_train_images) for finalist in finalists)
-    n_rounds = math.ceil(len(finalists) / final.workers)
-    return final.clock.share_that_fits(n_rounds * longest, images_per_second, CONFIRM_SHARE_OF_TIME)
+    to_come = _final_images(final, longest, n_refits)
+    return final.clock.share_that_fits(to_come / final.workers, images_per_second, SHARE_OF_TIME)
 
 
 def _full_length(recipe: Recipe, n_train_images: int) -> int:
     return recipe.plan.n_epochs * n_train_images
 
 
-def _confirm_one(final: FinalRound, finalist: Finalist, share: float) -> None:
+def _confirm_one(final: FinalRound, finalist: Finalist, share: float, n_parallel: int) -> None:
     n_planned = max(1, round(share * _full_length(finalist.recipe, final.site.n_train_images)))
     seed = seed_of(final.study_seed, "confirm", finalist.trial)
     task = final.site.task(
@@ -174,6 +276,7 @@ def _confirm_one(final: FinalRound, finalist: Finalist, share: float) -> None:
         patience_images=max(1, n_planned // 2),
         seconds_limit=final.clock.seconds_left(),
         score_on_confirmation=True,
+        n_threads=_n_threads(final, n_parallel),
     )
     label = f"finalist {finalist.trial}"
     result = _train(final, task, label)
@@ -216,8 +319,10 @@ def refit(final: FinalRound, winner: ConfirmRecord, n_seeds: int) -> list[RefitR
     done = {record.seed_index for record in final.files.read_refit_records()}
     missing = [index for index in range(n_seeds) if index not in done]
     n_planned = _refit_length(final, winner, len(missing))
-    jobs = [lambda index=index: _refit_one(final, winner, index, n_planned) for index in missing]
-    failures = [outcome for outcome in _in_parallel(final, "refit", jobs) if isinstance(outcome, TrainingFailed)]
+    n_parallel = _n_parallel(final, len(missing))
+    jobs = [lambda index=index: _refit_one(final, winner, index, n_planned, n_parallel) for index in missing]
+    outcomes = _in_parallel(final, "refit", jobs, n_parallel)
+    failures = [outcome for outcome in outcomes if isinstance(outcome, TrainingFailed)]
     if failures:
         raise failures[0]
     records = final.files.read_refit_records()[:n_seeds]
@@ -247,8 +352,9 @@ def _refit_length(final: FinalRound, winner: ConfirmRecord, n_refits: int) -> in
     if done:
         return done[0].n_planned_images
     n_wanted = _wanted_refit_length(final, winner)
-    n_rounds = math.ceil(n_refits / final.workers)
-    share = final.clock.share_that_fits(n_rounds * n_wanted, winner.n_images / winner.seconds, REFIT_SHARE_OF_TIME)
+    # Of one worker: more trainings at a time share the same cores.
+    speed = winner.n_images / winner.seconds
+    share = final.clock.share_that_fits(n_wanted * n_refits / final.workers, speed, SHARE_OF_TIME)
     return max(1, round(share * n_wanted))
 
 
@@ -256,7 +362,7 @@ def _wanted_refit_length(final: FinalRound, winner: ConfirmRecord) -> int:
     return round(winner.n_planned_images / final.site.n_train_images * final.n_all_images)
 
 
-def _refit_one(final: FinalRound, winner: ConfirmRecord, seed_index: int, n_planned: int) -> None:
+def _refit_one(final: FinalRound, winner: ConfirmRecord, seed_index: int, n_planned: int, n_parallel: int) -> None:
     recipe = Recipe.from_dict(winner.recipe)
     best_share = winner.best.n_images / winner.n_planned_images
     seed = seed_of(final.study_seed, "refit", seed_index)
@@ -268,6 +374,7 @@ def _refit_one(final: FinalRound, winner: ConfirmRecord, seed_index: int, n_plan
         n_stop_images=max(1, round(best_share * n_planned)),
         seconds_limit=final.clock.seconds_left(),
         fit_on="together",
+        n_threads=_n_threads(final, n_parallel),
     )
     label = f"seed {seed_index}"
     with whole_file(final.files.refit_model(seed_index)) as beside:
@@ -381,12 +488,27 @@ def _train(final: FinalRound, task: TrainTask, label: str) -> TrainResult:
         raise
 
 
-def _in_parallel(final: FinalRound, phase: str, jobs: Sequence[Callable[[], None]]) -> list[TrainingFailed | None]:
-    """Run the jobs, `workers` at a time, their time going to the phase's account.
+def _n_parallel(final: FinalRound, n_jobs: int) -> int:
+    """How many trainings run at a time: as many as there are workers; all of them, sharing the cores, where else some
+    cores would lie idle while the last one runs."""
+    return n_jobs if n_jobs <= 2 * final.workers else final.workers
+
+
+def _n_threads(final: FinalRound, n_parallel: int) -> int:
+    """Threads of each training: all cores are used where there are fewer trainings than workers."""
+    return max(1, final.site.n_threads * final.workers // n_parallel)
+
+
+def _in_parallel(
+    final: FinalRound, phase: str, jobs: Sequence[Callable[[], None]], n_parallel: int
+) -> list[TrainingFailed | None]:
+    """Run the jobs, n_parallel at a time, their time going to the phase's account.
 
     A TrainingFailed is an outcome; any other error stops the others and is raised.
     """
-    with Stopwatch(final.files, phase) as stopwatch, ThreadPoolExecutor(max_workers=final.workers) as executor:
+    if not jobs:
+        return []
+    with Stopwatch(final.files, phase) as stopwatch, ThreadPoolExecutor(max_workers=n_parallel) as executor:
         futures = [executor.submit(_outcome, job) for job in jobs]
         try:
             return [_lapped(future.result(), stopwatch) for future in as_completed(futures)]

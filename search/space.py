@@ -98,9 +98,10 @@ ARCHITECTURE_KINDS = {
 }
 BLOCK_KINDS = {
     "filters": Kind(int, 1, 2048),
-    "n_convolutions": Kind(int, 1, 2),
+    "n_convolutions": Kind(int, 1, 3),
     "kernel_size": Kind(int, accepted=(1, 3, 5, 7, 9, 11)),
     "dropout": Kind(float, 0, 0.95),
+    "residual": Kind(bool),
 }
 TRAINING_KINDS = {
     "optimizer": Kind(str, accepted=OPTIMIZERS),
@@ -111,6 +112,7 @@ TRAINING_KINDS = {
     "flip": Kind(bool),
     "shift": Kind(int, 0, 64),
     "erasing": Kind(float, 0, 1),
+    "averaging": Kind(float, 0, 0.95),
     "n_epochs": Kind(int, 1, 10_000),
 }
 OPTIMIZER_KINDS = {"peak_learning_rate": Kind(float, 1e-9, 10), "weight_decay": Kind(float, 0, 1)}
@@ -303,13 +305,14 @@ class SearchSpace:
 
     def _suggest_block(self, trial: SuggestingTrial, index: int) -> Block:
         name = f"block{index + 1}"
-        return Block(
-            filters=self.filters[index].suggest(trial, f"{name}_filters"),
-            **{
-                key: self._suggest(trial, f"block.{key}", f"{name}_{key}")
-                for key in ("n_convolutions", "kernel_size", "dropout")
-            },
-        )
+        filters = self.filters[index].suggest(trial, f"{name}_filters")
+        values = {
+            key: self._suggest(trial, f"block.{key}", f"{name}_{key}")
+            for key in ("n_convolutions", "kernel_size", "dropout")
+        }
+        has_branch = values["n_convolutions"] > 1  # with one convolution there is nothing to add to it
+        residual = self._suggest(trial, "block.residual", f"{name}_residual") if has_branch else False
+        return Block(filters, **values, residual=residual)
 
     def _suggest_plan(self, trial: SuggestingTrial) -> TrainingPlan:
         optimizer = self._suggest(trial, "optimizer")

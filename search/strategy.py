@@ -38,23 +38,50 @@ def build_rungs(pruner: str, fidelity: Fidelity) -> tuple[int, ...]:
 def build_pruner(name: str, fidelity: Fidelity) -> optuna.pruners.BasePruner:
     """A pruner over steps that are training images seen, asked at the end of each rung (see `Objective`).
 
-    "asha": asynchronous successive halving (Li et al. 2020): one in reduction_factor goes on. "median": what is below
-    the median of the complete trials at the same step does not go on, once there are five of them. "none": all train
-    on the last rung at once.
+    "asha": asynchronous successive halving (Li et al. 2020), see `RecentHalvingPruner`. "median": what is below the
+    median of the complete trials at the same step does not go on, once there are five of them. "none": all train on
+    the last rung at once.
     """
     if name == "none":
         return optuna.pruners.NopPruner()
     if name == "median":
         return optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=fidelity.first_rung_images)
-    return optuna.pruners.SuccessiveHalvingPruner(
-        min_resource=fidelity.first_rung_images, reduction_factor=fidelity.reduction_factor
-    )
+    return RecentHalvingPruner(fidelity.reduction_factor)
 
 
-_PURPOSES = ("sampler", "trial", "confirm", "refit")
+class RecentHalvingPruner(optuna.pruners.BasePruner):
+    """Asynchronous successive halving against the trials that came last: one in reduction_factor goes on.
+
+    A trial goes on if its value is among the best 1 / reduction_factor of those at the same step, its own and the last
+    WINDOW before it. Optuna's SuccessiveHalvingPruner compares with all trials; where the sampler learns, later ones
+    beat most of the earlier, and nearly half went on instead of a quarter (43 of 90 trials, one study of Fashion-MNIST).
+    Ask it at the ends of rungs only.
+    """
+
+    WINDOW = 32
+
+    def __init__(self, reduction_factor: int) -> None:
+        self._reduction_factor = reduction_factor
+
+    def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
+        step = trial.last_step
+        if step is None:
+            return False
+        value = trial.intermediate_values[step]
+        others = [
+            other.intermediate_values[step]
+            for other in study.get_trials(deepcopy=False)
+            if step in other.intermediate_values and other.number != trial.number
+        ][-self.WINDOW :]
+        n_going_on = max(1, (len(others) + 1) // self._reduction_factor)
+        n_better = sum(other > value for other in others)  # the study maximizes
+        return n_better >= n_going_on
+
+
+_PURPOSES = ("sampler", "trial", "confirm", "refit", "semifinal")
 
 
 def seed_of(study_seed: int, purpose: str, number: int) -> int:
-    """A seed for one use, independent of every other use's: purpose is one of sampler, trial, confirm, refit."""
+    """A seed for one use, independent of every other use's: purpose is one of _PURPOSES."""
     sequence = np.random.SeedSequence(study_seed, spawn_key=(_PURPOSES.index(purpose), number))
     return int(sequence.generate_state(1)[0])

@@ -1,8 +1,9 @@
 """The training process: a task in; progress, then a result, out over a pipe.
 
-One fresh process per training: memory cannot grow from trial to trial, and a process that leaks, hangs or is killed
-takes nothing with it. On a CPU it is forked from a server that has imported Keras and run no operation (0.8 s a child
-against 5 s for a spawned one); with an NVIDIA GPU it is spawned, since CUDA does not survive a fork.
+One fresh process per task: memory cannot grow from trial to trial, and a process that leaks, hangs or is killed takes
+nothing with it. On a CPU it is forked from a server that has imported Keras and run no operation (0.03 s a child
+against 5 s for a spawned one); with an NVIDIA GPU it is spawned, since CUDA does not survive a fork. What a process
+costs is compiling its network, about a second; so a trial's rungs are one task, compiled once.
 
 This module is loaded by the supervisor, so TensorFlow is imported inside the child's functions only.
 """
@@ -15,12 +16,14 @@ import resource
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.context import BaseContext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import psutil
@@ -29,13 +32,16 @@ from fmnist.data import LabelledImages, Split, open_split
 from fmnist.history import HistoryPoint
 from fmnist.recipe import Recipe
 
+if TYPE_CHECKING:
+    from fmnist.training import Training
+
 POLL_SECONDS = 0.1  # how often a waiting supervisor looks whether it should stop
 STALL_SECONDS = 900.0  # a worker that says nothing for so long is taken for hung
 
 
 @dataclass(frozen=True)
 class TrainTask:
-    """One training, said completely."""
+    """One training, said completely; or several of one recipe, one after another."""
 
     recipe: Recipe
     seed: int
@@ -44,9 +50,10 @@ class TrainTask:
     pixel_std: float
     n_planned_images: int  # length of the schedule
     report_every_images: int
+    further_lengths: tuple[int, ...] = ()  # of trainings after it, each from new weights, same seed
     n_stop_images: int | None = None  # stop here, the schedule's length unchanged
     patience_images: int | None = None  # early stopping; None: never
-    seconds_limit: float | None = None  # ends the training, which keeps its best point
+    seconds_limit: float | None = None  # for all of it; ends the training, which keeps its best point
     memory_limit_mb: float | None = None  # resident memory of the process; over it the training fails
     n_threads: int = 1
     fit_on: str = "train"  # "train": validated on the selection split; "together": all three splits, not validated
@@ -62,6 +69,7 @@ class TrainResult:
     best: HistoryPoint | None  # None where nothing was validated
     n_images: int  # training images seen
     seconds: float  # of the training itself, without the start of the process
+    seconds_in_steps: float  # of these, in steps of learning and validation; the rest is overhead
     stopped_by: str  # "end", "early stopping", "time limit" or "stop point"
     peak_memory_mb: float  # resident memory of the process at its highest
     confirmation_probabilities: np.ndarray | None = None  # float32 (n, n_classes)
@@ -81,6 +89,10 @@ class _Failure:
     kind: str
     reason: str
     trace: str
+
+
+class _Pause:
+    """The child waits for a word before its next training; it gets it as soon as the iterator is asked for more."""
 
 
 class TrainingFailed(Exception):
@@ -113,7 +125,8 @@ class WorkerProcesses:
         self._context = _start_context(log)
 
     def train(self, task: TrainTask) -> Iterator[HistoryPoint | TrainResult]:
-        """Progress points, then one TrainResult. Closing the iterator early ends the process.
+        """Progress points, then one TrainResult; the same again for each of the task's further trainings, which starts
+        when more is asked for. Closing the iterator early ends the process.
 
         Raises TrainingFailed, or Interrupted once `stop` is set.
         """
@@ -156,6 +169,9 @@ class WorkerProcesses:
                 return
             if isinstance(message, _Failure):
                 raise TrainingFailed(message.kind, message.reason, message.trace)
+            if isinstance(message, _Pause):
+                pipe.send(None)
+                continue
             yield message
 
 
@@ -209,10 +225,13 @@ def _serve(pipe: Connection, task: TrainTask | PredictTask, log: Path) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor decides
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _stderr_to(log)
-    threading.Thread(target=_die_with_supervisor, args=(pipe,), daemon=True).start()
+    go_on = threading.Semaphore(0)
+    threading.Thread(target=_listen, args=(pipe, go_on), daemon=True).start()
     try:
         for message in _results(task, pipe):
             pipe.send(message)
+            if isinstance(message, _Pause):
+                go_on.acquire()
         pipe.send(None)
     except BrokenPipeError:
         os._exit(1)
@@ -220,10 +239,12 @@ def _serve(pipe: Connection, task: TrainTask | PredictTask, log: Path) -> None:
         pipe.send(_failure_of(error))
 
 
-def _die_with_supervisor(pipe: Connection) -> None:
-    """The supervisor never sends: a readable pipe means that it closed its end, or died."""
+def _listen(pipe: Connection, go_on: threading.Semaphore) -> None:
+    """Every word of the supervisor means: go on. The pipe's end means that it closed its side, or died."""
     try:
-        pipe.recv()
+        while True:
+            pipe.recv()
+            go_on.release()
     except (EOFError, OSError):
         os._exit(1)
 
@@ -235,7 +256,7 @@ def _results(task: TrainTask | PredictTask, pipe: Connection) -> Iterator:
     if isinstance(task, PredictTask):
         yield _predict(task)
     else:
-        yield _train(task, pipe)
+        yield from _train(task, pipe)
 
 
 def _predict(task: PredictTask) -> np.ndarray:
@@ -246,30 +267,45 @@ def _predict(task: PredictTask) -> np.ndarray:
     return predict_probabilities(keras.saving.load_model(task.model, compile=False), task.images)
 
 
-def _train(task: TrainTask, pipe: Connection) -> TrainResult:
-    from fmnist.training import predict_probabilities, save_for_users, train
+def _train(task: TrainTask, pipe: Connection) -> Iterator[TrainResult | _Pause]:
+    """The task's trainings, one after another. What they have in common is compiled for the first."""
+    from fmnist.learner import Learner
+    from fmnist.training import train
 
+    started = time.monotonic()
     split = open_split(task.split_folder)
     train_images, validation = _images_of(task, split)
+    batch_size = min(task.recipe.plan.batch_size, len(train_images))
+    learner = Learner(task.recipe, task.pixel_mean, task.pixel_std, batch_size, task.seed)
 
     def on_progress(point: HistoryPoint) -> None:
         _check_memory(task.memory_limit_mb)
         pipe.send(point)
 
-    training = train(
-        task.recipe,
-        train_images,
-        validation,
-        task.seed,
-        pixel_mean=task.pixel_mean,
-        pixel_std=task.pixel_std,
-        n_planned_images=task.n_planned_images,
-        n_stop_images=task.n_stop_images,
-        report_every_images=task.report_every_images,
-        patience_images=task.patience_images,
-        seconds_limit=task.seconds_limit,
-        on_progress=on_progress,
-    )
+    for i, n_planned_images in enumerate((task.n_planned_images, *task.further_lengths)):
+        if i > 0:
+            yield _Pause()
+        training = train(
+            task.recipe,
+            train_images,
+            validation,
+            task.seed,
+            pixel_mean=task.pixel_mean,
+            pixel_std=task.pixel_std,
+            n_planned_images=n_planned_images,
+            n_stop_images=task.n_stop_images,
+            report_every_images=task.report_every_images,
+            patience_images=task.patience_images,
+            seconds_limit=task.seconds_limit and task.seconds_limit - (time.monotonic() - started),
+            on_progress=on_progress,
+            learner=learner,
+        )
+        yield _result(task, training, split)
+
+
+def _result(task: TrainTask, training: Training, split: Split) -> TrainResult:
+    from fmnist.training import predict_probabilities, save_for_users
+
     scored = predict_probabilities(training.model, split.confirmation.images) if task.score_on_confirmation else None
     if task.save_to is not None:
         save_for_users(training.model, task.save_to)
@@ -278,6 +314,7 @@ def _train(task: TrainTask, pipe: Connection) -> TrainResult:
         best=training.best,
         n_images=training.n_images,
         seconds=training.seconds,
+        seconds_in_steps=training.seconds_in_steps,
         stopped_by=training.stopped_by,
         peak_memory_mb=_peak_memory_mb(),
         confirmation_probabilities=scored,

@@ -27,6 +27,9 @@ ARCHITECTURES = [
     Architecture(SMALL, 10, (Block(5, 1, 3),) * 4, activation="elu", head_dropout=0.5, dense_units=(4,)),
     Architecture(SMALL, 3, (Block(5, 1, 3),) * 3, activation="gelu", head="flatten"),
     Architecture((1, 1, 2), 3, (Block(5, 2, 3),)),
+    Architecture(GREY, 10, (Block(4, 1, 3), Block(6, 3, 3, residual=True), Block(8, 2, 5, 0.1, residual=True))),
+    Architecture(GREY, 10, (Block(4, 2, 3, residual=True),) * 4, head="flatten", batch_normalization=False),
+    Architecture(COLOUR, 5, (Block(4, 3, 3, residual=True), Block(4, 3, 3)), activation="gelu"),
 ]
 
 
@@ -91,6 +94,14 @@ def test_the_model_standardizes_raw_pixels_itself():
 def test_pooling_comes_before_normalization():
     names = [layer.name for layer in small_model().layers]
     assert names[names.index("block1_conv1") :][:4] == ["block1_conv1", "block1_pool", "block1_norm1", "block1_act1"]
+
+
+def test_a_residual_block_pools_first_and_adds_its_other_convolutions_to_what_was_pooled():
+    model = build_model(Architecture(SMALL, 10, (Block(4, 3, 3, residual=True), Block(4, 1, 3))), 80.0, 90.0)
+    names = [layer.name for layer in model.layers]
+    assert names[names.index("block1_conv1") :][:3] == ["block1_conv1", "block1_pool", "block1_norm1"]
+    inputs = {tensor._keras_history.operation.name for tensor in model.get_layer("block1_add").input}
+    assert inputs == {"block1_act1", "block1_norm3"}
 
 
 @pytest.mark.parametrize("batch_normalization", [True, False])

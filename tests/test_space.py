@@ -12,7 +12,7 @@ import pytest
 
 from fmnist.cost import count_multiply_adds, count_parameters
 from fmnist.errors import UserError
-from fmnist.recipe import Recipe, short_form
+from fmnist.recipe import Recipe
 from search.config import SHIPPED_SPACES
 from search.space import SearchSpace, read_space
 
@@ -67,14 +67,7 @@ def test_every_portfolio_network_is_within_the_limits(path):
 def test_rungs_lie_within_a_trial(path):
     fidelity = read_space(path, SHAPES[path], 10).fidelity
     assert fidelity.first_rung_images < fidelity.search_images
-    assert fidelity.patience_images < fidelity.search_images
-
-
-def test_default_recipe_is_the_hand_made_network(fashion):
-    recipe = fashion.recipe_of(fashion.portfolio[0].params)
-    assert fashion.portfolio[0].name == "default"
-    assert short_form(recipe) == "c32-p | c64-c64-p | c128-c128 | gmax | adamw 6e-03"
-    assert count_parameters(recipe.architecture) == 279_722
+    assert fidelity.patience_images <= fidelity.search_images
 
 
 def test_default_is_the_first_trial_wherever_the_file_has_it(tmp_path):
@@ -84,22 +77,30 @@ def test_default_is_the_first_trial_wherever_the_file_has_it(tmp_path):
     assert read(tmp_path, table).portfolio[0].name == "default"
 
 
-def test_notebook_networks_are_those_of_the_notebooks(fashion):
-    forms = {entry.name: short_form(fashion.recipe_of(entry.params)) for entry in fashion.portfolio}
-    assert forms["notebook, deep"] == "c32-p | c64-p | c128-p | flat | d512 | d512 | adam 1e-03"
-    assert forms["notebook, shallow"] == "c32-p | flat | d128 | adam 1e-03"
+def test_portfolio_holds_varied_networks(fashion):
+    architectures = [fashion.recipe_of(entry.params).architecture for entry in fashion.portfolio]
+    assert fashion.portfolio[0].name == "default"
+    assert len(set(architectures)) == len(architectures) >= 4
+    assert {architecture.head for architecture in architectures} > {"flatten"}
+    assert any(block.residual for architecture in architectures for block in architecture.blocks)
 
 
 # A parameter exists where its layer does
 
 
-@pytest.mark.parametrize("n_blocks", [1, 4])
+@pytest.mark.parametrize("n_blocks", [2, 4])
 def test_blocks_have_parameters_only_where_they_exist(fashion, n_blocks):
     names = with_fixed(fashion, n_blocks=n_blocks)
     for index in range(1, 5):
-        expected = {f"block{index}_{key}" for key in ("filters", "n_convolutions", "kernel_size", "dropout")}
-        present = {name for name in names if name.startswith(f"block{index}_")}
+        expected = {f"block{index}_{key}" for key in ("filters", "n_convolutions")}
+        present = {name for name in names if name.startswith(f"block{index}_")} - {f"block{index}_residual"}
         assert present == (expected if index <= n_blocks else set())
+
+
+@pytest.mark.parametrize(("n_convolutions", "is_asked"), [(1, False), (2, True), (3, True)])
+def test_block_is_asked_for_a_branch_only_where_it_has_a_second_convolution(fashion, n_convolutions, is_asked):
+    names = with_fixed(fashion, n_blocks=2, block1_n_convolutions=n_convolutions)
+    assert ("block1_residual" in names) == is_asked
 
 
 @pytest.mark.parametrize(
@@ -117,8 +118,8 @@ def test_dense_layers_have_parameters_only_where_they_exist(fashion, n_dense, ex
         ("sgd", {"peak_learning_rate_sgd", "weight_decay_sgd"}),
     ],
 )
-def test_each_optimizer_has_parameters_of_its_own(fashion, optimizer, expected):
-    names = with_fixed(fashion, optimizer=optimizer)
+def test_each_optimizer_has_parameters_of_its_own(digits, optimizer, expected):
+    names = with_fixed(digits, optimizer=optimizer)
     assert {name for name in names if name.startswith(("peak_learning_rate", "weight_decay"))} == expected
 
 
@@ -142,9 +143,8 @@ def test_stored_parameters_give_the_same_recipe_again(path):
 def test_random_trials_differ_from_each_other_and_stay_in_the_space(fashion):
     recipes = [recipe for _, recipe in random_trials(fashion, 50)]
     assert len(set(map(repr, recipes))) == 50
-    assert {len(recipe.architecture.blocks) for recipe in recipes} == {1, 2, 3, 4}
-    assert all(recipe.plan.weight_decay == 0 for recipe in recipes if recipe.plan.optimizer == "adam")
-    assert all(block.kernel_size in (3, 5) for recipe in recipes for block in recipe.architecture.blocks)
+    assert {len(recipe.architecture.blocks) for recipe in recipes} == {2, 3, 4}
+    assert {block.residual for recipe in recipes for block in recipe.architecture.blocks} == {True, False}
 
 
 def test_optuna_finds_nothing_to_warn_of(recwarn):

@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import optuna
 import pytest
 
@@ -111,20 +112,33 @@ def _first_pruned(study: optuna.Study, curve: list[float]) -> int | None:
     return None
 
 
-def test_asha_prunes_at_its_rungs_only():
-    good, bad = [0.9] * 16, [0.1] * 16
-    steps = pruned_at(build_pruner("asha", FIDELITY), [good, good, good, good, bad])
-    assert steps == [None, None, None, None, 2_000]
+def went_on(curves: list[float], reduction_factor: int = 4) -> list[bool]:
+    """Whether each trial passed its one rung, run one after the other."""
+    pruner = build_pruner("asha", replace(FIDELITY, reduction_factor=reduction_factor))
+    study = optuna.create_study(direction="maximize", pruner=pruner)
+    return [_first_pruned(study, [value]) is None for value in curves]
 
 
-def test_second_rung_of_asha_is_the_reduction_factor_times_the_first():
-    good = [0.9] * 16
-    late_bad = [0.95] * 7 + [0.1] * 9  # the best at the first rung, the worst at 8,000 images
-    assert pruned_at(build_pruner("asha", FIDELITY), [good, good, good, good, late_bad])[-1] == 8_000
+def test_asha_lets_the_best_quarter_go_on():
+    values = [0.5, 0.4, 0.6, 0.3, 0.55, 0.59, 0.2, 0.58, 0.61]
+    #         1 of 1      1 of 3         1 of 5, 6        2 of 8, 9
+    assert went_on(values) == [True, False, True, False, False, False, False, False, True]
+    assert went_on([0.1 * i for i in range(7)] + [0.55]) == [True] * 7 + [True]
 
 
-def test_asha_lets_the_best_one_through():
-    assert pruned_at(build_pruner("asha", FIDELITY), [[0.5] * 16] * 4 + [[0.9] * 16])[-1] is None
+def test_asha_compares_with_the_last_trials_only():
+    """A stream that gets better and better: against all trials before it, more and more would go on."""
+    rng = np.random.default_rng(0)
+    improving = [0.5 + 0.0005 * i + rng.normal(0, 0.02) for i in range(200)]
+    share = np.mean(went_on(improving))
+    assert 0.25 <= share < 0.45
+    against_all = [sum(b > value for b in improving[:i]) < (i + 1) // 4 for i, value in enumerate(improving)]
+    assert np.mean(against_all) > share + 0.1
+
+
+def test_asha_compares_rung_by_rung():
+    curves = [[0.9, 0.1], [0.2, 0.8], [0.95, 0.95]]
+    assert pruned_at(build_pruner("asha", FIDELITY), curves) == [None, 1_000, None]
 
 
 def test_median_waits_for_five_trials_and_the_first_rung():

@@ -67,10 +67,12 @@ def fake_trainer(accuracy_of: Callable[[TrainTask], float]) -> Trainer:
     """Reports a rising accuracy at every mark, without training anything."""
 
     def train(task: TrainTask) -> Iterator[HistoryPoint | TrainResult]:
-        marks = range(task.report_every_images, task.n_planned_images + 1, task.report_every_images)
-        history = tuple(point(mark, accuracy_of(task) * (0.9 + 0.1 * mark / task.n_planned_images)) for mark in marks)
-        yield from history
-        yield TrainResult(history, history[-1], history[-1].n_images, 0.1, "end", 100.0)
+        accuracy = accuracy_of(task)
+        for length in (task.n_planned_images, *task.further_lengths):
+            marks = range(task.report_every_images, length + 1, task.report_every_images)
+            history = tuple(point(mark, accuracy * (0.9 + 0.1 * mark / length)) for mark in marks)
+            yield from history
+            yield TrainResult(history, history[-1], history[-1].n_images, 0.1, 0.1, "end", 100.0)
 
     return train
 
@@ -146,7 +148,7 @@ def test_rung_is_a_training_of_its_own_with_its_own_schedule(config: StudyConfig
 
     study = open_study(config, space)
     run_trials(study, objective_of(space, noting), n_trials=1)
-    assert [task.n_planned_images for task in tasks] == [4_000, 16_000]
+    assert [(task.n_planned_images, *task.further_lengths) for task in tasks] == [(4_000, 16_000)]
     trial = study.trials[0]
     assert trial.last_step == 20_000
     assert read_trials(study)[0].n_images == 20_000
@@ -155,10 +157,10 @@ def test_rung_is_a_training_of_its_own_with_its_own_schedule(config: StudyConfig
 
 def test_value_is_the_best_point_not_the_last(config: StudyConfig, space: SearchSpace) -> None:
     def falling(task: TrainTask) -> Iterator[HistoryPoint | TrainResult]:
-        end = task.n_planned_images
-        history = (point(1000, 0.5), point(2000, 0.9), point(end, 0.4))
-        yield from history
-        yield TrainResult(history, history[1], end, 0.1, "end", 100.0)
+        for end in (task.n_planned_images, *task.further_lengths):
+            history = (point(1000, 0.5), point(2000, 0.9), point(end, 0.4))
+            yield from history
+            yield TrainResult(history, history[1], end, 0.1, 0.1, "end", 100.0)
 
     study = open_study(config, space)
     run_trials(study, objective_of(space, falling), n_trials=1)
@@ -313,7 +315,7 @@ def test_equal_failures_in_a_row_stop_the_search_with_the_trace_once(config: Stu
 def test_training_cut_by_the_clock_is_not_a_complete_trial(config: StudyConfig, space: SearchSpace) -> None:
     def cut(task: TrainTask) -> Iterator[HistoryPoint | TrainResult]:
         yield point(1000, 0.9)
-        yield TrainResult((point(1000, 0.9),), point(1000, 0.9), 1000, 0.1, "time limit", 100.0)
+        yield TrainResult((point(1000, 0.9),), point(1000, 0.9), 1000, 0.1, 0.1, "time limit", 100.0)
 
     study = open_study(config, space)
     run_trials(study, objective_of(space, cut), n_trials=9, timeout=lambda: True)

@@ -11,7 +11,7 @@ from sklearn.datasets import load_digits
 
 from fmnist.data import LabelledImages
 from fmnist.history import HistoryPoint, best_point
-from fmnist.model import build_model
+from fmnist.learner import Learner
 from fmnist.optimizer import learning_rate_at
 from fmnist.recipe import Architecture, Block, Recipe, TrainingPlan
 from fmnist.training import Diverged, Training, _Run, ignore, predict_probabilities, save_for_users, steps_for, train
@@ -72,6 +72,33 @@ def test_same_seed_gives_identical_history_and_reports_it_as_it_comes(short):
     assert without_seconds(again) == without_seconds(short)
     assert tuple(seen) == again.history
     assert [point.seconds for point in seen] == sorted(point.seconds for point in seen)
+
+
+def test_a_learner_used_again_gives_the_history_of_a_new_one(short):
+    learner = Learner(Recipe(ARCHITECTURE, PLAN), 75.0, 90.0, 50, seed=7)
+    quick(seed=3, learner=learner)
+    again = quick(learner=learner)
+    assert without_seconds(again) == without_seconds(short)
+    assert validation_accuracy(again) == validation_accuracy(short)
+
+
+def test_a_learner_of_another_recipe_is_refused():
+    learner = Learner(Recipe(ARCHITECTURE, PLAN), 75.0, 90.0, 50, seed=0)
+    with pytest.raises(ValueError, match="its own recipe and batch size only"):
+        quick(learner=learner, label_smoothing=0.3)
+
+
+def test_averaged_weights_are_validated_and_handed_over_while_the_training_goes_its_own_way(short):
+    averaged = quick(averaging=0.2)
+    assert [point.train_loss for point in averaged.history] == [point.train_loss for point in short.history]
+    assert [point.validation_loss for point in averaged.history] != [point.validation_loss for point in short.history]
+    assert validation_accuracy(averaged) == averaged.best.validation_accuracy
+
+
+def test_averaging_calms_a_constant_rate():
+    plan = {"schedule": "constant", "optimizer": "sgd", "weight_decay": 0.0, "peak_learning_rate": 0.3}
+    rough, smooth = (quick(n_planned_images=10_000, **plan, averaging=share) for share in (0.0, 0.3))
+    assert smooth.history[-1].validation_loss < rough.history[-1].validation_loss
 
 
 def test_another_seed_gives_another_history(short):
@@ -157,9 +184,9 @@ def test_a_huge_rate_diverges_long_before_the_next_mark():
 
 
 def test_broken_weights_behind_a_finite_loss_are_noticed_at_the_mark():
-    model = build_model(ARCHITECTURE, 75.0, 90.0)
-    model.get_layer("block1_conv1").set_weights([np.full((3, 3, 1, 8), np.nan)])
-    run = _Run(model, None, ignore, started=0.0, n_images=1000, losses=[1.0], accuracies=[0.5])
+    learner = Learner(Recipe(ARCHITECTURE, PLAN), 75.0, 90.0, 50, seed=0)
+    learner.model.get_layer("block1_conv1").set_weights([np.full((3, 3, 1, 8), np.nan)])
+    run = _Run(learner, None, ignore, started=0.0, n_images=1000, losses=[1.0], accuracies=[0.5])
     with pytest.raises(Diverged, match="the weights are not finite after 1,000 images"):
         run.report([1000])
 

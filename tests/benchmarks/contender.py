@@ -1,0 +1,40 @@
+"""The process of one contender: python -m tests.benchmarks.contender ASSIGNMENT, which is JSON. See `peers`."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import shutil
+import sys
+
+from tests.benchmarks.records import Assignment, Ledger, write_outcome
+from tests.benchmarks.surroundings import describe
+
+MODULES = {  # contender -> module and function; imported in its own process only
+    "ours": ("ours", "compete"),
+    "ours-small-space": ("ours", "compete_in_small_space"),
+    "optuna": ("by_hand", "compete_with_optuna"),
+    "keras-tuner": ("by_hand", "compete_with_keras_tuner"),
+    "random": ("own_loop", "compete_with_random"),
+    "i-epoch": ("own_loop", "compete_with_i_epoch"),
+    "default": ("own_loop", "compete_with_default"),
+}
+
+
+def main(argument: str) -> None:
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    assignment = Assignment(**json.loads(argument))
+    ledger = Ledger(assignment.started, assignment.seconds)
+    surroundings = describe()
+    module, function = MODULES[assignment.contender]
+    assignment.files.scratch.mkdir()
+    try:
+        getattr(importlib.import_module(f"tests.benchmarks.{module}"), function)(assignment, ledger)
+    finally:
+        shutil.rmtree(assignment.files.scratch)
+    write_outcome(assignment, ledger, surroundings)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,93 @@
+"""The contender `ours`: python -m search.run as shipped, in a process of its own; what it stored gives its curve."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+from fmnist.history import HistoryPoint
+from search.records import StudyFiles
+from tests.benchmarks.curves import CurvePoint, HistoryMark, points_ending_at, trial_points
+from tests.benchmarks.records import Assignment, Ledger
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL_SPACE = Path(__file__).with_name("small-space.toml")
+STUDY = "study"
+MANY_TRIALS = 1000  # the clock ends the search, not the budget
+
+
+def compete(assignment: Assignment, ledger: Ledger, space: Path | None = None) -> None:
+    """Run the tool and read its study. space: another space file than the one it ships with."""
+    outcome = subprocess.run(_command(assignment, ledger, space), cwd=ROOT, check=False)
+    if outcome.returncode != 0:
+        raise RuntimeError(f"search.run ended with code {outcome.returncode}")
+    files = StudyFiles(Path(assignment.folder) / STUDY)
+    shutil.copyfile(files.model, assignment.files.model)
+    _enter_trials(ledger, files, assignment.started)
+    _enter_final_round(ledger, files, assignment.started)
+
+
+def compete_in_small_space(assignment: Assignment, ledger: Ledger) -> None:
+    compete(assignment, ledger, SMALL_SPACE)
+
+
+def _command(assignment: Assignment, ledger: Ledger, space: Path | None) -> list[str]:
+    options = {
+        "--study": STUDY,
+        "--studies-dir": assignment.folder,
+        "--timeout": f"{ledger.seconds_left():.1f}",
+        "--trials": MANY_TRIALS,
+        "--refit-seeds": 1,
+        "--seed": assignment.seed,
+        "--data-dir": assignment.data_dir,
+        "--space": space,
+    }
+    given = [[option, str(value)] for option, value in options.items() if value is not None]
+    return [sys.executable, "-m", "search.run", *(word for pair in given for word in pair)]
+
+
+def _enter_trials(ledger: Ledger, files: StudyFiles, benchmark_started: float) -> None:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.load_study(study_name=None, storage=f"sqlite:///{files.storage}")
+    for trial in study.get_trials(deepcopy=False):
+        n_images = trial.user_attrs.get("n_images", 0)
+        if not n_images or trial.datetime_complete is None:
+            continue  # infeasible, or killed before its first look
+        ledger.began_trial()
+        ledger.trained_on(n_images)
+        points = trial_points(
+            _marks(trial.user_attrs.get("history", ())),
+            trial.intermediate_values,
+            n_images,
+            trial.datetime_start.timestamp() - benchmark_started,
+            trial.datetime_complete.timestamp() - benchmark_started,
+        )
+        ledger.enter(points)
+
+
+def _enter_final_round(ledger: Ledger, files: StudyFiles, benchmark_started: float) -> None:
+    """Semifinalists and finalists are validated on the selection split too. A record is written when its training ends,
+    so the file's time places it on the clock."""
+    semifinal = [(record, files.semifinal_record(record.trial)) for record in files.read_semifinal_records()]
+    confirmed = [(record, files.confirm_record(record.trial)) for record in files.read_confirm_records()]
+    for record, path in (*semifinal, *confirmed):
+        ledger.enter(_points_of(record.history, path.stat().st_mtime - benchmark_started))
+        ledger.trained_on(record.n_images)
+    for record in files.read_refit_records():
+        ledger.trained_on(record.n_images)
+
+
+def _points_of(history: Iterable[HistoryPoint], ended: float) -> list[CurvePoint]:
+    return points_ending_at(
+        [HistoryMark(point.n_images, point.seconds, point.validation_accuracy) for point in history], ended
+    )
+
+
+def _marks(history: Iterable[dict[str, Any]]) -> list[HistoryMark]:
+    return [HistoryMark(point["n_images"], point["seconds"], point["validation_accuracy"]) for point in history]

@@ -1,0 +1,172 @@
+"""What a contender is told and what it leaves: sole owner of the paths under the benchmark's folder.
+
+`OUT/<contender>-<seed>/` holds curve.json, model.keras, log.txt and, written last, meta.json: where it is, the
+contender has finished.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from fmnist.errors import UserError
+from tests.benchmarks.curves import Curve, CurvePoint, improvements
+
+TITLES = {  # contender -> how tables and pictures call it, in the order in which they run
+    "ours": "ours",
+    "ours-small-space": "ours, small space",
+    "optuna": "optuna",
+    "keras-tuner": "keras-tuner",
+    "random": "random",
+    "i-epoch": "i-epoch",
+    "default": "default",
+}
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """What one contender is to do."""
+
+    contender: str  # one of TITLES
+    seed: int  # of the split and of everything random
+    seconds: float  # wall time from `started`, all included
+    one_epoch_share: float  # of the seconds, that i-epoch spends on trainings of one epoch
+    data_dir: str | None  # where Fashion-MNIST is; None: the usual places
+    folder: str  # what it leaves goes here
+    started: float  # time.time() when its process was started
+
+    @property
+    def files(self) -> ContenderFiles:
+        return ContenderFiles(Path(self.folder))
+
+
+class ContenderFiles:
+    """The paths of one contender and seed."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.curve = root / "curve.json"  # list of {seconds, validation_accuracy}: the improvements
+        self.model = root / "model.keras"  # takes raw 0-255 images
+        self.log = root / "log.txt"
+        self.meta = root / "meta.json"
+        self.scratch = root / "scratch"  # removed when the contender ends
+
+    @property
+    def is_finished(self) -> bool:
+        return self.meta.exists()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one contender came to with one seed."""
+
+    contender: str
+    seed: int
+    curve: Curve
+    n_trials: int  # that trained at all
+    n_images: int  # training images seen, over all trainings
+    seconds: float  # wall time until it was done
+    n_correct: int | None = None  # of the test images, by the delivered model; None: not scored
+    n_test_images: int | None = None
+
+
+class Ledger:
+    """A contender's clock and account. Threads may share it."""
+
+    def __init__(self, started: float, seconds: float) -> None:
+        self._started = started
+        self._seconds = seconds
+        self._lock = threading.Lock()
+        self._points: list[CurvePoint] = []
+        self.n_trials = 0
+        self.n_images = 0
+
+    def seconds(self) -> float:
+        """Since the contender's start."""
+        return time.time() - self._started
+
+    def seconds_left(self) -> float:
+        return max(0.0, self._seconds - self.seconds())
+
+    def began_trial(self) -> int:
+        """Count one more. Returns how many there are now."""
+        with self._lock:
+            self.n_trials += 1
+            return self.n_trials
+
+    def trained_on(self, n_images: int) -> None:
+        with self._lock:
+            self.n_images += n_images
+
+    def saw(self, validation_accuracy: float) -> bool:
+        """Enter a validation that was made just now. True if there was no better one yet."""
+        with self._lock:
+            point = CurvePoint(self.seconds(), float(validation_accuracy))
+            is_best = all(point.validation_accuracy > other.validation_accuracy for other in self._points)
+            self._points.append(point)
+            return is_best
+
+    def enter(self, points: list[CurvePoint]) -> None:
+        """Enter validations whose time is known."""
+        with self._lock:
+            self._points += points
+
+    def curve(self) -> Curve:
+        return improvements(self._points)
+
+
+def write_outcome(assignment: Assignment, ledger: Ledger, surroundings: dict[str, Any]) -> None:
+    """Leave the curve, then the meta file. Raises RuntimeError where there is nothing to deliver."""
+    files, curve = assignment.files, ledger.curve()
+    if not curve or not files.model.exists():
+        raise RuntimeError(f"{assignment.contender} has validated no model within {assignment.seconds:g} s")
+    files.curve.write_text(json.dumps([asdict(point) for point in curve], indent=1) + "\n")
+    meta = {
+        "contender": assignment.contender,
+        "seed": assignment.seed,
+        "seconds_asked": assignment.seconds,
+        "one_epoch_share": assignment.one_epoch_share,
+        "seconds": round(ledger.seconds(), 2),
+        "n_trials": ledger.n_trials,
+        "n_images": ledger.n_images,
+        **surroundings,
+    }
+    beside = files.meta.with_suffix(".part")
+    beside.write_text(json.dumps(meta, indent=2) + "\n")
+    beside.replace(files.meta)
+
+
+def read_meta(files: ContenderFiles) -> dict[str, Any]:
+    """Raises UserError where it is damaged."""
+    return _read(files.meta)
+
+
+def read_outcome(files: ContenderFiles, score: dict[str, int] | None) -> Outcome:
+    """A finished contender's outcome. score: {"n_correct", "n_images"} on the test set."""
+    meta, points = _read(files.meta), _read(files.curve)
+    return Outcome(
+        contender=meta["contender"],
+        seed=meta["seed"],
+        curve=tuple(CurvePoint(**point) for point in points),
+        n_trials=meta["n_trials"],
+        n_images=meta["n_images"],
+        seconds=meta["seconds"],
+        n_correct=score["n_correct"] if score else None,
+        n_test_images=score["n_images"] if score else None,
+    )
+
+
+def read_scores(path: Path) -> dict[str, dict[str, int]]:
+    """The test scores so far, by the name of the contender's folder."""
+    return _read(path) if path.exists() else {}
+
+
+def _read(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read ({error}); delete its folder, to run that contender again") from error
