@@ -379,6 +379,21 @@ def depth(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def finalists(material: Material) -> str:
+    return f"{semifinal(material)}{_lead(material)}"
+
+
+def semifinal(material: Material) -> str:
+    """A sentence with its space behind, or nothing."""
+    if not material.semifinal:
+        return ""
+    ranking = ", ".join(f"trial {each.trial} {percent(each.selection_accuracy)}" for each in material.semifinal)
+    return (
+        f"In the semifinal {count(len(material.semifinal), 'recipe')} trained for a part of the full length; "
+        f"selection accuracy then: {ranking}. "
+    )
+
+
+def _lead(material: Material) -> str:
     if len(material.confirmed) == 1:
         return "One finalist: nothing was left to choose on the confirmation split."
     first, second = material.confirmed[:2]
@@ -397,5 +412,23 @@ def time_spent(material: Material) -> str:
     phase = max(material.seconds, key=material.seconds.get)
     return (
         f"{duration(total)} of wall time in all, {percent(material.seconds[phase] / total, 0)} of it in the phase "
-        f"“{phase}”."
+        f"“{phase}”.{_overhead(material.search_overhead)}"
     )
+
+
+def _overhead(share: float | None) -> str:
+    if share is None:
+        return ""
+    return (
+        f" Of the search's time, workers summed, {percent(share, 1)} went into neither learning nor validation: "
+        f"starts of processes, compiling, the sampler."
+    )
+
+
+def flip_averaged(material: Material) -> str | None:
+    """Test accuracy with flip test-time averaging, in words; None where the recipe knows no mirror images."""
+    values = material.test.flip_accuracies
+    if not values:
+        return None
+    spread = ", ".join(percent(value) for value in values)
+    return f"{spread}: each image predicted twice, as it is and mirrored, probabilities averaged; best.keras does not"

@@ -17,6 +17,7 @@ from search.records import (
     ConfirmRecord,
     DataRecord,
     RefitRecord,
+    SemifinalRecord,
     StudyFiles,
     TestArrays,
     TestRecord,
@@ -40,6 +41,7 @@ class Material:
     importances: Mapping[str, float] | None  # parameter -> share; None if not to be had
     data: DataRecord
     samples: np.ndarray  # uint8 (n_classes, 10, height, width, channels)
+    semifinal: tuple[SemifinalRecord, ...]  # best selection accuracy first; empty where none was held
     confirmed: tuple[ConfirmRecord, ...]  # best confirmation accuracy first
     refits: tuple[RefitRecord, ...]  # by seed_index
     test: TestRecord
@@ -101,9 +103,18 @@ class Material:
         """Training images seen, by phase."""
         return {
             "search": sum(trial.n_images for trial in self.trials),
+            "semifinal": sum(record.n_images for record in self.semifinal),
             "confirm": sum(record.n_images for record in self.confirmed),
             "refit": sum(record.n_images for record in self.refits),
         }
+
+    @property
+    def search_overhead(self) -> float | None:
+        """Share of the search's time, workers summed, that went into neither learning nor validation: starts of
+        processes, compiling, the sampler, the storage. None where that was not recorded."""
+        in_steps = sum(trial.seconds_in_steps for trial in self.trials)
+        paid = self.seconds["search"] * self.environment.get("workers", 0)
+        return 1 - in_steps / paid if in_steps and paid else None
 
     def confirm_interval(self, record: ConfirmRecord) -> Interval:
         n = self.data.n_images["confirmation"]
@@ -134,6 +145,7 @@ def read_material(
         importances=importances,
         data=read_json(DataRecord, files.data),
         samples=samples,
+        semifinal=tuple(files.read_semifinal_records()),
         confirmed=tuple(files.read_confirm_records()),
         refits=tuple(files.read_refit_records()),
         test=read_json(TestRecord, files.test),

@@ -33,6 +33,7 @@ from search.records import (
     write_json,
 )
 from search.refit import (
+    N_SEMIFINALISTS,
     FinalRound,
     choose_semifinalists,
     confirm,
@@ -55,6 +56,7 @@ from search.study import (
     hold,
     importances,
     open_storage,
+    read_best,
     read_trials,
     run_trials,
     shown_url,
@@ -167,7 +169,7 @@ class _Run:
     # --- search
 
     def _search(self, trainer: Trainer) -> None:
-        counts = count_by_state(read_trials(self._study))
+        counts = count_by_state(self._study)
         n_done = _n_finished(counts)
         if n_done >= self._config.trials:
             self._terminal.say(f"the search is complete: {_tally(counts)}")
@@ -178,7 +180,7 @@ class _Run:
 
         def after_trial(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
             stopwatch.lap()
-            counts = count_by_state(read_trials(study))
+            counts = count_by_state(study)
             self._terminal.advance(_n_finished(counts), f"{_tally(counts)} · {_best_in_words(study)}")
 
         run_trials(
@@ -208,7 +210,7 @@ class _Run:
             return None
         n_epochs = self._space.longest_training
         images = full_training_images(n_epochs, self._data, self._config.refit_seeds, self._config.workers)
-        return self._clock.seconds_left_for_search(images, _finalist_speeds(read_trials(self._study)))
+        return self._clock.seconds_left_for_search(images, _speeds(read_best(self._study, N_SEMIFINALISTS)))
 
     def _site(self) -> TrainingSite:
         config = self._config
@@ -238,7 +240,7 @@ class _Run:
             watcher=self._terminal,
         )
         trials = read_trials(self._study)
-        n_seeds, speeds = self._config.refit_seeds, _finalist_speeds(trials)
+        n_seeds, speeds = self._config.refit_seeds, _speeds(read_best(self._study, N_SEMIFINALISTS))
         speed = min(speeds) if speeds else 1.0
         semifinalists = choose_semifinalists(trials)
         n_semifinalists = len(semifinalists)
@@ -367,10 +369,9 @@ def _arguments(config: StudyConfig) -> list[str]:
     return arguments
 
 
-def _finalist_speeds(trials: Sequence[TrialRecord]) -> list[float]:
-    """Training images per second of one worker, of the trials that would be finalists now."""
-    complete = sorted((trial for trial in trials if trial.state == "complete"), key=lambda trial: -trial.value)
-    return [trial.n_images / trial.seconds for trial in complete[:5] if trial.seconds > 0]
+def _speeds(trials: Sequence[TrialRecord]) -> list[float]:
+    """Training images per second of one worker."""
+    return [trial.n_images / trial.seconds for trial in trials if trial.seconds > 0]
 
 
 def _n_finished(counts: dict[str, int]) -> int:

@@ -45,6 +45,7 @@ class TrialRecord:
     history: tuple[HistoryPoint, ...] = ()
     best: HistoryPoint | None = None
     seconds: float = 0.0  # wall time of the trial
+    seconds_in_steps: float = 0.0  # of these, in steps of learning and validation
     n_images: int = 0  # training images seen
     n_parameters: int | None = None
     multiply_adds: int | None = None  # per image, forward
@@ -131,6 +132,8 @@ class TestRecord:
     accuracies: tuple[float, ...]  # one per refit seed, in order of seed_index
     delivered_accuracy: float  # accuracy of best.keras, loaded in a fresh process without this project
     seconds: float
+    flip_accuracies: tuple[float, ...] | None = None  # probabilities averaged over each image and its mirror image, one
+    # per refit seed; None where the recipe was not trained on mirror images
     n_trials_asked: int | None = None  # the budget of the run that opened it: more trials after it would be tuned on it
 
 

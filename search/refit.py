@@ -43,6 +43,7 @@ from search.records import (
     TestRecord,
     TrialRecord,
     read_json,
+    read_plain,
     whole_file,
     write_arrays,
     write_json,
@@ -418,6 +419,7 @@ def _open_test_set(final: FinalRound, source: DataSource, n_trials_asked: int) -
     test = load_test(source)
     probabilities = np.stack([final.predict(PredictTask(model, test.images)) for model in models])
     accuracies = tuple(_accuracy(seed_probabilities, test) for seed_probabilities in probabilities)
+    flip_accuracies = _flip_accuracies(final, models, probabilities, test)
     delivered = _accuracy(predict_outside(final.files.model, test.images), test)
     if delivered != accuracies[0]:
         raise RuntimeError(f"best.keras scores {delivered} when loaded outside the project, but {accuracies[0]} inside")
@@ -435,10 +437,23 @@ def _open_test_set(final: FinalRound, source: DataSource, n_trials_asked: int) -
         accuracies=accuracies,
         delivered_accuracy=delivered,
         seconds=time.monotonic() - started,
+        flip_accuracies=flip_accuracies,
         n_trials_asked=n_trials_asked,
     )
     write_json(final.files.test, record)
     return record
+
+
+def _flip_accuracies(
+    final: FinalRound, models: Sequence[Path], probabilities: np.ndarray, test: LabelledImages
+) -> tuple[float, ...] | None:
+    """Of each model, its probabilities averaged over an image and its mirror image: float32 (n_models, n, n_classes)
+    are those of the images as they are. None where the recipe does not take mirror images for the same class."""
+    if not Recipe.from_dict(read_plain(final.files.best_recipe)).plan.flip:
+        return None
+    mirrored = test.images[:, :, ::-1]
+    both = [final.predict(PredictTask(model, mirrored)) for model in models] + probabilities
+    return tuple(_accuracy(seed_probabilities, test) for seed_probabilities in both)
 
 
 _PREDICT_OUTSIDE = """

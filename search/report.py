@@ -11,6 +11,7 @@ import json
 import math
 import re
 import shutil
+import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from fmnist.recipe import Recipe, short_form
 from search import figures, findings
 from search.figures import Chart
 from search.material import Material, read_material
-from search.records import ConfirmRecord, StudyFiles, TrialRecord, whole_file, write_text
+from search.records import ConfirmRecord, SemifinalRecord, StudyFiles, TrialRecord, whole_file, write_text
 
 TEMPLATES = Path(__file__).parent / "templates"
 N_MISTAKES_SHOWN = 24
@@ -70,6 +71,8 @@ def summarize(material: Material) -> dict[str, Any]:
         "test": _test(material),
         "seconds": material.seconds,
         "images_trained": {**images, "total": sum(images.values())},
+        "search_overhead": material.search_overhead,
+        "semifinal": [_semifinalist(record) for record in material.semifinal],
         "finalists": [_finalist(material, record) for record in material.confirmed],
         "data": dataclasses.asdict(material.data),
         "environment": material.environment,
@@ -113,6 +116,7 @@ def _test(material: Material) -> dict[str, Any]:
             "sd": material.test_sd,
             "values": material.test_accuracies,
             "wilson_95": [interval.low, interval.high],
+            "flip_averaged": _flip_averaged(material),
             "delivered": {
                 "value": evaluation.accuracy,
                 "wilson_95": [delivered.low, delivered.high],
@@ -130,6 +134,22 @@ def _test(material: Material) -> dict[str, Any]:
         "expected_calibration_error": evaluation.expected_calibration_error,
         "n_images": evaluation.n_images,
         "opened": material.test.opened,
+    }
+
+
+def _flip_averaged(material: Material) -> dict[str, Any] | None:
+    values = material.test.flip_accuracies
+    return {"mean": statistics.fmean(values), "values": values} if values else None
+
+
+def _semifinalist(record: SemifinalRecord) -> dict[str, Any]:
+    return {
+        "trial": record.trial,
+        "origin": record.origin,
+        "search_accuracy": record.search_accuracy,
+        "selection_accuracy": record.selection_accuracy,
+        "n_images": record.n_images,
+        "seconds": record.seconds,
     }
 
 

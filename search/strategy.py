@@ -52,10 +52,10 @@ def build_pruner(name: str, fidelity: Fidelity) -> optuna.pruners.BasePruner:
 class RecentHalvingPruner(optuna.pruners.BasePruner):
     """Asynchronous successive halving against the trials that came last: one in reduction_factor goes on.
 
-    A trial goes on if its value is among the best 1 / reduction_factor of those at the same step, its own and the last
-    WINDOW before it. Optuna's SuccessiveHalvingPruner compares with all trials; where the sampler learns, later ones
-    beat most of the earlier, and nearly half went on instead of a quarter (43 of 90 trials, one study of Fashion-MNIST).
-    Ask it at the ends of rungs only.
+    A trial goes on if its value is among the best 1 / reduction_factor of those at the same step, its own and the
+    last WINDOW before it. Optuna's SuccessiveHalvingPruner compares with all trials; where the sampler learns,
+    later ones beat most of the earlier, and nearly half went on instead of a quarter (43 of 90, one study of
+    Fashion-MNIST). Ask it at the ends of rungs only.
     """
 
     WINDOW = 32

@@ -173,7 +173,7 @@ def test_killed_search_goes_on_to_exactly_its_trials(tmp_path: Path) -> None:
     assert outcome.returncode == 0, outcome.stderr
     states = trial_states(tmp_path)
     assert len(states) == 8
-    assert set(states) <= {"COMPLETE", "PRUNED"}
+    assert set(states) <= {"COMPLETE", "PRUNED", "FAIL"}  # a wild learning rate may diverge
 
 
 @pytest.mark.faults

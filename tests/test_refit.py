@@ -255,7 +255,7 @@ def test_test_set_is_opened_once(tmp_path: Path, digits_split: Split, source: Da
     _save_constant_model(final.files)
     first = evaluate(final, source, n_trials_asked=1)
     assert evaluate(final, source, n_trials_asked=9) == first
-    assert len(opened) == 2  # once per seed
+    assert len(opened) == 4  # once per seed, and once with mirrored images
     arrays = final.files.read_test_arrays()
     assert arrays.probabilities.shape == (2, 360, 10)
     assert len(arrays.mistake_images) == 360 - round(first.delivered_accuracy * 360)

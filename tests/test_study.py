@@ -84,7 +84,7 @@ by_filters = fake_trainer(lambda task: min(0.99, 0.5 + task.recipe.architecture.
 def test_study_ends_with_exactly_the_trials_asked_for(config: StudyConfig, space: SearchSpace, n_jobs: int) -> None:
     study = open_study(config, space)
     run_trials(study, objective_of(space, by_filters), n_trials=13, n_jobs=n_jobs)
-    counts = count_by_state(read_trials(study))
+    counts = count_by_state(study)
     assert len(study.trials) == 13
     assert counts["running"] == counts["waiting"] == 0
 
@@ -302,7 +302,7 @@ def test_failed_trial_is_recorded_with_its_reason_and_the_search_goes_on(
 def test_diverging_trials_never_stop_the_search(config: StudyConfig, space: SearchSpace) -> None:
     study = open_study(config, space)
     run_trials(study, objective_of(space, failing("diverged", lambda task: "loss is nan")), n_trials=8)
-    assert count_by_state(read_trials(study))["failed"] == 8
+    assert count_by_state(study)["failed"] == 8
 
 
 def test_equal_failures_in_a_row_stop_the_search_with_the_trace_once(config: StudyConfig, space: SearchSpace) -> None:

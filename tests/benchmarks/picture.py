@@ -27,7 +27,7 @@ STYLES = {  # Okabe and Ito's colours, told apart with any colour vision; dashes
     "default": ("#333333", (0, (1.5, 1.2)), 1.6),
 }
 N_TIMES = 400  # at which curves are averaged
-EARLIEST_SHARE = 1 / 12  # of the time: the accuracies from there on are what the vertical axis is made for
+EARLY_SHARE = 1 / 12  # of the time: the vertical axis begins with the middle contender's accuracy there
 LABEL_GAP = 0.045  # of the axis' height, between two labels at least
 
 
@@ -47,7 +47,7 @@ def draw(outcomes: Sequence[Outcome], seconds: float, path: Path) -> None:
     low, high = _limits(levels, times, seconds)
     for name, level in levels.items():
         _draw_contender(axes, name, times, level)
-    _dress(axes, times[0], seconds, low, high)
+    _dress(axes, 0.9 * _first_time_shown(levels, times, low), seconds, low, high)
     _label_ends(axes, {name: level[-1].mean() for name, level in levels.items()}, seconds, low, high)
     if late:
         note = f"nothing validated in time: {', '.join(late)}"
@@ -68,17 +68,27 @@ def _draw_contender(axes: Axes, name: str, times: np.ndarray, levels: np.ndarray
     """A line from where every seed has been validated once."""
     colour, dashes, width = STYLES[name]
     if levels.shape[1] > 1:
-        axes.fill_between(times, levels.min(axis=1), levels.max(axis=1), color=colour, alpha=0.15, linewidth=0)
-    axes.plot(times, levels.mean(axis=1), color=colour, linestyle=dashes, linewidth=width)
+        axes.fill_between(
+            times, levels.min(axis=1), levels.max(axis=1), color=colour, alpha=0.15, linewidth=0, step="post"
+        )
+    axes.plot(times, levels.mean(axis=1), color=colour, linestyle=dashes, linewidth=width, drawstyle="steps-post")
 
 
 def _limits(levels: dict[str, np.ndarray], times: np.ndarray, seconds: float) -> tuple[float, float]:
-    """The vertical axis: what happens from EARLIEST_SHARE of the time on. The first steep minutes may leave below."""
-    shown = [level[times >= EARLIEST_SHARE * seconds] for level in levels.values()]
-    low = min((np.nanmin(level) for level in shown), default=0.0)
-    high = max((np.nanmax(level) for level in shown), default=1.0)
+    """The vertical axis. The first steep minutes, and who is still far behind, come in from below."""
+    if not levels:
+        return 0.0, 1.0
+    early = int(np.searchsorted(times, EARLY_SHARE * seconds))
+    firsts = [level[early:][np.isfinite(level[early:])].min() for level in levels.values()]
+    low, high = float(np.median(firsts)), max(np.nanmax(level) for level in levels.values())
+    low = min(low, *(level[-1].min() for level in levels.values()))  # every end is in the picture
     margin = max(0.05 * (high - low), 0.001)
     return low - margin, high + margin
+
+
+def _first_time_shown(levels: dict[str, np.ndarray], times: np.ndarray, low: float) -> float:
+    """When the first curve comes in from below."""
+    return min((times[(level >= low).any(axis=1).argmax()] for level in levels.values()), default=times[0])
 
 
 def _dress(axes: Axes, first: float, seconds: float, low: float, high: float) -> None:
@@ -111,14 +121,21 @@ def _label_ends(axes: Axes, ends: dict[str, float], seconds: float, low: float, 
         axes.annotate(
             f"{TITLES[name]}  {100 * ends[name]:.2f}",
             xy=(seconds, ends[name]),
-            xytext=(1.035, (height - low) / (high - low)),
+            xytext=(1.045, (height - low) / (high - low)),
             textcoords="axes fraction",
             color=STYLES[name][0],
             fontsize=10,
             fontweight="bold" if name == "ours" else "normal",
             va="center",
             annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": STYLES[name][0], "linewidth": 0.7, "shrinkA": 1, "shrinkB": 0},
+            arrowprops={
+                "arrowstyle": "-",
+                "color": STYLES[name][0],
+                "linewidth": 0.7,
+                "shrinkA": 2,
+                "shrinkB": 0,
+                "relpos": (0, 0.5),
+            },
         )
 
 

@@ -48,7 +48,7 @@ N_REPEATS = 12  # measurements of each step at each size; the study grows by as 
 N_RESUMES = 3  # of opening a stored study: seconds each at 10,000 trials
 PRUNED_SHARE = 0.6  # of the trials that end their first rung: half of all, as a third complete
 FAILED_SHARE = 0.05
-N_DIFFERENT = 500  # a larger study holds copies of its first trials: SQLite takes 20 ms to add one, 0.1 to copy one
+N_DIFFERENT = 500  # a larger study holds copies of these: SQLite takes some 40 ms to add a trial, under 1 to copy one
 MAX_PARAMETERS = 520_000  # about a tenth of random networks is larger
 OPTUNA_TABLES = {  # those of its SQLite storage that say something of a trial, and their own ids
     "trials": "trial_id",

@@ -55,7 +55,8 @@ def _row(name: str, group: Sequence[Outcome], seconds: float, targets: dict[int,
 
     def to_target(outcome: Outcome) -> float | None:
         target = targets.get(outcome.seed)
-        return None if target is None else seconds_to_reach(outcome.curve, target)
+        reached = None if target is None else seconds_to_reach(outcome.curve, target)
+        return None if reached is None or reached > seconds else reached
 
     test_accuracy = over_seeds(lambda o: None if o.n_correct is None else o.n_correct / o.n_test_images)
     return Row(
