@@ -242,7 +242,7 @@ class _Run:
         trials = read_trials(self._study)
         n_seeds, speeds = self._config.refit_seeds, _speeds(read_best(self._study, N_SEMIFINALISTS))
         speed = min(speeds) if speeds else 1.0
-        semifinalists = choose_semifinalists(trials)
+        semifinalists = choose_semifinalists(trials, self._space.fidelity.accuracy_per_doubling)
         n_semifinalists = len(semifinalists)
         self._announce(f"semifinal of {n_semifinalists} recipes", n_semifinalists, n_semifinished(final, semifinalists))
         finalists = semifinal(final, semifinalists, n_seeds, speed)

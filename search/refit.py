@@ -50,7 +50,7 @@ from search.records import (
     write_text,
 )
 from search.space import DEFAULT_NAME
-from search.strategy import seed_of
+from search.strategy import seed_of, worth
 from search.worker import PredictTask, Trainer, TrainingFailed, TrainResult, TrainTask
 
 N_SEMIFINALISTS = 5  # from the search
@@ -90,13 +90,17 @@ class FinalRound:
         return sum(self.data.n_images[name] for name in ("train", "selection", "confirmation"))
 
 
-def choose_semifinalists(trials: Sequence[TrialRecord]) -> list[Finalist]:
+def choose_semifinalists(trials: Sequence[TrialRecord], accuracy_per_doubling: float = 0.0) -> list[Finalist]:
     """The best complete trials by selection accuracy, N_SEMIFINALISTS at most, best first; equal recipes count once.
+    accuracy_per_doubling: the price of multiply-adds, see `strategy.worth`.
 
     The default recipe follows them if it is not among them, also where its own trial failed (a process may be killed
     for reasons that are not the recipe's), unless it is infeasible. Raises UserError if there is nobody.
     """
-    complete = sorted((trial for trial in trials if trial.state == "complete"), key=lambda trial: -trial.value)
+    complete = sorted(
+        (trial for trial in trials if trial.state == "complete"),
+        key=lambda trial: -worth(trial.value, trial.multiply_adds, accuracy_per_doubling),
+    )
     by_recipe: dict[str, TrialRecord] = {}
     for trial in complete:  # best first: the first of equal recipes stays, in its place
         by_recipe.setdefault(json.dumps(trial.recipe), trial)

@@ -85,6 +85,7 @@ FIDELITY_KINDS = {
     "first_rung_images": Kind(int, 1),
     "reduction_factor": Kind(int, 2, 16),
     "patience_images": Kind(int, 1),
+    "accuracy_per_doubling": Kind(float, 0, 0.1),
 }
 ARCHITECTURE_KINDS = {
     "n_blocks": Kind(int, 1, 16),
@@ -244,6 +245,7 @@ class Fidelity:
     first_rung_images: int  # length of the first rung; each further one has reduction_factor times the images
     reduction_factor: int  # one in so many goes on to the next rung
     patience_images: int  # early stopping: no higher accuracy for so long
+    accuracy_per_doubling: float  # what twice the multiply-adds must bring, where trials are compared: see `worth`
 
 
 @dataclass(frozen=True)

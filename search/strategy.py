@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 
 import numpy as np
@@ -46,7 +47,7 @@ def build_pruner(name: str, fidelity: Fidelity) -> optuna.pruners.BasePruner:
         return optuna.pruners.NopPruner()
     if name == "median":
         return optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=fidelity.first_rung_images)
-    return RecentHalvingPruner(fidelity.reduction_factor)
+    return RecentHalvingPruner(fidelity.reduction_factor, fidelity.accuracy_per_doubling)
 
 
 class RecentHalvingPruner(optuna.pruners.BasePruner):
@@ -60,22 +61,36 @@ class RecentHalvingPruner(optuna.pruners.BasePruner):
 
     WINDOW = 32
 
-    def __init__(self, reduction_factor: int) -> None:
+    def __init__(self, reduction_factor: int, accuracy_per_doubling: float = 0.0) -> None:
         self._reduction_factor = reduction_factor
+        self._accuracy_per_doubling = accuracy_per_doubling
 
     def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
         step = trial.last_step
         if step is None:
             return False
-        value = trial.intermediate_values[step]
+        value = self._worth(trial, step)
         others = [
-            other.intermediate_values[step]
+            self._worth(other, step)
             for other in study.get_trials(deepcopy=False)
             if step in other.intermediate_values and other.number != trial.number
         ][-self.WINDOW :]
         n_going_on = max(1, (len(others) + 1) // self._reduction_factor)
         n_better = sum(other > value for other in others)  # the study maximizes
         return n_better >= n_going_on
+
+    def _worth(self, trial: optuna.trial.FrozenTrial, step: int) -> float:
+        multiply_adds = trial.user_attrs.get("multiply_adds")
+        return worth(trial.intermediate_values[step], multiply_adds, self._accuracy_per_doubling)
+
+
+def worth(accuracy: float, multiply_adds: int | None, accuracy_per_doubling: float) -> float:
+    """By what trials are compared: accuracy less a price, accuracy_per_doubling for each doubling of the multiply-adds.
+
+    Seconds go with multiply-adds, and twice the seconds, spent on a longer training, would bring accuracy too. None: a
+    trial whose cost is not known has no price.
+    """
+    return accuracy - accuracy_per_doubling * math.log2(multiply_adds or 1)
 
 
 _PURPOSES = ("sampler", "trial", "confirm", "refit", "semifinal")

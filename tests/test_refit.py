@@ -50,6 +50,11 @@ def test_best_complete_trials_are_semifinalists_best_first() -> None:
     assert [finalist.trial for finalist in choose_semifinalists(trials)] == [7, 6, 5, 4, 3]
 
 
+def test_price_of_multiply_adds_lets_the_cheaper_of_near_equals_in() -> None:
+    trials = [trial(n, 0.9 + 0.001 * n, multiply_adds=1_000_000 * 2**n) for n in range(7)]
+    assert [each.trial for each in choose_semifinalists(trials, accuracy_per_doubling=0.002)] == [0, 1, 2, 3, 4]
+
+
 def test_default_joins_the_best_even_where_it_was_worst() -> None:
     trials = [trial(0, 0.01, origin="default"), *(trial(number, value=0.1 * number) for number in range(1, 9))]
     assert [each.trial for each in choose_semifinalists(trials)] == [8, 7, 6, 5, 4, 0]

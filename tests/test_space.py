@@ -451,7 +451,7 @@ REFUSED = {
     ),
     "key of two lines": (BLOCKS, f'{BLOCKS}\n"a\\nb" = 1', [r"architecture.'a\nb'", "not a key"]),
     "key in other letters": (BLOCKS, f'{BLOCKS}\n"ñ_blocks" = 1', ["architecture.ñ_blocks", "did you mean n_blocks"]),
-    "not TOML": (BLOCKS, "n_blocks = low 1", ["not valid TOML", "line 16", "compare with studies/fashion-mnist.toml"]),
+    "not TOML": (BLOCKS, "n_blocks = low 1", ["not valid TOML", "line 17", "compare with studies/fashion-mnist.toml"]),
     "same key twice": (BLOCKS, f"{BLOCKS}\n{BLOCKS}", ["not valid TOML", "Cannot overwrite", "compare with"]),
     "lists in lists without end": (BLOCKS, f"n_blocks = {'[' * 5000}{']' * 5000}", ["nested too deep", "compare with"]),
     "tables in tables without end": (BLOCKS, f"n_blocks.{'a.' * 5000}a = 1", ["nested too deep", "compare with"]),

@@ -17,6 +17,7 @@ FIDELITY = Fidelity(
     first_rung_images=2_000,
     reduction_factor=4,
     patience_images=8_000,
+    accuracy_per_doubling=0.0,
 )
 
 
@@ -139,6 +140,23 @@ def test_asha_compares_with_the_last_trials_only():
 def test_asha_compares_rung_by_rung():
     curves = [[0.9, 0.1], [0.2, 0.8], [0.95, 0.95]]
     assert pruned_at(build_pruner("asha", FIDELITY), curves) == [None, 1_000, None]
+
+
+def test_costly_trial_must_be_better_than_a_cheap_one_to_go_on():
+    study = optuna.create_study(
+        direction="maximize", pruner=build_pruner("asha", replace(FIDELITY, accuracy_per_doubling=0.01))
+    )
+
+    def goes_on(accuracy: float, multiply_adds: int) -> bool:
+        trial = study.ask()
+        trial.set_user_attr("multiply_adds", multiply_adds)
+        trial.report(accuracy, 2_000)
+        return not trial.should_prune()
+
+    assert goes_on(0.900, 1_000_000)
+    assert not goes_on(0.915, 4_000_000)
+    assert goes_on(0.925, 4_000_000)
+    assert goes_on(0.910, 1_000_000)
 
 
 def test_median_waits_for_five_trials_and_the_first_rung():
