@@ -5,7 +5,7 @@ ARGS ?=
 READY := .venv/.ready
 RUN := .venv/bin/python -m search.run
 
-.PHONY: search try test lint clean
+.PHONY: search try test lint benchmark clean
 
 search: $(READY)  ## search, confirm, retrain, report
 	$(RUN) --trials $(TRIALS) $(ARGS)
@@ -19,6 +19,10 @@ test: $(READY)
 lint: $(READY)
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
+
+benchmark: $(READY)  ## the tool against its peers at equal time: 20 minutes each
+	.venv/bin/python -m pip install --quiet -c constraints.txt -e '.[test,benchmark]'
+	.venv/bin/python -m tests.benchmarks.peers $(ARGS)
 
 clean:  ## caches only: no study, no environment
 	find . \( -name .venv -o -name .git -o -name studies \) -prune -o -name __pycache__ -type d -exec rm -rf {} +

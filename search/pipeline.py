@@ -9,7 +9,7 @@ import platform
 import shlex
 import shutil
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,6 @@ from search.records import (
     Stopwatch,
     StudyFiles,
     TestRecord,
-    TrialRecord,
     read_json,
     write_arrays,
     write_json,
@@ -210,7 +209,13 @@ class _Run:
             return None
         n_epochs = self._space.longest_training
         images = full_training_images(n_epochs, self._data, self._config.refit_seeds, self._config.workers)
-        return self._clock.seconds_left_for_search(images, _speeds(read_best(self._study, N_SEMIFINALISTS)))
+        return self._clock.seconds_left_for_search(images, self._speeds())
+
+    def _speeds(self) -> list[float]:
+        """Training images per second of one worker: of those who would be in the semifinal now, else of anyone."""
+        best = read_best(self._study, N_SEMIFINALISTS)
+        trials = best or [trial for trial in read_trials(self._study) if trial.n_images > 0]
+        return [trial.n_images / trial.seconds for trial in trials if trial.seconds > 0]
 
     def _site(self) -> TrainingSite:
         config = self._config
@@ -240,8 +245,13 @@ class _Run:
             watcher=self._terminal,
         )
         trials = read_trials(self._study)
-        n_seeds, speeds = self._config.refit_seeds, _speeds(read_best(self._study, N_SEMIFINALISTS))
-        speed = min(speeds) if speeds else 1.0
+        n_seeds, speeds = self._config.refit_seeds, self._speeds()
+        if not speeds and self._config.timeout is not None:
+            raise UserError(
+                f"--timeout {self._config.timeout:g} is too short: no trial got as far as its first look at the "
+                f"selection split; raise it"
+            )
+        speed = min(speeds, default=1.0)  # without a timeout nothing depends on it
         semifinalists = choose_semifinalists(trials, self._space.fidelity.accuracy_per_doubling)
         n_semifinalists = len(semifinalists)
         self._announce(f"semifinal of {n_semifinalists} recipes", n_semifinalists, n_semifinished(final, semifinalists))
@@ -367,11 +377,6 @@ def _arguments(config: StudyConfig) -> list[str]:
             shown = shown_url(value) if field.name == "storage" else str(value)
             arguments += [f"--{names.get(field.name, field.name.replace('_', '-'))}", shown]
     return arguments
-
-
-def _speeds(trials: Sequence[TrialRecord]) -> list[float]:
-    """Training images per second of one worker."""
-    return [trial.n_images / trial.seconds for trial in trials if trial.seconds > 0]
 
 
 def _n_finished(counts: dict[str, int]) -> int:

@@ -277,7 +277,7 @@ def _confirm_one(final: FinalRound, finalist: Finalist, share: float, n_parallel
         finalist.recipe,
         seed,
         n_planned,
-        max(1, min(n_planned, final.site.n_train_images) // 2),
+        max(1, min(n_planned // 2, final.site.n_train_images)),
         patience_images=max(1, n_planned // 2),
         seconds_limit=final.clock.seconds_left(),
         score_on_confirmation=True,

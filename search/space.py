@@ -116,6 +116,8 @@ TRAINING_KINDS = {
     "averaging": Kind(float, 0, 0.95),
     "n_epochs": Kind(int, 1, 10_000),
 }
+# What a file may leave out, and what then holds: keys that came after the first files were written.
+OFF = {"residual": False, "averaging": 0.0, "accuracy_per_doubling": 0.0}
 OPTIMIZER_KINDS = {"peak_learning_rate": Kind(float, 1e-9, 10), "weight_decay": Kind(float, 0, 1)}
 
 
@@ -393,12 +395,14 @@ def _space_of(table: dict[str, Any], image_shape: tuple[int, int, int], n_classe
 
 
 def _parameters(table: dict[str, Any], kinds: dict[str, Kind], where: str, besides: set[str]) -> dict[str, Parameter]:
-    _check_keys(table, kinds.keys() | besides, set(), f"{where}.")
+    _check_keys(table, kinds.keys() | besides, set(OFF), f"{where}.")
+    table = OFF | table
     return {key: _parameter(table[key], kind, f"{where}.{key}") for key, kind in kinds.items()}
 
 
 def _block_parameters(table: dict[str, Any]) -> dict[str, Parameter]:
-    _check_keys(table, set(BLOCK_KINDS), set(), "architecture.block.")
+    _check_keys(table, set(BLOCK_KINDS), set(OFF), "architecture.block.")
+    table = OFF | table
     searched = {key: kind for key, kind in BLOCK_KINDS.items() if key != "filters"}
     return {f"block.{key}": _parameter(table[key], kind, f"architecture.block.{key}") for key, kind in searched.items()}
 
@@ -508,7 +512,8 @@ def _limits(table: dict[str, Any]) -> Limits:
 
 
 def _fidelity(table: dict[str, Any]) -> Fidelity:
-    _check_keys(table, set(FIDELITY_KINDS), set(), "fidelity.")
+    _check_keys(table, set(FIDELITY_KINDS), set(OFF), "fidelity.")
+    table = OFF | table
     values = {key: kind.check(table[key], f"fidelity.{key}") for key, kind in FIDELITY_KINDS.items()}
     if values["search_images"] < values["first_rung_images"]:
         raise UserError(

@@ -20,10 +20,26 @@ def build_sampler(name: str, seed: int, n_trials_before: int) -> optuna.samplers
     """
     run_seed = seed_of(seed, "sampler", n_trials_before)
     if name == "random":
-        return optuna.samplers.RandomSampler(seed=run_seed)
+        return _SeededRandomSampler(seed=run_seed)
     with warnings.catch_warnings():  # `group` is marked experimental since 2.8; the pinned version has it
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return optuna.samplers.TPESampler(multivariate=True, group=True, seed=run_seed)
+        return _SeededTPESampler(multivariate=True, group=True, seed=run_seed)
+
+
+class _KeepsItsSeed:
+    """With several workers Optuna seeds the sampler anew from the system before each trial, for the sake of workers
+    that are processes; ours are threads that share one sampler, so the seed that was asked for can count."""
+
+    def reseed_rng(self) -> None:
+        pass
+
+
+class _SeededRandomSampler(_KeepsItsSeed, optuna.samplers.RandomSampler):
+    pass
+
+
+class _SeededTPESampler(_KeepsItsSeed, optuna.samplers.TPESampler):
+    pass
 
 
 def build_rungs(pruner: str, fidelity: Fidelity) -> tuple[int, ...]:

@@ -85,6 +85,15 @@ def test_portfolio_holds_varied_networks(fashion):
     assert any(block.residual for architecture in architectures for block in architecture.blocks)
 
 
+def test_file_from_before_a_key_existed_has_it_off(tmp_path):
+    table = tomllib.loads(DIGITS_TEXT)
+    del table["architecture"]["block"]["residual"], table["training"]["averaging"]
+    del table["fidelity"]["accuracy_per_doubling"]
+    space = read(tmp_path, table)
+    plan = space.recipe_of(space.portfolio[0].params).plan
+    assert (plan.averaging, space.fidelity.accuracy_per_doubling) == (0.0, 0.0)
+
+
 # A parameter exists where its layer does
 
 
