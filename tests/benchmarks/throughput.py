@@ -1,6 +1,6 @@
 """Where a trial's seconds go, and how the cores are best shared: workers times threads.
 
-    python tests/benchmarks/throughput.py --images 40000 --repeats 3
+    python -m tests.benchmarks.throughput --images 40000 --repeats 3
 
 The ceiling is Keras' bare `train_on_batch` on one batch that lies in memory: no shuffling, no augmentation, no
 validation, compiled before the clock starts. Beside it, alternately, the product's own process trains the same recipe
@@ -23,8 +23,6 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from fmnist.data import find_data, load_train, pixel_statistics, save_split
 from fmnist.errors import UserError
