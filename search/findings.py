@@ -379,21 +379,6 @@ def depth(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def finalists(material: Material) -> str:
-    return f"{semifinal(material)}{_lead(material)}"
-
-
-def semifinal(material: Material) -> str:
-    """A sentence with its space behind, or nothing."""
-    if not material.semifinal:
-        return ""
-    ranking = ", ".join(f"trial {each.trial} {percent(each.selection_accuracy)}" for each in material.semifinal)
-    return (
-        f"In the semifinal {count(len(material.semifinal), 'recipe')} trained for a part of the full length; "
-        f"selection accuracy then: {ranking}. "
-    )
-
-
-def _lead(material: Material) -> str:
     if len(material.confirmed) == 1:
         return "One finalist: nothing was left to choose on the confirmation split."
     first, second = material.confirmed[:2]

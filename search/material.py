@@ -17,7 +17,6 @@ from search.records import (
     ConfirmRecord,
     DataRecord,
     RefitRecord,
-    SemifinalRecord,
     StudyFiles,
     TestArrays,
     TestRecord,
@@ -41,7 +40,6 @@ class Material:
     importances: Mapping[str, float] | None  # parameter -> share; None if not to be had
     data: DataRecord
     samples: np.ndarray  # uint8 (n_classes, 10, height, width, channels)
-    semifinal: tuple[SemifinalRecord, ...]  # best selection accuracy first; empty where none was held
     confirmed: tuple[ConfirmRecord, ...]  # best confirmation accuracy first
     refits: tuple[RefitRecord, ...]  # by seed_index
     test: TestRecord
@@ -103,7 +101,6 @@ class Material:
         """Training images seen, by phase."""
         return {
             "search": sum(trial.n_images for trial in self.trials),
-            "semifinal": sum(record.n_images for record in self.semifinal),
             "confirm": sum(record.n_images for record in self.confirmed),
             "refit": sum(record.n_images for record in self.refits),
         }
@@ -145,7 +142,6 @@ def read_material(
         importances=importances,
         data=read_json(DataRecord, files.data),
         samples=samples,
-        semifinal=tuple(files.read_semifinal_records()),
         confirmed=tuple(files.read_confirm_records()),
         refits=tuple(files.read_refit_records()),
         test=read_json(TestRecord, files.test),

@@ -49,7 +49,7 @@ class TrainingSite:
 class Watcher:
     """Hears of what happens in trainings, from their threads. This one hears nothing; the terminal overrides it.
 
-    label: "trial 7", "semifinalist 7", "finalist 7" or "seed 1".
+    label: "trial 7", "finalist 7" or "seed 1".
     """
 
     def started(self, label: str, recipe: Recipe, n_planned_images: int) -> None: ...
@@ -114,14 +114,14 @@ class Objective:
             trial.set_user_attr("reason", f"infeasible: {' and '.join(reasons)}")
             raise optuna.TrialPruned(reasons[0])
 
-    def _task(self, trial: optuna.Trial, recipe: Recipe) -> TrainTask:
+    def _task(self, trial: optuna.Trial, recipe: Recipe, rungs: Sequence[int]) -> TrainTask:
         fidelity = self._space.fidelity
         return self._site.task(
             recipe,
             seed_of(self._study_seed, "trial", trial.number),
-            self._rungs[0],
+            rungs[0],
             fidelity.report_every_images,
-            further_lengths=tuple(self._rungs[1:]),
+            further_lengths=tuple(rungs[1:]),
             patience_images=fidelity.patience_images,
             seconds_limit=self._seconds_left(),
         )
@@ -136,6 +136,7 @@ class _Run:
         self._recipe = recipe
         self._history: list[HistoryPoint] = []  # of the rung under way, or the last one
         self._n_images_before = 0  # training images of the rungs before it
+        self._step_before = 0  # the same with rungs that the trial was spared: steps mean the same in every trial
         self._seconds_in_steps = 0.0  # of learning and validation, of the rungs that ended
         self._started = time.monotonic()
         self._label = f"trial {trial.number}"
@@ -160,12 +161,16 @@ class _Run:
     def _climb(self) -> TrainResult:
         """The last rung's result. Raises TrialPruned where the trial does not get there."""
         objective = self._objective
-        *lower_rungs, last_rung = objective._rungs
-        with closing(objective._trainer(objective._task(self._trial, self._recipe))) as messages:
+        # The default recipe is what the search has to beat: nothing prunes it, so it trains on the last rung at once.
+        rungs = objective._rungs[-1:] if self._is_default else objective._rungs
+        self._step_before = sum(objective._rungs) - sum(rungs)
+        *lower_rungs, last_rung = rungs
+        with closing(objective._trainer(objective._task(self._trial, self._recipe, rungs))) as messages:
             for n_images in lower_rungs:
                 result = self._finish_rung(messages, n_images)
                 self._pass(n_images, result)
                 self._n_images_before += n_images
+                self._step_before += n_images
             return self._finish_rung(messages, last_rung)
 
     def _finish_rung(self, messages: Iterator[HistoryPoint | TrainResult], n_images: int) -> TrainResult:
@@ -188,19 +193,18 @@ class _Run:
         """Report best-so-far, so that early stopping and the pruner judge a trial by the same number."""
         self._history.append(point)
         best = best_point(self._history)
-        self._trial.report(best.validation_accuracy, self._n_images_before + point.n_images)
+        self._trial.report(best.validation_accuracy, self._step_before + point.n_images)
         self._objective._watcher.progressed(self._label, point, best.validation_accuracy)
 
     def _pass(self, n_images: int, result: TrainResult) -> None:
         """Let the pruner decide at the end of a rung: never at the last one's, which is paid for in full."""
         if result.stopped_by == "early stopping":  # its last report lies before the rung
-            self._trial.report(result.best.validation_accuracy, self._n_images_before + n_images)
-        if self._trial.should_prune() and not self._is_default:
+            self._trial.report(result.best.validation_accuracy, self._step_before + n_images)
+        if self._trial.should_prune():
             raise optuna.TrialPruned(f"pruned after {n_images:,} images")
 
     @property
     def _is_default(self) -> bool:
-        """The default recipe is what the search has to beat: it is measured in full, at the price of one trial."""
         return self._trial.user_attrs.get("origin") == DEFAULT_NAME
 
     def _record(self, reason: str) -> None:

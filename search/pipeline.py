@@ -32,18 +32,16 @@ from search.records import (
     write_json,
 )
 from search.refit import (
-    N_SEMIFINALISTS,
+    N_FINALISTS,
     FinalRound,
-    choose_semifinalists,
+    choose_finalists,
     confirm,
     deliver,
     evaluate,
     full_training_images,
     n_confirmed,
     n_refitted,
-    n_semifinished,
     refit,
-    semifinal,
 )
 from search.report import write_report
 from search.space import SearchSpace, read_space
@@ -212,8 +210,8 @@ class _Run:
         return self._clock.seconds_left_for_search(images, self._speeds())
 
     def _speeds(self) -> list[float]:
-        """Training images per second of one worker: of those who would be in the semifinal now, else of anyone."""
-        best = read_best(self._study, N_SEMIFINALISTS)
+        """Training images per second of one worker: of those who would be finalists now, else of anyone."""
+        best = read_best(self._study, N_FINALISTS)
         trials = best or [trial for trial in read_trials(self._study) if trial.n_images > 0]
         return [trial.n_images / trial.seconds for trial in trials if trial.seconds > 0]
 
@@ -252,14 +250,9 @@ class _Run:
                 f"selection split; raise it"
             )
         speed = min(speeds, default=1.0)  # without a timeout nothing depends on it
-        semifinalists = choose_semifinalists(trials, self._space.fidelity.accuracy_per_doubling)
-        n_semifinalists = len(semifinalists)
-        self._announce(f"semifinal of {n_semifinalists} recipes", n_semifinalists, n_semifinished(final, semifinalists))
-        finalists = semifinal(final, semifinalists, n_seeds, speed)
+        finalists = choose_finalists(trials, self._space.fidelity.accuracy_per_doubling)
         n_finalists = len(finalists)
-        self._announce(
-            f"confirming {n_finalists} finalists, trained in full", n_finalists, n_confirmed(final, finalists)
-        )
+        self._announce(f"confirming {n_finalists} finalists", n_finalists, n_confirmed(final, finalists))
         winner = confirm(final, finalists, n_seeds, speed)[0]
         self._announce(
             f"retraining trial {winner.trial} with {n_seeds} seeds on all images", n_seeds, n_refitted(final, winner)

@@ -28,7 +28,7 @@ from fmnist.history import HistoryPoint
 
 T = TypeVar("T")
 
-PHASES = ("search", "semifinal", "confirm", "refit", "evaluate")
+PHASES = ("search", "confirm", "refit", "evaluate")
 
 
 @dataclass(frozen=True)
@@ -54,31 +54,15 @@ class TrialRecord:
 
 
 @dataclass(frozen=True)
-class SemifinalRecord:
-    """A recipe of the semifinal: trained for a part of the full length, scored on the selection split."""
-
-    trial: int  # number of the trial whose recipe this is
-    origin: str  # as in TrialRecord
-    seed: int
-    search_accuracy: float | None  # selection accuracy in the search; None if that trial did not complete
-    selection_accuracy: float  # selection accuracy at the best point of this training
-    history: tuple[HistoryPoint, ...]
-    n_planned_images: int  # length of the schedule
-    n_images: int  # training images seen
-    seconds: float
-    reason: str  # why the training ended
-
-
-@dataclass(frozen=True)
 class ConfirmRecord:
-    """A finalist, trained in full on the training split and scored on the confirmation split."""
+    """A finalist, trained on the training split and scored on the confirmation split."""
 
     trial: int  # number of the trial whose recipe this is
     origin: str  # as in TrialRecord
     recipe: dict[str, Any]
     seed: int
     search_accuracy: float | None  # selection accuracy in the search; None if that trial did not complete
-    selection_accuracy: float  # selection accuracy at the best point of the full training
+    selection_accuracy: float  # selection accuracy at the best point of this training
     confirm_accuracy: float  # confirmation accuracy of the same weights
     history: tuple[HistoryPoint, ...]
     best: HistoryPoint
@@ -164,7 +148,6 @@ class StudyFiles:
         self.samples = root / "samples.npz"  # images uint8 (n_classes, 10, h, w, c): training images of each class
         self.ledger = root / "ledger.json"  # seconds by phase
         self.environment = root / "environment.json"  # versions, cores, threads
-        self.semifinal = root / "semifinal"  # one SemifinalRecord per recipe
         self.confirm = root / "confirm"  # one ConfirmRecord and one .npz of confirmation probabilities per finalist
         self.refit = root / "refit"  # one RefitRecord and one .keras per seed
         self.test = root / "test.json"  # TestRecord
@@ -175,9 +158,6 @@ class StudyFiles:
         self.report_markdown = root / "report.md"
         self.report_json = root / "report.json"
         self.report_pictures = root / "report-pictures"  # of report.md
-
-    def semifinal_record(self, trial: int) -> Path:
-        return self.semifinal / f"trial-{trial:04d}.json"
 
     def confirm_record(self, trial: int) -> Path:
         return self.confirm / f"trial-{trial:04d}.json"
@@ -190,11 +170,6 @@ class StudyFiles:
 
     def refit_model(self, seed_index: int) -> Path:
         return self.refit / f"seed-{seed_index}.keras"
-
-    def read_semifinal_records(self) -> list[SemifinalRecord]:
-        """Everyone of the semifinal so far, best selection accuracy first."""
-        records = [read_json(SemifinalRecord, path) for path in sorted(self.semifinal.glob("trial-*.json"))]
-        return sorted(records, key=lambda record: -record.selection_accuracy)
 
     def read_confirm_records(self) -> list[ConfirmRecord]:
         """All finalists confirmed so far, best confirmation accuracy first."""

@@ -1,10 +1,9 @@
-"""After the search: a semifinal, confirm the finalists, retrain the winner, open the test set once.
+"""After the search: confirm the finalists, retrain the winner, open the test set once.
 
-The order is the point. The search trains for two epochs or so, and what is best then need not be best in full; so its
-best recipes meet in a semifinal, of a quarter of the full length. The finalists are compared on a confirmation split
-that no trial has seen; the winner and the length of its retraining are fixed by that; only when every retrained model
-is on disk is the test set read, here and nowhere else. Each training that is finished is on disk before the next
-step, so a killed run repeats at most what was running.
+The order is the point. Finalists are compared on a confirmation split that no trial has seen; the winner is fixed by
+that, and at which point of its schedule it stops; only when every retrained model is on disk is the test set read, here
+and nowhere else. Each training that is finished is on disk before the next step, so a killed run repeats at most what
+was running.
 """
 
 from __future__ import annotations
@@ -37,7 +36,6 @@ from search.records import (
     ConfirmRecord,
     DataRecord,
     RefitRecord,
-    SemifinalRecord,
     Stopwatch,
     StudyFiles,
     TestRecord,
@@ -53,9 +51,8 @@ from search.space import DEFAULT_NAME
 from search.strategy import seed_of, worth
 from search.worker import PredictTask, Trainer, TrainingFailed, TrainResult, TrainTask
 
-N_SEMIFINALISTS = 5  # from the search
-N_FINALISTS = 2  # from the semifinal; the default recipe joins them
-SEMIFINAL_LENGTH = 0.25  # of a full training
+N_FINALISTS = 3  # the default recipe always among them
+CONFIRM_LENGTH = 0.4  # of a full training: enough to tell finalists apart, and the time goes into the retraining
 SHARE_OF_TIME = 0.92  # of what a timeout leaves for the full trainings; the rest is for starts and the evaluation
 
 
@@ -90,12 +87,12 @@ class FinalRound:
         return sum(self.data.n_images[name] for name in ("train", "selection", "confirmation"))
 
 
-def choose_semifinalists(trials: Sequence[TrialRecord], accuracy_per_doubling: float = 0.0) -> list[Finalist]:
-    """The best complete trials by selection accuracy, N_SEMIFINALISTS at most, best first; equal recipes count once.
-    accuracy_per_doubling: the price of multiply-adds, see `strategy.worth`.
+def choose_finalists(trials: Sequence[TrialRecord], accuracy_per_doubling: float = 0.0) -> list[Finalist]:
+    """The best complete trials by selection accuracy, N_FINALISTS at most, the default recipe always among them: also
+    where its own trial failed (a process may be killed for reasons that are not the recipe's), unless it is infeasible.
 
-    The default recipe follows them if it is not among them, also where its own trial failed (a process may be killed
-    for reasons that are not the recipe's), unless it is infeasible. Raises UserError if there is nobody.
+    accuracy_per_doubling: the price of multiply-adds, see `strategy.worth`. Equal recipes count once. Raises UserError
+    if there is none.
     """
     complete = sorted(
         (trial for trial in trials if trial.state == "complete"),
@@ -104,10 +101,11 @@ def choose_semifinalists(trials: Sequence[TrialRecord], accuracy_per_doubling: f
     by_recipe: dict[str, TrialRecord] = {}
     for trial in complete:  # best first: the first of equal recipes stays, in its place
         by_recipe.setdefault(json.dumps(trial.recipe), trial)
-    chosen = list(by_recipe.values())[:N_SEMIFINALISTS]
+    distinct = list(by_recipe.values())
     default = next((trial for trial in trials if trial.origin == DEFAULT_NAME and trial.state != "infeasible"), None)
+    chosen = distinct[:N_FINALISTS]
     if default is not None and default.recipe is not None and all(default.recipe != t.recipe for t in chosen):
-        chosen.append(default)
+        chosen = [*distinct[: N_FINALISTS - 1], default]
     if not chosen:
         raise UserError(
             "no trial of this study was trained to its end, so there is nothing to confirm; raise --trials or --timeout"
@@ -116,101 +114,10 @@ def choose_semifinalists(trials: Sequence[TrialRecord], accuracy_per_doubling: f
 
 
 def full_training_images(n_epochs: int, data: DataRecord, n_refits: int, workers: int) -> int:
-    """Training images that one worker sees in semifinal, confirmation and retraining together, for the clock."""
+    """Training images that one worker sees in confirmation and retraining together, for the clock."""
     n_train = data.n_images["train"]
     n_all = sum(data.n_images[name] for name in ("train", "selection", "confirmation"))
-    n_trainings = SEMIFINAL_LENGTH * N_SEMIFINALISTS + N_FINALISTS + 1
-    return math.ceil(n_epochs * (n_trainings * n_train + n_refits * n_all) / workers)
-
-
-# --- semifinal
-
-
-def semifinal(
-    final: FinalRound, semifinalists: Sequence[Finalist], n_refits: int, images_per_second: float
-) -> list[Finalist]:
-    """Train each for SEMIFINAL_LENGTH of its full length, the whole schedule squeezed into it, with a fresh seed; the
-    N_FINALISTS with the best selection accuracy are finalists, and the default recipe in any case.
-
-    images_per_second: of one worker, as measured in the search; used where a timeout shortens the trainings, all by the
-    same share. Where nobody could be left out, nobody is trained. One whose training fails is left out; raises
-    TrainingFailed if all do.
-    """
-    if _n_challengers(semifinalists) <= N_FINALISTS:
-        return list(semifinalists)
-    done = {record.trial: record for record in final.files.read_semifinal_records()}
-    missing = sorted((each for each in semifinalists if each.trial not in done), key=_cost, reverse=True)
-    share = _semifinal_share(final, semifinalists, list(done.values()), n_refits, images_per_second)
-    n_parallel = _n_parallel(final, len(missing))
-    jobs = [lambda each=each: _semifinal_one(final, each, share, n_parallel) for each in missing]
-    outcomes = _in_parallel(final, "semifinal", jobs, n_parallel)
-    ranked = [record.trial for record in final.files.read_semifinal_records()]
-    if not ranked:
-        raise next(outcome for outcome in outcomes if isinstance(outcome, TrainingFailed))
-    best = ranked[:N_FINALISTS]
-    return [each for each in semifinalists if each.trial in best or (each.origin == DEFAULT_NAME)]
-
-
-def _n_challengers(semifinalists: Sequence[Finalist]) -> int:
-    return sum(each.origin != DEFAULT_NAME for each in semifinalists)
-
-
-def _semifinal_share(
-    final: FinalRound,
-    semifinalists: Sequence[Finalist],
-    done: Sequence[SemifinalRecord],
-    n_refits: int,
-    images_per_second: float,
-) -> float:
-    """Length of every semifinal training in full lengths: SEMIFINAL_LENGTH, or less where a timeout is near."""
-    n_train = final.site.n_train_images
-    if done:  # an interrupted round goes on as it began, to stay fair
-        recipe = next(each.recipe for each in semifinalists if each.trial == done[0].trial)
-        return done[0].n_planned_images / _full_length(recipe, n_train)
-    longest = max(_full_length(each.recipe, n_train) for each in semifinalists)
-    to_come = SEMIFINAL_LENGTH * len(semifinalists) * longest + _final_images(final, longest, n_refits)
-    return SEMIFINAL_LENGTH * final.clock.share_that_fits(to_come / final.workers, images_per_second, SHARE_OF_TIME)
-
-
-def _final_images(final: FinalRound, full_length: int, n_refits: int) -> float:
-    """Training images of confirmation and retraining together."""
-    return (N_FINALISTS + 1) * full_length + n_refits * full_length * final.n_all_images / final.site.n_train_images
-
-
-def _semifinal_one(final: FinalRound, semifinalist: Finalist, share: float, n_parallel: int) -> None:
-    n_train = final.site.n_train_images
-    n_planned = max(1, round(share * _full_length(semifinalist.recipe, n_train)))
-    seed = seed_of(final.study_seed, "semifinal", semifinalist.trial)
-    task = final.site.task(
-        semifinalist.recipe,
-        seed,
-        n_planned,
-        max(1, min(n_planned, n_train)),
-        seconds_limit=final.clock.seconds_left(),
-        n_threads=_n_threads(final, n_parallel),
-    )
-    label = f"semifinalist {semifinalist.trial}"
-    result = _train(final, task, label)
-    record = SemifinalRecord(
-        trial=semifinalist.trial,
-        origin=semifinalist.origin,
-        seed=seed,
-        search_accuracy=semifinalist.search_accuracy,
-        selection_accuracy=result.best.validation_accuracy,
-        history=result.history,
-        n_planned_images=n_planned,
-        n_images=result.n_images,
-        seconds=result.seconds,
-        reason=reason_of(result),
-    )
-    write_json(final.files.semifinal_record(semifinalist.trial), record)
-    final.watcher.ended(label, record.reason)
-
-
-def n_semifinished(final: FinalRound, semifinalists: Sequence[Finalist]) -> int:
-    """How many of the semifinal's trainings are done already."""
-    chosen = {each.trial for each in semifinalists}
-    return sum(record.trial in chosen for record in final.files.read_semifinal_records())
+    return math.ceil(n_epochs * (N_FINALISTS * CONFIRM_LENGTH * n_train + n_refits * n_all) / workers)
 
 
 # --- confirm
@@ -219,7 +126,8 @@ def n_semifinished(final: FinalRound, semifinalists: Sequence[Finalist]) -> int:
 def confirm(
     final: FinalRound, finalists: Sequence[Finalist], n_refits: int, images_per_second: float
 ) -> list[ConfirmRecord]:
-    """Train each finalist in full on the training split, with a fresh seed, and score it on the confirmation split.
+    """Train each finalist for CONFIRM_LENGTH of a full training, the whole schedule squeezed into it, with a fresh seed
+    on the training split, and score it on the confirmation split.
 
     images_per_second: of one worker, as measured before; used where a timeout shortens the trainings, all by the same
     share. Returns the records, best confirmation accuracy first; the first is the winner. A finalist whose training
@@ -258,12 +166,12 @@ def _length_share(
     images_per_second: float,
 ) -> float:
     """How much of the full length every finalist gets. An interrupted round goes on as it began, to stay fair."""
+    n_train = final.site.n_train_images
     if done:
-        recipe = Recipe.from_dict(done[0].recipe)
-        return done[0].n_planned_images / _full_length(recipe, final.site.n_train_images)
-    longest = max(_full_length(finalist.recipe, final.site.n_train_images) for finalist in finalists)
-    to_come = _final_images(final, longest, n_refits)
-    return final.clock.share_that_fits(to_come / final.workers, images_per_second, SHARE_OF_TIME)
+        return done[0].n_planned_images / _full_length(Recipe.from_dict(done[0].recipe), n_train)
+    longest = max(_full_length(finalist.recipe, n_train) for finalist in finalists)
+    to_come = longest * (len(finalists) * CONFIRM_LENGTH + n_refits * final.n_all_images / n_train)
+    return CONFIRM_LENGTH * final.clock.share_that_fits(to_come / final.workers, images_per_second, SHARE_OF_TIME)
 
 
 def _full_length(recipe: Recipe, n_train_images: int) -> int:
@@ -313,11 +221,11 @@ def _confirm_one(final: FinalRound, finalist: Finalist, share: float, n_parallel
 
 
 def refit(final: FinalRound, winner: ConfirmRecord, n_seeds: int) -> list[RefitRecord]:
-    """Retrain the winner on all training images with `n_seeds` seeds.
+    """Retrain the winner on all training images with `n_seeds` seeds, in full.
 
-    The rule for the length: the schedule is laid over the same number of epochs as in the confirmation, and training
-    stops at the same share of it at which the confirmation training was best on the selection split. Nothing is held
-    out, so nothing else can end it but a timeout.
+    The rule for the length: the recipe's own number of epochs; training stops before its end only where the
+    confirmation training did better before its own, see `stop_share`. Nothing is held out, so nothing else can end it
+    but a timeout.
     """
     _forget_other_winner(final.files, winner.trial)
     write_text(final.files.best_recipe, json.dumps(winner.recipe, indent=2) + "\n")
@@ -364,12 +272,27 @@ def _refit_length(final: FinalRound, winner: ConfirmRecord, n_refits: int) -> in
 
 
 def _wanted_refit_length(final: FinalRound, winner: ConfirmRecord) -> int:
-    return round(winner.n_planned_images / final.site.n_train_images * final.n_all_images)
+    return _full_length(Recipe.from_dict(winner.recipe), final.n_all_images)
+
+
+def stop_share(winner: ConfirmRecord, n_selection: int) -> float:
+    """At which share of its schedule a retraining stops: where the confirmation training was best on the selection
+    split, if that was better than its end by more than one standard error; else at the end.
+
+    The highest of many looks is often noise, and a schedule that is cut short keeps a learning rate that is too high.
+    The one-standard-error rule: Breiman et al. 1984.
+    """
+    best, last = winner.best.validation_accuracy, winner.history[-1].validation_accuracy
+    standard_error = math.sqrt(best * (1 - best) / n_selection)
+    stopped_early = winner.history[-1].n_images < winner.n_planned_images
+    if best - last > standard_error or stopped_early:
+        return winner.best.n_images / winner.n_planned_images
+    return 1.0
 
 
 def _refit_one(final: FinalRound, winner: ConfirmRecord, seed_index: int, n_planned: int, n_parallel: int) -> None:
     recipe = Recipe.from_dict(winner.recipe)
-    best_share = winner.best.n_images / winner.n_planned_images
+    best_share = stop_share(winner, final.data.n_images["selection"])
     seed = seed_of(final.study_seed, "refit", seed_index)
     task = final.site.task(
         recipe,
@@ -396,7 +319,11 @@ def _refit_one(final: FinalRound, winner: ConfirmRecord, seed_index: int, n_plan
         seconds=result.seconds,
         peak_memory_mb=result.peak_memory_mb,
         rule=f"{n_planned / final.n_all_images:.3g} epochs of all {final.n_all_images:,} training images{shortened}, "
-        f"stopped at {best_share:.0%} of the schedule, where the confirmation training was best",
+        + (
+            "the schedule to its end"
+            if best_share == 1
+            else f"stopped at {best_share:.0%} of the schedule, where the confirmation training was best"
+        ),
     )
     write_json(final.files.refit_record(seed_index), record)
     final.watcher.ended(label, reason_of(result))

@@ -26,7 +26,7 @@ from fmnist.recipe import Recipe, short_form
 from search import figures, findings
 from search.figures import Chart
 from search.material import Material, read_material
-from search.records import ConfirmRecord, SemifinalRecord, StudyFiles, TrialRecord, whole_file, write_text
+from search.records import ConfirmRecord, StudyFiles, TrialRecord, whole_file, write_text
 
 TEMPLATES = Path(__file__).parent / "templates"
 N_MISTAKES_SHOWN = 24
@@ -72,7 +72,6 @@ def summarize(material: Material) -> dict[str, Any]:
         "seconds": material.seconds,
         "images_trained": {**images, "total": sum(images.values())},
         "search_overhead": material.search_overhead,
-        "semifinal": [_semifinalist(record) for record in material.semifinal],
         "finalists": [_finalist(material, record) for record in material.confirmed],
         "data": dataclasses.asdict(material.data),
         "environment": material.environment,
@@ -140,17 +139,6 @@ def _test(material: Material) -> dict[str, Any]:
 def _flip_averaged(material: Material) -> dict[str, Any] | None:
     values = material.test.flip_accuracies
     return {"mean": statistics.fmean(values), "values": values} if values else None
-
-
-def _semifinalist(record: SemifinalRecord) -> dict[str, Any]:
-    return {
-        "trial": record.trial,
-        "origin": record.origin,
-        "search_accuracy": record.search_accuracy,
-        "selection_accuracy": record.selection_accuracy,
-        "n_images": record.n_images,
-        "seconds": record.seconds,
-    }
 
 
 def _finalist(material: Material, record: ConfirmRecord) -> dict[str, Any]:

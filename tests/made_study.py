@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +15,6 @@ from search.records import (
     ConfirmRecord,
     DataRecord,
     RefitRecord,
-    SemifinalRecord,
     StudyFiles,
     TestRecord,
     TrialRecord,
@@ -38,7 +36,6 @@ class Made:
     n_trials: int = 40
     n_seeds: int = 3  # retrainings
     n_finalists: int = 4  # the default included
-    with_semifinal: bool = True
     with_mirror_images: bool = True
     n_test: int = 1000
     n_train: int = 5000
@@ -58,8 +55,6 @@ def make_study(root: Path, made: Made | None = None) -> tuple[StudyFiles, list[T
     files, rng = StudyFiles(root), np.random.default_rng(made.seed)
     trials = [_trial(number, made, rng) for number in range(made.n_trials)]
     _write_data(files, made, rng)
-    if made.with_semifinal:
-        _write_semifinal(files, made, trials, rng)
     confirmed = _write_confirmations(files, made, trials, rng)
     winner = max(confirmed, key=lambda record: record.confirm_accuracy)
     _write_refits(files, made, winner, rng)
@@ -177,24 +172,6 @@ def _write_data(files: StudyFiles, made: Made, rng: np.random.Generator) -> None
     write_arrays(files.samples, images=samples)
 
 
-def _write_semifinal(files: StudyFiles, made: Made, trials: Sequence[TrialRecord], rng: np.random.Generator) -> None:
-    for trial in trials[: made.n_finalists + 2]:
-        history = tuple(_history(made.n_train * 3, 0.92, rng))
-        record = SemifinalRecord(
-            trial=trial.number,
-            origin=trial.origin,
-            seed=500 + trial.number,
-            search_accuracy=trial.value,
-            selection_accuracy=max(point.validation_accuracy for point in history),
-            history=history,
-            n_planned_images=made.n_train * 3,
-            n_images=made.n_train * 3,
-            seconds=made.n_train * 3 / 400,
-            reason="trained to the end",
-        )
-        write_json(files.semifinal_record(trial.number), record)
-
-
 def _write_confirmations(
     files: StudyFiles, made: Made, trials: list[TrialRecord], rng: np.random.Generator
 ) -> list[ConfirmRecord]:
@@ -277,7 +254,6 @@ def _write_rest(files: StudyFiles, winner: ConfirmRecord) -> None:
     )
     for phase, seconds in {
         "search": 4000.5,
-        "semifinal": 200.5,
         "confirm": 500.25,
         "refit": 481.5,
         "evaluate": 12.25,

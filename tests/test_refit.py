@@ -20,12 +20,11 @@ from search.objective import TrainingSite, Watcher
 from search.records import DataRecord, StudyFiles, TrialRecord
 from search.refit import (
     FinalRound,
-    choose_semifinalists,
+    choose_finalists,
     confirm,
     evaluate,
     full_training_images,
     refit,
-    semifinal,
 )
 from search.worker import PredictTask, TrainingFailed, TrainResult, TrainTask
 
@@ -45,46 +44,46 @@ def trial(number: int, value: float | None, state: str = "complete", origin: str
 # --- who gets in
 
 
-def test_best_complete_trials_are_semifinalists_best_first() -> None:
+def test_best_complete_trials_are_finalists_best_first() -> None:
     trials = [trial(number, value=0.1 * number) for number in range(8)]
-    assert [finalist.trial for finalist in choose_semifinalists(trials)] == [7, 6, 5, 4, 3]
+    assert [finalist.trial for finalist in choose_finalists(trials)] == [7, 6, 5]
 
 
 def test_price_of_multiply_adds_lets_the_cheaper_of_near_equals_in() -> None:
     trials = [trial(n, 0.9 + 0.001 * n, multiply_adds=1_000_000 * 2**n) for n in range(7)]
-    assert [each.trial for each in choose_semifinalists(trials, accuracy_per_doubling=0.002)] == [0, 1, 2, 3, 4]
+    assert [each.trial for each in choose_finalists(trials, accuracy_per_doubling=0.002)] == [0, 1, 2]
 
 
-def test_default_joins_the_best_even_where_it_was_worst() -> None:
+def test_default_takes_the_last_place_even_where_it_was_worst() -> None:
     trials = [trial(0, 0.01, origin="default"), *(trial(number, value=0.1 * number) for number in range(1, 9))]
-    assert [each.trial for each in choose_semifinalists(trials)] == [8, 7, 6, 5, 4, 0]
+    assert [each.trial for each in choose_finalists(trials)] == [8, 7, 0]
 
 
 def test_default_whose_trial_was_killed_is_still_a_finalist() -> None:
     trials = [trial(0, None, state="failed", origin="default"), trial(1, 0.9)]
-    assert [finalist.trial for finalist in choose_semifinalists(trials)] == [1, 0]
+    assert [finalist.trial for finalist in choose_finalists(trials)] == [1, 0]
 
 
 def test_infeasible_default_is_no_finalist() -> None:
     trials = [trial(0, None, state="infeasible", origin="default"), trial(1, 0.9)]
-    assert [finalist.trial for finalist in choose_semifinalists(trials)] == [1]
+    assert [finalist.trial for finalist in choose_finalists(trials)] == [1]
 
 
 def test_equal_recipes_are_one_finalist_with_the_better_score() -> None:
     same = recipe(16).to_dict()
     trials = [trial(1, 0.5, recipe=same), trial(2, 0.7, recipe=same), trial(3, 0.6)]
-    assert [finalist.trial for finalist in choose_semifinalists(trials)] == [2, 3]
+    assert [finalist.trial for finalist in choose_finalists(trials)] == [2, 3]
 
 
 def test_default_cut_by_the_clock_is_a_finalist_alone() -> None:
     trials = [trial(0, None, state="pruned", origin="default"), trial(1, None, state="pruned")]
-    assert [finalist.trial for finalist in choose_semifinalists(trials)] == [0]
+    assert [finalist.trial for finalist in choose_finalists(trials)] == [0]
 
 
 def test_pruned_failed_and_infeasible_trials_are_no_finalists() -> None:
     trials = [trial(n, None, state=state) for n, state in enumerate(("pruned", "failed", "infeasible"))]
     with pytest.raises(UserError, match=r"no trial of this study was trained to its end.*raise --trials or --timeout"):
-        choose_semifinalists(trials)
+        choose_finalists(trials)
 
 
 # --- the round
@@ -130,6 +129,22 @@ class FakeTrainer:
         return np.eye(10, dtype=np.float32)[predicted]
 
 
+class Peaking(FakeTrainer):
+    """Best, at 95 %, in the middle of the schedule; `last_accuracy` at its end."""
+
+    last_accuracy: float
+
+    def __call__(self, task: TrainTask) -> Iterator[HistoryPoint | TrainResult]:
+        *_, result = super().__call__(task)
+        if task.fit_on == "together":
+            yield result
+            return
+        middle, end = round(task.n_planned_images / 2), task.n_planned_images
+        best = replace(result.history[0], n_images=middle, validation_accuracy=0.95)
+        last = replace(best, n_images=end, validation_accuracy=self.last_accuracy)
+        yield replace(result, history=(best, last), best=best)
+
+
 def final_round(tmp_path: Path, split: Split, trainer: FakeTrainer, **more) -> FinalRound:
     files = StudyFiles(tmp_path / "study")
     files.root.mkdir(exist_ok=True, parents=True)
@@ -154,25 +169,27 @@ def final_round(tmp_path: Path, split: Split, trainer: FakeTrainer, **more) -> F
 def test_winner_is_best_on_the_confirmation_split_not_in_the_search(tmp_path: Path, digits_split: Split) -> None:
     trainer = FakeTrainer(digits_split.confirmation.labels, lambda filters: {2: 0.8, 3: 0.9, 4: 0.7}[filters])
     final = final_round(tmp_path, digits_split, trainer)
-    finalists = choose_semifinalists([trial(1, 0.95), trial(2, 0.90), trial(3, 0.99)])
+    finalists = choose_finalists([trial(1, 0.95), trial(2, 0.90), trial(3, 0.99)])
     records = confirm(final, finalists, 1, images_per_second=1000)
     assert [record.trial for record in records] == [2, 1, 3]
     assert records[0].confirm_accuracy == pytest.approx(0.9, abs=0.005)
     assert records[0].search_accuracy == 0.90
 
 
-def test_finalists_are_trained_in_full_with_seeds_of_their_own(tmp_path: Path, digits_split: Split) -> None:
+def test_finalists_are_trained_for_a_part_of_the_full_length_with_seeds_of_their_own(
+    tmp_path: Path, digits_split: Split
+) -> None:
     trainer = FakeTrainer(digits_split.confirmation.labels, lambda filters: 0.5)
-    confirm(final_round(tmp_path, digits_split, trainer), choose_semifinalists([trial(1, 0.9), trial(2, 0.8)]), 1, 1000)
-    assert {task.n_planned_images for task in trainer.tasks} == {N_EPOCHS * len(digits_split.train)}
+    confirm(final_round(tmp_path, digits_split, trainer), choose_finalists([trial(1, 0.9), trial(2, 0.8)]), 1, 1000)
+    assert {task.n_planned_images for task in trainer.tasks} == {round(0.4 * N_EPOCHS * len(digits_split.train))}
     assert len({task.seed for task in trainer.tasks}) == 2
 
 
 def test_confirmed_finalists_are_not_trained_again(tmp_path: Path, digits_split: Split) -> None:
     trainer = FakeTrainer(digits_split.confirmation.labels, lambda filters: 0.5)
     final = final_round(tmp_path, digits_split, trainer)
-    confirm(final, choose_semifinalists([trial(1, 0.9)]), 1, 1000)
-    confirm(final, choose_semifinalists([trial(1, 0.9), trial(2, 0.8)]), 1, 1000)
+    confirm(final, choose_finalists([trial(1, 0.9)]), 1, 1000)
+    confirm(final, choose_finalists([trial(1, 0.9), trial(2, 0.8)]), 1, 1000)
     assert [task.recipe.architecture.blocks[0].filters for task in trainer.tasks] == [2, 3]
 
 
@@ -180,10 +197,10 @@ def test_timeout_shortens_all_finalists_by_the_same_share(tmp_path: Path, digits
     trainer = FakeTrainer(digits_split.confirmation.labels, lambda filters: 0.5)
     clock = Clock(timeout=20.0, now=lambda: 0.0)
     final = final_round(tmp_path, digits_split, trainer, clock=clock, workers=1)
-    confirm(final, choose_semifinalists([trial(1, 0.9), trial(2, 0.8)]), 1, images_per_second=100)
-    # 92 % of 20 s at 100 images a second, for three finalists and a retraining on all images, one after the other.
+    confirm(final, choose_finalists([trial(1, 0.9), trial(2, 0.8)]), 1, images_per_second=100)
+    # 92 % of 20 s at 100 images a second, for two finalists and a retraining on all images, one after the other.
     n_train, n_all = len(digits_split.train), len(digits_split.together())
-    assert {task.n_planned_images for task in trainer.tasks} == {round(0.92 * 2000 / (3 + n_all / n_train))}
+    assert {task.n_planned_images for task in trainer.tasks} == {round(0.4 * 0.92 * 2000 / (2 * 0.4 + n_all / n_train))}
 
 
 def test_finalist_that_cannot_be_trained_is_left_out(tmp_path: Path, digits_split: Split) -> None:
@@ -195,42 +212,46 @@ def test_finalist_that_cannot_be_trained_is_left_out(tmp_path: Path, digits_spli
         yield from good(task)
 
     final = final_round(tmp_path, digits_split, trainer)
-    records = confirm(final, choose_semifinalists([trial(1, 0.9), trial(2, 0.8)]), 1, 1000)
+    records = confirm(final, choose_finalists([trial(1, 0.9), trial(2, 0.8)]), 1, 1000)
     assert [record.trial for record in records] == [2]
     with pytest.raises(TrainingFailed, match="loss is nan"):
-        confirm(final, choose_semifinalists([trial(1, 0.9)]), 1, 1000)
+        confirm(final, choose_finalists([trial(1, 0.9)]), 1, 1000)
 
 
-@pytest.mark.parametrize("best_share", [1.0, 0.5])
-def test_retraining_stops_at_the_confirmed_share_of_the_same_schedule(
-    tmp_path: Path, digits_split: Split, best_share: float
+@pytest.mark.parametrize(
+    ("last_accuracy", "share"),
+    [(0.9, 0.5), (0.94, 1.0), (0.95, 1.0)],  # of 239 images one standard error at 95 % is 1.4 points
+)
+def test_retraining_stops_where_the_confirmed_training_was_best_if_its_end_was_clearly_worse(
+    tmp_path: Path, digits_split: Split, last_accuracy: float, share: float
 ) -> None:
-    trainer = FakeTrainer(digits_split.confirmation.labels, lambda filters: 0.5, best_share)
+    trainer = Peaking(digits_split.confirmation.labels, lambda filters: 0.5)
+    trainer.last_accuracy = last_accuracy
     final = final_round(tmp_path, digits_split, trainer)
-    winner = confirm(final, choose_semifinalists([trial(1, 0.9)]), 1, 1000)[0]
+    winner = confirm(final, choose_finalists([trial(1, 0.9)]), 1, 1000)[0]
     records = refit(final, winner, n_seeds=3)
     n_all = len(digits_split.together())
     tasks = trainer.tasks[1:]
     assert {task.fit_on for task in tasks} == {"together"}
     assert {task.n_planned_images for task in tasks} == {N_EPOCHS * n_all}
-    assert {task.n_stop_images for task in tasks} == {round(best_share * N_EPOCHS * n_all)}
+    assert {task.n_stop_images for task in tasks} == {round(share * N_EPOCHS * n_all)}
     assert [record.seed_index for record in records] == [0, 1, 2]
     assert len({record.seed for record in records}) == 3
-    assert f"stopped at {best_share:.0%} of the schedule" in records[0].rule
+    assert ("stopped at 50% of the schedule" if share < 1 else "the schedule to its end") in records[0].rule
 
 
 def test_delivered_model_is_the_first_seed_never_the_best(tmp_path: Path, digits_split: Split) -> None:
     trainer = FakeTrainer(digits_split.confirmation.labels, lambda filters: 0.5)
     final = final_round(tmp_path, digits_split, trainer)
-    records = refit(final, confirm(final, choose_semifinalists([trial(1, 0.9)]), 1, 1000)[0], n_seeds=3)
+    records = refit(final, confirm(final, choose_finalists([trial(1, 0.9)]), 1, 1000)[0], n_seeds=3)
     assert final.files.model.read_text() == f"model of seed {records[0].seed}"
 
 
 def test_retraining_of_another_winner_starts_afresh(tmp_path: Path, digits_split: Split) -> None:
     trainer = FakeTrainer(digits_split.confirmation.labels, lambda filters: 0.5 + filters / 100)
     final = final_round(tmp_path, digits_split, trainer)
-    refit(final, confirm(final, choose_semifinalists([trial(1, 0.9)]), 1, 1000)[0], n_seeds=3)
-    records = refit(final, confirm(final, choose_semifinalists([trial(1, 0.9), trial(2, 0.8)]), 1, 1000)[0], n_seeds=1)
+    refit(final, confirm(final, choose_finalists([trial(1, 0.9)]), 1, 1000)[0], n_seeds=3)
+    records = refit(final, confirm(final, choose_finalists([trial(1, 0.9), trial(2, 0.8)]), 1, 1000)[0], n_seeds=1)
     assert [record.trial for record in final.files.read_refit_records()] == [2]
     assert records[0].trial == 2
 
@@ -241,7 +262,7 @@ def test_model_that_scores_otherwise_outside_the_project_is_not_reported(
     trainer = FakeTrainer(digits_split.confirmation.labels, lambda filters: 0.5)
     right = np.eye(10, dtype=np.float32)[load_test(source).labels]
     final = final_round(tmp_path, digits_split, trainer, predict=lambda task: right)
-    refit(final, confirm(final, choose_semifinalists([trial(1, 0.9)]), 1, 1000)[0], n_seeds=1)
+    refit(final, confirm(final, choose_finalists([trial(1, 0.9)]), 1, 1000)[0], n_seeds=1)
     inputs = keras.Input((8, 8, 1))
     keras.Model(inputs, keras.layers.Dense(10)(keras.layers.Flatten()(inputs))).save(final.files.model)
     with pytest.raises(RuntimeError, match=r"best.keras scores 0\.\d+ when loaded outside the project, but 1.0 inside"):
@@ -256,7 +277,7 @@ def test_test_set_is_opened_once(tmp_path: Path, digits_split: Split, source: Da
     inside = np.zeros((360, 10), np.float32)
     _save_constant_model(final.files)
     final = replace(final, predict=lambda task: (opened.append(task), inside)[1])
-    refit(final, confirm(final, choose_semifinalists([trial(1, 0.9)]), 1, 1000)[0], n_seeds=2)
+    refit(final, confirm(final, choose_finalists([trial(1, 0.9)]), 1, 1000)[0], n_seeds=2)
     _save_constant_model(final.files)
     first = evaluate(final, source, n_trials_asked=1)
     assert evaluate(final, source, n_trials_asked=9) == first
@@ -273,60 +294,17 @@ def _save_constant_model(files: StudyFiles) -> None:
     )
 
 
-def test_reserve_counts_semifinal_finalists_and_retrainings() -> None:
+def test_reserve_counts_finalists_and_retrainings() -> None:
     n_images = {"train": 100, "selection": 10, "confirmation": 10}
     data = DataRecord("d", "", {}, (), (8, 8, 1), n_images, {}, 1.0, 1.0, "", 0)
-    one_worker = 8 * (5 / 4 * 100 + 3 * 100 + 3 * 120)
-    assert full_training_images(8, data, n_refits=3, workers=1) == one_worker
-    assert full_training_images(8, data, n_refits=3, workers=2) == one_worker / 2
-
-
-# --- the semifinal
-
-
-class Ranking(FakeTrainer):
-    """Validates a recipe of `filters` filters with accuracy filters / 100."""
-
-    def __call__(self, task: TrainTask) -> Iterator[HistoryPoint | TrainResult]:
-        *_, result = super().__call__(task)
-        accuracy = task.recipe.architecture.blocks[0].filters / 100
-        yield replace(result, best=replace(result.history[0], validation_accuracy=accuracy))
-
-
-def six_trials() -> list[TrialRecord]:
-    return [trial(0, 0.01, origin="default"), *(trial(number, value=1 - 0.1 * number) for number in range(1, 6))]
-
-
-def test_best_two_of_the_semifinal_and_the_default_are_finalists(tmp_path: Path, digits_split: Split) -> None:
-    trainer = Ranking(digits_split.confirmation.labels, lambda filters: 0.5)
-    final = final_round(tmp_path, digits_split, trainer)
-    finalists = semifinal(final, choose_semifinalists(six_trials()), 3, 1000)
-    assert sorted(each.trial for each in finalists) == [0, 4, 5]
-    assert {task.n_planned_images for task in trainer.tasks} == {round(0.25 * N_EPOCHS * len(digits_split.train))}
-    assert len({task.seed for task in trainer.tasks}) == len(trainer.tasks) == 6
-
-
-def test_interrupted_semifinal_trains_only_what_is_missing(tmp_path: Path, digits_split: Split) -> None:
-    trainer = Ranking(digits_split.confirmation.labels, lambda filters: 0.5)
-    final = final_round(tmp_path, digits_split, trainer)
-    semifinalists = choose_semifinalists(six_trials())
-    first = semifinal(final, semifinalists, 3, 1000)
-    final.files.semifinal_record(4).unlink()
-    del trainer.tasks[:]
-    assert semifinal(final, semifinalists, 3, 1000) == first
-    assert [task.recipe.architecture.blocks[0].filters for task in trainer.tasks] == [5]
-
-
-def test_semifinal_is_not_held_where_nobody_could_be_left_out(tmp_path: Path, digits_split: Split) -> None:
-    trainer = Ranking(digits_split.confirmation.labels, lambda filters: 0.5)
-    semifinalists = choose_semifinalists(six_trials()[:3])
-    assert semifinal(final_round(tmp_path, digits_split, trainer), semifinalists, 3, 1000) == semifinalists
-    assert trainer.tasks == []
+    one_worker = 10 * (3 * 0.4 * 100 + 3 * 120)
+    assert full_training_images(10, data, n_refits=3, workers=1) == one_worker
+    assert full_training_images(10, data, n_refits=3, workers=2) == one_worker / 2
 
 
 def test_cores_are_shared_by_all_trainings_of_a_round(tmp_path: Path, digits_split: Split) -> None:
     for n_seeds, n_threads in ((1, 4), (2, 2), (3, 1), (8, 1)):
         trainer = FakeTrainer(digits_split.confirmation.labels, lambda filters: 0.5)
         final = final_round(tmp_path / str(n_seeds), digits_split, trainer, workers=4)
-        refit(final, confirm(final, choose_semifinalists([trial(1, 0.9)]), 1, 1000)[0], n_seeds)
+        refit(final, confirm(final, choose_finalists([trial(1, 0.9)]), 1, 1000)[0], n_seeds)
         assert {task.n_threads for task in trainer.tasks[1:]} == {n_threads}

@@ -87,11 +87,9 @@ def test_images_and_seconds_are_sums_of_the_records(study) -> None:
     assert trained["search"] == sum(trial.n_images for trial in trials)
     assert trained["confirm"] == sum(record.n_images for record in files.read_confirm_records())
     assert trained["refit"] == sum(record.n_images for record in files.read_refit_records())
-    assert trained["semifinal"] == sum(record.n_images for record in files.read_semifinal_records())
-    assert trained["total"] == sum(trained[phase] for phase in ("search", "semifinal", "confirm", "refit"))
+    assert trained["total"] == sum(trained[phase] for phase in ("search", "confirm", "refit"))
     assert report["seconds"] == {
         "search": 4000.5,
-        "semifinal": 200.5,
         "confirm": 500.25,
         "refit": 481.5,
         "evaluate": 12.25,
@@ -167,7 +165,7 @@ def test_texts_from_data_cannot_break_the_page(tmp_path: Path) -> None:
     [
         Made(n_trials=1, n_finalists=1, n_seeds=1),
         Made(n_trials=6, mistake_share=0.0),
-        Made(n_trials=6, n_finalists=1, with_history=False, with_semifinal=False, with_mirror_images=False),
+        Made(n_trials=6, n_finalists=1, with_history=False, with_mirror_images=False),
         Made(n_trials=6, image_shape=(16, 16, 3)),
         Made(n_trials=6, class_names=("no", "maybe", "yes")),
         Made(n_trials=6, n_test=620, class_names=tuple(f"class {i}" for i in range(62))),

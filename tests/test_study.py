@@ -147,12 +147,29 @@ def test_rung_is_a_training_of_its_own_with_its_own_schedule(config: StudyConfig
         yield from by_filters(task)
 
     study = open_study(config, space)
-    run_trials(study, objective_of(space, noting), n_trials=1)
-    assert [(task.n_planned_images, *task.further_lengths) for task in tasks] == [(4_000, 16_000)]
-    trial = study.trials[0]
+    run_trials(study, objective_of(space, noting), n_trials=8)
+    assert [(task.n_planned_images, *task.further_lengths) for task in tasks[1:]] == [(4_000, 16_000)] * 7
+    climbed = next(trial for trial in read_trials(study)[1:] if trial.state == "complete")
+    trial = study.trials[climbed.number]
     assert trial.last_step == 20_000
-    assert read_trials(study)[0].n_images == 20_000
+    assert climbed.n_images == 20_000
     assert trial.value == trial.intermediate_values[20_000]
+
+
+def test_default_recipe_trains_on_the_last_rung_at_once_and_reports_the_same_steps(
+    config: StudyConfig, space: SearchSpace
+) -> None:
+    tasks: list[TrainTask] = []
+
+    def noting(task: TrainTask) -> Iterator[HistoryPoint | TrainResult]:
+        tasks.append(task)
+        yield from by_filters(task)
+
+    study = open_study(config, space)
+    run_trials(study, objective_of(space, noting), n_trials=1)
+    assert [(task.n_planned_images, task.further_lengths) for task in tasks] == [(16_000, ())]
+    assert study.trials[0].last_step == 20_000
+    assert read_trials(study)[0].n_images == 16_000
 
 
 def test_value_is_the_best_point_not_the_last(config: StudyConfig, space: SearchSpace) -> None:

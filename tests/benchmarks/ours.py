@@ -72,12 +72,11 @@ def _enter_trials(ledger: Ledger, files: StudyFiles, benchmark_started: float) -
 
 
 def _enter_final_round(ledger: Ledger, files: StudyFiles, benchmark_started: float) -> None:
-    """Semifinalists and finalists are validated on the selection split too. A record is written when its training ends,
-    so the file's time places it on the clock."""
-    semifinal = [(record, files.semifinal_record(record.trial)) for record in files.read_semifinal_records()]
-    confirmed = [(record, files.confirm_record(record.trial)) for record in files.read_confirm_records()]
-    for record, path in (*semifinal, *confirmed):
-        ledger.enter(_points_of(record.history, path.stat().st_mtime - benchmark_started))
+    """Finalists are validated on the selection split too. A record is written when its training ends, so the file's
+    time places it on the clock."""
+    for record in files.read_confirm_records():
+        ended = files.confirm_record(record.trial).stat().st_mtime - benchmark_started
+        ledger.enter(_points_of(record.history, ended))
         ledger.trained_on(record.n_images)
     for record in files.read_refit_records():
         ledger.trained_on(record.n_images)
