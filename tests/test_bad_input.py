@@ -208,7 +208,7 @@ def test_data_dir_beside_another_data_set(refused, tmp_path):
         ("low = 16, high = 128, log", "low = 0, high = 128, log", ["dense_units.low", "between 1 and", "got 0"]),
         ("kernel_size = 3", "kernel_size = 4", ["kernel_size must be one of 1, 3, 5", "got 4"]),
         ("low = 1, high = 3", "low = 1, high = 4", ["8 x 8 pixels carry at most 3 blocks", "got 4", "lower it"]),
-        ("n_blocks = {", "n_blocks = {{", ["not valid TOML", "line 16"]),
+        ("n_blocks = {", "n_blocks = {{", ["not valid TOML", "line 17"]),
     ],
     ids=["unknown key", "low above high", "low of 0", "unknown choice", "too deep", "not TOML"],
 )
