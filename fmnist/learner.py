@@ -18,6 +18,8 @@ from fmnist.model import build_model
 from fmnist.optimizer import averaging_rate_at, build_optimizer, learning_rate_at
 from fmnist.recipe import Recipe
 
+SMALLEST_SHARD = 16  # images: with fewer, batch statistics say little
+
 
 class Learner:
     """What learns: call `learn` for each step, then take `weights`.
@@ -87,18 +89,25 @@ class Learner:
         weights = [variable.value for variable in model.trainable_variables]
         averages = self._averages or []
         averaged = [variable.value for variable in model.weights] if averages else []
+        n_shards = _n_shards(self.batch_size)
 
-        def step(images: tf.Tensor, labels: tf.Tensor, averaging_rate: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        def gradients_of(images: tf.Tensor, labels: tf.Tensor) -> tuple[list[tf.Tensor], tf.Tensor, tf.Tensor]:
             targets = tf.one_hot(labels, n_classes)
             smoothed = targets * (1 - plan.label_smoothing) + plan.label_smoothing / n_classes
             with tf.GradientTape() as tape:
                 logits = network(tf.cast(images, tf.float32), training=True)
                 loss = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(smoothed, logits))
-            self._optimizer.apply(tape.gradient(loss, weights), model.trainable_variables)
+            hits = tf.equal(tf.argmax(logits, axis=1), tf.cast(labels, tf.int64))
+            return tape.gradient(loss, weights), loss, tf.reduce_mean(tf.cast(hits, tf.float32))
+
+        def step(images: tf.Tensor, labels: tf.Tensor, averaging_rate: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            shards = zip(tf.split(images, n_shards), tf.split(labels, n_shards), strict=True)
+            gradients, losses, accuracies = zip(*(gradients_of(*shard) for shard in shards), strict=True)
+            means = [tf.add_n(list(of_one_weight)) / n_shards for of_one_weight in zip(*gradients, strict=True)]
+            self._optimizer.apply(means, model.trainable_variables)
             for average, weight in zip(averages, averaged, strict=True):
                 average.assign_add(averaging_rate * (weight - average))
-            hits = tf.equal(tf.argmax(logits, axis=1), tf.cast(labels, tf.int64))
-            return loss, tf.reduce_mean(tf.cast(hits, tf.float32))
+            return tf.add_n(losses) / n_shards, tf.add_n(accuracies) / n_shards
 
         shape = (self.batch_size, *self.recipe.architecture.image_shape)
         signature = [
@@ -124,6 +133,19 @@ def in_chunks(predict: Callable[[np.ndarray], np.ndarray], images: np.ndarray, b
     padded = np.concatenate([images, padding]) if len(padding) else images
     chunks = [predict(padded[start : start + chunk_size]) for start in range(0, len(padded), chunk_size)]
     return np.concatenate(chunks)[:n_images]
+
+
+def _n_shards(batch_size: int) -> int:
+    """Into how many equal parts a batch is cut, which are computed side by side: one per thread, where it divides.
+
+    Two threads in every layer train the default network 1.24 times as fast as one, two halves of the batch 1.75 times
+    (one probe). Each part has batch statistics of its own (ghost batch normalization, Hoffer et al. 2017).
+    """
+    if tf.config.list_physical_devices("GPU"):
+        return 1
+    n_threads = tf.config.threading.get_intra_op_parallelism_threads()  # 0 where nobody has set it
+    fitting = [n for n in range(1, n_threads + 1) if batch_size % n == 0 and batch_size // n >= SMALLEST_SHARD]
+    return max(fitting, default=1)
 
 
 def _compiled(function: Callable, signature: list[tf.TensorSpec]) -> Callable:

@@ -116,12 +116,13 @@ def steps_for(n_images: int, batch_size: int) -> int:
 
 
 def limit_threads(n_threads: int) -> None:
-    """Have TensorFlow compute on this many threads; results are the same to the bit only for the same number.
+    """Have TensorFlow compute on this many threads; results are the same to the bit only for the same number, and with
+    several, batches are learned from in as many parts (see `Learner`).
 
     Call it before TensorFlow has run anything. Raises RuntimeError if that is too late.
     """
     tf.config.threading.set_intra_op_parallelism_threads(n_threads)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(n_threads)
 
 
 def predict_probabilities(model: keras.Model, images: np.ndarray, batch_size: int = 500) -> np.ndarray:

@@ -54,9 +54,25 @@ def test_points_come_in_order_and_end_in_one_result(workers: WorkerProcesses, ta
     assert result.peak_memory_mb > 100
 
 
-def test_same_seed_gives_the_same_history_in_another_process(workers: WorkerProcesses, task: TrainTask) -> None:
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_same_seed_gives_the_same_history_in_another_process(
+    workers: WorkerProcesses, task: TrainTask, n_threads: int
+) -> None:
+    task = replace(task, n_threads=n_threads)
     first, second = ([replace(p, seconds=0) for p in [*workers.train(task)][:-1]] for _ in range(2))
     assert first == second
+    assert first[-1].train_loss < first[0].train_loss  # in two halves of a batch too
+
+
+def test_further_trainings_start_when_more_is_asked_for_and_are_those_of_a_process_of_their_own(
+    workers: WorkerProcesses, task: TrainTask
+) -> None:
+    messages = workers.train(replace(task, n_planned_images=1000, further_lengths=(2000,)))
+    short = next(message for message in messages if isinstance(message, TrainResult))
+    *_, alone = workers.train(task)
+    *_, long = messages
+    assert [point.n_images for point in short.history] == [500, 1000]
+    assert [replace(p, seconds=0) for p in long.history] == [replace(p, seconds=0) for p in alone.history]
 
 
 def test_closing_the_iterator_ends_the_process(workers: WorkerProcesses, task: TrainTask) -> None:
