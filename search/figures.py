@@ -279,7 +279,7 @@ def _places(values: Sequence[object]) -> tuple[Callable[[object], float], list[s
 
 
 def learning_chart(record: ConfirmRecord, n_train: int) -> Chart:
-    alt = "Loss and accuracy over the epochs of the winner's full training, on training and on selection images."
+    alt = "Loss and accuracy over the epochs of the winner's confirmation training, on training and on selection images."
     return make_chart("learning", alt, lambda figure, is_narrow: _draw_learning(figure, is_narrow, record, n_train))
 
 
@@ -323,7 +323,7 @@ def _draw_curves(axes: Axes, record: ConfirmRecord, n_train: int, figure_name: s
 def finalists_chart(rows: Sequence[Mapping[str, object]]) -> Chart:
     """rows: as in report.json's `finalists`."""
     alt = (
-        "Accuracy of each finalist in the search, after full training, and on the confirmation split with its interval."
+        "Accuracy of each finalist in the search, after its confirmation training, and on the confirmation split with its interval."
     )
     return make_chart("finalists", alt, lambda figure, is_narrow: _draw_finalists(figure, is_narrow, rows))
 
@@ -334,7 +334,7 @@ def _draw_finalists(figure: Figure, is_narrow: bool, rows: Sequence[Mapping[str,
     places = np.arange(len(rows))[::-1]
     for key, colour, marker, label, shift in (
         ("search_accuracy", GREY, "o", "in the search", 0.2),
-        ("full_selection_accuracy", ORANGE, "v", "selection split, full training", 0.0),
+        ("full_selection_accuracy", ORANGE, "v", "selection split, confirmation training", 0.0),
     ):
         drawn = [(row[key], place + shift) for row, place in zip(rows, places, strict=True) if row[key] is not None]
         axes.scatter(
