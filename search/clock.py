@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-LARGEST_RESERVE = 0.6  # share of the timeout; where that is too little, the full trainings get shorter instead
+LARGEST_RESERVE = 0.7  # share of the timeout; where that is too little, the full trainings get shorter instead
 
 
 class Clock:

@@ -279,7 +279,7 @@ def _places(values: Sequence[object]) -> tuple[Callable[[object], float], list[s
 
 
 def learning_chart(record: ConfirmRecord, n_train: int) -> Chart:
-    alt = "Loss and accuracy over the epochs of the winner's confirmation training, on training and on selection images."
+    alt = "Loss and accuracy over the epochs of the winner's confirmation training, on training and selection images."
     return make_chart("learning", alt, lambda figure, is_narrow: _draw_learning(figure, is_narrow, record, n_train))
 
 
@@ -322,9 +322,7 @@ def _draw_curves(axes: Axes, record: ConfirmRecord, n_train: int, figure_name: s
 
 def finalists_chart(rows: Sequence[Mapping[str, object]]) -> Chart:
     """rows: as in report.json's `finalists`."""
-    alt = (
-        "Accuracy of each finalist in the search, after its confirmation training, and on the confirmation split with its interval."
-    )
+    alt = "Accuracy of each finalist in the search, in its confirmation training, and on the confirmation split, with interval."
     return make_chart("finalists", alt, lambda figure, is_narrow: _draw_finalists(figure, is_narrow, rows))
 
 

@@ -165,13 +165,18 @@ def _length_share(
     n_refits: int,
     images_per_second: float,
 ) -> float:
-    """How much of the full length every finalist gets. An interrupted round goes on as it began, to stay fair."""
+    """How much of the full length every finalist gets. An interrupted round goes on as it began, to stay fair.
+
+    Where a timeout leaves room for a share of the trainings only, confirmation is shortened by its square: comparing
+    needs less than the retraining, which takes all that is left.
+    """
     n_train = final.site.n_train_images
     if done:
         return done[0].n_planned_images / _full_length(Recipe.from_dict(done[0].recipe), n_train)
     longest = max(_full_length(finalist.recipe, n_train) for finalist in finalists)
     to_come = longest * (len(finalists) * CONFIRM_LENGTH + n_refits * final.n_all_images / n_train)
-    return CONFIRM_LENGTH * final.clock.share_that_fits(to_come / final.workers, images_per_second, SHARE_OF_TIME)
+    share = final.clock.share_that_fits(to_come / final.workers, images_per_second, SHARE_OF_TIME)
+    return CONFIRM_LENGTH * share**2
 
 
 def _full_length(recipe: Recipe, n_train_images: int) -> int:

@@ -200,7 +200,8 @@ def test_timeout_shortens_all_finalists_by_the_same_share(tmp_path: Path, digits
     confirm(final, choose_finalists([trial(1, 0.9), trial(2, 0.8)]), 1, images_per_second=100)
     # 92 % of 20 s at 100 images a second, for two finalists and a retraining on all images, one after the other.
     n_train, n_all = len(digits_split.train), len(digits_split.together())
-    assert {task.n_planned_images for task in trainer.tasks} == {round(0.4 * 0.92 * 2000 / (2 * 0.4 + n_all / n_train))}
+    share = 0.92 * 2000 / (N_EPOCHS * (2 * 0.4 * n_train + n_all))
+    assert {task.n_planned_images for task in trainer.tasks} == {round(0.4 * share**2 * N_EPOCHS * n_train)}
 
 
 def test_finalist_that_cannot_be_trained_is_left_out(tmp_path: Path, digits_split: Split) -> None:

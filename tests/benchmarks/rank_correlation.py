@@ -1,6 +1,6 @@
 """How well a short training foretells the order of full ones: rank correlation of rung and full accuracy, three ways.
 
-    python tests/benchmarks/rank_correlation.py --configurations 12 --out rank-correlation.json
+    python -m tests.benchmarks.rank_correlation --configurations 12 --out rank-correlation.json
 
 Configurations: the portfolio of the space, then feasible random ones. Each is trained in full (the reference) and, with
 the same seed, in each way at each rung; all are scored on selection and confirmation split together. The ways:
@@ -15,6 +15,7 @@ Every finished training is in the file at once; the same command goes on where i
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import sys
 import tempfile
@@ -28,8 +29,6 @@ from typing import Any
 import numpy as np
 import optuna
 from scipy import stats
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from fmnist.cost import count_multiply_adds, count_parameters
 from fmnist.data import LabelledImages, Split, find_data, load_train, pixel_statistics, save_split
@@ -49,7 +48,7 @@ N_RESAMPLES = 2000
 class Job:
     """One training: a configuration in one way ("full" is the reference and gives "plain" as well)."""
 
-    configuration: int
+    configuration: str  # see `name_of`
     way: str
     recipe: Recipe
     lengths: tuple[int, ...]  # of one training after another, in images
@@ -83,12 +82,18 @@ def choose_recipes(space: SearchSpace, n: int, seed: int) -> list[Recipe]:
 
 def jobs_for(recipes: Sequence[Recipe], rungs: Sequence[int], full: int) -> Iterator[Job]:
     """All trainings, configuration by configuration."""
-    for number, recipe in enumerate(recipes):
-        plan = recipe.plan
+    for recipe in recipes:
+        name, plan = name_of(recipe), recipe.plan
         steady = replace(plan, schedule="constant", peak_learning_rate=plan.peak_learning_rate / 2, averaging=AVERAGING)
-        yield Job(number, "annealed", recipe, tuple(rungs), max(rungs))
-        yield Job(number, "averaged", replace(recipe, plan=steady), (max(rungs),), min(rungs))
-        yield Job(number, "full", recipe, (full,), min(rungs))
+        yield Job(name, "annealed", recipe, tuple(rungs), max(rungs))
+        yield Job(name, "averaged", replace(recipe, plan=steady), (max(rungs),), min(rungs))
+        yield Job(name, "full", recipe, (full,), min(rungs))
+
+
+def name_of(recipe: Recipe) -> str:
+    """A short name of what is trained, whatever its place in the list and the length of its full training."""
+    fields = replace(recipe, plan=replace(recipe.plan, n_epochs=1)).to_dict()
+    return hashlib.sha1(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:10]
 
 
 def train_all(jobs: Iterator[Job], split: Split, results: dict[str, Any], out: Path, seed: int) -> None:
@@ -109,7 +114,7 @@ def train_all(jobs: Iterator[Job], split: Split, results: dict[str, Any], out: P
             with lock:
                 results[f"{job.configuration} {job.way}"] = outcome
                 out.write_text(json.dumps(results, indent=1))
-                print(f"{job.configuration:3d} {job.way:9s} {job.recipe}: {outcome['accuracy']}", flush=True)
+                print(f"{job.configuration} {job.way:9s} {job.recipe}: {outcome['accuracy']}", flush=True)
 
         missing = [job for job in jobs if f"{job.configuration} {job.way}" not in results]
         with ThreadPoolExecutor(default_workers()) as executor:
@@ -155,13 +160,13 @@ class Correlation:
     images: int  # that the way has trained by this rung, per configuration
 
 
-def correlations(results: dict[str, Any], n: int, rungs: Sequence[int]) -> list[Correlation]:
+def correlations(results: dict[str, Any], names: Sequence[str], rungs: Sequence[int]) -> list[Correlation]:
     """For every way and rung, over the configurations whose trainings all came to an end."""
-    full = [_last(results[f"{number} full"]) for number in range(n)]
+    full = [_last(results[f"{name} full"]) for name in names]
     found = []
     for way in WAYS:
         for index, rung in enumerate(rungs):
-            scores = [_at(results[f"{number} {'full' if way == 'plain' else way}"], rung) for number in range(n)]
+            scores = [_at(results[f"{name} {'full' if way == 'plain' else way}"], rung) for name in names]
             pairs = [(s, f) for s, f in zip(scores, full, strict=True) if s is not None and f is not None]
             images = sum(rungs[: index + 1]) if way == "annealed" else rung
             found.append(_correlation(way, rung, np.array(pairs), images))
@@ -206,16 +211,17 @@ def table(results: dict[str, Any], recipes: Sequence[Recipe], rungs: Sequence[in
         "| way | rung (images) | images paid | n | Spearman [95 %] | Kendall | lost by taking the rung's best |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for each in map(asdict, correlations(results, len(recipes), rungs)):
+    for each in map(asdict, correlations(results, [name_of(recipe) for recipe in recipes], rungs)):
         lines.append(
             "| {way} | {rung:,} | {images:,} | {n} | {spearman:.2f} [{low:.2f}, {high:.2f}] | {kendall:.2f} "
             "| {regret:.2%} |".format(**each)
         )
     lines += ["", f"| configuration | full | {' | '.join(f'{way} {rung:,}' for way in WAYS for rung in rungs)} |"]
     lines.append("| --- |" + " --- |" * (1 + len(WAYS) * len(rungs)))
-    for number, recipe in enumerate(recipes):
-        shown = [_last(results[f"{number} full"])]
-        shown += [_at(results[f"{number} {'full' if way == 'plain' else way}"], rung) for way in WAYS for rung in rungs]
+    for recipe in recipes:
+        name = name_of(recipe)
+        shown = [_last(results[f"{name} full"])]
+        shown += [_at(results[f"{name} {'full' if way == 'plain' else way}"], rung) for way in WAYS for rung in rungs]
         cells = ["diverged" if value is None else f"{value:.2%}" for value in shown]
         lines.append(f"| `{str(recipe).replace(' | ', ', ')}` | {' | '.join(cells)} |")
     return "\n".join(lines)
