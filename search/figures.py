@@ -322,7 +322,9 @@ def _draw_curves(axes: Axes, record: ConfirmRecord, n_train: int, figure_name: s
 
 def finalists_chart(rows: Sequence[Mapping[str, object]]) -> Chart:
     """rows: as in report.json's `finalists`."""
-    alt = "Accuracy of each finalist in the search, in its confirmation training, and on the confirmation split, with interval."
+    alt = (
+        "Accuracy of each finalist in the search and in its confirmation training, on selection and confirmation split."
+    )
     return make_chart("finalists", alt, lambda figure, is_narrow: _draw_finalists(figure, is_narrow, rows))
 
 
