@@ -52,8 +52,9 @@ class Learner:
             ours.assign(fresh)
         for variable in self._optimizer.variables:
             variable.assign(tf.zeros_like(variable))
-        for average, weight in zip(self._averages or [], self.model.weights, strict=self._averages is not None):
-            average.assign(weight)
+        if self._averages:
+            for average, weight in zip(self._averages, self.model.weights, strict=True):
+                average.assign(weight)
 
     def learn(self, images: np.ndarray, labels: np.ndarray, step: int, n_steps: int) -> tuple[float, float]:
         """One step, number `step` of n_steps. images: uint8 (batch_size, height, width, channels), augmented; labels:
@@ -68,15 +69,13 @@ class Learner:
         """The weights to validate and to hand over, as `model.get_weights` orders them."""
         return [variable.numpy() for variable in self._averages or self.model.weights]
 
-    def probabilities(self, images: np.ndarray, weights: list[np.ndarray], batch_size: int = 500) -> np.ndarray:
-        """What these weights predict: float32 (n, n_classes). images: uint8 (n, height, width, channels), n > 0. The
+    def probabilities(self, images: np.ndarray, batch_size: int = 500) -> np.ndarray:
+        """What `weights` predict: float32 (n, n_classes). images: uint8 (n, height, width, channels), n > 0. The
         learning goes on from its own weights."""
-        own = self.model.get_weights() if self._averages else None
-        if own is not None:
-            self.model.set_weights(weights)
+        own = self.model.get_weights()
+        self.model.set_weights(self.weights())
         predicted = in_chunks(lambda chunk: self._predict(tf.constant(chunk)).numpy(), images, batch_size)
-        if own is not None:
-            self.model.set_weights(own)
+        self.model.set_weights(own)
         return predicted
 
     def _new_model(self, seed: int) -> keras.Model:

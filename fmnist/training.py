@@ -176,7 +176,7 @@ class _Run:
         weights = self.learner.weights()
         for array in weights:  # max pooling passes over NaN, so that a broken network can have a finite loss
             self.require_finite("weights are", array)
-        validation_loss, validation_accuracy = self.validate(weights)
+        validation_loss, validation_accuracy = self.validate()
         point = HistoryPoint(
             n_images=marks[0],
             seconds=self.seconds(),
@@ -194,12 +194,12 @@ class _Run:
         for each in points:
             self.on_progress(each)
 
-    def validate(self, weights: list[np.ndarray]) -> tuple[float | None, float | None]:
+    def validate(self) -> tuple[float | None, float | None]:
         """Cross-entropy without smoothing, and accuracy."""
         if self.validation is None:
             return None, None
         started, labels = time.monotonic(), self.validation.labels
-        probabilities = self.learner.probabilities(self.validation.images, weights)
+        probabilities = self.learner.probabilities(self.validation.images)
         self.seconds_in_steps += time.monotonic() - started
         true_probabilities = probabilities[np.arange(len(labels)), labels]
         loss = float(-np.log(np.maximum(true_probabilities, SMALLEST_PROBABILITY), dtype=np.float64).mean())

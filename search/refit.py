@@ -388,7 +388,7 @@ def _flip_accuracies(
     if not Recipe.from_dict(read_plain(final.files.best_recipe)).plan.flip:
         return None
     mirrored = test.images[:, :, ::-1]
-    both = [final.predict(PredictTask(model, mirrored)) for model in models] + probabilities
+    both = np.stack([final.predict(PredictTask(model, mirrored)) for model in models]) + probabilities
     return tuple(_accuracy(seed_probabilities, test) for seed_probabilities in both)
 
 
