@@ -197,11 +197,16 @@ class _Run:
         self._objective._watcher.progressed(self._label, point, best.validation_accuracy)
 
     def _pass(self, n_images: int, result: TrainResult) -> None:
-        """Let the pruner decide at the end of a rung: never at the last one's, which is paid for in full."""
+        """Let the pruner decide at the end of a rung: never at the last one's, which is paid for in full. A trial that
+        runs again after a kill was let go on before, and its later reports would mislead the pruner: it isn't asked."""
+        step = self._step_before + n_images
+        if step <= self._trial.user_attrs.get("passed_step", 0):
+            return
         if result.stopped_by == "early stopping":  # its last report lies before the rung
-            self._trial.report(result.best.validation_accuracy, self._step_before + n_images)
+            self._trial.report(result.best.validation_accuracy, step)
         if self._trial.should_prune():
             raise optuna.TrialPruned(f"pruned after {n_images:,} images")
+        self._trial.set_user_attr("passed_step", step)
 
     @property
     def _is_default(self) -> bool:

@@ -156,6 +156,20 @@ def test_rung_is_a_training_of_its_own_with_its_own_schedule(config: StudyConfig
     assert trial.value == trial.intermediate_values[20_000]
 
 
+@pytest.mark.parametrize(("attributes", "state"), [({"passed_step": 4_000}, "complete"), ({}, "pruned")])
+def test_trial_that_runs_again_is_not_asked_at_rungs_it_had_passed(
+    space: SearchSpace, attributes: dict[str, int], state: str
+) -> None:
+    class Strict(optuna.pruners.BasePruner):
+        def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
+            return True
+
+    study = optuna.create_study(direction="maximize", pruner=Strict())
+    study.enqueue_trial(space.portfolio[1].params, user_attrs=attributes)
+    run_trials(study, objective_of(space, by_filters), n_trials=1)
+    assert read_trials(study)[0].state == state
+
+
 def test_default_recipe_trains_on_the_last_rung_at_once_and_reports_the_same_steps(
     config: StudyConfig, space: SearchSpace
 ) -> None:
