@@ -160,9 +160,7 @@ class _Run:
 
     def _climb(self) -> TrainResult:
         """The last rung's result. Raises TrialPruned where the trial does not get there."""
-        objective = self._objective
-        # The default recipe is what the search has to beat: nothing prunes it, so it trains on the last rung at once.
-        rungs = objective._rungs[-1:] if self._is_default else objective._rungs
+        objective, rungs = self._objective, self._own_rungs()
         self._step_before = sum(objective._rungs) - sum(rungs)
         *lower_rungs, last_rung = rungs
         with closing(objective._trainer(objective._task(self._trial, self._recipe, rungs))) as messages:
@@ -208,9 +206,15 @@ class _Run:
             raise optuna.TrialPruned(f"pruned after {n_images:,} images")
         self._trial.set_user_attr("passed_step", step)
 
-    @property
-    def _is_default(self) -> bool:
-        return self._trial.user_attrs.get("origin") == DEFAULT_NAME
+    def _own_rungs(self) -> Sequence[int]:
+        """The default recipe is what the search has to beat: nothing prunes it, so it trains on the last rung at once.
+        The rest of the portfolio is known to be good: the first rung, which says least, cannot add to that (one that
+        was best of all in full trainings fell there)."""
+        rungs = self._objective._rungs
+        origin = self._trial.user_attrs.get("origin")
+        if origin == DEFAULT_NAME:
+            return rungs[-1:]
+        return rungs if origin is None else rungs[1:] or rungs
 
     def _record(self, reason: str) -> None:
         best = best_point(self._history)

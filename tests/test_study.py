@@ -148,8 +148,8 @@ def test_rung_is_a_training_of_its_own_with_its_own_schedule(config: StudyConfig
 
     study = open_study(config, space)
     run_trials(study, objective_of(space, noting), n_trials=8)
-    assert [(task.n_planned_images, *task.further_lengths) for task in tasks[1:]] == [(4_000, 16_000)] * 7
-    climbed = next(trial for trial in read_trials(study)[1:] if trial.state == "complete")
+    assert [(task.n_planned_images, *task.further_lengths) for task in tasks[2:]] == [(4_000, 16_000)] * 6
+    climbed = next(trial for trial in read_trials(study)[2:] if trial.state == "complete")
     trial = study.trials[climbed.number]
     assert trial.last_step == 20_000
     assert climbed.n_images == 20_000
@@ -165,7 +165,7 @@ def test_trial_that_runs_again_is_not_asked_at_rungs_it_had_passed(
             return True
 
     study = optuna.create_study(direction="maximize", pruner=Strict())
-    study.enqueue_trial(space.portfolio[1].params, user_attrs=attributes)
+    study.enqueue_trial(space.portfolio[1].params, user_attrs=attributes)  # no origin: it starts at the first rung
     run_trials(study, objective_of(space, by_filters), n_trials=1)
     assert read_trials(study)[0].state == state
 
@@ -184,6 +184,21 @@ def test_default_recipe_trains_on_the_last_rung_at_once_and_reports_the_same_ste
     assert [(task.n_planned_images, task.further_lengths) for task in tasks] == [(16_000, ())]
     assert study.trials[0].last_step == 20_000
     assert read_trials(study)[0].n_images == 16_000
+
+
+def test_rest_of_the_portfolio_is_spared_the_first_rung_and_no_other(config: StudyConfig, space: SearchSpace) -> None:
+    tasks: list[TrainTask] = []
+
+    def noting(task: TrainTask) -> Iterator[HistoryPoint | TrainResult]:
+        tasks.append(task)
+        yield from by_filters(task)
+
+    fidelity = replace(space.fidelity, first_rung_images=1_000)
+    study = open_study(config, space)
+    run_trials(study, objective_of(replace(space, fidelity=fidelity), noting), n_trials=3)
+    lengths = [(task.n_planned_images, *task.further_lengths) for task in tasks]
+    assert lengths == [(16_000,), (4_000, 16_000), (1_000, 4_000, 16_000)]
+    assert study.trials[1].last_step in (5_000, 21_000)
 
 
 def test_value_is_the_best_point_not_the_last(config: StudyConfig, space: SearchSpace) -> None:
