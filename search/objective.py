@@ -209,7 +209,7 @@ class _Run:
     def _own_rungs(self) -> Sequence[int]:
         """The default recipe is what the search has to beat: nothing prunes it, so it trains on the last rung at once.
         The rest of the portfolio is known to be good: the first rung, which says least, cannot add to that (one that
-        was best of all in full trainings fell there)."""
+        had won the confirmation of one search fell there in the next)."""
         rungs = self._objective._rungs
         origin = self._trial.user_attrs.get("origin")
         if origin == DEFAULT_NAME:
