@@ -10,6 +10,7 @@ from pathlib import Path
 
 from fmnist.data import DATASETS
 from fmnist.errors import UserError
+from fmnist.precision import BFLOAT16_FLAGS, PRECISIONS, has_bfloat16
 
 SHIPPED_SPACES = Path(__file__).resolve().parent.parent / "studies"
 SAMPLERS = ("tpe", "random")
@@ -43,6 +44,7 @@ class StudyConfig:
     studies_dir: Path = Path("studies")
     sampler: str = "tpe"  # one of SAMPLERS
     pruner: str = "asha"  # one of PRUNERS
+    precision: str = "auto"  # one of PRECISIONS; "auto": bfloat16 where the processor has it and there is no GPU
     memory_limit_mb: int | None = None  # per training process; None: 80 % of the machine's memory, shared equally
 
     def __post_init__(self) -> None:
@@ -62,6 +64,12 @@ class StudyConfig:
             self._require_at_least("--memory-limit", self.memory_limit_mb, 1)
         self._require_one_of("--sampler", self.sampler, SAMPLERS)
         self._require_one_of("--pruner", self.pruner, PRUNERS)
+        self._require_one_of("--precision", self.precision, PRECISIONS)
+        if self.precision == "bfloat16" and not has_bfloat16():
+            raise UserError(
+                f"--precision bfloat16 needs a processor with {' or '.join(sorted(BFLOAT16_FLAGS))}, which this one "
+                "has not; leave it at auto"
+            )
         if not 0 <= self.seed <= MAX_SEED:
             raise UserError(f"--seed must be between 0 and {MAX_SEED}, but got {self.seed}")
 

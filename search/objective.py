@@ -29,6 +29,7 @@ class TrainingSite:
     n_train_images: int
     memory_limit_mb: float | None
     n_threads: int = 1
+    bfloat16: bool = False
 
     def task(
         self, recipe: Recipe, seed: int, n_planned_images: int, report_every_images: int, **more: Any
@@ -42,6 +43,7 @@ class TrainingSite:
             n_planned_images=n_planned_images,
             report_every_images=report_every_images,
             memory_limit_mb=self.memory_limit_mb,
+            bfloat16=self.bfloat16,
             **{"n_threads": self.n_threads, **more},
         )
 

@@ -18,6 +18,7 @@ import psutil
 
 from fmnist.data import DataSource, LabelledImages, Split, find_data, load_train, pixel_statistics, save_split
 from fmnist.errors import UserError
+from fmnist.precision import has_bfloat16
 from search import __version__
 from search.clock import Clock
 from search.config import StudyConfig, default_workers
@@ -225,6 +226,7 @@ class _Run:
             n_train_images=self._data.n_images["train"],
             memory_limit_mb=config.memory_limit_mb or 0.8 * memory_mb / config.workers,
             n_threads=_threads_per_worker(config),
+            bfloat16=_learns_in_bfloat16(config),
         )
 
     # --- after the search
@@ -347,8 +349,13 @@ def _environment(config: StudyConfig) -> dict[str, Any]:
         "gpu": has_gpu(),
         "workers": config.workers,
         "threads_per_worker": _threads_per_worker(config),
+        "precision": "bfloat16" if _learns_in_bfloat16(config) else "float32",
         "study_seed": config.seed,
     }
+
+
+def _learns_in_bfloat16(config: StudyConfig) -> bool:
+    return config.precision == "bfloat16" or (config.precision == "auto" and has_bfloat16() and not has_gpu())
 
 
 def _threads_per_worker(config: StudyConfig) -> int:

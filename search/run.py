@@ -17,6 +17,7 @@ from types import FrameType
 from typing import NoReturn
 
 from fmnist.errors import UserError
+from fmnist.precision import PRECISIONS
 from search.config import PRUNERS, SAMPLERS, StudyConfig, default_workers
 
 EXIT_FAILURE = 1  # training fails again and again
@@ -168,6 +169,12 @@ def _parser() -> argparse.ArgumentParser:
         default=default_workers(),
         metavar="N",
         help=f"training processes at a time (default: the cores, here {default_workers()})",
+    )
+    machine.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default="auto",
+        help="of convolutions while learning (default: auto, bfloat16 on processors that have it, else float32)",
     )
     machine.add_argument(
         "--memory-limit",

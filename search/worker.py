@@ -56,6 +56,7 @@ class TrainTask:
     seconds_limit: float | None = None  # for all of it; ends the training, which keeps its best point
     memory_limit_mb: float | None = None  # resident memory of the process; over it the training fails
     n_threads: int = 1
+    bfloat16: bool = False  # steps of learning convolve in bfloat16; the processor must have it
     fit_on: str = "train"  # "train": validated on the selection split; "together": all three splits, not validated
     score_on_confirmation: bool = False  # add probabilities on the confirmation split, by the best point's weights
     save_to: Path | None = None  # write the trained model here (.keras)
@@ -276,7 +277,7 @@ def _train(task: TrainTask, pipe: Connection) -> Iterator[TrainResult | _Pause]:
     split = open_split(task.split_folder)
     train_images, validation = _images_of(task, split)
     batch_size = min(task.recipe.plan.batch_size, len(train_images))
-    learner = Learner(task.recipe, task.pixel_mean, task.pixel_std, batch_size, task.seed)
+    learner = Learner(task.recipe, task.pixel_mean, task.pixel_std, batch_size, task.seed, bfloat16=task.bfloat16)
 
     def on_progress(point: HistoryPoint) -> None:
         _check_memory(task.memory_limit_mb)

@@ -86,6 +86,7 @@ def say(message: str, *parts: str) -> None:
         (["--memory-limit", "0"], ["--memory-limit must be at least 1", "got 0"]),
         (["--sampler", "gp"], ["--sampler", "'gp'", "tpe", "--help"]),
         (["--pruner", "hyperband"], ["--pruner", "'hyperband'", "asha", "--help"]),
+        (["--precision", "half"], ["--precision", "'half'", "bfloat16", "--help"]),
         (["--study", "a/b"], ["study's name must be", "got 'a/b'", "--study"]),
         (["--study", ""], ["study's name must be", "got ''", "--study"]),
         (["--study", "../up"], ["study's name must be", "got '../up'", "--study"]),

@@ -28,7 +28,7 @@ def test_every_option_reaches_its_field():
         *("--study", "mine", "--trials", "7", "--timeout", "1.5", "--space", "s.toml", "--dataset", "digits"),
         *("--data-dir", "d", "--storage", "sqlite:///x.db", "--workers", "3", "--seed", "9", "--refit-seeds", "2"),
         *("--max-parameters", "1000", "--studies-dir", "out", "--sampler", "random", "--pruner", "median"),
-        *("--memory-limit", "2048", "--search-only"),
+        *("--memory-limit", "2048", "--precision", "float32", "--search-only"),
     ]
     config, search_only = parse(options)
     expected = StudyConfig(
@@ -46,6 +46,7 @@ def test_every_option_reaches_its_field():
         studies_dir=Path("out"),
         sampler="random",
         pruner="median",
+        precision="float32",
         memory_limit_mb=2048,
     )
     assert (config, search_only) == (expected, True)
@@ -123,3 +124,10 @@ def test_both_ends_of_the_seeds_are_accepted(seed):
 def test_values_that_cannot_be_used_are_refused(field, value, message):
     with pytest.raises(UserError, match=message):
         StudyConfig("mine", **{field: value})
+
+
+def test_bfloat16_is_refused_where_the_processor_lacks_it(monkeypatch):
+    monkeypatch.setattr("search.config.has_bfloat16", lambda: False)
+    assert StudyConfig("s").precision == "auto"
+    with pytest.raises(UserError, match="--precision bfloat16 needs a processor with amx_bf16 or avx512_bf16"):
+        StudyConfig("s", precision="bfloat16")

@@ -13,6 +13,7 @@ from fmnist.data import LabelledImages
 from fmnist.history import HistoryPoint, best_point
 from fmnist.learner import Learner
 from fmnist.optimizer import learning_rate_at
+from fmnist.precision import has_bfloat16
 from fmnist.recipe import Architecture, Block, Recipe, TrainingPlan
 from fmnist.training import Diverged, Training, _Run, ignore, predict_probabilities, save_for_users, steps_for, train
 
@@ -80,6 +81,17 @@ def test_a_learner_used_again_gives_the_history_of_a_new_one(short):
     again = quick(learner=learner)
     assert without_seconds(again) == without_seconds(short)
     assert validation_accuracy(again) == validation_accuracy(short)
+
+
+@pytest.mark.skipif(not has_bfloat16(), reason="the processor has no bfloat16")
+def test_bfloat16_learns_about_the_same_and_hands_over_a_float32_model(short):
+    learner = Learner(Recipe(ARCHITECTURE, PLAN), 75.0, 90.0, 50, seed=0, bfloat16=True)
+    rounded = quick(learner=learner)
+    losses = [[point.train_loss for point in training.history] for training in (rounded, short)]
+    assert losses[0] != losses[1]
+    np.testing.assert_allclose(*losses, rtol=0.1)
+    assert validation_accuracy(rounded) == rounded.best.validation_accuracy  # predicted in float32, both
+    assert {weight.dtype for weight in rounded.model.weights} == {"float32"}
 
 
 def test_a_learner_of_another_recipe_is_refused():

@@ -17,6 +17,7 @@ import optuna
 from fmnist.cost import count_multiply_adds, count_parameters
 from fmnist.data import Split, pixel_statistics, save_split
 from fmnist.history import HistoryPoint
+from fmnist.precision import has_bfloat16
 from fmnist.recipe import Recipe
 from search.config import SHIPPED_SPACES, default_workers
 from search.space import DEFAULT_NAME, SearchSpace, read_space
@@ -187,6 +188,7 @@ class _Bench:
             report_every_images=self.n_train_images // REPORTS_PER_EPOCH,
             seconds_limit=min(self.seconds_left(), seconds_limit or float("inf")),
             n_threads=n_threads,
+            bfloat16=has_bfloat16(),
             save_to=save_to,
         )
         try:
