@@ -177,7 +177,9 @@ def _convolving_in_bfloat16(wanted: bool) -> Iterator[None]:
 
 
 def _compiled(function: Callable, signature: list[tf.TensorSpec]) -> Callable:
+    """Traced now, so that the first step takes hardly longer than others and the account of steps stays honest."""
     # XLA on a GPU alone: it makes convolutions 2-5 times slower on a CPU.
+    has_gpu = bool(tf.config.list_physical_devices("GPU"))
     return tf.function(
-        function, input_signature=signature, autograph=False, jit_compile=bool(tf.config.list_physical_devices("GPU"))
-    )
+        function, input_signature=signature, autograph=False, jit_compile=has_gpu
+    ).get_concrete_function()

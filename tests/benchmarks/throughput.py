@@ -26,6 +26,7 @@ import numpy as np
 
 from fmnist.data import find_data, load_train, pixel_statistics, save_split
 from fmnist.errors import UserError
+from fmnist.precision import has_bfloat16
 from fmnist.recipe import Recipe
 from search.config import SHIPPED_SPACES, default_workers
 from search.objective import TrainingSite
@@ -44,7 +45,8 @@ def main() -> None:
     cores = default_workers()
     with tempfile.TemporaryDirectory() as folder:
         save_split(split, Path(folder))
-        site = TrainingSite(Path(folder), *pixel_statistics(split.train.images), len(split.train), None)
+        pixels = pixel_statistics(split.train.images)
+        site = TrainingSite(Path(folder), *pixels, len(split.train), None, bfloat16=has_bfloat16())
         workers = WorkerProcesses(Path(folder) / "worker.log", threading.Event())
         for entry in space.portfolio:
             recipe = space.recipe_of(entry.params)
