@@ -105,7 +105,7 @@ class TrainingPlan:
     label_smoothing: float = 0.1  # share of the target spread evenly over the classes
     flip: bool = True  # left-right: every image is mirrored in every second epoch
     shift: int = 1  # largest shift in pixels, each direction
-    erasing: float = 0.0  # probability that a random rectangle is erased
+    erasing: float = 0.0  # probability that a random rectangle is erased; less in trainings of less than n_epochs
     averaging: float = 0.0  # weights are averaged over about the last this share of all steps; 0: not at all
     n_epochs: int = 10  # of a full training, each a pass over its training images
 

@@ -93,7 +93,7 @@ def train(
     else:
         _check_learner(learner, recipe, batch_size)
         learner.restart(seed)
-    batches = _batches(train_images, plan, batch_size, seed)
+    batches = _batches(train_images, _for_length(plan, n_planned_images / len(train_images)), batch_size, seed)
 
     run = _Run(learner, validation, on_progress, started)
     stopped_by = "end" if n_end_images == n_planned_images else "stop point"
@@ -220,6 +220,11 @@ class _Run:
     def require_finite(self, name: str, value: float | np.ndarray) -> None:
         if not np.isfinite(value).all():
             raise Diverged(f"the {name} not finite after {self.n_images:,} images; lower the peak learning rate")
+
+
+def _for_length(plan: TrainingPlan, n_epochs: float) -> TrainingPlan:
+    """The plan for a training of so many epochs: a shorter one than the plan's erases as much less as it is shorter."""
+    return replace(plan, erasing=plan.erasing * min(1.0, n_epochs / plan.n_epochs))
 
 
 def _batches(

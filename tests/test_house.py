@@ -22,7 +22,9 @@ ORDER = {
         "history",
         "data",
         "augmentation",
+        "precision",
         "model",
+        "fused",
         "optimizer",
         "learner",
         "training",
@@ -50,7 +52,7 @@ ORDER = {
         "run",
     ),
 }
-KERAS_ROOMS = {"model", "optimizer", "learner", "training"}  # of fmnist; elsewhere inside functions, or not
+KERAS_ROOMS = {"model", "fused", "optimizer", "learner", "training"}  # of fmnist; elsewhere inside functions, or not
 HEAVY = {"keras", "tensorflow"}
 
 

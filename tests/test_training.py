@@ -15,7 +15,17 @@ from fmnist.learner import Learner
 from fmnist.optimizer import learning_rate_at
 from fmnist.precision import has_bfloat16
 from fmnist.recipe import Architecture, Block, Recipe, TrainingPlan
-from fmnist.training import Diverged, Training, _Run, ignore, predict_probabilities, save_for_users, steps_for, train
+from fmnist.training import (
+    Diverged,
+    Training,
+    _for_length,
+    _Run,
+    ignore,
+    predict_probabilities,
+    save_for_users,
+    steps_for,
+    train,
+)
 
 PLAN = TrainingPlan(batch_size=50, flip=False, shift=1, erasing=0.2)
 ARCHITECTURE = Architecture((8, 8, 1), 10, (Block(8, 1, 3), Block(12, 1, 3)), head="flatten", head_dropout=0.1)
@@ -178,6 +188,13 @@ def test_the_time_limit_ends_the_training_with_a_last_validation():
     assert training.seconds < 10
     assert training.history[-1].n_images == training.n_images
     assert training.best is not None
+
+
+def test_a_short_training_erases_less_and_a_long_one_no_more():
+    plan = TrainingPlan(erasing=0.4, n_epochs=20)
+    assert [_for_length(plan, n_epochs).erasing for n_epochs in (0.5, 10, 20, 200)] == pytest.approx(
+        [0.01, 0.2, 0.4, 0.4]
+    )
 
 
 def test_learning_rates_follow_the_schedule(short):

@@ -16,8 +16,9 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TypeVar
@@ -63,18 +64,24 @@ def _measure(
         ceiling = sum(_side_by_side(lambda: _ceiling(recipe, 1), cores))
         trials = _side_by_side(lambda: _trial(workers, site, recipe, n_images, 1), cores)
         wide = _trial(workers, site, recipe, n_images, cores)
+        exact = _side_by_side(lambda: _trial(workers, replace(site, bfloat16=False), recipe, n_images, 1), cores)
         figures = {
             f"ceiling, {cores} processes of 1 thread, images/s": ceiling,
             "steps of learning and validation, share of a trial's time": statistics.mean(t["steps"] for t in trials),
             "compiling and first weights, s": statistics.mean(t["seconds"] - t["in_training"] for t in trials),
             "a trial's images/s, all told, in ceilings": sum(t["rate"] for t in trials) / ceiling,
-            "the same without compiling, in ceilings": sum(t["training_rate"] for t in trials) / ceiling,
+            "the same without compiling, in ceilings": _rate(trials) / ceiling,
+            "bfloat16 against float32, images/s without compiling": _rate(trials) / _rate(exact),
             f"{cores} trials of 1 thread against 1 of {cores}, images/s": sum(t["rate"] for t in trials) / wide["rate"],
         }
         for name, value in figures.items():
             rounds.setdefault(name, []).append(value)
     for name, values in rounds.items():
         print(f"| {name} | {statistics.median(values):.4g} | {min(values):.4g} to {max(values):.4g} | {len(values)} |")
+
+
+def _rate(trials: Sequence[dict[str, float]]) -> float:
+    return sum(trial["training_rate"] for trial in trials)
 
 
 def _side_by_side(function: Callable[[], T], n: int) -> list[T]:
