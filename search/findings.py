@@ -248,7 +248,9 @@ def _augmentation(plan: TrainingPlan) -> str:
     kinds = [
         "every image mirrored left-right in every second epoch" if plan.flip else "",
         f"shifted by up to {count(plan.shift, 'pixel')} each way" if plan.shift else "",
-        f"a random rectangle erased with probability {plan.erasing:.2g}" if plan.erasing else "",
+        f"a random rectangle erased with probability {plan.erasing:.2g} (in shorter trainings less)"
+        if plan.erasing
+        else "",
     ]
     return f"Augmentation: {', '.join(kind for kind in kinds if kind) or 'none'}."
 
