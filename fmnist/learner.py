@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from fmnist.fused import with_fused_normalization
 from fmnist.model import build_model
-from fmnist.optimizer import averaging_rate_at, build_optimizer, learning_rate_at
+from fmnist.optimizer import Optimizer, averaging_rate_at, learning_rate_at
 from fmnist.recipe import Recipe
 
 SMALLEST_SHARD = 16  # images: with fewer, batch statistics say little
@@ -48,8 +48,7 @@ class Learner:
         self._bfloat16 = bfloat16
         self._pixel_statistics = (pixel_mean, pixel_std)
         self.model = self._new_model(seed)
-        self._optimizer = build_optimizer(recipe.plan)
-        self._optimizer.build(self.model.trainable_variables)
+        self._optimizer = Optimizer(recipe.plan, self.model.trainable_variables)
         averages = recipe.plan.averaging > 0
         self._averages = [tf.Variable(weight, trainable=False) for weight in self.model.weights] if averages else None
         self._new_with: int | None = seed  # None once it has learned
@@ -63,8 +62,7 @@ class Learner:
         self._new_with = seed
         for ours, fresh in zip(self.model.variables, self._new_model(seed).variables, strict=True):
             ours.assign(fresh)
-        for variable in self._optimizer.variables:
-            variable.assign(tf.zeros_like(variable))
+        self._optimizer.restart()
         if self._averages:
             for average, weight in zip(self._averages, self.model.weights, strict=True):
                 average.assign(weight)
@@ -117,7 +115,7 @@ class Learner:
             shards = zip(tf.split(images, n_shards), tf.split(labels, n_shards), strict=True)
             gradients, losses, accuracies = zip(*(gradients_of(*shard) for shard in shards), strict=True)
             means = [tf.add_n(list(of_one_weight)) / n_shards for of_one_weight in zip(*gradients, strict=True)]
-            self._optimizer.apply(means, model.trainable_variables)
+            self._optimizer.apply(means)
             for average, weight in zip(averages, averaged, strict=True):
                 average.assign_add(averaging_rate * (weight - average))
             return tf.add_n(losses) / n_shards, tf.add_n(accuracies) / n_shards
