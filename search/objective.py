@@ -157,8 +157,8 @@ class _Run:
             self._trial.set_user_attr("trace", failure.trace)
             raise
         finally:
-            self._record(reason)
             self._objective._watcher.ended(self._label, reason)
+            self._record(reason)
 
     def _climb(self) -> TrainResult:
         """The last rung's result. Raises TrialPruned where the trial does not get there."""

@@ -8,9 +8,12 @@ import os
 import platform
 import shlex
 import shutil
+import socket
 import threading
 from collections.abc import Callable
-from typing import Any
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any, NoReturn
 
 import numpy as np
 import optuna
@@ -46,18 +49,18 @@ from search.refit import (
 )
 from search.report import write_report
 from search.space import SearchSpace, read_space
+from search.storage import Patience, open_storage, shown_url
 from search.strategy import build_rungs
 from search.study import (
     check_identity,
     count_by_state,
     create_or_resume,
     hold,
+    hold_storage,
     importances,
-    open_storage,
     read_best,
     read_trials,
     run_trials,
-    shown_url,
     storage_url,
 )
 from search.terminal import Terminal
@@ -72,8 +75,10 @@ def run_study(
     stop: threading.Event | None = None,
     *,
     search_only: bool = False,
+    worker_processes: Callable[[Path, threading.Event], WorkerProcesses] = WorkerProcesses,
 ) -> dict[str, Any] | None:
-    """Do whatever the study still lacks. Returns report.json's contents, None with search_only.
+    """Do whatever the study still lacks. Returns report.json's contents; None with search_only, and where another
+    machine of the study confirms and retrains.
 
     stop: set it to end the run; then Interrupted is raised and everything finished is kept. Raises UserError for input
     that cannot be used, SearchStopped or TrainingFailed where training fails again and again.
@@ -85,7 +90,7 @@ def run_study(
     files = StudyFiles(config.folder)
     if config.storage is not None:  # before anything is written: it may not answer
         open_storage(config.storage)
-    run = _Run(config, files, source, space, clock, terminal or Terminal(), stop or threading.Event())
+    run = _Run(config, files, source, space, clock, terminal or Terminal(), stop or threading.Event(), worker_processes)
     with hold(files):
         return run.whole(search_only)
 
@@ -102,6 +107,7 @@ class _Run:
         clock: Clock,
         terminal: Terminal,
         stop: threading.Event,
+        worker_processes: Callable[[Path, threading.Event], WorkerProcesses],
     ) -> None:
         self._config = config
         self._files = files
@@ -110,19 +116,60 @@ class _Run:
         self._clock = clock
         self._terminal = terminal
         self._stop = stop
+        self._worker_processes = worker_processes
         # Here, while the study has no folder yet: what is wrong with the images leaves none.
         self._split = load_train(source, config.seed)
         self._data = _data_record(source, self._split)
 
     def whole(self, search_only: bool) -> dict[str, Any] | None:
         self._refuse_more_trials_after_test()
-        check_identity(self._files, _identity(self._config, self._source, self._space, self._split))
+        identity = _identity(self._config, self._source, self._space, self._split)
+        check_identity(self._files, identity)
         self._refuse_missing_storage()
+        self._files.remove_half_written()
         self._write_beginnings()
-        self._study = create_or_resume(self._config, self._space, open_storage(storage_url(self._config, self._files)))
-        if not self._files.test.exists():
-            self._train_everything(search_only)
-        return None if search_only else self._report()
+        self._storage = open_storage(storage_url(self._config, self._files))
+        self._storage.patience = Patience(self._terminal.say, self._stop)
+        with nullcontext() if self._config.storage is None else hold_storage(self._storage):
+            self._study = create_or_resume(self._config, self._space, self._storage, identity)
+            return self._whole(search_only)
+
+    def _whole(self, search_only: bool) -> dict[str, Any] | None:
+        if self._is_finished_elsewhere():
+            return None
+        if self._storage.is_shared:
+            self._study.set_user_attr(f"supervisor {self._name()}", _environment(self._config))
+        if not self._files.test.exists() and not self._train_everything(search_only):
+            return None
+        if search_only:
+            return None
+        self._tell_that_test_is_open()
+        return self._report()
+
+    def _tell_that_test_is_open(self) -> None:
+        """To the machines that share the study."""
+        test = read_json(TestRecord, self._files.test)
+        opened = {"by": self._name(), "opened": test.opened, "trials": test.n_trials_asked}
+        if self._study.user_attrs.get("test_opened") != opened:
+            self._study.set_user_attr("test_opened", opened)
+
+    def _name(self) -> str:
+        """Of this machine, and where on it the study's files are."""
+        return f"{socket.gethostname()}:{self._files.root.absolute()}"
+
+    def _is_finished_elsewhere(self) -> bool:
+        """Whether another machine of the study has opened its test set. Raises UserError where trials were to be added
+        after that."""
+        opened = self._study.user_attrs.get("test_opened")
+        if opened is None or self._files.test.exists():
+            return False
+        if self._config.trials > opened["trials"]:
+            self._refuse_more_trials(opened["trials"])
+        self._terminal.say(
+            f"study {self._config.study} is finished: its model and report are at {opened['by']} "
+            f"(test set opened {opened['opened']})"
+        )
+        return True
 
     def _refuse_more_trials_after_test(self) -> None:
         """A search that went on after its test score was seen could be steered by it."""
@@ -130,13 +177,15 @@ class _Run:
             return
         test = read_json(TestRecord, self._files.test)
         if self._config.trials > test.n_trials_asked:
-            raise UserError(
-                f"study {self._config.study} has opened its test set (with --trials {test.n_trials_asked}), so it "
-                f"takes no more trials; start another with --study NAME, and use --search-only while a study may "
-                f"still grow"
-            )
+            self._refuse_more_trials(test.n_trials_asked)
         self._terminal.say(
             f"study {self._config.study} is finished (test set opened {test.opened}): rebuilding its report"
+        )
+
+    def _refuse_more_trials(self, n_trials_asked: int) -> NoReturn:
+        raise UserError(
+            f"study {self._config.study} has opened its test set (with --trials {n_trials_asked}), so it takes no more "
+            f"trials; start another with --study NAME, and use --search-only while a study may still grow"
         )
 
     def _refuse_missing_storage(self) -> None:
@@ -154,15 +203,29 @@ class _Run:
             write_json(self._files.data, self._data)
         write_json(self._files.environment, _environment(self._config))
 
-    def _train_everything(self, search_only: bool) -> None:
+    def _train_everything(self, search_only: bool) -> bool:
+        """Returns whether the whole of it was done here: another machine may confirm and retrain instead."""
         save_split(self._split, self._files.split)
         try:
-            workers = WorkerProcesses(self._files.worker_log, self._stop)
+            workers = self._worker_processes(self._files.worker_log, self._stop)
             self._search(workers.train)
-            if not search_only:
-                self._finish(workers.train, workers.predict)
+            return search_only or self._finish_if_leading(workers)
         finally:
             shutil.rmtree(self._files.split)
+
+    def _finish_if_leading(self, workers: WorkerProcesses) -> bool:
+        with self._storage.leading(self._config.study) as leads:
+            if leads and not self._is_finished_elsewhere():
+                self._study.set_user_attr("final_round", self._name())
+                self._finish(workers.train, workers.predict)
+                self._tell_that_test_is_open()
+                return True
+        if not leads:
+            self._terminal.say(
+                f"the search is complete; {self._study.user_attrs.get('final_round', 'another machine')} confirms and "
+                f"retrains, and the report will be there. Nothing is left to do here."
+            )
+        return False
 
     # --- search
 
@@ -184,11 +247,13 @@ class _Run:
         run_trials(
             self._study,
             self._objective(trainer),
+            self._storage,
             n_trials=self._config.trials,
             n_jobs=self._config.workers,
             stop=self._stop,
             timeout=lambda: self._seconds_left_for_search() == 0,
             after_trial=after_trial,
+            say=self._terminal.say,
         )
 
     def _objective(self, trainer: Trainer) -> Objective:

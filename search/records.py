@@ -7,6 +7,7 @@ connection, except for the trials.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import tempfile
@@ -28,6 +29,7 @@ from fmnist.history import HistoryPoint
 
 T = TypeVar("T")
 
+HALF_WRITTEN = ".writing-"  # how the names of files begin that are not whole yet
 PHASES = ("search", "confirm", "refit", "evaluate")
 
 
@@ -191,6 +193,11 @@ class StudyFiles:
         ledger[phase] += seconds
         write_text(self.ledger, json.dumps(ledger, indent=2))
 
+    def remove_half_written(self) -> None:
+        """What killed runs were writing. Call it while no other run can be writing."""
+        for path in self.root.rglob(f"{HALF_WRITTEN}*"):
+            path.unlink()
+
     def read_test_arrays(self) -> TestArrays:
         return TestArrays(**read_arrays(self.test_arrays))
 
@@ -205,10 +212,16 @@ class Stopwatch:
         self._since = time.monotonic()
 
     def lap(self) -> None:
+        """On a full disk the next lap brings these seconds too: no search has to end for them."""
         with self._lock:
             now = time.monotonic()
-            self._files.add_to_ledger(self._phase, now - self._since)
-            self._since = now
+            try:
+                self._files.add_to_ledger(self._phase, now - self._since)
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
+            else:
+                self._since = now
 
     def __enter__(self) -> Stopwatch:
         return self
@@ -265,7 +278,7 @@ def write_arrays(path: Path, **arrays: np.ndarray) -> None:
 def whole_file(path: Path) -> Iterator[Path]:
     """A path beside `path`, of the same suffix, renamed to it when the block ends well and removed when it does not."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=f"{HALF_WRITTEN}{path.stem}-", suffix=path.suffix, dir=path.parent)
     os.close(handle)
     beside = Path(name)
     try:

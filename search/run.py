@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import argparse
 import errno
+import os
 import signal
 import sys
 import threading
+import urllib.parse
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from fmnist.errors import UserError
 from fmnist.precision import PRECISIONS
@@ -25,12 +27,14 @@ EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130  # what a shell reports after Ctrl-C
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, **seams: Any) -> int:
     """Run the command line. Returns the exit code: 0; 1 where every training fails for the same reason; 2 for input
-    that cannot be used, said in one line; 130 when interrupted. A bug keeps its trace."""
+    that cannot be used, said in one line; 130 when interrupted. A bug keeps its trace. seams: see `run_study`."""
     try:
+        if argv is None:
+            _take_password_off_the_command_line()
         config, search_only = parse(sys.argv[1:] if argv is None else argv)
-        return _run(config, search_only)
+        return _run(config, search_only, **seams)
     except UserError as error:
         print("error:", " ".join(str(error).splitlines()), file=sys.stderr)  # an argument may hold a line break
         return EXIT_USER_ERROR
@@ -39,6 +43,29 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print("error: the disk is full; free some space, then the same command goes on from here", file=sys.stderr)
         return EXIT_USER_ERROR
+
+
+def _take_password_off_the_command_line() -> None:
+    """Everyone on a machine can read command lines (ps). Start again without the password, which goes on in
+    $PGPASSWORD: that is the owner's to read alone."""
+    for i, word in enumerate(sys.orig_argv):
+        url, password = without_password(word)
+        if password is not None:
+            os.environ["PGPASSWORD"] = password
+            os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:i], url, *sys.orig_argv[i + 1 :]])
+
+
+def without_password(word: str) -> tuple[str, str | None]:
+    """A word of the command line that holds a PostgreSQL address, without its password, and that. None: it has none."""
+    option, equals, url = word.partition("=") if word.startswith("--storage=") else ("", "", word)
+    if not url.startswith("postgresql"):
+        return word, None
+    parts = urllib.parse.urlsplit(url)
+    user, colon, password = parts.netloc.rpartition("@")[0].partition(":")
+    if not colon:
+        return word, None
+    host = parts.netloc.rpartition("@")[2]
+    return option + equals + parts._replace(netloc=f"{user}@{host}").geturl(), urllib.parse.unquote(password)
 
 
 def _is_disk_full(error: BaseException | None) -> bool:
@@ -59,7 +86,7 @@ def parse(argv: Sequence[str]) -> tuple[StudyConfig, bool]:
     return StudyConfig(**options), search_only
 
 
-def _run(config: StudyConfig, search_only: bool) -> int:
+def _run(config: StudyConfig, search_only: bool, **seams: Any) -> int:
     from search.pipeline import run_study
     from search.study import SearchStopped
     from search.terminal import Terminal
@@ -69,7 +96,7 @@ def _run(config: StudyConfig, search_only: bool) -> int:
     terminal = Terminal()
     try:
         with _ending_cleanly(stop), terminal:
-            run_study(config, terminal, stop, search_only=search_only)
+            run_study(config, terminal, stop, search_only=search_only, **seams)
     except Interrupted:
         terminal.say("stopped; everything finished so far is kept. The same command goes on from here.")
         return EXIT_INTERRUPTED

@@ -11,35 +11,20 @@ import optuna
 from search.space import Fidelity
 
 
-def build_sampler(name: str, seed: int, n_trials_before: int) -> optuna.samplers.BaseSampler:
-    """A sampler for a run that finds `n_trials_before` trials in the study.
+def build_sampler(name: str, seed: int, *draws_before: int) -> optuna.samplers.BaseSampler:
+    """A sampler for one run of a study.
 
     "tpe" is the tree-structured Parzen estimator (Bergstra et al. 2011; multivariate: Falkner et al. 2018). Grouped,
     it samples the parameters of deeper layers jointly too, not only those that all trials share. "random" samples
-    independently. The number of trials goes into the seed: a resumed run would else repeat the draws of the first.
+    independently. draws_before: numbers that no other run of the study has, such as that of the trials that it finds;
+    they go into the seed, since it would else repeat the draws of the others.
     """
-    run_seed = seed_of(seed, "sampler", n_trials_before)
+    run_seed = seed_of(seed, "sampler", *draws_before)
     if name == "random":
-        return _SeededRandomSampler(seed=run_seed)
+        return optuna.samplers.RandomSampler(seed=run_seed)
     with warnings.catch_warnings():  # `group` is marked experimental since 2.8; the pinned version has it
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return _SeededTPESampler(multivariate=True, group=True, seed=run_seed)
-
-
-class _KeepsItsSeed:
-    """With several workers Optuna seeds the sampler anew from the system before each trial, for the sake of workers
-    that are processes; ours are threads that share one sampler, so the seed that was asked for can count."""
-
-    def reseed_rng(self) -> None:
-        pass
-
-
-class _SeededRandomSampler(_KeepsItsSeed, optuna.samplers.RandomSampler):
-    pass
-
-
-class _SeededTPESampler(_KeepsItsSeed, optuna.samplers.TPESampler):
-    pass
+        return optuna.samplers.TPESampler(multivariate=True, group=True, seed=run_seed)
 
 
 def build_rungs(pruner: str, fidelity: Fidelity) -> tuple[int, ...]:
@@ -120,7 +105,7 @@ def worth(accuracy: float, multiply_adds: int | None, accuracy_per_doubling: flo
 _PURPOSES = ("sampler", "trial", "confirm", "refit")
 
 
-def seed_of(study_seed: int, purpose: str, number: int) -> int:
+def seed_of(study_seed: int, purpose: str, *numbers: int) -> int:
     """A seed for one use, independent of every other use's: purpose is one of _PURPOSES."""
-    sequence = np.random.SeedSequence(study_seed, spawn_key=(_PURPOSES.index(purpose), number))
+    sequence = np.random.SeedSequence(study_seed, spawn_key=(_PURPOSES.index(purpose), *numbers))
     return int(sequence.generate_state(1)[0])

@@ -5,40 +5,39 @@ Any callable that takes an `optuna.Trial` and returns a value to maximise serves
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import json
-import os
-import re
-import socket
-import sqlite3
 import threading
 import warnings
+import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC
+from pathlib import Path
 from typing import Any
 
 import filelock
 import optuna
-import psutil
-import sqlalchemy
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 from pydantic import TypeAdapter
 
 from fmnist.errors import UserError
 from fmnist.history import HistoryPoint
 from search.config import StudyConfig
+from search.ownership import Ownership, this_process
 from search.records import StudyFiles, TrialRecord, read_plain, write_text
 from search.space import SearchSpace
+from search.storage import AlreadyQueued, BudgetSpent, StudyStorage
 from search.strategy import build_pruner, build_sampler
 from search.worker import Interrupted, TrainingFailed
 
 STUDY_FORMAT = 1  # raised when a study of an older tool can no longer be resumed
-BUSY_SECONDS = 60  # how long SQLite waits for a reader such as the dashboard
-CONNECT_SECONDS = 10
-MAX_LOSSES = 3  # a trial that was running at so many deaths of a run is taken for their cause
 MAX_EQUAL_FAILURES = 3
+POLL_SECONDS = 1.0  # how often a supervisor without work looks whether another's trial got lost
 
 Callback = Callable[[optuna.Study, FrozenTrial], None]
 
@@ -56,8 +55,7 @@ def hold(files: StudyFiles) -> Iterator[None]:
     it."""
     try:
         files.root.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(files.lock, timeout=0)
-        lock.acquire()
+        lock = _locked(files.lock)
     except filelock.Timeout:
         raise UserError(
             f"{files.root} is in use by another run; wait for its end, or choose another name with --study"
@@ -70,6 +68,31 @@ def hold(files: StudyFiles) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def hold_storage(storage: StudyStorage) -> Iterator[None]:
+    """Be the only run that writes to an SQLite file while the block runs; PostgreSQL takes any number. Raises
+    UserError."""
+    if storage.is_shared:
+        yield
+        return
+    path = storage.engine.url.database
+    try:
+        lock = _locked(Path(f"{path}.lock"))
+    except filelock.Timeout:
+        raise UserError(
+            f"{path} is in use by another run, and SQLite takes one at a time; wait for its end, or use --storage "
+            f"postgresql://..."
+        ) from None
+    with lock:
+        yield
+
+
+def _locked(path: Path) -> filelock.BaseFileLock:
+    lock = filelock.FileLock(path, timeout=0)
+    lock.acquire()
+    return lock
+
+
 def check_identity(files: StudyFiles, identity: dict[str, Any]) -> None:
     """Store what a new study is made with; of an old one, refuse to go on with anything else.
 
@@ -79,12 +102,26 @@ def check_identity(files: StudyFiles, identity: dict[str, Any]) -> None:
     if not files.config.exists():
         write_text(files.config, json.dumps(identity, indent=2) + "\n")
         return
-    stored = read_plain(files.config)
+    _refuse_difference(files.root.name, read_plain(files.config), identity)
+
+
+def check_shared_identity(study: optuna.Study, identity: dict[str, Any]) -> None:
+    """The same between machines: what a study is made with is stored with its trials too. Raises UserError."""
+    own_to_a_machine = ("storage",)  # each may reach the database by another address
+    identity = json.loads(json.dumps({key: value for key, value in identity.items() if key not in own_to_a_machine}))
+    stored = study.user_attrs.get("identity")
+    if stored is None:
+        study.set_user_attr("identity", identity)
+    else:
+        _refuse_difference(study.study_name, stored, identity)
+
+
+def _refuse_difference(name: str, stored: dict[str, Any], identity: dict[str, Any]) -> None:
     before, now = _flat(stored), _flat(identity)
     for key in sorted(before.keys() | now.keys()):
         if before.get(key) != now.get(key):
             raise UserError(
-                f"study {files.root.name} was made with {key} = {before.get(key)}, but now it is {now.get(key)}; "
+                f"study {name} was made with {key} = {before.get(key)}, but now it is {now.get(key)}; "
                 f"restore it, or start a new study with --study NAME"
             )
 
@@ -110,133 +147,31 @@ def storage_url(config: StudyConfig, files: StudyFiles) -> str:
     return config.storage or f"sqlite:///{files.storage.absolute()}"
 
 
-def shown_url(url: str) -> str:
-    """The URL with its password hidden, for messages: any text goes, as a URL with a slip in it has a password too."""
-    if url.startswith("sqlite"):
-        return url
-    start = url.find("://") + 3 if "://" in url else 0
-    rest = re.sub(r":.*@", ":***@", url[start:])
-    return url[:start] + re.sub(r"(password|passwd|pwd)=[^&]*", r"\1=***", rest, flags=re.IGNORECASE)
-
-
-def open_storage(url: str) -> optuna.storages.RDBStorage:
-    """Raises UserError for a URL that cannot be read, needs a driver that is not there, or does not answer."""
-    try:
-        parsed = sqlalchemy.make_url(url)
-    except (sqlalchemy.exc.ArgumentError, ValueError):  # ValueError: a port that is no number
-        raise UserError(
-            f"--storage must be a URL such as sqlite:///study.db or postgresql://user@host/name, but got "
-            f"{shown_url(url)!r}; write special characters of a password as %XX"
-        ) from None
-    _check_parts(parsed, url)
-    try:
-        if parsed.get_backend_name() == "sqlite":
-            return _open_sqlite(parsed, url)
-        return optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"connect_timeout": CONNECT_SECONDS}})
-    except (ImportError, sqlalchemy.exc.NoSuchModuleError) as error:
-        raise UserError(
-            f"--storage {shown_url(url)} needs a database driver ({error}); install it, e.g. psycopg[binary]"
-        ) from None
-    except (sqlalchemy.exc.SQLAlchemyError, sqlite3.Error, OSError) as error:
-        cause = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
-        raise UserError(
-            f"--storage {shown_url(url)} does not answer ({cause}); check that it runs and may be reached"
-        ) from None
-
-
-def _check_parts(parsed: sqlalchemy.URL, url: str) -> None:
-    if parsed.get_backend_name() == "sqlite" and parsed.database in (None, "", ":memory:"):
-        raise UserError(
-            f"--storage must be a file for SQLite, or trials end with the run, but got {url}; try sqlite:///study.db"
-        )
-    if "@" in (parsed.host or ""):  # what a password with an @ leaves there must not reach a driver's message
-        raise UserError(f"--storage {shown_url(url)} must have one @, before the host; write one in a password as %40")
-
-
-def _open_sqlite(parsed: sqlalchemy.URL, url: str) -> optuna.storages.RDBStorage:
-    """SQLite in write-ahead mode, so that the dashboard reads while we write; Optuna itself sets neither."""
-    if parsed.database:
-        with sqlite3.connect(parsed.database, timeout=BUSY_SECONDS) as connection:
-            connection.execute("PRAGMA journal_mode=WAL")
-        connection.close()
-    return _SqliteStorage(url, engine_kwargs={"connect_args": {"timeout": BUSY_SECONDS}})
-
-
-class _SqliteStorage(optuna.storages.RDBStorage):
-    """Takes and numbers trials one at a time. Optuna relies on row locks there, which SQLite ignores: two threads then
-    take the same waiting trial (seen with two). One lock is enough: `hold` lets one process in."""
-
-    _taking = threading.Lock()
-
-    def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
-        with self._taking:
-            return super().create_new_trial(study_id, template_trial)
-
-    def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
-        with self._taking:
-            return super().set_trial_state_values(trial_id, state, values)
-
-
 # --- create or resume
 
 
-def create_or_resume(config: StudyConfig, space: SearchSpace, storage: optuna.storages.RDBStorage) -> optuna.Study:
-    """The study, repaired (see `requeue_lost`) and with the portfolio waiting in front of the sampler's trials."""
+def create_or_resume(
+    config: StudyConfig, space: SearchSpace, storage: StudyStorage, identity: dict[str, Any] | None = None
+) -> optuna.Study:
+    """The study, repaired (see `Ownership.requeue_lost`) and with the portfolio waiting in front of the sampler's
+    trials. identity: see `check_shared_identity`; None: it is not looked at."""
     study = optuna.create_study(study_name=config.study, storage=storage, direction="maximize", load_if_exists=True)
-    requeue_lost(study, storage)
-    n_before = len(study.get_trials(deepcopy=False))
-    study.sampler = build_sampler(config.sampler, config.seed, n_before)
+    if identity is not None:
+        check_shared_identity(study, identity)
+    storage.budget = max(config.trials, len(study.get_trials(deepcopy=False)))
+    Ownership(study, storage).requeue_lost()
+    study.sampler = build_sampler(config.sampler, config.seed, *_draws_before(study, storage))
     study.pruner = build_pruner(config.pruner, space.fidelity)
-    for entry in space.portfolio[: config.trials]:
-        if not _is_known(study, entry.name):
+    for entry in space.portfolio:
+        with contextlib.suppress(AlreadyQueued, BudgetSpent):
             study.enqueue_trial(entry.params, user_attrs={"origin": entry.name})
     return study
 
 
-def _is_known(study: optuna.Study, origin: str) -> bool:
-    return any(trial.user_attrs.get("origin") == origin for trial in study.get_trials(deepcopy=False))
-
-
-def requeue_lost(study: optuna.Study, storage: optuna.storages.RDBStorage, *, counts_as_loss: bool = True) -> list[int]:
-    """Let trials run again that a dead or stopped run of this machine left RUNNING. Returns their numbers.
-
-    Such a trial waits again under its own number, with its own parameters and so its own seed: it repeats what was
-    lost, and the study's size stays exact. (A copy under a new number would count twice in a pruner's rungs.) One that
-    was lost MAX_LOSSES times has likely killed the runs itself: it is failed, with the reason.
-    """
-    lost = [trial for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)) if _is_orphaned(trial)]
-    for trial in lost:
-        n_losses = trial.user_attrs.get("n_losses", 0) + counts_as_loss
-        storage.set_trial_user_attr(trial._trial_id, "n_losses", n_losses)
-        if n_losses >= MAX_LOSSES:
-            reason = f"failed (lost): it was running at {n_losses} deaths of a run"
-            storage.set_trial_user_attr(trial._trial_id, "reason", reason)
-            study.tell(trial.number, state=TrialState.FAIL)
-        else:
-            storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
-    return [trial.number for trial in lost]
-
-
-def _owner() -> dict[str, Any]:
-    process = psutil.Process()
-    return {"host": socket.gethostname(), "pid": process.pid, "started": process.create_time()}
-
-
-def _is_orphaned(trial: FrozenTrial) -> bool:
-    """Whether its owner was a process of this machine that is gone (or this one, which has stopped working on it)."""
-    owner = trial.user_attrs.get("owner")
-    if owner is None:
-        return True  # died between being taken and being signed
-    if owner["host"] != socket.gethostname():
-        return False
-    return owner["pid"] == os.getpid() or not _is_alive(owner)
-
-
-def _is_alive(owner: dict[str, Any]) -> bool:
-    try:
-        return abs(psutil.Process(owner["pid"]).create_time() - owner["started"]) < 1
-    except psutil.NoSuchProcess:
-        return False
+def _draws_before(study: optuna.Study, storage: StudyStorage) -> tuple[int, ...]:
+    """What sets this run's draws apart from those of the runs before it and beside it."""
+    n_before = len(study.get_trials(deepcopy=False))
+    return (n_before, zlib.crc32(json.dumps(this_process()).encode())) if storage.is_shared else (n_before,)
 
 
 # --- run
@@ -245,31 +180,34 @@ def _is_alive(owner: dict[str, Any]) -> bool:
 def run_trials(
     study: optuna.Study,
     objective: Callable[[optuna.Trial], float],
+    storage: StudyStorage,
     *,
     n_trials: int,
     n_jobs: int = 1,
     stop: threading.Event | None = None,
     timeout: Callable[[], bool] = lambda: False,
     after_trial: Callback = lambda study, trial: None,
+    say: Callable[[str], None] = lambda text: None,
 ) -> None:
-    """Run trials until the study has `n_trials` that are not waiting, or `timeout()` says that time is over.
+    """Run trials until the study has `n_trials` that have ended, whichever supervisor ran them, or `timeout()` says
+    that time is over.
 
     A TrainingFailed of the objective is a failed trial; MAX_EQUAL_FAILURES equal ones in a row raise SearchStopped.
     Whatever else the objective raises ends the run: `stop` is set, so that the trials beside it end too, and what was
     running waits to run again. Raises Interrupted where `stop` was set from outside.
     """
-    missing = n_trials - len(_taken(study))
-    if missing <= 0:
-        return
+    storage.budget = n_trials
     # A trial that runs again repeats its first constraints and reports; Optuna keeps the old ones and warns each time.
     warnings.filterwarnings("ignore", message=".*(already set|already reported).*")
-    run = _Run(objective, stop or threading.Event(), timeout, after_trial)
+    ownership = Ownership(study, storage)
+    run = _Run(study, ownership, objective, n_trials, stop or threading.Event(), timeout, after_trial, say)
     try:
-        study.optimize(run.objective, n_trials=missing, n_jobs=n_jobs, catch=(TrainingFailed,), callbacks=[run.after])
-    except Interrupted:
-        pass  # what interrupted it is raised below; Optuna itself passes on only some threads' exceptions
+        with ownership.kept_alive(), ThreadPoolExecutor(n_jobs) as executor:
+            for future in [executor.submit(run.work) for _ in range(n_jobs)]:
+                future.result()
     finally:
-        requeue_lost(study, study._storage, counts_as_loss=False)
+        with contextlib.suppress(Interrupted):  # the storage is away too; the next start of a run finds what is lost
+            ownership.give_back()
     if run.error is not None:
         raise run.error
     if run.stop.is_set():
@@ -281,47 +219,81 @@ class _Run:
 
     def __init__(
         self,
+        study: optuna.Study,
+        ownership: Ownership,
         objective: Callable[[optuna.Trial], float],
+        n_trials: int,
         stop: threading.Event,
         timeout: Callable[[], bool],
         after_trial: Callback,
+        say: Callable[[str], None],
     ) -> None:
         self.stop = stop
         self.error: BaseException | None = None
+        self._study = study
+        self._ownership = ownership
         self._objective = objective
+        self._n_trials = n_trials
         self._timeout = timeout
         self._after_trial = after_trial
+        self._say = say
+        self._is_over = threading.Event()  # the time, for all threads
+        self._has_said_that_it_waits = threading.Event()
 
-    def objective(self, trial: optuna.Trial) -> float:
-        with self._ending_the_run_at_a_bug():
-            if self.stop.is_set():
-                raise Interrupted
-            trial.set_user_attr("owner", _owner())
-            return self._objective(trial)
-
-    def after(self, study: optuna.Study, trial: FrozenTrial) -> None:
-        with self._ending_the_run_at_a_bug():
-            self._after_trial(study, trial)
-            if trial.state == TrialState.FAIL:
-                _stop_at_equal_failures(study)
-            if self._timeout():
-                study.stop()
-
-    @contextmanager
-    def _ending_the_run_at_a_bug(self) -> Iterator[None]:
-        """A bug reaches Optuna as Interrupted: it would else fail the trial, which shall run again once mended."""
+    def work(self) -> None:
+        """One thread: trial after trial. Never raises; see `error`."""
         try:
-            yield
-        except (optuna.TrialPruned, TrainingFailed, Interrupted):
-            raise
+            while not self.stop.is_set() and not self._is_over.is_set():
+                trial = self._next_trial()
+                if trial is None:
+                    return
+                self._run(trial)
+        except Interrupted:
+            self.stop.set()
         except BaseException as error:
             self.error = self.error or error
             self.stop.set()
-            raise Interrupted from error
 
+    def _next_trial(self) -> optuna.Trial | None:
+        """None where there is none and will be none, or the run is to stop. While others still run the last trials of
+        the study, it waits: theirs may get lost."""
+        while True:
+            self._ownership.requeue_lost()
+            trial = self._ownership.take() if self._n_open() > 0 else None
+            if trial is not None or not self._ownership.someone_else_runs():
+                return trial
+            if not self._has_said_that_it_waits.is_set():
+                self._has_said_that_it_waits.set()
+                self._say("all trials are taken; waiting for those that other machines still run")
+            if self.stop.wait(POLL_SECONDS) or self._timeout():
+                return None
 
-def _taken(study: optuna.Study) -> list[FrozenTrial]:
-    return [trial for trial in study.get_trials(deepcopy=False) if trial.state != TrialState.WAITING]
+    def _n_open(self) -> int:
+        """How many trials may still be taken. A study may hold more waiting ones than were asked for now."""
+        trials = self._study.get_trials(deepcopy=False)
+        return self._n_trials - sum(trial.state != TrialState.WAITING for trial in trials)
+
+    def _run(self, trial: optuna.Trial) -> None:
+        try:
+            state, value = TrialState.COMPLETE, self._objective(trial)
+        except optuna.TrialPruned:
+            state, value = TrialState.PRUNED, None
+        except TrainingFailed:
+            state, value = TrialState.FAIL, None
+        except UpdateFinishedTrialError:
+            self._ownership.forget(trial)
+            self._say(f"trial {trial.number} has been finished by another supervisor, which took ours for dead")
+            return
+        if self._ownership.finish(trial, state, value):
+            self._after(trial)
+
+    def _after(self, trial: optuna.Trial) -> None:
+        finished = self._study._storage.get_trial(trial._trial_id)
+        self._after_trial(self._study, finished)
+        if finished.state == TrialState.FAIL:
+            _stop_at_equal_failures(self._study)
+        if self._timeout():
+            self._is_over.set()
 
 
 def _stop_at_equal_failures(study: optuna.Study) -> None:

@@ -18,6 +18,8 @@ from fmnist.history import HistoryPoint
 from fmnist.recipe import Recipe
 from search.objective import Watcher
 
+FEWEST_TRIALS = 12  # before the time left is told: the portfolio, which comes first, trains for much longer than others
+
 
 @dataclass
 class _Line:
@@ -126,8 +128,10 @@ class Terminal(Watcher):
     def _phase_line(self) -> str:
         phase = self._phase
         count = f" {phase.n_done}/{phase.n_total}" if phase.n_total else ""
-        rate = (phase.n_done - phase.n_done_before) / (time.monotonic() - phase.started)
-        left = _duration((phase.n_total - phase.n_done) / rate) if rate > 0 else ""
+        n_done = phase.n_done - phase.n_done_before
+        rate = n_done / (time.monotonic() - phase.started)
+        says_enough = n_done > 0 if phase.counts_trainings else n_done >= FEWEST_TRIALS
+        left = _duration((phase.n_total - phase.n_done) / rate) if says_enough else ""
         return " · ".join(part for part in (phase.name + count, phase.tally, f"{left} left" if left else "") if part)
 
 

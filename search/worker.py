@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.context import BaseContext
@@ -117,13 +117,24 @@ class WorkerProcesses:
     """Runs each task in a process of its own. Thread-safe: one call per supervisor thread at a time.
 
     log: file that takes the processes' standard error (TensorFlow is talkative). stop: set it to make every call raise
-    Interrupted.
+    Interrupted. serve: what a process does with (pipe, task, log), and preload: the modules that it finds loaded; tests
+    give others, which train nothing.
     """
 
-    def __init__(self, log: Path, stop: threading.Event) -> None:
+    def __init__(
+        self,
+        log: Path,
+        stop: threading.Event,
+        *,
+        serve: Callable[[Connection, TrainTask | PredictTask, Path], None] | None = None,
+        preload: Sequence[str] = ("fmnist.training",),
+        stall_seconds: float = STALL_SECONDS,
+    ) -> None:
         self._stop = stop
+        self._stall_seconds = stall_seconds
         self._log = log
-        self._context = _start_context(log)
+        self._serve = serve or _serve
+        self._context = _start_context(log, preload)
 
     def train(self, task: TrainTask) -> Iterator[HistoryPoint | TrainResult]:
         """Progress points, then one TrainResult; the same again for each of the task's further trainings, which starts
@@ -140,7 +151,7 @@ class WorkerProcesses:
 
     def _run(self, task: TrainTask | PredictTask) -> Iterator:
         ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=_serve, args=(theirs, task, self._log), daemon=True)
+        process = self._context.Process(target=self._serve, args=(theirs, task, self._log), daemon=True)
         process.start()
         theirs.close()
         try:
@@ -157,8 +168,8 @@ class WorkerProcesses:
                 raise Interrupted
             if not pipe.poll(POLL_SECONDS):
                 waited += POLL_SECONDS
-                if waited > STALL_SECONDS:
-                    raise TrainingFailed("hung", f"no progress for {STALL_SECONDS:.0f} s; the process was ended")
+                if waited > self._stall_seconds:
+                    raise TrainingFailed("hung", f"no progress for {self._stall_seconds:.0f} s; the process was ended")
                 continue
             waited = 0.0
             try:
@@ -181,11 +192,11 @@ def has_gpu() -> bool:
     return Path("/dev/nvidia0").exists() and os.environ.get("CUDA_VISIBLE_DEVICES") != "-1"
 
 
-def _start_context(log: Path) -> BaseContext:
+def _start_context(log: Path, preload: Sequence[str]) -> BaseContext:
     if has_gpu():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["fmnist.training"])
+    context.set_forkserver_preload(list(preload))
     with _quiet(log):
         multiprocessing.forkserver.ensure_running()
     return context

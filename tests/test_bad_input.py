@@ -357,7 +357,7 @@ def test_sqlite_in_memory(refused, studies, url):
         (f"postgresql//user:{PASSWORD}@host/db", ["must be a URL such as", "got 'postgresql//user:***@host/db'"]),
         (f"user:{PASSWORD}@host", ["must be a URL such as", "got 'user:***@host'"]),
         (f"postgresql://user:{PASSWORD}@host:port/db", ["got 'postgresql://user:***@host:port/db'", "%XX"]),
-        (f"mongodb://user:{PASSWORD}@host/db", ["--storage mongodb://user:***@host/db needs a database driver"]),
+        (f"mongodb://user:{PASSWORD}@host/db", ["must be SQLite or PostgreSQL", "got mongodb://user:***@host/db"]),
         (f"postgresql://user:a@{PASSWORD}@host/db", ["postgresql://user:***@host/db"]),
         ("postgresql://user:a@s3cr@host/db", ["postgresql://user:***@host/db must have one @", "%40"]),
         (f"mongodb://host/db?user=me&password={PASSWORD}&x=1", ["mongodb://host/db?user=me&password=***&x=1"]),

@@ -40,6 +40,8 @@ ORDER = {
         "records",
         "clock",
         "worker",
+        "storage",
+        "ownership",
         "study",
         "objective",
         "refit",

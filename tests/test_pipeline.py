@@ -191,21 +191,23 @@ def test_stopped_search_ends_cleanly_and_goes_on(tmp_path: Path, number: signal.
 
 
 @pytest.mark.faults
-def test_run_killed_among_the_finalists_repeats_no_finished_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("moment", ["finalist ", "seed 0 ", "opening the test set"])
+def test_run_killed_after_the_search_repeats_nothing_finished(tmp_path: Path, moment: str) -> None:
     options = ("--trials", "2", "--refit-seeds", "1", "--workers", "1", "--pruner", "none")
     with started(tmp_path, *options) as process:
-        wait_for(process, "finalist ")
+        wait_for(process, moment)
         process.send_signal(signal.SIGKILL)
-    (confirmed,) = (tmp_path / "digits" / "confirm").glob("*.json")
-    written = confirmed.stat().st_mtime_ns
+    finished = {path: path.stat().st_mtime_ns for path in (tmp_path / "digits").glob("*fi*/*.json")}
+    assert finished
     outcome = run(tmp_path, *options)
     assert outcome.returncode == 0, outcome.stderr
-    assert confirmed.stat().st_mtime_ns == written
+    assert {path: path.stat().st_mtime_ns for path in finished} == finished
     assert len(json.loads((tmp_path / "digits" / "report.json").read_text())["finalists"]) == 2
+    assert not [path for path in tmp_path.rglob(".*") if path.is_file()]  # what was half written when the kill came
 
 
 def test_printed_dashboard_command_works_while_the_search_writes(tmp_path: Path) -> None:
-    with started(tmp_path, "--trials", "6", "--search-only") as process:
+    with started(tmp_path, "--trials", "6", "--search-only", "--workers", "4") as process:
         line = wait_for(process, "dashboard: ")
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = str(free.getsockname()[1])

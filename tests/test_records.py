@@ -79,3 +79,16 @@ def test_seconds_of_a_phase_add_up_over_runs(tmp_path: Path) -> None:
     assert ledger["confirm"] == 3.0
     assert 0 < ledger["refit"] < 1
     assert ledger["search"] == 0.0
+
+
+def test_what_a_killed_run_was_writing_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    files = StudyFiles(tmp_path)
+    (tmp_path / "refit").mkdir()
+    half = tmp_path / "refit" / ".writing-seed-0-abc.keras"
+    whole = tmp_path / "refit" / "seed-0.keras"
+    for path in (half, whole, tmp_path / ".notes"):
+        path.touch()
+    files.remove_half_written()
+    assert not half.exists()
+    assert whole.exists()
+    assert (tmp_path / ".notes").exists()

@@ -72,17 +72,6 @@ def test_same_seed_draws_the_same_configurations(digits_space, name):
 
 
 @pytest.mark.parametrize("name", ["tpe", "random"])
-def test_seed_counts_with_several_workers_too(digits_space, name):
-    def drawn_by_two_threads(seed: int) -> list[int]:
-        study = optuna.create_study(direction="maximize", sampler=build_sampler(name, seed, 0))
-        study.optimize(lambda trial: trial.suggest_int("n", 0, 10**9) * 0.0, n_trials=8, n_jobs=2)
-        return sorted(trial.params["n"] for trial in study.trials)
-
-    assert drawn_by_two_threads(5) == drawn_by_two_threads(5)
-    assert drawn_by_two_threads(5) != drawn_by_two_threads(6)
-
-
-@pytest.mark.parametrize("name", ["tpe", "random"])
 def test_other_seed_draws_other_configurations(digits_space, name):
     assert drawn(digits_space, name, 0, 0) != drawn(digits_space, name, 1, 0)
 

@@ -18,23 +18,22 @@ from fmnist.errors import UserError
 from fmnist.history import HistoryPoint
 from search.config import SHIPPED_SPACES, StudyConfig
 from search.objective import Objective, TrainingSite
+from search.ownership import MAX_LOSSES, Ownership
 from search.records import StudyFiles
 from search.space import SearchSpace, read_space
-from search.strategy import build_rungs
+from search.storage import StudyStorage, open_storage
+from search.strategy import build_rungs, build_sampler
 from search.study import (
-    MAX_LOSSES,
     SearchStopped,
     check_identity,
     count_by_state,
     create_or_resume,
     hold,
     importances,
-    open_storage,
     read_trials,
-    requeue_lost,
-    run_trials,
     storage_url,
 )
+from search.study import run_trials as run_trials_of
 from search.worker import Interrupted, Trainer, TrainingFailed, TrainResult, TrainTask
 
 
@@ -52,6 +51,14 @@ def open_study(config: StudyConfig, space: SearchSpace) -> optuna.Study:
     files = StudyFiles(config.folder)
     files.root.mkdir(parents=True, exist_ok=True)
     return create_or_resume(config, space, open_storage(storage_url(config, files)))
+
+
+def run_trials(study: optuna.Study, objective: Callable[[optuna.Trial], float], **more: object) -> None:
+    run_trials_of(study, objective, storage_of(study), **more)
+
+
+def storage_of(study: optuna.Study) -> StudyStorage:
+    return study._storage._backend
 
 
 def objective_of(space: SearchSpace, trainer: Trainer, **more: object) -> Objective:
@@ -103,6 +110,18 @@ def test_resumed_study_does_not_repeat_the_draws_of_the_first_run(config: StudyC
         json.dumps(trial.params) for trial in read_trials(open_study(config, space)) if trial.origin == "sampler"
     ]
     assert len(set(sampled)) == len(sampled) == 8
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
+def test_seed_counts_with_several_workers_too(tmp_path: Path, sampler: str) -> None:
+    def drawn_by_two_threads(seed: int, name: str) -> list[int]:
+        storage = open_storage(f"sqlite:///{tmp_path}/{name}.db")
+        study = optuna.create_study(storage=storage, direction="maximize", sampler=build_sampler(sampler, seed, 0))
+        run_trials(study, lambda trial: trial.suggest_int("n", 0, 10**9) * 0.0, n_trials=8, n_jobs=2)
+        return sorted(trial.params["n"] for trial in study.trials)
+
+    assert drawn_by_two_threads(5, "a") == drawn_by_two_threads(5, "b")
+    assert drawn_by_two_threads(5, "c") != drawn_by_two_threads(6, "d")
 
 
 def test_portfolio_comes_first_and_default_is_trial_0(config: StudyConfig, space: SearchSpace) -> None:
@@ -158,13 +177,14 @@ def test_rung_is_a_training_of_its_own_with_its_own_schedule(config: StudyConfig
 
 @pytest.mark.parametrize(("attributes", "state"), [({"passed_step": 4_000}, "complete"), ({}, "pruned")])
 def test_trial_that_runs_again_is_not_asked_at_rungs_it_had_passed(
-    space: SearchSpace, attributes: dict[str, int], state: str
+    tmp_path: Path, space: SearchSpace, attributes: dict[str, int], state: str
 ) -> None:
     class Strict(optuna.pruners.BasePruner):
         def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
             return True
 
-    study = optuna.create_study(direction="maximize", pruner=Strict())
+    storage = open_storage(f"sqlite:///{tmp_path}/study.db")
+    study = optuna.create_study(storage=storage, direction="maximize", pruner=Strict())
     study.enqueue_trial(space.portfolio[1].params, user_attrs=attributes)  # no origin: it starts at the first rung
     run_trials(study, objective_of(space, by_filters), n_trials=1)
     assert read_trials(study)[0].state == state
@@ -299,16 +319,9 @@ def test_trial_that_dies_with_the_run_again_and_again_is_failed(config: StudyCon
     study = open_study(config, space)
     for _ in range(MAX_LOSSES):
         study.ask()
-        requeue_lost(study, study._storage)
+        Ownership(study, storage_of(study)).requeue_lost()
     assert study.trials[0].state == TrialState.FAIL
     assert "deaths of a run" in read_trials(study)[0].reason
-
-
-def test_running_trial_of_another_machine_is_left_alone(config: StudyConfig, space: SearchSpace) -> None:
-    study = open_study(config, space)
-    trial = study.ask()
-    trial.set_user_attr("owner", {"host": "elsewhere", "pid": 1, "started": 0.0})
-    assert requeue_lost(study, study._storage) == []
 
 
 def test_bug_in_the_objective_ends_the_run_with_its_trace_and_loses_no_trial(

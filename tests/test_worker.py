@@ -17,6 +17,7 @@ import pytest
 from fmnist.data import Split, open_split, pixel_statistics, save_split
 from fmnist.recipe import Architecture, Block, Recipe, TrainingPlan
 from search.worker import Interrupted, PredictTask, TrainingFailed, TrainResult, TrainTask, WorkerProcesses
+from tests.fakes import serve_and_hang
 
 RECIPE = Recipe(Architecture((8, 8, 1), 10, (Block(8, 1, 3),)), TrainingPlan(batch_size=32, flip=False))
 
@@ -102,6 +103,19 @@ def test_killed_process_is_a_failed_training_with_its_reason(workers: WorkerProc
     with pytest.raises(TrainingFailed, match=r"memory runs out|without a word") as caught:
         list(messages)
     assert caught.value.kind == "killed"
+
+
+def test_hung_process_is_ended_and_is_a_failed_training_with_its_reason(
+    task: TrainTask, stop: threading.Event, tmp_path: Path
+) -> None:
+    workers = WorkerProcesses(tmp_path / "worker.log", stop, serve=serve_and_hang, stall_seconds=1.0)
+    messages = workers.train(task)
+    next(messages)
+    hanging = children()
+    with pytest.raises(TrainingFailed, match="no progress for 1 s; the process was ended") as failure:
+        next(messages)
+    assert failure.value.kind == "hung"
+    assert children() < hanging
 
 
 def test_memory_over_the_limit_fails_with_both_figures(workers: WorkerProcesses, task: TrainTask) -> None:

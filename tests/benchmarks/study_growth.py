@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import itertools
 import json
 import shutil
 import sqlite3
@@ -28,7 +27,6 @@ from pathlib import Path
 
 import numpy as np
 import optuna
-from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.trial import FrozenTrial
 
 from fmnist.data import find_data
@@ -39,10 +37,11 @@ from search.objective import Objective, TrainingSite
 from search.pipeline import _Run as PipelineRun
 from search.records import StudyFiles
 from search.space import Limits, SearchSpace, read_space
+from search.storage import StudyStorage, open_storage
 from search.strategy import build_pruner, build_rungs
-from search.study import count_by_state, create_or_resume, open_storage, read_trials, run_trials
+from search.study import count_by_state, create_or_resume, read_trials
 from search.terminal import Terminal
-from search.worker import TrainingFailed, TrainResult, TrainTask
+from search.worker import TrainingFailed, TrainResult, TrainTask, WorkerProcesses
 
 N_REPEATS = 12  # measurements of each step at each size; the study grows by as many trials meanwhile
 N_RESUMES = 3  # of opening a stored study: seconds each at 10,000 trials
@@ -110,7 +109,7 @@ def make_trials(space: SearchSpace, n_trials: int) -> list[FrozenTrial]:
     study = optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner)
     space = dataclasses.replace(space, limits=Limits(MAX_PARAMETERS, space.limits.max_multiply_adds * 10))
     objective = Objective(space, FakeTrainer(0, FAILED_SHARE), _site(), 0, build_rungs("asha", space.fidelity))
-    run_trials(study, objective, n_trials=n_trials)
+    study.optimize(objective, n_trials=n_trials, catch=(TrainingFailed,))
     return study.get_trials()
 
 
@@ -136,12 +135,12 @@ def _copy_trials(connection: sqlite3.Connection, start: int, n_copies: int) -> N
         connection.execute(f"INSERT INTO {table} SELECT {values} FROM {table} WHERE trial_id <= {n_copies}")
 
 
-def _study_in(storage: BaseStorage) -> optuna.Study:
+def _study_in(storage: StudyStorage) -> optuna.Study:
     return optuna.create_study(study_name="growth", storage=storage, direction="maximize", load_if_exists=True)
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[optuna.storages.RDBStorage]:
+def opened(path: Path) -> Iterator[StudyStorage]:
     """The product's storage; when the block ends, everything lies in the one file."""
     storage = open_storage(f"sqlite:///{path}")
     try:
@@ -207,19 +206,25 @@ def measure_steps(study: optuna.Study, space: SearchSpace, timings: Timings, *, 
 
 
 def measure_whole(
-    study: optuna.Study, space: SearchSpace, folder: Path, timeout: float | None, timings: Timings
+    study: optuna.Study,
+    storage: StudyStorage,
+    space: SearchSpace,
+    folder: Path,
+    timeout: float | None,
+    timings: Timings,
 ) -> None:
     """The product's own search phase with a trainer that takes no time."""
     n_trials = len(study.get_trials(deepcopy=False)) + N_REPEATS + 1
     config = StudyConfig("growth", trials=n_trials, timeout=timeout, dataset="digits", workers=1, studies_dir=folder)
     name = "whole trial" if timeout is None else "whole trial, --timeout"
     terminal, files = LapTerminal(timings, name), StudyFiles(config.folder)
-    run = PipelineRun(config, files, find_data("digits", None), space, Clock(timeout), terminal, threading.Event())
-    run._study = study
+    source, stop = find_data("digits", None), threading.Event()
+    run = PipelineRun(config, files, source, space, Clock(timeout), terminal, stop, WorkerProcesses)
+    run._study, run._storage = study, storage
     run._search(FakeTrainer(n_trials))
 
 
-def measure_study(storage: BaseStorage, sampler: str, space: SearchSpace, folder: Path) -> Timings:
+def measure_study(storage: StudyStorage, sampler: str, space: SearchSpace, folder: Path) -> Timings:
     """All figures of one sampler in one storage. The whole trial is measured with the product's sampler only."""
     timings, is_default = Timings(), sampler == StudyConfig("growth").sampler
     study = create_or_resume(StudyConfig("growth", sampler=sampler), space, storage)
@@ -227,7 +232,7 @@ def measure_study(storage: BaseStorage, sampler: str, space: SearchSpace, folder
     measure_steps(study, space, timings, looks=is_default)
     if is_default:
         for timeout in (None, LONG_SECONDS):
-            measure_whole(study, space, folder, timeout, timings)
+            measure_whole(study, storage, space, folder, timeout, timings)
     return timings
 
 
@@ -241,7 +246,7 @@ def measure_resumes(database: Path, space: SearchSpace) -> Timings:
 
 
 def measure_size(trials: Sequence[FrozenTrial], n_trials: int, folder: Path, space: SearchSpace) -> list[dict]:
-    """Everything in both storages at one size."""
+    """Everything at one size."""
     filled, used = folder / "filled.db", folder / "growth" / "study.db"  # used: where the pipeline looks for it
     used.parent.mkdir()
     fill_database(filled, trials, n_trials)
@@ -250,9 +255,6 @@ def measure_size(trials: Sequence[FrozenTrial], n_trials: int, folder: Path, spa
         shutil.copy(filled, used)
         with opened(used) as storage:
             rows += _rows(measure_study(storage, sampler, space, folder), n_trials, "SQLite", sampler)
-        memory = InMemoryStorage()
-        _study_in(memory).add_trials(itertools.islice(itertools.cycle(trials), n_trials))
-        rows += _rows(measure_study(memory, sampler, space, folder), n_trials, "memory", sampler)
     return rows
 
 

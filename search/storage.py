@@ -1,0 +1,357 @@
+"""Optuna's storage as a search needs it: a budget that no number of supervisors exceeds, patience with a database that
+goes away for a while, trials that change hands safely. SQLite serves one machine, PostgreSQL many.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+import re
+import sqlite3
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import optuna
+import psutil
+import sqlalchemy
+from optuna.storages._rdb import models
+from optuna.storages._rdb.storage import _create_scoped_session
+from optuna.trial import FrozenTrial, TrialState
+
+from fmnist.errors import UserError
+from search.worker import Interrupted
+
+BUSY_SECONDS = 60  # how long SQLite waits for a reader such as the dashboard
+CONNECT_SECONDS = 10
+PATIENCE_SECONDS = 900.0  # how long a run waits for a database that has gone away, or for space on a full disk
+RETRY_SECONDS = (0.2, 5.0)  # first and longest pause between two tries
+HEARTBEAT_SECONDS = 15  # how often a supervisor says that its trials live, where several share a study
+IDLE_SECONDS = 20  # a machine that stops in the middle of a transaction (a laptop's lid) holds its locks for so long
+GRACE_SECONDS = 150  # a trial of which nobody has spoken for so long is lost; more than a database takes to restart
+NETWORK_FILE_SYSTEMS = re.compile(
+    r"^(nfs\d*|cifs|smb\w*|fuse\.sshfs|fuse\.glusterfs|glusterfs|ceph|afs|ncpfs|beegfs|lustre)$"
+)
+# What SQLite says of things that pass. Its other errors, such as a missing table, do not.
+PASSING_SQLITE = ("locked", "busy", "disk is full", "disk I/O error")
+
+# What SQLAlchemy raises for a session whose connection was cut under it; the next try has a new one.
+AFTER_A_CUT = (
+    sqlalchemy.exc.PendingRollbackError,
+    sqlalchemy.exc.ResourceClosedError,
+    sqlalchemy.exc.TimeoutError,
+)
+
+T = TypeVar("T")
+
+
+class BudgetSpent(Exception):
+    """The study has as many trials as were asked for."""
+
+
+class AlreadyQueued(Exception):
+    """The portfolio's configuration is in the study: another supervisor was faster."""
+
+
+class Patience:
+    """Calls again what fails because the database is away. Thread-safe.
+
+    say: hears once that it is away, and once that it is back. stop: set it to end the waiting with Interrupted.
+    """
+
+    def __init__(
+        self,
+        say: Callable[[str], None] = lambda text: None,
+        stop: threading.Event | None = None,
+        seconds: float = PATIENCE_SECONDS,
+    ) -> None:
+        self._say = say
+        self._stop = stop or threading.Event()
+        self._seconds = seconds
+        self._lock = threading.Lock()
+        self._away_since: float | None = None
+        self._returned = -math.inf
+
+    def call(self, function: Callable[[], T]) -> T:
+        """The function's result. Raises UserError after `seconds` without an answer."""
+        pause, longest = RETRY_SECONDS
+        started = time.monotonic()
+        while True:
+            try:
+                result = function()
+            except Exception as error:
+                if (cause := passing_cause(error)) is None:
+                    raise
+                if time.monotonic() - started > self._seconds:
+                    raise UserError(
+                        f"the study's storage has not answered for {self._seconds:.0f} s ({cause}); mend it, then the "
+                        f"same command goes on from here"
+                    ) from error
+                self._is_away(cause)
+                if self._stop.wait(pause):
+                    raise Interrupted from error
+                pause = min(2 * pause, longest)
+            else:
+                self._is_back()
+                return result
+
+    def seconds_since_return(self) -> float:
+        """How long it has been there without a break, as far as seen: inf if it never was away, 0 if it is away."""
+        with self._lock:
+            return time.monotonic() - self._returned if self._away_since is None else 0.0
+
+    def _is_away(self, cause: str) -> None:
+        with self._lock:
+            if self._away_since is not None:
+                return
+            self._away_since = time.monotonic()
+        self._say(f"the study's storage does not answer ({cause}): waiting for it")
+
+    def _is_back(self) -> None:
+        with self._lock:
+            if self._away_since is None:
+                return
+            seconds, self._away_since = time.monotonic() - self._away_since, None
+            self._returned = time.monotonic()
+        self._say(f"the study's storage answers again after {seconds:.0f} s")
+
+
+def passing_cause(error: BaseException | None) -> str | None:
+    """In words, why the database did not answer, if that is a thing that passes; else None. Optuna wraps its errors."""
+    if error is None:
+        return None
+    if isinstance(error, sqlalchemy.exc.DBAPIError):
+        cause = str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else type(error.orig).__name__
+        if isinstance(error.orig, sqlite3.Error):
+            return cause if any(word in cause for word in PASSING_SQLITE) else None
+        is_passing = error.connection_invalidated or isinstance(
+            error, sqlalchemy.exc.OperationalError | sqlalchemy.exc.InterfaceError
+        )
+        return cause if is_passing else None
+    if isinstance(error, AFTER_A_CUT):
+        return str(error).splitlines()[0]
+    return passing_cause(error.__cause__)
+
+
+_PATIENT_CALLS = (  # all that Optuna calls on a storage while a study runs
+    "create_new_study",
+    "set_study_user_attr",
+    "set_study_system_attr",
+    "get_study_id_from_name",
+    "get_study_name_from_id",
+    "get_study_directions",
+    "get_study_user_attrs",
+    "get_study_system_attrs",
+    "get_all_studies",
+    "_create_new_trial",
+    "_set_trial_param",
+    "get_trial_id_from_study_id_trial_number",
+    "_get_best_trial_id",
+    "set_trial_state_values",
+    "set_trial_intermediate_value",
+    "set_trial_user_attr",
+    "set_trial_system_attr",
+    "get_trial",
+    "get_all_trials",
+    "_get_trials",
+    "_get_stale_trial_ids",
+)
+
+
+class StudyStorage(optuna.storages.RDBStorage):
+    """Optuna's relational storage, and what a search wants beside it.
+
+    budget: no trial is added to a study that has so many; BudgetSpent is raised instead. is_shared: several supervisors
+    may use it at a time.
+    """
+
+    def __init__(self, url: str, engine_kwargs: dict[str, Any], *, is_shared: bool) -> None:
+        self.budget: float = math.inf
+        self.is_shared = is_shared
+        self.patience = Patience(seconds=0.0)  # at the start a database that is not there is an error at once
+        # SQLite knows no row locks, on which Optuna relies: two threads would take the same waiting trial (seen with
+        # two). One lock is enough: a run holds the file for itself.
+        self._taking = threading.RLock()
+        with warnings.catch_warnings():  # heartbeats are marked experimental since 2.9; the pinned version has them
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            super().__init__(
+                url,
+                engine_kwargs=engine_kwargs,
+                heartbeat_interval=HEARTBEAT_SECONDS if is_shared else None,
+                grace_period=GRACE_SECONDS if is_shared else None,
+            )
+
+    def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
+        return self._create_new_trial(study_id, template_trial)._trial_id
+
+    def requeue(self, trial_id: int, owner: dict[str, Any] | None, n_losses: int) -> bool:
+        """Let a trial wait again, with that many losses on its record, if it still runs under this owner (None: under
+        nobody). Returns whether it did."""
+        return self.patience.call(lambda: self._requeue(trial_id, owner, n_losses))
+
+    def _requeue(self, trial_id: int, owner: dict[str, Any] | None, n_losses: int) -> bool:
+        with self._taking, _create_scoped_session(self.scoped_session) as session:
+            trial = models.TrialModel.find_or_raise_by_id(trial_id, session, for_update=True)
+            attributes = {row.key: json.loads(row.value_json) for row in trial.user_attributes}
+            if trial.state != TrialState.RUNNING or attributes.get("owner") != owner:
+                return False
+            for key, value in {"n_losses": n_losses, "owner": None}.items():
+                self._set_trial_attr_without_commit(session, models.TrialUserAttributeModel, trial_id, key, value)
+            for heartbeat in trial.heartbeats:  # else the next owner's trial is stale before its first heartbeat
+                session.delete(heartbeat)
+            trial.state = TrialState.WAITING
+            return True
+
+    def _get_prepared_new_trial(self, study_id: int, template_trial: FrozenTrial | None, session: Any) -> Any:
+        """Optuna adds a trial in here, with the study's row locked: whatever is counted now holds until it is added."""
+        trials = session.query(models.TrialModel).filter(models.TrialModel.study_id == study_id)
+        if trials.count() >= self.budget:
+            raise BudgetSpent
+        origin = template_trial.user_attrs.get("origin") if template_trial is not None else None
+        if origin is not None:
+            known = trials.join(models.TrialUserAttributeModel).filter(
+                models.TrialUserAttributeModel.key == "origin",
+                models.TrialUserAttributeModel.value_json == json.dumps(origin),
+            )
+            if known.count():
+                raise AlreadyQueued
+        return super()._get_prepared_new_trial(study_id, template_trial, session)
+
+    @contextmanager
+    def leading(self, study_name: str) -> Iterator[bool]:
+        """Whether this process is the one that confirms and retrains; it stays so while the block runs."""
+        if not self.is_shared:
+            yield True
+            return
+        key = sqlalchemy.func.hashtext(f"fmnist-search final round of {study_name}")
+        # A connection of its own, not the pool's: the lock ends with it, whatever ends the process.
+        engine = sqlalchemy.create_engine(self.url, poolclass=sqlalchemy.NullPool, isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            yield bool(connection.execute(sqlalchemy.select(sqlalchemy.func.pg_try_advisory_lock(key))).scalar())
+
+
+def _patient(name: str) -> Callable[..., Any]:
+    method = getattr(optuna.storages.RDBStorage, name)
+
+    @functools.wraps(method)
+    def call(self: StudyStorage, *arguments: Any, **named: Any) -> Any:
+        return self.patience.call(lambda: method(self, *arguments, **named))
+
+    return call
+
+
+def _one_at_a_time(name: str) -> Callable[..., Any]:
+    method = _patient(name)
+
+    @functools.wraps(method)
+    def call(self: StudyStorage, *arguments: Any, **named: Any) -> Any:
+        if self.is_shared:
+            return method(self, *arguments, **named)
+        with self._taking:
+            return method(self, *arguments, **named)
+
+    return call
+
+
+# Ours are asked and told, with a heartbeat of our own.
+warnings.filterwarnings("ignore", message="Heartbeat of storage is supposed to be used with Study.optimize")
+
+for _name in _PATIENT_CALLS:
+    _takes = _name in ("_create_new_trial", "set_trial_state_values")
+    setattr(StudyStorage, _name, _one_at_a_time(_name) if _takes else _patient(_name))
+
+
+# --- open
+
+
+def shown_url(url: str) -> str:
+    """The URL with its password hidden, for messages: any text goes, as a URL with a slip in it has a password too."""
+    if url.startswith("sqlite"):
+        return url
+    start = url.find("://") + 3 if "://" in url else 0
+    rest = re.sub(r":.*@", ":***@", url[start:])
+    return url[:start] + re.sub(r"(password|passwd|pwd)=[^&]*", r"\1=***", rest, flags=re.IGNORECASE)
+
+
+def open_storage(url: str) -> StudyStorage:
+    """Raises UserError for a URL that cannot be read, needs a driver that is not there, or does not answer, and for an
+    SQLite file on a network file system."""
+    try:
+        parsed = sqlalchemy.make_url(url)
+    except (sqlalchemy.exc.ArgumentError, ValueError):  # ValueError: a port that is no number
+        raise UserError(
+            f"--storage must be a URL such as sqlite:///study.db or postgresql://user@host/name, but got "
+            f"{shown_url(url)!r}; write special characters of a password as %XX"
+        ) from None
+    _check_parts(parsed, url)
+    try:
+        return _open_sqlite(parsed, url) if parsed.get_backend_name() == "sqlite" else _open_postgresql(url)
+    except (ImportError, sqlalchemy.exc.NoSuchModuleError) as error:
+        raise UserError(
+            f"--storage {shown_url(url)} needs a database driver ({error}); install it, e.g. psycopg[binary]"
+        ) from None
+    except (sqlalchemy.exc.SQLAlchemyError, sqlite3.Error, OSError) as error:
+        cause = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+        raise UserError(
+            f"--storage {shown_url(url)} does not answer ({cause}); check that it runs and may be reached"
+        ) from None
+
+
+def _check_parts(parsed: sqlalchemy.URL, url: str) -> None:
+    backend = parsed.get_backend_name()
+    if backend not in ("sqlite", "postgresql"):
+        raise UserError(f"--storage must be SQLite or PostgreSQL, but got {shown_url(url)}; try sqlite:///study.db")
+    if backend == "sqlite" and parsed.database in (None, "", ":memory:"):
+        raise UserError(
+            f"--storage must be a file for SQLite, or trials end with the run, but got {url}; try sqlite:///study.db"
+        )
+    if "@" in (parsed.host or ""):  # what a password with an @ leaves there must not reach a driver's message
+        raise UserError(f"--storage {shown_url(url)} must have one @, before the host; write one in a password as %40")
+
+
+def _open_sqlite(parsed: sqlalchemy.URL, url: str) -> StudyStorage:
+    """In write-ahead mode, so that the dashboard reads while we write; Optuna sets neither that nor a timeout."""
+    path = Path(parsed.database)
+    if (file_system := network_file_system(path)) is not None:
+        raise UserError(
+            f"SQLite loses data on a network file system, but {path.parent.absolute()} is one ({file_system}); put the "
+            f"study on a local disk with --studies-dir, or use --storage postgresql://..."
+        )
+    with sqlite3.connect(path, timeout=BUSY_SECONDS) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+    connection.close()
+    return StudyStorage(url, {"connect_args": {"timeout": BUSY_SECONDS}}, is_shared=False)
+
+
+def _open_postgresql(url: str) -> StudyStorage:
+    """Several supervisors may start on an empty database: the tables are made by one of them."""
+    engine_kwargs = {
+        "connect_args": {
+            "connect_timeout": CONNECT_SECONDS,
+            "options": f"-c idle_in_transaction_session_timeout={IDLE_SECONDS}s",
+        },
+        "pool_pre_ping": True,  # a connection that the server has dropped is opened anew
+        "pool_size": 20,
+    }
+    engine = sqlalchemy.create_engine(url, connect_args=engine_kwargs["connect_args"], poolclass=sqlalchemy.NullPool)
+    with engine.connect() as connection:
+        key = sqlalchemy.func.hashtext("fmnist-search tables")
+        connection.execute(sqlalchemy.select(sqlalchemy.func.pg_advisory_xact_lock(key)))
+        return StudyStorage(url, engine_kwargs, is_shared=True)
+
+
+def network_file_system(path: Path, partitions: Sequence[Any] | None = None) -> str | None:
+    """The kind of network file system that a path lies on, such as nfs4; None on a local disk.
+
+    partitions: what psutil.disk_partitions(all=True) gives, for tests.
+    """
+    folder = path.absolute().parent.resolve()
+    mounts = psutil.disk_partitions(all=True) if partitions is None else partitions
+    holding = [mount for mount in mounts if folder.is_relative_to(mount.mountpoint)]
+    nearest = max(holding, key=lambda mount: len(Path(mount.mountpoint).parts), default=None)
+    return nearest.fstype if nearest is not None and NETWORK_FILE_SYSTEMS.match(nearest.fstype) else None
