@@ -87,10 +87,13 @@ class Terminal(Watcher):
             self._phase = _Phase(name, n_total, n_done, n_done, tally, counts_trainings)
 
     def advance(self, n_done: int, tally: str) -> None:
+        """`n_done` steps of the phase are done. Two threads may count before either tells: the lower count is late."""
         with self._lock:
+            if n_done <= self._phase.n_done:
+                return
             self._phase.n_done, self._phase.tally = n_done, tally
-        if self._live is None:
-            self.say(self._phase_line())
+            if self._live is None:
+                self.say(self._phase_line())
 
     # --- what the trainings tell (Watcher)
 

@@ -63,6 +63,14 @@ def test_line_of_a_finished_training_does_not_wrap_in_a_terminal() -> None:
     assert line.rstrip().endswith("…")
 
 
+def test_count_that_comes_late_is_not_shown() -> None:
+    plain = terminal(is_terminal=False)
+    plain.begin("trials", 30)
+    for n_done in (2, 1, 2, 3):
+        plain.advance(n_done, f"{n_done} complete")
+    assert [line[9:21] for line in shown(plain)] == ["trials 2/30 ", "trials 3/30 "]
+
+
 def test_phase_counts_its_trainings_and_estimates_its_end() -> None:
     live = terminal(is_terminal=True)
     live.begin("retraining", 3, 1, counts_trainings=True)
