@@ -7,7 +7,6 @@ it may return the input itself.
 from __future__ import annotations
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 
 from fmnist.recipe import TrainingPlan
 
@@ -43,12 +42,21 @@ def shift(images: np.ndarray, max_pixels: int, generator: np.random.Generator) -
     likely. What comes in over the border is 0."""
     if max_pixels == 0:
         return images
-    n, height, width, _ = images.shape
-    border = (max_pixels, max_pixels)
-    padded = np.pad(images, ((0, 0), border, border, (0, 0)))
-    windows = sliding_window_view(padded, (height, width), axis=(1, 2))  # (n, 2m + 1, 2m + 1, channels, height, width)
+    n, height, width, channels = images.shape
+    padded = np.zeros((n, height + 2 * max_pixels, width + 2 * max_pixels, channels), np.uint8)
+    padded[:, max_pixels:-max_pixels, max_pixels:-max_pixels] = images
     top, left = generator.integers(0, 2 * max_pixels + 1, size=(2, n))
-    return np.ascontiguousarray(np.moveaxis(windows[np.arange(n), top, left], 1, -1))
+    rows = _rows(padded, width)  # a row is one item: several times as fast as pixel by pixel
+    moved = rows[np.arange(n)[:, None], top[:, None] + np.arange(height), left[:, None]]
+    return moved.view(np.uint8).reshape(images.shape)
+
+
+def _rows(images: np.ndarray, width: int) -> np.ndarray:
+    """Every run of `width` pixels in a row of an image, as one item: void (n, height, offsets). A view."""
+    n, height, full_width, channels = images.shape
+    return np.ndarray(
+        (n, height, full_width - width + 1), np.dtype((np.void, width * channels)), images, strides=images.strides[:3]
+    )
 
 
 def erase(images: np.ndarray, probability: float, fill: int | None, generator: np.random.Generator) -> np.ndarray:

@@ -127,6 +127,8 @@ class _Run:
         check_identity(self._files, identity)
         self._refuse_missing_storage()
         self._files.remove_half_written()
+        if not self._files.test.exists():  # they load for seconds, beside what comes here until the first trial
+            self._workers = self._worker_processes(self._files.worker_log, self._stop)
         self._write_beginnings()
         self._storage = open_storage(storage_url(self._config, self._files))
         self._storage.patience = Patience(self._terminal.say, self._stop)
@@ -207,17 +209,16 @@ class _Run:
         """Returns whether the whole of it was done here: another machine may confirm and retrain instead."""
         save_split(self._split, self._files.split)
         try:
-            workers = self._worker_processes(self._files.worker_log, self._stop)
-            self._search(workers.train)
-            return search_only or self._finish_if_leading(workers)
+            self._search(self._workers.train)
+            return search_only or self._finish_if_leading()
         finally:
             shutil.rmtree(self._files.split)
 
-    def _finish_if_leading(self, workers: WorkerProcesses) -> bool:
+    def _finish_if_leading(self) -> bool:
         with self._storage.leading(self._config.study) as leads:
             if leads and not self._is_finished_elsewhere():
                 self._study.set_user_attr("final_round", self._name())
-                self._finish(workers.train, workers.predict)
+                self._finish(self._workers.train, self._workers.predict)
                 self._tell_that_test_is_open()
                 return True
         if not leads:
