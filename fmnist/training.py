@@ -23,6 +23,7 @@ from fmnist.learner import Learner, in_chunks
 from fmnist.optimizer import learning_rate_at
 from fmnist.recipe import Recipe, TrainingPlan
 
+IMAGES_AT_ONCE = 1024  # augmented together: half the time of batch by batch; with more they leave the cache
 SMALLEST_PROBABILITY = float(np.finfo(np.float32).tiny)  # keeps the logarithm of an underflown probability finite
 
 
@@ -234,12 +235,15 @@ def _batches(
     shuffling, flipping, augmenting = (np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(3))
     n_images = len(train_images)
     first_flip = flipping.random(n_images) < 0.5
+    n_at_once = max(1, IMAGES_AT_ONCE // batch_size) * batch_size
     for epoch in itertools.count():
-        order = shuffling.permutation(n_images)
-        for start in range(0, n_images - batch_size + 1, batch_size):
-            chosen = order[start : start + batch_size]
+        order = shuffling.permutation(n_images)[: n_images // batch_size * batch_size]
+        for start in range(0, len(order), n_at_once):
+            chosen = order[start : start + n_at_once]
             images = augment(train_images.images[chosen], plan, first_flip[chosen], epoch, augmenting)
-            yield images, train_images.labels[chosen]
+            labels = train_images.labels[chosen]
+            for first in range(0, len(chosen), batch_size):
+                yield images[first : first + batch_size], labels[first : first + batch_size]
 
 
 def _marks_by_step(n_end_images: int, report_every_images: int, batch_size: int) -> dict[int, list[int]]:
