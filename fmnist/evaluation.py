@@ -10,21 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 from sklearn import metrics
 
-N_CALIBRATION_BINS = 15  # Guo et al. 2017, "On Calibration of Modern Neural Networks"
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A confidence interval."""
-
-    low: float
-    high: float
-
-    def overlaps(self, other: Interval) -> bool:
-        return self.low <= other.high and other.low <= self.high
+from fmnist.calibration import expected_calibration_error
+from fmnist.intervals import Interval, macro_f1_95, wilson_95
 
 
 @dataclass(frozen=True)
@@ -34,6 +23,7 @@ class ClassScore:
     name: str
     precision: float  # of the images predicted as this class, the share that is
     recall: float  # of the images of this class, the share found
+    recall_interval: Interval | None  # Wilson, 95 %; None without images of this class
     f1: float  # harmonic mean of the two
     support: int  # images of this class
 
@@ -59,6 +49,17 @@ class Mistake:
 
 
 @dataclass(frozen=True)
+class Abstention:
+    """What is gained by leaving the images to someone else of which the model is least sure."""
+
+    share_left: float  # of the images, the least confident ones
+    n_kept: int
+    accuracy_kept: float
+    interval_kept: Interval  # Wilson, 95 %
+    accuracy_left: float | None  # what the model would have had there; None where none is left
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """All that is said about one set of predictions. Macro figures are means over the classes, each counted alike."""
 
@@ -66,6 +67,7 @@ class Evaluation:
     accuracy: float
     accuracy_interval: Interval  # Wilson, 95 %
     macro_f1: float
+    macro_f1_interval: Interval  # bootstrap over images, 95 %
     macro_precision: float
     macro_recall: float  # over all classes; one without images counts as 0
     balanced_accuracy: float  # mean recall over the classes that have images
@@ -90,6 +92,7 @@ def evaluate(labels: np.ndarray, probabilities: np.ndarray, class_names: Sequenc
         accuracy=n_correct / len(labels),
         accuracy_interval=wilson_95(n_correct, len(labels)),
         macro_f1=_mean([score.f1 for score in per_class]),
+        macro_f1_interval=macro_f1_95(confusion),
         macro_precision=_mean([score.precision for score in per_class]),
         macro_recall=_mean([score.recall for score in per_class]),
         balanced_accuracy=_mean([score.recall for score in per_class if score.support]),
@@ -99,25 +102,6 @@ def evaluate(labels: np.ndarray, probabilities: np.ndarray, class_names: Sequenc
         most_confused=most_confused(confusion, class_names),
         expected_calibration_error=expected_calibration_error(labels, probabilities),
     )
-
-
-def wilson_95(n_correct: int, n: int) -> Interval:
-    """The Wilson 95 % interval of a share of `n` images. Raises ValueError unless 0 <= n_correct <= n and n >= 1."""
-    interval = stats.binomtest(n_correct, n).proportion_ci(confidence_level=0.95, method="wilson")
-    return Interval(float(interval.low), float(interval.high))
-
-
-def expected_calibration_error(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """How far confidence and accuracy lie apart: mean over the images of |accuracy - confidence| of their bin.
-
-    15 bins of equal width, each open below and closed above, as in Guo et al. 2017, section 2.
-    """
-    confidences = probabilities.max(axis=1)
-    is_correct = probabilities.argmax(axis=1) == labels
-    inner_edges = np.linspace(0, 1, N_CALIBRATION_BINS + 1)[1:-1]
-    bins = np.digitize(confidences, inner_edges, right=True)
-    excess = np.bincount(bins, weights=is_correct - confidences.astype(float), minlength=N_CALIBRATION_BINS)
-    return float(np.abs(excess).sum() / len(labels))
 
 
 def most_confused(confusion: np.ndarray, class_names: Sequence[str], limit: int = 10) -> tuple[Confusion, ...]:
@@ -147,6 +131,45 @@ def top_mistakes(
     return tuple(Mistake(int(i), int(labels[i]), int(predictions[i]), float(confidences[i])) for i in rows)
 
 
+def accuracy_by_confidence(
+    labels: np.ndarray, probabilities: np.ndarray, shares: Sequence[float] = (0.0, 0.01, 0.05, 0.1, 0.2)
+) -> tuple[Abstention, ...]:
+    """Accuracy on the images that are kept where the least confident share is not. shares: each in [0, 1)."""
+    order = np.argsort(probabilities.max(axis=1), kind="stable")
+    is_right = (probabilities.argmax(axis=1) == labels)[order]
+    return tuple(_abstention(share, is_right, round(share * len(labels))) for share in shares)
+
+
+def _abstention(share: float, is_right: np.ndarray, n_left: int) -> Abstention:
+    kept, left = is_right[n_left:], is_right[:n_left]
+    return Abstention(
+        share_left=share,
+        n_kept=len(kept),
+        accuracy_kept=float(kept.mean()),
+        interval_kept=wilson_95(int(kept.sum()), len(kept)),
+        accuracy_left=float(left.mean()) if n_left else None,
+    )
+
+
+def least_confident_hits(labels: np.ndarray, probabilities: np.ndarray, limit: int) -> np.ndarray:
+    """Rows of the right answers given with the least confidence, least first: int64 (at most limit,)."""
+    hits = np.flatnonzero(probabilities.argmax(axis=1) == labels)
+    return hits[np.argsort(probabilities[hits].max(axis=1), kind="stable")][:limit].astype(np.int64)
+
+
+def suspect_labels(labels: np.ndarray, probabilities: np.ndarray, least_confidence: float = 0.9) -> tuple[Mistake, ...]:
+    """Images that may bear a wrong label: every model is confident of one and the same other class (a suspicion in the
+    sense of confident learning, Northcutt et al. 2021, and no more). Most suspect first.
+
+    probabilities: float (n_models, n, n_classes). The confidence is that of the model that is least sure.
+    """
+    predicted, confidences = probabilities.argmax(axis=2), probabilities.max(axis=2).min(axis=0)
+    agree = (predicted == predicted[0]).all(axis=0)
+    rows = np.flatnonzero(agree & (predicted[0] != labels) & (confidences >= least_confidence))
+    rows = rows[np.argsort(-confidences[rows], kind="stable")]
+    return tuple(Mistake(int(i), int(labels[i]), int(predicted[0][i]), float(confidences[i])) for i in rows)
+
+
 def _check(labels: np.ndarray, probabilities: np.ndarray, class_names: Sequence[str]) -> None:
     expected = (len(labels), len(class_names))
     if len(labels) == 0:
@@ -171,9 +194,14 @@ def _class_scores(labels: np.ndarray, predicted: np.ndarray, class_names: Sequen
         labels, predicted, labels=np.arange(len(class_names)), zero_division=0
     )
     return tuple(
-        ClassScore(name, float(precision), float(recall), float(f1), int(support))
+        ClassScore(name, float(precision), float(recall), _recall_interval(recall, support), float(f1), int(support))
         for name, precision, recall, f1, support in zip(class_names, *columns, strict=True)
     )
+
+
+def _recall_interval(recall: float, support: int) -> Interval | None:
+    """By Wilson and not by bootstrap, which gives an interval of no width where every image is found."""
+    return wilson_95(round(recall * support), int(support)) if support else None
 
 
 def _mean(values: Sequence[float]) -> float:

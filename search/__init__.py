@@ -1,3 +1,3 @@
 """The search for a recipe: space, study, workers, confirmation, retraining, report."""
 
-__version__ = "0.3.0"
+__version__ = "0.4.0"

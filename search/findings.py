@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from fmnist.evaluation import Confusion, Evaluation, Interval
+from fmnist.evaluation import Confusion, Evaluation
+from fmnist.intervals import Interval
 from fmnist.recipe import TrainingPlan
+from search.evidence import Abstention, Calibration, Optimism, Rival, Rung
 from search.material import FINISHED_STATES, Material
 from search.records import ConfirmRecord, TrialRecord
 
@@ -112,7 +114,7 @@ def test_spread(material: Material) -> str:
     )
 
 
-def strengths_and_limits(material: Material) -> list[tuple[str, str]]:
+def strengths_and_limits(material: Material, calibration: Calibration) -> list[tuple[str, str]]:
     """Each a heading and what is to be said."""
     return [
         ("Best and worst classes", best_and_worst_classes(material.evaluation)),
@@ -120,7 +122,7 @@ def strengths_and_limits(material: Material) -> list[tuple[str, str]]:
         ("From selection to test", gap(material)),
         ("Against the default recipe", against_default(material)),
         ("Seeds", seeds(material)),
-        ("Confidence", calibration(material)),
+        ("Confidence", calibration_in_short(calibration, material.evaluation.accuracy)),
     ]
 
 
@@ -167,6 +169,20 @@ def gap(material: Material) -> str:
     return chain + first + second + ("more." if step > 0 else "less." if step < 0 else "either way.")
 
 
+def luck(material: Material, optimism: Optimism) -> str:
+    """What the best of so many equal configurations would show."""
+    selection, confirm = optimism.selection_luck, optimism.confirm_luck
+    n_selection, n_confirmation = (count(material.data.n_images[name]) for name in ("selection", "confirmation"))
+    return (
+        f"{count(optimism.n_tried, 'configuration')} were scored on {n_selection} selection images. Were all of them "
+        f"exactly {percent(optimism.confirm_accuracy)} good, the best would show {percent(selection.expected)} there "
+        f"on average, and in one case of twenty more than {percent(selection.high)}, by luck alone. The best of "
+        f"{count(optimism.n_finalists, 'equal finalist')} would show {percent(confirm.expected)} on the "
+        f"{n_confirmation} confirmation images. That is the most that luck does: real configurations fail on the same "
+        f"difficult images. The test set was opened once, for what had been chosen, so nothing flatters its figure."
+    )
+
+
 def against_default(material: Material) -> str:
     default, winner = material.default, material.winner
     if default is None:
@@ -197,15 +213,24 @@ def seeds(material: Material) -> str:
     )
 
 
-def calibration(material: Material) -> str:
-    evaluation = material.evaluation
-    mean_confidence = float(material.arrays.probabilities[0].max(axis=1).mean())
-    lean = "less" if mean_confidence < evaluation.accuracy else "more"
+def calibration(found: Calibration) -> str:
+    before, after = found.before, found.after
+    lean = "too little" if found.temperature < 1 else "too much"
     return (
-        f"The delivered model is on average {percent(mean_confidence, 1)} confident and "
-        f"{percent(evaluation.accuracy, 1)} right: it claims {lean} than it keeps where it is off, "
-        f"by {points(evaluation.expected_calibration_error)} on "
-        f"average over 15 bins of confidence (expected calibration error, Guo et al. 2017)."
+        f"As delivered, confidence and accuracy lie {points(before.expected_calibration_error)} apart on average "
+        f"(expected calibration error, 15 bins, Guo et al. 2017): the model claims {lean}. One temperature, "
+        f"{found.temperature:.2f}, fitted on {count(found.n_fitted_on)} confirmation images, makes it "
+        f"{points(after.expected_calibration_error)}; the log loss on the test set goes from {before.log_loss:.4f} to "
+        f"{after.log_loss:.4f}."
+    )
+
+
+def calibration_in_short(found: Calibration, accuracy: float) -> str:
+    before = found.before
+    return (
+        f"The delivered model is on average {percent(before.mean_confidence, 1)} confident and "
+        f"{percent(accuracy, 1)} right; its expected calibration error is {points(before.expected_calibration_error)}, "
+        f"{points(found.after.expected_calibration_error)} with the temperature in temperature.json."
     )
 
 
@@ -214,6 +239,52 @@ def same_in_fresh_process(material: Material) -> str:
     if math.isclose(fresh, here, abs_tol=0.5 / material.evaluation.n_images):
         return "The saved file, loaded in a fresh process without this project, gives the same accuracy."
     return f"The saved file, loaded in a fresh process without this project, gives {percent(fresh)} instead."
+
+
+def abstaining(rows: Sequence[Abstention]) -> str:
+    whole, *others = rows
+    row = next((row for row in others if row.share_left >= 0.05), others[-1])
+    return (
+        f"Leaving the least sure {percent(row.share_left, 0)} of the images to someone else raises accuracy on the "
+        f"rest from {percent(whole.accuracy_kept)} to {percent(row.accuracy_kept)}; on those left, the model would "
+        f"have had {percent(row.accuracy_left, 1)}."
+    )
+
+
+def suspects(n_suspects: int, n_models: int, n_mistakes: int) -> str:
+    if n_models == 1:
+        return "Not looked for: one retraining alone cannot tell a wrong label from its own mistake."
+    if n_suspects == 0:
+        return f"None: on no image are all {n_models} retrainings at least 90 % sure of one other class."
+    return (
+        f"On {count(n_suspects, 'image')} all {n_models} retrainings are at least 90 % sure of one and the same other "
+        f"class: {percent(n_suspects / n_mistakes, 0)} of the delivered model's {count(n_mistakes, 'mistake')}. These "
+        "are suspicions, not findings: the models learned from the same labels and share their blind spots."
+    )
+
+
+def changed_images(material: Material) -> str:
+    mildest, worst = material.test.changed[0], min(material.test.changed, key=lambda row: row.accuracy)
+    return (
+        f"On unchanged images the delivered model has {percent(material.evaluation.accuracy, 1)}, on images "
+        f"{mildest.change} {percent(mildest.accuracy, 1)}, and least with this change: {worst.change}, "
+        f"{percent(worst.accuracy, 1)}."
+    )
+
+
+def rivals(found: Sequence[Rival]) -> str:
+    """Whom the winner beats beyond chance."""
+    beaten = [rival for rival in found if rival.p_adjusted < 0.05 and rival.test.n_only_a > rival.test.n_only_b]
+    better = [rival for rival in found if rival.p_adjusted < 0.05 and rival.test.n_only_a < rival.test.n_only_b]
+    if not found:
+        return "There is no one to compare with."
+    said = f"The winner is better than {len(beaten)} of {count(len(found))} beyond chance"
+    worse = f", and worse than {', '.join(rival.name for rival in better)}" if better else ""
+    return f"{said}{worse} (exact McNemar test on the same images, 5 % level, Holm's correction)."
+
+
+def p_value(p: float) -> str:
+    return f"{p:.3f}" if p >= 0.001 else f"{p:.0e}".replace("e-0", "e-") if p > 1e-300 else "0"
 
 
 # ------------------------------------------------------------------------------------------------- network, learning
@@ -282,6 +353,25 @@ def history(trials: Sequence[TrialRecord]) -> str:
     return (
         f"The best selection accuracy of the search, {percent(best.value)}, came with trial {best.number} "
         f"({best.origin}); {count(after, 'trial')} after it brought nothing better."
+    )
+
+
+def survival(rungs: Sequence[Rung]) -> str:
+    if not rungs:
+        return "No trial was trained."
+    first, last = rungs[0], rungs[-1]
+    return (
+        f"{count(first.n_ended)} of {count(first.n_reached, 'trained trial')} ended after {count(first.n_images)} "
+        f"training images; {count(last.n_ended)} saw {count(last.n_images)}."
+    )
+
+
+def anytime(curve: Sequence[tuple[int, float]], n_images: int) -> str:
+    at, best = curve[-1]
+    near = next(n for n, value in curve if value >= best - 0.005)
+    return (
+        f"The last improvement, to {percent(best)}, came after {percent(at / n_images, 0)} of the search's "
+        f"{millions(n_images)} training images; half a point below it was reached after {percent(near / n_images, 0)}."
     )
 
 

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from fmnist.errors import UserError
-from fmnist.evaluation import Evaluation, Interval, Mistake, evaluate, top_mistakes, wilson_95
+from fmnist.evaluation import Evaluation, Mistake, evaluate, top_mistakes
+from fmnist.intervals import Interval, wilson_95
 from fmnist.recipe import Recipe
 from search.records import (
     ConfirmRecord,

@@ -37,6 +37,7 @@ from search.records import (
 )
 from search.refit import (
     N_FINALISTS,
+    N_FINALISTS_AGAINST_TIME,
     FinalRound,
     choose_finalists,
     confirm,
@@ -278,7 +279,7 @@ class _Run:
 
     def _speeds(self) -> list[float]:
         """Training images per second of one worker: of those who would be finalists now, else of anyone."""
-        best = read_best(self._study, N_FINALISTS)
+        best = read_best(self._study, N_FINALISTS_AGAINST_TIME)
         trials = best or [trial for trial in read_trials(self._study) if trial.n_images > 0]
         return [trial.n_images / trial.seconds for trial in trials if trial.seconds > 0]
 
@@ -318,7 +319,8 @@ class _Run:
                 f"selection split; raise it"
             )
         speed = min(speeds, default=1.0)  # without a timeout nothing depends on it
-        finalists = choose_finalists(trials, self._space.fidelity.accuracy_per_doubling)
+        n_most = N_FINALISTS if self._config.timeout is None else N_FINALISTS_AGAINST_TIME
+        finalists = choose_finalists(trials, self._space.fidelity.accuracy_per_doubling, n_most)
         n_finalists = len(finalists)
         self._announce(f"confirming {n_finalists} finalists", n_finalists, n_confirmed(final, finalists))
         winner = confirm(final, finalists, n_seeds, speed)[0]

@@ -108,6 +108,15 @@ class DataRecord:
 
 
 @dataclass(frozen=True)
+class ChangedTestScore:
+    """How the delivered model fares on the test images once they are changed (see `fmnist.robustness`)."""
+
+    kind: str
+    change: str  # in words
+    accuracy: float
+
+
+@dataclass(frozen=True)
 class TestRecord:
     """What the one opening of the test set gave, beside the arrays of `test.npz` (see `TestArrays`)."""
 
@@ -121,6 +130,7 @@ class TestRecord:
     flip_accuracies: tuple[float, ...] | None = None  # probabilities averaged over each image and its mirror image, one
     # per refit seed; None where the recipe was not trained on mirror images
     n_trials_asked: int | None = None  # the budget of the run that opened it: more trials after it would be tuned on it
+    changed: tuple[ChangedTestScore, ...] = ()  # none in studies before version 0.4.0
 
 
 @dataclass(frozen=True)
@@ -133,6 +143,8 @@ class TestArrays:
     probabilities: np.ndarray  # float32 (n_seeds, n, n_classes)
     mistake_indices: np.ndarray  # int64 (m,): test images that the delivered model gets wrong
     mistake_images: np.ndarray  # uint8 (m, height, width, channels)
+    unsure_indices: np.ndarray | None = None  # int64 (k,): its least confident right answers, None before 0.4.0
+    unsure_images: np.ndarray | None = None  # uint8 (k, height, width, channels)
 
 
 class StudyFiles:
@@ -156,6 +168,8 @@ class StudyFiles:
         self.test_arrays = root / "test.npz"  # TestArrays
         self.best_recipe = root / "best_recipe.json"
         self.model = root / "best.keras"
+        self.temperature = root / "temperature.json"  # what calibrates the model's probabilities
+        self.model_card = root / "model-card.md"
         self.report_html = root / "report.html"
         self.report_markdown = root / "report.md"
         self.report_json = root / "report.json"

@@ -28,11 +28,14 @@ import numpy as np
 from fmnist.cost import count_multiply_adds
 from fmnist.data import DataSource, LabelledImages, load_test, open_split
 from fmnist.errors import UserError
+from fmnist.evaluation import least_confident_hits
 from fmnist.history import HistoryPoint, best_point
 from fmnist.recipe import Recipe
+from fmnist.robustness import changes
 from search.clock import Clock
 from search.objective import TrainingSite, Watcher, reason_of
 from search.records import (
+    ChangedTestScore,
     ConfirmRecord,
     DataRecord,
     RefitRecord,
@@ -51,8 +54,10 @@ from search.space import DEFAULT_NAME
 from search.strategy import seed_of, worth
 from search.worker import PredictTask, Trainer, TrainingFailed, TrainResult, TrainTask
 
-N_FINALISTS = 3  # the default recipe always among them
+N_FINALISTS = 5  # the default recipe always among them: five epochs, which chose them, tell good recipes apart badly
+N_FINALISTS_AGAINST_TIME = 3  # under a timeout, where each takes time from the retraining
 CONFIRM_LENGTH = 0.4  # of a full training: enough to tell finalists apart, and the time goes into the retraining
+N_UNSURE_KEPT = 24  # of the right answers given with the least confidence, for the report to show
 SHARE_OF_TIME = 0.92  # of what a timeout leaves for the full trainings; the rest is for starts and the evaluation
 
 
@@ -87,8 +92,10 @@ class FinalRound:
         return sum(self.data.n_images[name] for name in ("train", "selection", "confirmation"))
 
 
-def choose_finalists(trials: Sequence[TrialRecord], accuracy_per_doubling: float = 0.0) -> list[Finalist]:
-    """The best complete trials by selection accuracy, N_FINALISTS at most, the default recipe always among them: also
+def choose_finalists(
+    trials: Sequence[TrialRecord], accuracy_per_doubling: float = 0.0, n_finalists: int = N_FINALISTS
+) -> list[Finalist]:
+    """The best complete trials by selection accuracy, n_finalists at most, the default recipe always among them: also
     where its own trial failed (a process may be killed for reasons that are not the recipe's), unless it is infeasible.
 
     accuracy_per_doubling: the price of multiply-adds, see `strategy.worth`. Equal recipes count once. Raises UserError
@@ -103,9 +110,9 @@ def choose_finalists(trials: Sequence[TrialRecord], accuracy_per_doubling: float
         by_recipe.setdefault(json.dumps(trial.recipe), trial)
     distinct = list(by_recipe.values())
     default = next((trial for trial in trials if trial.origin == DEFAULT_NAME and trial.state != "infeasible"), None)
-    chosen = distinct[:N_FINALISTS]
+    chosen = distinct[:n_finalists]
     if default is not None and default.recipe is not None and all(default.recipe != t.recipe for t in chosen):
-        chosen = [*distinct[: N_FINALISTS - 1], default]
+        chosen = [*distinct[: n_finalists - 1], default]
     if not chosen:
         raise UserError(
             "no trial of this study was trained to its end, so there is nothing to confirm; raise --trials or --timeout"
@@ -114,10 +121,10 @@ def choose_finalists(trials: Sequence[TrialRecord], accuracy_per_doubling: float
 
 
 def full_training_images(n_epochs: int, data: DataRecord, n_refits: int, workers: int) -> int:
-    """Training images that one worker sees in confirmation and retraining together, for the clock."""
+    """Training images that one worker sees in confirmation and retraining under a timeout, for the clock."""
     n_train = data.n_images["train"]
     n_all = sum(data.n_images[name] for name in ("train", "selection", "confirmation"))
-    return math.ceil(n_epochs * (N_FINALISTS * CONFIRM_LENGTH * n_train + n_refits * n_all) / workers)
+    return math.ceil(n_epochs * (N_FINALISTS_AGAINST_TIME * CONFIRM_LENGTH * n_train + n_refits * n_all) / workers)
 
 
 # --- confirm
@@ -360,12 +367,16 @@ def _open_test_set(final: FinalRound, source: DataSource, n_trials_asked: int) -
     if delivered != accuracies[0]:
         raise RuntimeError(f"best.keras scores {delivered} when loaded outside the project, but {accuracies[0]} inside")
     mistakes = np.flatnonzero(probabilities[0].argmax(axis=1) != test.labels)
+    unsure = least_confident_hits(test.labels, probabilities[0], N_UNSURE_KEPT)
+    changed = _scores_of_changed_images(final, test)
     write_arrays(
         final.files.test_arrays,
         labels=test.labels,
         probabilities=probabilities.astype(np.float32),
         mistake_indices=mistakes.astype(np.int64),
         mistake_images=test.images[mistakes],
+        unsure_indices=unsure,
+        unsure_images=test.images[unsure],
     )
     record = TestRecord(
         opened=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -375,6 +386,7 @@ def _open_test_set(final: FinalRound, source: DataSource, n_trials_asked: int) -
         seconds=time.monotonic() - started,
         flip_accuracies=flip_accuracies,
         n_trials_asked=n_trials_asked,
+        changed=changed,
     )
     write_json(final.files.test, record)
     return record
@@ -390,6 +402,17 @@ def _flip_accuracies(
     mirrored = test.images[:, :, ::-1]
     both = np.stack([final.predict(PredictTask(model, mirrored)) for model in models]) + probabilities
     return tuple(_accuracy(seed_probabilities, test) for seed_probabilities in both)
+
+
+def _scores_of_changed_images(final: FinalRound, test: LabelledImages) -> tuple[ChangedTestScore, ...]:
+    """Of the delivered model. Every change draws from the same seed."""
+    n_threads = _n_threads(final, 1)
+    scores = []
+    for change in changes():
+        images = change.apply(test.images, np.random.default_rng(0))
+        probabilities = final.predict(PredictTask(final.files.model, images, n_threads))
+        scores.append(ChangedTestScore(change.kind, change.name, _accuracy(probabilities, test)))
+    return tuple(scores)
 
 
 _PREDICT_OUTSIDE = """

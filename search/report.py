@@ -23,7 +23,8 @@ from markupsafe import Markup
 from fmnist.cost import count_multiply_adds, count_parameters, describe_layers
 from fmnist.evaluation import Mistake
 from fmnist.recipe import Recipe, short_form
-from search import figures, findings
+from search import evidence_figures, figures, findings
+from search.evidence import Evidence, write_temperature
 from search.figures import Chart
 from search.material import Material, read_material
 from search.records import ConfirmRecord, StudyFiles, TrialRecord, whole_file, write_text
@@ -42,17 +43,20 @@ def write_report(
     command: str,
     importances: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
-    """Write the three reports of a finished study and return report.json's content.
+    """Write the three reports of a finished study, its model card and temperature; return report.json's content.
 
     command: the command line that makes the study. importances: parameter -> share, None if not to be had.
     Raises UserError if the study has not come to its end, or its files contradict each other.
     """
     material = read_material(files, trials, command=command, importances=importances)
-    summary = summarize(material)
-    page = _page(material, summary)
+    evidence = Evidence(material)
+    summary = summarize(material, evidence)
+    page = _page(material, evidence, summary)
     write_text(files.report_html, _environment().get_template("report.html.j2").render(page))
-    _write_pictures(files.report_pictures, material, page["charts"])
+    _write_pictures(files.report_pictures, material, page)
     write_text(files.report_markdown, _environment(markdown=True).get_template("report.md.j2").render(page))
+    write_text(files.model_card, _environment(markdown=True).get_template("model-card.md.j2").render(page))
+    write_temperature(files, evidence.calibration)
     write_text(files.report_json, json.dumps(summary, indent=2, allow_nan=False) + "\n")
     return summary
 
@@ -60,7 +64,7 @@ def write_report(
 # ------------------------------------------------------------------------------------------------------------- JSON
 
 
-def summarize(material: Material) -> dict[str, Any]:
+def summarize(material: Material, evidence: Evidence) -> dict[str, Any]:
     """Every number of the report, in plain JSON types: no NumPy scalar, null for what is not known."""
     images = material.n_images_trained
     summary = {
@@ -69,6 +73,7 @@ def summarize(material: Material) -> dict[str, Any]:
         "best": _best(material),
         "validation": _validation(material),
         "test": _test(material),
+        "evidence": evidence.to_dict(),
         "seconds": material.seconds,
         "images_trained": {**images, "total": sum(images.values())},
         "search_overhead": material.search_overhead,
@@ -123,6 +128,7 @@ def _test(material: Material) -> dict[str, Any]:
             },
         },
         "macro_f1": evaluation.macro_f1,
+        "macro_f1_bootstrap_95": dataclasses.astuple(evaluation.macro_f1_interval),
         "macro_precision": evaluation.macro_precision,
         "macro_recall": evaluation.macro_recall,
         "balanced_accuracy": evaluation.balanced_accuracy,
@@ -178,18 +184,22 @@ def plain(value: Any) -> Any:
 # ------------------------------------------------------------------------------------------------------------- page
 
 
-def _page(material: Material, summary: dict[str, Any]) -> dict[str, Any]:
+def _page(material: Material, evidence: Evidence, summary: dict[str, Any]) -> dict[str, Any]:
     """What the templates see."""
     names = figures.parameter_names(material.trials)
     return {
         "m": material,
+        "evidence": evidence,
         "json": summary,
         "words": findings,
-        "charts": _charts(material, summary, names),
+        "charts": _charts(material, evidence, summary, names),
         "layers": describe_layers(material.recipe.architecture),
         "class_rows": _class_rows(material),
         "mistakes": [_captioned(material, *found) for found in material.mistakes(N_MISTAKES_SHOWN)],
         "pairs": _pairs(material),
+        "suspects": _suspects(material, evidence),
+        "unsure": _unsure(material),
+        "curve": evidence_figures.anytime(material.trials),
         "shade": figures.confusion_shade(material.evaluation),
         "strips": _strips(material),
         "n_below_floor": figures.n_below_floor(material.trials),
@@ -201,16 +211,23 @@ def _page(material: Material, summary: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _charts(material: Material, summary: dict[str, Any], names: Sequence[str]) -> dict[str, Chart]:
+def _charts(material: Material, evidence: Evidence, summary: dict[str, Any], names: Sequence[str]) -> dict[str, Chart]:
     """Those that there is something to draw for."""
     charts = [figures.history_chart(material.trials), figures.finalists_chart(summary["finalists"])]
+    charts.append(evidence_figures.reliability_chart(evidence.calibration))
+    if material.test.changed:
+        charts.append(evidence_figures.changes_chart(material.test.changed, material.evaluation.accuracy))
+    if evidence.rungs:
+        charts.append(evidence_figures.survival_chart(evidence.rungs))
     if material.winner.history:
         charts.append(figures.learning_chart(material.winner, material.data.n_images["train"]))
     if material.importances:
         charts.append(figures.importance_chart(material.importances))
     if names:
         charts.append(figures.parameters_chart(material.trials, names))
-    return {chart.name: chart for chart in charts}
+    charts.append(evidence_figures.anytime_chart(material.trials))
+    charts.append(evidence_figures.pair_chart(material.trials, material.importances))
+    return {chart.name: chart for chart in charts if chart is not None}
 
 
 def _class_rows(material: Material) -> list[dict[str, Any]]:
@@ -234,22 +251,42 @@ def _captioned(material: Material, mistake: Mistake, image: np.ndarray) -> dict[
 
 
 def _pairs(material: Material) -> list[dict[str, Any]]:
-    """The most confused pairs; the first few with images, the most confident mistakes first."""
+    """Pairs of classes, those first of which one is most often taken for the other; images from both sides."""
     index_of = {name: i for i, name in enumerate(material.data.class_names)}
+    pairs = dict.fromkeys(frozenset((found.true, found.predicted)) for found in material.evaluation.most_confused)
     return [
         {
-            "confusion": confusion,
-            "mistakes": [
-                _captioned(material, *found)
-                for found in material.mistakes(
-                    N_IMAGES_PER_PAIR, true=index_of[confusion.true], predicted=index_of[confusion.predicted]
-                )
-            ]
-            if rank < N_PAIRS_PICTURED
-            else [],
+            "names": names,
+            "sides": [side for side in (_side(material, a, b, index_of) for a, b in (names, names[::-1])) if side],
         }
-        for rank, confusion in enumerate(material.evaluation.most_confused)
+        for names in [sorted(pair, key=index_of.get) for pair in list(pairs)[:N_PAIRS_PICTURED]]
     ]
+
+
+def _side(material: Material, true: str, predicted: str, index_of: Mapping[str, int]) -> dict[str, Any] | None:
+    """The images of one class taken for the other; None where there is none."""
+    n_images = material.evaluation.confusion_matrix[index_of[true]][index_of[predicted]]
+    found = material.mistakes(N_IMAGES_PER_PAIR, true=index_of[true], predicted=index_of[predicted])
+    shown = [_captioned(material, *mistake) for mistake in found]
+    return {"true": true, "predicted": predicted, "n_images": n_images, "mistakes": shown} if n_images else None
+
+
+def _suspects(material: Material, evidence: Evidence) -> list[dict[str, Any]]:
+    row_of = {int(index): row for row, index in enumerate(material.arrays.mistake_indices)}
+    shown = evidence.suspects[:N_MISTAKES_SHOWN]
+    return [_captioned(material, mistake, material.arrays.mistake_images[row_of[mistake.index]]) for mistake in shown]
+
+
+def _unsure(material: Material) -> list[dict[str, Any]]:
+    """The least confident right answers. None in studies of before version 0.4.0."""
+    arrays = material.arrays
+    if arrays.unsure_indices is None:
+        return []
+    confidences = arrays.probabilities[0].max(axis=1)
+    hits = [
+        Mistake(int(i), int(arrays.labels[i]), int(arrays.labels[i]), confidences[i]) for i in arrays.unsure_indices
+    ]
+    return [_captioned(material, hit, image) for hit, image in zip(hits, arrays.unsure_images, strict=True)]
 
 
 def _strips(material: Material) -> list[tuple[str, bytes]]:
@@ -286,7 +323,10 @@ def _environment(*, markdown: bool = False) -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    filters = (findings.percent, findings.count, findings.millions, findings.file_size, findings.duration)
+    filters = (
+        *(findings.percent, findings.count, findings.millions, findings.file_size, findings.duration),
+        findings.p_value,
+    )
     environment.filters.update({function.__name__: function for function in filters})
     environment.filters.update(md=markdown_text, svg=_svg_address, png=_png_address, value=findings.parameter_value)
     return environment
@@ -310,16 +350,20 @@ def _png_address(png: bytes | np.ndarray) -> Markup:
 # --------------------------------------------------------------------------------------------------------- Markdown
 
 
-def _write_pictures(folder: Path, material: Material, charts: Mapping[str, Chart]) -> None:
+def _write_pictures(folder: Path, material: Material, page: Mapping[str, Any]) -> None:
     """All pictures of report.md, in place of those of an earlier report."""
     shutil.rmtree(folder, ignore_errors=True)
-    pictures = {name: chart.png for name, chart in charts.items()}
+    pictures = {name: chart.png for name, chart in page["charts"].items()}
     pictures["samples"] = figures.rows_png(list(zip(material.data.class_names, material.samples, strict=True)))
     pictures["confusion-matrix"] = figures.confusion_png(material.evaluation)
-    found = [_captioned(material, *mistake) for mistake in material.mistakes(N_MISTAKES_SHOWN)]
-    if found:
-        tiles = [(m["image"], (f"is {m['true']}", f"not {m['predicted']}", m["confidence"])) for m in found]
-        pictures["mistakes"] = figures.sheet_png(tiles, n_columns=6)
+    for name in ("mistakes", "suspects", "unsure"):
+        if page[name]:
+            pictures[name] = figures.sheet_png([(tile["image"], _caption_lines(tile)) for tile in page[name]], 6)
     for name, png in pictures.items():
         with whole_file(folder / f"{name}.png") as path:
             path.write_bytes(png)
+
+
+def _caption_lines(tile: Mapping[str, Any]) -> tuple[str, ...]:
+    is_hit = tile["true"] == tile["predicted"]
+    return (f"is {tile['true']}", *(() if is_hit else (f"not {tile['predicted']}",)), tile["confidence"])

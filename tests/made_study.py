@@ -9,9 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
+from fmnist.evaluation import least_confident_hits
 from fmnist.history import HistoryPoint, best_point
 from fmnist.recipe import Architecture, Block, Recipe, TrainingPlan, max_blocks
+from fmnist.robustness import changes
 from search.records import (
+    ChangedTestScore,
     ConfirmRecord,
     DataRecord,
     RefitRecord,
@@ -37,6 +40,7 @@ class Made:
     n_seeds: int = 3  # retrainings
     n_finalists: int = 4  # the default included
     with_mirror_images: bool = True
+    with_changed_images: bool = True  # and least confident right answers: what studies before 0.4.0 lack
     n_test: int = 1000
     n_train: int = 5000
     class_names: tuple[str, ...] = FASHION
@@ -232,16 +236,22 @@ def _write_test(files: StudyFiles, made: Made, rng: np.random.Generator) -> None
     images = made.test_images if made.test_images is not None else rng.integers(0, 256, shape, dtype=np.uint8)
     probabilities = np.stack([_predictions(labels, n_classes, made.mistake_share, rng) for _ in range(made.n_seeds)])
     is_wrong = probabilities[0].argmax(axis=1) != labels
+    unsure = least_confident_hits(labels, probabilities[0], 24)
     write_arrays(
         files.test_arrays,
         labels=labels.astype(np.uint8),
         probabilities=probabilities,
         mistake_indices=np.flatnonzero(is_wrong).astype(np.int64),
         mistake_images=images[is_wrong],
+        **({"unsure_indices": unsure, "unsure_images": images[unsure]} if made.with_changed_images else {}),
     )
     accuracies = tuple(float(a) for a in (probabilities.argmax(axis=2) == labels).mean(axis=1))
     flip_accuracies = tuple(accuracy + 0.002 for accuracy in accuracies) if made.with_mirror_images else None
-    record = TestRecord("2026-01-02T05:06:07+00:00", len(labels), accuracies, accuracies[0], 12.25, flip_accuracies)
+    names = [(change.kind, change.name) for change in changes()] if made.with_changed_images else []
+    changed = tuple(ChangedTestScore(*name, accuracies[0] * 0.97 ** (1 + i)) for i, name in enumerate(names))
+    record = TestRecord(
+        *("2026-01-02T05:06:07+00:00", len(labels), accuracies, accuracies[0], 12.25, flip_accuracies), changed=changed
+    )
     write_json(files.test, record)
 
 

@@ -15,6 +15,7 @@ from fmnist.data import DataSource, Split, find_data, load_test, save_split
 from fmnist.errors import UserError
 from fmnist.history import HistoryPoint
 from fmnist.recipe import Architecture, Block, Recipe, TrainingPlan
+from fmnist.robustness import changes
 from search.clock import Clock
 from search.objective import TrainingSite, Watcher
 from search.records import DataRecord, StudyFiles, TrialRecord
@@ -46,17 +47,18 @@ def trial(number: int, value: float | None, state: str = "complete", origin: str
 
 def test_best_complete_trials_are_finalists_best_first() -> None:
     trials = [trial(number, value=0.1 * number) for number in range(8)]
-    assert [finalist.trial for finalist in choose_finalists(trials)] == [7, 6, 5]
+    assert [finalist.trial for finalist in choose_finalists(trials)] == [7, 6, 5, 4, 3]
+    assert [finalist.trial for finalist in choose_finalists(trials, n_finalists=3)] == [7, 6, 5]
 
 
 def test_price_of_multiply_adds_lets_the_cheaper_of_near_equals_in() -> None:
     trials = [trial(n, 0.9 + 0.001 * n, multiply_adds=1_000_000 * 2**n) for n in range(7)]
-    assert [each.trial for each in choose_finalists(trials, accuracy_per_doubling=0.002)] == [0, 1, 2]
+    assert [each.trial for each in choose_finalists(trials, accuracy_per_doubling=0.002)] == [0, 1, 2, 3, 4]
 
 
 def test_default_takes_the_last_place_even_where_it_was_worst() -> None:
     trials = [trial(0, 0.01, origin="default"), *(trial(number, value=0.1 * number) for number in range(1, 9))]
-    assert [each.trial for each in choose_finalists(trials)] == [8, 7, 0]
+    assert [each.trial for each in choose_finalists(trials)] == [8, 7, 6, 5, 0]
 
 
 def test_default_whose_trial_was_killed_is_still_a_finalist() -> None:
@@ -282,7 +284,8 @@ def test_test_set_is_opened_once(tmp_path: Path, digits_split: Split, source: Da
     _save_constant_model(final.files)
     first = evaluate(final, source, n_trials_asked=1)
     assert evaluate(final, source, n_trials_asked=9) == first
-    assert len(opened) == 4  # once per seed, and once with mirrored images
+    assert len(opened) == 4 + len(changes())  # once per seed, with mirrored images, and the delivered model's changes
+    assert [row.change for row in first.changed] == [change.name for change in changes()]
     arrays = final.files.read_test_arrays()
     assert arrays.probabilities.shape == (2, 360, 10)
     assert len(arrays.mistake_images) == 360 - round(first.delivered_accuracy * 360)

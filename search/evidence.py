@@ -1,0 +1,198 @@
+"""How far a study's figures can be trusted: what choosing flatters, what chance does, where the model errs.
+
+From records to numbers; `search.findings` puts them into words and `search.evidence_figures` into pictures.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from fmnist import calibration
+from fmnist.calibration import ReliabilityBin, expected_calibration_error, reliability, with_temperature
+from fmnist.evaluation import Abstention, Mistake, accuracy_by_confidence, suspect_labels
+from fmnist.intervals import Luck, McNemar, best_by_luck, holm, mcnemar
+from search.material import Material
+from search.records import ConfirmRecord, StudyFiles, TrialRecord, read_arrays, write_text
+
+
+@dataclass(frozen=True)
+class Optimism:
+    """The winner's accuracy from the figure it was chosen by to the one that was opened last, and what luck explains.
+
+    The two `luck`s are of configurations that are all as good as the winner was on the confirmation split.
+    """
+
+    n_tried: int  # configurations that were scored on the selection split
+    n_finalists: int
+    search_accuracy: float | None  # on the selection split, in the search; None if the trial did not complete
+    selection_accuracy: float  # on the selection split, in the longer confirmation training
+    confirm_accuracy: float
+    test_accuracy: float  # mean of the retrainings
+    selection_luck: Luck  # the best of n_tried on the selection split
+    confirm_luck: Luck  # the best of n_finalists on the confirmation split
+
+
+@dataclass(frozen=True)
+class CalibrationScore:
+    """One set of probabilities against the truth, on the test set."""
+
+    expected_calibration_error: float
+    log_loss: float
+    mean_confidence: float
+    bins: tuple[ReliabilityBin, ...]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The delivered model's probabilities on the test set as they are, and with one temperature."""
+
+    temperature: float  # fitted on the winner's confirmation training, which has not seen these images
+    n_fitted_on: int  # confirmation images
+    before: CalibrationScore
+    after: CalibrationScore
+
+
+@dataclass(frozen=True)
+class Rival:
+    """Another classifier against the winner, on the same images."""
+
+    name: str
+    accuracy: float
+    test: McNemar  # a: the winner, b: the rival
+    p_adjusted: float  # by Holm, for all that are compared with the winner on these images
+
+
+@dataclass(frozen=True)
+class Rung:
+    """A length of training at which trials ended."""
+
+    n_images: int  # training images seen in all
+    n_reached: int  # trials that were trained for so long or longer
+    n_ended: int  # of these, trials that went no further
+
+
+class Evidence:
+    """What can be said of a finished study's figures. Each part is computed when it is first asked for."""
+
+    def __init__(self, material: Material) -> None:
+        self._material = material
+        self._labels = material.arrays.labels.astype(int)
+
+    @cached_property
+    def optimism(self) -> Optimism:
+        material, winner = self._material, self._material.winner
+        n_tried = sum(trial.best is not None or trial.value is not None for trial in material.trials)
+        n_images = material.data.n_images
+        return Optimism(
+            n_tried=n_tried,
+            n_finalists=len(material.confirmed),
+            search_accuracy=winner.search_accuracy,
+            selection_accuracy=winner.selection_accuracy,
+            confirm_accuracy=winner.confirm_accuracy,
+            test_accuracy=material.test_mean,
+            selection_luck=best_by_luck(winner.confirm_accuracy, n_images["selection"], max(1, n_tried)),
+            confirm_luck=best_by_luck(winner.confirm_accuracy, n_images["confirmation"], len(material.confirmed)),
+        )
+
+    @cached_property
+    def calibration(self) -> Calibration:
+        labels, probabilities = _confirmation(self._material.files, self._material.winner)
+        temperature = calibration.fit_temperature(labels, probabilities)
+        delivered = self._material.arrays.probabilities[0]
+        return Calibration(
+            temperature=temperature,
+            n_fitted_on=len(labels),
+            before=_calibration_score(self._labels, delivered),
+            after=_calibration_score(self._labels, with_temperature(delivered, temperature)),
+        )
+
+    @cached_property
+    def finalists(self) -> tuple[Rival, ...]:
+        """Every other finalist against the winner on the confirmation split, best first."""
+        labels, winner = _confirmation(self._material.files, self._material.winner)
+        others = [record for record in self._material.confirmed if record is not self._material.winner]
+        predicted = [_confirmation(self._material.files, record)[1].argmax(axis=1) for record in others]
+        names = [f"trial {record.trial}" for record in others]
+        return rivals(labels, winner.argmax(axis=1), names, predicted)
+
+    @cached_property
+    def abstentions(self) -> tuple[Abstention, ...]:
+        return accuracy_by_confidence(self._labels, self._material.arrays.probabilities[0])
+
+    @cached_property
+    def suspects(self) -> tuple[Mistake, ...]:
+        """Test images that may bear a wrong label; none where there is one retraining only, which nothing confirms."""
+        probabilities = self._material.arrays.probabilities
+        return suspect_labels(self._labels, probabilities) if len(probabilities) > 1 else ()
+
+    @cached_property
+    def rungs(self) -> tuple[Rung, ...]:
+        return rungs(self._material.trials)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For report.json."""
+        return {
+            "optimism": dataclasses.asdict(self.optimism),
+            "calibration": dataclasses.asdict(self.calibration),
+            "finalists_against_winner": [dataclasses.asdict(rival) for rival in self.finalists],
+            "accuracy_by_confidence": [dataclasses.asdict(row) for row in self.abstentions],
+            "suspect_labels": [dataclasses.asdict(mistake) for mistake in self.suspects],
+            "changed_images": [dataclasses.asdict(score) for score in self._material.test.changed],
+            "rungs": [dataclasses.asdict(rung) for rung in self.rungs],
+        }
+
+
+def rivals(
+    labels: np.ndarray, predicted_by_winner: np.ndarray, names: Sequence[str], predicted: Sequence[np.ndarray]
+) -> tuple[Rival, ...]:
+    """Each rival's predictions, int (n,), against the winner's; p-values adjusted for all of them."""
+    tests = [mcnemar(labels, predicted_by_winner, theirs) for theirs in predicted]
+    adjusted = holm([test.p_value for test in tests])
+    accuracies = [float(np.mean(theirs == labels)) for theirs in predicted]
+    return tuple(Rival(*row) for row in zip(names, accuracies, tests, adjusted, strict=True))
+
+
+def rungs(trials: Sequence[TrialRecord]) -> tuple[Rung, ...]:
+    """The lengths at which trained trials ended, shortest first."""
+    lengths = np.array([trial.n_images for trial in trials if trial.n_images > 0], int)
+    distinct, n_ended = np.unique(lengths, return_counts=True)
+    n_reached = len(lengths) - np.cumsum(n_ended) + n_ended
+    return tuple(Rung(*row) for row in zip(distinct.tolist(), n_reached.tolist(), n_ended.tolist(), strict=True))
+
+
+def write_temperature(files: StudyFiles, found: Calibration) -> None:
+    """Leave the temperature beside the model, which itself stays as it was trained."""
+    note = {
+        "temperature": found.temperature,
+        "how": "softmax(log(probabilities) / temperature) is the calibrated prediction; the class stays the same",
+        "fitted_on": f"{found.n_fitted_on} images of the confirmation split, predicted by the winner's confirmation "
+        "training (the delivered model was then trained on these images too)",
+        "test_log_loss": {"before": found.before.log_loss, "after": found.after.log_loss},
+        "test_expected_calibration_error": {
+            "before": found.before.expected_calibration_error,
+            "after": found.after.expected_calibration_error,
+        },
+    }
+    write_text(files.temperature, json.dumps(note, indent=2) + "\n")
+
+
+def _confirmation(files: StudyFiles, record: ConfirmRecord) -> tuple[np.ndarray, np.ndarray]:
+    """Labels, int (n,), and the finalist's probabilities, float32 (n, n_classes), on the confirmation split."""
+    arrays = read_arrays(files.confirm_arrays(record.trial))
+    return arrays["labels"].astype(int), arrays["probabilities"]
+
+
+def _calibration_score(labels: np.ndarray, probabilities: np.ndarray) -> CalibrationScore:
+    return CalibrationScore(
+        expected_calibration_error=expected_calibration_error(labels, probabilities),
+        log_loss=calibration.log_loss(labels, probabilities),
+        mean_confidence=float(probabilities.max(axis=1).mean()),
+        bins=reliability(labels, probabilities),
+    )
