@@ -7,14 +7,16 @@ import math
 import numpy as np
 import pytest
 
+from fmnist.calibration import expected_calibration_error
 from fmnist.evaluation import (
-    Interval,
+    accuracy_by_confidence,
     evaluate,
-    expected_calibration_error,
+    least_confident_hits,
     most_confused,
+    suspect_labels,
     top_mistakes,
-    wilson_95,
 )
+from fmnist.intervals import Interval, wilson_95
 
 NAMES = ("ant", "bee", "cat")
 LABELS = np.array([0, 0, 0, 1, 1, 2], np.uint8)
@@ -93,3 +95,30 @@ def test_top_mistakes_are_the_most_confident_ones() -> None:
 def test_predictions_that_are_none_are_refused(labels: np.ndarray, probabilities: np.ndarray, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         evaluate(labels, probabilities, NAMES)
+
+
+# --- what the model is sure of
+
+
+def test_leaving_the_least_confident_images_out_keeps_the_others() -> None:
+    probabilities = sure(PREDICTED)
+    probabilities[2] = (0.3, 0.4, 0.3)  # a mistake, and the least confident
+    whole, kept = accuracy_by_confidence(LABELS, probabilities, (0.0, 1 / 6))
+    assert (whole.n_kept, whole.accuracy_kept, whole.accuracy_left) == (6, pytest.approx(4 / 6), None)
+    assert (kept.n_kept, kept.accuracy_kept, kept.accuracy_left) == (5, pytest.approx(4 / 5), 0.0)
+
+
+def test_least_confident_hits_are_right_answers_least_first() -> None:
+    probabilities = sure(PREDICTED)
+    probabilities[5], probabilities[1] = (0.3, 0.3, 0.4), (0.5, 0.3, 0.2)
+    assert least_confident_hits(LABELS, probabilities, 2).tolist() == [5, 1]
+    assert len(least_confident_hits(LABELS, probabilities, 99)) == 4
+
+
+def test_label_is_suspect_only_where_all_models_are_sure_of_the_same_other_class() -> None:
+    models = np.stack([sure(PREDICTED, 0.95), sure(PREDICTED, 0.99)])
+    assert [(m.index, m.true, m.predicted) for m in suspect_labels(LABELS, models)] == [(2, 0, 1), (4, 1, 2)]
+    assert suspect_labels(LABELS, models)[0].confidence == pytest.approx(0.95)
+    models[1, 2] = (0.0, 0.01, 0.99)  # another class
+    models[1, 4] = (0.1, 0.2, 0.7)  # not sure
+    assert suspect_labels(LABELS, models) == ()
