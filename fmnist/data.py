@@ -115,10 +115,14 @@ class Split:
 
     def together(self) -> LabelledImages:
         """All three parts, one after the other: what the winner is retrained on."""
-        parts = (self.train, self.selection, self.confirmation)
-        return LabelledImages(
-            np.concatenate([part.images for part in parts]), np.concatenate([part.labels for part in parts])
-        )
+        return joined(self.train, self.selection, self.confirmation)
+
+
+def joined(*parts: LabelledImages) -> LabelledImages:
+    """One after the other."""
+    return LabelledImages(
+        np.concatenate([part.images for part in parts]), np.concatenate([part.labels for part in parts])
+    )
 
 
 def find_data(

@@ -46,6 +46,7 @@ class StudyConfig:
     pruner: str = "asha"  # one of PRUNERS
     precision: str = "auto"  # one of PRECISIONS; "auto": bfloat16 where the processor has it and there is no GPU
     memory_limit_mb: int | None = None  # per training process; None: 80 % of the machine's memory, shared equally
+    baselines: bool = False  # fit those of fmnist.baselines too, before the test set is opened
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", self.study):

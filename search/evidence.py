@@ -13,13 +13,22 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from sklearn.metrics import confusion_matrix
 
 from fmnist import calibration
 from fmnist.calibration import ReliabilityBin, expected_calibration_error, reliability, with_temperature
 from fmnist.evaluation import Abstention, Mistake, accuracy_by_confidence, suspect_labels
-from fmnist.intervals import Luck, McNemar, best_by_luck, holm, mcnemar
+from fmnist.intervals import Interval, Luck, McNemar, best_by_luck, holm, macro_f1, mcnemar, wilson_95
 from search.material import Material
-from search.records import ConfirmRecord, StudyFiles, TrialRecord, read_arrays, write_text
+from search.records import (
+    BaselineOutcome,
+    BaselineRecord,
+    ConfirmRecord,
+    StudyFiles,
+    TrialRecord,
+    read_arrays,
+    write_text,
+)
 
 
 @dataclass(frozen=True)
@@ -67,6 +76,16 @@ class Rival:
     accuracy: float
     test: McNemar  # a: the winner, b: the rival
     p_adjusted: float  # by Holm, for all that are compared with the winner on these images
+
+
+@dataclass(frozen=True)
+class BaselineScore:
+    """What users start from, on the test set, against the delivered model."""
+
+    record: BaselineRecord
+    accuracy_interval: Interval  # Wilson, 95 %
+    macro_f1: float
+    rival: Rival
 
 
 @dataclass(frozen=True)
@@ -123,6 +142,26 @@ class Evidence:
         return rivals(labels, winner.argmax(axis=1), names, predicted)
 
     @cached_property
+    def baselines(self) -> tuple[BaselineScore, ...]:
+        """Those that could be fitted, against the delivered model on the test set, best first."""
+        fitted = [outcome for outcome in self._material.baselines if outcome.predicted is not None]
+        predicted = [outcome.predicted.astype(int) for outcome in fitted]
+        winner = self._material.arrays.probabilities[0].argmax(axis=1)
+        found = rivals(self._labels, winner, [outcome.record.name for outcome in fitted], predicted)
+        scores = [self._score(*row) for row in zip(fitted, predicted, found, strict=True)]
+        return tuple(sorted(scores, key=lambda score: -score.rival.accuracy))
+
+    def _score(self, outcome: BaselineOutcome, predicted: np.ndarray, rival: Rival) -> BaselineScore:
+        n_classes = len(self._material.data.class_names)
+        table = confusion_matrix(self._labels, predicted, labels=np.arange(n_classes))
+        interval = wilson_95(int(np.trace(table)), len(self._labels))
+        return BaselineScore(outcome.record, interval, float(macro_f1(table)), rival)
+
+    @property
+    def failed_baselines(self) -> tuple[BaselineRecord, ...]:
+        return tuple(outcome.record for outcome in self._material.baselines if outcome.predicted is None)
+
+    @cached_property
     def abstentions(self) -> tuple[Abstention, ...]:
         return accuracy_by_confidence(self._labels, self._material.arrays.probabilities[0])
 
@@ -141,6 +180,8 @@ class Evidence:
         return {
             "optimism": dataclasses.asdict(self.optimism),
             "calibration": dataclasses.asdict(self.calibration),
+            "baselines": [dataclasses.asdict(score) for score in self.baselines],
+            "failed_baselines": [dataclasses.asdict(record) for record in self.failed_baselines],
             "finalists_against_winner": [dataclasses.asdict(rival) for rival in self.finalists],
             "accuracy_by_confidence": [dataclasses.asdict(row) for row in self.abstentions],
             "suspect_labels": [dataclasses.asdict(mistake) for mistake in self.suspects],

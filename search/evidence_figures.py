@@ -8,7 +8,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from search.evidence import Calibration, Rung
+from fmnist.evaluation import Evaluation
+from search.evidence import BaselineScore, Calibration, Rung
 from search.figures import BLUE, GREY, ORANGE, STATE_STYLES, Chart, clean, fitting, make_chart, percent_axis, score
 from search.findings import is_number, parameter_value
 from search.records import ChangedTestScore, TrialRecord
@@ -57,6 +58,35 @@ def _draw_reliability(figure: Figure, is_narrow: bool, calibration: Calibration)
         *axes.get_legend_handles_labels(), loc="outside upper left", ncols=1 if is_narrow else 3, fontsize=9,
         frameon=False,
     )  # fmt: skip
+
+
+def baselines_chart(scores: Sequence[BaselineScore], evaluation: Evaluation) -> Chart:
+    best = scores[0]
+    alt = (
+        f"Test accuracy with 95 % intervals: the delivered model {100 * evaluation.accuracy:.2f} %, the best baseline, "
+        f"{best.record.name}, {100 * best.rival.accuracy:.2f} %."
+    )
+    return make_chart("baselines", alt, lambda figure, is_narrow: _draw_baselines(figure, scores, evaluation))
+
+
+def _draw_baselines(figure: Figure, scores: Sequence[BaselineScore], evaluation: Evaluation) -> None:
+    figure.set_figheight(0.9 + 0.28 * (1 + len(scores)))
+    axes = figure.add_subplot()
+    names = ["the delivered model", *(score.record.name for score in scores)]
+    middle = np.array([evaluation.accuracy, *(score.rival.accuracy for score in scores)])
+    intervals = [evaluation.accuracy_interval, *(score.accuracy_interval for score in scores)]
+    low, high = (np.array([getattr(interval, end) for interval in intervals]) for end in ("low", "high"))
+    places = np.arange(len(names))[::-1]
+    for rows, colour in ((slice(0, 1), ORANGE), (slice(1, None), BLUE)):
+        errors = (middle[rows] - low[rows], high[rows] - middle[rows])
+        axes.errorbar(middle[rows], places[rows], xerr=errors, fmt="o", color=colour, markersize=5, capsize=3)
+    published = [(score.record.published_accuracy, place) for score, place in zip(scores, places[1:], strict=True)]
+    drawn = [(accuracy, place) for accuracy, place in published if accuracy is not None]
+    axes.plot([accuracy for accuracy, _ in drawn], [place for _, place in drawn], "x", color=GREY)
+    axes.set_yticks(places, names)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{round(100 * share, 3):g}"))
+    axes.set_xlabel("test accuracy (%)", fontsize=10)
+    clean(axes, grid="x")
 
 
 def changes_chart(changed: Sequence[ChangedTestScore], accuracy: float) -> Chart:

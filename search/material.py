@@ -15,6 +15,7 @@ from fmnist.evaluation import Evaluation, Mistake, evaluate, top_mistakes
 from fmnist.intervals import Interval, wilson_95
 from fmnist.recipe import Recipe
 from search.records import (
+    BaselineOutcome,
     ConfirmRecord,
     DataRecord,
     RefitRecord,
@@ -49,6 +50,7 @@ class Material:
     environment: dict[str, Any]
     config: dict[str, Any]
     model_bytes: int  # size of best.keras
+    baselines: tuple[BaselineOutcome, ...] = ()  # in the order of BASELINES; empty where none were asked for
 
     @cached_property
     def winner(self) -> ConfirmRecord:
@@ -151,6 +153,7 @@ def read_material(
         environment=read_plain(files.environment),
         config=read_plain(files.config),
         model_bytes=files.model.stat().st_size,
+        baselines=tuple(files.read_baselines()),
     )
     _check(material)
     return material
@@ -178,3 +181,8 @@ def _check(material: Material) -> None:
     is_wrong = material.arrays.probabilities[0].argmax(axis=1) != material.arrays.labels
     if not np.array_equal(np.flatnonzero(is_wrong), np.sort(material.arrays.mistake_indices)):
         raise UserError(f"{material.files.test_arrays} holds other mistakes than its predictions; {restore}")
+    for outcome in material.baselines:
+        if outcome.predicted is not None and outcome.predicted.shape != material.arrays.labels.shape:
+            path = material.files.baseline_arrays(outcome.record.name)
+            n_images, n_predicted = len(material.arrays.labels), len(outcome.predicted)
+            raise UserError(f"{path} must predict {n_images:,} test images, but got {n_predicted:,}; {restore}")

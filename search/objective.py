@@ -51,10 +51,11 @@ class TrainingSite:
 class Watcher:
     """Hears of what happens in trainings, from their threads. This one hears nothing; the terminal overrides it.
 
-    label: "trial 7", "finalist 7" or "seed 1".
+    label: "trial 7", "finalist 7", "seed 1" or a baseline's name. what: a recipe, or a baseline in words.
+    n_planned_images: None where nobody knows.
     """
 
-    def started(self, label: str, recipe: Recipe, n_planned_images: int) -> None: ...
+    def started(self, label: str, what: Recipe | str, n_planned_images: int | None) -> None: ...
 
     def progressed(self, label: str, point: HistoryPoint, best_accuracy: float | None) -> None: ...
 

@@ -10,7 +10,7 @@ import shlex
 import shutil
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NoReturn
@@ -19,6 +19,7 @@ import numpy as np
 import optuna
 import psutil
 
+from fmnist.baselines import BASELINES
 from fmnist.data import DataSource, LabelledImages, Split, find_data, load_train, pixel_statistics, save_split
 from fmnist.errors import UserError
 from fmnist.precision import has_bfloat16
@@ -43,7 +44,9 @@ from search.refit import (
     confirm,
     deliver,
     evaluate,
+    fit_baselines,
     full_training_images,
+    lacking_baselines,
     n_confirmed,
     n_refitted,
     refit,
@@ -65,7 +68,7 @@ from search.study import (
     storage_url,
 )
 from search.terminal import Terminal
-from search.worker import Interrupted, PredictTask, Trainer, WorkerProcesses, has_gpu
+from search.worker import Interrupted, Predictor, Trainer, WorkerProcesses, has_gpu
 
 N_SAMPLES_PER_CLASS = 10
 
@@ -124,6 +127,7 @@ class _Run:
 
     def whole(self, search_only: bool) -> dict[str, Any] | None:
         self._refuse_more_trials_after_test()
+        self._refuse_baselines_after_test()
         identity = _identity(self._config, self._source, self._space, self._split)
         check_identity(self._files, identity)
         self._refuse_missing_storage()
@@ -152,7 +156,8 @@ class _Run:
     def _tell_that_test_is_open(self) -> None:
         """To the machines that share the study."""
         test = read_json(TestRecord, self._files.test)
-        opened = {"by": self._name(), "opened": test.opened, "trials": test.n_trials_asked}
+        lacking = [baseline.name for baseline in lacking_baselines(self._files)]
+        opened = {"by": self._name(), "opened": test.opened, "trials": test.n_trials_asked, "lacks": lacking}
         if self._study.user_attrs.get("test_opened") != opened:
             self._study.set_user_attr("test_opened", opened)
 
@@ -161,13 +166,15 @@ class _Run:
         return f"{socket.gethostname()}:{self._files.root.absolute()}"
 
     def _is_finished_elsewhere(self) -> bool:
-        """Whether another machine of the study has opened its test set. Raises UserError where trials were to be added
-        after that."""
+        """Whether another machine of the study has opened its test set. Raises UserError where trials or baselines were
+        to be added after that."""
         opened = self._study.user_attrs.get("test_opened")
         if opened is None or self._files.test.exists():
             return False
         if self._config.trials > opened["trials"]:
             self._refuse_more_trials(opened["trials"])
+        if self._config.baselines:
+            self._refuse_baselines(opened["lacks"])
         self._terminal.say(
             f"study {self._config.study} is finished: its model and report are at {opened['by']} "
             f"(test set opened {opened['opened']})"
@@ -190,6 +197,18 @@ class _Run:
             f"study {self._config.study} has opened its test set (with --trials {n_trials_asked}), so it takes no more "
             f"trials; start another with --study NAME, and use --search-only while a study may still grow"
         )
+
+    def _refuse_baselines_after_test(self) -> None:
+        """The test set is opened once, for all that it is to score."""
+        if self._config.baselines and self._files.test.exists():
+            self._refuse_baselines([baseline.name for baseline in lacking_baselines(self._files)])
+
+    def _refuse_baselines(self, lacking: Sequence[str]) -> None:
+        if lacking:
+            raise UserError(
+                f"study {self._config.study} has opened its test set without the baselines {', '.join(lacking)}, so it "
+                f"takes none any more; leave --baselines out, or start another with --study NAME"
+            )
 
     def _refuse_missing_storage(self) -> None:
         """An empty storage in its place would begin the search anew, beside finalists of the old one."""
@@ -285,20 +304,24 @@ class _Run:
 
     def _site(self) -> TrainingSite:
         config = self._config
-        memory_mb = psutil.virtual_memory().total / 2**20
         return TrainingSite(
             split_folder=self._files.split,
             pixel_mean=self._data.pixel_mean,
             pixel_std=self._data.pixel_std,
             n_train_images=self._data.n_images["train"],
-            memory_limit_mb=config.memory_limit_mb or 0.8 * memory_mb / config.workers,
+            memory_limit_mb=self._memory_limit_mb(config.workers),
             n_threads=_threads_per_worker(config),
             bfloat16=_learns_in_bfloat16(config),
         )
 
+    def _memory_limit_mb(self, n_processes: int) -> float:
+        """Of each of so many that run at a time."""
+        memory_mb = psutil.virtual_memory().total / 2**20
+        return self._config.memory_limit_mb or 0.8 * memory_mb / n_processes
+
     # --- after the search
 
-    def _finish(self, trainer: Trainer, predict: Callable[[PredictTask], np.ndarray]) -> None:
+    def _finish(self, trainer: Trainer, predict: Predictor) -> None:
         final = FinalRound(
             files=self._files,
             site=self._site(),
@@ -328,6 +351,11 @@ class _Run:
             f"retraining trial {winner.trial} with {n_seeds} seeds on all images", n_seeds, n_refitted(final, winner)
         )
         refit(final, winner, n_seeds)
+        if self._config.baselines:
+            n_baselines = len(BASELINES)
+            n_done = n_baselines - len(lacking_baselines(self._files))
+            self._announce(f"fitting {n_baselines} baselines", n_baselines, n_done)
+            fit_baselines(final, self._memory_limit_mb(n_processes=1))
         self._announce("opening the test set")
         evaluate(final, self._source, self._config.trials)
 
@@ -340,7 +368,8 @@ class _Run:
     def _report(self) -> dict[str, Any]:
         if not self._files.model.exists() and self._files.refit_model(0).exists():
             deliver(self._files)
-        command = shlex.join(["python", "-m", "search.run", *_arguments(self._config)])
+        config = dataclasses.replace(self._config, baselines=bool(self._files.read_baseline_records()))
+        command = shlex.join(["python", "-m", "search.run", *_arguments(config)])
         report = write_report(
             self._files, read_trials(self._study), command=command, importances=importances(self._study)
         )
@@ -441,7 +470,9 @@ def _arguments(config: StudyConfig) -> list[str]:
             if field.default is dataclasses.MISSING and field.name == "workers"
             else field.default
         )
-        if value != default:
+        if value is True:
+            arguments.append(f"--{field.name}")
+        elif value != default:
             shown = shown_url(value) if field.name == "storage" else str(value)
             arguments += [f"--{names.get(field.name, field.name.replace('_', '-'))}", shown]
     return arguments

@@ -24,13 +24,14 @@ from typing import Any, TypeVar
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
+from fmnist.baselines import BASELINES, Baseline
 from fmnist.errors import UserError
 from fmnist.history import HistoryPoint
 
 T = TypeVar("T")
 
 HALF_WRITTEN = ".writing-"  # how the names of files begin that are not whole yet
-PHASES = ("search", "confirm", "refit", "evaluate")
+PHASES = ("search", "confirm", "refit", "baselines", "evaluate")
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,33 @@ class RefitRecord:
     seconds: float
     peak_memory_mb: float
     rule: str  # how the length was chosen, in words
+
+
+@dataclass(frozen=True)
+class BaselineRecord:
+    """A baseline, fitted once, or why it could not be."""
+
+    name: str  # of one of fmnist.baselines.BASELINES
+    kind: str  # "network" or "classical"
+    description: str  # what it is and how it learns, in words
+    published_accuracy: float | None  # on the test set, by the notebook's own account; None: none is known
+    seed: int
+    reason: str  # why the fit ended, or how it or the prediction failed, in words
+    seconds: float  # wall time of the fit, without the start of the process; until it failed, where it did
+    n_images: int | None = None  # that it learned from
+    n_parameters: int | None = None  # of a network
+    n_epochs: int | None = None  # of a network's training
+    peak_memory_mb: float | None = None  # of the process that fitted it
+    failure: str | None = None  # its kind, as TrainingFailed has it; None where there was none
+    trace: str = ""  # of the failed process, where it could send one
+
+
+@dataclass(frozen=True, eq=False)
+class BaselineOutcome:
+    """A baseline and what it says about the test set."""
+
+    record: BaselineRecord
+    predicted: np.ndarray | None  # uint8 (n,): the class of each test image; None where it failed
 
 
 @dataclass(frozen=True)
@@ -164,6 +192,7 @@ class StudyFiles:
         self.environment = root / "environment.json"  # versions, cores, threads
         self.confirm = root / "confirm"  # one ConfirmRecord and one .npz of confirmation probabilities per finalist
         self.refit = root / "refit"  # one RefitRecord and one .keras per seed
+        self.baselines = root / "baselines"  # of each a BaselineRecord and, once the test set was opened, an .npz
         self.test = root / "test.json"  # TestRecord
         self.test_arrays = root / "test.npz"  # TestArrays
         self.best_recipe = root / "best_recipe.json"
@@ -187,6 +216,16 @@ class StudyFiles:
     def refit_model(self, seed_index: int) -> Path:
         return self.refit / f"seed-{seed_index}.keras"
 
+    def baseline_record(self, name: str) -> Path:
+        return self.baselines / f"{name}.json"
+
+    def baseline_model(self, baseline: Baseline) -> Path:
+        """Removed once its predictions are stored: a forest takes hundreds of megabytes."""
+        return self.baselines / f"{baseline.name}{baseline.suffix}"
+
+    def baseline_arrays(self, name: str) -> Path:
+        return self.baselines / f"{name}.npz"  # "predicted" uint8 (n,), of the test set
+
     def read_confirm_records(self) -> list[ConfirmRecord]:
         """All finalists confirmed so far, best confirmation accuracy first."""
         records = [read_json(ConfirmRecord, path) for path in sorted(self.confirm.glob("trial-*.json"))]
@@ -196,6 +235,21 @@ class StudyFiles:
         """All retrainings so far, by seed_index."""
         records = [read_json(RefitRecord, path) for path in self.refit.glob("seed-*.json")]
         return sorted(records, key=lambda record: record.seed_index)
+
+    def read_baseline_records(self) -> list[BaselineRecord]:
+        """All baselines fitted or failed so far, in the order of BASELINES; others, of another version, last."""
+        records = [read_json(BaselineRecord, path) for path in sorted(self.baselines.glob("[!.]*.json"))]
+        names = [baseline.name for baseline in BASELINES]
+        return sorted(records, key=lambda record: names.index(record.name) if record.name in names else len(names))
+
+    def read_baselines(self) -> list[BaselineOutcome]:
+        """The same with their predictions. Call it once the test set was opened."""
+        return [
+            BaselineOutcome(
+                record, None if record.failure else read_arrays(self.baseline_arrays(record.name))["predicted"]
+            )
+            for record in self.read_baseline_records()
+        ]
 
     def read_ledger(self) -> dict[str, float]:
         """Seconds by phase (see PHASES), summed over every run of the study."""

@@ -1,9 +1,9 @@
-"""After the search: confirm the finalists, retrain the winner, open the test set once.
+"""After the search: confirm the finalists, retrain the winner, fit the baselines, open the test set once.
 
 The order is the point. Finalists are compared on a confirmation split that no trial has seen; the winner is fixed by
-that, and at which point of its schedule it stops; only when every retrained model is on disk is the test set read, here
-and nowhere else. Each training that is finished is on disk before the next step, so a killed run repeats at most what
-was running.
+that, and at which point of its schedule it stops; only when every retrained model is on disk, and every baseline that
+was asked for, is the test set read, here and nowhere else. Each training that is finished is on disk before the next
+step, so a killed run repeats at most what was running.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 
+from fmnist.baselines import BASELINES, Baseline, find_baseline
 from fmnist.cost import count_multiply_adds
 from fmnist.data import DataSource, LabelledImages, load_test, open_split
 from fmnist.errors import UserError
@@ -35,6 +36,7 @@ from fmnist.robustness import changes
 from search.clock import Clock
 from search.objective import TrainingSite, Watcher, reason_of
 from search.records import (
+    BaselineRecord,
     ChangedTestScore,
     ConfirmRecord,
     DataRecord,
@@ -52,7 +54,17 @@ from search.records import (
 )
 from search.space import DEFAULT_NAME
 from search.strategy import seed_of, worth
-from search.worker import PredictTask, Trainer, TrainingFailed, TrainResult, TrainTask
+from search.worker import (
+    BaselinePredictTask,
+    BaselineResult,
+    BaselineTask,
+    Predictor,
+    PredictTask,
+    Trainer,
+    TrainingFailed,
+    TrainResult,
+    TrainTask,
+)
 
 N_FINALISTS = 5  # the default recipe always among them: five epochs, which chose them, tell good recipes apart badly
 N_FINALISTS_AGAINST_TIME = 3  # under a timeout, where each takes time from the retraining
@@ -73,14 +85,14 @@ class Finalist:
 
 @dataclass(frozen=True)
 class FinalRound:
-    """What confirmation and retraining have in common. One object serves both, and the tests."""
+    """What confirmation, retraining and baselines have in common. One object serves all, and the tests."""
 
     files: StudyFiles
     site: TrainingSite
     data: DataRecord
     study_seed: int
     trainer: Trainer
-    predict: Callable[[PredictTask], np.ndarray]  # probabilities, from a process of its own
+    predict: Predictor  # in a process of its own
     workers: int
     clock: Clock
     stop: threading.Event
@@ -341,11 +353,73 @@ def _refit_one(final: FinalRound, winner: ConfirmRecord, seed_index: int, n_plan
     final.watcher.ended(label, reason_of(result))
 
 
+# --- baselines
+
+
+def fit_baselines(final: FinalRound, memory_limit_mb: float | None) -> list[BaselineRecord]:
+    """Fit the baselines that this study still lacks, one after another, each in a process of its own with the threads
+    of all workers. One that fails is recorded with its reason, and the others go on.
+
+    memory_limit_mb: of each process. Returns the records of all.
+    """
+    with Stopwatch(final.files, "baselines") as stopwatch:
+        for baseline in lacking_baselines(final.files):
+            _fit_one_baseline(final, baseline, memory_limit_mb)
+            stopwatch.lap()
+    return final.files.read_baseline_records()
+
+
+def lacking_baselines(files: StudyFiles) -> list[Baseline]:
+    """Those that have neither been fitted nor failed."""
+    done = {record.name for record in files.read_baseline_records()}
+    return [baseline for baseline in BASELINES if baseline.name not in done]
+
+
+def _fit_one_baseline(final: FinalRound, baseline: Baseline, memory_limit_mb: float | None) -> None:
+    seed, started = seed_of(final.study_seed, "baseline", BASELINES.index(baseline)), time.monotonic()
+    final.watcher.started(baseline.name, baseline.description, _length_of(final, baseline))
+    try:
+        with whole_file(final.files.baseline_model(baseline)) as beside:
+            n_threads = _n_threads(final, n_parallel=1)
+            task = BaselineTask(baseline.name, seed, final.site.split_folder, beside, memory_limit_mb, n_threads)
+            outcome = asdict(_result_of(final, task, baseline.name))
+    except TrainingFailed as failure:
+        outcome = {**_as_failed(failure), "seconds": time.monotonic() - started}
+    record = BaselineRecord(
+        name=baseline.name,
+        kind=baseline.kind,
+        description=baseline.description,
+        published_accuracy=baseline.published_accuracy,
+        seed=seed,
+        **outcome,
+    )
+    write_json(final.files.baseline_record(baseline.name), record)
+    final.watcher.ended(baseline.name, record.reason)
+
+
+def _length_of(final: FinalRound, baseline: Baseline) -> int | None:
+    """In training images; None where nobody knows."""
+    if baseline.n_epochs is None or baseline.stops_early:
+        return None
+    n_watched = final.data.n_images["selection"] if baseline.watches_selection else 0
+    return baseline.n_epochs * (final.n_all_images - n_watched)
+
+
+def _as_failed(failure: TrainingFailed) -> dict[str, str]:
+    """What a BaselineRecord says of it."""
+    return {
+        "reason": f"failed ({failure.kind}): {failure.reason}",
+        "failure": failure.kind,
+        "trace": failure.trace,
+    }
+
+
 # --- the test set
 
 
 def evaluate(final: FinalRound, source: DataSource, n_trials_asked: int) -> TestRecord:
-    """Open the test set, once: predict with every retrained model and with best.keras as a user will load it.
+    """Open the test set, once: predict with every retrained model, with best.keras as a user will load it, and with
+    every baseline that was fitted.
 
     Raises RuntimeError if best.keras, loaded by plain Keras in a process that knows nothing of this project, does not
     score exactly what is about to be reported.
@@ -378,6 +452,7 @@ def _open_test_set(final: FinalRound, source: DataSource, n_trials_asked: int) -
         unsure_indices=unsure,
         unsure_images=test.images[unsure],
     )
+    _predict_by_baselines(final, test)
     record = TestRecord(
         opened=datetime.now(UTC).isoformat(timespec="seconds"),
         n_images=len(test),
@@ -390,6 +465,21 @@ def _open_test_set(final: FinalRound, source: DataSource, n_trials_asked: int) -
     )
     write_json(final.files.test, record)
     return record
+
+
+def _predict_by_baselines(final: FinalRound, test: LabelledImages) -> None:
+    """Store what each fitted baseline says, then remove its model."""
+    for record in final.files.read_baseline_records():
+        if record.failure is not None:
+            continue
+        model, arrays = final.files.baseline_model(find_baseline(record.name)), final.files.baseline_arrays(record.name)
+        if not arrays.exists():  # a killed run may have come past it
+            task = BaselinePredictTask(record.name, model, test.images, _n_threads(final, n_parallel=1))
+            try:
+                write_arrays(arrays, predicted=final.predict(task))
+            except TrainingFailed as failure:
+                write_json(final.files.baseline_record(record.name), replace(record, **_as_failed(failure)))
+        model.unlink(missing_ok=True)
 
 
 def _flip_accuracies(
@@ -446,20 +536,25 @@ def _accuracy(probabilities: np.ndarray, test: LabelledImages) -> float:
 
 def _train(final: FinalRound, task: TrainTask, label: str) -> TrainResult:
     """Drive one training. Whoever calls tells the watcher of its end, once the result is on disk."""
-    history: list[HistoryPoint] = []
     final.watcher.started(label, task.recipe, task.n_stop_images or task.n_planned_images)
     try:
-        with closing(final.trainer(task)) as messages:
-            for message in messages:
-                if isinstance(message, TrainResult):
-                    return message
-                history.append(message)
-                best = best_point(history)
-                final.watcher.progressed(label, message, best.validation_accuracy if best else None)
-        raise TrainingFailed("error", "the training ended without a result")
+        return _result_of(final, task, label)
     except TrainingFailed as failure:
         final.watcher.ended(label, f"failed ({failure.kind}): {failure.reason}")
         raise
+
+
+def _result_of(final: FinalRound, task: TrainTask | BaselineTask, label: str) -> TrainResult | BaselineResult:
+    """Run the task, the watcher hearing of its points."""
+    history: list[HistoryPoint] = []
+    with closing(final.trainer(task)) as messages:
+        for message in messages:
+            if not isinstance(message, HistoryPoint):
+                return message
+            history.append(message)
+            best = best_point(history)
+            final.watcher.progressed(label, message, best.validation_accuracy if best else None)
+    raise TrainingFailed("error", "the training ended without a result")
 
 
 def _n_parallel(final: FinalRound, n_jobs: int) -> int:

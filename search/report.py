@@ -215,6 +215,8 @@ def _charts(material: Material, evidence: Evidence, summary: dict[str, Any], nam
     """Those that there is something to draw for."""
     charts = [figures.history_chart(material.trials), figures.finalists_chart(summary["finalists"])]
     charts.append(evidence_figures.reliability_chart(evidence.calibration))
+    if evidence.baselines:
+        charts.append(evidence_figures.baselines_chart(evidence.baselines, material.evaluation))
     if material.test.changed:
         charts.append(evidence_figures.changes_chart(material.test.changed, material.evaluation.accuracy))
     if evidence.rungs:

@@ -172,6 +172,12 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="stop after the search: the test set stays unopened, and trials can be added",
     )
+    study.add_argument(
+        "--baselines",
+        action="store_true",
+        help="also fit plain networks and classifiers to compare with, before the test set is opened; --timeout does "
+        "not cover them",
+    )
     data = parser.add_argument_group("data and places")
     data.add_argument(
         "--dataset",

@@ -102,7 +102,7 @@ def worth(accuracy: float, multiply_adds: int | None, accuracy_per_doubling: flo
     return accuracy - accuracy_per_doubling * math.log2(multiply_adds or 1)
 
 
-_PURPOSES = ("sampler", "trial", "confirm", "refit")
+_PURPOSES = ("sampler", "trial", "confirm", "refit", "baseline")
 
 
 def seed_of(study_seed: int, purpose: str, *numbers: int) -> int:

@@ -25,8 +25,8 @@ FEWEST_TRIALS = 12  # before the time left is told: the portfolio, which comes f
 class _Line:
     """A training under way."""
 
-    recipe: Recipe
-    n_planned_images: int
+    what: Recipe | str
+    n_planned_images: int | None  # None: nobody knows
     n_images: int = 0
     best_accuracy: float | None = None
     started: float = field(default_factory=time.monotonic)
@@ -34,7 +34,7 @@ class _Line:
 
 @dataclass
 class _Phase:
-    """A phase under way: the search, the confirmation, the retraining."""
+    """A phase under way: the search, the confirmation, the retraining, the baselines."""
 
     name: str
     n_total: int
@@ -97,9 +97,9 @@ class Terminal(Watcher):
 
     # --- what the trainings tell (Watcher)
 
-    def started(self, label: str, recipe: Recipe, n_planned_images: int) -> None:
+    def started(self, label: str, what: Recipe | str, n_planned_images: int | None) -> None:
         with self._lock:
-            self._lines[label] = _Line(recipe, n_planned_images)
+            self._lines[label] = _Line(what, n_planned_images)
 
     def progressed(self, label: str, point: HistoryPoint, best_accuracy: float | None) -> None:
         with self._lock:
@@ -112,7 +112,7 @@ class Terminal(Watcher):
             if self._phase is not None and self._phase.counts_trainings:
                 self._phase.n_done += 1
         accuracy = "" if line.best_accuracy is None else f"{line.best_accuracy:.2%}"
-        self.say(f"{label:<11} {accuracy:>6}  {reason}  {line.recipe}", wrap=False)
+        self.say(f"{label:<11} {accuracy:>6}  {reason}  {line.what}", wrap=False)
 
     # --- drawing
 
@@ -123,10 +123,13 @@ class Terminal(Watcher):
         return Group(*(_one_line(line) for line in lines), _one_line(phase, style="bold"))
 
     def _training_line(self, label: str, line: _Line) -> str:
-        share = f"{line.n_images / line.n_planned_images:.0%}"
         best = "" if line.best_accuracy is None else f"{line.best_accuracy:.2%}"
-        left = _duration(_seconds_left(line))
-        return f"{label:<11} {share:>4} {best:>6} {f'{left} left' if left else '':>12}  {line.recipe}"
+        if line.n_planned_images is None:
+            share, clock = "", f"{_duration(time.monotonic() - line.started)} so far"
+        else:
+            share, left = f"{line.n_images / line.n_planned_images:.0%}", _duration(_seconds_left(line))
+            clock = f"{left} left" if left else ""
+        return f"{label:<11} {share:>4} {best:>6} {clock:>12}  {line.what}"
 
     def _phase_line(self) -> str:
         phase = self._phase

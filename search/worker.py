@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import psutil
 
+from fmnist.baselines import fit_baseline, load_baseline
 from fmnist.data import LabelledImages, Split, open_split
 from fmnist.history import HistoryPoint
 from fmnist.recipe import Recipe
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 0.1  # how often a waiting supervisor looks whether it should stop
 STALL_SECONDS = 900.0  # a worker that says nothing for so long is taken for hung
+PULSE_SECONDS = 1.0  # how often a worker that has nothing to report says that it computes
+BUSY_SHARE = 0.02  # of a core: a worker that uses less does not compute; looking at its own memory takes 0.0002
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,43 @@ class PredictTask:
 
 
 @dataclass(frozen=True)
+class BaselineTask:
+    """The fit of one baseline."""
+
+    name: str  # of one of fmnist.baselines.BASELINES
+    seed: int
+    split_folder: Path  # written by fmnist.data.save_split
+    save_to: Path  # write the fitted model here, of the baseline's suffix
+    memory_limit_mb: float | None = None  # resident memory of the process; over it the fit fails
+    n_threads: int = 1
+
+
+@dataclass(frozen=True)
+class BaselineResult:
+    """What the fit of a baseline came to."""
+
+    n_images: int  # that it learned from
+    n_parameters: int | None  # of a network
+    n_epochs: int | None  # of a network's training
+    seconds: float  # of the fit itself, without the start of the process
+    reason: str  # why it ended, in words
+    peak_memory_mb: float  # resident memory of the process at its highest
+
+
+@dataclass(frozen=True)
+class BaselinePredictTask:
+    """Load a fitted baseline and predict."""
+
+    name: str
+    model: Path
+    images: np.ndarray  # uint8 (n, height, width, channels)
+    n_threads: int = 1
+
+
+Task = TrainTask | PredictTask | BaselineTask | BaselinePredictTask
+
+
+@dataclass(frozen=True)
 class _Failure:
     kind: str
     reason: str
@@ -96,8 +136,13 @@ class _Pause:
     """The child waits for a word before its next training; it gets it as soon as the iterator is asked for more."""
 
 
+class _Pulse:
+    """The child computes, and has nothing else to say."""
+
+
 class TrainingFailed(Exception):
-    """A training that came to nothing. `kind` is "diverged", "memory", "killed", "hung" or "error"."""
+    """A training that came to nothing, or a baseline's fit. `kind` is "diverged", "memory", "killed", "hung" or
+    "error"."""
 
     def __init__(self, kind: str, reason: str, trace: str = "") -> None:
         super().__init__(reason)
@@ -110,7 +155,9 @@ class Interrupted(BaseException):
     """The run is to stop now. Not an Exception: Optuna would record the trial as failed, and it shall run again."""
 
 
-Trainer = Callable[[TrainTask], Iterator[HistoryPoint | TrainResult]]  # points as they come, then one result
+# Points as they come, then one result.
+Trainer = Callable[[TrainTask | BaselineTask], Iterator[HistoryPoint | TrainResult | BaselineResult]]
+Predictor = Callable[[PredictTask | BaselinePredictTask], np.ndarray]
 
 
 class WorkerProcesses:
@@ -126,7 +173,7 @@ class WorkerProcesses:
         log: Path,
         stop: threading.Event,
         *,
-        serve: Callable[[Connection, TrainTask | PredictTask, Path], None] | None = None,
+        serve: Callable[[Connection, Task, Path], None] | None = None,
         preload: Sequence[str] = ("fmnist.training",),
         stall_seconds: float = STALL_SECONDS,
     ) -> None:
@@ -136,20 +183,21 @@ class WorkerProcesses:
         self._serve = serve or _serve
         self._context = _start_context(log, preload)
 
-    def train(self, task: TrainTask) -> Iterator[HistoryPoint | TrainResult]:
+    def train(self, task: TrainTask | BaselineTask) -> Iterator[HistoryPoint | TrainResult | BaselineResult]:
         """Progress points, then one TrainResult; the same again for each of the task's further trainings, which starts
-        when more is asked for. Closing the iterator early ends the process.
+        when more is asked for. Of a baseline a point for each epoch of a network, none of a classifier, then one
+        BaselineResult. Closing the iterator early ends the process.
 
         Raises TrainingFailed, or Interrupted once `stop` is set.
         """
         yield from self._run(task)
 
-    def predict(self, task: PredictTask) -> np.ndarray:
-        """Probabilities float32 (n, n_classes). Raises as `train` does."""
-        (probabilities,) = self._run(task)
-        return probabilities
+    def predict(self, task: PredictTask | BaselinePredictTask) -> np.ndarray:
+        """Probabilities float32 (n, n_classes); of a baseline classes uint8 (n,). Raises as `train` does."""
+        (predicted,) = self._run(task)
+        return predicted
 
-    def _run(self, task: TrainTask | PredictTask) -> Iterator:
+    def _run(self, task: Task) -> Iterator:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=self._serve, args=(theirs, task, self._log), daemon=True)
         process.start()
@@ -179,6 +227,8 @@ class WorkerProcesses:
                 raise TrainingFailed("killed", _death(process.exitcode, self._log)) from None
             if message is None:
                 return
+            if isinstance(message, _Pulse):
+                continue
             if isinstance(message, _Failure):
                 raise TrainingFailed(message.kind, message.reason, message.trace)
             if isinstance(message, _Pause):
@@ -233,7 +283,7 @@ def _death(exit_code: int | None, log: Path) -> str:
 # From here on: inside the child.
 
 
-def _serve(pipe: Connection, task: TrainTask | PredictTask, log: Path) -> None:
+def _serve(pipe: Connection, task: Task, log: Path) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor decides
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _stderr_to(log)
@@ -261,14 +311,19 @@ def _listen(pipe: Connection, go_on: threading.Semaphore) -> None:
         os._exit(1)
 
 
-def _results(task: TrainTask | PredictTask, pipe: Connection) -> Iterator:
+def _results(task: Task, pipe: Connection) -> Iterator:
     from fmnist.training import limit_threads
 
     limit_threads(task.n_threads)
-    if isinstance(task, PredictTask):
-        yield _predict(task)
-    else:
-        yield from _train(task, pipe)
+    match task:
+        case TrainTask():
+            yield from _train(task, pipe)
+        case PredictTask():
+            yield _predict(task)
+        case BaselineTask():
+            yield _fit_baseline(task, pipe)
+        case BaselinePredictTask():
+            yield _predict_by_baseline(task, pipe)
 
 
 def _predict(task: PredictTask) -> np.ndarray:
@@ -333,6 +388,66 @@ def _result(task: TrainTask, training: Training, split: Split) -> TrainResult:
     )
 
 
+def _fit_baseline(task: BaselineTask, pipe: Connection) -> BaselineResult:
+    with _Pulsing(pipe, task.memory_limit_mb) as pulsing:
+        fit = fit_baseline(
+            task.name, open_split(task.split_folder), task.seed, task.n_threads, on_progress=pulsing.send
+        )
+        fit.model.save(task.save_to)
+    return BaselineResult(
+        fit.n_images, fit.model.n_parameters, fit.n_epochs, fit.seconds, fit.reason, _peak_memory_mb()
+    )
+
+
+def _predict_by_baseline(task: BaselinePredictTask, pipe: Connection) -> np.ndarray:
+    with _Pulsing(pipe, memory_limit_mb=None):
+        return load_baseline(task.name, task.model, task.n_threads).predict_classes(task.images)
+
+
+class _Pulsing:
+    """Says every second that this process computes, while the block runs: a classifier is fitted for minutes within one
+    call. A process that waits forever uses no processor, and its silence tells.
+
+    Also ends the process where it takes more memory than its limit. Whatever else the block sends goes through `send`.
+    """
+
+    def __init__(self, pipe: Connection, memory_limit_mb: float | None, every_seconds: float = PULSE_SECONDS) -> None:
+        self._pipe = pipe
+        self._memory_limit_mb = memory_limit_mb
+        self._every_seconds = every_seconds
+        self._lock = threading.Lock()  # of the pipe: it takes one message at a time
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._pulse, daemon=True)
+
+    def send(self, message: object) -> None:
+        with self._lock:
+            self._pipe.send(message)
+
+    def __enter__(self) -> _Pulsing:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _pulse(self) -> None:
+        try:
+            _check_memory(self._memory_limit_mb)
+            before = time.process_time()
+            while not self._over.wait(self._every_seconds):
+                _check_memory(self._memory_limit_mb)
+                now = time.process_time()
+                if now - before > BUSY_SHARE * self._every_seconds:
+                    self.send(_Pulse())
+                before = now
+        except _OverMemoryLimit as error:
+            self.send(_failure_of(error))
+            os._exit(1)
+        except BrokenPipeError:  # the supervisor is gone
+            os._exit(1)
+
+
 def _images_of(task: TrainTask, split: Split) -> tuple[LabelledImages, LabelledImages | None]:
     if task.fit_on == "together":
         return split.together(), None
@@ -346,7 +461,7 @@ class _OverMemoryLimit(Exception):
 def _check_memory(limit_mb: float | None) -> None:
     resident_mb = psutil.Process().memory_info().rss / 2**20
     if limit_mb is not None and resident_mb > limit_mb:
-        raise _OverMemoryLimit(f"the training used {resident_mb:.0f} MB, over its limit of {limit_mb:.0f} MB")
+        raise _OverMemoryLimit(f"the process used {resident_mb:.0f} MB, over its limit of {limit_mb:.0f} MB")
 
 
 def _peak_memory_mb() -> float:

@@ -21,7 +21,7 @@ from pathlib import Path
 from fmnist.history import HistoryPoint
 from search import storage
 from search.run import main
-from search.worker import PredictTask, TrainResult, TrainTask, WorkerProcesses, _Pause
+from search.worker import PredictTask, TrainResult, TrainTask, WorkerProcesses, _Pause, _Pulsing
 
 SECONDS_VARIABLE = "FAKE_SECONDS"  # that every report takes
 LEDGER_VARIABLE = "FAKE_LEDGER"  # where reports are entered, if not beside the worker's log
@@ -63,6 +63,17 @@ def serve_and_hang(pipe: Connection, task: TrainTask, log: Path) -> None:
     """A process that goes still after its first report."""
     pipe.send(next(points_of(task, task.n_planned_images)))
     time.sleep(600)
+
+
+def serve_in_silence(pipe: Connection, task: TrainTask, log: Path) -> None:
+    """A process that computes for two seconds, and says that it does, before its only result."""
+    started = time.monotonic()
+    with _Pulsing(pipe, memory_limit_mb=None, every_seconds=0.1):
+        while time.monotonic() - started < 2.1:
+            sum(range(1000))
+    seconds = time.monotonic() - started
+    pipe.send(TrainResult((), None, task.n_planned_images, seconds, seconds, "end", 100.0))
+    pipe.send(None)
 
 
 def _enter(log: Path, seed: int, length: int, point: HistoryPoint) -> None:

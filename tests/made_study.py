@@ -9,11 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
+from fmnist.baselines import BASELINES
 from fmnist.evaluation import least_confident_hits
 from fmnist.history import HistoryPoint, best_point
 from fmnist.recipe import Architecture, Block, Recipe, TrainingPlan, max_blocks
 from fmnist.robustness import changes
 from search.records import (
+    BaselineRecord,
     ChangedTestScore,
     ConfirmRecord,
     DataRecord,
@@ -41,6 +43,7 @@ class Made:
     n_finalists: int = 4  # the default included
     with_mirror_images: bool = True
     with_changed_images: bool = True  # and least confident right answers: what studies before 0.4.0 lack
+    with_baselines: bool = False  # all of them, the last one failed
     n_test: int = 1000
     n_train: int = 5000
     class_names: tuple[str, ...] = FASHION
@@ -64,6 +67,8 @@ def make_study(root: Path, made: Made | None = None) -> tuple[StudyFiles, list[T
     _write_refits(files, made, winner, rng)
     _write_test(files, made, rng)
     _write_rest(files, winner)
+    if made.with_baselines:
+        _write_baselines(files, made, rng)
     return files, trials
 
 
@@ -253,6 +258,34 @@ def _write_test(files: StudyFiles, made: Made, rng: np.random.Generator) -> None
         *("2026-01-02T05:06:07+00:00", len(labels), accuracies, accuracies[0], 12.25, flip_accuracies), changed=changed
     )
     write_json(files.test, record)
+
+
+def _write_baselines(files: StudyFiles, made: Made, rng: np.random.Generator) -> None:
+    """Mistakes: half as many again as the winner has, and more from one baseline to the next."""
+    labels, n_classes = files.read_test_arrays().labels, len(made.class_names)
+    for i, baseline in enumerate(BASELINES):
+        record = BaselineRecord(
+            name=baseline.name,
+            kind=baseline.kind,
+            description=baseline.description,
+            published_accuracy=baseline.published_accuracy,
+            seed=3000 + i,
+            reason=f"trained for {baseline.n_epochs} epochs" if baseline.n_epochs else "fitted to its end",
+            seconds=40.5 * (i + 1),
+            n_images=made.n_train * 11 // 10 if baseline.watches_selection else made.n_train * 12 // 10,
+            n_parameters=542_230 if baseline.kind == "network" else None,
+            n_epochs=baseline.n_epochs,
+            peak_memory_mb=700.0 + i,
+        )
+        if baseline is BASELINES[-1]:
+            failure = "failed (memory): the process used 3,000 MB, over its limit of 2,000 MB"
+            record = dataclasses.replace(record, reason=failure, failure="memory", n_images=None, peak_memory_mb=None)
+        else:
+            share = min(0.9, made.mistake_share * (1.5 + 0.3 * i))
+            predicted = _predictions(labels, n_classes, share, rng).argmax(axis=1).astype(np.uint8)
+            write_arrays(files.baseline_arrays(baseline.name), predicted=predicted)
+        write_json(files.baseline_record(baseline.name), record)
+    files.add_to_ledger("baselines", 1458.0)
 
 
 def _write_rest(files: StudyFiles, winner: ConfirmRecord) -> None:

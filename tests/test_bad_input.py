@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fmnist.baselines import BASELINES
 from fmnist.data import IDX_NAMES, TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS, find_data, load_train
 from search.config import SHIPPED_SPACES, StudyConfig
 from search.pipeline import _identity
-from search.records import StudyFiles, TestRecord, write_json
+from search.records import BaselineRecord, StudyFiles, TestRecord, write_json
 from search.run import EXIT_USER_ERROR, main
 from search.space import read_space
 from search.study import check_identity
@@ -279,6 +280,19 @@ def test_study_that_has_opened_its_test_set_takes_no_more_trials(refused, made):
     write_json(made.test, TestRecord("2024-01-01T00:00:00+00:00", 360, (0.9,), 0.9, 1.0, n_trials_asked=5))
     message = refused("--dataset", "digits", "--trials", "6")
     say(message, "study digits has opened its test set (with --trials 5)", "no more trials", "--study NAME")
+
+
+def test_study_that_has_opened_its_test_set_takes_no_baselines(refused, made):
+    write_json(made.test, TestRecord("2024-01-01T00:00:00+00:00", 360, (0.9,), 0.9, 1.0, n_trials_asked=100))
+    options = ("--dataset", "digits", "--baselines")
+    message = refused(*options)
+    say(message, "study digits has opened its test set without the baselines three-convolutions, conv-pool-dense, ")
+    say(message, "so it takes none any more", "leave --baselines out", "--study NAME")
+    first = BASELINES[0]
+    write_json(
+        made.baseline_record(first.name), BaselineRecord(first.name, first.kind, first.description, None, 0, "", 1.0)
+    )
+    say(refused(*options), "without the baselines conv-pool-dense, ")
 
 
 def test_study_is_said_to_be_in_use(refused, made):

@@ -28,7 +28,7 @@ def test_every_option_reaches_its_field():
         *("--study", "mine", "--trials", "7", "--timeout", "1.5", "--space", "s.toml", "--dataset", "digits"),
         *("--data-dir", "d", "--storage", "sqlite:///x.db", "--workers", "3", "--seed", "9", "--refit-seeds", "2"),
         *("--max-parameters", "1000", "--studies-dir", "out", "--sampler", "random", "--pruner", "median"),
-        *("--memory-limit", "2048", "--precision", "float32", "--search-only"),
+        *("--memory-limit", "2048", "--precision", "float32", "--baselines", "--search-only"),
     ]
     config, search_only = parse(options)
     expected = StudyConfig(
@@ -48,6 +48,7 @@ def test_every_option_reaches_its_field():
         pruner="median",
         precision="float32",
         memory_limit_mb=2048,
+        baselines=True,
     )
     assert (config, search_only) == (expected, True)
     named = {
@@ -60,6 +61,7 @@ def test_every_option_reaches_its_field():
 
 def test_arguments_of_the_report_give_the_same_study_again():
     options = ["--dataset", "digits", "--trials", "7", "--memory-limit", "2048", "--workers", "3", "--timeout", "60"]
+    options.append("--baselines")
     config, _ = parse(options)
     assert parse(_arguments(config))[0] == config
 

@@ -166,3 +166,28 @@ def test_report_of_a_study_without_changed_images_leaves_them_out(tmp_path: Path
     report = write_report(files, trials, command="", importances=None)
     assert report["evidence"]["changed_images"] == []
     assert "Right, but only just" not in files.report_html.read_text()
+
+
+def test_baselines_are_tested_against_the_delivered_model_on_the_same_images(tmp_path: Path) -> None:
+    files, trials = make_study(tmp_path / "made", Made(with_baselines=True))
+    evidence = write_report(files, trials, command="", importances=None)["evidence"]
+    arrays = files.read_test_arrays()
+    is_right = arrays.probabilities[0].argmax(axis=1) == arrays.labels
+    smallest, p_values = None, []
+    for score in evidence["baselines"]:
+        with np.load(files.baseline_arrays(score["record"]["name"])) as stored:
+            predicted = stored["predicted"]
+        theirs = predicted == arrays.labels
+        assert score["rival"]["accuracy"] == pytest.approx(theirs.mean())
+        assert score["macro_f1"] == pytest.approx(metrics.f1_score(arrays.labels, predicted, average="macro"))
+        only_model, only_baseline = int((is_right & ~theirs).sum()), int((theirs & ~is_right).sum())
+        assert (score["rival"]["test"]["n_only_a"], score["rival"]["test"]["n_only_b"]) == (only_model, only_baseline)
+        p_values.append(score["rival"]["test"]["p_value"])
+        smallest = min(p_values)
+    assert evidence["baselines"] == sorted(evidence["baselines"], key=lambda score: -score["rival"]["accuracy"])
+    adjusted = min(score["rival"]["p_adjusted"] for score in evidence["baselines"])
+    assert adjusted == pytest.approx(min(1.0, len(p_values) * smallest))
+    assert len(evidence["failed_baselines"]) == 1
+    page = files.report_html.read_text()
+    assert all(score["record"]["name"] in page for score in evidence["baselines"])
+    assert "could not be scored" in page

@@ -284,10 +284,10 @@ def test_second_supervisor_leaves_when_the_search_is_complete(server, tmp_path):
     check_ledger(server, "both", [tmp_path], 6)
 
 
-def real_run(server: Server, folder: Path, n_trials: int) -> subprocess.Popen[str]:
+def real_run(server: Server, folder: Path, n_trials: int, *more: str) -> subprocess.Popen[str]:
     options = ["--dataset", "digits", "--study", "whole", "--workers", "1", "--refit-seeds", "1", "--pruner", "none"]
     places = ["--storage", server.url, "--studies-dir", str(folder), "--trials", str(n_trials)]
-    command = [sys.executable, "-m", "search.run", *options, *places]
+    command = [sys.executable, "-m", "search.run", *options, *places, *more]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
@@ -307,3 +307,6 @@ def test_one_of_two_machines_confirms_and_retrains_and_a_third_is_told_where_the
     more = real_run(server, tmp_path / "d", 4)
     assert "error: study whole has opened its test set" in more.communicate(timeout=60)[0]
     assert more.returncode == 2
+    late = real_run(server, tmp_path / "e", 3, "--baselines")
+    assert "error: study whole has opened its test set without the baselines" in late.communicate(timeout=60)[0]
+    assert late.returncode == 2

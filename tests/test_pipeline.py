@@ -21,7 +21,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fmnist.baselines import BASELINES
 from fmnist.data import find_data, load_test
+from search.records import StudyFiles
 
 ROOT = Path(__file__).parents[1]
 NO_NETWORK = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
@@ -38,9 +40,10 @@ def run(studies_dir: Path, *options: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A study of five trials, from nothing to the report, without network: its folder, and what the run printed."""
+    """A study of five trials with baselines, from nothing to the report, without network: its folder, and what the run
+    printed."""
     studies_dir = tmp_path_factory.mktemp("studies")
-    outcome = run(studies_dir, "--trials", "5", "--refit-seeds", "2")
+    outcome = run(studies_dir, "--trials", "5", "--refit-seeds", "2", "--baselines")
     assert outcome.returncode == 0, outcome.stderr
     assert outcome.stderr == ""
     return studies_dir / "digits", outcome.stdout
@@ -59,12 +62,23 @@ def test_report_says_what_was_searched_chosen_and_spent(report: dict) -> None:
     assert report["test"]["accuracy"].keys() >= {"mean", "sd", "values", "wilson_95"}
     assert len(report["test"]["accuracy"]["values"]) == 2
     assert report["test"].keys() >= {"macro_f1", "per_class", "confusion_matrix"}
-    assert all(report["seconds"][phase] > 0 for phase in ("search", "confirm", "refit", "evaluate"))
+    assert all(report["seconds"][phase] > 0 for phase in ("search", "confirm", "refit", "baselines", "evaluate"))
     assert report["images_trained"]["total"] > 10_000
 
 
 def test_small_search_beats_chance_by_far(report: dict) -> None:
     assert report["test"]["accuracy"]["mean"] > 0.9
+
+
+def test_every_baseline_is_fitted_before_the_test_set_is_opened_and_scores_on_it(finished: tuple[Path, str]) -> None:
+    folder, said = finished
+    outcomes, labels = StudyFiles(folder).read_baselines(), load_test(find_data("digits")).labels
+    assert [outcome.record.name for outcome in outcomes] == [baseline.name for baseline in BASELINES]
+    assert {outcome.record.failure for outcome in outcomes} == {None}
+    assert all(np.mean(outcome.predicted == labels) > 0.9 for outcome in outcomes)
+    assert {path.suffix for path in (folder / "baselines").iterdir()} == {".json", ".npz"}  # models are gone
+    moments = [said.index(text) for text in ("fitting 9 baselines", "nearest-neighbours", "opening the test set")]
+    assert moments == sorted(moments)
 
 
 LOAD_AND_SCORE = """
@@ -112,6 +126,15 @@ def test_finished_study_says_so_and_rebuilds_its_report(finished: tuple[Path, st
     assert "study digits is finished" in outcome.stdout
     assert (finished[0] / "report.html").exists()
     assert json.loads((finished[0] / "report.json").read_text())["test"] == report["test"]
+
+
+def test_finished_study_may_be_asked_for_its_baselines_or_not(finished: tuple[Path, str]) -> None:
+    before = {path: path.stat().st_mtime_ns for path in (finished[0] / "baselines").iterdir()}
+    for more in ([], ["--baselines"]):
+        outcome = run(finished[0].parent, "--trials", "5", "--refit-seeds", "2", *more)
+        assert outcome.returncode == 0, outcome.stderr
+        assert "--baselines" in (finished[0] / "report.md").read_text()  # the command that makes the study again
+    assert {path: path.stat().st_mtime_ns for path in (finished[0] / "baselines").iterdir()} == before
 
 
 def test_study_whose_test_set_is_open_takes_no_more_trials(finished: tuple[Path, str]) -> None:
@@ -191,14 +214,19 @@ def test_stopped_search_ends_cleanly_and_goes_on(tmp_path: Path, number: signal.
 
 
 @pytest.mark.faults
-@pytest.mark.parametrize("moment", ["finalist ", "seed 0 ", "opening the test set"])
+@pytest.mark.parametrize("moment", ["finalist ", "seed 0 ", "conv-pool-dense-plateau ", "opening the test set"])
 def test_run_killed_after_the_search_repeats_nothing_finished(tmp_path: Path, moment: str) -> None:
     options = ("--trials", "2", "--refit-seeds", "1", "--workers", "1", "--pruner", "none")
+    options += ("--baselines",) if moment.startswith("conv") else ()
     with started(tmp_path, *options) as process:
         wait_for(process, moment)
         process.send_signal(signal.SIGKILL)
-    finished = {path: path.stat().st_mtime_ns for path in (tmp_path / "digits").glob("*fi*/*.json")}
+    folders = ("confirm", "refit", "baselines")
+    finished = {
+        path: path.stat().st_mtime_ns for folder in folders for path in (tmp_path / "digits" / folder).glob("*.json")
+    }
     assert finished
+    assert len(finished) >= 4 or not moment.startswith("conv")
     outcome = run(tmp_path, *options)
     assert outcome.returncode == 0, outcome.stderr
     assert {path: path.stat().st_mtime_ns for path in finished} == finished

@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fmnist.baselines import BASELINES
 from fmnist.errors import UserError
 from search.records import (
+    BaselineRecord,
     RefitRecord,
     Stopwatch,
     StudyFiles,
@@ -67,6 +69,39 @@ def test_arrays_come_back_as_they_were(tmp_path: Path) -> None:
     write_arrays(files.test_arrays, **arrays)
     read = files.read_test_arrays()
     assert all((getattr(read, name) == array).all() for name, array in arrays.items())
+
+
+def baseline_record(name: str, **more: object) -> BaselineRecord:
+    return BaselineRecord(name, "network", "a network", 0.91, 5, "trained for 15 epochs", 12.5, **more)
+
+
+def test_baselines_come_back_in_their_own_order_with_their_predictions(tmp_path: Path) -> None:
+    files = StudyFiles(tmp_path)
+    assert files.read_baselines() == files.read_baseline_records() == []
+    names = [baseline.name for baseline in BASELINES]
+    for name in [*sorted(names), "a-baseline-of-another-version"]:
+        write_json(files.baseline_record(name), baseline_record(name, n_images=60_000, n_epochs=15))
+        write_arrays(files.baseline_arrays(name), predicted=np.arange(4, dtype=np.uint8))
+    outcomes = files.read_baselines()
+    assert [outcome.record.name for outcome in outcomes] == [*names, "a-baseline-of-another-version"]
+    assert outcomes[0].record == baseline_record(names[0], n_images=60_000, n_epochs=15)
+    assert all(outcome.predicted.tolist() == [0, 1, 2, 3] for outcome in outcomes)
+
+
+def test_failed_baseline_has_no_predictions_and_a_fitted_one_must_have_them(tmp_path: Path) -> None:
+    files, (first, second) = StudyFiles(tmp_path), (baseline.name for baseline in BASELINES[:2])
+    write_json(files.baseline_record(first), baseline_record(first, failure="killed"))
+    (outcome,) = files.read_baselines()
+    assert (outcome.record.failure, outcome.predicted) == ("killed", None)
+    write_json(files.baseline_record(second), baseline_record(second))
+    with pytest.raises(UserError, match=rf"{second}\.npz cannot be read .*; restore it, or start a new study"):
+        files.read_baselines()
+
+
+def test_ledger_of_a_version_without_baselines_is_read(tmp_path: Path) -> None:
+    files = StudyFiles(tmp_path)
+    files.ledger.write_text('{"search": 4.0, "confirm": 3.0, "refit": 2.0, "evaluate": 1.0}')
+    assert files.read_ledger() == {"search": 4.0, "confirm": 3.0, "refit": 2.0, "baselines": 0.0, "evaluate": 1.0}
 
 
 def test_seconds_of_a_phase_add_up_over_runs(tmp_path: Path) -> None:

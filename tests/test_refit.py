@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import pytest
 
+from fmnist.baselines import BASELINES
 from fmnist.data import DataSource, Split, find_data, load_test, save_split
 from fmnist.errors import UserError
 from fmnist.history import HistoryPoint
@@ -24,10 +25,22 @@ from search.refit import (
     choose_finalists,
     confirm,
     evaluate,
+    fit_baselines,
     full_training_images,
+    lacking_baselines,
     refit,
 )
-from search.worker import PredictTask, TrainingFailed, TrainResult, TrainTask
+from search.worker import (
+    BaselinePredictTask,
+    BaselineResult,
+    BaselineTask,
+    Interrupted,
+    PredictTask,
+    Trainer,
+    TrainingFailed,
+    TrainResult,
+    TrainTask,
+)
 
 N_EPOCHS = 4
 
@@ -147,7 +160,7 @@ class Peaking(FakeTrainer):
         yield replace(result, history=(best, last), best=best)
 
 
-def final_round(tmp_path: Path, split: Split, trainer: FakeTrainer, **more) -> FinalRound:
+def final_round(tmp_path: Path, split: Split, trainer: Trainer, **more) -> FinalRound:
     files = StudyFiles(tmp_path / "study")
     files.root.mkdir(exist_ok=True, parents=True)
     save_split(split, files.split)
@@ -271,6 +284,143 @@ def test_model_that_scores_otherwise_outside_the_project_is_not_reported(
     with pytest.raises(RuntimeError, match=r"best.keras scores 0\.\d+ when loaded outside the project, but 1.0 inside"):
         evaluate(final, source, n_trials_asked=1)
     assert not final.files.test.exists()
+
+
+# --- baselines
+
+
+class FakeFitter:
+    """Fits baselines, or raises what it is told to for one of them; remembers its tasks."""
+
+    def __init__(self, errors: dict[str, BaseException] | None = None) -> None:
+        self.tasks: list[BaselineTask] = []
+        self.errors = errors or {}
+
+    def __call__(self, task: BaselineTask) -> Iterator[HistoryPoint | BaselineResult]:
+        self.tasks.append(task)
+        yield HistoryPoint(100, 1.0, 0.1, 0.2, 0.9)
+        if task.name in self.errors:
+            raise self.errors[task.name]
+        task.save_to.write_text(f"model of {task.name}")
+        yield BaselineResult(1437, 10, 15, 2.5, "trained for 15 epochs", 300.0)
+
+    @property
+    def names(self) -> list[str]:
+        return [task.name for task in self.tasks]
+
+
+NAMES = [baseline.name for baseline in BASELINES]
+
+
+def test_baselines_are_fitted_one_after_another_with_all_threads_and_seeds_of_their_own(
+    tmp_path: Path, digits_split: Split
+) -> None:
+    fitter = FakeFitter()
+    final = final_round(tmp_path, digits_split, fitter, workers=4)
+    records = fit_baselines(final, memory_limit_mb=5000)
+    assert fitter.names == [record.name for record in records] == NAMES
+    assert {task.n_threads for task in fitter.tasks} == {4}
+    assert {task.memory_limit_mb for task in fitter.tasks} == {5000}
+    assert len({task.seed for task in fitter.tasks}) == len(NAMES)
+    assert [record.published_accuracy for record in records[:4]] == [0.89, 0.91, 0.91, None]
+    assert records[0].n_images == 1437 and records[0].seconds == 2.5 and records[0].failure is None
+    assert all(final.files.baseline_model(each).read_text() == f"model of {each.name}" for each in BASELINES)
+    assert final.files.read_ledger()["baselines"] > 0
+
+
+def test_fitted_baselines_are_not_fitted_again_after_a_stop(tmp_path: Path, digits_split: Split) -> None:
+    fitter = FakeFitter({NAMES[2]: Interrupted()})
+    final = final_round(tmp_path, digits_split, fitter)
+    with pytest.raises(Interrupted):
+        fit_baselines(final, None)
+    assert [baseline.name for baseline in lacking_baselines(final.files)] == NAMES[2:]
+    again = FakeFitter()
+    fit_baselines(replace(final, trainer=again), None)
+    assert (fitter.names, again.names) == (NAMES[:3], NAMES[2:])
+    fit_baselines(replace(final, trainer=again), None)
+    assert again.names == NAMES[2:]
+
+
+def test_baseline_that_fails_is_recorded_with_its_reason_and_the_others_go_on(
+    tmp_path: Path, digits_split: Split
+) -> None:
+    fitter = FakeFitter({NAMES[1]: TrainingFailed("killed", "the process was killed", "its trace")})
+    final = final_round(tmp_path, digits_split, fitter)
+    records = fit_baselines(final, None)
+    assert fitter.names == NAMES
+    assert [record.name for record in records if record.failure] == [NAMES[1]]
+    failed = records[1]
+    assert (failed.failure, failed.reason, failed.trace) == (
+        "killed",
+        "failed (killed): the process was killed",
+        "its trace",
+    )
+    assert (failed.n_images, failed.peak_memory_mb) == (None, None)
+    assert not final.files.baseline_model(BASELINES[1]).exists()
+    assert lacking_baselines(final.files) == []
+
+
+@pytest.fixture
+def fitted(tmp_path: Path, digits_split: Split) -> FinalRound:
+    """A final round with a retrained winner and all baselines but the first, which failed."""
+    trainer = FakeTrainer(digits_split.confirmation.labels, lambda filters: 0.5)
+    final = final_round(tmp_path, digits_split, trainer)
+    refit(final, confirm(final, choose_finalists([trial(1, 0.9)]), 1, 1000)[0], n_seeds=1)
+    _save_constant_model(final.files)
+    fit_baselines(replace(final, trainer=FakeFitter({NAMES[0]: TrainingFailed("error", "a bug")})), None)
+    return final
+
+
+class FakePredictor:
+    """Says class 0 of everything, as the constant model does, and of baselines their number; or raises for one."""
+
+    def __init__(self, errors: dict[str, BaseException] | None = None) -> None:
+        self.names: list[str] = []  # of baselines
+        self.errors = errors or {}
+
+    def __call__(self, task: PredictTask | BaselinePredictTask) -> np.ndarray:
+        if isinstance(task, PredictTask):
+            return np.zeros((len(task.images), 10), np.float32)
+        self.names.append(task.name)
+        if task.name in self.errors:
+            raise self.errors[task.name]
+        assert task.model.read_text() == f"model of {task.name}"
+        return np.full(len(task.images), NAMES.index(task.name), np.uint8)
+
+
+def test_baselines_predict_when_the_test_set_is_opened_and_their_models_are_removed(
+    fitted: FinalRound, source: DataSource
+) -> None:
+    predictor = FakePredictor()
+    evaluate(replace(fitted, predict=predictor), source, n_trials_asked=1)
+    assert predictor.names == NAMES[1:]
+    first, *others = fitted.files.read_baselines()
+    assert (first.record.failure, first.predicted) == ("error", None)
+    assert [set(outcome.predicted.tolist()) for outcome in others] == [{i} for i in range(1, len(NAMES))]
+    assert all(len(outcome.predicted) == 360 for outcome in others)
+    assert {path.suffix for path in fitted.files.baselines.iterdir()} == {".json", ".npz"}
+
+
+def test_baselines_that_have_predicted_do_not_again_after_a_stop(fitted: FinalRound, source: DataSource) -> None:
+    stopped, again = FakePredictor({NAMES[3]: Interrupted()}), FakePredictor()
+    with pytest.raises(Interrupted):
+        evaluate(replace(fitted, predict=stopped), source, n_trials_asked=1)
+    assert not fitted.files.test.exists()
+    evaluate(replace(fitted, predict=again), source, n_trials_asked=1)
+    assert (stopped.names, again.names) == (NAMES[1:4], NAMES[3:])
+
+
+def test_baseline_that_cannot_predict_is_recorded_with_its_reason(fitted: FinalRound, source: DataSource) -> None:
+    predictor = FakePredictor({NAMES[4]: TrainingFailed("memory", "no room")})
+    evaluate(replace(fitted, predict=predictor), source, n_trials_asked=1)
+    outcome = fitted.files.read_baselines()[4]
+    assert (outcome.record.failure, outcome.record.reason) == ("memory", "failed (memory): no room")
+    assert outcome.predicted is None
+    assert predictor.names == NAMES[1:]
+    assert {path.suffix for path in fitted.files.baselines.iterdir()} == {".json", ".npz"}
+
+
+# --- the test set
 
 
 def test_test_set_is_opened_once(tmp_path: Path, digits_split: Split, source: DataSource) -> None:

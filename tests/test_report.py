@@ -92,6 +92,7 @@ def test_images_and_seconds_are_sums_of_the_records(study) -> None:
         "search": 4000.5,
         "confirm": 500.25,
         "refit": 481.5,
+        "baselines": 0.0,
         "evaluate": 12.25,
     }
 

@@ -54,6 +54,16 @@ def test_running_trainings_are_a_line_each_and_the_study_one(width: int) -> None
     assert lines[2].strip() == "trials 7/100 · 6 complete, 1 pruned"
 
 
+def test_fit_of_unknown_length_shows_the_time_it_has_taken() -> None:
+    live = terminal(is_terminal=True)
+    live.begin("fitting 9 baselines", 9, 4, counts_trainings=True)
+    live.started("random-forest", "random forest on the pixels, 100 trees", None)
+    assert " ".join(drawn(live)[0].split()) == "random-forest 0:00 so far random forest on the pixels, 100 trees"
+    live.ended("random-forest", "fitted to its end")
+    assert "fitting 9 baselines 5/9" in drawn(live)[-1]
+    assert "fitted to its end  random forest on the pixels, 100 trees" in shown(live)[0]
+
+
 def test_line_of_a_finished_training_does_not_wrap_in_a_terminal() -> None:
     live = terminal(is_terminal=True)
     live.started("trial 3", RECIPE, 1000)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import pickle
 import signal
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,8 +18,17 @@ import pytest
 
 from fmnist.data import Split, open_split, pixel_statistics, save_split
 from fmnist.recipe import Architecture, Block, Recipe, TrainingPlan
-from search.worker import Interrupted, PredictTask, TrainingFailed, TrainResult, TrainTask, WorkerProcesses
-from tests.fakes import serve_and_hang
+from search.worker import (
+    BaselineTask,
+    Interrupted,
+    PredictTask,
+    TrainingFailed,
+    TrainResult,
+    TrainTask,
+    WorkerProcesses,
+    _Pulsing,
+)
+from tests.fakes import serve_and_hang, serve_in_silence
 
 RECIPE = Recipe(Architecture((8, 8, 1), 10, (Block(8, 1, 3),)), TrainingPlan(batch_size=32, flip=False))
 
@@ -116,6 +127,53 @@ def test_hung_process_is_ended_and_is_a_failed_training_with_its_reason(
         next(messages)
     assert failure.value.kind == "hung"
     assert children() < hanging
+
+
+def test_process_that_computes_in_silence_is_not_taken_for_hung(
+    task: TrainTask, stop: threading.Event, tmp_path: Path
+) -> None:
+    workers = WorkerProcesses(tmp_path / "worker.log", stop, serve=serve_in_silence, stall_seconds=1.0)
+    (result,) = workers.train(task)
+    assert result.seconds > 2.0
+
+
+def test_pulse_tells_of_computing_and_not_of_waiting() -> None:
+    ours, theirs = multiprocessing.Pipe()
+    with _Pulsing(theirs, memory_limit_mb=None, every_seconds=0.1):
+        end = time.monotonic() + 0.5
+        while time.monotonic() < end:
+            sum(range(1000))
+        assert ours.poll(0)
+        time.sleep(0.2)
+        while ours.poll(0):
+            ours.recv()
+        assert not ours.poll(0.5)
+
+
+@pytest.mark.parametrize("name", ["random-forest", "conv-pool-dense"])
+def test_baseline_over_its_memory_limit_fails_with_both_figures(
+    workers: WorkerProcesses, task: TrainTask, tmp_path: Path, name: str
+) -> None:
+    baseline = BaselineTask(name, 0, task.split_folder, tmp_path / "model", memory_limit_mb=10)
+    with pytest.raises(TrainingFailed, match=r"used \d+ MB, over its limit of 10 MB") as caught:
+        list(workers.train(baseline))
+    assert caught.value.kind == "memory"
+
+
+def test_bug_in_a_baseline_carries_its_trace(workers: WorkerProcesses, tmp_path: Path) -> None:
+    with pytest.raises(TrainingFailed, match="FileNotFoundError") as caught:
+        list(workers.train(BaselineTask("random-forest", 0, tmp_path / "no-such-folder", tmp_path / "model")))
+    assert "Traceback" in caught.value.trace
+
+
+def test_stop_interrupts_a_baseline(
+    workers: WorkerProcesses, task: TrainTask, tmp_path: Path, stop: threading.Event
+) -> None:
+    messages = workers.train(BaselineTask("conv-pool-dense-stopped", 0, task.split_folder, tmp_path / "model.keras"))
+    next(messages)
+    stop.set()
+    with pytest.raises(Interrupted):
+        list(messages)
 
 
 def test_memory_over_the_limit_fails_with_both_figures(workers: WorkerProcesses, task: TrainTask) -> None:

@@ -1,0 +1,65 @@
+"""What a report is made from, read back from made-up studies: here the baselines."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made_study import Made, make_study
+
+from fmnist.baselines import BASELINES
+from fmnist.errors import UserError
+from search.material import Material, read_material
+from search.records import StudyFiles, TrialRecord, write_arrays
+from search.report import write_report
+
+SMALL = Made(n_trials=6, n_seeds=1, n_finalists=2, n_test=200, n_train=1000)
+Study = tuple[StudyFiles, list[TrialRecord]]
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Study:
+    return make_study(tmp_path / "made", replace(SMALL, with_baselines=True))
+
+
+def material_of(study: Study) -> Material:
+    return read_material(*study, command="", importances=None)
+
+
+def test_baselines_are_read_with_what_they_predicted(study: Study) -> None:
+    material = material_of(study)
+    assert [outcome.record.name for outcome in material.baselines] == [baseline.name for baseline in BASELINES]
+    *fitted, failed = material.baselines
+    assert all(0.5 < np.mean(each.predicted == material.arrays.labels) < 1 for each in fitted)
+    assert (failed.record.failure, failed.predicted) == ("memory", None)
+
+
+def test_study_without_baselines_has_none(tmp_path: Path) -> None:
+    assert material_of(make_study(tmp_path / "made", SMALL)).baselines == ()
+
+
+def test_study_of_a_version_without_baselines_still_gets_its_report(tmp_path: Path) -> None:
+    files, trials = make_study(tmp_path / "made", SMALL)
+    ledger = json.loads(files.ledger.read_text())
+    files.ledger.write_text(json.dumps({phase: ledger[phase] for phase in ledger if phase != "baselines"}))
+    write_report(files, trials, command="", importances=None)
+    assert files.report_html.exists()
+
+
+def test_predictions_for_other_images_than_the_test_set_are_refused(study: Study) -> None:
+    name = BASELINES[2].name
+    write_arrays(study[0].baseline_arrays(name), predicted=np.zeros(199, np.uint8))
+    with pytest.raises(UserError, match=rf"{name}\.npz must predict 200 test images, but got 199; restore .*--study"):
+        material_of(study)
+
+
+def test_lost_predictions_are_named(study: Study) -> None:
+    study[0].baseline_arrays(BASELINES[0].name).unlink()
+    with pytest.raises(UserError, match=rf"{BASELINES[0].name}\.npz cannot be read"):
+        material_of(study)
+    shutil.rmtree(study[0].baselines)
+    assert material_of(study).baselines == ()
