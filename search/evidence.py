@@ -167,9 +167,11 @@ class Evidence:
 
     @cached_property
     def suspects(self) -> tuple[Mistake, ...]:
-        """Test images that may bear a wrong label; none where there is one retraining only, which nothing confirms."""
-        probabilities = self._material.arrays.probabilities
-        return suspect_labels(self._labels, probabilities) if len(probabilities) > 1 else ()
+        """Test images that may bear a wrong label, by calibrated probabilities (label smoothing keeps the model from
+        being sure of anything); none where there is one retraining only, which nothing confirms."""
+        temperature, models = self.calibration.temperature, self._material.arrays.probabilities
+        calibrated = np.stack([with_temperature(probabilities, temperature) for probabilities in models])
+        return suspect_labels(self._labels, calibrated) if len(models) > 1 else ()
 
     @cached_property
     def rungs(self) -> tuple[Rung, ...]:

@@ -255,11 +255,12 @@ def suspects(n_suspects: int, n_models: int, n_mistakes: int) -> str:
     if n_models == 1:
         return "Not looked for: one retraining alone cannot tell a wrong label from its own mistake."
     if n_suspects == 0:
-        return f"None: on no image are all {n_models} retrainings at least 90 % sure of one other class."
+        return f"None: on no image are all {n_models} retrainings, calibrated, at least 90 % sure of one other class."
     return (
-        f"On {count(n_suspects, 'image')} all {n_models} retrainings are at least 90 % sure of one and the same other "
-        f"class: {percent(n_suspects / n_mistakes, 0)} of the delivered model's {count(n_mistakes, 'mistake')}. These "
-        "are suspicions, not findings: the models learned from the same labels and share their blind spots."
+        f"On {count(n_suspects, 'image')} all {n_models} retrainings, calibrated, are at least 90 % sure of one and "
+        f"the same other class: {percent(n_suspects / n_mistakes, 0)} of the delivered model's "
+        f"{count(n_mistakes, 'mistake')}. These are suspicions, not findings: the models learned from the same labels "
+        "and share their blind spots."
     )
 
 
