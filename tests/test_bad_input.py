@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 
 from fmnist.data import IDX_NAMES, TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS, find_data, load_train
+from search.command_line import EXIT_USER_ERROR
 from search.config import SHIPPED_SPACES, StudyConfig
 from search.pipeline import _identity
 from search.records import StudyFiles, TestRecord, write_json
-from search.run import EXIT_USER_ERROR, main
+from search.run import main
 from search.space import read_space
 from search.study import check_identity
 
