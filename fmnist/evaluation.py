@@ -59,6 +59,15 @@ class Mistake:
 
 
 @dataclass(frozen=True)
+class McNemar:
+    """Two classifiers on the same images, by those that one of them alone has right."""
+
+    n_only_a: int  # images that a has right and b wrong
+    n_only_b: int
+    p_value: float  # exact, two-sided: as uneven a division of these images, were a and b equally good
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """All that is said about one set of predictions. Macro figures are means over the classes, each counted alike."""
 
@@ -145,6 +154,26 @@ def top_mistakes(
     rows = np.flatnonzero(is_wanted)
     rows = rows[np.argsort(-confidences[rows], kind="stable")][:limit]
     return tuple(Mistake(int(i), int(labels[i]), int(predictions[i]), float(confidences[i])) for i in rows)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """P-values adjusted for being several (Holm 1979), in their order: below 0.05 with a probability of at most 0.05
+    for any of those whose hypothesis is true."""
+    order = np.argsort(p_values)
+    factors = len(p_values) - np.arange(len(p_values))
+    rising = np.maximum.accumulate(factors * np.asarray(p_values, float)[order])
+    adjusted = np.empty(len(p_values))
+    adjusted[order] = np.minimum(1.0, rising)
+    return adjusted.tolist()
+
+
+def mcnemar(labels: np.ndarray, predicted_a: np.ndarray, predicted_b: np.ndarray) -> McNemar:
+    """The exact test of McNemar (1947) of two classifiers' predictions for the same images, all int (n,)."""
+    is_right_a, is_right_b = predicted_a == labels, predicted_b == labels
+    n_only_a, n_only_b = int(np.sum(is_right_a & ~is_right_b)), int(np.sum(is_right_b & ~is_right_a))
+    n_either = n_only_a + n_only_b
+    p_value = float(stats.binomtest(n_only_a, n_either).pvalue) if n_either else 1.0
+    return McNemar(n_only_a, n_only_b, p_value)
 
 
 def _check(labels: np.ndarray, probabilities: np.ndarray, class_names: Sequence[str]) -> None:

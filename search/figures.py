@@ -78,14 +78,14 @@ def _png(figure: Figure) -> bytes:
     return stream.getvalue()
 
 
-def _clean(axes: Axes, *, grid: str = "y") -> None:
+def clean(axes: Axes, *, grid: str = "y") -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis=grid, color="#e3e3e3", linewidth=0.7)
     axes.set_axisbelow(True)
     axes.tick_params(labelsize=9)
 
 
-def _percent_axis(axes: Axes) -> None:
+def percent_axis(axes: Axes) -> None:
     axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{round(100 * share, 3):g}"))
     axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
 
@@ -150,8 +150,8 @@ def _draw_history(figure: Figure, is_narrow: bool, trials: Sequence[TrialRecord]
     axes.set_ylabel("selection accuracy (%)", fontsize=10)
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
     axes.set_xlim(-0.7, max(t.number for t in trials) + 0.7)
-    _clean(axes)
-    _percent_axis(axes)
+    clean(axes)
+    percent_axis(axes)
     figure.legend(loc="outside upper left", ncols=1 if is_narrow else 5, fontsize=9, frameon=False)
 
 
@@ -182,7 +182,7 @@ def _draw_importance(figure: Figure, ranked: Sequence[tuple[str, float]]) -> Non
     axes.bar_label(bars, fmt="%.2f", padding=3, fontsize=9)
     axes.set_xlabel("importance (share)", fontsize=10)
     axes.set_xlim(0, 1.18 * max(max(values), 1e-6))
-    _clean(axes, grid="x")
+    clean(axes, grid="x")
 
 
 def parameters_chart(trials: Sequence[TrialRecord], names: Sequence[str]) -> Chart:
@@ -242,10 +242,10 @@ def _draw_parameter(axes: Axes, trials: Sequence[TrialRecord], name: str, floor:
             label=label,
             rasterized=len(trials) > MANY_POINTS,
         )
-    axes.set_title(_fitting(name), fontsize=9)
+    axes.set_title(fitting(name), fontsize=9)
     axes.set_ylim(floor - 0.14 * span, top + 0.08 * span)
-    _clean(axes)
-    _percent_axis(axes)
+    clean(axes)
+    percent_axis(axes)
     axes.tick_params(labelsize=8)
     if labels:
         size, rotation = (8, 0) if sum(map(len, labels)) <= 18 else (7, 90)
@@ -255,10 +255,10 @@ def _draw_parameter(axes: Axes, trials: Sequence[TrialRecord], name: str, floor:
         axes.set_xscale("log")
         axes.xaxis.set_minor_formatter(NullFormatter())
     else:
-        axes.xaxis.set_major_locator(MaxNLocator(4))
+        axes.xaxis.set_major_locator(MaxNLocator(3))
 
 
-def _fitting(name: str, limit: int = 24) -> str:
+def fitting(name: str, limit: int = 24) -> str:
     return name if len(name) <= limit else f"{name[: limit - 1]}…"
 
 
@@ -290,7 +290,7 @@ def _draw_learning(figure: Figure, is_narrow: bool, record: ConfirmRecord, n_tra
     _draw_curves(accuracy, record, n_train, "accuracy")
     loss.set_ylabel("cross-entropy loss", fontsize=10)
     accuracy.set_ylabel("accuracy (%)", fontsize=10)
-    _percent_axis(accuracy)
+    percent_axis(accuracy)
     accuracy.set_xlabel("epochs", fontsize=10)
     if not is_narrow:
         loss.set_xlabel("epochs", fontsize=10)
@@ -317,7 +317,7 @@ def _draw_curves(axes: Axes, record: ConfirmRecord, n_train: int, figure_name: s
         )
     axes.xaxis.set_major_locator(MaxNLocator(7, integer=True))
     axes.set_xlim(left=0)
-    _clean(axes)
+    clean(axes)
 
 
 def finalists_chart(rows: Sequence[Mapping[str, object]]) -> Chart:
@@ -357,7 +357,7 @@ def _draw_finalists(figure: Figure, is_narrow: bool, rows: Sequence[Mapping[str,
     axes.set_xlabel("accuracy (%)", fontsize=10)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{round(100 * share, 3):g}"))
     axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
-    _clean(axes, grid="x")
+    clean(axes, grid="x")
     figure.legend(loc="outside upper left", ncols=1 if is_narrow else 3, fontsize=9, frameon=False)
 
 
