@@ -141,17 +141,14 @@ class Comparison:
 def best_so_far(trials: Sequence[TrialRecord]) -> tuple[BestSoFar, ...]:
     """Each new best, and the end; in the order in which the trials ended, as they ran side by side. Empty where none
     was trained to its end."""
-    ended = sorted(trials, key=lambda trial: (_moment(trial), trial.number))
-    values = [-np.inf if trial.value is None else trial.value for trial in ended]
-    best = np.maximum.accumulate(values)
-    n_images = np.cumsum([trial.n_images for trial in ended])
-    is_kept = np.diff(best, prepend=-np.inf, append=np.nan)[:-1] != 0
-    is_kept[-1] = True
-    return tuple(
-        BestSoFar(i + 1, int(n_images[i]), float(best[i]))
-        for i in np.flatnonzero(is_kept).tolist()
-        if np.isfinite(best[i])
-    )
+    points, best, n_images = [], None, 0
+    for n_trials, trial in enumerate(sorted(trials, key=lambda it: (_moment(it), it.number)), start=1):
+        n_images += trial.n_images
+        is_best = trial.value is not None and (best is None or trial.value > best)
+        best = trial.value if is_best else best
+        if is_best or (best is not None and n_trials == len(trials)):
+            points.append(BestSoFar(n_trials, n_images, best))
+    return tuple(points)
 
 
 def _moment(trial: TrialRecord) -> float:
