@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from search import compare_figures, compare_findings
 from search.compare_findings import ratio, signed
-from search.comparison import Comparison, Entry, mean_confidence, multiply_adds, n_parameters
+from search.comparison import ClassContrast, Comparison, Entry, mean_confidence, multiply_adds, n_parameters
 from search.figures import Chart
 from search.findings import between, count, duration, file_size, percent
 from search.material import FINISHED_STATES, Material
@@ -99,7 +99,7 @@ def _tested(material: Material) -> dict[str, Any]:
     }
 
 
-def _class(contrast: Any) -> dict[str, Any]:
+def _class(contrast: ClassContrast) -> dict[str, Any]:
     scores = {
         f"{figure}_{side}": getattr(getattr(contrast, side), figure)
         for figure in ("precision", "recall", "f1")
@@ -170,8 +170,8 @@ def _page(comparison: Comparison) -> dict[str, Any]:
         "accuracy_rows": _accuracy_rows(comparison) if tested else [],
         "calibration_rows": _calibration_rows(comparison) if tested else [],
         "search_rows": _search_rows(comparison),
-        "time_rows": _time_rows(comparison),
-        "image_rows": _image_rows(comparison),
+        "time_rows": _rows_by_phase(comparison, lambda m: m.seconds, duration),
+        "image_rows": _rows_by_phase(comparison, lambda m: m.n_images_trained, count),
         "network_rows": _network_rows(comparison),
         "differing_settings": [entry for entry in comparison.settings if entry.differs],
         "most_classes": compare_figures.MOST_CLASSES,
@@ -206,7 +206,16 @@ def _score_row(comparison: Comparison, what: str, of: Callable[[Material], float
 
 def _ratio_row(comparison: Comparison, what: str, of: Callable[[Material], float], show: Callable[[Any], str]) -> Row:
     a, b = (of(material) for material in comparison.both)
-    return Row(what, show(a), show(b), ratio(a, b), is_sum=what == "All")
+    return Row(what, show(a), show(b), ratio(a, b))
+
+
+def _rows_by_phase(
+    comparison: Comparison, of: Callable[[Material], Mapping[str, float]], show: Callable[[Any], str]
+) -> list[Row]:
+    """And one for all phases together."""
+    rows = [_ratio_row(comparison, phase, lambda m, phase=phase: of(m)[phase], show) for phase in of(comparison.a)]
+    whole = _ratio_row(comparison, "All", lambda m: sum(of(m).values()), show)
+    return [*rows, dataclasses.replace(whole, is_sum=True)]
 
 
 def _accuracy_rows(comparison: Comparison) -> list[Row]:
@@ -247,22 +256,6 @@ def _search_rows(comparison: Comparison) -> list[Row]:
         a, b = (curve[-1].selection_accuracy for curve in comparison.curves)
         rows.append(Row("Best selection accuracy", percent(a), percent(b)))
     return rows
-
-
-def _time_rows(comparison: Comparison) -> list[Row]:
-    rows = [
-        _ratio_row(comparison, phase, lambda m, phase=phase: m.seconds[phase], duration)
-        for phase in comparison.a.seconds
-    ]
-    return [*rows, _ratio_row(comparison, "All", lambda m: sum(m.seconds.values()), duration)]
-
-
-def _image_rows(comparison: Comparison) -> list[Row]:
-    rows = [
-        _ratio_row(comparison, phase, lambda m, phase=phase: m.n_images_trained[phase], count)
-        for phase in comparison.a.n_images_trained
-    ]
-    return [*rows, _ratio_row(comparison, "All", lambda m: sum(m.n_images_trained.values()), count)]
 
 
 def _network_rows(comparison: Comparison) -> list[Row]:

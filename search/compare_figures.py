@@ -110,7 +110,7 @@ def _draw_curves(figure: Figure, is_narrow: bool, comparison: Comparison) -> Non
     by_trials.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     by_images.xaxis.set_major_locator(MaxNLocator(5))
     by_images.xaxis.set_major_formatter(FuncFormatter(_short_count))
-    label = "best selection accuracy (%)" if comparison.is_same_test else "points below its own best"
+    label = "best selection accuracy (%)" if comparison.is_same_test else "points from its own best"
     for axes in (by_trials, by_images) if is_narrow else (by_trials,):
         axes.set_ylabel(label, fontsize=10)
     for axes in (by_trials, by_images):
