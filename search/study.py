@@ -339,14 +339,15 @@ def read_best(study: optuna.Study, n: int) -> list[TrialRecord]:
 
 
 def importances(study: optuna.Study) -> dict[str, float] | None:
-    """How much each parameter explains of the complete trials' accuracy (PED-ANOVA, Watanabe et al. 2023), or None
-    where too few trials completed to say."""
+    """How much each parameter explains of the complete trials' accuracy (PED-ANOVA, Watanabe et al. 2023), most first;
+    None where too few trials completed to say."""
     n_complete = len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
     if n_complete < 4:
         return None
     with warnings.catch_warnings():  # one for each parameter of few trials; the report says it once, for all
         warnings.simplefilter("ignore", UserWarning)
-        return optuna.importance.get_param_importances(study)
+        found = optuna.importance.get_param_importances(study)
+    return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))  # Optuna orders equals by chance
 
 
 _HISTORY = TypeAdapter(tuple[HistoryPoint, ...])  # made once: making them took 97 % of reading many trials
