@@ -212,8 +212,9 @@ def _ratio_row(comparison: Comparison, what: str, of: Callable[[Material], float
 def _rows_by_phase(
     comparison: Comparison, of: Callable[[Material], Mapping[str, float]], show: Callable[[Any], str]
 ) -> list[Row]:
-    """And one for all phases together."""
-    rows = [_ratio_row(comparison, phase, lambda m, phase=phase: of(m)[phase], show) for phase in of(comparison.a)]
+    """And one for all phases together. Phases that neither study had are left out."""
+    phases = [phase for phase in of(comparison.a) if any(of(material)[phase] for material in comparison.both)]
+    rows = [_ratio_row(comparison, phase, lambda m, phase=phase: of(m)[phase], show) for phase in phases]
     whole = _ratio_row(comparison, "All", lambda m: sum(of(m).values()), show)
     return [*rows, dataclasses.replace(whole, is_sum=True)]
 
