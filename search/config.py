@@ -26,6 +26,15 @@ def default_workers() -> int:
     return os.cpu_count() or 1  # macOS and Windows do not tell which cores
 
 
+def check_study_name(name: str, remedy: str) -> None:
+    """It is a folder's name too. Raises UserError, with the remedy."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
+        raise UserError(
+            "the study's name must be 1 to 64 letters, digits, '.', '_' or '-', starting with a letter or digit, "
+            f"but got {name!r}; {remedy}"
+        )
+
+
 @dataclass(frozen=True)
 class StudyConfig:
     """Everything a run needs to know. Raises UserError where a value cannot be used."""
@@ -49,11 +58,7 @@ class StudyConfig:
     baselines: bool = False  # fit those of fmnist.baselines too, before the test set is opened
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", self.study):
-            raise UserError(
-                "the study's name must be 1 to 64 letters, digits, '.', '_' or '-', starting with a letter or digit, "
-                f"but got {self.study!r}; choose one with --study"
-            )
+        check_study_name(self.study, "choose one with --study")
         self._require_at_least("--trials", self.trials, 1)
         self._require_at_least("--workers", self.workers, 1)
         self._require_at_least("--refit-seeds", self.refit_seeds, 1)

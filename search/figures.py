@@ -255,7 +255,7 @@ def _draw_parameter(axes: Axes, trials: Sequence[TrialRecord], name: str, floor:
         axes.set_xscale("log")
         axes.xaxis.set_minor_formatter(NullFormatter())
     else:
-        axes.xaxis.set_major_locator(MaxNLocator(4))
+        axes.xaxis.set_major_locator(MaxNLocator(3))
 
 
 def fitting(name: str, limit: int = 24) -> str:

@@ -285,7 +285,7 @@ def rivals(found: Sequence[Rival]) -> str:
 
 
 def p_value(p: float) -> str:
-    return f"{p:.3f}" if p >= 0.001 else f"{p:.0e}".replace("e-0", "e-") if p > 1e-300 else "0"
+    return "below 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 # ------------------------------------------------------------------------------------------------- network, learning

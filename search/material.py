@@ -135,7 +135,7 @@ def read_material(
     importances: Mapping[str, float] | None,
 ) -> Material:
     """Raises UserError if the study has not come to its end, or its files contradict each other."""
-    _require_finished(files)
+    require_finished(files)
     samples = read_arrays(files.samples)["images"]
     finished = sorted((t for t in trials if t.state in FINISHED_STATES), key=lambda trial: trial.number)
     material = Material(
@@ -159,7 +159,8 @@ def read_material(
     return material
 
 
-def _require_finished(files: StudyFiles) -> None:
+def require_finished(files: StudyFiles) -> None:
+    """Raises UserError where a file is missing that a study has at its end."""
     needed = (files.data, files.samples, files.refit_record(0), files.test, files.test_arrays, files.model)
     missing = [str(path.relative_to(files.root)) for path in needed if not path.exists()]
     if missing:

@@ -35,6 +35,7 @@ from search.records import (
     read_json,
     write_arrays,
     write_json,
+    write_text,
 )
 from search.refit import (
     N_FINALISTS,
@@ -51,17 +52,17 @@ from search.refit import (
     n_refitted,
     refit,
 )
-from search.report import write_report
+from search.report import report_study
 from search.space import SearchSpace, read_space
 from search.storage import Patience, open_storage, shown_url
 from search.strategy import build_rungs
 from search.study import (
+    OWN_STORAGE,
     check_identity,
     count_by_state,
     create_or_resume,
     hold,
     hold_storage,
-    importances,
     read_best,
     read_trials,
     run_trials,
@@ -224,6 +225,11 @@ class _Run:
             shutil.copyfile(self._config.space_path, self._files.space)
             write_json(self._files.data, self._data)
         write_json(self._files.environment, _environment(self._config))
+        if not (self._files.test.exists() and self._files.command.exists()):  # rebuilding a report makes no study
+            has_baselines = self._config.baselines or bool(self._files.read_baseline_records())
+            arguments = _arguments(dataclasses.replace(self._config, baselines=has_baselines))
+            command = shlex.join(["python", "-m", "search.run", *arguments])
+            write_text(self._files.command, f"{command}\n")
 
     def _train_everything(self, search_only: bool) -> bool:
         """Returns whether the whole of it was done here: another machine may confirm and retrain instead."""
@@ -368,11 +374,7 @@ class _Run:
     def _report(self) -> dict[str, Any]:
         if not self._files.model.exists() and self._files.refit_model(0).exists():
             deliver(self._files)
-        config = dataclasses.replace(self._config, baselines=bool(self._files.read_baseline_records()))
-        command = shlex.join(["python", "-m", "search.run", *_arguments(config)])
-        report = write_report(
-            self._files, read_trials(self._study), command=command, importances=importances(self._study)
-        )
+        report = report_study(self._files, self._study)
         accuracy = report["test"]["accuracy"]
         low, high = accuracy["wilson_95"]
         self._terminal.say(
@@ -400,7 +402,7 @@ def _identity(config: StudyConfig, source: DataSource, space: SearchSpace, split
         "sampler": config.sampler,
         "pruner": config.pruner,
         "max_parameters": config.max_parameters,
-        "storage": shown_url(config.storage) if config.storage else "the study's folder",
+        "storage": shown_url(config.storage) if config.storage else OWN_STORAGE,
         "space": space.table,
     }
 

@@ -190,6 +190,7 @@ class StudyFiles:
         self.samples = root / "samples.npz"  # images uint8 (n_classes, 10, h, w, c): training images of each class
         self.ledger = root / "ledger.json"  # seconds by phase
         self.environment = root / "environment.json"  # versions, cores, threads
+        self.command = root / "command.txt"  # the command line that makes the study
         self.confirm = root / "confirm"  # one ConfirmRecord and one .npz of confirmation probabilities per finalist
         self.refit = root / "refit"  # one RefitRecord and one .keras per seed
         self.baselines = root / "baselines"  # of each a BaselineRecord and, once the test set was opened, an .npz
@@ -251,6 +252,13 @@ class StudyFiles:
             for record in self.read_baseline_records()
         ]
 
+    def read_command(self) -> str:
+        """The command line that makes the study. One of before version 0.4.0 has it in its report only."""
+        if not self.command.exists():
+            return read_plain(self.report_json)["command"]
+        with _naming_damage(self.command):
+            return self.command.read_text(encoding="utf-8").strip()
+
     def read_ledger(self) -> dict[str, float]:
         """Seconds by phase (see PHASES), summed over every run of the study."""
         seconds = read_plain(self.ledger) if self.ledger.exists() else {}
@@ -308,6 +316,22 @@ def read_plain(path: Path) -> dict[str, Any]:
     """A file of plain JSON. Raises UserError where it is missing or damaged."""
     with _naming_damage(path):
         return TypeAdapter(dict[str, Any]).validate_json(path.read_bytes())
+
+
+def flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Plain JSON as one level, keys joined by dots; tables in a list go by their name, or by their place. Other lists
+    stay as they are."""
+    if isinstance(value, dict):
+        children = value.items()
+    elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
+        children = ((str(item.get("name", index)), item) for index, item in enumerate(value))
+    else:
+        return {prefix: value}
+    return {
+        key: leaf
+        for name, child in children
+        for key, leaf in flat(child, f"{prefix}.{name}" if prefix else name).items()
+    }
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:

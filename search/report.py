@@ -1,35 +1,41 @@
 """From a finished study to report.html, report.md and report.json: what was found, how sure it is, and what it cost.
 
 The page is one file that asks for nothing from outside; the Markdown's pictures lie in `report-pictures/`.
+
+    python -m search.report NAME     writes them anew, from the study's records
+    python -m search.report A B      compares two finished studies
 """
 
 from __future__ import annotations
 
-import base64
 import dataclasses
 import json
 import math
-import re
 import shutil
 import statistics
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jinja2
 import numpy as np
-from markupsafe import Markup
 
 from fmnist.cost import count_multiply_adds, count_parameters, describe_layers
 from fmnist.evaluation import Mistake
 from fmnist.recipe import Recipe, short_form
 from search import evidence_figures, figures, findings
+from search.command_line import exit_code_of, take_password_off_the_command_line
+from search.compare import write_comparison
 from search.evidence import Evidence, write_temperature
 from search.figures import Chart
-from search.material import Material, read_material
-from search.records import ConfirmRecord, StudyFiles, TrialRecord, whole_file, write_text
+from search.material import Material, read_material, require_finished
+from search.pages import plain, templates
+from search.records import ConfirmRecord, StudyFiles, TrialRecord, flat, whole_file, write_text
+from search.report_options import ReportOptions, parse
 
-TEMPLATES = Path(__file__).parent / "templates"
+if TYPE_CHECKING:
+    import optuna
+
 N_MISTAKES_SHOWN = 24
 N_PAIRS_PICTURED = 5
 N_IMAGES_PER_PAIR = 6
@@ -52,13 +58,20 @@ def write_report(
     evidence = Evidence(material)
     summary = summarize(material, evidence)
     page = _page(material, evidence, summary)
-    write_text(files.report_html, _environment().get_template("report.html.j2").render(page))
+    write_text(files.report_html, templates().get_template("report.html.j2").render(page))
     _write_pictures(files.report_pictures, material, page)
-    write_text(files.report_markdown, _environment(markdown=True).get_template("report.md.j2").render(page))
-    write_text(files.model_card, _environment(markdown=True).get_template("model-card.md.j2").render(page))
+    write_text(files.report_markdown, templates(markdown=True).get_template("report.md.j2").render(page))
+    write_text(files.model_card, templates(markdown=True).get_template("model-card.md.j2").render(page))
     write_temperature(files, evidence.calibration)
     write_text(files.report_json, json.dumps(summary, indent=2, allow_nan=False) + "\n")
     return summary
+
+
+def report_study(files: StudyFiles, study: optuna.Study) -> dict[str, Any]:
+    """The same, with all that it needs taken from where the study left it. study: its trials, in Optuna's storage."""
+    from search.study import importances, read_trials  # Optuna comes with the trials, not with this module
+
+    return write_report(files, read_trials(study), command=files.read_command(), importances=importances(study))
 
 
 # ------------------------------------------------------------------------------------------------------------- JSON
@@ -166,19 +179,6 @@ def _finalist(material: Material, record: ConfirmRecord) -> dict[str, Any]:
         "seed": record.seed,
         "reason": record.reason,
     }
-
-
-def plain(value: Any) -> Any:
-    """The same in JSON's own types: NumPy scalars and arrays, tuples and mappings turned, NaN and infinity to None."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if isinstance(value, np.generic | np.ndarray):
-        return plain(value.tolist())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
 
 
 # ------------------------------------------------------------------------------------------------------------- page
@@ -308,47 +308,6 @@ def _load_lines(material: Material) -> str:
     )
 
 
-def flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested dicts as one, keys joined by dots. Lists stay as they are."""
-    if not isinstance(value, Mapping):
-        return {prefix: value}
-    items = [flat(item, f"{prefix}.{key}" if prefix else str(key)) for key, item in value.items()]
-    return {key: item for part in items for key, item in part.items()}
-
-
-def _environment(*, markdown: bool = False) -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=not markdown,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    filters = (
-        *(findings.percent, findings.count, findings.millions, findings.file_size, findings.duration),
-        findings.p_value,
-    )
-    environment.filters.update({function.__name__: function for function in filters})
-    environment.filters.update(md=markdown_text, svg=_svg_address, png=_png_address, value=findings.parameter_value)
-    return environment
-
-
-def markdown_text(text: object) -> str:
-    """The text for Markdown, table cells included: nothing in it is taken for markup."""
-    return re.sub(r"([\\`*_{}\[\]<>#|~$])", r"\\\1", " ".join(str(text).split()))
-
-
-def _svg_address(svg: bytes) -> Markup:
-    return Markup("data:image/svg+xml;base64," + base64.b64encode(svg).decode())
-
-
-def _png_address(png: bytes | np.ndarray) -> Markup:
-    """png: a PNG file's bytes, or an image, uint8 (h, w, c)."""
-    content = png if isinstance(png, bytes) else figures.image_png(png)
-    return Markup("data:image/png;base64," + base64.b64encode(content).decode())
-
-
 # --------------------------------------------------------------------------------------------------------- Markdown
 
 
@@ -369,3 +328,47 @@ def _write_pictures(folder: Path, material: Material, page: Mapping[str, Any]) -
 def _caption_lines(tile: Mapping[str, Any]) -> tuple[str, ...]:
     is_hit = tile["true"] == tile["predicted"]
     return (f"is {tile['true']}", *(() if is_hit else (f"not {tile['predicted']}",)), tile["confidence"])
+
+
+# ----------------------------------------------------------------------------------------------------- command line
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line. Returns the exit code: 0, or 2 for input that cannot be used, said in one line."""
+    return exit_code_of(lambda: _main(argv))
+
+
+def _main(argv: Sequence[str] | None) -> int:
+    if argv is None:
+        take_password_off_the_command_line()
+    options = parse(sys.argv[1:] if argv is None else argv)
+    studies = [StudyFiles(folder) for folder in options.folders]
+    for files in studies:  # first of all: a study under way may have no trials to open yet
+        require_finished(files)
+    if len(studies) == 1:
+        report_study(studies[0], _open(studies[0], options))
+        print(f"report: {studies[0].report_html}")
+    else:
+        a, b = (_read(files, options) for files in studies)
+        print(f"comparison: {write_comparison(a, b, options.studies_dir)}")
+    return 0
+
+
+def _open(files: StudyFiles, options: ReportOptions) -> optuna.Study:
+    import optuna
+
+    from search.study import open_finished
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    return open_finished(files, options.storage)
+
+
+def _read(files: StudyFiles, options: ReportOptions) -> Material:
+    from search.study import read_trials
+
+    trials = read_trials(_open(files, options))
+    return read_material(files, trials, command=files.read_command(), importances=None)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

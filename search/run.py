@@ -5,76 +5,34 @@ Only what the options need is imported before they are read, so that --help and 
 
 from __future__ import annotations
 
-import argparse
-import errno
-import os
 import signal
 import sys
 import threading
-import urllib.parse
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
-from fmnist.errors import UserError
 from fmnist.precision import PRECISIONS
+from search.command_line import OneLineParser, exit_code_of, take_password_off_the_command_line
 from search.config import PRUNERS, SAMPLERS, StudyConfig, default_workers
 
 EXIT_FAILURE = 1  # training fails again and again
-EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130  # what a shell reports after Ctrl-C
 
 
 def main(argv: Sequence[str] | None = None, **seams: Any) -> int:
     """Run the command line. Returns the exit code: 0; 1 where every training fails for the same reason; 2 for input
     that cannot be used, said in one line; 130 when interrupted. A bug keeps its trace. seams: see `run_study`."""
-    try:
-        if argv is None:
-            _take_password_off_the_command_line()
-        config, search_only = parse(sys.argv[1:] if argv is None else argv)
-        return _run(config, search_only, **seams)
-    except UserError as error:
-        print("error:", " ".join(str(error).splitlines()), file=sys.stderr)  # an argument may hold a line break
-        return EXIT_USER_ERROR
-    except Exception as error:
-        if not _is_disk_full(error):
-            raise
-        print("error: the disk is full; free some space, then the same command goes on from here", file=sys.stderr)
-        return EXIT_USER_ERROR
+    return exit_code_of(lambda: _main(argv, **seams))
 
 
-def _take_password_off_the_command_line() -> None:
-    """Everyone on a machine can read command lines (ps). Start again without the password, which goes on in
-    $PGPASSWORD: that is the owner's to read alone."""
-    for i, word in enumerate(sys.orig_argv):
-        url, password = without_password(word)
-        if password is not None:
-            os.environ["PGPASSWORD"] = password
-            os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:i], url, *sys.orig_argv[i + 1 :]])
-
-
-def without_password(word: str) -> tuple[str, str | None]:
-    """A word of the command line that holds a PostgreSQL address, without its password, and that. None: it has none."""
-    option, equals, url = word.partition("=") if word.startswith("--storage=") else ("", "", word)
-    if not url.startswith("postgresql"):
-        return word, None
-    parts = urllib.parse.urlsplit(url)
-    user, colon, password = parts.netloc.rpartition("@")[0].partition(":")
-    if not colon:
-        return word, None
-    host = parts.netloc.rpartition("@")[2]
-    return option + equals + parts._replace(netloc=f"{user}@{host}").geturl(), urllib.parse.unquote(password)
-
-
-def _is_disk_full(error: BaseException | None) -> bool:
-    """Whether that is the cause, or the cause's cause: SQLite and Optuna wrap it."""
-    if error is None:
-        return False
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return True
-    return "disk is full" in str(error) or _is_disk_full(error.__cause__ or error.__context__)
+def _main(argv: Sequence[str] | None, **seams: Any) -> int:
+    if argv is None:
+        take_password_off_the_command_line()
+    config, search_only = parse(sys.argv[1:] if argv is None else argv)
+    return _run(config, search_only, **seams)
 
 
 def parse(argv: Sequence[str]) -> tuple[StudyConfig, bool]:
@@ -126,15 +84,8 @@ def _ending_cleanly(stop: threading.Event) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-class _Parser(argparse.ArgumentParser):
-    """Its errors are the user's, in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; see python -m search.run --help")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+def _parser() -> OneLineParser:
+    parser = OneLineParser(
         prog="python -m search.run",
         description="Find a strong small CNN for an image data set, prove how good it is, hand it over. "
         "The same command again goes on where it ended.",

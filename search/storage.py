@@ -278,9 +278,9 @@ def shown_url(url: str) -> str:
     return url[:start] + re.sub(r"(password|passwd|pwd)=[^&]*", r"\1=***", rest, flags=re.IGNORECASE)
 
 
-def open_storage(url: str) -> StudyStorage:
+def open_storage(url: str, *, must_exist: bool = False) -> StudyStorage:
     """Raises UserError for a URL that cannot be read, needs a driver that is not there, or does not answer, and for an
-    SQLite file on a network file system."""
+    SQLite file on a network file system. must_exist: also for an SQLite file that is not there; else it is made."""
     try:
         parsed = sqlalchemy.make_url(url)
     except (sqlalchemy.exc.ArgumentError, ValueError):  # ValueError: a port that is no number
@@ -290,7 +290,8 @@ def open_storage(url: str) -> StudyStorage:
         ) from None
     _check_parts(parsed, url)
     try:
-        return _open_sqlite(parsed, url) if parsed.get_backend_name() == "sqlite" else _open_postgresql(url)
+        is_sqlite = parsed.get_backend_name() == "sqlite"
+        return _open_sqlite(parsed, url, must_exist) if is_sqlite else _open_postgresql(url)
     except (ImportError, sqlalchemy.exc.NoSuchModuleError) as error:
         raise UserError(
             f"--storage {shown_url(url)} needs a database driver ({error}); install it, e.g. psycopg[binary]"
@@ -314,9 +315,13 @@ def _check_parts(parsed: sqlalchemy.URL, url: str) -> None:
         raise UserError(f"--storage {shown_url(url)} must have one @, before the host; write one in a password as %40")
 
 
-def _open_sqlite(parsed: sqlalchemy.URL, url: str) -> StudyStorage:
+def _open_sqlite(parsed: sqlalchemy.URL, url: str, must_exist: bool) -> StudyStorage:
     """In write-ahead mode, so that the dashboard reads while we write; Optuna sets neither that nor a timeout."""
     path = Path(parsed.database)
+    if must_exist and not path.exists():
+        raise UserError(
+            f"{path} is missing, and the study's trials with it; restore it, or pass the --storage that has them"
+        )
     if (file_system := network_file_system(path)) is not None:
         raise UserError(
             f"SQLite loses data on a network file system, but {path.parent.absolute()} is one ({file_system}); put the "

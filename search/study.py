@@ -29,13 +29,14 @@ from fmnist.errors import UserError
 from fmnist.history import HistoryPoint
 from search.config import StudyConfig
 from search.ownership import Ownership, this_process
-from search.records import StudyFiles, TrialRecord, read_plain, write_text
+from search.records import StudyFiles, TrialRecord, flat, read_plain, write_text
 from search.space import SearchSpace
-from search.storage import AlreadyQueued, BudgetSpent, StudyStorage
+from search.storage import AlreadyQueued, BudgetSpent, StudyStorage, open_storage, shown_url
 from search.strategy import build_pruner, build_sampler
 from search.worker import Interrupted, TrainingFailed
 
 STUDY_FORMAT = 1  # raised when a study of an older tool can no longer be resumed
+OWN_STORAGE = "the study's folder"  # what a study's configuration calls an SQLite file in it
 MAX_EQUAL_FAILURES = 3
 POLL_SECONDS = 1.0  # how often a supervisor without work looks whether another's trial got lost
 
@@ -117,7 +118,7 @@ def check_shared_identity(study: optuna.Study, identity: dict[str, Any]) -> None
 
 
 def _refuse_difference(name: str, stored: dict[str, Any], identity: dict[str, Any]) -> None:
-    before, now = _flat(stored), _flat(identity)
+    before, now = flat(stored), flat(identity)
     for key in sorted(before.keys() | now.keys()):
         if before.get(key) != now.get(key):
             raise UserError(
@@ -126,25 +127,35 @@ def _refuse_difference(name: str, stored: dict[str, Any], identity: dict[str, An
             )
 
 
-def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    if isinstance(value, dict):
-        children = value.items()
-    elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
-        children = ((str(item.get("name", index)), item) for index, item in enumerate(value))
-    else:
-        return {prefix: value}
-    return {
-        key: leaf
-        for name, child in children
-        for key, leaf in _flat(child, f"{prefix}.{name}" if prefix else name).items()
-    }
-
-
 # --- storage
 
 
 def storage_url(config: StudyConfig, files: StudyFiles) -> str:
     return config.storage or f"sqlite:///{files.storage.absolute()}"
+
+
+def open_finished(files: StudyFiles, storage: str | None = None) -> optuna.Study:
+    """A study as it is, to be read: nothing is repaired or queued, so a run may use it at the same time.
+
+    storage: URL; None: as the study's configuration says. Raises UserError where the trials are not there.
+    """
+    config = read_plain(files.config)
+    url, name = storage or _stored_url(files, config["storage"]), config["study"]
+    try:
+        return optuna.load_study(study_name=name, storage=open_storage(url, must_exist=True))
+    except KeyError:
+        raise UserError(f"{shown_url(url)} holds no study {name}; pass the --storage that has its trials") from None
+
+
+def _stored_url(files: StudyFiles, stored: str) -> str:
+    if stored == OWN_STORAGE:
+        return f"sqlite:///{files.storage.absolute()}"
+    if ":***@" in stored:
+        raise UserError(
+            f"the trials of {files.root.name} are at {stored}, whose password is not stored; pass the address without "
+            f"it as --storage, and the password in ~/.pgpass or $PGPASSWORD"
+        )
+    return stored
 
 
 # --- create or resume
@@ -328,14 +339,15 @@ def read_best(study: optuna.Study, n: int) -> list[TrialRecord]:
 
 
 def importances(study: optuna.Study) -> dict[str, float] | None:
-    """How much each parameter explains of the complete trials' accuracy (PED-ANOVA, Watanabe et al. 2023), or None
-    where too few trials completed to say."""
+    """How much each parameter explains of the complete trials' accuracy (PED-ANOVA, Watanabe et al. 2023), most first;
+    None where too few trials completed to say."""
     n_complete = len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
     if n_complete < 4:
         return None
     with warnings.catch_warnings():  # one for each parameter of few trials; the report says it once, for all
         warnings.simplefilter("ignore", UserWarning)
-        return optuna.importance.get_param_importances(study)
+        found = optuna.importance.get_param_importances(study)
+    return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))  # Optuna orders equals by chance
 
 
 _HISTORY = TypeAdapter(tuple[HistoryPoint, ...])  # made once: making them took 97 % of reading many trials

@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
+import optuna
 
 from fmnist.baselines import BASELINES
 from fmnist.evaluation import least_confident_hits
@@ -66,10 +68,45 @@ def make_study(root: Path, made: Made | None = None) -> tuple[StudyFiles, list[T
     winner = max(confirmed, key=lambda record: record.confirm_accuracy)
     _write_refits(files, made, winner, rng)
     _write_test(files, made, rng)
-    _write_rest(files, winner)
+    _write_rest(files, made, winner)
     if made.with_baselines:
         _write_baselines(files, made, rng)
     return files, trials
+
+
+def store_trials(files: StudyFiles, trials: list[TrialRecord]) -> None:
+    """Put the trials where a search keeps them: into `study.db`."""
+    url = f"sqlite:///{files.storage.absolute()}"
+    study = optuna.create_study(study_name=files.root.name, storage=url, direction="maximize")
+    study.add_trials([_stored(trial) for trial in trials])
+
+
+STORED_STATES = {"complete": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL", "infeasible": "PRUNED"}
+
+
+def _stored(trial: TrialRecord) -> optuna.trial.FrozenTrial:
+    fields = dataclasses.asdict(trial)
+    own_to_optuna = ("number", "state", "value", "params", "finished")
+    made = optuna.create_trial(
+        state=optuna.trial.TrialState[STORED_STATES[trial.state]],
+        value=trial.value,
+        params=trial.params,
+        distributions={name: _distribution(value) for name, value in trial.params.items()},
+        user_attrs={name: value for name, value in fields.items() if name not in own_to_optuna},
+    )
+    made.datetime_complete = datetime.fromisoformat(trial.finished).astimezone().replace(tzinfo=None)
+    return made
+
+
+def _distribution(value: object) -> optuna.distributions.BaseDistribution:
+    """One that all made values of a parameter fit into."""
+    if isinstance(value, bool):
+        return optuna.distributions.CategoricalDistribution([False, True])
+    if isinstance(value, str):
+        return optuna.distributions.CategoricalDistribution(ACTIVATIONS)
+    if isinstance(value, int):
+        return optuna.distributions.IntDistribution(1, 64)
+    return optuna.distributions.FloatDistribution(0.0, 1.0)
 
 
 def _trial(number: int, made: Made, rng: np.random.Generator) -> TrialRecord:
@@ -81,12 +118,14 @@ def _trial(number: int, made: Made, rng: np.random.Generator) -> TrialRecord:
         value=None,
         params=params,
         origin={0: "default", 1: "wide"}.get(number, "sampler"),
-        reason="parameters 8,400,000 above the limit of 5,000,000",
-        finished="2026-01-02T03:04:05+00:00",
+        reason="infeasible: 8,400,000 is over max_parameters = 5,000,000",
+        finished=(FIRST_END + timedelta(minutes=number)).isoformat(),
     )
     return trial if state == "infeasible" else _run(trial, made, rng)
 
 
+FIRST_END = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+ACTIVATIONS = ("relu", "elu", "silu")
 STATES = ("complete", "pruned", "failed", "infeasible")
 
 
@@ -121,7 +160,7 @@ def _params(made: Made, rng: np.random.Generator) -> dict[str, object]:
     params: dict[str, object] = {
         "n_blocks": n_blocks,
         "filters": int(rng.choice([16, 32, 48, 64])),
-        "activation": str(rng.choice(["relu", "elu", "silu"])),
+        "activation": str(rng.choice(ACTIVATIONS)),
         "peak_learning_rate": float(10 ** rng.uniform(-4, -1.5)),
         "dropout": float(rng.uniform(0, 0.5)),
         "flip": bool(rng.random() < 0.5),
@@ -288,10 +327,12 @@ def _write_baselines(files: StudyFiles, made: Made, rng: np.random.Generator) ->
     files.add_to_ledger("baselines", 1458.0)
 
 
-def _write_rest(files: StudyFiles, winner: ConfirmRecord) -> None:
+def _write_rest(files: StudyFiles, made: Made, winner: ConfirmRecord) -> None:
     write_text(files.best_recipe, json.dumps(winner.recipe, indent=2))
     write_text(files.model, "not a model " * 1000)
-    write_text(files.config, json.dumps({"trials": 40, "seed": 0, "data": {"name": "made-up"}, "versions": ["5.0"]}))
+    config = {"study": files.root.name, "storage": "the study's folder", "seed": made.seed, "sampler": "tpe"}
+    write_text(files.config, json.dumps(config | {"space": {"training": {"optimizer": {"choices": ["adam", "sgd"]}}}}))
+    write_text(files.command, f"python -m search.run --study {files.root.name} --trials {made.n_trials}\n")
     write_text(
         files.environment, json.dumps({"python": "3.11.9", "optuna": "5.0.0", "cores": 2, "workers": 2, "gpu": None})
     )

@@ -14,10 +14,11 @@ import pytest
 
 from fmnist.baselines import BASELINES
 from fmnist.data import IDX_NAMES, TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS, find_data, load_train
+from search.command_line import EXIT_USER_ERROR
 from search.config import SHIPPED_SPACES, StudyConfig
 from search.pipeline import _identity
 from search.records import BaselineRecord, StudyFiles, TestRecord, write_json
-from search.run import EXIT_USER_ERROR, main
+from search.run import main
 from search.space import read_space
 from search.study import check_identity
 

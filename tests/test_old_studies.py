@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from search import __version__
-from search.run import EXIT_USER_ERROR, main
+from search.command_line import EXIT_USER_ERROR
+from search.run import main
 from tests.fakes import fake_workers
 
 STUDIES = sorted(path for path in (Path(__file__).parent / "fixtures" / "studies").iterdir())

@@ -137,6 +137,16 @@ def test_finished_study_may_be_asked_for_its_baselines_or_not(finished: tuple[Pa
     assert {path: path.stat().st_mtime_ns for path in (finished[0] / "baselines").iterdir()} == before
 
 
+def test_report_built_anew_from_the_records_is_the_same(finished: tuple[Path, str], report: dict) -> None:
+    page = (finished[0] / "report.html").read_bytes()
+    command = [sys.executable, "-m", "search.report", "digits", "--studies-dir", str(finished[0].parent)]
+    outcome = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert (outcome.returncode, outcome.stderr) == (0, "")
+    assert outcome.stdout == f"report: {finished[0] / 'report.html'}\n"
+    assert json.loads((finished[0] / "report.json").read_text()) == report
+    assert (finished[0] / "report.html").read_bytes() == page
+
+
 def test_study_whose_test_set_is_open_takes_no_more_trials(finished: tuple[Path, str]) -> None:
     outcome = run(finished[0].parent, "--trials", "6", "--refit-seeds", "2")
     assert outcome.returncode == 2

@@ -14,6 +14,7 @@ from search.records import (
     RefitRecord,
     Stopwatch,
     StudyFiles,
+    flat,
     read_arrays,
     read_json,
     whole_file,
@@ -56,6 +57,14 @@ def test_writing_that_fails_leaves_the_old_file_and_nothing_beside_it(tmp_path: 
         raise OSError("disk full")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_nested_tables_become_one_level() -> None:
+    space = {"a": {"low": 1}, "blocks": [{"low": 2}, {"low": 3}], "portfolio": [{"name": "wide", "n": 4}], "list": [5]}
+    assert flat(space) == {
+        "a.low": 1, "blocks.0.low": 2, "blocks.1.low": 3, "portfolio.wide.name": "wide", "portfolio.wide.n": 4,
+        "list": [5],
+    }  # fmt: skip
 
 
 def test_arrays_come_back_as_they_were(tmp_path: Path) -> None:

@@ -1,0 +1,231 @@
+"""Two finished studies put together: what both were measured on, what each paid, and in what they differ.
+
+From records to numbers; `search.compare_findings` puts them into words and `search.compare_figures` into pictures.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from fmnist.cost import count_multiply_adds, count_parameters
+from fmnist.data import TEST_IMAGES, TEST_LABELS
+from fmnist.evaluation import ClassScore
+from fmnist.intervals import McNemar, holm, mcnemar
+from fmnist.recipe import Block, Recipe
+from search.material import Material
+from search.records import TrialRecord, flat
+
+# Of the configuration, what is told among data, seeds and versions
+ELSEWHERE = ("study", "format", "version", "dataset", "data_checksums", "split_checksum", "seed")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One thing that two studies say of themselves. None: not said."""
+
+    name: str
+    a: Any
+    b: Any
+
+    @property
+    def differs(self) -> bool:
+        return self.a != self.b
+
+
+@dataclass(frozen=True)
+class BestSoFar:
+    """The state of a search when a trial brought a new best, or when its last trial had ended."""
+
+    n_trials: int  # that had ended
+    n_images: int  # training images that these had seen
+    selection_accuracy: float  # the best of the trials trained to their end
+
+
+@dataclass(frozen=True)
+class ClassContrast:
+    """One class of the same test images, by the two delivered models."""
+
+    name: str
+    n_images: int
+    a: ClassScore
+    b: ClassScore
+    test: McNemar  # on the images of this class
+    p_adjusted: float  # by Holm, for all classes
+
+    @property
+    def recall_difference(self) -> float:
+        """b's less a's."""
+        return self.b.recall - self.a.recall
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two finished studies. Differences are b's figure less a's."""
+
+    a: Material
+    b: Material
+
+    @property
+    def both(self) -> tuple[Material, Material]:
+        return self.a, self.b
+
+    @property
+    def names(self) -> tuple[str, str]:
+        return self.a.files.root.name, self.b.files.root.name
+
+    @cached_property
+    def is_same_test(self) -> bool:
+        """Whether both were tested on the same images: only then do their accuracies answer the same question."""
+        files_a, files_b = (_test_checksums(material.data.checksums) for material in self.both)
+        return files_a == files_b and np.array_equal(self.a.arrays.labels, self.b.arrays.labels)
+
+    @property
+    def is_same_selection(self) -> bool:
+        """Whether both searches scored their trials on the same images."""
+        a, b = self.a.data, self.b.data
+        return a.checksums == b.checksums and a.split_checksum == b.split_checksum
+
+    @property
+    def is_same_length(self) -> bool:
+        """Whether both searches trained their trials for the same number of images."""
+        a, b = (material.config.get("space", {}).get("fidelity") for material in self.both)
+        return a == b
+
+    @cached_property
+    def test(self) -> McNemar:
+        """Of the two delivered models. Only where `is_same_test`."""
+        return mcnemar(self.a.arrays.labels, *(_predicted(material) for material in self.both))
+
+    @cached_property
+    def classes(self) -> tuple[ClassContrast, ...]:
+        """Only where `is_same_test`."""
+        labels, (predicted_a, predicted_b) = self.a.arrays.labels, map(_predicted, self.both)
+        scores = list(zip(self.a.evaluation.per_class, self.b.evaluation.per_class, strict=True))
+        of_class = [labels == label for label in range(len(scores))]
+        tests = [mcnemar(labels[rows], predicted_a[rows], predicted_b[rows]) for rows in of_class]
+        adjusted = holm([test.p_value for test in tests])
+        return tuple(
+            ClassContrast(a.name, a.support, a, b, test, p)
+            for (a, b), test, p in zip(scores, tests, adjusted, strict=True)
+        )
+
+    @cached_property
+    def curves(self) -> tuple[tuple[BestSoFar, ...], tuple[BestSoFar, ...]]:
+        return best_so_far(self.a.trials), best_so_far(self.b.trials)
+
+    @cached_property
+    def recipes(self) -> tuple[Entry, ...]:
+        """Of the two winners."""
+        return entries(*(_recipe_entries(material.recipe) for material in self.both))
+
+    @cached_property
+    def data_and_seeds(self) -> tuple[Entry, ...]:
+        return entries(*(_data_entries(material) for material in self.both))
+
+    @cached_property
+    def machines(self) -> tuple[Entry, ...]:
+        return entries(self.a.environment, self.b.environment)
+
+    @cached_property
+    def settings(self) -> tuple[Entry, ...]:
+        """Of the two searches, the search space included."""
+        return entries(*(flat(_without(material.config, ELSEWHERE)) for material in self.both))
+
+
+def best_so_far(trials: Sequence[TrialRecord]) -> tuple[BestSoFar, ...]:
+    """Each new best, and the end; in the order in which the trials ended, as they ran side by side. Empty where none
+    was trained to its end."""
+    points, best, n_images = [], None, 0
+    for n_trials, trial in enumerate(sorted(trials, key=lambda it: (_moment(it), it.number)), start=1):
+        n_images += trial.n_images
+        is_best = trial.value is not None and (best is None or trial.value > best)
+        best = trial.value if is_best else best
+        if is_best or (best is not None and n_trials == len(trials)):
+            points.append(BestSoFar(n_trials, n_images, best))
+    return tuple(points)
+
+
+def _moment(trial: TrialRecord) -> float:
+    return datetime.fromisoformat(trial.finished).timestamp() if trial.finished else 0.0
+
+
+def entries(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[Entry, ...]:
+    """All names of both, a's first."""
+    return tuple(Entry(name, a.get(name), b.get(name)) for name in {**a, **b})
+
+
+def n_parameters(material: Material) -> int:
+    return count_parameters(material.recipe.architecture)
+
+
+def multiply_adds(material: Material) -> int:
+    """Per image, forward."""
+    return count_multiply_adds(material.recipe.architecture)
+
+
+def mean_confidence(material: Material) -> float:
+    """Of the delivered model, on the test set."""
+    return float(material.arrays.probabilities[0].max(axis=1).mean())
+
+
+def _predicted(material: Material) -> np.ndarray:
+    """By the delivered model: int (n,)."""
+    return material.arrays.probabilities[0].argmax(axis=1)
+
+
+def _test_checksums(checksums: Mapping[str, str]) -> Mapping[str, str]:
+    """Those of the test images' files; of data in one piece, that piece's."""
+    of_test = {name: md5 for name, md5 in checksums.items() if name.startswith((TEST_IMAGES, TEST_LABELS))}
+    return of_test or checksums
+
+
+def _recipe_entries(recipe: Recipe) -> dict[str, Any]:
+    architecture, plan = dataclasses.asdict(recipe.architecture), dataclasses.asdict(recipe.plan)
+    blocks = {f"block {i}": _block_in_words(block) for i, block in enumerate(recipe.architecture.blocks, start=1)}
+    rest = {_spaced(name): value for name, value in (architecture | plan).items() if name != "blocks"}
+    return {**blocks, **rest}
+
+
+def _block_in_words(block: Block) -> str:
+    convolutions = "1 convolution" if block.n_convolutions == 1 else f"{block.n_convolutions} convolutions"
+    parts = [
+        f"{convolutions} of {block.kernel_size} x {block.kernel_size}, {block.filters} filters",
+        f"dropout {block.dropout:g}" if block.dropout else "",
+        "residual" if block.residual else "",
+    ]
+    return ", ".join(part for part in parts if part)
+
+
+def _data_entries(material: Material) -> dict[str, Any]:
+    data = material.data
+    images = {f"{part} images": n for part, n in data.n_images.items() if part != "test"}
+    return {
+        "data set": data.dataset,
+        **{f"MD5 of {name}": md5 for name, md5 in data.checksums.items()},
+        "image shape": data.image_shape,
+        "classes": data.class_names,
+        **images,
+        "test images": len(material.arrays.labels),
+        "seed of the study": material.config.get("seed"),
+        "seed of the split": data.split_seed,
+        "checksum of the split": data.split_checksum,
+        "seed of the winner's confirmation": material.winner.seed,
+        "seeds of the retrainings": tuple(refit.seed for refit in material.refits),
+        "trials asked for": material.test.n_trials_asked,
+        "test set opened": material.test.opened,
+    }
+
+
+def _spaced(name: str) -> str:
+    return name.replace("n_", "number of ", 1).replace("_", " ") if name.startswith("n_") else name.replace("_", " ")
+
+
+def _without(mapping: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    return {name: value for name, value in mapping.items() if name not in names}
