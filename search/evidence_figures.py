@@ -103,13 +103,14 @@ def _draw_changes(figure: Figure, changed: Sequence[ChangedTestScore], accuracy:
     axes = figure.add_subplot()
     places = np.arange(len(changed))[::-1]
     bars = axes.barh(places, [row.accuracy for row in changed], color=BLUE, height=0.64)
-    axes.bar_label(bars, [f"{100 * row.accuracy:.1f}" for row in changed], padding=3, fontsize=9)
+    axes.bar_label(
+        bars, [f"{100 * row.accuracy:.1f}" for row in changed], padding=-30, fontsize=9, color="white", weight="bold"
+    )
     axes.axvline(accuracy, color=ORANGE, linewidth=1.2, linestyle="--")
     axes.set_yticks(places, [row.change for row in changed])
-    axes.set_xlim(0, 1.09)
-    axes.set_xticks(np.linspace(0, 1, 6))
+    axes.set_xlim(0, 1)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{round(100 * share):g}"))
-    axes.set_xlabel("test accuracy (%), dashed: unchanged images", fontsize=10)
+    axes.set_xlabel("test accuracy (%)", fontsize=10)
     clean(axes, grid="x")
 
 

@@ -285,7 +285,7 @@ def rivals(found: Sequence[Rival]) -> str:
 
 
 def p_value(p: float) -> str:
-    return "below 0.001" if p < 0.001 else f"{p:.3f}"
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 # ------------------------------------------------------------------------------------------------- network, learning
