@@ -495,14 +495,12 @@ def _flip_accuracies(
 
 
 def _scores_of_changed_images(final: FinalRound, test: LabelledImages) -> tuple[ChangedTestScore, ...]:
-    """Of the delivered model. Every change draws from the same seed."""
-    n_threads = _n_threads(final, 1)
-    scores = []
-    for change in changes():
-        images = change.apply(test.images, np.random.default_rng(0))
-        probabilities = final.predict(PredictTask(final.files.model, images, n_threads))
-        scores.append(ChangedTestScore(change.kind, change.name, _accuracy(probabilities, test)))
-    return tuple(scores)
+    """Of the delivered model."""
+    task = PredictTask(final.files.model, test.images, _n_threads(final, 1), changed=True)
+    return tuple(
+        ChangedTestScore(change.kind, change.name, _accuracy(probabilities, test))
+        for change, probabilities in zip(changes(), final.predict(task), strict=True)
+    )
 
 
 _PREDICT_OUTSIDE = """

@@ -32,6 +32,7 @@ from fmnist.baselines import fit_baseline, load_baseline
 from fmnist.data import LabelledImages, Split, open_split
 from fmnist.history import HistoryPoint
 from fmnist.recipe import Recipe
+from fmnist.robustness import changes
 
 if TYPE_CHECKING:
     from fmnist.training import Training
@@ -86,6 +87,7 @@ class PredictTask:
     model: Path  # .keras
     images: np.ndarray  # uint8 (n, height, width, channels)
     n_threads: int = 1
+    changed: bool = False  # instead of them, once for each of fmnist.robustness.changes(), all drawn from seed 0
 
 
 @dataclass(frozen=True)
@@ -331,7 +333,11 @@ def _predict(task: PredictTask) -> np.ndarray:
 
     from fmnist.training import predict_probabilities
 
-    return predict_probabilities(keras.saving.load_model(task.model, compile=False), task.images)
+    model = keras.saving.load_model(task.model, compile=False)
+    if not task.changed:
+        return predict_probabilities(model, task.images)
+    images = (change.apply(task.images, np.random.default_rng(0)) for change in changes())
+    return np.stack([predict_probabilities(model, changed) for changed in images])
 
 
 def _train(task: TrainTask, pipe: Connection) -> Iterator[TrainResult | _Pause]:

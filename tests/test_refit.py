@@ -371,6 +371,12 @@ def fitted(tmp_path: Path, digits_split: Split) -> FinalRound:
     return final
 
 
+def constant(task: PredictTask) -> np.ndarray:
+    """What a model says that calls everything class 0."""
+    shape = (len(task.images), 10)
+    return np.zeros((len(changes()), *shape) if task.changed else shape, np.float32)
+
+
 class FakePredictor:
     """Says class 0 of everything, as the constant model does, and of baselines their number; or raises for one."""
 
@@ -380,7 +386,7 @@ class FakePredictor:
 
     def __call__(self, task: PredictTask | BaselinePredictTask) -> np.ndarray:
         if isinstance(task, PredictTask):
-            return np.zeros((len(task.images), 10), np.float32)
+            return constant(task)
         self.names.append(task.name)
         if task.name in self.errors:
             raise self.errors[task.name]
@@ -427,14 +433,13 @@ def test_test_set_is_opened_once(tmp_path: Path, digits_split: Split, source: Da
     trainer = FakeTrainer(digits_split.confirmation.labels, lambda filters: 0.5)
     opened: list[PredictTask] = []
     final = final_round(tmp_path, digits_split, trainer)
-    inside = np.zeros((360, 10), np.float32)
     _save_constant_model(final.files)
-    final = replace(final, predict=lambda task: (opened.append(task), inside)[1])
+    final = replace(final, predict=lambda task: (opened.append(task), constant(task))[1])
     refit(final, confirm(final, choose_finalists([trial(1, 0.9)]), 1, 1000)[0], n_seeds=2)
     _save_constant_model(final.files)
     first = evaluate(final, source, n_trials_asked=1)
     assert evaluate(final, source, n_trials_asked=9) == first
-    assert len(opened) == 4 + len(changes())  # once per seed, with mirrored images, and the delivered model's changes
+    assert len(opened) == 5  # once per seed, with mirrored images, and once with all changes
     assert [row.change for row in first.changed] == [change.name for change in changes()]
     arrays = final.files.read_test_arrays()
     assert arrays.probabilities.shape == (2, 360, 10)

@@ -18,6 +18,7 @@ import pytest
 
 from fmnist.data import Split, open_split, pixel_statistics, save_split
 from fmnist.recipe import Architecture, Block, Recipe, TrainingPlan
+from fmnist.robustness import changes
 from search.worker import (
     BaselineTask,
     Interrupted,
@@ -210,6 +211,10 @@ def test_saved_model_predicts_in_another_process(workers: WorkerProcesses, task:
     *_, result = workers.train(replace(task, save_to=path, score_on_confirmation=True))
     images = open_split(task.split_folder).confirmation.images
     assert (workers.predict(PredictTask(path, images)) == result.confirmation_probabilities).all()
+    changed = workers.predict(PredictTask(path, images, changed=True))
+    upside_down = workers.predict(PredictTask(path, images[:, ::-1]))
+    assert changed.shape == (len(changes()), *result.confirmation_probabilities.shape)
+    assert (changed[-1] == upside_down).all()
 
 
 SUPERVISOR = """
