@@ -179,7 +179,8 @@ def luck(material: Material, optimism: Optimism) -> str:
         f"on average, and in one case of twenty more than {percent(selection.high)}, by luck alone. The best of "
         f"{count(optimism.n_finalists, 'equal finalist')} would show {percent(confirm.expected)} on the "
         f"{n_confirmation} confirmation images. That is the most that luck does: real configurations fail on the same "
-        f"difficult images. The test set was opened once, for what had been chosen, so nothing flatters its figure."
+        "difficult images. This study opened its test set once, for what had been chosen; it can't know whether the "
+        "same images were looked at before, in another study whose outcome led to this one."
     )
 
 

@@ -360,16 +360,17 @@ class _Run:
         if self._config.baselines:
             n_baselines = len(BASELINES)
             n_done = n_baselines - len(lacking_baselines(self._files))
-            self._announce(f"fitting {n_baselines} baselines", n_baselines, n_done)
+            names = [baseline.name for baseline in BASELINES]
+            self._announce(f"fitting {n_baselines} baselines", n_baselines, n_done, names)
             fit_baselines(final, self._memory_limit_mb(n_processes=1))
         self._announce("opening the test set")
         evaluate(final, self._source, self._config.trials)
 
-    def _announce(self, phase: str, n_total: int = 0, n_done: int = 0) -> None:
+    def _announce(self, phase: str, n_total: int = 0, n_done: int = 0, labels: Sequence[str] = ()) -> None:
         if self._stop.is_set():
             raise Interrupted
         self._terminal.say(phase)
-        self._terminal.begin(phase, n_total, n_done, counts_trainings=True)
+        self._terminal.begin(phase, n_total, n_done, counts_trainings=True, labels=labels)
 
     def _report(self) -> dict[str, Any]:
         if not self._files.model.exists() and self._files.refit_model(0).exists():

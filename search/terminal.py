@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -19,6 +20,7 @@ from fmnist.recipe import Recipe
 from search.objective import Watcher
 
 FEWEST_TRIALS = 12  # before the time left is told: the portfolio, which comes first, trains for much longer than others
+SHORTEST_LABEL_WIDTH = 11  # "finalist 99"
 
 
 @dataclass
@@ -56,6 +58,7 @@ class Terminal(Watcher):
         self._lock = threading.RLock()
         self._lines: dict[str, _Line] = {}
         self._phase: _Phase | None = None
+        self._label_width = SHORTEST_LABEL_WIDTH
         self._live: Live | None = None
 
     def __enter__(self) -> Terminal:
@@ -80,10 +83,19 @@ class Terminal(Watcher):
         self._console.print(f"{stamp}{text}", markup=False, highlight=False, soft_wrap=True)
 
     def begin(
-        self, name: str, n_total: int = 0, n_done: int = 0, tally: str = "", *, counts_trainings: bool = False
+        self,
+        name: str,
+        n_total: int = 0,
+        n_done: int = 0,
+        tally: str = "",
+        *,
+        counts_trainings: bool = False,
+        labels: Iterable[str] = (),
     ) -> None:
-        """Start a phase of `n_total` steps, 0 where it has none to count."""
+        """Start a phase of `n_total` steps, 0 where it has none to count. labels: of its trainings, where they may be
+        longer than those of trials: their lines align."""
         with self._lock:
+            self._label_width = max(SHORTEST_LABEL_WIDTH, max(map(len, labels), default=0))
             self._phase = _Phase(name, n_total, n_done, n_done, tally, counts_trainings)
 
     def advance(self, n_done: int, tally: str) -> None:
@@ -112,7 +124,7 @@ class Terminal(Watcher):
             if self._phase is not None and self._phase.counts_trainings:
                 self._phase.n_done += 1
         accuracy = "" if line.best_accuracy is None else f"{line.best_accuracy:.2%}"
-        self.say(f"{label:<11} {accuracy:>6}  {reason}  {line.what}", wrap=False)
+        self.say(f"{label:<{self._label_width}} {accuracy:>6}  {reason}  {line.what}", wrap=False)
 
     # --- drawing
 
@@ -129,7 +141,7 @@ class Terminal(Watcher):
         else:
             share, left = f"{line.n_images / line.n_planned_images:.0%}", _duration(_seconds_left(line))
             clock = f"{left} left" if left else ""
-        return f"{label:<11} {share:>4} {best:>6} {clock:>12}  {line.what}"
+        return f"{label:<{self._label_width}} {share:>4} {best:>6} {clock:>12}  {line.what}"
 
     def _phase_line(self) -> str:
         phase = self._phase

@@ -99,3 +99,13 @@ def test_command_to_copy_is_never_cut() -> None:
     live = terminal(is_terminal=True, width=40)
     live.say("optuna-dashboard sqlite:///studies/fashion-mnist/study.db --host 127.0.0.1")
     assert "".join(shown(live)) == "optuna-dashboard sqlite:///studies/fashion-mnist/study.db --host 127.0.0.1"
+
+
+def test_lines_of_long_labels_align() -> None:
+    live = terminal(is_terminal=True)
+    labels = ("random-forest", "conv-pool-dense-stopped")
+    live.begin("fitting 2 baselines", 2, counts_trainings=True, labels=labels)
+    for label in labels:
+        live.started(label, "a baseline", 1000)
+    first, second, _ = drawn(live)
+    assert first.index("a baseline") == second.index("a baseline")
