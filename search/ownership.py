@@ -46,16 +46,26 @@ class Ownership:
 
     def take(self) -> optuna.Trial | None:
         """The next trial, waiting or new, signed; None where none waits and the budget is spent."""
-        with self._taking:
+        while True:
             try:
-                trial = self._study.ask()
+                return self._take()
             except BudgetSpent:
                 return None
+            except UpdateFinishedTrialError:  # this machine stood still before it had signed; others ran the trial
+                continue
+
+    def _take(self) -> optuna.Trial:
+        with self._taking:
+            trial = self._study.ask()
             with self._lock:
                 self._mine[trial._trial_id] = trial.number
         if self._storage.is_shared:
             self._beat(trial._trial_id)
-        trial.set_user_attr("owner", self._me)
+        try:
+            trial.set_user_attr("owner", self._me)
+        except UpdateFinishedTrialError:
+            self.forget(trial)
+            raise
         return trial
 
     def finish(self, trial: optuna.Trial, state: TrialState, value: float | None) -> bool:

@@ -231,7 +231,7 @@ class StudyStorage(optuna.storages.RDBStorage):
         key = sqlalchemy.func.hashtext(f"fmnist-search final round of {study_name}")
         # A connection of its own, not the pool's: the lock ends with it, whatever ends the process.
         engine = sqlalchemy.create_engine(self.url, poolclass=sqlalchemy.NullPool, isolation_level="AUTOCOMMIT")
-        with engine.connect() as connection:
+        with self.patience.call(engine.connect) as connection:
             yield bool(connection.execute(sqlalchemy.select(sqlalchemy.func.pg_try_advisory_lock(key))).scalar())
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import optuna
 import pytest
+import sqlalchemy
 from optuna.trial import TrialState
 
 from fmnist.errors import UserError
@@ -110,6 +111,23 @@ def test_trial_that_was_never_signed_waits_again(server, storage):
     assert watching.requeue_lost() == [0]
 
 
+def test_trial_that_another_supervisor_ran_before_it_was_signed_is_passed_over(server, storage, monkeypatch):
+    study = new_study(storage)
+    other, _ = beside(study, server)
+    stood_still = Ownership(study, storage)
+    beat = stood_still._beat
+
+    def finish_elsewhere_then_beat(trial_id: int) -> None:
+        if trial_id == study.trials[0]._trial_id:
+            other.tell(0, 0.7)
+        beat(trial_id)
+
+    monkeypatch.setattr(stood_still, "_beat", finish_elsewhere_then_beat)
+    assert stood_still.take().number == 1
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE, TrialState.RUNNING]
+    assert stood_still.give_back() == [1]
+
+
 def test_late_result_of_a_trial_that_waits_again_is_kept(server, storage):
     study = new_study(storage)
     slow = Ownership(study, storage)
@@ -173,6 +191,31 @@ def test_database_that_goes_away_is_waited_for_and_said_once(server, storage):
     assert [trial.value for trial in study.trials] == [0.5]
     assert ["does not answer" in said[0], "answers again" in said[1], len(said)] == [True, True, 2]
     assert 0 < storage.patience.seconds_since_return() < 60
+
+
+def test_leader_is_found_although_the_database_was_away(server, storage):
+    server.stop()
+    restart = _later(1, server.start)
+    with storage.leading("after an outage") as leads:
+        assert leads
+    restart.join()
+
+
+def test_transaction_that_stood_still_for_too_long_is_tried_again(server, monkeypatch):
+    monkeypatch.setattr("search.storage.IDLE_SECONDS", 1)
+    storage = open_storage(server.url)
+    storage.patience = Patience(seconds=60)
+    tries: list[bool] = []
+
+    def stand_still_once() -> None:
+        with storage.engine.begin() as connection:
+            connection.execute(sqlalchemy.text("SELECT 1"))
+            time.sleep(0 if tries else 1.5)
+            tries.append(True)
+            connection.execute(sqlalchemy.text("SELECT 2"))
+
+    storage.patience.call(stand_still_once)
+    assert len(tries) == 2
 
 
 def test_patience_ends_in_one_line(server):
