@@ -15,8 +15,8 @@ from fmnist.evaluation import Confusion, Evaluation
 from fmnist.intervals import Interval
 from fmnist.recipe import TrainingPlan
 from search.evidence import Abstention, Calibration, Optimism, Rival, Rung
-from search.material import FINISHED_STATES, Material
-from search.records import ConfirmRecord, TrialRecord
+from search.material import Material
+from search.records import FINISHED_STATES, ConfirmRecord, TrialRecord
 
 UNITS_OF_SIZE = ("bytes", "kB", "MB", "GB")
 STATE_WORDS = {

@@ -15,6 +15,7 @@ from fmnist.evaluation import Evaluation, Mistake, evaluate, top_mistakes
 from fmnist.intervals import Interval, wilson_95
 from fmnist.recipe import Recipe
 from search.records import (
+    FINISHED_STATES,
     BaselineOutcome,
     ConfirmRecord,
     DataRecord,
@@ -28,8 +29,6 @@ from search.records import (
     read_plain,
 )
 from search.space import DEFAULT_NAME
-
-FINISHED_STATES = ("complete", "pruned", "failed", "infeasible")
 
 
 @dataclass(frozen=True)
@@ -111,9 +110,11 @@ class Material:
     @property
     def search_overhead(self) -> float | None:
         """Share of the search's time, workers summed, that went into neither learning nor validation: starts of
-        processes, compiling, the sampler, the storage. None where that was not recorded."""
+        processes, compiling, the sampler, the storage, idle workers. Those that began with the confirmation meanwhile
+        are not counted for that time. None where that was not recorded."""
         in_steps = sum(trial.seconds_in_steps for trial in self.trials)
-        paid = self.seconds["search"] * self.environment.get("workers", 0)
+        lent = sum(record.seconds_beside_search for record in self.confirmed)
+        paid = self.seconds["search"] * self.environment.get("workers", 0) - lent
         return 1 - in_steps / paid if in_steps and paid else None
 
     def confirm_interval(self, record: ConfirmRecord) -> Interval:

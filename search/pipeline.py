@@ -40,6 +40,7 @@ from search.records import (
 from search.refit import (
     N_FINALISTS,
     N_FINALISTS_AGAINST_TIME,
+    EarlyConfirmation,
     FinalRound,
     choose_finalists,
     confirm,
@@ -51,6 +52,7 @@ from search.refit import (
     n_confirmed,
     n_refitted,
     refit,
+    sure_finalists,
 )
 from search.report import report_study
 from search.space import SearchSpace, read_space
@@ -69,7 +71,7 @@ from search.study import (
     storage_url,
 )
 from search.terminal import Terminal
-from search.worker import Interrupted, Predictor, Trainer, WorkerProcesses, has_gpu
+from search.worker import Interrupted, Trainer, WorkerProcesses, has_gpu
 
 N_SAMPLES_PER_CLASS = 10
 
@@ -234,17 +236,19 @@ class _Run:
     def _train_everything(self, search_only: bool) -> bool:
         """Returns whether the whole of it was done here: another machine may confirm and retrain instead."""
         save_split(self._split, self._files.split)
+        final = self._final_round()
         try:
-            self._search(self._workers.train)
-            return search_only or self._finish_if_leading()
+            with EarlyConfirmation(final) as early:
+                self._search(None if search_only or self._storage.is_shared or self._config.timeout else early)
+                return search_only or self._finish_if_leading(final, early)
         finally:
             shutil.rmtree(self._files.split)
 
-    def _finish_if_leading(self) -> bool:
+    def _finish_if_leading(self, final: FinalRound, early: EarlyConfirmation) -> bool:
         with self._storage.leading(self._config.study) as leads:
             if leads and not self._is_finished_elsewhere():
                 self._study.set_user_attr("final_round", self._name())
-                self._finish(self._workers.train, self._workers.predict)
+                self._finish(final, early)
                 self._tell_that_test_is_open()
                 return True
         if not leads:
@@ -256,7 +260,8 @@ class _Run:
 
     # --- search
 
-    def _search(self, trainer: Trainer) -> None:
+    def _search(self, early: EarlyConfirmation | None) -> None:
+        """early: takes the workers for which no trial is left."""
         counts = count_by_state(self._study)
         n_done = _n_finished(counts)
         if n_done >= self._config.trials:
@@ -271,17 +276,24 @@ class _Run:
             counts = count_by_state(study)
             self._terminal.advance(_n_finished(counts), f"{_tally(counts)} · {_best_in_words(study)}")
 
+        def when_idle() -> None:
+            if early is not None:
+                early.begin_one(sure_finalists(read_trials(self._study), self._space.fidelity.accuracy_per_doubling))
+
         run_trials(
             self._study,
-            self._objective(trainer),
+            self._objective(self._workers.train),
             self._storage,
             n_trials=self._config.trials,
             n_jobs=self._config.workers,
             stop=self._stop,
             timeout=lambda: self._seconds_left_for_search() == 0,
             after_trial=after_trial,
+            when_idle=when_idle,
             say=self._terminal.say,
         )
+        if early is not None:
+            early.search_has_ended()
 
     def _objective(self, trainer: Trainer) -> Objective:
         return Objective(
@@ -327,19 +339,21 @@ class _Run:
 
     # --- after the search
 
-    def _finish(self, trainer: Trainer, predict: Predictor) -> None:
-        final = FinalRound(
+    def _final_round(self) -> FinalRound:
+        return FinalRound(
             files=self._files,
             site=self._site(),
             data=self._data,
             study_seed=self._config.seed,
-            trainer=trainer,
-            predict=predict,
+            trainer=self._workers.train,
+            predict=self._workers.predict,
             workers=self._config.workers,
             clock=self._clock,
             stop=self._stop,
             watcher=self._terminal,
         )
+
+    def _finish(self, final: FinalRound, early: EarlyConfirmation) -> None:
         trials = read_trials(self._study)
         n_seeds, speeds = self._config.refit_seeds, self._speeds()
         if not speeds and self._config.timeout is not None:
@@ -352,7 +366,7 @@ class _Run:
         finalists = choose_finalists(trials, self._space.fidelity.accuracy_per_doubling, n_most)
         n_finalists = len(finalists)
         self._announce(f"confirming {n_finalists} finalists", n_finalists, n_confirmed(final, finalists))
-        winner = confirm(final, finalists, n_seeds, speed)[0]
+        winner = confirm(final, finalists, n_seeds, speed, early)[0]
         self._announce(
             f"retraining trial {winner.trial} with {n_seeds} seeds on all images", n_seeds, n_refitted(final, winner)
         )

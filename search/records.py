@@ -34,6 +34,9 @@ HALF_WRITTEN = ".writing-"  # how the names of files begin that are not whole ye
 PHASES = ("search", "confirm", "refit", "baselines", "evaluate")
 
 
+FINISHED_STATES = ("complete", "pruned", "failed", "infeasible")  # of a TrialRecord
+
+
 @dataclass(frozen=True)
 class TrialRecord:
     """One trial of the study, as the report sees it."""
@@ -74,6 +77,7 @@ class ConfirmRecord:
     seconds: float
     reason: str  # why the training ended
     peak_memory_mb: float
+    seconds_beside_search: float = 0.0  # that a worker gave to it while the search's last trials still ran
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -36,6 +36,7 @@ from fmnist.robustness import changes
 from search.clock import Clock
 from search.objective import TrainingSite, Watcher, reason_of
 from search.records import (
+    FINISHED_STATES,
     BaselineRecord,
     ChangedTestScore,
     ConfirmRecord,
@@ -132,6 +133,18 @@ def choose_finalists(
     return [Finalist(t.number, t.origin, Recipe.from_dict(t.recipe), t.value) for t in chosen]
 
 
+def sure_finalists(
+    trials: Sequence[TrialRecord], accuracy_per_doubling: float, n_finalists: int = N_FINALISTS
+) -> list[Finalist]:
+    """Those that will be among the finalists however well the trials do that still run: each of them can push out one,
+    but never the default recipe."""
+    finished = [trial for trial in trials if trial.state in FINISHED_STATES]
+    n_sure = n_finalists - sum(trial.state == "running" for trial in trials)
+    if n_sure < 1 or not any(trial.state == "complete" for trial in finished):
+        return []
+    return choose_finalists(finished, accuracy_per_doubling, n_sure)
+
+
 def full_training_images(n_epochs: int, data: DataRecord, n_refits: int, workers: int) -> int:
     """Training images that one worker sees in confirmation and retraining under a timeout, for the clock."""
     n_train = data.n_images["train"]
@@ -142,21 +155,77 @@ def full_training_images(n_epochs: int, data: DataRecord, n_refits: int, workers
 # --- confirm
 
 
+class EarlyConfirmation:
+    """Confirms finalists by workers that the search has no trial left for, while its last trials still run: the last
+    rung takes long, and all but one of the workers would wait for it.
+
+    Use it as a context manager around the search and `confirm`; without a timeout only, since one may shorten the
+    confirmations by what the search has left. Thread-safe.
+    """
+
+    def __init__(self, final: FinalRound) -> None:
+        self._final = final
+        self._executor = ThreadPoolExecutor(max_workers=final.workers, thread_name_prefix="early-confirmation")
+        self._lock = threading.Lock()
+        self.begun: dict[int, Future[None]] = {}  # by trial number
+        self._search_ended: float | None = None  # time.monotonic
+
+    def __enter__(self) -> EarlyConfirmation:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self._final.stop.set()
+        self._executor.shutdown()
+
+    def begin_one(self, finalists: Sequence[Finalist]) -> None:
+        """Begin with the longest of them that nobody has begun with, on the threads of one worker."""
+        with self._lock:
+            done = {record.trial for record in self._final.files.read_confirm_records()}
+            missing = [finalist for finalist in finalists if finalist.trial not in done | self.begun.keys()]
+            if missing:
+                chosen = max(missing, key=_cost)
+                self.begun[chosen.trial] = self._executor.submit(self._confirm, chosen)
+
+    def search_has_ended(self) -> None:
+        self._search_ended = time.monotonic()
+
+    def _confirm(self, finalist: Finalist) -> None:
+        started = time.monotonic()
+
+        def seconds_beside_search() -> float:
+            now = time.monotonic()
+            return min(now, self._search_ended or now) - started
+
+        _confirm_one(self._final, finalist, CONFIRM_LENGTH, self._final.workers, seconds_beside_search)
+
+
 def confirm(
-    final: FinalRound, finalists: Sequence[Finalist], n_refits: int, images_per_second: float
+    final: FinalRound,
+    finalists: Sequence[Finalist],
+    n_refits: int,
+    images_per_second: float,
+    early: EarlyConfirmation | None = None,
 ) -> list[ConfirmRecord]:
     """Train each finalist for CONFIRM_LENGTH of a full training, the whole schedule squeezed into it, with a fresh seed
     on the training split, and score it on the confirmation split.
 
     images_per_second: of one worker, as measured before; used where a timeout shortens the trainings, all by the same
-    share. Returns the records, best confirmation accuracy first; the first is the winner. A finalist whose training
-    fails is left out; raises TrainingFailed if all do.
+    share. early: has begun with some of them, see there. Returns the records, best confirmation accuracy first; the
+    first is the winner. A finalist whose training fails is left out; raises TrainingFailed if all do.
     """
     done = {record.trial: record for record in final.files.read_confirm_records()}
     missing = sorted((finalist for finalist in finalists if finalist.trial not in done), key=_cost, reverse=True)
     share = _length_share(final, finalists, list(done.values()), n_refits, images_per_second)
     n_parallel = _n_parallel(final, len(missing))
-    jobs = [lambda finalist=finalist: _confirm_one(final, finalist, share, n_parallel) for finalist in missing]
+    begun = {} if early is None else early.begun
+    missing.sort(key=lambda finalist: finalist.trial not in begun)  # first what has a worker already
+    jobs = [
+        begun[finalist.trial].result
+        if finalist.trial in begun
+        else lambda finalist=finalist: _confirm_one(final, finalist, share, n_parallel)
+        for finalist in missing
+    ]
     outcomes = _in_parallel(final, "confirm", jobs, n_parallel)
     failures = [outcome for outcome in outcomes if isinstance(outcome, TrainingFailed)]
     chosen = {finalist.trial for finalist in finalists}
@@ -202,7 +271,13 @@ def _full_length(recipe: Recipe, n_train_images: int) -> int:
     return recipe.plan.n_epochs * n_train_images
 
 
-def _confirm_one(final: FinalRound, finalist: Finalist, share: float, n_parallel: int) -> None:
+def _confirm_one(
+    final: FinalRound,
+    finalist: Finalist,
+    share: float,
+    n_parallel: int,
+    seconds_beside_search: Callable[[], float] = lambda: 0.0,
+) -> None:
     n_planned = max(1, round(share * _full_length(finalist.recipe, final.site.n_train_images)))
     seed = seed_of(final.study_seed, "confirm", finalist.trial)
     task = final.site.task(
@@ -236,6 +311,7 @@ def _confirm_one(final: FinalRound, finalist: Finalist, share: float, n_parallel
         seconds=result.seconds,
         reason=reason_of(result),
         peak_memory_mb=result.peak_memory_mb,
+        seconds_beside_search=round(seconds_beside_search(), 3),
     )
     write_json(final.files.confirm_record(finalist.trial), record)
     final.watcher.ended(label, record.reason)

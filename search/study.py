@@ -198,6 +198,7 @@ def run_trials(
     stop: threading.Event | None = None,
     timeout: Callable[[], bool] = lambda: False,
     after_trial: Callback = lambda study, trial: None,
+    when_idle: Callable[[], None] = lambda: None,
     say: Callable[[str], None] = lambda text: None,
 ) -> None:
     """Run trials until the study has `n_trials` that have ended, whichever supervisor ran them, or `timeout()` says
@@ -206,12 +207,15 @@ def run_trials(
     A TrainingFailed of the objective is a failed trial; MAX_EQUAL_FAILURES equal ones in a row raise SearchStopped.
     Whatever else the objective raises ends the run: `stop` is set, so that the trials beside it end too, and what was
     running waits to run again. Raises Interrupted where `stop` was set from outside.
+
+    when_idle: called by each of the n_jobs threads that finds no trial left, the last one included; the end of the
+    search waits for its return.
     """
     storage.budget = n_trials
     # A trial that runs again repeats its first constraints and reports; Optuna keeps the old ones and warns each time.
     warnings.filterwarnings("ignore", message=".*(already set|already reported).*")
     ownership = Ownership(study, storage)
-    run = _Run(study, ownership, objective, n_trials, stop or threading.Event(), timeout, after_trial, say)
+    run = _Run(study, ownership, objective, n_trials, stop or threading.Event(), timeout, after_trial, when_idle, say)
     try:
         with ownership.kept_alive(), ThreadPoolExecutor(n_jobs) as executor:
             for future in [executor.submit(run.work) for _ in range(n_jobs)]:
@@ -237,6 +241,7 @@ class _Run:
         stop: threading.Event,
         timeout: Callable[[], bool],
         after_trial: Callback,
+        when_idle: Callable[[], None],
         say: Callable[[str], None],
     ) -> None:
         self.stop = stop
@@ -247,6 +252,7 @@ class _Run:
         self._n_trials = n_trials
         self._timeout = timeout
         self._after_trial = after_trial
+        self._when_idle = when_idle
         self._say = say
         self._is_over = threading.Event()  # the time, for all threads
         self._has_said_that_it_waits = threading.Event()
@@ -257,8 +263,10 @@ class _Run:
             while not self.stop.is_set() and not self._is_over.is_set():
                 trial = self._next_trial()
                 if trial is None:
-                    return
+                    break
                 self._run(trial)
+            if not self.stop.is_set():
+                self._when_idle()
         except Interrupted:
             self.stop.set()
         except BaseException as error:

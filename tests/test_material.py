@@ -14,7 +14,7 @@ from made_study import Made, make_study
 from fmnist.baselines import BASELINES
 from fmnist.errors import UserError
 from search.material import Material, read_material
-from search.records import StudyFiles, TrialRecord, write_arrays
+from search.records import StudyFiles, TrialRecord, write_arrays, write_json
 from search.report import write_report
 
 SMALL = Made(n_trials=6, n_seeds=1, n_finalists=2, n_test=200, n_train=1000)
@@ -36,6 +36,18 @@ def test_baselines_are_read_with_what_they_predicted(study: Study) -> None:
     *fitted, failed = material.baselines
     assert all(0.5 < np.mean(each.predicted == material.arrays.labels) < 1 for each in fitted)
     assert (failed.record.failure, failed.predicted) == ("memory", None)
+
+
+def test_search_is_not_charged_for_workers_that_began_with_the_confirmation(study: Study) -> None:
+    files = study[0]
+    study = files, [replace(trial, seconds_in_steps=0.9 * trial.seconds) for trial in study[1]]
+    before = material_of(study)
+    n_workers, in_steps = before.environment["workers"], sum(trial.seconds_in_steps for trial in before.trials)
+    assert before.search_overhead == pytest.approx(1 - in_steps / (n_workers * before.seconds["search"]))
+    record = before.confirmed[0]
+    write_json(files.confirm_record(record.trial), replace(record, seconds_beside_search=2.5))
+    paid = n_workers * before.seconds["search"] - 2.5
+    assert material_of(study).search_overhead == pytest.approx(1 - in_steps / paid)
 
 
 def test_study_without_baselines_has_none(tmp_path: Path) -> None:

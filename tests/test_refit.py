@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from search.clock import Clock
 from search.objective import TrainingSite, Watcher
 from search.records import DataRecord, StudyFiles, TrialRecord
 from search.refit import (
+    EarlyConfirmation,
     FinalRound,
     choose_finalists,
     confirm,
@@ -29,6 +31,7 @@ from search.refit import (
     full_training_images,
     lacking_baselines,
     refit,
+    sure_finalists,
 )
 from search.worker import (
     BaselinePredictTask,
@@ -99,6 +102,21 @@ def test_pruned_failed_and_infeasible_trials_are_no_finalists() -> None:
     trials = [trial(n, None, state=state) for n, state in enumerate(("pruned", "failed", "infeasible"))]
     with pytest.raises(UserError, match=r"no trial of this study was trained to its end.*raise --trials or --timeout"):
         choose_finalists(trials)
+
+
+def test_finalists_are_sure_when_the_trials_that_still_run_cannot_push_them_out() -> None:
+    done = [trial(0, 0.01, origin="default"), *(trial(number, value=0.1 * number) for number in range(1, 7))]
+    running = [trial(number, None, state="running") for number in range(7, 12)]
+    assert [each.trial for each in sure_finalists([*done, *running[:1]], 0.0)] == [6, 5, 4, 0]
+    assert [each.trial for each in sure_finalists([*done, *running[:4]], 0.0)] == [0]
+    assert sure_finalists([*done, *running], 0.0) == []
+    for values in ([0.9], [0.0]):  # whatever the running one becomes
+        ended = [*done, *(trial(7 + i, value) for i, value in enumerate(values))]
+        assert {6, 5, 4, 0} < {each.trial for each in choose_finalists(ended)}
+
+
+def test_nobody_is_sure_while_the_default_itself_still_runs() -> None:
+    assert sure_finalists([trial(0, None, state="running", origin="default")], 0.0) == []
 
 
 # --- the round
@@ -232,6 +250,68 @@ def test_finalist_that_cannot_be_trained_is_left_out(tmp_path: Path, digits_spli
     assert [record.trial for record in records] == [2]
     with pytest.raises(TrainingFailed, match="loss is nan"):
         confirm(final, choose_finalists([trial(1, 0.9)]), 1, 1000)
+
+
+def test_finalist_begun_beside_the_search_is_trained_once_and_says_what_time_it_took_from_it(
+    tmp_path: Path, digits_split: Split
+) -> None:
+    quick = FakeTrainer(digits_split.confirmation.labels, lambda filters: 0.5)
+    search_ended = threading.Event()
+
+    def trainer(task: TrainTask) -> Iterator[HistoryPoint | TrainResult]:
+        if not quick.tasks:  # the first, which the search's end overtakes
+            search_ended.wait(10)
+        yield from quick(task)
+
+    final = final_round(tmp_path, digits_split, trainer)
+    finalists = choose_finalists([trial(1, 0.9), trial(2, 0.8)])
+    with EarlyConfirmation(final) as early:
+        early.begin_one(finalists)
+        time.sleep(0.05)
+        early.search_has_ended()
+        search_ended.set()
+        records = confirm(final, finalists, 1, 1000, early)
+    assert sorted(task.recipe.architecture.blocks[0].filters for task in quick.tasks) == [2, 3]
+    assert {task.n_planned_images for task in quick.tasks} == {round(0.4 * N_EPOCHS * len(digits_split.train))}
+    of_trial = {record.trial: record for record in records}
+    assert 0.04 < of_trial[2].seconds_beside_search < 5  # the one that trains longest was begun
+    assert of_trial[1].seconds_beside_search == 0
+
+
+def test_finalist_that_failed_beside_the_search_is_left_out_and_not_tried_again(
+    tmp_path: Path, digits_split: Split
+) -> None:
+    good = FakeTrainer(digits_split.confirmation.labels, lambda filters: 0.5)
+    failed: list[int] = []
+
+    def trainer(task: TrainTask) -> Iterator[HistoryPoint | TrainResult]:
+        if (filters := task.recipe.architecture.blocks[0].filters) == 3:
+            failed.append(filters)
+            raise TrainingFailed("diverged", "loss is nan")
+        yield from good(task)
+
+    final = final_round(tmp_path, digits_split, trainer)
+    finalists = choose_finalists([trial(1, 0.9), trial(2, 0.8)])
+    with EarlyConfirmation(final) as early:
+        early.begin_one(finalists)
+        early.search_has_ended()
+        assert [record.trial for record in confirm(final, finalists, 1, 1000, early)] == [1]
+    assert failed == [3]
+
+
+def test_confirmation_beside_a_search_that_breaks_is_ended(tmp_path: Path, digits_split: Split) -> None:
+    stop = threading.Event()
+
+    def trainer(task: TrainTask) -> Iterator[HistoryPoint | TrainResult]:
+        assert stop.wait(10), "nobody stopped it"
+        raise Interrupted
+        yield
+
+    final = final_round(tmp_path, digits_split, trainer, stop=stop)
+    with pytest.raises(KeyError, match="a bug"), EarlyConfirmation(final) as early:
+        early.begin_one(choose_finalists([trial(1, 0.9)]))
+        raise KeyError("a bug")
+    assert final.files.read_confirm_records() == []
 
 
 @pytest.mark.parametrize(

@@ -96,6 +96,27 @@ def test_study_ends_with_exactly_the_trials_asked_for(config: StudyConfig, space
     assert counts["running"] == counts["waiting"] == 0
 
 
+def test_worker_without_a_trial_is_told_while_the_last_trial_still_runs(
+    config: StudyConfig, space: SearchSpace
+) -> None:
+    idle = threading.Event()
+    n_running: list[int] = []
+    study = open_study(config, space)
+
+    def wait_for_the_other(trial: optuna.Trial) -> float:
+        if trial.number == 3:
+            assert idle.wait(30), "the other worker was not told"
+        return 0.5
+
+    def when_idle() -> None:
+        n_running.append(count_by_state(study)["running"])
+        idle.set()
+
+    run_trials(study, wait_for_the_other, n_trials=4, n_jobs=2, when_idle=when_idle)
+    assert n_running == [1, 0]
+    assert len(study.trials) == 4
+
+
 def test_second_run_adds_only_what_is_missing(config: StudyConfig, space: SearchSpace) -> None:
     run_trials(open_study(config, space), objective_of(space, by_filters), n_trials=5)
     run_trials(open_study(config, space), objective_of(space, by_filters), n_trials=9)
