@@ -126,6 +126,11 @@ def limit_threads(n_threads: int) -> None:
     tf.config.threading.set_inter_op_parallelism_threads(n_threads)
 
 
+def make_deterministic() -> None:
+    """Have TensorFlow take operations that give the same bits each time, also on a GPU, or raise where it has none."""
+    tf.config.experimental.enable_op_determinism()
+
+
 def predict_probabilities(model: keras.Model, images: np.ndarray, batch_size: int = 500) -> np.ndarray:
     """The probability of each class: float32 (n, n_classes). images: uint8 (n, height, width, channels), raw pixels."""
     if len(images) == 0:

@@ -1,18 +1,25 @@
-"""What the tool's commands have in common: errors in one line, exit codes, no password where everyone can read it."""
+"""What the tool's commands have in common: errors in one line, exit codes, an end at
+Ctrl-C that loses nothing, no password where everyone can read it."""
 
 from __future__ import annotations
 
 import argparse
 import errno
 import os
+import signal
 import sys
+import threading
 import urllib.parse
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
 from typing import NoReturn
 
 from fmnist.errors import UserError
 
+EXIT_FAILURE = 1  # training fails again and again
 EXIT_USER_ERROR = 2
+EXIT_INTERRUPTED = 130  # what a shell reports after Ctrl-C
 
 
 def exit_code_of(command: Callable[[], int]) -> int:
@@ -37,6 +44,25 @@ def _is_disk_full(error: BaseException | None) -> bool:
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return True
     return "disk is full" in str(error) or _is_disk_full(error.__cause__ or error.__context__)
+
+
+@contextmanager
+def ending_cleanly(stop: threading.Event) -> Iterator[None]:
+    """SIGINT and SIGTERM set `stop`, once; a second one acts as it always does."""
+    previous = {}
+
+    def ask_to_stop(number: int, frame: FrameType | None) -> None:
+        stop.set()
+        for signal_number, handler in previous.items():
+            signal.signal(signal_number, handler)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        previous[number] = signal.signal(number, ask_to_stop)
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 class OneLineParser(argparse.ArgumentParser):

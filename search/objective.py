@@ -15,7 +15,7 @@ from fmnist.cost import count_multiply_adds, count_parameters
 from fmnist.history import HistoryPoint, best_point
 from fmnist.recipe import Recipe
 from search.space import DEFAULT_NAME, SearchSpace
-from search.strategy import seed_of
+from search.strategy import build_pruner, seed_of
 from search.worker import Trainer, TrainingFailed, TrainResult, TrainTask
 
 
@@ -93,6 +93,11 @@ class Objective:
         self._rungs = rungs
         self._seconds_left = seconds_left
         self._watcher = watcher or Watcher()
+
+    @property
+    def pruner(self) -> optuna.pruners.BasePruner:
+        """Asynchronous successive halving, asked at the end of each of this objective's rungs."""
+        return build_pruner("asha" if len(self._rungs) > 1 else "none", self._space.fidelity)
 
     def __call__(self, trial: optuna.Trial) -> float:
         """Best selection accuracy. Raises TrialPruned (pruned, out of time, infeasible) or TrainingFailed; the

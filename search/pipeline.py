@@ -1,4 +1,5 @@
-"""The whole of a run, composed: data, study, search, finalists, retraining, test, report. From Python: `run_study`."""
+"""The whole of a run, composed: data, study, search, finalists, retraining, test, report. From Python: `run_study`,
+`open_objective`."""
 
 from __future__ import annotations
 
@@ -9,9 +10,10 @@ import platform
 import shlex
 import shutil
 import socket
+import tempfile
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -26,7 +28,8 @@ from fmnist.precision import has_bfloat16
 from search import __version__
 from search.clock import Clock
 from search.config import StudyConfig, default_workers
-from search.objective import Objective, TrainingSite
+from search.material import Material
+from search.objective import Objective, TrainingSite, Watcher
 from search.records import (
     DataRecord,
     Stopwatch,
@@ -83,9 +86,10 @@ def run_study(
     *,
     search_only: bool = False,
     worker_processes: Callable[[Path, threading.Event], WorkerProcesses] = WorkerProcesses,
-) -> dict[str, Any] | None:
-    """Do whatever the study still lacks. Returns report.json's contents; None with search_only, and where another
-    machine of the study confirms and retrains.
+) -> Material | None:
+    """Do whatever the study still lacks, as `python -m search.run` does. Returns the finished study's records, whose
+    properties are the figures of its report; None with search_only, and where another machine of the study confirms
+    and retrains.
 
     stop: set it to end the run; then Interrupted is raised and everything finished is kept. Raises UserError for input
     that cannot be used, SearchStopped or TrainingFailed where training fails again and again.
@@ -100,6 +104,33 @@ def run_study(
     run = _Run(config, files, source, space, clock, terminal or Terminal(), stop or threading.Event(), worker_processes)
     with hold(files):
         return run.whole(search_only)
+
+
+@contextmanager
+def open_objective(config: StudyConfig, watcher: Watcher | None = None) -> Iterator[Objective]:
+    """The search's objective for a study of your own, with any sampler, pruner and storage of Optuna's that maximises;
+    nothing else of this project is needed:
+
+        with open_objective(StudyConfig(study="mine", dataset="digits")) as objective:
+            study = optuna.create_study(direction="maximize", pruner=objective.pruner)
+            study.optimize(objective, n_trials=20, n_jobs=2)
+
+    Its value is selection accuracy; the test set stays out of reach. Of the configuration, images, space, seed, limits
+    and machine count, and the pruner for the rungs ("none": one); `workers` should be study.optimize's n_jobs, which
+    share the cores. Nothing is written to the study's folder. Raises UserError for input that cannot be used.
+    """
+    source = find_data(config.dataset, config.data_dir)
+    space = read_space(config.space_path, source.image_shape, len(source.class_names))
+    split = load_train(source, config.seed)
+    with tempfile.TemporaryDirectory() as folder:
+        save_split(split, Path(folder, "split"))
+        stop = threading.Event()
+        workers = WorkerProcesses(Path(folder, "worker.log"), stop)
+        site = _site(config, _data_record(source, split), Path(folder, "split"))
+        try:
+            yield _objective(config, space, workers.train, site, watcher=watcher)
+        finally:
+            stop.set()
 
 
 class _Run:
@@ -128,7 +159,7 @@ class _Run:
         self._split = load_train(source, config.seed)
         self._data = _data_record(source, self._split)
 
-    def whole(self, search_only: bool) -> dict[str, Any] | None:
+    def whole(self, search_only: bool) -> Material | None:
         self._refuse_more_trials_after_test()
         self._refuse_baselines_after_test()
         identity = _identity(self._config, self._source, self._space, self._split)
@@ -144,7 +175,7 @@ class _Run:
             self._study = create_or_resume(self._config, self._space, self._storage, identity)
             return self._whole(search_only)
 
-    def _whole(self, search_only: bool) -> dict[str, Any] | None:
+    def _whole(self, search_only: bool) -> Material | None:
         if self._is_finished_elsewhere():
             return None
         if self._storage.is_shared:
@@ -282,7 +313,14 @@ class _Run:
 
         run_trials(
             self._study,
-            self._objective(self._workers.train),
+            _objective(
+                self._config,
+                self._space,
+                self._workers.train,
+                self._site(),
+                seconds_left=self._seconds_left_for_search,
+                watcher=self._terminal,
+            ),
             self._storage,
             n_trials=self._config.trials,
             n_jobs=self._config.workers,
@@ -294,18 +332,6 @@ class _Run:
         )
         if early is not None:
             early.search_has_ended()
-
-    def _objective(self, trainer: Trainer) -> Objective:
-        return Objective(
-            self._space,
-            trainer,
-            self._site(),
-            self._config.seed,
-            build_rungs(self._config.pruner, self._space.fidelity),
-            max_parameters=self._config.max_parameters,
-            seconds_left=self._seconds_left_for_search,
-            watcher=self._terminal,
-        )
 
     def _seconds_left_for_search(self) -> float | None:
         if self._config.timeout is None:
@@ -321,21 +347,7 @@ class _Run:
         return [trial.n_images / trial.seconds for trial in trials if trial.seconds > 0]
 
     def _site(self) -> TrainingSite:
-        config = self._config
-        return TrainingSite(
-            split_folder=self._files.split,
-            pixel_mean=self._data.pixel_mean,
-            pixel_std=self._data.pixel_std,
-            n_train_images=self._data.n_images["train"],
-            memory_limit_mb=self._memory_limit_mb(config.workers),
-            n_threads=_threads_per_worker(config),
-            bfloat16=_learns_in_bfloat16(config),
-        )
-
-    def _memory_limit_mb(self, n_processes: int) -> float:
-        """Of each of so many that run at a time."""
-        memory_mb = psutil.virtual_memory().total / 2**20
-        return self._config.memory_limit_mb or 0.8 * memory_mb / n_processes
+        return _site(self._config, self._data, self._files.split)
 
     # --- after the search
 
@@ -376,7 +388,7 @@ class _Run:
             n_done = n_baselines - len(lacking_baselines(self._files))
             names = [baseline.name for baseline in BASELINES]
             self._announce(f"fitting {n_baselines} baselines", n_baselines, n_done, names)
-            fit_baselines(final, self._memory_limit_mb(n_processes=1))
+            fit_baselines(final, _memory_limit_mb(self._config, n_processes=1))
         self._announce("opening the test set")
         evaluate(final, self._source, self._config.trials)
 
@@ -386,23 +398,61 @@ class _Run:
         self._terminal.say(phase)
         self._terminal.begin(phase, n_total, n_done, counts_trainings=True, labels=labels)
 
-    def _report(self) -> dict[str, Any]:
+    def _report(self) -> Material:
         if not self._files.model.exists() and self._files.refit_model(0).exists():
             deliver(self._files)
-        report = report_study(self._files, self._study)
-        accuracy = report["test"]["accuracy"]
-        low, high = accuracy["wilson_95"]
+        material = report_study(self._files, self._study)
+        interval, n_seeds = material.test_interval, len(material.test_accuracies)
         self._terminal.say(
-            f"test accuracy {accuracy['mean']:.2%}, mean of {len(accuracy['values'])} seeds, "
-            f"95 % interval {low:.2%} to {high:.2%}"
+            f"test accuracy {material.test_mean:.2%}, mean of {n_seeds} seeds, "
+            f"95 % interval {interval.low:.2%} to {interval.high:.2%}"
         )
         self._terminal.say(f"report: {self._files.report_html}   model: {self._files.model}")
         self._terminal.say(f"dashboard: {self._dashboard_command()}")
-        return report
+        return material
 
     def _dashboard_command(self) -> str:
         url = self._config.storage or f"sqlite:///{self._files.storage}"
         return shlex.join(["optuna-dashboard", shown_url(url), "--host", "127.0.0.1", "--port", "8080"])
+
+
+def _objective(
+    config: StudyConfig,
+    space: SearchSpace,
+    trainer: Trainer,
+    site: TrainingSite,
+    *,
+    seconds_left: Callable[[], float | None] = lambda: None,
+    watcher: Watcher | None = None,
+) -> Objective:
+    return Objective(
+        space,
+        trainer,
+        site,
+        config.seed,
+        build_rungs(config.pruner, space.fidelity),
+        max_parameters=config.max_parameters,
+        seconds_left=seconds_left,
+        watcher=watcher,
+    )
+
+
+def _site(config: StudyConfig, data: DataRecord, split_folder: Path) -> TrainingSite:
+    return TrainingSite(
+        split_folder=split_folder,
+        pixel_mean=data.pixel_mean,
+        pixel_std=data.pixel_std,
+        n_train_images=data.n_images["train"],
+        memory_limit_mb=_memory_limit_mb(config, config.workers),
+        n_threads=_threads_per_worker(config),
+        bfloat16=_learns_in_bfloat16(config),
+    )
+
+
+def _memory_limit_mb(config: StudyConfig, n_processes: int) -> float:
+    """Of each of so many that run at a time."""
+    memory_mb = psutil.virtual_memory().total / 2**20
+    return config.memory_limit_mb or 0.8 * memory_mb / n_processes
 
 
 def _identity(config: StudyConfig, source: DataSource, space: SearchSpace, split: Split) -> dict[str, Any]:

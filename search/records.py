@@ -93,6 +93,36 @@ class RefitRecord:
     seconds: float
     peak_memory_mb: float
     rule: str  # how the length was chosen, in words
+    n_stop_images: int | None = None  # where the schedule is cut short; None: nowhere
+    n_threads: int = 1  # what a training computes depends on their number, in the last bits
+    bfloat16: bool = False  # whether its steps convolved in bfloat16
+
+
+@dataclass(frozen=True)
+class Retraining:
+    """One of the winner's trainings, as a BestRecipe has it."""
+
+    seed: int
+    n_threads: int
+    test_accuracy: float | None = None  # None until the test set was opened
+
+
+@dataclass(frozen=True)
+class BestRecipe:
+    """All that is needed to train a study's winner again, on the same images."""
+
+    made_with: dict[str, str]  # package -> version
+    study: str
+    trial: int
+    recipe: dict[str, Any]  # Recipe.to_dict()
+    dataset: str  # "fashion-mnist" or "digits", else the path of the images
+    data_checksums: dict[str, str]  # file -> md5
+    split_seed: int
+    split_checksum: str  # the order of all training images depends on the split
+    n_planned_images: int  # length of the schedule
+    n_stop_images: int | None  # where it is cut short; None: nowhere
+    bfloat16: bool
+    retrainings: tuple[Retraining, ...]  # the first is the delivered model's
 
 
 @dataclass(frozen=True)
@@ -200,10 +230,11 @@ class StudyFiles:
         self.baselines = root / "baselines"  # of each a BaselineRecord and, once the test set was opened, an .npz
         self.test = root / "test.json"  # TestRecord
         self.test_arrays = root / "test.npz"  # TestArrays
-        self.best_recipe = root / "best_recipe.json"
+        self.best_recipe = root / "best_recipe.json"  # BestRecipe
         self.model = root / "best.keras"
         self.temperature = root / "temperature.json"  # what calibrates the model's probabilities
         self.model_card = root / "model-card.md"
+        self.guide = root / "README.md"  # what each of these is
         self.report_html = root / "report.html"
         self.report_markdown = root / "report.md"
         self.report_json = root / "report.json"

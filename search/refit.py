@@ -4,10 +4,13 @@ The order is the point. Finalists are compared on a confirmation split that no t
 that, and at which point of its schedule it stops; only when every retrained model is on disk, and every baseline that
 was asked for, is the test set read, here and nowhere else. Each training that is finished is on disk before the next
 step, so a killed run repeats at most what was running.
+
+    python -m search.refit --recipe best_recipe.json     trains a study's winner once more, to the bit
 """
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import math
 import shutil
@@ -27,46 +30,66 @@ import numpy as np
 
 from fmnist.baselines import BASELINES, Baseline, find_baseline
 from fmnist.cost import count_multiply_adds
-from fmnist.data import DataSource, LabelledImages, load_test, open_split
+from fmnist.data import (
+    DATASETS,
+    DataSource,
+    LabelledImages,
+    Split,
+    find_data,
+    load_test,
+    load_train,
+    open_split,
+    pixel_statistics,
+    save_split,
+)
 from fmnist.errors import UserError
 from fmnist.evaluation import least_confident_hits
 from fmnist.history import HistoryPoint, best_point
+from fmnist.intervals import wilson_95
+from fmnist.precision import has_bfloat16
 from fmnist.recipe import Recipe
 from fmnist.robustness import changes
+from search import __version__
 from search.clock import Clock
+from search.command_line import EXIT_FAILURE, EXIT_INTERRUPTED, ending_cleanly, exit_code_of
 from search.objective import TrainingSite, Watcher, reason_of
 from search.records import (
     FINISHED_STATES,
     BaselineRecord,
+    BestRecipe,
     ChangedTestScore,
     ConfirmRecord,
     DataRecord,
     RefitRecord,
+    Retraining,
     Stopwatch,
     StudyFiles,
     TestRecord,
     TrialRecord,
     read_json,
-    read_plain,
     whole_file,
     write_arrays,
     write_json,
-    write_text,
 )
+from search.refit_options import RefitOptions, parse
 from search.space import DEFAULT_NAME
 from search.strategy import seed_of, worth
+from search.terminal import Terminal
 from search.worker import (
     BaselinePredictTask,
     BaselineResult,
     BaselineTask,
+    Interrupted,
     Predictor,
     PredictTask,
     Trainer,
     TrainingFailed,
     TrainResult,
     TrainTask,
+    WorkerProcesses,
 )
 
+PACKAGES = ("tensorflow", "keras", "numpy", "scikit-learn")  # whose versions change what a recipe trains to
 N_FINALISTS = 5  # the default recipe always among them: five epochs, which chose them, tell good recipes apart badly
 N_FINALISTS_AGAINST_TIME = 3  # under a timeout, where each takes time from the retraining
 CONFIRM_LENGTH = 0.4  # of a full training: enough to tell finalists apart, and the time goes into the retraining
@@ -291,7 +314,7 @@ def _confirm_one(
         n_threads=_n_threads(final, n_parallel),
     )
     label = f"finalist {finalist.trial}"
-    result = _train(final, task, label)
+    result = _train(final.trainer, final.watcher, task, label)
     labels = np.array(open_split(task.split_folder).confirmation.labels)
     write_arrays(
         final.files.confirm_arrays(finalist.trial), probabilities=result.confirmation_probabilities, labels=labels
@@ -328,7 +351,6 @@ def refit(final: FinalRound, winner: ConfirmRecord, n_seeds: int) -> list[RefitR
     but a timeout.
     """
     _forget_other_winner(final.files, winner.trial)
-    write_text(final.files.best_recipe, json.dumps(winner.recipe, indent=2) + "\n")
     done = {record.seed_index for record in final.files.read_refit_records()}
     missing = [index for index in range(n_seeds) if index not in done]
     n_planned = _refit_length(final, winner, len(missing))
@@ -339,8 +361,27 @@ def refit(final: FinalRound, winner: ConfirmRecord, n_seeds: int) -> list[RefitR
     if failures:
         raise failures[0]
     records = final.files.read_refit_records()[:n_seeds]
+    write_json(final.files.best_recipe, _best_recipe(final, winner, records))
     deliver(final.files)
     return records
+
+
+def _best_recipe(final: FinalRound, winner: ConfirmRecord, records: Sequence[RefitRecord]) -> BestRecipe:
+    data, first = final.data, records[0]
+    return BestRecipe(
+        made_with={"fmnist-search": __version__, **{name: importlib.metadata.version(name) for name in PACKAGES}},
+        study=final.files.root.name,
+        trial=winner.trial,
+        recipe=winner.recipe,
+        dataset=data.dataset if data.dataset in DATASETS else data.source,
+        data_checksums=data.checksums,
+        split_seed=data.split_seed,
+        split_checksum=data.split_checksum,
+        n_planned_images=first.n_planned_images,
+        n_stop_images=first.n_stop_images,
+        bfloat16=first.bfloat16,
+        retrainings=tuple(Retraining(record.seed, record.n_threads) for record in records),
+    )
 
 
 def deliver(files: StudyFiles) -> None:
@@ -393,20 +434,21 @@ def stop_share(winner: ConfirmRecord, n_selection: int) -> float:
 def _refit_one(final: FinalRound, winner: ConfirmRecord, seed_index: int, n_planned: int, n_parallel: int) -> None:
     recipe = Recipe.from_dict(winner.recipe)
     best_share = stop_share(winner, final.data.n_images["selection"])
+    n_stop = max(1, round(best_share * n_planned))
     seed = seed_of(final.study_seed, "refit", seed_index)
     task = final.site.task(
         recipe,
         seed,
         n_planned,
-        max(1, min(n_planned, final.n_all_images) // 2),
-        n_stop_images=max(1, round(best_share * n_planned)),
+        _report_every(n_planned, final.n_all_images),
+        n_stop_images=n_stop,
         seconds_limit=final.clock.seconds_left(),
         fit_on="together",
         n_threads=_n_threads(final, n_parallel),
     )
     label = f"seed {seed_index}"
     with whole_file(final.files.refit_model(seed_index)) as beside:
-        result = _train(final, replace(task, save_to=beside), label)
+        result = _train(final.trainer, final.watcher, replace(task, save_to=beside), label)
     n_wanted = _wanted_refit_length(final, winner)
     shortened = "" if n_planned == n_wanted else f", shortened from {n_wanted:,} images by the timeout"
     record = RefitRecord(
@@ -424,9 +466,17 @@ def _refit_one(final: FinalRound, winner: ConfirmRecord, seed_index: int, n_plan
             if best_share == 1
             else f"stopped at {best_share:.0%} of the schedule, where the confirmation training was best"
         ),
+        n_stop_images=n_stop,
+        n_threads=task.n_threads,
+        bfloat16=task.bfloat16,
     )
     write_json(final.files.refit_record(seed_index), record)
     final.watcher.ended(label, reason_of(result))
+
+
+def _report_every(n_planned_images: int, n_all_images: int) -> int:
+    """Twice an epoch: for whoever watches."""
+    return max(1, min(n_planned_images, n_all_images) // 2)
 
 
 # --- baselines
@@ -458,7 +508,7 @@ def _fit_one_baseline(final: FinalRound, baseline: Baseline, memory_limit_mb: fl
         with whole_file(final.files.baseline_model(baseline)) as beside:
             n_threads = _n_threads(final, n_parallel=1)
             task = BaselineTask(baseline.name, seed, final.site.split_folder, beside, memory_limit_mb, n_threads)
-            outcome = asdict(_result_of(final, task, baseline.name))
+            outcome = asdict(_result_of(final.trainer, final.watcher, task, baseline.name))
     except TrainingFailed as failure:
         outcome = {**_as_failed(failure), "seconds": time.monotonic() - started}
     record = BaselineRecord(
@@ -539,8 +589,16 @@ def _open_test_set(final: FinalRound, source: DataSource, n_trials_asked: int) -
         n_trials_asked=n_trials_asked,
         changed=changed,
     )
+    _tell_best_recipe(final.files, accuracies)
     write_json(final.files.test, record)
     return record
+
+
+def _tell_best_recipe(files: StudyFiles, accuracies: Sequence[float]) -> None:
+    """What each retraining scored, for whoever repeats it."""
+    best = read_json(BestRecipe, files.best_recipe)
+    scored = (replace(each, test_accuracy=score) for each, score in zip(best.retrainings, accuracies, strict=True))
+    write_json(files.best_recipe, replace(best, retrainings=tuple(scored)))
 
 
 def _predict_by_baselines(final: FinalRound, test: LabelledImages) -> None:
@@ -563,7 +621,7 @@ def _flip_accuracies(
 ) -> tuple[float, ...] | None:
     """Of each model, its probabilities averaged over an image and its mirror image: float32 (n_models, n, n_classes)
     are those of the images as they are. None where the recipe does not take mirror images for the same class."""
-    if not Recipe.from_dict(read_plain(final.files.best_recipe)).plan.flip:
+    if not Recipe.from_dict(read_json(BestRecipe, final.files.best_recipe).recipe).plan.flip:
         return None
     mirrored = test.images[:, :, ::-1]
     both = np.stack([final.predict(PredictTask(model, mirrored)) for model in models]) + probabilities
@@ -608,26 +666,28 @@ def _accuracy(probabilities: np.ndarray, test: LabelledImages) -> float:
 # --- shared
 
 
-def _train(final: FinalRound, task: TrainTask, label: str) -> TrainResult:
+def _train(trainer: Trainer, watcher: Watcher, task: TrainTask, label: str) -> TrainResult:
     """Drive one training. Whoever calls tells the watcher of its end, once the result is on disk."""
-    final.watcher.started(label, task.recipe, task.n_stop_images or task.n_planned_images)
+    watcher.started(label, task.recipe, task.n_stop_images or task.n_planned_images)
     try:
-        return _result_of(final, task, label)
+        return _result_of(trainer, watcher, task, label)
     except TrainingFailed as failure:
-        final.watcher.ended(label, f"failed ({failure.kind}): {failure.reason}")
+        watcher.ended(label, f"failed ({failure.kind}): {failure.reason}")
         raise
 
 
-def _result_of(final: FinalRound, task: TrainTask | BaselineTask, label: str) -> TrainResult | BaselineResult:
+def _result_of(
+    trainer: Trainer, watcher: Watcher, task: TrainTask | BaselineTask, label: str
+) -> TrainResult | BaselineResult:
     """Run the task, the watcher hearing of its points."""
     history: list[HistoryPoint] = []
-    with closing(final.trainer(task)) as messages:
+    with closing(trainer(task)) as messages:
         for message in messages:
             if not isinstance(message, HistoryPoint):
                 return message
             history.append(message)
             best = best_point(history)
-            final.watcher.progressed(label, message, best.validation_accuracy if best else None)
+            watcher.progressed(label, message, best.validation_accuracy if best else None)
     raise TrainingFailed("error", "the training ended without a result")
 
 
@@ -672,3 +732,119 @@ def _outcome(job: Callable[[], None]) -> TrainingFailed | None:
     except TrainingFailed as failure:
         return failure
     return None
+
+
+# --- once more, from best_recipe.json alone
+
+
+@dataclass(frozen=True)
+class Retrained:
+    """What `retrain` came to."""
+
+    test_accuracy: float
+    n_images: int  # of the test set
+    expected: float | None  # what the study's own training with this seed scored; None: it had no such training
+
+
+def retrain(
+    best: BestRecipe, source: DataSource, seed: int, out: Path, watcher: Watcher, stop: threading.Event
+) -> Retrained:
+    """Train a study's winner on all training images as its study did, deterministically, write the model to `out`
+    (.keras), then score it on the test set.
+
+    seed: one of the study's, which gives the same model to the bit on the same processor, versions and threads; or any
+    other. Raises UserError where the images or their order are not the study's, TrainingFailed, and Interrupted once
+    `stop` is set.
+    """
+    _require_same_data(best, source)
+    split = load_train(source, best.split_seed)
+    _require_same("the split of the training images", best.split_checksum, split.checksum)
+    own, label = next((each for each in best.retrainings if each.seed == seed), None), f"seed {seed}"
+    with tempfile.TemporaryDirectory() as folder:
+        task = _retraining_task(best, split, seed, Path(folder, "split"), (own or best.retrainings[0]).n_threads)
+        save_split(split, task.split_folder)
+        workers = WorkerProcesses(Path(folder, "worker.log"), stop)
+        with whole_file(out) as beside:
+            result = _train(workers.train, watcher, replace(task, save_to=beside), label)
+        watcher.ended(label, reason_of(result))
+        test = load_test(source)
+        accuracy = _accuracy(workers.predict(PredictTask(out, test.images)), test)
+    return Retrained(accuracy, len(test), own.test_accuracy if own else None)
+
+
+def _retraining_task(best: BestRecipe, split: Split, seed: int, split_folder: Path, n_threads: int) -> TrainTask:
+    pixel_mean, pixel_std = pixel_statistics(split.train.images)
+    return TrainTask(
+        recipe=Recipe.from_dict(best.recipe),
+        seed=seed,
+        split_folder=split_folder,
+        pixel_mean=pixel_mean,
+        pixel_std=pixel_std,
+        n_planned_images=best.n_planned_images,
+        n_stop_images=best.n_stop_images,
+        report_every_images=_report_every(best.n_planned_images, len(split.together())),
+        n_threads=n_threads,
+        bfloat16=best.bfloat16,
+        fit_on="together",
+        deterministic=True,
+    )
+
+
+def _require_same_data(best: BestRecipe, source: DataSource) -> None:
+    for name in sorted(best.data_checksums.keys() | source.checksums.keys()):
+        _require_same(name, best.data_checksums.get(name), source.checksums.get(name))
+
+
+def _require_same(what: str, expected: str | None, received: str | None) -> None:
+    if expected != received:
+        raise UserError(
+            f"{what} must be as it was in the study (checksum {expected}), but got {received}; pass the study's images "
+            f"with --dataset or --data-dir, and use the versions that best_recipe.json names"
+        )
+
+
+# --- command line
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line. Returns the exit code: 0; 1 where the training fails; 2 for input that cannot be used, said
+    in one line; 130 when interrupted."""
+    return exit_code_of(lambda: _main(parse(sys.argv[1:] if argv is None else argv)))
+
+
+def _main(options: RefitOptions) -> int:
+    best = read_json(BestRecipe, options.recipe)
+    if best.bfloat16 and not has_bfloat16():
+        raise UserError("the recipe must be retrained in bfloat16, which this processor has not; use one that has it")
+    source = find_data(options.dataset or best.dataset, options.data_dir)
+    seed = best.retrainings[0].seed if options.seed is None else options.seed
+    stop, terminal = threading.Event(), Terminal()
+    terminal.say(f"retraining trial {best.trial} of study {best.study} with seed {seed}")
+    try:
+        with ending_cleanly(stop), terminal:
+            outcome = retrain(best, source, seed, options.out, terminal, stop)
+    except Interrupted:
+        terminal.say("stopped; nothing was written")
+        return EXIT_INTERRUPTED
+    except TrainingFailed as failure:
+        print(f"error: {failure}\n{failure.trace}".rstrip(), file=sys.stderr)
+        return EXIT_FAILURE
+    interval = wilson_95(round(outcome.test_accuracy * outcome.n_images), outcome.n_images)
+    terminal.say(
+        f"test accuracy {outcome.test_accuracy:.2%}, 95 % interval {interval.low:.2%} to {interval.high:.2%}; "
+        f"{_beside_the_study(outcome)}"
+    )
+    terminal.say(f"model: {options.out}")
+    return 0
+
+
+def _beside_the_study(outcome: Retrained) -> str:
+    if outcome.expected is None:
+        return "the study has no training with this seed"
+    if outcome.expected == outcome.test_accuracy:
+        return "exactly what the study measured with this seed"
+    return f"the study measured {outcome.expected:.2%} with this seed, on another processor or with other versions"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -49,12 +49,27 @@ def write_report(
     command: str,
     importances: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
-    """Write the three reports of a finished study, its model card and temperature; return report.json's content.
+    """Write the three reports of a finished study, and what else is made from its records: model card, temperature,
+    the guide to its files. Returns report.json's content.
 
     command: the command line that makes the study. importances: parameter -> share, None if not to be had.
     Raises UserError if the study has not come to its end, or its files contradict each other.
     """
-    material = read_material(files, trials, command=command, importances=importances)
+    return _write(read_material(files, trials, command=command, importances=importances))
+
+
+def report_study(files: StudyFiles, study: optuna.Study) -> Material:
+    """The same, with all that it needs taken from where the study left it. study: its trials, in Optuna's storage.
+    Returns what the report was made from."""
+    from search.study import importances, read_trials  # Optuna comes with the trials, not with this module
+
+    material = read_material(files, read_trials(study), command=files.read_command(), importances=importances(study))
+    _write(material)
+    return material
+
+
+def _write(material: Material) -> dict[str, Any]:
+    files = material.files
     evidence = Evidence(material)
     summary = summarize(material, evidence)
     page = _page(material, evidence, summary)
@@ -63,15 +78,9 @@ def write_report(
     write_text(files.report_markdown, templates(markdown=True).get_template("report.md.j2").render(page))
     write_text(files.model_card, templates(markdown=True).get_template("model-card.md.j2").render(page))
     write_temperature(files, evidence.calibration)
+    write_text(files.guide, templates(markdown=True).get_template("guide.md.j2").render(page))
     write_text(files.report_json, json.dumps(summary, indent=2, allow_nan=False) + "\n")
     return summary
-
-
-def report_study(files: StudyFiles, study: optuna.Study) -> dict[str, Any]:
-    """The same, with all that it needs taken from where the study left it. study: its trials, in Optuna's storage."""
-    from search.study import importances, read_trials  # Optuna comes with the trials, not with this module
-
-    return write_report(files, read_trials(study), command=files.read_command(), importances=importances(study))
 
 
 # ------------------------------------------------------------------------------------------------------------- JSON

@@ -5,21 +5,22 @@ Only what the options need is imported before they are read, so that --help and 
 
 from __future__ import annotations
 
-import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from fmnist.precision import PRECISIONS
-from search.command_line import OneLineParser, exit_code_of, take_password_off_the_command_line
+from search.command_line import (
+    EXIT_FAILURE,
+    EXIT_INTERRUPTED,
+    OneLineParser,
+    ending_cleanly,
+    exit_code_of,
+    take_password_off_the_command_line,
+)
 from search.config import PRUNERS, SAMPLERS, StudyConfig, default_workers
-
-EXIT_FAILURE = 1  # training fails again and again
-EXIT_INTERRUPTED = 130  # what a shell reports after Ctrl-C
 
 
 def main(argv: Sequence[str] | None = None, **seams: Any) -> int:
@@ -53,7 +54,7 @@ def _run(config: StudyConfig, search_only: bool, **seams: Any) -> int:
     stop = threading.Event()
     terminal = Terminal()
     try:
-        with _ending_cleanly(stop), terminal:
+        with ending_cleanly(stop), terminal:
             run_study(config, terminal, stop, search_only=search_only, **seams)
     except Interrupted:
         terminal.say("stopped; everything finished so far is kept. The same command goes on from here.")
@@ -63,25 +64,6 @@ def _run(config: StudyConfig, search_only: bool, **seams: Any) -> int:
         print(f"error: {failure}\n{trace}".rstrip(), file=sys.stderr)
         return EXIT_FAILURE
     return 0
-
-
-@contextmanager
-def _ending_cleanly(stop: threading.Event) -> Iterator[None]:
-    """SIGINT and SIGTERM set `stop`, once; a second one acts as it always does."""
-    previous = {}
-
-    def ask_to_stop(number: int, frame: FrameType | None) -> None:
-        stop.set()
-        for signal_number, handler in previous.items():
-            signal.signal(signal_number, handler)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        previous[number] = signal.signal(number, ask_to_stop)
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 def _parser() -> OneLineParser:

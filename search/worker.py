@@ -64,6 +64,7 @@ class TrainTask:
     fit_on: str = "train"  # "train": validated on the selection split; "together": all three splits, not validated
     score_on_confirmation: bool = False  # add probabilities on the confirmation split, by the best point's weights
     save_to: Path | None = None  # write the trained model here (.keras)
+    deterministic: bool = False  # on a GPU too, where it is slower; a CPU repeats every training to the bit anyway
 
 
 @dataclass(frozen=True)
@@ -314,9 +315,11 @@ def _listen(pipe: Connection, go_on: threading.Semaphore) -> None:
 
 
 def _results(task: Task, pipe: Connection) -> Iterator:
-    from fmnist.training import limit_threads
+    from fmnist.training import limit_threads, make_deterministic
 
     limit_threads(task.n_threads)
+    if isinstance(task, TrainTask) and task.deterministic:
+        make_deterministic()
     match task:
         case TrainTask():
             yield from _train(task, pipe)

@@ -1,0 +1,131 @@
+"""The tool from Python: a whole study as the command makes it, and its objective in a study of one's own."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+import search
+from fmnist.errors import UserError
+from search import StudyConfig, open_objective, run_study
+from search.material import Material
+from search.records import BestRecipe, read_json
+from search.refit import main as refit_main
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Material:
+    """A small study of the digits, by the function that the README shows."""
+    folder = tmp_path_factory.mktemp("api")
+    config = StudyConfig(study="digits", dataset="digits", trials=3, refit_seeds=2, pruner="none", studies_dir=folder)
+    return run_study(config)
+
+
+def test_a_study_made_from_python_gives_the_records_that_the_command_writes(finished: Material) -> None:
+    written = json.loads(finished.files.report_json.read_text())
+    assert finished.test_mean == written["test"]["accuracy"]["mean"] > 0.8
+    assert [trial.number for trial in finished.trials] == [0, 1, 2]
+    assert finished.winner.trial == written["best"]["trial"]
+    assert finished.files.model.exists()
+
+
+def test_objective_serves_a_plain_study_of_optuna(tmp_path: Path) -> None:
+    config = StudyConfig(study="mine", dataset="digits", studies_dir=tmp_path)
+    with open_objective(config) as objective:
+        study = optuna.create_study(direction="maximize", pruner=objective.pruner)
+        study.optimize(objective, n_trials=4, n_jobs=2)
+    assert {trial.state for trial in study.trials} <= {TrialState.COMPLETE, TrialState.PRUNED}
+    assert any(trial.intermediate_values for trial in study.trials)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_objective_of_images_that_are_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="nowhere"), open_objective(StudyConfig(study="s", dataset="nowhere")):
+        pass
+
+
+def test_what_the_package_offers_is_there_and_nothing_else() -> None:
+    assert all(getattr(search, name) for name in search.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'run_studdy'"):
+        search.run_studdy  # noqa: B018
+
+
+# --- once more, from best_recipe.json alone
+
+
+@pytest.mark.slow
+def test_recipe_alone_gives_the_study_s_models_to_the_bit_and_twice_the_same_for_a_new_seed(
+    finished: Material, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = tmp_path / "best_recipe.json"
+    recipe.write_bytes(finished.files.best_recipe.read_bytes())
+    best = read_json(BestRecipe, recipe)
+    assert [each.test_accuracy for each in best.retrainings] == list(finished.test_accuracies)
+
+    def weights(seed: int, name: str) -> bytes:
+        out = tmp_path / f"{name}.keras"
+        assert refit_main(["--recipe", str(recipe), "--out", str(out), "--seed", str(seed)]) == 0
+        return weights_of(out)
+
+    assert weights(best.retrainings[1].seed, "again") == weights_of(finished.files.refit_model(1))
+    assert "exactly what the study measured with this seed" in capsys.readouterr().out
+    assert weights(12345, "a") == weights(12345, "b")
+    assert "the study has no training with this seed" in capsys.readouterr().out
+
+
+def weights_of(model: Path) -> bytes:
+    """Every weight of a .keras file, by Keras in a process of its own."""
+    script = (
+        "import sys, keras; model = keras.saving.load_model(sys.argv[1]);"
+        "sys.stdout.buffer.write(b''.join(weight.tobytes() for weight in model.get_weights()))"
+    )
+    child = subprocess.run([sys.executable, "-c", script, str(model)], capture_output=True, check=True)
+    assert len(child.stdout) > 1000
+    return child.stdout
+
+
+def test_recipe_of_other_images_is_refused(finished: Material, tmp_path: Path, capsys) -> None:
+    recipe = tmp_path / "best_recipe.json"
+    content = json.loads(finished.files.best_recipe.read_text())
+    name = next(iter(content["data_checksums"]))
+    recipe.write_text(json.dumps({**content, "data_checksums": {name: "0"}}))
+    assert refit_main(["--recipe", str(recipe), "--out", str(tmp_path / "x.keras")]) == 2
+    said = capsys.readouterr().err
+    assert re.search(r"^error: .* must be as it was in the study \(checksum 0\).*pass the study's images", said)
+    assert list(tmp_path.iterdir()) == [recipe]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--recipe", "nowhere.json"], r"nowhere.json cannot be read"),
+        (["--recipe", "README.md"], r"README.md cannot be read \(Invalid JSON"),
+        (["--recipe", "pyproject.toml", "--out", "model.h5"], r"suffix .keras, but got model.h5"),
+        (["--recipe", "x.json", "--out", "nowhere/x.keras"], r"cannot write to nowhere/x.keras; .*--out"),
+        (["--recipe", "x.json", "--seed", "-1"], r"--seed must be between 0 and \d+, but got -1"),
+        ([], r"--recipe; see python -m search.refit --help"),
+    ],
+)
+def test_bad_options_of_a_retraining_are_said_in_one_line(options: list[str], said: str, capsys, monkeypatch) -> None:
+    monkeypatch.chdir(ROOT)
+    assert refit_main(options) == 2
+    error = capsys.readouterr().err
+    assert re.search(said, error) and error.count("\n") == 1
+
+
+# --- what the study's folder says of itself
+
+
+def test_guide_names_every_file_that_a_study_leaves(finished: Material) -> None:
+    guide = finished.files.guide.read_text()
+    left = {path.name for path in finished.files.root.iterdir()} - {"README.md"}
+    assert [name for name in sorted(left) if f"`{name}" not in guide] == []
