@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-import optuna
 import pytest
 from optuna.trial import TrialState
 
 import search
 from fmnist.errors import UserError
-from search import StudyConfig, open_objective, run_study
+from search import StudyConfig, open_objective
 from search.material import Material
 from search.records import BestRecipe, read_json
 from search.refit import main as refit_main
@@ -22,12 +24,25 @@ from search.refit import main as refit_main
 ROOT = Path(__file__).parents[1]
 
 
+EXAMPLES = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
+
+
+def example(word: str, folder: Path) -> dict[str, Any]:
+    """Run the README's example with this word in that folder. Returns its names."""
+    (code,) = (each for each in EXAMPLES if word in each)
+    names: dict[str, Any] = {}
+    with contextlib.chdir(folder):
+        exec(code, names)
+    return names
+
+
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Material:
-    """A small study of the digits, by the function that the README shows."""
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Material]:
+    """A small study of the digits, made by the README's example."""
     folder = tmp_path_factory.mktemp("api")
-    config = StudyConfig(study="digits", dataset="digits", trials=3, refit_seeds=2, pruner="none", studies_dir=folder)
-    return run_study(config)
+    study = example("run_study", folder)["study"]
+    with contextlib.chdir(folder):  # its paths are relative
+        yield study
 
 
 def test_a_study_made_from_python_gives_the_records_that_the_command_writes(finished: Material) -> None:
@@ -39,10 +54,8 @@ def test_a_study_made_from_python_gives_the_records_that_the_command_writes(fini
 
 
 def test_objective_serves_a_plain_study_of_optuna(tmp_path: Path) -> None:
-    config = StudyConfig(study="mine", dataset="digits", studies_dir=tmp_path)
-    with open_objective(config) as objective:
-        study = optuna.create_study(direction="maximize", pruner=objective.pruner)
-        study.optimize(objective, n_trials=4, n_jobs=2)
+    study = example("open_objective", tmp_path)["study"]
+    assert len(study.trials) == 4
     assert {trial.state for trial in study.trials} <= {TrialState.COMPLETE, TrialState.PRUNED}
     assert any(trial.intermediate_values for trial in study.trials)
     assert list(tmp_path.iterdir()) == []
