@@ -172,8 +172,12 @@ class _Run:
         self._storage = open_storage(storage_url(self._config, self._files))
         self._storage.patience = Patience(self._terminal.say, self._stop)
         with nullcontext() if self._config.storage is None else hold_storage(self._storage):
-            self._study = create_or_resume(self._config, self._space, self._storage, identity)
-            return self._whole(search_only)
+            try:
+                self._study = create_or_resume(self._config, self._space, self._storage, identity)
+                return self._whole(search_only)
+            finally:  # whoever called from Python may go on for long
+                self._storage.remove_session()
+                self._storage.engine.dispose()
 
     def _whole(self, search_only: bool) -> Material | None:
         if self._is_finished_elsewhere():

@@ -65,7 +65,7 @@ class TrainTask:
     fit_on: str = "train"  # "train": validated on the selection split; "together": all three splits, not validated
     score_on_confirmation: bool = False  # add probabilities on the confirmation split, by the best point's weights
     save_to: Path | None = None  # write the trained model here (.keras)
-    deterministic: bool = False  # on a GPU too, where it is slower; a CPU repeats every training to the bit anyway
+    deterministic: bool = False  # by TensorFlow's own switch: for GPUs, where it is slower; a CPU repeats itself anyway
 
 
 @dataclass(frozen=True)
