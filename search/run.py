@@ -14,12 +14,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from fmnist.command_line import EXIT_FAILURE, EXIT_INTERRUPTED, OneLineParser, exit_code_of
 from fmnist.precision import PRECISIONS
-from search.command_line import OneLineParser, exit_code_of, take_password_off_the_command_line
+from search.command_line import take_password_off_the_command_line
 from search.config import PRUNERS, SAMPLERS, StudyConfig, default_workers
-
-EXIT_FAILURE = 1  # training fails again and again
-EXIT_INTERRUPTED = 130  # what a shell reports after Ctrl-C
 
 
 def main(argv: Sequence[str] | None = None, **seams: Any) -> int:
