@@ -129,7 +129,9 @@ class Source:
         """The model as it predicts: layers that are there for training only, such as random flips, are not run. What
         Keras exports of the model itself goes on flipping."""
         pixels = keras.Input(self.model.inputs[0].shape[1:], dtype="float32", name="pixels")
-        return keras.Model(pixels, self.model(pixels, training=False), name=self.model.name)
+        inference = keras.Model(pixels, self.model(pixels, training=False), name=self.model.name)
+        inference(tf.zeros((1, *pixels.shape[1:])))  # Keras exports to ONNX only what has been called once
+        return inference
 
     @functools.cached_property
     def saved(self) -> Path:

@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 HALF_WRITTEN = ".writing-"  # how the names of files and folders begin that are not whole yet
 POLL_SECONDS = 0.1
-LONGEST_SECONDS = 1800  # of a conversion, or of a check: a process that takes longer is taken for hung
+LONGEST_SECONDS = 1800.0  # of a conversion, or of a check: a process that takes longer is taken for hung
 LONGEST_TRACE = 5000  # characters that are kept of what a failed process said
 
 HERE = Path(__file__).parent
@@ -102,9 +102,8 @@ class Workbench:
     labels: np.ndarray | None  # integers (n,)
     n_threads: int
     heed_stop: Callable[[], None]  # called all the time; may raise
-
-
-Converter = Callable[[Workbench, Sequence[Format]], dict[str, Conversion]]
+    scripts: Path  # folder of conversion.py and runtimes.py
+    longest_seconds: float  # of a process
 
 
 # --- make and check
@@ -119,22 +118,24 @@ def export_model(
     labels: np.ndarray | None = None,
     n_threads: int = 1,
     heed_stop: Callable[[], None] = go_on,
-    convert: Converter | None = None,
+    scripts: Path = HERE,
+    longest_seconds: float = LONGEST_SECONDS,
 ) -> Iterator[ExportRecord]:
     """Write the model, a .keras file, into the folder in each of these formats; a record of each, as it is done. A file
     of an earlier export is replaced, or removed where the format fails now.
 
     images: raw pixels 0 to 255, (n, height, width, channels), n > 0, to compare on; None: 256 of noise, always the
-    same. labels: integers (n,). heed_stop: called all the time; may raise. convert: tests give another. Raises
-    UserError where nothing can be exported of this model, or compared on these images.
+    same. labels: integers (n,). heed_stop: called all the time; may raise. scripts: folder of conversion.py and
+    runtimes.py; tests give others. longest_seconds: after which a process is taken for hung. Raises UserError where
+    nothing can be exported of this model, or compared on these images.
     """
     formats = [find_format(name) for name in names]
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f"{HALF_WRITTEN}exports-", dir=folder) as name:
-        bench = Workbench(model, Path(name), labels, n_threads, heed_stop)
+        bench = Workbench(model, Path(name), labels, n_threads, heed_stop, scripts, longest_seconds)
         if images is not None:
             np.save(bench.staging / "images.npy", images)
-        conversions = (convert or convert_in_child)(bench, formats)
+        conversions = _convert(bench, formats)
         for format in formats:
             yield _finish(bench, format, conversions[format.name], folder)
 
@@ -217,7 +218,7 @@ def _remove(path: Path) -> None:
 # --- processes
 
 
-def convert_in_child(bench: Workbench, formats: Sequence[Format]) -> dict[str, Conversion]:
+def _convert(bench: Workbench, formats: Sequence[Format]) -> dict[str, Conversion]:
     """Write each format's file into the staging folder, and reference.npy (see `fmnist.conversion`). One process for
     all, since its imports take longest; where it dies at a format, another goes on with those after it.
 
@@ -277,7 +278,7 @@ class _Outcome:
     @property
     def ending(self) -> str:
         if self.exit_code is None:
-            return f"was ended after {LONGEST_SECONDS // 60} minutes"
+            return f"was ended after {self.seconds:.0f} s without a result"
         return f"ended with exit code {self.exit_code}"
 
 
@@ -293,7 +294,7 @@ def _run_script(bench: Workbench, name: str, *arguments: str) -> _Outcome:
     started = time.monotonic()
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
-            [sys.executable, "-I", str(HERE / name), *arguments],
+            [sys.executable, "-I", str(bench.scripts / name), *arguments],
             cwd=bench.staging,
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -302,7 +303,7 @@ def _run_script(bench: Workbench, name: str, *arguments: str) -> _Outcome:
             start_new_session=True,
         )
         try:
-            exit_code = _wait(process, started, bench.heed_stop)
+            exit_code = _wait(process, bench, started)
         finally:
             process.kill()
             process.wait()
@@ -311,10 +312,10 @@ def _run_script(bench: Workbench, name: str, *arguments: str) -> _Outcome:
     return _Outcome(exit_code, time.monotonic() - started, said[-LONGEST_TRACE:])
 
 
-def _wait(process: subprocess.Popen, started: float, heed_stop: Callable[[], None]) -> int | None:
+def _wait(process: subprocess.Popen, bench: Workbench, started: float) -> int | None:
     """Its exit code; None where it takes too long."""
-    while time.monotonic() - started < LONGEST_SECONDS:
-        heed_stop()
+    while time.monotonic() - started < bench.longest_seconds:
+        bench.heed_stop()
         with suppress(subprocess.TimeoutExpired):
             return process.wait(POLL_SECONDS)
     return None
@@ -350,18 +351,18 @@ class ExportOptions:
             raise UserError(f"--out must be a folder that can be written to, but {there} is not; choose another")
 
 
-def main(argv: Sequence[str] | None = None, *, convert: Converter | None = None) -> int:
+def main(argv: Sequence[str] | None = None, **seams: Any) -> int:
     """Run the command line. Returns the exit code: 0; 1 where a format failed; 2 for input that cannot be used, said in
-    one line; 130 when interrupted. A bug keeps its trace. convert: see `export_model`."""
-    return exit_code_of(lambda: _main(sys.argv[1:] if argv is None else argv, convert))
+    one line; 130 when interrupted. A bug keeps its trace. seams: see `export_model`."""
+    return exit_code_of(lambda: _main(sys.argv[1:] if argv is None else argv, **seams))
 
 
-def _main(argv: Sequence[str], convert: Converter | None) -> int:
+def _main(argv: Sequence[str], **seams: Any) -> int:
     from rich.console import Console
 
     options, console = parse(argv), Console()
     images, labels = (None, None) if options.images_path is None else read_images(options.images_path)
-    more = {"images": images, "labels": labels, "n_threads": _n_cores(), "convert": convert}
+    more = {"images": images, "labels": labels, "n_threads": _n_cores(), **seams}
     try:
         with console.status(f"exporting {options.model}"):  # nothing, where this is no terminal
             records = list(export_model(options.model, options.formats, options.out, **more))

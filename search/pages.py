@@ -42,7 +42,7 @@ def templates(*, markdown: bool = False) -> jinja2.Environment:
     )
     filters = (
         *(findings.percent, findings.count, findings.millions, findings.file_size, findings.duration),
-        findings.p_value,
+        *(findings.p_value, findings.difference, findings.milliseconds),
     )
     made.filters.update({function.__name__: function for function in filters})
     made.filters.update(md=markdown_text, svg=_svg_address, png=_png_address, value=findings.parameter_value)

@@ -23,6 +23,7 @@ import numpy as np
 from fmnist.command_line import exit_code_of
 from fmnist.cost import count_multiply_adds, count_parameters, describe_layers
 from fmnist.evaluation import Mistake
+from fmnist.formats import FORMATS, find_format
 from fmnist.recipe import Recipe, short_form
 from search import evidence_figures, figures, findings
 from search.command_line import take_password_off_the_command_line
@@ -36,6 +37,8 @@ from search.report_options import ReportOptions, parse
 
 if TYPE_CHECKING:
     import optuna
+
+    from fmnist.export import ExportRecord
 
 N_MISTAKES_SHOWN = 24
 N_PAIRS_PICTURED = 5
@@ -93,6 +96,7 @@ def summarize(material: Material, evidence: Evidence) -> dict[str, Any]:
         "search_overhead": material.search_overhead,
         "finalists": [_finalist(material, record) for record in material.confirmed],
         "data": dataclasses.asdict(material.data),
+        "exports": [_export(record) for record in material.exports],
         "environment": material.environment,
         "importances": material.importances,
         "command": material.command,
@@ -182,6 +186,12 @@ def _finalist(material: Material, record: ConfirmRecord) -> dict[str, Any]:
     }
 
 
+def _export(record: ExportRecord) -> dict[str, Any]:
+    fields = {**dataclasses.asdict(record), "limit": find_format(record.format).limit}
+    del fields["trace"]  # for whoever opens the record
+    return fields
+
+
 # ------------------------------------------------------------------------------------------------------------- page
 
 
@@ -209,6 +219,8 @@ def _page(material: Material, evidence: Evidence, summary: dict[str, Any]) -> di
         "depths": findings.depths(material.trials),
         "config": flat(material.config),
         "load_lines": _load_lines(material),
+        "formats": {format.name: format for format in FORMATS},
+        "export_lines": _export_lines(material),
     }
 
 
@@ -307,6 +319,16 @@ def _load_lines(material: Material) -> str:
         f'model = keras.models.load_model("{material.files.model.name}")\n'
         f"probabilities = model.predict(images)  # (n, {height}, {width}, {channels}), raw pixels 0 to 255"
     )
+
+
+def _export_lines(material: Material) -> str:
+    """How each exported file is used."""
+    shape = ", ".join(map(str, ("n", *material.data.image_shape)))
+    blocks = [f"# images: float32 ({shape}), raw pixels 0 to 255"]
+    for record in material.exported:
+        format = find_format(record.format)
+        blocks.append(f"# {format.description}\n{format.usage(f'{material.files.exports.name}/{record.file}')}")
+    return "\n\n".join(blocks)
 
 
 # --------------------------------------------------------------------------------------------------------- Markdown

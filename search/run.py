@@ -15,14 +15,16 @@ from types import FrameType
 from typing import Any
 
 from fmnist.command_line import EXIT_FAILURE, EXIT_INTERRUPTED, OneLineParser, exit_code_of
+from fmnist.formats import FORMATS
 from fmnist.precision import PRECISIONS
 from search.command_line import take_password_off_the_command_line
 from search.config import PRUNERS, SAMPLERS, StudyConfig, default_workers
 
 
 def main(argv: Sequence[str] | None = None, **seams: Any) -> int:
-    """Run the command line. Returns the exit code: 0; 1 where every training fails for the same reason; 2 for input
-    that cannot be used, said in one line; 130 when interrupted. A bug keeps its trace. seams: see `run_study`."""
+    """Run the command line. Returns the exit code: 0; 1 where every training fails for the same reason, or an export
+    fails; 2 for input that cannot be used, said in one line; 130 when interrupted. A bug keeps its trace. seams: see
+    `run_study`."""
     return exit_code_of(lambda: _main(argv, **seams))
 
 
@@ -52,7 +54,7 @@ def _run(config: StudyConfig, search_only: bool, **seams: Any) -> int:
     terminal = Terminal()
     try:
         with _ending_cleanly(stop), terminal:
-            run_study(config, terminal, stop, search_only=search_only, **seams)
+            report = run_study(config, terminal, stop, search_only=search_only, **seams)
     except Interrupted:
         terminal.say("stopped; everything finished so far is kept. The same command goes on from here.")
         return EXIT_INTERRUPTED
@@ -60,7 +62,8 @@ def _run(config: StudyConfig, search_only: bool, **seams: Any) -> int:
         trace = getattr(failure, "trace", "")
         print(f"error: {failure}\n{trace}".rstrip(), file=sys.stderr)
         return EXIT_FAILURE
-    return 0
+    exports = [] if report is None else report["exports"]
+    return EXIT_FAILURE if any(it["failure"] and it["format"] in config.export for it in exports) else 0
 
 
 @contextmanager
@@ -126,6 +129,14 @@ def _parser() -> OneLineParser:
         action="store_true",
         help="also fit plain networks and classifiers to compare with, before the test set is opened; --timeout does "
         "not cover them",
+    )
+    study.add_argument(
+        "--export",
+        action="append",
+        default=[],
+        metavar="FORMATS",
+        help=f"also save the model as all, or some of {', '.join(format.name for format in FORMATS)}, joined by "
+        "commas, and compare each file with it; also later, of a finished study; --timeout does not cover them",
     )
     data = parser.add_argument_group("data and places")
     data.add_argument(

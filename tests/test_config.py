@@ -29,6 +29,7 @@ def test_every_option_reaches_its_field():
         *("--data-dir", "d", "--storage", "sqlite:///x.db", "--workers", "3", "--seed", "9", "--refit-seeds", "2"),
         *("--max-parameters", "1000", "--studies-dir", "out", "--sampler", "random", "--pruner", "median"),
         *("--memory-limit", "2048", "--precision", "float32", "--baselines", "--search-only"),
+        *("--export", "onnx", "--export", "litert,onnx"),
     ]
     config, search_only = parse(options)
     expected = StudyConfig(
@@ -49,6 +50,7 @@ def test_every_option_reaches_its_field():
         precision="float32",
         memory_limit_mb=2048,
         baselines=True,
+        export=("litert", "onnx"),
     )
     assert (config, search_only) == (expected, True)
     named = {
@@ -61,7 +63,7 @@ def test_every_option_reaches_its_field():
 
 def test_arguments_of_the_report_give_the_same_study_again():
     options = ["--dataset", "digits", "--trials", "7", "--memory-limit", "2048", "--workers", "3", "--timeout", "60"]
-    options.append("--baselines")
+    options += ["--baselines", "--export", "litert-int8,keras"]
     config, _ = parse(options)
     assert parse(_arguments(config))[0] == config
 
