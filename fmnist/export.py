@@ -196,6 +196,14 @@ def _require_parity(format: Format, reference: np.ndarray, probabilities: np.nda
         )
 
 
+def in_figures(difference: float) -> str:
+    """Of probabilities, two significant figures: `0`, `3.1e-7`, `0.04`."""
+    if difference >= 1e-3 or difference == 0:
+        return f"{difference:.2g}"
+    figures, exponent = f"{difference:.1e}".split("e")
+    return f"{figures}e{int(exponent)}"
+
+
 def _n_bytes(path: Path) -> int:
     """Of a file, or of all files in a folder."""
     return sum(each.stat().st_size for each in (path, *path.rglob("*")) if each.is_file())
@@ -436,7 +444,7 @@ def _cells(record: ExportRecord) -> tuple[str, ...]:
     return (
         record.format,
         f"{record.n_bytes / 1000:,.1f} kB",
-        f"{record.largest_difference:.1e}",
+        in_figures(record.largest_difference),
         f"{record.n_same_class / record.n_images:.2%}",
         "" if record.accuracy is None else f"{record.accuracy:.2%}",
         f"{record.milliseconds_by_1:.3f}",

@@ -12,7 +12,7 @@ import numpy as np
 from scipy import stats
 
 from fmnist.evaluation import Confusion, Evaluation
-from fmnist.export import ExportRecord
+from fmnist.export import ExportRecord, in_figures
 from fmnist.formats import find_format
 from fmnist.intervals import Interval
 from fmnist.recipe import TrainingPlan
@@ -499,7 +499,8 @@ def exports(material: Material) -> str:
         _fastest(made),
         failed,
     ]
-    return f"{'; '.join(part for part in said if part)}."
+    sentence = f"{'; '.join(part for part in said if part)}."
+    return sentence[0].upper() + sentence[1:]
 
 
 def _same_numbers(exact: Sequence[ExportRecord]) -> str:
@@ -507,18 +508,18 @@ def _same_numbers(exact: Sequence[ExportRecord]) -> str:
     furthest = max(exact, key=lambda record: record.largest_difference)
     n_changed = max(record.n_images - record.n_same_class for record in exact)
     n_images = count(furthest.n_images, "test image")
-    whose = "File" if len(exact) == 1 else f"{len(exact)} files"
-    of_float32 = f"{whose} in float32 {'gives' if len(exact) == 1 else 'give'}"
-    classes = f"all {n_images} the model's class" if n_changed == 0 else f"all but {n_changed} of {n_images} its class"
-    return f"{of_float32} {classes} and probabilities within {difference(furthest.largest_difference)} of its own"
+    who = "The file in float32 gives" if len(exact) == 1 else f"{len(exact)} files in float32 give"
+    whom = f"all {n_images}" if n_changed == 0 else f"all but {n_changed} of {n_images}"
+    near = in_figures(furthest.largest_difference)
+    return f"{who} {whom} the model's class and probabilities within {near} of its own"
 
 
 def _fewer_bits(material: Material, record: ExportRecord) -> str:
     n_changed = record.n_images - record.n_same_class
+    changed = f"{count(n_changed, 'image')} ({percent(n_changed / record.n_images)})" if n_changed else "no image"
     return (
-        f"with weights in 8 bits, {count(n_changed, 'image')} ({percent(n_changed / record.n_images)}) got another "
-        f"class, and the file has {percent(record.n_bytes / material.model_bytes, 0)} of the size of "
-        f"{material.files.model.name}"
+        f"with weights in 8 bits, {changed} got another class, and the file has "
+        f"{percent(record.n_bytes / material.model_bytes, 0)} of the size of {material.files.model.name}"
     )
 
 
@@ -526,7 +527,10 @@ def _fastest(made: Sequence[ExportRecord]) -> str:
     if len(made) == 1:
         return f"an image alone takes {milliseconds(made[0].milliseconds_by_1)}"
     first = min(made, key=lambda record: record.milliseconds_by_1)
-    return f"for an image alone {first.format} is fastest, {milliseconds(first.milliseconds_by_1)}"
+    return (
+        f"for an image alone {find_format(first.format).description} is fastest, "
+        f"{milliseconds(first.milliseconds_by_1)}"
+    )
 
 
 def export_limits(material: Material) -> str:
@@ -539,16 +543,9 @@ def export_limits(material: Material) -> str:
     return sentence[0].upper() + sentence[1:]
 
 
-def difference(of_probabilities: float) -> str:
-    """`0`, `3.1e-7`, `0.04`: two significant figures."""
-    if of_probabilities >= 1e-3 or of_probabilities == 0:
-        return f"{of_probabilities:.2g}"
-    figures, exponent = f"{of_probabilities:.1e}".split("e")
-    return f"{figures}e{int(exponent)}"
-
-
 def milliseconds(value: float) -> str:
-    return f"{value:.2f} ms" if value < 10 else f"{value:.0f} ms"
+    digits = 3 if value < 0.1 else 2 if value < 10 else 0
+    return f"{value:.{digits}f} ms"
 
 
 def time_spent(material: Material) -> str:

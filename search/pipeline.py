@@ -518,7 +518,8 @@ def _with_exports(files: StudyFiles) -> str:
     """The command that makes the study, with all formats that were ever asked for."""
     words = shlex.split(files.read_command())
     if "--export" in words:
-        del words[words.index("--export") :][:2]
+        start = words.index("--export")
+        del words[start : start + 2]
     formats = ",".join(record.format for record in files.read_export_records())
     return shlex.join([*words, "--export", formats])
 

@@ -31,7 +31,7 @@ from fmnist.cost import count_multiply_adds
 from fmnist.data import DataSource, LabelledImages, load_test, open_split
 from fmnist.errors import UserError
 from fmnist.evaluation import least_confident_hits
-from fmnist.export import ExportRecord, export_model
+from fmnist.export import ExportRecord, export_model, in_figures
 from fmnist.formats import find_format
 from fmnist.history import HistoryPoint, best_point
 from fmnist.recipe import Recipe
@@ -665,7 +665,7 @@ def _export_in_words(record: ExportRecord) -> str:
         return f"failed: {record.failure}"
     return (
         f"{record.file}: same class for {record.n_same_class:,} of {record.n_images:,} test images, probabilities "
-        f"within {record.largest_difference:.1e}"
+        f"within {in_figures(record.largest_difference)}"
     )
 
 

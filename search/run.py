@@ -62,6 +62,11 @@ def _run(config: StudyConfig, search_only: bool, **seams: Any) -> int:
         trace = getattr(failure, "trace", "")
         print(f"error: {failure}\n{trace}".rstrip(), file=sys.stderr)
         return EXIT_FAILURE
+    return _exit_code(config, report)
+
+
+def _exit_code(config: StudyConfig, report: dict[str, Any] | None) -> int:
+    """Of a run that came to its end: whether what was asked for is there."""
     exports = [] if report is None else report["exports"]
     return EXIT_FAILURE if any(it["failure"] and it["format"] in config.export for it in exports) else 0
 

@@ -132,6 +132,16 @@ def test_seconds_of_a_phase_add_up_over_runs(tmp_path: Path) -> None:
     assert ledger["search"] == 0.0
 
 
+def test_folder_that_a_killed_run_was_filling_is_removed(tmp_path: Path) -> None:
+    half = tmp_path / "exports" / ".writing-exports-abc"
+    (half / "best-savedmodel").mkdir(parents=True)
+    (half / "best-savedmodel" / ".writing-too").touch()
+    whole = tmp_path / "exports" / "best-savedmodel"
+    whole.mkdir()
+    StudyFiles(tmp_path).remove_half_written()
+    assert list((tmp_path / "exports").iterdir()) == [whole]
+
+
 def test_what_a_killed_run_was_writing_is_removed_and_nothing_else(tmp_path: Path) -> None:
     files = StudyFiles(tmp_path)
     (tmp_path / "refit").mkdir()
