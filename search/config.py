@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from fmnist.data import DATASETS
 from fmnist.errors import UserError
+from fmnist.formats import read_formats, require_runtimes
 from fmnist.precision import BFLOAT16_FLAGS, PRECISIONS, has_bfloat16
 
 SHIPPED_SPACES = Path(__file__).resolve().parent.parent / "studies"
@@ -56,6 +58,7 @@ class StudyConfig:
     precision: str = "auto"  # one of PRECISIONS; "auto": bfloat16 where the processor has it and there is no GPU
     memory_limit_mb: int | None = None  # per training process; None: 80 % of the machine's memory, shared equally
     baselines: bool = False  # fit those of fmnist.baselines too, before the test set is opened
+    export: Sequence[str] = ()  # formats that the model is exported in after that, as --export takes them
 
     def __post_init__(self) -> None:
         check_study_name(self.study, "choose one with --study")
@@ -76,6 +79,8 @@ class StudyConfig:
                 f"--precision bfloat16 needs a processor with {' or '.join(sorted(BFLOAT16_FLAGS))}, which this one "
                 "has not; leave it at auto"
             )
+        object.__setattr__(self, "export", read_formats(self.export, "--export"))  # all spelt out, in one order
+        require_runtimes(self.export, "--export")
         if not 0 <= self.seed <= MAX_SEED:
             raise UserError(f"--seed must be between 0 and {MAX_SEED}, but got {self.seed}")
 

@@ -12,6 +12,8 @@ import numpy as np
 from scipy import stats
 
 from fmnist.evaluation import Confusion, Evaluation
+from fmnist.export import ExportRecord, in_figures
+from fmnist.formats import find_format
 from fmnist.intervals import Interval
 from fmnist.recipe import TrainingPlan
 from search.evidence import Abstention, Calibration, Optimism, Rival, Rung
@@ -482,6 +484,68 @@ def finalists(material: Material) -> str:
         f"Trial {first.trial} leads trial {second.trial} by {lead}; "
         f"their 95 % intervals {'overlap' if overlap else 'do not overlap'}."
     )
+
+
+def exports(material: Material) -> str:
+    """What became of the formats, in one sentence."""
+    made, n_failed = material.exported, len(material.exports) - len(material.exported)
+    failed = f"{count(n_failed, 'format')} failed" if n_failed else ""
+    if not made:
+        return f"{failed}, so there is no other file of the model than {material.files.model.name}."
+    exact = [record for record in made if find_format(record.format).is_exact]
+    said = [
+        _same_numbers(exact) if exact else "",
+        *(_fewer_bits(material, record) for record in made if record not in exact),
+        _fastest(made),
+        failed,
+    ]
+    sentence = f"{'; '.join(part for part in said if part)}."
+    return sentence[0].upper() + sentence[1:]
+
+
+def _same_numbers(exact: Sequence[ExportRecord]) -> str:
+    """What is to be said of the formats that keep float32."""
+    furthest = max(exact, key=lambda record: record.largest_difference)
+    n_changed = max(record.n_images - record.n_same_class for record in exact)
+    n_images = count(furthest.n_images, "test image")
+    who = "The file in float32 gives" if len(exact) == 1 else f"{len(exact)} files in float32 give"
+    whom = f"all {n_images}" if n_changed == 0 else f"all but {n_changed} of {n_images}"
+    near = in_figures(furthest.largest_difference)
+    return f"{who} {whom} the model's class and probabilities within {near} of its own"
+
+
+def _fewer_bits(material: Material, record: ExportRecord) -> str:
+    n_changed = record.n_images - record.n_same_class
+    changed = f"{count(n_changed, 'image')} ({percent(n_changed / record.n_images)})" if n_changed else "no image"
+    return (
+        f"with weights in 8 bits, {changed} got another class, and the file has "
+        f"{percent(record.n_bytes / material.model_bytes, 0)} of the size of {material.files.model.name}"
+    )
+
+
+def _fastest(made: Sequence[ExportRecord]) -> str:
+    if len(made) == 1:
+        return f"an image alone takes {milliseconds(made[0].milliseconds_by_1)}"
+    first = min(made, key=lambda record: record.milliseconds_by_1)
+    return (
+        f"for an image alone {find_format(first.format).description} is fastest, "
+        f"{milliseconds(first.milliseconds_by_1)}"
+    )
+
+
+def export_limits(material: Material) -> str:
+    """What a file had to keep to."""
+    formats = [find_format(record.format) for record in material.exports]
+    limits = {format.is_exact: format.limit for format in formats}
+    said = [f"a file in float32 is kept where {limits[True]}" if True in limits else ""]
+    said.append(f"one with weights in 8 bits where {limits[False]}" if False in limits else "")
+    sentence = f"{', '.join(part for part in said if part)}."
+    return sentence[0].upper() + sentence[1:]
+
+
+def milliseconds(value: float) -> str:
+    digits = 3 if value < 0.1 else 2 if value < 10 else 0
+    return f"{value:.{digits}f} ms"
 
 
 def time_spent(material: Material) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 
 from fmnist.errors import UserError
 from fmnist.evaluation import Evaluation, Mistake, evaluate, top_mistakes
+from fmnist.export import ExportRecord
 from fmnist.intervals import Interval, wilson_95
 from fmnist.recipe import Recipe
 from search.records import (
@@ -50,6 +51,7 @@ class Material:
     config: dict[str, Any]
     model_bytes: int  # size of best.keras
     baselines: tuple[BaselineOutcome, ...] = ()  # in the order of BASELINES; empty where none were asked for
+    exports: tuple[ExportRecord, ...] = ()  # in the order of FORMATS; empty where none were asked for
 
     @cached_property
     def winner(self) -> ConfirmRecord:
@@ -121,6 +123,11 @@ class Material:
         n = self.data.n_images["confirmation"]
         return wilson_95(round(record.confirm_accuracy * n), n)
 
+    @property
+    def exported(self) -> list[ExportRecord]:
+        """Those that have a file."""
+        return [record for record in self.exports if record.failure is None]
+
     def mistakes(self, limit: int, **of_classes: int) -> tuple[tuple[Mistake, np.ndarray], ...]:
         """The delivered model's most confident mistakes and their images, uint8 (h, w, c)."""
         row_of = {int(index): row for row, index in enumerate(self.arrays.mistake_indices)}
@@ -155,6 +162,7 @@ def read_material(
         config=read_plain(files.config),
         model_bytes=files.model.stat().st_size,
         baselines=tuple(files.read_baselines()),
+        exports=tuple(files.read_export_records()),
     )
     _check(material)
     return material

@@ -13,6 +13,7 @@ import jinja2
 import numpy as np
 from markupsafe import Markup
 
+from fmnist.export import in_figures
 from search import figures, findings
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -42,7 +43,7 @@ def templates(*, markdown: bool = False) -> jinja2.Environment:
     )
     filters = (
         *(findings.percent, findings.count, findings.millions, findings.file_size, findings.duration),
-        findings.p_value,
+        *(findings.p_value, findings.milliseconds, in_figures),
     )
     made.filters.update({function.__name__: function for function in filters})
     made.filters.update(md=markdown_text, svg=_svg_address, png=_png_address, value=findings.parameter_value)

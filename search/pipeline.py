@@ -52,6 +52,8 @@ from search.refit import (
     fit_baselines,
     full_training_images,
     lacking_baselines,
+    lacking_exports,
+    make_exports,
     n_confirmed,
     n_refitted,
     refit,
@@ -189,6 +191,9 @@ class _Run:
         if search_only:
             return None
         self._tell_that_test_is_open()
+        if not self._files.model.exists() and self._files.refit_model(0).exists():
+            deliver(self._files)
+        self._export()
         return self._report()
 
     def _tell_that_test_is_open(self) -> None:
@@ -215,7 +220,7 @@ class _Run:
             self._refuse_baselines(opened["lacks"])
         self._terminal.say(
             f"study {self._config.study} is finished: its model and report are at {opened['by']} "
-            f"(test set opened {opened['opened']})"
+            f"(test set opened {opened['opened']}){'; it is exported there' if self._config.export else ''}"
         )
         return True
 
@@ -402,9 +407,17 @@ class _Run:
         self._terminal.say(phase)
         self._terminal.begin(phase, n_total, n_done, counts_trainings=True, labels=labels)
 
+    def _export(self) -> None:
+        """Make the formats that are asked for and lacking. The study's command then has them too."""
+        names = self._config.export
+        lacking = lacking_exports(self._files, names)
+        if lacking:
+            self._announce(f"exporting {self._files.model.name} as {', '.join(lacking)}", len(lacking), labels=lacking)
+            n_threads = self._config.workers * _threads_per_worker(self._config)
+            make_exports(self._files, self._source, names, n_threads, self._stop, self._terminal)
+            write_text(self._files.command, _with_exports(self._files) + "\n")
+
     def _report(self) -> Material:
-        if not self._files.model.exists() and self._files.refit_model(0).exists():
-            deliver(self._files)
         material = report_study(self._files, self._study)
         interval, n_seeds = material.test_interval, len(material.test_accuracies)
         self._terminal.say(
@@ -544,9 +557,25 @@ def _arguments(config: StudyConfig) -> list[str]:
         if value is True:
             arguments.append(f"--{field.name}")
         elif value != default:
-            shown = shown_url(value) if field.name == "storage" else str(value)
+            shown = _as_typed(field.name, value)
             arguments += [f"--{names.get(field.name, field.name.replace('_', '-'))}", shown]
     return arguments
+
+
+def _as_typed(name: str, value: Any) -> str:
+    if name == "storage":
+        return shown_url(value)
+    return ",".join(value) if isinstance(value, tuple) else str(value)
+
+
+def _with_exports(files: StudyFiles) -> str:
+    """The command that makes the study, with all formats that were ever asked for."""
+    words = shlex.split(files.read_command())
+    if "--export" in words:
+        start = words.index("--export")
+        del words[start : start + 2]
+    formats = ",".join(record.format for record in files.read_export_records())
+    return shlex.join([*words, "--export", formats])
 
 
 def _n_finished(counts: dict[str, int]) -> int:

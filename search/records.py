@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import tempfile
 import threading
 import time
@@ -26,12 +27,13 @@ from pydantic import TypeAdapter, ValidationError
 
 from fmnist.baselines import BASELINES, Baseline
 from fmnist.errors import UserError
+from fmnist.export import HALF_WRITTEN, ExportRecord
+from fmnist.formats import FORMATS
 from fmnist.history import HistoryPoint
 
 T = TypeVar("T")
 
-HALF_WRITTEN = ".writing-"  # how the names of files begin that are not whole yet
-PHASES = ("search", "confirm", "refit", "baselines", "evaluate")
+PHASES = ("search", "confirm", "refit", "baselines", "evaluate", "exports")
 
 
 FINISHED_STATES = ("complete", "pruned", "failed", "infeasible")  # of a TrialRecord
@@ -228,6 +230,7 @@ class StudyFiles:
         self.confirm = root / "confirm"  # one ConfirmRecord and one .npz of confirmation probabilities per finalist
         self.refit = root / "refit"  # one RefitRecord and one .keras per seed
         self.baselines = root / "baselines"  # of each a BaselineRecord and, once the test set was opened, an .npz
+        self.exports = root / "exports"  # the model in other formats, and of each an ExportRecord
         self.test = root / "test.json"  # TestRecord
         self.test_arrays = root / "test.npz"  # TestArrays
         self.best_recipe = root / "best_recipe.json"  # BestRecipe
@@ -262,6 +265,9 @@ class StudyFiles:
     def baseline_arrays(self, name: str) -> Path:
         return self.baselines / f"{name}.npz"  # "predicted" uint8 (n,), of the test set
 
+    def export_record(self, name: str) -> Path:
+        return self.exports / f"{name}.json"
+
     def read_confirm_records(self) -> list[ConfirmRecord]:
         """All finalists confirmed so far, best confirmation accuracy first."""
         records = [read_json(ConfirmRecord, path) for path in sorted(self.confirm.glob("trial-*.json"))]
@@ -287,6 +293,11 @@ class StudyFiles:
             for record in self.read_baseline_records()
         ]
 
+    def read_export_records(self) -> list[ExportRecord]:
+        """All formats exported or failed so far, in the order of FORMATS."""
+        paths = [self.export_record(format.name) for format in FORMATS]
+        return [read_json(ExportRecord, path) for path in paths if path.exists()]
+
     def read_command(self) -> str:
         """The command line that makes the study. One of before version 0.4.0 has it in its report only."""
         if not self.command.exists():
@@ -306,8 +317,11 @@ class StudyFiles:
 
     def remove_half_written(self) -> None:
         """What killed runs were writing. Call it while no other run can be writing."""
-        for path in self.root.rglob(f"{HALF_WRITTEN}*"):
-            path.unlink()
+        for path in list(self.root.rglob(f"{HALF_WRITTEN}*")):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)  # it may have been in such a folder
 
     def read_test_arrays(self) -> TestArrays:
         return TestArrays(**read_arrays(self.test_arrays))

@@ -1,8 +1,9 @@
-"""After the search: confirm the finalists, retrain the winner, fit the baselines, open the test set once.
+"""After the search: confirm the finalists, retrain the winner, fit the baselines, open the test set once, export.
 
 The order is the point. Finalists are compared on a confirmation split that no trial has seen; the winner is fixed by
 that, and at which point of its schedule it stops; only when every retrained model is on disk, and every baseline that
-was asked for, is the test set read, here and nowhere else. Each training that is finished is on disk before the next
+was asked for, is the test set read, here and nowhere else. Exports come after that, and are compared with the model on
+it; nothing is chosen by them. Each training that is finished is on disk before the next
 step, so a killed run repeats at most what was running.
 
     python -m search.refit --recipe best_recipe.json     trains a study's winner once more, to the bit
@@ -19,7 +20,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
@@ -29,6 +30,7 @@ from pathlib import Path
 import numpy as np
 
 from fmnist.baselines import BASELINES, Baseline, find_baseline
+from fmnist.command_line import EXIT_FAILURE, EXIT_INTERRUPTED, ending_cleanly, exit_code_of
 from fmnist.cost import count_multiply_adds
 from fmnist.data import (
     DATASETS,
@@ -44,6 +46,8 @@ from fmnist.data import (
 )
 from fmnist.errors import UserError
 from fmnist.evaluation import least_confident_hits
+from fmnist.export import ExportRecord, export_model, in_figures
+from fmnist.formats import find_format
 from fmnist.history import HistoryPoint, best_point
 from fmnist.intervals import wilson_95
 from fmnist.precision import has_bfloat16
@@ -51,7 +55,6 @@ from fmnist.recipe import Recipe
 from fmnist.robustness import changes
 from search import __version__
 from search.clock import Clock
-from search.command_line import EXIT_FAILURE, EXIT_INTERRUPTED, ending_cleanly, exit_code_of
 from search.objective import TrainingSite, Watcher, reason_of
 from search.records import (
     FINISHED_STATES,
@@ -662,6 +665,66 @@ def predict_outside(model: Path, images: np.ndarray) -> np.ndarray:
 
 def _accuracy(probabilities: np.ndarray, test: LabelledImages) -> float:
     return float(np.mean(probabilities.argmax(axis=1) == test.labels))
+
+
+# --- exports
+
+
+Exporter = Callable[..., Iterator[ExportRecord]]  # as `fmnist.export.export_model`
+
+
+def make_exports(
+    files: StudyFiles,
+    source: DataSource,
+    names: Sequence[str],
+    n_threads: int,
+    stop: threading.Event,
+    watcher: Watcher,
+    *,
+    export: Exporter = export_model,
+) -> list[ExportRecord]:
+    """Export the delivered model in those of these formats that the study lacks, and compare each file with it on the
+    whole test set, which must have been opened before. One that fails is recorded with its reason, and the others go
+    on. Returns the records of all that were ever made.
+
+    Raises Interrupted once `stop` is set. export: tests give another.
+    """
+
+    def heed_stop() -> None:
+        if stop.is_set():
+            raise Interrupted
+
+    lacking = lacking_exports(files, names)
+    if not lacking:
+        return files.read_export_records()
+    test = load_test(source)
+    how = {"images": test.images, "labels": test.labels, "n_threads": n_threads, "heed_stop": heed_stop}
+    with Stopwatch(files, "exports") as stopwatch, closing(export(files.model, lacking, files.exports, **how)) as made:
+        for record in made:
+            write_json(files.export_record(record.format), record)
+            watcher.started(record.format, find_format(record.format).description, None)
+            watcher.ended(record.format, _export_in_words(record))
+            stopwatch.lap()
+    return files.read_export_records()
+
+
+def lacking_exports(files: StudyFiles, names: Sequence[str]) -> list[str]:
+    """Those of these formats that have not been made. One that failed is tried again when it is asked for again."""
+    done = {
+        record.format
+        for record in files.read_export_records()
+        if record.failure is None and (files.exports / record.file).exists()
+    }
+    return [name for name in names if name not in done]
+
+
+def _export_in_words(record: ExportRecord) -> str:
+    if record.failure is not None:
+        return f"failed: {record.failure}"
+    return (
+        f"{record.file}: same class for {record.n_same_class:,} of {record.n_images:,} test images, probabilities "
+        f"within {in_figures(record.largest_difference)}"
+    )
 
 
 # --- shared

@@ -20,11 +20,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fmnist.command_line import exit_code_of
 from fmnist.cost import count_multiply_adds, count_parameters, describe_layers
 from fmnist.evaluation import Mistake
+from fmnist.formats import FORMATS, find_format
 from fmnist.recipe import Recipe, short_form
 from search import evidence_figures, figures, findings
-from search.command_line import exit_code_of, take_password_off_the_command_line
+from search.command_line import take_password_off_the_command_line
 from search.compare import write_comparison
 from search.evidence import Evidence, write_temperature
 from search.figures import Chart
@@ -35,6 +37,8 @@ from search.report_options import ReportOptions, parse
 
 if TYPE_CHECKING:
     import optuna
+
+    from fmnist.export import ExportRecord
 
 N_MISTAKES_SHOWN = 24
 N_PAIRS_PICTURED = 5
@@ -101,6 +105,7 @@ def summarize(material: Material, evidence: Evidence) -> dict[str, Any]:
         "search_overhead": material.search_overhead,
         "finalists": [_finalist(material, record) for record in material.confirmed],
         "data": dataclasses.asdict(material.data),
+        "exports": [_export(record) for record in material.exports],
         "environment": material.environment,
         "importances": material.importances,
         "command": material.command,
@@ -190,6 +195,12 @@ def _finalist(material: Material, record: ConfirmRecord) -> dict[str, Any]:
     }
 
 
+def _export(record: ExportRecord) -> dict[str, Any]:
+    fields = {**dataclasses.asdict(record), "limit": find_format(record.format).limit}
+    del fields["trace"]  # for whoever opens the record
+    return fields
+
+
 # ------------------------------------------------------------------------------------------------------------- page
 
 
@@ -217,6 +228,8 @@ def _page(material: Material, evidence: Evidence, summary: dict[str, Any]) -> di
         "depths": findings.depths(material.trials),
         "config": flat(material.config),
         "load_lines": _load_lines(material),
+        "formats": {format.name: format for format in FORMATS},
+        "export_lines": _export_lines(material),
     }
 
 
@@ -315,6 +328,16 @@ def _load_lines(material: Material) -> str:
         f'model = keras.models.load_model("{material.files.model.name}")\n'
         f"probabilities = model.predict(images)  # (n, {height}, {width}, {channels}), raw pixels 0 to 255"
     )
+
+
+def _export_lines(material: Material) -> str:
+    """How each exported file is used."""
+    shape = ", ".join(map(str, ("n", *material.data.image_shape)))
+    blocks = [f"# images: float32 ({shape}), raw pixels 0 to 255"]
+    for record in material.exported:
+        format = find_format(record.format)
+        blocks.append(f"# {format.description}\n{format.usage(f'{material.files.exports.name}/{record.file}')}")
+    return "\n\n".join(blocks)
 
 
 # --------------------------------------------------------------------------------------------------------- Markdown

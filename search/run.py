@@ -9,23 +9,22 @@ import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from fmnist.command_line import EXIT_FAILURE, EXIT_INTERRUPTED, OneLineParser, ending_cleanly, exit_code_of
+from fmnist.formats import FORMATS
 from fmnist.precision import PRECISIONS
-from search.command_line import (
-    EXIT_FAILURE,
-    EXIT_INTERRUPTED,
-    OneLineParser,
-    ending_cleanly,
-    exit_code_of,
-    take_password_off_the_command_line,
-)
+from search.command_line import take_password_off_the_command_line
 from search.config import PRUNERS, SAMPLERS, StudyConfig, default_workers
+
+if TYPE_CHECKING:
+    from search.material import Material
 
 
 def main(argv: Sequence[str] | None = None, **seams: Any) -> int:
-    """Run the command line. Returns the exit code: 0; 1 where every training fails for the same reason; 2 for input
-    that cannot be used, said in one line; 130 when interrupted. A bug keeps its trace. seams: see `run_study`."""
+    """Run the command line. Returns the exit code: 0; 1 where every training fails for the same reason, or an export
+    fails; 2 for input that cannot be used, said in one line; 130 when interrupted. A bug keeps its trace. seams: see
+    `run_study`."""
     return exit_code_of(lambda: _main(argv, **seams))
 
 
@@ -55,7 +54,7 @@ def _run(config: StudyConfig, search_only: bool, **seams: Any) -> int:
     terminal = Terminal()
     try:
         with ending_cleanly(stop), terminal:
-            run_study(config, terminal, stop, search_only=search_only, **seams)
+            study = run_study(config, terminal, stop, search_only=search_only, **seams)
     except Interrupted:
         terminal.say("stopped; everything finished so far is kept. The same command goes on from here.")
         return EXIT_INTERRUPTED
@@ -63,7 +62,13 @@ def _run(config: StudyConfig, search_only: bool, **seams: Any) -> int:
         trace = getattr(failure, "trace", "")
         print(f"error: {failure}\n{trace}".rstrip(), file=sys.stderr)
         return EXIT_FAILURE
-    return 0
+    return _exit_code(config, study)
+
+
+def _exit_code(config: StudyConfig, study: Material | None) -> int:
+    """Of a run that came to its end: whether what was asked for is there."""
+    exports = () if study is None else study.exports
+    return EXIT_FAILURE if any(each.failure and each.format in config.export for each in exports) else 0
 
 
 def _parser() -> OneLineParser:
@@ -110,6 +115,14 @@ def _parser() -> OneLineParser:
         action="store_true",
         help="also fit plain networks and classifiers to compare with, before the test set is opened; --timeout does "
         "not cover them",
+    )
+    study.add_argument(
+        "--export",
+        action="append",
+        default=[],
+        metavar="FORMATS",
+        help=f"also save the model as all, or some of {', '.join(format.name for format in FORMATS)}, joined by "
+        "commas, and compare each file with it; also later, of a finished study; --timeout does not cover them",
     )
     data = parser.add_argument_group("data and places")
     data.add_argument(

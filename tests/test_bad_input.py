@@ -6,6 +6,7 @@ import gzip
 import json
 import socket
 import struct
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,8 +14,8 @@ import numpy as np
 import pytest
 
 from fmnist.baselines import BASELINES
+from fmnist.command_line import EXIT_USER_ERROR
 from fmnist.data import IDX_NAMES, TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS, find_data, load_train
-from search.command_line import EXIT_USER_ERROR
 from search.config import SHIPPED_SPACES, StudyConfig
 from search.pipeline import _identity
 from search.records import BaselineRecord, StudyFiles, TestRecord, write_json
@@ -89,6 +90,9 @@ def say(message: str, *parts: str) -> None:
         (["--sampler", "gp"], ["--sampler", "'gp'", "tpe", "--help"]),
         (["--pruner", "hyperband"], ["--pruner", "'hyperband'", "asha", "--help"]),
         (["--precision", "half"], ["--precision", "'half'", "bfloat16", "--help"]),
+        (["--export", "coreml"], ["--export must be all or some of keras, ", "onnx", "got 'coreml'"]),
+        (["--export", "onnx,"], ["--export must be all or some of", "got ''"]),
+        (["--export"], ["--export", "expected one argument", "--help"]),
         (["--study", "a/b"], ["study's name must be", "got 'a/b'", "--study"]),
         (["--study", ""], ["study's name must be", "got ''", "--study"]),
         (["--study", "../up"], ["study's name must be", "got '../up'", "--study"]),
@@ -102,6 +106,17 @@ def say(message: str, *parts: str) -> None:
 )
 def test_option_that_cannot_be_used(refused, studies, options, parts):
     say(refused(*options), *parts)
+    assert not studies.exists()
+
+
+def test_export_whose_runtime_is_not_installed(refused, studies, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    say(
+        refused("--dataset", "digits", "--export", "all"),
+        "--export onnx needs onnxruntime",
+        "not installed",
+        "'.[onnx]'",
+    )
     assert not studies.exists()
 
 

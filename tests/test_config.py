@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from pathlib import Path
 
 import pytest
 
 from fmnist.data import DATASETS
 from fmnist.errors import UserError
+from fmnist.export import ExportRecord
 from search.config import MAX_SEED, StudyConfig, default_workers
-from search.pipeline import _arguments
-from search.run import parse
+from search.pipeline import _arguments, _with_exports
+from search.records import StudyFiles, write_json
+from search.run import _exit_code, parse
 
 
 def test_defaults_are_a_hundred_trials_of_fashion_mnist_on_every_core():
@@ -29,6 +32,7 @@ def test_every_option_reaches_its_field():
         *("--data-dir", "d", "--storage", "sqlite:///x.db", "--workers", "3", "--seed", "9", "--refit-seeds", "2"),
         *("--max-parameters", "1000", "--studies-dir", "out", "--sampler", "random", "--pruner", "median"),
         *("--memory-limit", "2048", "--precision", "float32", "--baselines", "--search-only"),
+        *("--export", "onnx", "--export", "litert,onnx"),
     ]
     config, search_only = parse(options)
     expected = StudyConfig(
@@ -49,6 +53,7 @@ def test_every_option_reaches_its_field():
         precision="float32",
         memory_limit_mb=2048,
         baselines=True,
+        export=("litert", "onnx"),
     )
     assert (config, search_only) == (expected, True)
     named = {
@@ -61,9 +66,34 @@ def test_every_option_reaches_its_field():
 
 def test_arguments_of_the_report_give_the_same_study_again():
     options = ["--dataset", "digits", "--trials", "7", "--memory-limit", "2048", "--workers", "3", "--timeout", "60"]
-    options.append("--baselines")
+    options += ["--baselines", "--export", "litert-int8,keras"]
     config, _ = parse(options)
     assert parse(_arguments(config))[0] == config
+
+
+def test_formats_of_exports_are_spelt_out_in_one_order():
+    names = ("keras", "savedmodel", "litert", "litert-int8", "onnx")
+    assert parse(["--export", "all"])[0].export == StudyConfig("mine", export=["onnx,all"]).export == names
+
+
+def test_exports_asked_for_later_join_the_command_that_makes_the_study(tmp_path):
+    files = StudyFiles(tmp_path)
+    files.command.write_text("python -m search.run --dataset 'my shoes' --study shoes\n")
+    for names in (["onnx"], ["keras", "onnx"]):
+        for name in names:
+            write_json(files.export_record(name), ExportRecord(name, "best", 1.0, 2, 360))
+        files.command.write_text(_with_exports(files))
+        words = ["--dataset", "my shoes", "--study", "shoes", "--export", ",".join(sorted(names))]
+        assert files.read_command() == shlex.join(["python", "-m", "search.run", *words])
+
+
+def test_run_fails_where_an_export_that_it_was_asked_for_did():
+    report = {"exports": [{"format": "keras", "failure": None}, {"format": "onnx", "failure": "no such layer"}]}
+    codes = {
+        names: _exit_code(StudyConfig("mine", export=names), report) for names in [(), ("keras",), ("keras,onnx",)]
+    }
+    assert list(codes.values()) == [0, 0, 1]
+    assert _exit_code(StudyConfig("mine", export=["onnx"]), None) == 0  # --search-only
 
 
 def test_study_is_named_after_its_data_set(tmp_path):

@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 ORDER = {
     "fmnist": (
         "errors",
+        "command_line",
         "recipe",
         "cost",
         "history",
@@ -33,6 +34,9 @@ ORDER = {
         "evaluation",
         "robustness",
         "baselines",
+        "formats",
+        "conversion",
+        "runtimes",
         "export",
         "predict",
     ),
@@ -67,7 +71,8 @@ ORDER = {
         "run",
     ),
 }
-KERAS_ROOMS = {"model", "fused", "optimizer", "learner", "training"}  # of fmnist; elsewhere inside functions, or not
+# Of fmnist; elsewhere inside functions, or not. The conversion is a script that nothing imports.
+KERAS_ROOMS = {"model", "fused", "optimizer", "learner", "training", "conversion"}
 HEAVY = {"keras", "tensorflow"}
 
 

@@ -40,7 +40,11 @@ def studies_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two studies tested on the same images and one that was not, with their reports and comparisons."""
     folder = tmp_path_factory.mktemp("studies")
     awkward = folder / f"awkward-{'long-' * 10}name"
-    for root, made in ((folder / "alpha", Made()), (folder / "beta", Made(seed=1, n_trials=60)), (awkward, AWKWARD)):
+    for root, made in (
+        (folder / "alpha", Made(with_exports=True)),
+        (folder / "beta", Made(seed=1, n_trials=60)),
+        (awkward, AWKWARD),
+    ):
         store_trials(*make_study(root, made))
     for names in (["alpha"], [awkward.name], ["alpha", "beta"], ["alpha", awkward.name]):
         assert main([*names, "--studies-dir", str(folder)]) == 0

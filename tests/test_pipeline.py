@@ -23,7 +23,7 @@ import pytest
 
 from fmnist.baselines import BASELINES
 from fmnist.data import find_data, load_test
-from search.records import StudyFiles
+from search.records import PHASES, StudyFiles
 
 ROOT = Path(__file__).parents[1]
 NO_NETWORK = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
@@ -40,10 +40,10 @@ def run(studies_dir: Path, *options: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A study of five trials with baselines, from nothing to the report, without network: its folder, and what the run
-    printed."""
+    """A study of five trials with baselines and an export, from nothing to the report, without network: its folder, and
+    what the run printed."""
     studies_dir = tmp_path_factory.mktemp("studies")
-    outcome = run(studies_dir, "--trials", "5", "--refit-seeds", "2", "--baselines")
+    outcome = run(studies_dir, "--trials", "5", "--refit-seeds", "2", "--baselines", "--export", "litert")
     assert outcome.returncode == 0, outcome.stderr
     assert outcome.stderr == ""
     return studies_dir / "digits", outcome.stdout
@@ -62,7 +62,7 @@ def test_report_says_what_was_searched_chosen_and_spent(report: dict) -> None:
     assert report["test"]["accuracy"].keys() >= {"mean", "sd", "values", "wilson_95"}
     assert len(report["test"]["accuracy"]["values"]) == 2
     assert report["test"].keys() >= {"macro_f1", "per_class", "confusion_matrix"}
-    assert all(report["seconds"][phase] > 0 for phase in ("search", "confirm", "refit", "baselines", "evaluate"))
+    assert all(report["seconds"][phase] > 0 for phase in PHASES)
     assert report["images_trained"]["total"] > 10_000
 
 
@@ -79,6 +79,18 @@ def test_every_baseline_is_fitted_before_the_test_set_is_opened_and_scores_on_it
     assert {path.suffix for path in (folder / "baselines").iterdir()} == {".json", ".npz"}  # models are gone
     moments = [said.index(text) for text in ("fitting 9 baselines", "nearest-neighbours", "opening the test set")]
     assert moments == sorted(moments)
+
+
+def test_export_scores_what_the_model_scores_and_is_made_after_the_test_set_was_opened(
+    finished: tuple[Path, str], report: dict
+) -> None:
+    folder, said = finished
+    (record,) = StudyFiles(folder).read_export_records()
+    assert (record.format, record.failure, record.n_images) == ("litert", None, 360)
+    assert record.n_same_class == 360 and record.largest_difference < 1e-5
+    assert record.accuracy == report["test"]["accuracy"]["delivered"]["value"]
+    assert (folder / "exports" / "best.tflite").stat().st_size == record.n_bytes
+    assert said.index("opening the test set") < said.index("exporting best.keras as litert") < said.index("best.tflite")
 
 
 LOAD_AND_SCORE = """
@@ -128,13 +140,18 @@ def test_finished_study_says_so_and_rebuilds_its_report(finished: tuple[Path, st
     assert json.loads((finished[0] / "report.json").read_text())["test"] == report["test"]
 
 
-def test_finished_study_may_be_asked_for_its_baselines_or_not(finished: tuple[Path, str]) -> None:
-    before = {path: path.stat().st_mtime_ns for path in (finished[0] / "baselines").iterdir()}
-    for more in ([], ["--baselines"]):
+def test_finished_study_may_be_asked_for_its_baselines_and_exports_or_not(finished: tuple[Path, str]) -> None:
+    def times() -> dict[Path, int]:
+        folders = (finished[0] / "baselines", finished[0] / "exports")
+        return {path: path.stat().st_mtime_ns for folder in folders for path in folder.iterdir()}
+
+    before = times()
+    for more in ([], ["--baselines", "--export", "litert"]):
         outcome = run(finished[0].parent, "--trials", "5", "--refit-seeds", "2", *more)
         assert outcome.returncode == 0, outcome.stderr
-        assert "--baselines" in (finished[0] / "report.md").read_text()  # the command that makes the study again
-    assert {path: path.stat().st_mtime_ns for path in (finished[0] / "baselines").iterdir()} == before
+        # the command that makes the study again
+        assert re.search("--baselines .*--export litert\n", (finished[0] / "report.md").read_text())
+    assert times() == before
 
 
 def test_report_built_anew_from_the_records_is_the_same(finished: tuple[Path, str], report: dict) -> None:

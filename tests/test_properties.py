@@ -15,9 +15,9 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from fmnist.command_line import EXIT_USER_ERROR
 from fmnist.data import IDX_NAMES, TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS, find_data, load_train
 from fmnist.errors import UserError
-from search.command_line import EXIT_USER_ERROR
 from search.config import SHIPPED_SPACES
 from search.run import main, parse
 from search.space import read_space

@@ -107,10 +107,17 @@ def test_failed_baseline_has_no_predictions_and_a_fitted_one_must_have_them(tmp_
         files.read_baselines()
 
 
-def test_ledger_of_a_version_without_baselines_is_read(tmp_path: Path) -> None:
+def test_ledger_of_a_version_without_baselines_and_exports_is_read(tmp_path: Path) -> None:
     files = StudyFiles(tmp_path)
     files.ledger.write_text('{"search": 4.0, "confirm": 3.0, "refit": 2.0, "evaluate": 1.0}')
-    assert files.read_ledger() == {"search": 4.0, "confirm": 3.0, "refit": 2.0, "baselines": 0.0, "evaluate": 1.0}
+    assert files.read_ledger() == {
+        "search": 4.0,
+        "confirm": 3.0,
+        "refit": 2.0,
+        "baselines": 0.0,
+        "evaluate": 1.0,
+        "exports": 0.0,
+    }
 
 
 def test_seconds_of_a_phase_add_up_over_runs(tmp_path: Path) -> None:
@@ -123,6 +130,16 @@ def test_seconds_of_a_phase_add_up_over_runs(tmp_path: Path) -> None:
     assert ledger["confirm"] == 3.0
     assert 0 < ledger["refit"] < 1
     assert ledger["search"] == 0.0
+
+
+def test_folder_that_a_killed_run_was_filling_is_removed(tmp_path: Path) -> None:
+    half = tmp_path / "exports" / ".writing-exports-abc"
+    (half / "best-savedmodel").mkdir(parents=True)
+    (half / "best-savedmodel" / ".writing-too").touch()
+    whole = tmp_path / "exports" / "best-savedmodel"
+    whole.mkdir()
+    StudyFiles(tmp_path).remove_half_written()
+    assert list((tmp_path / "exports").iterdir()) == [whole]
 
 
 def test_what_a_killed_run_was_writing_is_removed_and_nothing_else(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import pytest
 from fmnist.baselines import BASELINES
 from fmnist.data import DataSource, Split, find_data, load_test, save_split
 from fmnist.errors import UserError
+from fmnist.export import ExportRecord
 from fmnist.history import HistoryPoint
 from fmnist.recipe import Architecture, Block, Recipe, TrainingPlan
 from fmnist.robustness import changes
@@ -30,6 +31,7 @@ from search.refit import (
     fit_baselines,
     full_training_images,
     lacking_baselines,
+    make_exports,
     refit,
     sure_finalists,
 )
@@ -531,6 +533,79 @@ def _save_constant_model(files: StudyFiles) -> None:
     keras.Model(inputs, keras.layers.Dense(10, kernel_initializer="zeros")(keras.layers.Flatten()(inputs))).save(
         files.model
     )
+
+
+# --- exports
+
+
+class FakeExporter:
+    """Exports by writing a file, or fails as it is told to; remembers what it was asked for."""
+
+    def __init__(self, failures: dict[str, str] | None = None, stop_before: str | None = None) -> None:
+        self.asked: list[str] = []
+        self.how: dict[str, object] = {}
+        self._failures = failures or {}
+        self._stop_before = stop_before
+
+    def __call__(self, model: Path, names: list[str], folder: Path, **how) -> Iterator[ExportRecord]:
+        self.asked, self.how = [*self.asked, *names], how
+        folder.mkdir(exist_ok=True)
+        for name in names:
+            if name == self._stop_before:
+                raise Interrupted
+            record = ExportRecord(name, f"{model.stem}.{name}", 1.0, how["n_threads"], len(how["images"]))
+            if name in self._failures:
+                yield replace(record, failure=self._failures[name])
+            else:
+                (folder / record.file).write_text("whole")
+                yield replace(record, largest_difference=1e-7, n_same_class=len(how["images"]))
+
+
+@pytest.fixture
+def make(tmp_path: Path, source: DataSource) -> Callable[[FakeExporter, str], list[ExportRecord]]:
+    def run(export: FakeExporter, names: str, stop: threading.Event | None = None) -> list[ExportRecord]:
+        files, stop = StudyFiles(tmp_path), stop or threading.Event()
+        return make_exports(files, source, names.split(), 2, stop, Watcher(), export=export)
+
+    return run
+
+
+def test_exports_are_compared_on_the_whole_test_set(tmp_path: Path, make, source: DataSource) -> None:
+    export, test = FakeExporter(), load_test(source)
+    records = make(export, "keras onnx")
+    assert [record.format for record in records] == export.asked == ["keras", "onnx"]
+    assert np.array_equal(export.how["images"], test.images) and np.array_equal(export.how["labels"], test.labels)
+    assert export.how["n_threads"] == 2
+    assert StudyFiles(tmp_path).read_export_records() == records
+    assert StudyFiles(tmp_path).read_ledger()["exports"] > 0
+
+
+def test_exports_that_are_there_are_not_made_again(tmp_path: Path, make) -> None:
+    with pytest.raises(Interrupted):
+        make(FakeExporter(stop_before="litert"), "keras litert onnx")
+    again = FakeExporter()
+    assert [record.format for record in make(again, "keras litert onnx")] == ["keras", "litert", "onnx"]
+    assert again.asked == ["litert", "onnx"]
+    (tmp_path / "exports" / "best.onnx").unlink()
+    make(again, "keras onnx")
+    assert again.asked == ["litert", "onnx", "onnx"]
+
+
+def test_export_that_failed_is_tried_again_when_it_is_asked_for_again(make) -> None:
+    first, again = FakeExporter({"onnx": "no such layer"}), FakeExporter()
+    assert [record.failure for record in make(first, "keras onnx")] == [None, "no such layer"]
+    assert [record.failure for record in make(again, "keras")] == [None, "no such layer"]
+    assert again.asked == []
+    assert [record.failure for record in make(again, "onnx")] == [None, None]
+
+
+def test_exports_stop_when_the_run_does(make) -> None:
+    stop, export = threading.Event(), FakeExporter()
+    make(export, "onnx", stop)
+    export.how["heed_stop"]()
+    stop.set()
+    with pytest.raises(Interrupted):
+        export.how["heed_stop"]()
 
 
 def test_reserve_counts_finalists_and_retrainings() -> None:

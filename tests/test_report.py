@@ -6,6 +6,7 @@ import itertools
 import json
 import re
 from dataclasses import replace
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -15,7 +16,9 @@ from made_study import Made, make_study
 from sklearn import metrics
 
 from fmnist.errors import UserError
+from search import findings
 from search.findings import endings
+from search.material import read_material
 from search.records import StudyFiles, TrialRecord
 from search.report import write_report
 
@@ -94,6 +97,7 @@ def test_images_and_seconds_are_sums_of_the_records(study) -> None:
         "refit": 481.5,
         "baselines": 0.0,
         "evaluate": 12.25,
+        "exports": 0.0,
     }
 
 
@@ -198,3 +202,71 @@ def test_trials_that_ended_alike_are_one_row() -> None:
         ("pruned", "pruned after 25,000 images", 2),
         ("infeasible", "infeasible: … is over max_parameters = …", 2),
     ]
+
+
+# --- exports
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[StudyFiles, list[TrialRecord], dict]:
+    files, trials = make_study(tmp_path_factory.mktemp("exported") / "s", Made(n_trials=6, with_exports=True))
+    return files, trials, write_report(files, trials, command=COMMAND)
+
+
+def test_exports_are_in_every_report_with_what_was_measured(exported) -> None:
+    files, _, report = exported
+    records = {record.format: record for record in files.read_export_records()}
+    assert [row["format"] for row in report["exports"]] == list(records)
+    assert all(row["largest_difference"] == records[row["format"]].largest_difference for row in report["exports"])
+    page, markdown = files.report_html.read_text(), files.report_markdown.read_text()
+    for text in (page, markdown, files.model_card.read_text()):
+        assert all(record.file in text for record in records.values() if record.failure is None)
+        assert "best.onnx" not in text  # it failed
+    assert "10. Exports" in page and "11. Time and reproduction" in page and '<a href="#exports">' in page
+    assert "\n## Exports\n" in markdown and "[Exports](#exports)" in markdown
+    assert (
+        "ONNX could not be exported, and there is no file of it: the conversion failed: RuntimeError: tf2onnx" in page
+    )
+    assert "its trace" not in page
+
+
+def test_finding_on_exports_follows_from_their_figures(exported) -> None:
+    finding = (
+        "3 files in float32 give all 1,000 test images the model's class and probabilities within 6.2e-7 of its own; "
+        "with weights in 8 bits, 3 images (0.30 %) got another class, and the file has 25 % of the size of best.keras; "
+        "for an image alone LiteRT, weights in 8 bits is fastest, 0.38 ms; 1 format failed."
+    )
+    assert finding in exported[0].report_markdown.read_text()
+    assert finding in unescape(exported[0].report_html.read_text())
+
+
+@pytest.mark.parametrize(
+    ("kept", "finding"),
+    [
+        ({"onnx": {}}, "1 format failed, so there is no other file of the model than best.keras."),
+        (
+            {"litert": {"n_same_class": 998}},
+            "The file in float32 gives all but 2 of 1,000 test images the model's class and probabilities within "
+            "6.2e-7 of its own; an image alone takes 0.50 ms.",
+        ),
+        (
+            {"litert-int8": {"n_same_class": 1000, "milliseconds_by_1": 0.0312}},
+            "With weights in 8 bits, no image got another class, and the file has 25 % of the size of best.keras; "
+            "an image alone takes 0.031 ms.",
+        ),
+    ],
+    ids=["none", "float32 alone", "8 bits alone"],
+)
+def test_finding_on_one_export(exported, kept: dict[str, dict], finding: str) -> None:
+    records = [record for record in exported[0].read_export_records() if record.format in kept]
+    changed = tuple(replace(record, **kept[record.format]) for record in records)
+    material = read_material(exported[0], exported[1], command="", importances=None)
+    assert findings.exports(replace(material, exports=changed)) == finding
+
+
+def test_study_without_exports_has_no_section_on_them(study) -> None:
+    files, _, report = study
+    assert report["exports"] == []
+    assert "Exports" not in files.report_html.read_text() + files.report_markdown.read_text()
+    assert "10. Time and reproduction" in files.report_html.read_text()
+    assert "other formats" not in files.model_card.read_text()

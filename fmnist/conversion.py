@@ -1,0 +1,222 @@
+"""Convert a Keras model to other formats: a script of its own, so that whoever starts it loads no TensorFlow.
+
+    python -I conversion.py FOLDER
+
+It knows nothing of this project, as the model does not. FOLDER/request.json says what to do (see `Request`). Written
+into FOLDER: images.npy where it is not there yet, reference.npy (float32 (n, n_classes), what the Keras model says of
+these images), a file or folder for each format, and results.jsonl, a line for whatever has happened.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+import shutil
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+N_NOISE_IMAGES = 256  # where none are given
+BATCH_SIZE = 256
+LONGEST_LINE = 200  # characters of a reason
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to convert."""
+
+    model: str  # path of a .keras file
+    files: dict[str, str]  # format, one of CONVERTERS -> name of the file to write
+    n_threads: int
+
+
+class Unusable(Exception):
+    """The model or the images are not what an export can start from. The message is one line."""
+
+
+def main(folder: Path) -> None:
+    """Do what is asked. A format that fails is told in results.jsonl, and the others go on."""
+    request = Request(**json.loads((folder / "request.json").read_text(encoding="utf-8")))
+    tf.config.threading.set_intra_op_parallelism_threads(request.n_threads)
+    tf.config.threading.set_inter_op_parallelism_threads(request.n_threads)
+    try:
+        model = load(Path(request.model))
+        refer(model, folder)
+    except Unusable as error:
+        tell(folder, unusable=str(error))
+        return
+    source = Source(model, folder)
+    for name, file_name in request.files.items():
+        tell(folder, begun=name)
+        started = time.monotonic()
+        try:
+            CONVERTERS[name](source, folder / file_name)
+            outcome = {}
+        except Exception as error:  # whatever a converter does not understand; its trace is kept
+            outcome = {"error": in_one_line(error), "trace": traceback.format_exc()}
+        tell(folder, ended=name, seconds=time.monotonic() - started, **outcome)
+
+
+def tell(folder: Path, **what: Any) -> None:
+    with open(folder / "results.jsonl", "a", encoding="utf-8") as file:
+        file.write(json.dumps(what) + "\n")
+
+
+def in_one_line(error: BaseException) -> str:
+    """Its kind and the first line of what it says, not all of it where that is long."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:LONGEST_LINE]}" if lines else type(error).__name__
+
+
+# --- the model and what it says
+
+
+def load(path: Path) -> keras.Model:
+    """Raises Unusable unless it takes one batch of images and gives one of vectors."""
+    try:
+        model = keras.saving.load_model(path, compile=False)
+    except Exception as error:  # Keras raises whatever the file's damage leads to
+        raise Unusable(f"{path} must load with plain Keras, but: {in_one_line(error)}") from error
+    inputs, outputs = (keras.tree.flatten(getattr(model, name, None)) for name in ("inputs", "outputs"))
+    shapes = [tuple(tensor.shape) for tensor in (*inputs, *outputs) if tensor is not None]
+    if [len(shape) for shape in shapes] != [4, 2] or None in shapes[0][1:]:
+        raise Unusable(
+            f"{path} must take images, (n, height, width, channels), and give probabilities, (n, classes), "
+            f"but has {' and '.join(map(str, shapes)) or 'no inputs and outputs of its own'}"
+        )
+    return model
+
+
+def refer(model: keras.Model, folder: Path) -> None:
+    """Write what the model says of the images, and first the images where there are none. Raises Unusable where they
+    are not of the model's size, or where it does not give probabilities."""
+    shape = tuple(model.inputs[0].shape[1:])
+    path = folder / "images.npy"
+    if not path.exists():
+        np.save(path, np.random.default_rng(0).integers(0, 256, (N_NOISE_IMAGES, *shape), dtype=np.uint8))
+    images = np.load(path, mmap_mode="r")
+    if images.shape[1:] != shape:
+        raise Unusable(f"images must be (n, {', '.join(map(str, shape))}) for this model, but got {images.shape}")
+    chunks = (images[start : start + BATCH_SIZE] for start in range(0, len(images), BATCH_SIZE))
+    reference = np.concatenate([model.predict_on_batch(chunk.astype(np.float32)) for chunk in chunks])
+    if not np.allclose(reference.sum(axis=1), 1, atol=1e-3) or reference.min() < 0:
+        raise Unusable("the model must give probabilities, but its outputs for an image do not add up to 1")
+    np.save(folder / "reference.npy", reference.astype(np.float32))
+
+
+# --- formats
+
+
+class Source:
+    """What all formats are made from."""
+
+    def __init__(self, model: keras.Model, folder: Path) -> None:
+        self.model = model
+        self._folder = folder
+
+    @functools.cached_property
+    def inference(self) -> keras.Model:
+        """The model as it predicts: layers that are there for training only, such as random flips, are not run. What
+        Keras exports of the model itself goes on flipping."""
+        pixels = keras.Input(self.model.inputs[0].shape[1:], dtype="float32", name="pixels")
+        inference = keras.Model(pixels, self.model(pixels, training=False), name=self.model.name)
+        inference(tf.zeros((1, *pixels.shape[1:])))  # Keras exports to ONNX only what has been called once
+        return inference
+
+    @functools.cached_property
+    def saved(self) -> Path:
+        """A SavedModel of it."""
+        path = self._folder / "intermediate"
+        self.inference.export(path, format="tf_saved_model", verbose=False)
+        return path
+
+
+def to_keras(source: Source, path: Path) -> None:
+    """Without optimizer and loss."""
+    model = source.model
+    keras.Model(model.inputs, model.outputs, name=model.name).save(path)  # the same layers, never compiled
+
+
+def to_saved_model(source: Source, path: Path) -> None:
+    shutil.copytree(source.saved, path)
+
+
+def to_litert(source: Source, path: Path) -> None:
+    path.write_bytes(_litert_converter(source).convert())
+
+
+def to_litert_int8(source: Source, path: Path) -> None:
+    """Weights in 8 bits, what flows between layers in float32 (dynamic-range quantization)."""
+    converter = _litert_converter(source)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    path.write_bytes(converter.convert())
+
+
+def _litert_converter(source: Source) -> tf.lite.TFLiteConverter:
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(source.saved))
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]  # others need TensorFlow to run
+    return converter
+
+
+def to_onnx(source: Source, path: Path) -> None:
+    _teach_erfc()
+    with _no_unsupported_operations():
+        source.inference.export(path, format="onnx", verbose=False)
+
+
+@functools.cache
+def _teach_erfc() -> None:
+    """TensorFlow computes an exact GELU by erfc, which ONNX has not; erfc(x) = 1 - erf(x)."""
+    from tf2onnx.handler import tf_op
+
+    @tf_op("Erfc")
+    class Erfc:
+        @classmethod
+        def version_9(cls, ctx: Any, node: Any, **_: Any) -> None:  # the first version of ONNX that has erf
+            (output,), name = node.output, node.name
+            shape, dtype = ctx.get_shape(output), ctx.get_dtype(output)
+            ctx.remove_node(name)
+            erf = ctx.make_node("Erf", node.input)
+            one = ctx.make_const(f"{name}_one", np.ones((), np.float32))
+            ctx.make_node(
+                "Sub", [one.output[0], erf.output[0]], name=name, outputs=[output], shapes=[shape], dtypes=[dtype]
+            )
+
+
+@contextmanager
+def _no_unsupported_operations() -> Iterator[None]:
+    """tf2onnx writes operations that it does not know into the file as they are, says so in its log, and succeeds.
+    Raises RuntimeError with what it said."""
+    said: list[str] = []
+    handler = logging.Handler(logging.ERROR)
+    handler.emit = lambda record: said.append(record.getMessage())
+    logger = logging.getLogger("tf2onnx")
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+    if said:
+        raise RuntimeError(f"tf2onnx: {said[0]}")
+
+
+CONVERTERS: dict[str, Callable[[Source, Path], None]] = {
+    "keras": to_keras,
+    "savedmodel": to_saved_model,
+    "litert": to_litert,
+    "litert-int8": to_litert_int8,
+    "onnx": to_onnx,
+}
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

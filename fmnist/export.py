@@ -1,0 +1,485 @@
+"""Every saved format of a model: made in one process, loaded back in another by its own runtime alone, compared.
+
+    python -m fmnist.export MODEL --format all     MODEL: a .keras file, as studies deliver it
+
+A file gets its name only once its probabilities have been compared with the model's own: what fails is not there. This
+module is loaded by the supervisor; Keras and TensorFlow run in `fmnist.conversion` and `fmnist.runtimes`, scripts that
+are started by their paths and know nothing of this project. Does not cover: models with several inputs or outputs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fmnist.command_line import EXIT_FAILURE, EXIT_INTERRUPTED, OneLineParser, exit_code_of
+from fmnist.errors import UserError
+from fmnist.formats import (
+    CLEAR_LEAD,
+    FORMATS,
+    LARGEST_DIFFERENCE,
+    MOST_CHANGED,
+    Format,
+    find_format,
+    read_formats,
+    require_runtimes,
+)
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+HALF_WRITTEN = ".writing-"  # how the names of files and folders begin that are not whole yet
+POLL_SECONDS = 0.1
+LONGEST_SECONDS = 1800.0  # of a conversion, or of a check: a process that takes longer is taken for hung
+LONGEST_TRACE = 5000  # characters that are kept of what a failed process said
+
+HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class ExportRecord:
+    """A format, made and compared with the Keras model on the same images, or why there is none."""
+
+    format: str  # name of one of FORMATS
+    file: str  # its name, a folder's for a SavedModel
+    seconds: float  # conversion and check
+    n_threads: int  # of the check
+    n_images: int  # compared on
+    runtime: str | None = None  # and its version
+    largest_difference: float | None = None  # of any probability
+    n_same_class: int | None = None  # images whose likeliest class is the Keras model's
+    accuracy: float | None = None  # where the images' labels are known
+    n_bytes: int | None = None
+    milliseconds_by_1: float | None = None  # an image, one at a time: median of 30 calls
+    milliseconds_by_256: float | None = None  # an image, 256 at a time: median of 5 calls
+    failure: str | None = None  # why there is no file, in words; None where there is one
+    trace: str = ""  # of the failed process
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What became of one format before it was checked."""
+
+    seconds: float
+    error: str | None = None  # None: it was written
+    trace: str = ""
+
+
+class ExportFailed(Exception):
+    """There will be no file of this format. The message is the reason, in one line."""
+
+    def __init__(self, reason: str, trace: str = "") -> None:
+        super().__init__(reason)
+        self.trace = trace
+
+
+def go_on() -> None:
+    """Never stop."""
+
+
+@dataclass(frozen=True, eq=False)
+class Workbench:
+    """What the conversions and checks of one model share."""
+
+    model: Path
+    staging: Path  # folder for whatever is not finished; images.npy lies there where images were given
+    labels: np.ndarray | None  # integers (n,)
+    n_threads: int
+    heed_stop: Callable[[], None]  # called all the time; may raise
+    scripts: Path  # folder of conversion.py and runtimes.py
+    longest_seconds: float  # of a process
+
+
+# --- make and check
+
+
+def export_model(
+    model: Path,
+    names: Sequence[str],
+    folder: Path,
+    *,
+    images: np.ndarray | None = None,
+    labels: np.ndarray | None = None,
+    n_threads: int = 1,
+    heed_stop: Callable[[], None] = go_on,
+    scripts: Path = HERE,
+    longest_seconds: float = LONGEST_SECONDS,
+) -> Iterator[ExportRecord]:
+    """Write the model, a .keras file, into the folder in each of these formats; a record of each, as it is done. A file
+    of an earlier export is replaced, or removed where the format fails now.
+
+    images: raw pixels 0 to 255, (n, height, width, channels), n > 0, to compare on; None: 256 of noise, always the
+    same. labels: integers (n,). heed_stop: called all the time; may raise. scripts: folder of conversion.py and
+    runtimes.py; tests give others. longest_seconds: after which a process is taken for hung. Raises UserError where
+    nothing can be exported of this model, or compared on these images.
+    """
+    formats = [find_format(name) for name in names]
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f"{HALF_WRITTEN}exports-", dir=folder) as name:
+        bench = Workbench(model, Path(name), labels, n_threads, heed_stop, scripts, longest_seconds)
+        if images is not None:
+            np.save(bench.staging / "images.npy", images)
+        conversions = _convert(bench, formats)
+        for format in formats:
+            yield _finish(bench, format, conversions[format.name], folder)
+
+
+def _finish(bench: Workbench, format: Format, conversion: Conversion, folder: Path) -> ExportRecord:
+    """Check what the conversion has written, and put it in its place where it is as it should be."""
+    started, file = time.monotonic(), format.file_name(bench.model)
+    made, target = bench.staging / file, folder / file
+    reference = np.load(bench.staging / "reference.npy")
+    record = ExportRecord(format.name, file, conversion.seconds, bench.n_threads, len(reference))
+    try:
+        if conversion.error is not None:
+            raise ExportFailed(f"the conversion failed: {conversion.error}", conversion.trace)
+        record = dataclasses.replace(record, n_bytes=_n_bytes(made))
+        probabilities, found = _run_alone(bench, format, made)
+        record = dataclasses.replace(record, **found)
+        record = dataclasses.replace(record, **_compared(reference, probabilities, bench.labels))
+        _require_parity(format, reference, probabilities)
+    except ExportFailed as failure:
+        _remove(target)
+        record = dataclasses.replace(record, failure=str(failure), trace=failure.trace)
+    else:
+        _put(made, target, bench.staging)
+    return dataclasses.replace(record, seconds=round(conversion.seconds + time.monotonic() - started, 3))
+
+
+def _compared(reference: np.ndarray, probabilities: np.ndarray, labels: np.ndarray | None) -> dict[str, object]:
+    """What an ExportRecord says of it. Raises ExportFailed where there is nothing to compare."""
+    if probabilities.shape != reference.shape:
+        raise ExportFailed(f"it gives outputs of shape {probabilities.shape} instead of {reference.shape}")
+    if not np.isfinite(probabilities).all():
+        raise ExportFailed("it gives probabilities that are not finite")
+    classes = probabilities.argmax(axis=1)
+    return {
+        "largest_difference": float(np.abs(probabilities - reference).max()),
+        "n_same_class": int((classes == reference.argmax(axis=1)).sum()),
+        "accuracy": None if labels is None else float((classes == labels).mean()),
+    }
+
+
+def _require_parity(format: Format, reference: np.ndarray, probabilities: np.ndarray) -> None:
+    """Raises ExportFailed unless the format says what the model does, see `Format.limit`. Within the limit of the exact
+    ones, the likeliest class can only change where two are closer than twice that."""
+    if format.is_exact:
+        difference = np.abs(probabilities - reference).max()
+        if difference > LARGEST_DIFFERENCE:
+            raise ExportFailed(
+                f"its probabilities differ by up to {difference:.2g} from the model's, more than {LARGEST_DIFFERENCE:g}"
+            )
+        return
+    second, first = np.sort(reference, axis=1)[:, -2:].T
+    has_changed = probabilities.argmax(axis=1) != reference.argmax(axis=1)
+    share = float(np.mean(has_changed & (first - second > CLEAR_LEAD)))
+    if share > MOST_CHANGED:
+        raise ExportFailed(
+            f"on {share:.1%} of the images, more than {MOST_CHANGED:.0%}, it changes a class that led by more than "
+            f"{CLEAR_LEAD:g}"
+        )
+
+
+def in_figures(difference: float) -> str:
+    """Of probabilities, two significant figures: `0`, `3.1e-7`, `0.04`."""
+    if difference >= 1e-3 or difference == 0:
+        return f"{difference:.2g}"
+    figures, exponent = f"{difference:.1e}".split("e")
+    return f"{figures}e{int(exponent)}"
+
+
+def _n_bytes(path: Path) -> int:
+    """Of a file, or of all files in a folder."""
+    return sum(each.stat().st_size for each in (path, *path.rglob("*")) if each.is_file())
+
+
+def _put(made: Path, target: Path, staging: Path) -> None:
+    """Rename: a reader never meets half a file. A folder cannot take another's place, so that one goes first."""
+    if target.is_dir():
+        os.replace(target, staging / "replaced")
+    os.replace(made, target)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+# --- processes
+
+
+def _convert(bench: Workbench, formats: Sequence[Format]) -> dict[str, Conversion]:
+    """Write each format's file into the staging folder, and reference.npy (see `fmnist.conversion`). One process for
+    all, since its imports take longest; where it dies at a format, another goes on with those after it.
+
+    Raises UserError for a model or images that cannot be used.
+    """
+    done: dict[str, Conversion] = {}
+    while missing := [format for format in formats if format.name not in done]:
+        files = {format.name: format.file_name(bench.model) for format in missing}
+        request = {"model": str(bench.model.absolute()), "files": files, "n_threads": bench.n_threads}
+        (bench.staging / "request.json").write_text(json.dumps(request), encoding="utf-8")
+        results = bench.staging / "results.jsonl"
+        results.write_text("", encoding="utf-8")
+        outcome = _run_script(bench, "conversion.py", str(bench.staging))
+        begun = _read_results(results, done)
+        if begun is not None:
+            done[begun] = Conversion(outcome.seconds, f"its process {outcome.ending}", outcome.said)
+        elif len(done) < len(formats):
+            raise RuntimeError(f"the conversion of {bench.model} {outcome.ending}:\n{outcome.said}")
+    return done
+
+
+def _read_results(path: Path, done: dict[str, Conversion]) -> str | None:
+    """Enter the formats that were converted, or failed; the one that was begun only is returned."""
+    begun = None
+    for line in path.read_text(encoding="utf-8").splitlines():
+        match json.loads(line):
+            case {"unusable": reason}:
+                raise UserError(reason)
+            case {"begun": name}:
+                begun = name
+            case {"ended": name, **outcome}:
+                done[name], begun = Conversion(**outcome), None
+    return begun
+
+
+def _run_alone(bench: Workbench, format: Format, made: Path) -> tuple[np.ndarray, dict[str, object]]:
+    """What the file says of the staging folder's images, by its runtime alone in a fresh process: probabilities float32
+    (n, n_classes), and what an ExportRecord holds of the runtime. Raises ExportFailed."""
+    images, out = bench.staging / "images.npy", bench.staging / f"{format.name}-check"
+    outcome = _run_script(bench, "runtimes.py", format.runtime, str(made), str(images), str(out), str(bench.n_threads))
+    found = Path(f"{out}.json")
+    result = json.loads(found.read_text(encoding="utf-8")) if found.exists() else {}
+    if outcome.exit_code != 0:
+        reason = result.get("error") or f"its process {outcome.ending}"
+        raise ExportFailed(f"{format.runtime} does not run it: {reason}", outcome.said)
+    return np.load(f"{out}.npy"), result
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What became of a script's process."""
+
+    exit_code: int | None  # None: it was ended, as it took too long
+    seconds: float
+    said: str  # the end of what it wrote to standard output and error
+
+    @property
+    def ending(self) -> str:
+        if self.exit_code is None:
+            return f"was ended after {self.seconds:.0f} s without a result"
+        return f"ended with exit code {self.exit_code}"
+
+
+def _run_script(bench: Workbench, name: str, *arguments: str) -> _Outcome:
+    """Run one of the two scripts, without this project and in a session of its own: Ctrl-C reaches the whole group, and
+    what it breaks here would look like a bad file."""
+    environment = {
+        **os.environ,
+        "CUDA_VISIBLE_DEVICES": "-1",  # on a GPU convolutions may round to 10 bits, and no two runtimes agree
+        "KERAS_BACKEND": "tensorflow",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+    }
+    started = time.monotonic()
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(
+            [sys.executable, "-I", str(bench.scripts / name), *arguments],
+            cwd=bench.staging,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+        try:
+            exit_code = _wait(process, bench, started)
+        finally:
+            process.kill()
+            process.wait()
+        log.seek(0)
+        said = log.read().decode(errors="replace")
+    return _Outcome(exit_code, time.monotonic() - started, said[-LONGEST_TRACE:])
+
+
+def _wait(process: subprocess.Popen, bench: Workbench, started: float) -> int | None:
+    """Its exit code; None where it takes too long."""
+    while time.monotonic() - started < bench.longest_seconds:
+        bench.heed_stop()
+        with suppress(subprocess.TimeoutExpired):
+            return process.wait(POLL_SECONDS)
+    return None
+
+
+# --- command line
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """What to export, from the command line, checked. Raises UserError."""
+
+    model: Path
+    formats: tuple[str, ...]  # names of FORMATS
+    out: Path  # folder
+    images_path: Path | None  # .npz
+
+    def __post_init__(self) -> None:
+        if self.model.suffix != ".keras" or not self.model.is_file():
+            raise UserError(f"MODEL must be a .keras file, as studies deliver it, but got {self.model}; check its path")
+        require_runtimes(self.formats, "--format")
+        self._require_writable_folder()
+        if self.model.resolve() in ((self.out / name).resolve() for name in self.file_names):
+            raise UserError(f"the export would take the place of {self.model} itself; choose another folder as --out")
+
+    @property
+    def file_names(self) -> tuple[str, ...]:
+        return tuple(find_format(name).file_name(self.model) for name in self.formats)
+
+    def _require_writable_folder(self) -> None:
+        there = next(path for path in (self.out, *self.out.absolute().parents) if path.exists())
+        if not there.is_dir() or not os.access(there, os.W_OK):
+            raise UserError(f"--out must be a folder that can be written to, but {there} is not; choose another")
+
+
+def main(argv: Sequence[str] | None = None, **seams: Any) -> int:
+    """Run the command line. Returns the exit code: 0; 1 where a format failed; 2 for input that cannot be used, said in
+    one line; 130 when interrupted. A bug keeps its trace. seams: see `export_model`."""
+    return exit_code_of(lambda: _main(sys.argv[1:] if argv is None else argv, **seams))
+
+
+def _main(argv: Sequence[str], **seams: Any) -> int:
+    from rich.console import Console
+
+    options, console = parse(argv), Console()
+    images, labels = (None, None) if options.images_path is None else read_images(options.images_path)
+    more = {"images": images, "labels": labels, "n_threads": _n_cores(), **seams}
+    try:
+        with console.status(f"exporting {options.model}"):  # nothing, where this is no terminal
+            records = list(export_model(options.model, options.formats, options.out, **more))
+    except KeyboardInterrupt:
+        print(f"stopped; the formats that were done are in {options.out}", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    _show(console, options, records)
+    return EXIT_FAILURE if any(record.failure for record in records) else 0
+
+
+def parse(argv: Sequence[str]) -> ExportOptions:
+    """Raises UserError for options that cannot be used."""
+    options = _parser().parse_args(argv)
+    return ExportOptions(options.model, read_formats(options.formats, "--format"), options.out, options.images)
+
+
+def read_images(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+    """The arrays x, raw pixels (n, height, width, channels), and y, labels (n,), of an .npz file; None: it has no y.
+
+    x may lack the channels. Raises UserError where they cannot be used.
+    """
+    try:
+        with np.load(path) as arrays:
+            x, y = (arrays.get(name) for name in ("x", "y"))
+    except (OSError, EOFError, ValueError, AttributeError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+        raise UserError(
+            f"--images must be an .npz file of arrays, but {path}: {error}; write it with numpy.savez"
+        ) from error
+    if x is None or x.ndim not in (3, 4) or len(x) == 0 or x.dtype.kind not in "uif":
+        got = "it has no x" if x is None else f"x is {x.dtype} of shape {x.shape}"
+        raise UserError(f"x of {path} must be images, (n, height, width) or (n, height, width, channels), but {got}")
+    _require_raw_pixels(path, x)
+    if y is not None and (y.shape != (len(x),) or y.dtype.kind not in "ui"):
+        raise UserError(f"y of {path} must be {len(x):,} whole numbers, one for each image, but is {y.dtype} {y.shape}")
+    return x if x.ndim == 4 else x[..., np.newaxis], y
+
+
+def _require_raw_pixels(path: Path, x: np.ndarray) -> None:
+    low, high = x.min(), x.max()
+    if not (low >= 0 and 1 < high <= 255):
+        raise UserError(
+            f"x of {path} must be raw pixels from 0 to 255, as the model takes them, but goes from {low:g} to {high:g}"
+        )
+
+
+def _n_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _show(console: Console, options: ExportOptions, records: Sequence[ExportRecord]) -> None:
+    from rich.table import Table
+
+    table = Table("format", "size", "differs by", "same class", "accuracy", "1 image", "of 256", box=None)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for record in records:
+        table.add_row(*_cells(record))
+    console.print(table)
+    say = functools.partial(console.print, markup=False, highlight=False, soft_wrap=True)
+    for record in records:
+        say(f"{record.format}: {f'failed: {record.failure}' if record.failure else options.out / record.file}")
+    kind = "images" if options.images_path else "made-up images (noise, always the same; --images takes real ones)"
+    say(f"compared with {options.model} on {records[0].n_images:,} {kind}")
+    say(f"times: milliseconds an image, given one at a time and in batches of 256, on {records[0].n_threads} threads")
+
+
+def _cells(record: ExportRecord) -> tuple[str, ...]:
+    """In the order of the table's columns."""
+    if record.failure:
+        return (record.format, "failed")
+    return (
+        record.format,
+        f"{record.n_bytes / 1000:,.1f} kB",
+        in_figures(record.largest_difference),
+        f"{record.n_same_class / record.n_images:.2%}",
+        "" if record.accuracy is None else f"{record.accuracy:.2%}",
+        f"{record.milliseconds_by_1:.3f}",
+        f"{record.milliseconds_by_256:.3f}",
+    )
+
+
+def _parser() -> OneLineParser:
+    parser = OneLineParser(
+        prog="python -m fmnist.export",
+        description="Save a trained model in other formats. Each file is loaded in a fresh process by its own runtime "
+        "alone and compared with the model; one that says something else is not kept.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("model", type=Path, metavar="MODEL", help="a .keras file, such as a study's best.keras")
+    names = ", ".join(format.name for format in FORMATS)
+    parser.add_argument(
+        "--format",
+        dest="formats",
+        action="append",
+        required=True,
+        metavar="FORMATS",
+        help=f"all, or some of {names}, joined by commas; may be given again",
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("exports"), metavar="DIR", help="folder for the files (default: exports)"
+    )
+    parser.add_argument(
+        "--images",
+        type=Path,
+        metavar="FILE.npz",
+        help="what to compare on: an array x of raw pixels, 0 to 255, and, if known, y of labels (default: noise)",
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,129 @@
+"""The formats that a model can be exported in: what each is called, needs, and has to keep of the model.
+
+This module is loaded by the supervisor, and loads nothing itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from fmnist.errors import UserError
+
+# Runtimes add the same float32 numbers in other orders, which moved probabilities by 1e-6 at most where it was measured
+# (10,000 images); a layer that is left out, or still in training, moves them by 0.01 and more. There is room between.
+LARGEST_DIFFERENCE = 1e-4
+# Weights in 8 bits move every probability a little. Where the two likeliest classes are closer than this, either may
+# come out first; where they are not, a model that says something else is another model.
+CLEAR_LEAD = 0.1
+MOST_CHANGED = 0.01  # share of the images whose clear class may be another in 8 bits
+
+
+@dataclass(frozen=True)
+class Format:
+    """One way to save a model."""
+
+    name: str  # as --format takes it
+    ending: str  # of the file's name, behind the model's
+    description: str
+    runtime: str  # that loads it back, as `fmnist.runtimes` names it
+    load_lines: str  # Python that uses it; {file}: where it is
+    modules: tuple[str, ...] = ()  # that must be installed to make and to check it, beside this project's own needs
+    extra: str | None = None  # of this project, which installs them
+    is_exact: bool = True  # the same float32 numbers; else weights in 8 bits
+
+    def usage(self, file: str) -> str:
+        """Lines of Python that load the file and predict. images: float32 (n, height, width, channels), 0 to 255."""
+        return self.load_lines.format(file=file)
+
+    def file_name(self, model: Path) -> str:
+        return f"{model.stem}{self.ending}"
+
+    @property
+    def limit(self) -> str:
+        """What the comparison asks of it, in words."""
+        if self.is_exact:
+            return f"no probability differs by more than {LARGEST_DIFFERENCE:g}"
+        return f"at most {100 * MOST_CHANGED:g} % of the images change a class that led by more than {CLEAR_LEAD:g}"
+
+
+_LITERT = {
+    "runtime": "ai_edge_litert",
+    "modules": ("ai_edge_litert",),
+    "extra": "litert",
+    "load_lines": """from ai_edge_litert.interpreter import Interpreter
+run = Interpreter("{file}").get_signature_runner()
+probabilities = run(pixels=images)["output_0"]""",
+}
+
+FORMATS = (
+    Format(
+        name="keras",
+        ending=".keras",
+        description="Keras",
+        runtime="keras",
+        load_lines="""import keras
+model = keras.saving.load_model("{file}")
+probabilities = model.predict(images)""",
+    ),
+    Format(
+        name="savedmodel",
+        ending="-savedmodel",
+        description="TensorFlow SavedModel",
+        runtime="tensorflow",
+        load_lines="""import tensorflow as tf
+model = tf.saved_model.load("{file}")
+probabilities = model.signatures["serving_default"](pixels=tf.constant(images))["output_0"].numpy()""",
+    ),
+    Format(name="litert", ending=".tflite", description="LiteRT", **_LITERT),
+    Format(
+        name="litert-int8",
+        ending="-int8.tflite",
+        description="LiteRT, weights in 8 bits",
+        is_exact=False,
+        **_LITERT,
+    ),
+    Format(
+        name="onnx",
+        ending=".onnx",
+        description="ONNX",
+        runtime="onnxruntime",
+        modules=("onnx", "tf2onnx", "onnxruntime"),
+        extra="onnx",
+        load_lines="""import onnxruntime
+session = onnxruntime.InferenceSession("{file}")
+(probabilities,) = session.run(None, {{"pixels": images}})""",
+    ),
+)
+
+
+def find_format(name: str) -> Format:
+    """Raises ValueError if there is none of this name."""
+    for format in FORMATS:
+        if format.name == name:
+            return format
+    raise ValueError(f"a format must be one of {', '.join(f.name for f in FORMATS)}, but got {name!r}")
+
+
+def read_formats(words: Sequence[str], option: str) -> tuple[str, ...]:
+    """Names of formats, in the order of FORMATS, from words such as `onnx,litert` and `all`. Raises UserError for
+    others, naming the option that they came with."""
+    names = [format.name for format in FORMATS]
+    asked = {part.strip() for word in words for part in word.split(",")}
+    for name in sorted(asked - {*names, "all"}):
+        raise UserError(f"{option} must be all or some of {', '.join(names)}, joined by commas, but got {name!r}")
+    return tuple(name for name in names if name in asked or "all" in asked)
+
+
+def require_runtimes(names: Sequence[str], option: str) -> None:
+    """Raises UserError where a format cannot be made, or not be checked, with what is installed."""
+    lacking = [(name, module) for name in names for module in find_format(name).modules if find_spec(module) is None]
+    if lacking:
+        formats, modules = (dict.fromkeys(column) for column in zip(*lacking, strict=True))
+        extras = dict.fromkeys(find_format(name).extra for name in formats)
+        raise UserError(
+            f"{option} {','.join(formats)} needs {', '.join(modules)}, which is not installed; run "
+            f"pip install -c constraints.txt -e '.[{','.join(extras)}]'"
+        )
