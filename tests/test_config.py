@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import shlex
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -88,10 +89,13 @@ def test_exports_asked_for_later_join_the_command_that_makes_the_study(tmp_path)
 
 
 def test_run_fails_where_an_export_that_it_was_asked_for_did():
-    report = {"exports": [{"format": "keras", "failure": None}, {"format": "onnx", "failure": "no such layer"}]}
-    codes = {
-        names: _exit_code(StudyConfig("mine", export=names), report) for names in [(), ("keras",), ("keras,onnx",)]
-    }
+    study = SimpleNamespace(
+        exports=[
+            SimpleNamespace(format="keras", failure=None),
+            SimpleNamespace(format="onnx", failure="no such layer"),
+        ]
+    )
+    codes = {names: _exit_code(StudyConfig("mine", export=names), study) for names in [(), ("keras",), ("keras,onnx",)]}
     assert list(codes.values()) == [0, 0, 1]
     assert _exit_code(StudyConfig("mine", export=["onnx"]), None) == 0  # --search-only
 
