@@ -25,6 +25,7 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from fmnist.baselines import BASELINES, Baseline
+from fmnist.duplicates import Duplicates
 from fmnist.errors import UserError
 from fmnist.history import HistoryPoint
 
@@ -126,7 +127,7 @@ class BaselineOutcome:
 class DataRecord:
     """The data a study was made on."""
 
-    dataset: str  # "fashion-mnist", "digits" or the folder's name
+    dataset: str  # "fashion-mnist", "digits" or the folder's or file's name
     source: str  # where it was found
     checksums: dict[str, str]  # file -> md5
     class_names: tuple[str, ...]
@@ -137,6 +138,10 @@ class DataRecord:
     pixel_std: float
     split_checksum: str  # md5 of the three index arrays
     split_seed: int
+    notes: tuple[str, ...] = ()  # sentences on the images: what was decided or noticed when they were read
+    # None in studies from before their versions:
+    duplicates: Duplicates | None = None
+    test_checksum: str | None = None  # md5 over the test images' pixels and labels
 
 
 @dataclass(frozen=True)

@@ -92,6 +92,7 @@ def summarize(material: Material, evidence: Evidence) -> dict[str, Any]:
         "search_overhead": material.search_overhead,
         "finalists": [_finalist(material, record) for record in material.confirmed],
         "data": dataclasses.asdict(material.data),
+        "balance": _balance(material),
         "environment": material.environment,
         "importances": material.importances,
         "command": material.command,
@@ -152,6 +153,16 @@ def _test(material: Material) -> dict[str, Any]:
         "expected_calibration_error": evaluation.expected_calibration_error,
         "n_images": evaluation.n_images,
         "opened": material.test.opened,
+    }
+
+
+def _balance(material: Material) -> dict[str, Any]:
+    balance = material.balance
+    return {
+        **dataclasses.asdict(balance),
+        "share_of_rarest": balance.share_of_rarest,
+        "is_uneven": balance.is_uneven,
+        "test_share_of_commonest": material.commonest_test_share,
     }
 
 

@@ -154,7 +154,7 @@ def test_damaged_image_file_is_refused_in_one_line(
 WORDS = st.one_of(st.text(max_size=12), st.integers().map(str), st.floats().map(str), st.just("--trials"), st.just(""))
 OPTION_NAMES = """
     study trials timeout seed space max-parameters sampler pruner workers refit-seeds memory-limit precision storage
-    dataset data-dir tries
+    dataset data-dir tries image-size colour flip skip-unreadable
 """
 NAMES = st.sampled_from([f"--{name}" for name in OPTION_NAMES.split()])
 
