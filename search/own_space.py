@@ -17,8 +17,8 @@ import jinja2
 from fmnist.recipe import Block, max_blocks
 
 TEMPLATE = "own-images.toml.j2"
-SMALLEST_MAP = 3.5  # pixels: the default network pools while the map stays larger
-MULTIPLY_ADDS_A_PIXEL = 15_000  # the limit of Fashion-MNIST's space, 12 million for 784 pixels, about
+SMALLEST_MAP = 3  # pixels: the default network pools while the map stays larger
+MULTIPLY_ADDS_A_PIXEL = 16_000  # of the limit, about that of the space of Fashion-MNIST
 FEWEST_MULTIPLY_ADDS = 4_000_000  # of the limit: below, an image costs next to nothing anyway
 REDUCTION_FACTOR = 4
 SEARCH_EPOCHS, SEARCH_IMAGES = 5, (16_000, 500_000)  # of the last rung, and between how many images

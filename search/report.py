@@ -212,6 +212,8 @@ def _page(material: Material, evidence: Evidence, summary: dict[str, Any]) -> di
         "unsure": _unsure(material),
         "curve": evidence_figures.anytime(material.trials),
         "shade": figures.confusion_shade(material.evaluation),
+        "confusion": figures.confusion_png(material.evaluation),
+        "has_many_classes": len(material.data.class_names) > figures.MANY_CLASSES,
         "strips": _strips(material),
         "n_below_floor": figures.n_below_floor(material.trials),
         "floor": figures.accuracy_floor(material.trials),
@@ -327,7 +329,7 @@ def _write_pictures(folder: Path, material: Material, page: Mapping[str, Any]) -
     shutil.rmtree(folder, ignore_errors=True)
     pictures = {name: chart.png for name, chart in page["charts"].items()}
     pictures["samples"] = figures.rows_png(list(zip(material.data.class_names, material.samples, strict=True)))
-    pictures["confusion-matrix"] = figures.confusion_png(material.evaluation)
+    pictures["confusion-matrix"] = page["confusion"]
     for name in ("mistakes", "suspects", "unsure"):
         if page[name]:
             pictures[name] = figures.sheet_png([(tile["image"], _caption_lines(tile)) for tile in page[name]], 6)
