@@ -344,10 +344,13 @@ def _targets(plan: TrainingPlan) -> str:
     return f"Loss: cross-entropy, {smoothing}."
 
 
+_BORDER_WORDS = {"black": "", "edge": ", its border repeated"}
+
+
 def _augmentation(plan: TrainingPlan) -> str:
     kinds = [
         "every image mirrored left-right in every second epoch" if plan.flip else "",
-        f"shifted by up to {count(plan.shift, 'pixel')} each way" if plan.shift else "",
+        f"shifted by up to {count(plan.shift, 'pixel')} each way{_BORDER_WORDS[plan.border]}" if plan.shift else "",
         f"a random rectangle erased with probability {plan.erasing:.2g} (in shorter trainings less)"
         if plan.erasing
         else "",

@@ -573,10 +573,11 @@ def _flip_accuracies(
 
 def _scores_of_changed_images(final: FinalRound, test: LabelledImages) -> tuple[ChangedTestScore, ...]:
     """Of the delivered model."""
-    task = PredictTask(final.files.model, test.images, _n_threads(final, 1), changed=True)
+    border = Recipe.from_dict(read_plain(final.files.best_recipe)).plan.border
+    task = PredictTask(final.files.model, test.images, _n_threads(final, 1), changed=True, border=border)
     return tuple(
         ChangedTestScore(change.kind, change.name, _accuracy(probabilities, test))
-        for change, probabilities in zip(changes(), final.predict(task), strict=True)
+        for change, probabilities in zip(changes(border), final.predict(task), strict=True)
     )
 
 

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from fmnist.errors import UserError
 from fmnist.recipe import (
     ACTIVATIONS,
+    BORDERS,
     HEADS,
     OPTIMIZERS,
     POOLINGS,
@@ -112,12 +113,13 @@ TRAINING_KINDS = {
     "label_smoothing": Kind(float, 0, 0.95),
     "flip": Kind(bool),
     "shift": Kind(int, 0, 64),
+    "border": Kind(str, accepted=BORDERS),
     "erasing": Kind(float, 0, 1),
     "averaging": Kind(float, 0, 0.95),
     "n_epochs": Kind(int, 1, 10_000),
 }
 # What a file may leave out, and what then holds: keys that came after the first files were written.
-OFF = {"residual": False, "averaging": 0.0, "accuracy_per_doubling": 0.0}
+OFF = {"residual": False, "averaging": 0.0, "accuracy_per_doubling": 0.0, "border": "black"}
 OPTIMIZER_KINDS = {"peak_learning_rate": Kind(float, 1e-9, 10), "weight_decay": Kind(float, 0, 1)}
 
 
