@@ -21,7 +21,7 @@ def augment(
     if plan.flip:
         images = alternating_flip(images, first_flip, epoch)
     if plan.shift > 0:
-        images = shift(images, plan.shift, generator)
+        images = shift(images, plan.shift, generator, plan.border)
     if plan.erasing > 0:
         images = erase(images, plan.erasing, None, generator)
     return images
@@ -37,18 +37,23 @@ def alternating_flip(images: np.ndarray, first_flip: np.ndarray, epoch: int) -> 
     return flipped
 
 
-def shift(images: np.ndarray, max_pixels: int, generator: np.random.Generator) -> np.ndarray:
+def shift(images: np.ndarray, max_pixels: int, generator: np.random.Generator, border: str = "black") -> np.ndarray:
     """Move every image by its own whole number of pixels, at most max_pixels down or up and right or left, all equally
-    likely. What comes in over the border is 0."""
+    likely. What comes in over the border is 0, or with border "edge" the pixel next to it."""
     if max_pixels == 0:
         return images
-    n, height, width, channels = images.shape
-    padded = np.zeros((n, height + 2 * max_pixels, width + 2 * max_pixels, channels), np.uint8)
-    padded[:, max_pixels:-max_pixels, max_pixels:-max_pixels] = images
+    n, height, width = images.shape[:3]
+    padded = with_margin(images, max_pixels, border)
     top, left = generator.integers(0, 2 * max_pixels + 1, size=(2, n))
     rows = _rows(padded, width)  # a row is one item: several times as fast as pixel by pixel
     moved = rows[np.arange(n)[:, None], top[:, None] + np.arange(height), left[:, None]]
     return moved.view(np.uint8).reshape(images.shape)
+
+
+def with_margin(images: np.ndarray, n_pixels: int, border: str) -> np.ndarray:
+    """The images with so many more pixels on each of their four sides. border: as in `shift`."""
+    margins = ((0, 0), (n_pixels, n_pixels), (n_pixels, n_pixels), (0, 0))
+    return np.pad(images, margins, mode="edge") if border == "edge" else np.pad(images, margins)
 
 
 def _rows(images: np.ndarray, width: int) -> np.ndarray:

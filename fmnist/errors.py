@@ -1,8 +1,27 @@
 """The one kind of error that is the user's to mend."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+N_NAMED = 5  # of many that are wrong
+
 
 class UserError(Exception):
     """The input cannot be used. The message is one line: the requirement, what was received, the remedy.
 
     `main` functions print it and exit with code 2; every other exception is a bug and keeps its trace.
     """
+
+
+def unreadable(path: Path, error: OSError) -> UserError:
+    """What to raise where a file or folder cannot be read."""
+    return UserError(f"{path} must be readable, but: {error.strerror or error}; check the file and its permissions")
+
+
+def first_few(names: Sequence[object]) -> str:
+    """Such as `a.png, b.png and 3 more`: the first N_NAMED, and how many there are beyond them."""
+    shown = ", ".join(map(str, names[:N_NAMED]))
+    n_more = len(names) - N_NAMED
+    return f"{shown} and {n_more:,} more" if n_more > 0 else shown

@@ -15,6 +15,7 @@ POOLINGS = ("max", "average")
 ACTIVATIONS = ("relu", "elu", "silu", "gelu")
 HEADS = ("flatten", "global_average", "global_max")
 OPTIMIZERS = ("adam", "adamw", "sgd")
+BORDERS = ("black", "edge")
 SCHEDULES = ("constant", "cosine", "one_cycle")
 
 
@@ -105,6 +106,7 @@ class TrainingPlan:
     label_smoothing: float = 0.1  # share of the target spread evenly over the classes
     flip: bool = True  # left-right: every image is mirrored in every second epoch
     shift: int = 1  # largest shift in pixels, each direction
+    border: str = "black"  # one of BORDERS: what comes in over the border of a shifted image; "edge" repeats its pixels
     erasing: float = 0.0  # probability that a random rectangle is erased; less in trainings of less than n_epochs
     averaging: float = 0.0  # weights are averaged over about the last this share of all steps; 0: not at all
     n_epochs: int = 10  # of a full training, each a pass over its training images
@@ -126,6 +128,7 @@ class TrainingPlan:
         smoothing = self.label_smoothing
         _require(0 <= smoothing < 1, "label_smoothing must be in [0, 1)", label_smoothing=smoothing)
         _require(self.shift >= 0, "shift must be 0 or more pixels", shift=self.shift)
+        _require_choice("border", self.border, BORDERS)
         _require(0 <= self.erasing <= 1, "erasing must be in [0, 1]", erasing=self.erasing)
         _require(0 <= self.averaging < 1, "averaging must be in [0, 1)", averaging=self.averaging)
         _require(self.n_epochs >= 1, "n_epochs must be at least 1", n_epochs=self.n_epochs)

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fmnist.augmentation import with_margin
+
 DIRECTIONS = ((-1, 0), (1, 0), (0, -1), (0, 1))  # rows, columns
 
 
@@ -23,10 +25,10 @@ class Change:
     apply: Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 
-def changes() -> tuple[Change, ...]:
-    """All that are tried, each kind from little to much."""
+def changes(border: str = "black") -> tuple[Change, ...]:
+    """All that are tried, each kind from little to much. border: of moved images, see `TrainingPlan.border`."""
     return (
-        *(Change("shift", f"moved by {n} px, one of four ways", _shifted_by(n)) for n in (1, 2, 4)),
+        *(Change("shift", f"moved by {n} px, one of four ways", _shifted_by(n, border)) for n in (1, 2, 4)),
         *(Change("noise", f"noise of standard deviation {sd} (of 255)", _noisy_by(sd)) for sd in (10, 25, 50)),
         *(Change("brightness", f"brightness times {factor}", _brighter_by(factor)) for factor in (0.5, 0.75, 1.5)),
         Change("mirror", "mirrored left-right", lambda images, _: images[:, :, ::-1]),
@@ -34,24 +36,23 @@ def changes() -> tuple[Change, ...]:
     )
 
 
-def _shifted_by(n_pixels: int) -> Callable[[np.ndarray, np.random.Generator], np.ndarray]:
+def _shifted_by(n_pixels: int, border: str) -> Callable[[np.ndarray, np.random.Generator], np.ndarray]:
     def shifted(images: np.ndarray, generator: np.random.Generator) -> np.ndarray:
         ways = generator.integers(len(DIRECTIONS), size=len(images))
         moved = np.empty_like(images)
         for way, (rows, columns) in enumerate(DIRECTIONS):
-            moved[ways == way] = _moved(images[ways == way], rows * n_pixels, columns * n_pixels)
+            moved[ways == way] = _moved(images[ways == way], rows * n_pixels, columns * n_pixels, border)
         return moved
 
     return shifted
 
 
-def _moved(images: np.ndarray, rows: int, columns: int) -> np.ndarray:
-    """By so many rows down and columns to the right; 0 comes in over the border."""
+def _moved(images: np.ndarray, rows: int, columns: int, border: str) -> np.ndarray:
+    """By so many rows down and columns to the right."""
     height, width = images.shape[1:3]
-    moved = np.zeros_like(images)
-    target = moved[:, max(rows, 0) : height + min(rows, 0), max(columns, 0) : width + min(columns, 0)]
-    target[...] = images[:, max(-rows, 0) : height + min(-rows, 0), max(-columns, 0) : width + min(-columns, 0)]
-    return moved
+    n_pixels = max(abs(rows), abs(columns))
+    padded = with_margin(images, n_pixels, border)
+    return padded[:, n_pixels - rows : n_pixels - rows + height, n_pixels - columns : n_pixels - columns + width]
 
 
 def _noisy_by(sd: int) -> Callable[[np.ndarray, np.random.Generator], np.ndarray]:

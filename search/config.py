@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from fmnist.data import DATASETS
 from fmnist.errors import UserError
 from fmnist.formats import read_formats, require_runtimes
 from fmnist.precision import BFLOAT16_FLAGS, PRECISIONS, has_bfloat16
+from fmnist.source import COLOURS, Reading
 
 SHIPPED_SPACES = Path(__file__).resolve().parent.parent / "studies"
 SAMPLERS = ("tpe", "random")
@@ -45,8 +46,14 @@ class StudyConfig:
     trials: int = 100  # in the study, however many runs it takes
     timeout: float | None = None  # seconds for this run, confirmation and retraining included; None: no limit
     space: Path | None = None  # search-space file; None: the one that ships for the data set
-    dataset: str = "fashion-mnist"  # one of DATASETS, or a folder
+    dataset: str = "fashion-mnist"  # one of DATASETS, or a folder or .npz file of one's own images
     data_dir: Path | None = None  # where to look for Fashion-MNIST first
+    image_size: int | None = None  # pixels, of the square that one's own images are fitted into; None: as they are
+    colour: str | None = (
+        None  # one of fmnist.source.COLOURS, that one's own pictures are turned into; None: as they are
+    )
+    flip: bool = False  # whether the default space of one's own images mirrors them in training
+    skip_unreadable: bool = False  # leave out picture files that cannot be read
     storage: str | None = None  # SQLAlchemy URL of Optuna's storage; None: SQLite in the study's folder
     workers: int = dataclasses.field(default_factory=default_workers)  # training processes at a time
     seed: int = 0  # of the split, the sampler, the trials and the retraining
@@ -83,18 +90,34 @@ class StudyConfig:
         require_runtimes(self.export, "--export")
         if not 0 <= self.seed <= MAX_SEED:
             raise UserError(f"--seed must be between 0 and {MAX_SEED}, but got {self.seed}")
+        if self.colour is not None:
+            self._require_one_of("--colour", self.colour, tuple(COLOURS))
+        if self.flip and self.space_path is not None:
+            raise UserError(
+                f"--flip is for the default space of your own images, but got the space {self.space_path}; write "
+                "flip = true into a copy of it, and pass that with --space"
+            )
+        self.reading()  # which checks the image size
 
     @property
     def folder(self) -> Path:
         return self.studies_dir / self.study
 
     @property
-    def space_path(self) -> Path:
-        """The space file: the named one, else the one that ships for the data set, else Fashion-MNIST's."""
-        if self.space is not None:
+    def space_path(self) -> Path | None:
+        """The space file: the named one, else the one that ships for the data set. None: one is written for the images
+        themselves (see `search.own_space`)."""
+        if self.space is not None or not self.is_named_data:
             return self.space
-        name = self.dataset if self.dataset in DATASETS else "fashion-mnist"
-        return SHIPPED_SPACES / f"{name}.toml"
+        return SHIPPED_SPACES / f"{self.dataset}.toml"
+
+    @property
+    def is_named_data(self) -> bool:
+        return self.dataset in DATASETS
+
+    def reading(self, on_progress: Callable[[int, int], None] = lambda n_read, n_files: None) -> Reading:
+        """How images of one's own are to be read. on_progress: see there."""
+        return Reading(self.image_size, self.colour, self.skip_unreadable, self.seed, on_progress)
 
     @staticmethod
     def _require_one_of(option: str, value: str, choices: tuple[str, ...]) -> None:

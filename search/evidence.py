@@ -158,6 +158,11 @@ class Evidence:
         return BaselineScore(outcome.record, interval, float(macro_f1(table)), rival)
 
     @property
+    def has_published(self) -> bool:
+        """Whether some baseline's own author gives a figure for these test images."""
+        return any(score.record.published_accuracy is not None for score in self.baselines)
+
+    @property
     def failed_baselines(self) -> tuple[BaselineRecord, ...]:
         return tuple(outcome.record for outcome in self._material.baselines if outcome.predicted is None)
 

@@ -15,6 +15,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 from PIL import Image, ImageDraw, ImageFont
@@ -34,6 +35,8 @@ STATE_STYLES = {  # state -> colour, marker, label
 PAGE_INCHES, PHONE_INCHES = 7.9, 3.75  # 72 points each; a browser shows a point as 4/3 pixels
 PNG_DPI = 130
 MANY_POINTS = 400  # above it, points go into the SVG as one bitmap, to keep the page light
+MANY_CLASSES = 30  # above it, a confusion matrix is a picture without numbers, and tables of classes scroll
+MOST_NAMED_CLASSES = 120  # above it, that picture has no names either
 SVG_STYLE = {"svg.fonttype": "path", "svg.hashsalt": "report"}  # the same records give the same bytes
 
 Draw = Callable[[Figure, bool], None]  # (empty figure, whether it is for a phone)
@@ -362,21 +365,29 @@ def _draw_finalists(figure: Figure, is_narrow: bool, rows: Sequence[Mapping[str,
 
 
 def confusion_png(evaluation: Evaluation) -> bytes:
-    """The confusion matrix as a heat map, mistakes in a scale of their own."""
-    counts = np.array(evaluation.confusion_matrix)
-    names = [score.name for score in evaluation.per_class]
-    side = 2.2 + 0.45 * len(names)
+    """The confusion matrix as a heat map, mistakes in a scale of their own. Of many classes without numbers, of very
+    many without names."""
+    counts, names = np.array(evaluation.confusion_matrix), [score.name for score in evaluation.per_class]
+    n, is_crowded = len(names), len(names) > MANY_CLASSES
+    shown = [fitting(name) for name in names]
+    side = 15.0 if is_crowded else 1.0 + 0.075 * max(map(len, shown)) + 0.45 * n
     figure = Figure(figsize=(side, side), layout="constrained", facecolor="white")
     axes = figure.add_subplot()
-    shade = confusion_shade(evaluation)
-    axes.imshow(np.where(np.eye(len(names), dtype=bool), np.nan, shade), cmap="Oranges", vmin=0, vmax=1.6)
-    for (i, j), n in np.ndenumerate(counts):
-        if n:
-            axes.text(j, i, f"{n}", ha="center", va="center", fontsize=8, weight="bold" if i == j else "normal")
-    axes.set_xticks(range(len(names)), names, rotation=90, fontsize=9)
-    axes.set_yticks(range(len(names)), names, fontsize=9)
-    axes.set_xlabel("predicted class", fontsize=10)
-    axes.set_ylabel("true class", fontsize=10)
+    is_right = np.eye(n, dtype=bool)
+    axes.imshow(np.where(is_right, np.nan, confusion_shade(evaluation)), cmap="Oranges", vmin=0, vmax=1.6)
+    if is_crowded:  # the diagonal would look empty
+        axes.imshow(np.where(is_right, 1.0, np.nan), cmap=ListedColormap(["#b9d9ee"]))
+    else:
+        for (i, j), count in np.ndenumerate(counts):
+            if count:
+                axes.text(j, i, f"{count}", ha="center", va="center", fontsize=8, weight="bold" if i == j else "normal")
+    size = 9.0 if not is_crowded else max(4.0, 650 / n)  # points: as large as rows are high
+    if n <= MOST_NAMED_CLASSES:
+        axes.set_xticks(range(n), shown, rotation=90, fontsize=min(9.0, size))
+        axes.set_yticks(range(n), shown, fontsize=min(9.0, size))
+    by_number = "" if n <= MOST_NAMED_CLASSES else ", by its number from 0"
+    axes.set_xlabel(f"predicted class{by_number}", fontsize=10)
+    axes.set_ylabel(f"true class{by_number}", fontsize=10)
     return _png(figure)
 
 

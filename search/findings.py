@@ -17,7 +17,7 @@ from fmnist.formats import find_format
 from fmnist.intervals import Interval
 from fmnist.recipe import TrainingPlan
 from search.evidence import Abstention, Calibration, Optimism, Rival, Rung
-from search.material import Material
+from search.material import Balance, Material
 from search.records import FINISHED_STATES, ConfirmRecord, TrialRecord
 
 UNITS_OF_SIZE = ("bytes", "kB", "MB", "GB")
@@ -118,8 +118,10 @@ def test_spread(material: Material) -> str:
 
 def strengths_and_limits(material: Material, calibration: Calibration) -> list[tuple[str, str]]:
     """Each a heading and what is to be said."""
+    uneven = [("Uneven classes", uneven_on_test(material))] if material.balance.is_uneven else []
     return [
         ("Best and worst classes", best_and_worst_classes(material.evaluation)),
+        *uneven,
         ("Most confused", confusion_finding(material.evaluation)),
         ("From selection to test", gap(material)),
         ("Against the default recipe", against_default(material)),
@@ -134,6 +136,31 @@ def best_and_worst_classes(evaluation: Evaluation) -> str:
     if best.f1 == worst.f1:
         return f"All {len(ranked)} classes have the same F1 of {best.f1:.3f}."
     return f"{best.name} is told best (F1 {best.f1:.3f}), {worst.name} worst (F1 {worst.f1:.3f})."
+
+
+def remarks_on_data(material: Material) -> list[str]:
+    """What was decided or noticed when the images were read, and of images that occur twice."""
+    data = material.data
+    duplicates = data.duplicates.sentences() if data.duplicates is not None else []
+    return [f"{said[0].upper()}{said[1:]}." for said in (*data.notes, *duplicates)]
+
+
+def uneven_classes(balance: Balance) -> str:
+    return (
+        f"the classes are uneven: {balance.rarest} has {percent(balance.share_of_rarest, 1)} of the training images "
+        f"({count(balance.n_rarest)}), {balance.commonest} {percent(balance.n_commonest / balance.n_images, 1)} "
+        f"({count(balance.n_commonest)}). Every choice is made by accuracy, to which a class counts by its images"
+    )
+
+
+def uneven_on_test(material: Material) -> str:
+    said = uneven_classes(material.balance)
+    return (
+        f"{said[0].upper()}{said[1:]}. Balanced accuracy, the mean of the classes' recalls, is "
+        f"{percent(material.evaluation.balanced_accuracy)} against {percent(material.evaluation.accuracy)} accuracy; "
+        f"always answering {material.balance.commonest} would be right on {percent(material.commonest_test_share, 1)} "
+        "of the test images."
+    )
 
 
 def confusion_finding(evaluation: Evaluation) -> str:
@@ -319,10 +346,13 @@ def _targets(plan: TrainingPlan) -> str:
     return f"Loss: cross-entropy, {smoothing}."
 
 
+_BORDER_WORDS = {"black": "", "edge": ", its border repeated"}
+
+
 def _augmentation(plan: TrainingPlan) -> str:
     kinds = [
         "every image mirrored left-right in every second epoch" if plan.flip else "",
-        f"shifted by up to {count(plan.shift, 'pixel')} each way" if plan.shift else "",
+        f"shifted by up to {count(plan.shift, 'pixel')} each way{_BORDER_WORDS[plan.border]}" if plan.shift else "",
         f"a random rectangle erased with probability {plan.erasing:.2g} (in shorter trainings less)"
         if plan.erasing
         else "",

@@ -31,6 +31,41 @@ from search.records import (
 )
 from search.space import DEFAULT_NAME
 
+UNEVEN = 0.5  # of an even share of the images: where the rarest class has less, the classes are called uneven
+
+
+@dataclass(frozen=True)
+class Balance:
+    """How many training images the rarest and the commonest class have, of all three splits together."""
+
+    rarest: str
+    n_rarest: int
+    commonest: str
+    n_commonest: int
+    n_images: int
+    n_classes: int
+
+    @property
+    def share_of_rarest(self) -> float:
+        return self.n_rarest / self.n_images
+
+    @property
+    def is_uneven(self) -> bool:
+        return self.share_of_rarest < UNEVEN / self.n_classes
+
+
+def balance_of(data: DataRecord) -> Balance:
+    counts = np.sum([counts for counts in data.class_counts.values()], axis=0)
+    rarest, commonest = int(counts.argmin()), int(counts.argmax())
+    return Balance(
+        data.class_names[rarest],
+        int(counts[rarest]),
+        data.class_names[commonest],
+        int(counts[commonest]),
+        int(counts.sum()),
+        len(counts),
+    )
+
 
 @dataclass(frozen=True)
 class Material:
@@ -74,6 +109,15 @@ class Material:
     def evaluation(self) -> Evaluation:
         """Of the delivered model, on the test set."""
         return evaluate(self.arrays.labels, self.arrays.probabilities[0], self.data.class_names)
+
+    @cached_property
+    def balance(self) -> Balance:
+        return balance_of(self.data)
+
+    @property
+    def commonest_test_share(self) -> float:
+        """Of the test images, the share of the commonest training class: what always answering that would score."""
+        return float(np.mean(self.arrays.labels == self.data.class_names.index(self.balance.commonest)))
 
     @cached_property
     def test_accuracies(self) -> tuple[float, ...]:

@@ -23,13 +23,16 @@ import psutil
 
 from fmnist.baselines import BASELINES
 from fmnist.data import DataSource, LabelledImages, Split, find_data, load_train, pixel_statistics, save_split
+from fmnist.duplicates import count_duplicates
 from fmnist.errors import UserError
 from fmnist.precision import has_bfloat16
 from search import __version__
 from search.clock import Clock
 from search.config import StudyConfig, default_workers
-from search.material import Material
+from search.findings import uneven_classes
+from search.material import Material, balance_of
 from search.objective import Objective, TrainingSite, Watcher
+from search.own_space import own_space
 from search.records import (
     DataRecord,
     Stopwatch,
@@ -60,7 +63,7 @@ from search.refit import (
     sure_finalists,
 )
 from search.report import report_study
-from search.space import SearchSpace, read_space
+from search.space import SearchSpace, read_space_text, space_of
 from search.storage import Patience, open_storage, shown_url
 from search.strategy import build_rungs
 from search.study import (
@@ -79,6 +82,12 @@ from search.terminal import Terminal
 from search.worker import Interrupted, Trainer, WorkerProcesses, has_gpu
 
 N_SAMPLES_PER_CLASS = 10
+MANY_PICTURES = 5_000  # files, of which it is told that they are read: seconds go by
+_MIRRORED = "training mirrors images left-right, as --flip says"
+_NOT_MIRRORED = (
+    "training does not mirror images: pass --flip where a mirror image still shows its class, as most photographs do, "
+    "and digits, letters and signs do not"
+)
 
 
 def run_study(
@@ -98,12 +107,12 @@ def run_study(
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     clock = Clock(config.timeout)
-    source = find_data(config.dataset, config.data_dir)
-    space = read_space(config.space_path, source.image_shape, len(source.class_names))
+    terminal, stop = terminal or Terminal(), stop or threading.Event()
+    source = find_data(config.dataset, config.data_dir, config.reading(_reading_watcher(terminal, stop)))
     files = StudyFiles(config.folder)
     if config.storage is not None:  # before anything is written: it may not answer
         open_storage(config.storage)
-    run = _Run(config, files, source, space, clock, terminal or Terminal(), stop or threading.Event(), worker_processes)
+    run = _Run(config, files, source, clock, terminal, stop, worker_processes)
     with hold(files):
         return run.whole(search_only)
 
@@ -121,14 +130,14 @@ def open_objective(config: StudyConfig, watcher: Watcher | None = None) -> Itera
     and machine count, and the pruner for the rungs ("none": one); `workers` should be study.optimize's n_jobs, which
     share the cores. Nothing is written to the study's folder. Raises UserError for input that cannot be used.
     """
-    source = find_data(config.dataset, config.data_dir)
-    space = read_space(config.space_path, source.image_shape, len(source.class_names))
+    source = find_data(config.dataset, config.data_dir, config.reading())
     split = load_train(source, config.seed)
+    space = space_of(*_space_text(config, source, len(split.train)), source.image_shape, len(source.class_names))
     with tempfile.TemporaryDirectory() as folder:
         save_split(split, Path(folder, "split"))
         stop = threading.Event()
         workers = WorkerProcesses(Path(folder, "worker.log"), stop)
-        site = _site(config, _data_record(source, split), Path(folder, "split"))
+        site = _site(config, _data_record(config, source, split), Path(folder, "split"))
         try:
             yield _objective(config, space, workers.train, site, watcher=watcher)
         finally:
@@ -143,7 +152,6 @@ class _Run:
         config: StudyConfig,
         files: StudyFiles,
         source: DataSource,
-        space: SearchSpace,
         clock: Clock,
         terminal: Terminal,
         stop: threading.Event,
@@ -152,16 +160,19 @@ class _Run:
         self._config = config
         self._files = files
         self._source = source
-        self._space = space
         self._clock = clock
         self._terminal = terminal
         self._stop = stop
         self._worker_processes = worker_processes
-        # Here, while the study has no folder yet: what is wrong with the images leaves none.
+        # Here, while the study has no folder yet: what is wrong with space or images leaves none.
         self._split = load_train(source, config.seed)
-        self._data = _data_record(source, self._split)
+        self._space_text, where = _space_text(config, source, len(self._split.train))
+        self._space = space_of(self._space_text, where, source.image_shape, len(source.class_names))
+        self._data = _data_record(config, source, self._split)
 
     def whole(self, search_only: bool) -> Material | None:
+        if not self._config.is_named_data:
+            self._tell_of_own_images()
         self._refuse_more_trials_after_test()
         self._refuse_baselines_after_test()
         identity = _identity(self._config, self._source, self._space, self._split)
@@ -195,6 +206,23 @@ class _Run:
             deliver(self._files)
         self._export()
         return self._report()
+
+    def _tell_of_own_images(self) -> None:
+        """What was found, decided and noticed: whoever brings images has to know before hours go by."""
+        data, n_test = self._data, len(self._source.test_digests)
+        height, width, channels = data.image_shape
+        self._terminal.say(
+            f"{data.dataset}: {len(data.class_names)} classes, {sum(data.n_images.values()):,} training images and "
+            f"{n_test:,} test images of {height} x {width} pixels, {'grey' if channels == 1 else 'in colour'}"
+        )
+        notes = [*data.notes, *data.duplicates.sentences()]
+        balance = balance_of(data)
+        if balance.is_uneven:
+            notes.append(uneven_classes(balance))
+        if self._config.space_path is None:
+            notes.append(_MIRRORED if self._config.flip else _NOT_MIRRORED)
+        for note in notes:
+            self._terminal.say(note)
 
     def _tell_that_test_is_open(self) -> None:
         """To the machines that share the study."""
@@ -264,7 +292,7 @@ class _Run:
     def _write_beginnings(self) -> None:
         if not self._files.data.exists():  # the last to be written: where it is, all are
             write_arrays(self._files.samples, images=_samples(self._split.train, len(self._source.class_names)))
-            shutil.copyfile(self._config.space_path, self._files.space)
+            write_text(self._files.space, self._space_text)
             write_json(self._files.data, self._data)
         write_json(self._files.environment, _environment(self._config))
         if not (self._files.test.exists() and self._files.command.exists()):  # rebuilding a report makes no study
@@ -484,12 +512,14 @@ def _identity(config: StudyConfig, source: DataSource, space: SearchSpace, split
         "sampler": config.sampler,
         "pruner": config.pruner,
         "max_parameters": config.max_parameters,
+        "image_size": config.image_size,
+        "colour": config.colour,
         "storage": shown_url(config.storage) if config.storage else OWN_STORAGE,
         "space": space.table,
     }
 
 
-def _data_record(source: DataSource, split: Split) -> DataRecord:
+def _data_record(config: StudyConfig, source: DataSource, split: Split) -> DataRecord:
     parts = {"train": split.train, "selection": split.selection, "confirmation": split.confirmation}
     pixel_mean, pixel_std = pixel_statistics(split.train.images)
     n_classes = len(source.class_names)
@@ -508,7 +538,35 @@ def _data_record(source: DataSource, split: Split) -> DataRecord:
         pixel_std=pixel_std,
         split_checksum=split.checksum,
         split_seed=split.seed,
+        notes=source.notes,
+        duplicates=count_duplicates(split, source.test_digests),
+        test_checksum=source.test_checksum,
+        image_size=config.image_size,
+        colour=config.colour,
+        skip_unreadable=config.skip_unreadable,
     )
+
+
+def _space_text(config: StudyConfig, source: DataSource, n_train: int) -> tuple[str, object]:
+    """The text of the space file, and its name."""
+    if config.space_path is not None:
+        return read_space_text(config.space_path), config.space_path
+    text = own_space(source.image_shape, len(source.class_names), n_train, flip=config.flip)
+    return text, "the default space"
+
+
+def _reading_watcher(terminal: Terminal, stop: threading.Event) -> Callable[[int, int], None]:
+    """Says once that many pictures are read, and ends that where the run is to stop."""
+    has_told = threading.Event()
+
+    def watch(n_read: int, n_files: int) -> None:
+        if stop.is_set():
+            raise Interrupted
+        if n_files >= MANY_PICTURES and not has_told.is_set():
+            has_told.set()
+            terminal.say(f"reading {n_files:,} pictures")
+
+    return watch
 
 
 def _samples(train: LabelledImages, n_classes: int) -> np.ndarray:
@@ -555,7 +613,7 @@ def _arguments(config: StudyConfig) -> list[str]:
             else field.default
         )
         if value is True:
-            arguments.append(f"--{field.name}")
+            arguments.append(f"--{field.name.replace('_', '-')}")
         elif value != default:
             shown = _as_typed(field.name, value)
             arguments += [f"--{names.get(field.name, field.name.replace('_', '-'))}", shown]

@@ -26,6 +26,7 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from fmnist.baselines import BASELINES, Baseline
+from fmnist.duplicates import Duplicates
 from fmnist.errors import UserError
 from fmnist.export import HALF_WRITTEN, ExportRecord
 from fmnist.formats import FORMATS
@@ -119,6 +120,9 @@ class BestRecipe:
     recipe: dict[str, Any]  # Recipe.to_dict()
     dataset: str  # "fashion-mnist" or "digits", else the path of the images
     data_checksums: dict[str, str]  # file -> md5
+    image_size: int | None  # how images of one's own were read, see fmnist.source.Reading
+    colour: str | None
+    skip_unreadable: bool
     split_seed: int
     split_checksum: str  # the order of all training images depends on the split
     n_planned_images: int  # length of the schedule
@@ -158,7 +162,7 @@ class BaselineOutcome:
 class DataRecord:
     """The data a study was made on."""
 
-    dataset: str  # "fashion-mnist", "digits" or the folder's name
+    dataset: str  # "fashion-mnist", "digits" or the folder's or file's name
     source: str  # where it was found
     checksums: dict[str, str]  # file -> md5
     class_names: tuple[str, ...]
@@ -169,6 +173,13 @@ class DataRecord:
     pixel_std: float
     split_checksum: str  # md5 of the three index arrays
     split_seed: int
+    notes: tuple[str, ...] = ()  # sentences on the images: what was decided or noticed when they were read
+    # None in studies from before their versions:
+    duplicates: Duplicates | None = None
+    test_checksum: str | None = None  # md5 over the test images' pixels and labels
+    image_size: int | None = None  # as the study's options have them: how images of one's own were read
+    colour: str | None = None
+    skip_unreadable: bool = False
 
 
 @dataclass(frozen=True)

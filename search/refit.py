@@ -51,8 +51,9 @@ from fmnist.formats import find_format
 from fmnist.history import HistoryPoint, best_point
 from fmnist.intervals import wilson_95
 from fmnist.precision import has_bfloat16
-from fmnist.recipe import Recipe
+from fmnist.recipe import Recipe, TrainingPlan
 from fmnist.robustness import changes
+from fmnist.source import Reading
 from search import __version__
 from search.clock import Clock
 from search.objective import TrainingSite, Watcher, reason_of
@@ -379,6 +380,9 @@ def _best_recipe(final: FinalRound, winner: ConfirmRecord, records: Sequence[Ref
         recipe=winner.recipe,
         dataset=data.dataset if data.dataset in DATASETS else data.source,
         data_checksums=data.checksums,
+        image_size=data.image_size,
+        colour=data.colour,
+        skip_unreadable=data.skip_unreadable,
         split_seed=data.split_seed,
         split_checksum=data.split_checksum,
         n_planned_images=first.n_planned_images,
@@ -519,7 +523,8 @@ def _fit_one_baseline(final: FinalRound, baseline: Baseline, memory_limit_mb: fl
         name=baseline.name,
         kind=baseline.kind,
         description=baseline.description,
-        published_accuracy=baseline.published_accuracy,
+        # What the notebooks say of their own data set is no figure for another.
+        published_accuracy=baseline.published_accuracy if final.data.dataset == "fashion-mnist" else None,
         seed=seed,
         **outcome,
     )
@@ -625,19 +630,24 @@ def _flip_accuracies(
 ) -> tuple[float, ...] | None:
     """Of each model, its probabilities averaged over an image and its mirror image: float32 (n_models, n, n_classes)
     are those of the images as they are. None where the recipe does not take mirror images for the same class."""
-    if not Recipe.from_dict(read_json(BestRecipe, final.files.best_recipe).recipe).plan.flip:
+    if not _winning_plan(final.files).flip:
         return None
     mirrored = test.images[:, :, ::-1]
     both = np.stack([final.predict(PredictTask(model, mirrored)) for model in models]) + probabilities
     return tuple(_accuracy(seed_probabilities, test) for seed_probabilities in both)
 
 
+def _winning_plan(files: StudyFiles) -> TrainingPlan:
+    return Recipe.from_dict(read_json(BestRecipe, files.best_recipe).recipe).plan
+
+
 def _scores_of_changed_images(final: FinalRound, test: LabelledImages) -> tuple[ChangedTestScore, ...]:
     """Of the delivered model."""
-    task = PredictTask(final.files.model, test.images, _n_threads(final, 1), changed=True)
+    border = _winning_plan(final.files).border
+    task = PredictTask(final.files.model, test.images, _n_threads(final, 1), changed=True, border=border)
     return tuple(
         ChangedTestScore(change.kind, change.name, _accuracy(probabilities, test))
-        for change, probabilities in zip(changes(), final.predict(task), strict=True)
+        for change, probabilities in zip(changes(border), final.predict(task), strict=True)
     )
 
 
@@ -880,7 +890,8 @@ def _main(options: RefitOptions) -> int:
     best = read_json(BestRecipe, options.recipe)
     if best.bfloat16 and not has_bfloat16():
         raise UserError("the recipe must be retrained in bfloat16, which this processor has not; use one that has it")
-    source = find_data(options.dataset or best.dataset, options.data_dir)
+    reading = Reading(best.image_size, best.colour, best.skip_unreadable, best.split_seed)
+    source = find_data(options.dataset or best.dataset, options.data_dir, reading)
     seed = best.retrainings[0].seed if options.seed is None else options.seed
     stop, terminal = threading.Event(), Terminal()
     terminal.say(f"retraining trial {best.trial} of study {best.study} with seed {seed}")

@@ -106,6 +106,7 @@ def summarize(material: Material, evidence: Evidence) -> dict[str, Any]:
         "finalists": [_finalist(material, record) for record in material.confirmed],
         "data": dataclasses.asdict(material.data),
         "exports": [_export(record) for record in material.exports],
+        "balance": _balance(material),
         "environment": material.environment,
         "importances": material.importances,
         "command": material.command,
@@ -169,6 +170,16 @@ def _test(material: Material) -> dict[str, Any]:
     }
 
 
+def _balance(material: Material) -> dict[str, Any]:
+    balance = material.balance
+    return {
+        **dataclasses.asdict(balance),
+        "share_of_rarest": balance.share_of_rarest,
+        "is_uneven": balance.is_uneven,
+        "test_share_of_commonest": material.commonest_test_share,
+    }
+
+
 def _flip_averaged(material: Material) -> dict[str, Any] | None:
     values = material.test.flip_accuracies
     return {"mean": statistics.fmean(values), "values": values} if values else None
@@ -221,6 +232,8 @@ def _page(material: Material, evidence: Evidence, summary: dict[str, Any]) -> di
         "unsure": _unsure(material),
         "curve": evidence_figures.anytime(material.trials),
         "shade": figures.confusion_shade(material.evaluation),
+        "confusion": figures.confusion_png(material.evaluation),
+        "has_many_classes": len(material.data.class_names) > figures.MANY_CLASSES,
         "strips": _strips(material),
         "n_below_floor": figures.n_below_floor(material.trials),
         "floor": figures.accuracy_floor(material.trials),
@@ -348,7 +361,7 @@ def _write_pictures(folder: Path, material: Material, page: Mapping[str, Any]) -
     shutil.rmtree(folder, ignore_errors=True)
     pictures = {name: chart.png for name, chart in page["charts"].items()}
     pictures["samples"] = figures.rows_png(list(zip(material.data.class_names, material.samples, strict=True)))
-    pictures["confusion-matrix"] = figures.confusion_png(material.evaluation)
+    pictures["confusion-matrix"] = page["confusion"]
     for name in ("mistakes", "suspects", "unsure"):
         if page[name]:
             pictures[name] = figures.sheet_png([(tile["image"], _caption_lines(tile)) for tile in page[name]], 6)

@@ -11,9 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fmnist.archive import SUFFIX as NPZ
 from fmnist.command_line import EXIT_FAILURE, EXIT_INTERRUPTED, OneLineParser, ending_cleanly, exit_code_of
 from fmnist.formats import FORMATS
 from fmnist.precision import PRECISIONS
+from fmnist.source import COLOURS
 from search.command_line import take_password_off_the_command_line
 from search.config import PRUNERS, SAMPLERS, StudyConfig, default_workers
 
@@ -40,8 +42,13 @@ def parse(argv: Sequence[str]) -> tuple[StudyConfig, bool]:
     options = vars(_parser().parse_args(argv))
     search_only = options.pop("search_only")
     if options["study"] is None:
-        options["study"] = Path(options["dataset"]).name or "study"
+        options["study"] = _study_named_after(options["dataset"])
     return StudyConfig(**options), search_only
+
+
+def _study_named_after(dataset: str) -> str:
+    path = Path(dataset)
+    return (path.stem if path.suffix.lower() == NPZ else path.name) or "study"
 
 
 def _run(config: StudyConfig, search_only: bool, **seams: Any) -> int:
@@ -96,7 +103,12 @@ def _parser() -> OneLineParser:
     study.add_argument(
         "--seed", type=int, default=0, metavar="N", help="of split, sampler, trials and retraining (default: 0)"
     )
-    study.add_argument("--space", type=Path, metavar="FILE", help="search-space file (default: studies/DATASET.toml)")
+    study.add_argument(
+        "--space",
+        type=Path,
+        metavar="FILE",
+        help="search-space file (default: studies/DATASET.toml; for your own images one written for them)",
+    )
     study.add_argument(
         "--max-parameters", type=int, metavar="N", help="largest network, in weights (default: the space file's limit)"
     )
@@ -128,14 +140,35 @@ def _parser() -> OneLineParser:
     data.add_argument(
         "--dataset",
         default="fashion-mnist",
-        metavar="NAME|DIR",
-        help="fashion-mnist, digits, or a folder of four IDX files (default: fashion-mnist)",
+        metavar="NAME|PATH",
+        help="fashion-mnist, digits, or your own images: class folders of pictures, a folder of four IDX files, or an "
+        ".npz file (default: fashion-mnist)",
     )
     data.add_argument(
         "--data-dir",
         type=Path,
         metavar="DIR",
         help="where the Fashion-MNIST files are (default: $FMNIST_DATA_DIR, then the usual places)",
+    )
+    data.add_argument(
+        "--image-size",
+        type=int,
+        metavar="N",
+        help="fit each of your own images whole into N x N pixels, its border repeated (default: as they are)",
+    )
+    data.add_argument(
+        "--colour",
+        choices=tuple(COLOURS),
+        help="turn your own pictures into grey ones or colour ones (default: as they are)",
+    )
+    data.add_argument(
+        "--flip",
+        action="store_true",
+        help="mirror your own images left-right in training: right for most photographs, wrong for digits, letters and "
+        "signs (default: not)",
+    )
+    data.add_argument(
+        "--skip-unreadable", action="store_true", help="leave out picture files that cannot be read (default: an error)"
     )
     data.add_argument(
         "--studies-dir", type=Path, default=Path("studies"), metavar="DIR", help="where studies live (default: studies)"

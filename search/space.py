@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from fmnist.errors import UserError
 from fmnist.recipe import (
     ACTIVATIONS,
+    BORDERS,
     HEADS,
     OPTIMIZERS,
     POOLINGS,
@@ -112,12 +113,13 @@ TRAINING_KINDS = {
     "label_smoothing": Kind(float, 0, 0.95),
     "flip": Kind(bool),
     "shift": Kind(int, 0, 64),
+    "border": Kind(str, accepted=BORDERS),
     "erasing": Kind(float, 0, 1),
     "averaging": Kind(float, 0, 0.95),
     "n_epochs": Kind(int, 1, 10_000),
 }
 # What a file may leave out, and what then holds: keys that came after the first files were written.
-OFF = {"residual": False, "averaging": 0.0, "accuracy_per_doubling": 0.0}
+OFF = {"residual": False, "averaging": 0.0, "accuracy_per_doubling": 0.0, "border": "black"}
 OPTIMIZER_KINDS = {"peak_learning_rate": Kind(float, 1e-9, 10), "weight_decay": Kind(float, 0, 1)}
 
 
@@ -335,18 +337,22 @@ def read_space(path: Path, image_shape: tuple[int, int, int], n_classes: int) ->
 
     Raises UserError (file, key, requirement, received) for whatever could not be built or trained.
     """
-    table = _read_toml(path)
+    return space_of(read_space_text(path), path, image_shape, n_classes)
+
+
+def space_of(text: str, where: object, image_shape: tuple[int, int, int], n_classes: int) -> SearchSpace:
+    """The same from the text of such a file. where: its name, for errors."""
+    table = _parsed(text, where)
     try:
         return _space_of(table, image_shape, n_classes)
     except UserError as error:
-        raise UserError(f"{path}: {error}") from None
+        raise UserError(f"{where}: {error}") from None
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
+def read_space_text(path: Path) -> str:
+    """Raises UserError where there is no such file, or it is no text."""
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # some editors begin a file with a byte-order mark
-        _check_numbers(table)
-        return table
+        return path.read_text(encoding="utf-8-sig")  # some editors begin a file with a byte-order mark
     except FileNotFoundError:
         raise UserError(f"no search-space file at {path}; see --space, or copy studies/fashion-mnist.toml") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -354,10 +360,17 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise UserError(
             f"{path}: a search space must be a readable TOML text file, but got: {reason}; see --space"
         ) from None
+
+
+def _parsed(text: str, where: object) -> dict[str, Any]:
+    try:
+        table = tomllib.loads(text)
+        _check_numbers(table)
+        return table
     except ValueError as error:  # TOMLDecodeError, or a number of thousands of digits
-        raise UserError(f"{path}: not valid TOML: {error}; compare with studies/fashion-mnist.toml") from None
+        raise UserError(f"{where}: not valid TOML: {error}; compare with studies/fashion-mnist.toml") from None
     except RecursionError:
-        raise UserError(f"{path}: tables are nested too deep; compare with studies/fashion-mnist.toml") from None
+        raise UserError(f"{where}: tables are nested too deep; compare with studies/fashion-mnist.toml") from None
 
 
 def _check_numbers(value: Any) -> None:

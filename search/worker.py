@@ -90,6 +90,7 @@ class PredictTask:
     images: np.ndarray  # uint8 (n, height, width, channels)
     n_threads: int = 1
     changed: bool = False  # instead of them, once for each of fmnist.robustness.changes(), all drawn from seed 0
+    border: str = "black"  # of those that are moved
 
 
 @dataclass(frozen=True)
@@ -344,7 +345,7 @@ def _predict(task: PredictTask) -> np.ndarray:
     model = keras.saving.load_model(task.model, compile=False)
     if not task.changed:
         return predict_probabilities(model, task.images)
-    images = (change.apply(task.images, np.random.default_rng(0)) for change in changes())
+    images = (change.apply(task.images, np.random.default_rng(0)) for change in changes(task.border))
     return np.stack([predict_probabilities(model, changed) for changed in images])
 
 

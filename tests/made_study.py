@@ -12,6 +12,7 @@ import numpy as np
 import optuna
 
 from fmnist.baselines import BASELINES
+from fmnist.duplicates import Duplicates
 from fmnist.evaluation import least_confident_hits
 from fmnist.export import ExportRecord
 from fmnist.formats import FORMATS
@@ -52,6 +53,10 @@ class Made:
     n_test: int = 1000
     n_train: int = 5000
     class_names: tuple[str, ...] = FASHION
+    is_uneven: bool = False  # class i has 1 / (i + 1) of the images of the first one
+    notes: tuple[str, ...] = ()
+    duplicates: Duplicates | None = None
+    dataset: str = "made-up"
     image_shape: tuple[int, int, int] = (28, 28, 1)
     mistake_share: float = 0.06  # of the test images
     with_history: bool = True
@@ -207,17 +212,19 @@ def _write_data(files: StudyFiles, made: Made, rng: np.random.Generator) -> None
     n_classes = len(made.class_names)
     n_images = {"train": made.n_train, "selection": made.n_train // 10, "confirmation": made.n_train // 10, "test": 0}
     record = DataRecord(
-        dataset="made-up",
+        dataset=made.dataset,
         source="made by a test",
         checksums={"train-images.gz": "0" * 32, "train-labels.gz": "f" * 32},
         class_names=made.class_names,
         image_shape=made.image_shape,
         n_images=n_images,
-        class_counts={part: (n // n_classes,) * n_classes for part, n in n_images.items() if part != "test"},
+        class_counts={part: _counts(n, n_classes, made) for part, n in n_images.items() if part != "test"},
         pixel_mean=72.9,
         pixel_std=90.0,
         split_checksum="a" * 32,
         split_seed=0,
+        notes=made.notes,
+        duplicates=made.duplicates,
     )
     write_json(files.data, record)
     shape = (n_classes, 10, *made.image_shape)
@@ -312,7 +319,7 @@ def _write_baselines(files: StudyFiles, made: Made, rng: np.random.Generator) ->
             name=baseline.name,
             kind=baseline.kind,
             description=baseline.description,
-            published_accuracy=baseline.published_accuracy,
+            published_accuracy=baseline.published_accuracy if made.dataset == "fashion-mnist" else None,
             seed=3000 + i,
             reason=f"trained for {baseline.n_epochs} epochs" if baseline.n_epochs else "fitted to its end",
             seconds=40.5 * (i + 1),
@@ -374,6 +381,12 @@ def _write_rest(files: StudyFiles, made: Made, winner: ConfirmRecord) -> None:
         "evaluate": 12.25,
     }.items():
         files.add_to_ledger(phase, seconds)
+
+
+def _counts(n: int, n_classes: int, made: Made) -> tuple[int, ...]:
+    """Images of each class."""
+    weights = 1 / np.arange(1, n_classes + 1) if made.is_uneven else np.ones(n_classes)
+    return tuple(int(count) for count in n * weights / weights.sum())
 
 
 def _balanced(n: int, n_classes: int) -> np.ndarray:

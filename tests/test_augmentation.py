@@ -34,13 +34,14 @@ def test_two_epochs_apart_the_view_is_the_same():
     np.testing.assert_array_equal(alternating_flip(images, first_flip, 1), alternating_flip(images, first_flip, 3))
 
 
+@pytest.mark.parametrize(("border", "mode"), [("black", "constant"), ("edge", "edge")])
 @pytest.mark.parametrize("shape", [(8, 6, 1), (5, 7, 3)])
-def test_every_shifted_image_is_the_image_moved_by_whole_pixels(shape):
+def test_every_shifted_image_is_the_image_moved_by_whole_pixels(shape, border, mode):
     images = random_images(40, shape)
     height, width, _ = shape
-    padded = np.pad(images, ((0, 0), (2, 2), (2, 2), (0, 0)))
+    padded = np.pad(images, ((0, 0), (2, 2), (2, 2), (0, 0)), mode=mode)
     offsets = set()
-    for i, moved in enumerate(shift(images, 2, generator())):
+    for i, moved in enumerate(shift(images, 2, generator(), border)):
         matches = [
             (top, left)
             for top in range(5)

@@ -89,6 +89,16 @@ def say(message: str, *parts: str) -> None:
         (["--memory-limit", "0"], ["--memory-limit must be at least 1", "got 0"]),
         (["--sampler", "gp"], ["--sampler", "'gp'", "tpe", "--help"]),
         (["--pruner", "hyperband"], ["--pruner", "'hyperband'", "asha", "--help"]),
+        (["--image-size", "1000"], ["--image-size must be between 8 and 128 pixels", "got 1000"]),
+        (
+            ["--image-size", "32"],
+            ["are for images of your own", "got 'fashion-mnist'", "leave them out"],
+        ),
+        (["--colour", "green"], ["--colour", "'green'", "grey", "--help"]),
+        (
+            ["--flip"],
+            ["--flip is for the default space", "fashion-mnist.toml", "flip = true", "--space"],
+        ),
         (["--precision", "half"], ["--precision", "'half'", "bfloat16", "--help"]),
         (["--export", "coreml"], ["--export must be all or some of keras, ", "onnx", "got 'coreml'"]),
         (["--export", "onnx,"], ["--export must be all or some of", "got ''"]),
@@ -159,7 +169,10 @@ def test_unknown_data_set(refused, studies):
 def test_empty_folder_as_data_set(refused, tmp_path, studies):
     (tmp_path / "empty").mkdir()
     say(
-        refused("--dataset", tmp_path / "empty"), "the four IDX files", "empty lacks", *(f"{n}[.gz]" for n in IDX_NAMES)
+        refused("--dataset", tmp_path / "empty"),
+        "empty must hold a folder of pictures for each class",
+        "no folder",
+        "sort",
     )
     assert not studies.exists()
 
@@ -196,7 +209,8 @@ def test_images_without_any_difference(refused_shoes, shoes):
 
 
 def test_images_too_small_for_the_space(refused, shoes, studies):
-    say(refused("--dataset", shoes), "fashion-mnist.toml", "8 x 8 pixels carry at most 3 blocks", "another --space")
+    options = ("--dataset", shoes, "--space", SHIPPED_SPACES / "fashion-mnist.toml")
+    say(refused(*options), "fashion-mnist.toml", "8 x 8 pixels carry at most 3 blocks", "another --space")
     assert not studies.exists()
 
 

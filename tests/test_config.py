@@ -29,6 +29,14 @@ def test_command_line_and_python_have_the_same_defaults():
 
 def test_every_option_reaches_its_field():
     options = [
+        *("--study", "mine", "--dataset", "some/folder", "--image-size", "32", "--colour", "grey", "--flip"),
+        "--skip-unreadable",
+    ]
+    own, _ = parse(options)
+    assert own == StudyConfig(
+        "mine", dataset="some/folder", image_size=32, colour="grey", flip=True, skip_unreadable=True
+    )
+    options = [
         *("--study", "mine", "--trials", "7", "--timeout", "1.5", "--space", "s.toml", "--dataset", "digits"),
         *("--data-dir", "d", "--storage", "sqlite:///x.db", "--workers", "3", "--seed", "9", "--refit-seeds", "2"),
         *("--max-parameters", "1000", "--studies-dir", "out", "--sampler", "random", "--pruner", "median"),
@@ -60,7 +68,7 @@ def test_every_option_reaches_its_field():
     named = {
         field.name
         for field in dataclasses.fields(config)
-        if getattr(config, field.name) == getattr(StudyConfig("fashion-mnist"), field.name)
+        if getattr(config, field.name) == getattr(own, field.name) == getattr(StudyConfig("fashion-mnist"), field.name)
     }
     assert not named, f"not set in this test: {named}"
 
@@ -70,6 +78,9 @@ def test_arguments_of_the_report_give_the_same_study_again():
     options += ["--baselines", "--export", "litert-int8,keras"]
     config, _ = parse(options)
     assert parse(_arguments(config))[0] == config
+    own, _ = parse(["--dataset", "x/shoes.npz", "--image-size", "32", "--flip", "--skip-unreadable", "--colour", "rgb"])
+    assert own.study == "shoes"
+    assert parse(["--study", "shoes", *_arguments(own)])[0] == own
 
 
 def test_formats_of_exports_are_spelt_out_in_one_order():
@@ -103,6 +114,7 @@ def test_run_fails_where_an_export_that_it_was_asked_for_did():
 def test_study_is_named_after_its_data_set(tmp_path):
     assert parse(["--dataset", "digits"])[0].study == "digits"
     assert parse(["--dataset", str(tmp_path / "shoes")])[0].study == "shoes"
+    assert parse(["--dataset", str(tmp_path / "shoes.NPZ")])[0].study == "shoes"
 
 
 def test_folder_is_the_name_below_the_studies():
@@ -115,8 +127,14 @@ def test_named_data_sets_bring_their_own_space(dataset):
     assert path.stem == dataset and path.is_file()
 
 
-def test_folder_of_images_takes_the_space_of_fashion_mnist():
-    assert StudyConfig("mine", dataset="some/folder").space_path.stem == "fashion-mnist"
+def test_images_of_ones_own_have_a_space_written_for_them():
+    assert StudyConfig("mine", dataset="some/folder").space_path is None
+    assert StudyConfig("mine", dataset="some/folder", space=Path("s.toml")).space_path == Path("s.toml")
+
+
+def test_what_is_mirrored_is_said_by_a_space_file_where_there_is_one():
+    with pytest.raises(UserError, match=r"--flip is for the default space .* but got the space s.toml; "):
+        StudyConfig("mine", dataset="some/folder", space=Path("s.toml"), flip=True)
 
 
 def test_named_space_file_wins():
@@ -149,6 +167,8 @@ def test_both_ends_of_the_seeds_are_accepted(seed):
         ("memory_limit_mb", 0, "--memory-limit must be at least 1, but got 0"),
         ("seed", -1, "--seed must be between 0 and 4294967295, but got -1"),
         ("seed", MAX_SEED + 1, "--seed must be between 0 and 4294967295"),
+        ("image_size", 7, "--image-size must be between 8 and 128 pixels, but got 7"),
+        ("colour", "blue", "--colour must be one of grey, rgb, but got 'blue'"),
         ("timeout", 0, "--timeout must be a positive number of seconds, but got 0"),
         ("timeout", -1.0, "--timeout must be a positive number of seconds"),
         ("timeout", float("nan"), "--timeout must be a positive number of seconds, but got nan"),

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fmnist import data
+from fmnist import data, source
 from fmnist.data import LabelledImages, find_data, load_test, load_train, open_split, pixel_statistics, save_split
 from fmnist.errors import UserError
 
@@ -132,7 +132,7 @@ def test_split_indices_are_disjoint_sorted_and_stratified():
 
 def test_split_survives_the_rarest_class_allowed():
     labels = np.zeros(12_000, np.uint8)
-    labels[: data.MIN_IMAGES_PER_CLASS] = 1
+    labels[: source.MIN_IMAGES_PER_CLASS] = 1
     assert all(1 in labels[part] for part in data._split_indices(labels, 0))
 
 
@@ -196,8 +196,9 @@ def test_load_train_never_reads_the_test_files(folder):
         load_test(source)
 
 
-def test_empty_folder_lacks_all_four_files(tmp_path):
-    with pytest.raises(UserError, match=r"lacks train-images.*train-labels.*t10k-images.*t10k-labels"):
+def test_folder_with_one_idx_file_lacks_the_other_three(tmp_path):
+    write_idx(tmp_path / "train-labels-idx1-ubyte", labels_of(72))
+    with pytest.raises(UserError, match=r"lacks train-images\S+, t10k-images\S+, t10k-labels\S+$"):
         find_data(str(tmp_path))
 
 
@@ -292,7 +293,7 @@ def test_empty_test_set_is_refused(tmp_path):
 
 
 def test_class_with_too_few_images_is_refused(tmp_path):
-    with pytest.raises(UserError, match=r"at least 12 training images, but class 2 in .* has 11"):
+    with pytest.raises(UserError, match=r"at least 12 training images, but in .* class 2 has 11"):
         find_data(str(write_folder(tmp_path, n_train=35)))
 
 

@@ -21,7 +21,17 @@ ORDER = {
         "recipe",
         "cost",
         "history",
+        "checksums",
+        "images",
+        "pictures",
+        "folders",
+        "idx",
+        "source",
+        "class_folders",
+        "idx_folder",
+        "archive",
         "data",
+        "duplicates",
         "augmentation",
         "precision",
         "model",
@@ -44,6 +54,7 @@ ORDER = {
         "command_line",
         "config",
         "space",
+        "own_space",
         "strategy",
         "records",
         "clock",
@@ -144,6 +155,12 @@ def test_only_refit_opens_the_test_set():
     assert callers - {"fmnist/data.py"} <= {"search/refit.py"}
 
 
+def test_only_the_data_rooms_know_what_reads_test_images():
+    rooms = {"source", "class_folders", "idx_folder", "archive", "data"}
+    users = {path for path in [*modules("fmnist"), *modules("search")] if "read_test" in names_in_code(path)}
+    assert {f"{path.parent.name}/{path.stem}" for path in users} <= {f"fmnist/{room}" for room in rooms}
+
+
 def names_in_code(path: Path) -> set[str]:
     """Names, attributes, imports and short strings (getattr would take one); prose may speak of anything."""
     names: set[str] = set()
@@ -151,7 +168,7 @@ def names_in_code(path: Path) -> set[str]:
         match node:
             case ast.Name(id=name) | ast.Attribute(attr=name) | ast.alias(name=name) | ast.FunctionDef(name=name):
                 names.add(name)
-            case ast.Constant(value=str(name)):
+            case ast.keyword(arg=str(name)) | ast.Constant(value=str(name)):
                 names.add(name)
     return names
 

@@ -21,17 +21,24 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here; on D
 WIDTHS, SCHEMES = (1280, 390), ("light", "dark")
 PLAIN_PAGES = ("alpha/report.html", "compare-alpha-beta.html")
 AWKWARD_PAGES = ("awkward/report.html", "compare-alpha-awkward.html")  # long names, few classes, other images
+CROWDED_PAGE = "crowded/report.html"  # tables that scroll, the confusion matrix as a picture
 VIEWS = (
     *itertools.product(PLAIN_PAGES, WIDTHS, SCHEMES),
     *((page, width, scheme) for page in AWKWARD_PAGES for width, scheme in zip(WIDTHS, SCHEMES, strict=True)),
+    (CROWDED_PAGE, 390, "dark"),
 )
 AWKWARD = Made(
     n_trials=8,
     n_seeds=1,
     image_shape=(40, 24, 3),
     class_names=("Sehr-lange-Bezeichnung-ohne-eine-einzige-Luecke", "<b>bold</b> & 'quoted'", "x"),
+    is_uneven=True,
+    notes=("a remark on the images",),
     n_test=300,
     seed=2,
+)
+CROWDED = Made(
+    n_trials=8, n_seeds=1, class_names=tuple(f"a class that is called {i}" for i in range(40)), n_test=400, n_train=4000
 )
 
 
@@ -46,7 +53,8 @@ def studies_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (awkward, AWKWARD),
     ):
         store_trials(*make_study(root, made))
-    for names in (["alpha"], [awkward.name], ["alpha", "beta"], ["alpha", awkward.name]):
+    store_trials(*make_study(folder / "crowded", CROWDED))
+    for names in (["alpha"], [awkward.name], ["crowded"], ["alpha", "beta"], ["alpha", awkward.name]):
         assert main([*names, "--studies-dir", str(folder)]) == 0
     (folder / "awkward").symlink_to(awkward)
     (folder / "compare-alpha-awkward.html").symlink_to(folder / f"compare-alpha-{awkward.name}.html")

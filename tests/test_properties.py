@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from fmnist.command_line import EXIT_USER_ERROR
 from fmnist.data import IDX_NAMES, TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS, find_data, load_train
@@ -149,12 +150,71 @@ def test_damaged_image_file_is_refused_in_one_line(
         refused_in_one_line("--dataset", folder, "--study", "s")
 
 
+# --- folders of pictures, archives
+
+
+@pytest.fixture(scope="module")
+def good_picture() -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (8, 8), dtype=np.uint8)).save(stream, "PNG")
+    return stream.getvalue()
+
+
+NAMES_OF_FOLDERS = st.sampled_from(
+    ["train", "test", "val", "Testing", "cat", "dog", "class 2", "class 10", ".x", "a.png"]
+)
+NAMES_OF_FILES = st.sampled_from(["a.png", "b.jpg", "c.GIF", "d.txt", ".hidden.png", "e", "f.npz", TRAIN_LABELS])
+
+
+@settings(generated, max_examples=150)
+@given(
+    st.lists(
+        st.tuples(st.lists(NAMES_OF_FOLDERS, max_size=3), NAMES_OF_FILES, st.integers(0, 16), damages()), max_size=6
+    )
+)
+def test_folder_of_whatever_is_read_or_refused_in_one_line(
+    good_picture: bytes, written: list[tuple[list[str], str, int, Callable[[bytes], bytes]]]
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        for folders, name, n_good, damage in written:
+            place = Path(folder, "set", *folders)
+            with contextlib.suppress(FileExistsError, NotADirectoryError):  # some names are a file's elsewhere
+                place.mkdir(parents=True, exist_ok=True)
+                for i in range(n_good):
+                    (place / f"{i}.png").write_bytes(good_picture)
+                (place / name).write_bytes(damage(good_picture))
+        Path(folder, "set").mkdir(exist_ok=True)
+        try:
+            source = find_data(str(Path(folder, "set")))
+        except UserError as error:
+            assert "\n" not in str(error)
+        else:
+            assert len(load_train(source, seed=0).together()) >= 24
+
+
+@settings(generated, max_examples=100)
+@given(damages())
+def test_damaged_archive_is_read_or_refused_in_one_line(damage: Callable[[bytes], bytes]) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (60, 8, 8), dtype=np.uint8)
+    stream = io.BytesIO()
+    np.savez(stream, x_train=images, y_train=np.arange(60) % 2)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "set.npz")
+        path.write_bytes(damage(stream.getvalue()))
+        try:
+            source = find_data(str(path))
+        except UserError as error:
+            assert "\n" not in str(error)
+        else:
+            assert len(load_train(source, seed=0).together()) == 50
+
+
 # --- options
 
 WORDS = st.one_of(st.text(max_size=12), st.integers().map(str), st.floats().map(str), st.just("--trials"), st.just(""))
 OPTION_NAMES = """
     study trials timeout seed space max-parameters sampler pruner workers refit-seeds memory-limit precision storage
-    dataset data-dir tries
+    dataset data-dir tries image-size colour flip skip-unreadable
 """
 NAMES = st.sampled_from([f"--{name}" for name in OPTION_NAMES.split()])
 

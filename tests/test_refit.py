@@ -404,10 +404,17 @@ def test_baselines_are_fitted_one_after_another_with_all_threads_and_seeds_of_th
     assert {task.n_threads for task in fitter.tasks} == {4}
     assert {task.memory_limit_mb for task in fitter.tasks} == {5000}
     assert len({task.seed for task in fitter.tasks}) == len(NAMES)
-    assert [record.published_accuracy for record in records[:4]] == [0.89, 0.91, 0.91, None]
+    assert {record.published_accuracy for record in records} == {None}  # which notebooks give for Fashion-MNIST alone
     assert records[0].n_images == 1437 and records[0].seconds == 2.5 and records[0].failure is None
     assert all(final.files.baseline_model(each).read_text() == f"model of {each.name}" for each in BASELINES)
     assert final.files.read_ledger()["baselines"] > 0
+
+
+def test_baselines_of_fashion_mnist_bear_what_their_notebooks_give(tmp_path: Path, digits_split: Split) -> None:
+    final = final_round(tmp_path, digits_split, FakeFitter())
+    final = replace(final, data=replace(final.data, dataset="fashion-mnist"))
+    records = fit_baselines(final, None)
+    assert [record.published_accuracy for record in records[:4]] == [0.89, 0.91, 0.91, None]
 
 
 def test_fitted_baselines_are_not_fitted_again_after_a_stop(tmp_path: Path, digits_split: Split) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 import re
+import warnings
 from dataclasses import replace
 from html import unescape
 from html.parser import HTMLParser
@@ -13,10 +15,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from made_study import Made, make_study
+from PIL import Image
 from sklearn import metrics
 
+from fmnist.duplicates import Duplicates
 from fmnist.errors import UserError
 from search import findings
+from search.figures import confusion_png
 from search.findings import endings
 from search.material import read_material
 from search.records import StudyFiles, TrialRecord
@@ -157,6 +162,75 @@ def test_markdown_shows_pictures_that_lie_beside_it(study) -> None:
     assert all(alt and (files.root / path).is_file() for alt, path in pictures)
 
 
+@pytest.mark.parametrize("length", [1, 30, 200])
+def test_pictures_have_room_for_the_names_of_few_classes_however_long(tmp_path: Path, length: int) -> None:
+    names = tuple(f"{'x' * length}{i}" for i in range(2))
+    files, trials = make_study(tmp_path / "s", Made(n_trials=3, n_finalists=1, class_names=names))
+    evaluation = read_material(files, trials, command=COMMAND, importances=None).evaluation
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # Matplotlib warns where axes have no room
+        picture = Image.open(io.BytesIO(confusion_png(evaluation)))
+    assert picture.size[0] < 800
+
+
+REMARKS = Made(
+    n_trials=4,
+    n_finalists=2,
+    class_names=("owl", "gull", "auk", "tern", "tit"),
+    dataset="birds",
+    notes=("there is no test folder, so 20 of the 120 images are held out", "2 files are passed over: a_b.txt, c.txt"),
+    duplicates=Duplicates(3, 1, 1, 0, 5),
+    with_baselines=True,
+)
+
+
+@pytest.fixture(scope="module", params=["birds", "fashion-mnist"])
+def remarkable(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[StudyFiles, dict]:
+    """One study of uneven birds, and one of Fashion-MNIST."""
+    made = replace(REMARKS, dataset=request.param, is_uneven=request.param == "birds")
+    files, trials = make_study(tmp_path_factory.mktemp("remarkable") / "s", made)
+    return files, write_report(files, trials, command="python -m search.run")
+
+
+def texts_of(files: StudyFiles) -> dict[str, str]:
+    return {path.name: path.read_text() for path in (files.report_html, files.report_markdown, files.model_card)}
+
+
+def test_report_says_what_was_noticed_of_the_images(remarkable: tuple[StudyFiles, dict]) -> None:
+    files, report = remarkable
+    assert report["data"]["duplicates"]["test_in_training"] == 5
+    for text in texts_of(files).values():
+        assert "There is no test folder, so 20 of the 120 images are held out." in text
+        assert "5 test images are among the training images too, so the test accuracy flatters." in text
+    assert "| owl |" in files.report_markdown.read_text()  # images by split and class
+
+
+def test_study_from_before_duplicates_were_counted_says_nothing_of_them(study) -> None:
+    assert all("occurs twice" not in text for text in texts_of(study[0]).values())
+
+
+def test_uneven_classes_are_told_with_balanced_accuracy_and_even_ones_are_not(
+    remarkable: tuple[StudyFiles, dict],
+) -> None:
+    files, report = remarkable
+    is_uneven = report["data"]["dataset"] == "birds"
+    assert report["balance"]["is_uneven"] is is_uneven
+    assert report["test"]["balanced_accuracy"] == pytest.approx(report["test"]["macro_recall"])
+    for text in texts_of(files).values():
+        assert ("The classes are uneven: tit has" in text) is is_uneven
+        assert ("Balanced accuracy |" in text or "<dt>Balanced accuracy</dt>" in text) is is_uneven
+
+
+OF_FASHION_MNIST = re.compile(r"fashion|mnist|zalando|clothes|its notebook|published", re.IGNORECASE)
+
+
+def test_report_speaks_of_fashion_mnist_where_that_is_the_data_set_alone(remarkable: tuple[StudyFiles, dict]) -> None:
+    files, report = remarkable
+    for name, text in texts_of(files).items():
+        found = OF_FASHION_MNIST.findall(text)
+        assert bool(found) is (report["data"]["dataset"] == "fashion-mnist"), (name, found)
+
+
 def test_texts_from_data_cannot_break_the_page(tmp_path: Path) -> None:
     names = ("<script>alert(1)</script>", "a & b", "c | d")
     files, trials = make_study(tmp_path / "s", Made(n_trials=6, class_names=names))
@@ -173,10 +247,11 @@ def test_texts_from_data_cannot_break_the_page(tmp_path: Path) -> None:
         Made(n_trials=6, n_finalists=1, with_history=False, with_mirror_images=False),
         Made(n_trials=6, image_shape=(16, 16, 3)),
         Made(n_trials=6, class_names=("no", "maybe", "yes")),
-        Made(n_trials=6, n_test=620, class_names=tuple(f"class {i}" for i in range(62))),
+        Made(n_trials=6, n_test=1300, class_names=tuple(f"{'long ' * 12}name {i}" for i in range(130)), is_uneven=True),
     ],
-    ids=["one trial", "no mistakes", "default alone, no history", "colour", "3 classes", "62 classes"],
+    ids=["one trial", "no mistakes", "default alone, no history", "colour", "3 classes", "130 classes of long names"],
 )
+@pytest.mark.filterwarnings("error")  # Matplotlib warns where a figure has no room for what it shows
 def test_unusual_studies_have_a_report(tmp_path: Path, made: Made) -> None:
     files, trials = make_study(tmp_path / "s", made)
     report = write_report(files, trials, command=COMMAND)

@@ -26,9 +26,11 @@ def of_kind(kind: str) -> list[Change]:
     return [change for change in changes() if change.kind == kind]
 
 
-@pytest.mark.parametrize(("change", "n_pixels"), list(zip(of_kind("shift"), (1, 2, 4), strict=True)))
-def test_shifted_image_is_the_image_moved_in_one_of_four_ways(change: Change, n_pixels: int) -> None:
-    padded = np.pad(IMAGES, ((0, 0), (n_pixels, n_pixels), (n_pixels, n_pixels), (0, 0)))
+@pytest.mark.parametrize(("border", "mode"), [("black", "constant"), ("edge", "edge")])
+@pytest.mark.parametrize(("i", "n_pixels"), list(enumerate((1, 2, 4))))
+def test_shifted_image_is_the_image_moved_in_one_of_four_ways(i: int, n_pixels: int, border: str, mode: str) -> None:
+    change = changes(border)[i]
+    padded = np.pad(IMAGES, ((0, 0), (n_pixels, n_pixels), (n_pixels, n_pixels), (0, 0)), mode=mode)
     ways = set()
     for image, whole in zip(changed(change), padded, strict=True):
         starts = [(0, n_pixels), (2 * n_pixels, n_pixels), (n_pixels, 0), (n_pixels, 2 * n_pixels)]

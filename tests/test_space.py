@@ -91,7 +91,7 @@ def test_file_from_before_a_key_existed_has_it_off(tmp_path):
     del table["fidelity"]["accuracy_per_doubling"]
     space = read(tmp_path, table)
     plan = space.recipe_of(space.portfolio[0].params).plan
-    assert (plan.averaging, space.fidelity.accuracy_per_doubling) == (0.0, 0.0)
+    assert (plan.averaging, plan.border, space.fidelity.accuracy_per_doubling) == (0.0, "black", 0.0)
 
 
 # A parameter exists where its layer does
