@@ -1,28 +1,22 @@
-"""What the tool's commands have in common: errors in one line, exit codes, no password where everyone can read it."""
+"""What the search's commands have in common: a full disk is one line, no password where everyone can read it."""
 
 from __future__ import annotations
 
-import argparse
 import errno
 import os
 import sys
 import urllib.parse
 from collections.abc import Callable
-from typing import NoReturn
 
-from fmnist.errors import UserError
-
-EXIT_USER_ERROR = 2
+from fmnist import command_line
+from fmnist.command_line import EXIT_USER_ERROR
 
 
 def exit_code_of(command: Callable[[], int]) -> int:
     """The command's own exit code; 2 for input that cannot be used and for a full disk, said in one line on standard
     error. A bug keeps its trace."""
     try:
-        return command()
-    except UserError as error:
-        print("error:", " ".join(str(error).splitlines()), file=sys.stderr)  # an argument may hold a line break
-        return EXIT_USER_ERROR
+        return command_line.exit_code_of(command)
     except Exception as error:
         if not _is_disk_full(error):
             raise
@@ -37,13 +31,6 @@ def _is_disk_full(error: BaseException | None) -> bool:
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return True
     return "disk is full" in str(error) or _is_disk_full(error.__cause__ or error.__context__)
-
-
-class OneLineParser(argparse.ArgumentParser):
-    """Its errors are the user's, in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; see {self.prog} --help")
 
 
 def take_password_off_the_command_line() -> None:

@@ -19,6 +19,7 @@ import numpy as np
 import optuna
 import psutil
 
+from fmnist.appearance import measure_appearance
 from fmnist.baselines import BASELINES
 from fmnist.data import DataSource, LabelledImages, Split, find_data, load_train, pixel_statistics, save_split
 from fmnist.errors import UserError
@@ -441,6 +442,7 @@ def _data_record(source: DataSource, split: Split) -> DataRecord:
         pixel_std=pixel_std,
         split_checksum=split.checksum,
         split_seed=split.seed,
+        **dataclasses.asdict(measure_appearance(split.train.images)),
     )
 
 

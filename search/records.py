@@ -137,6 +137,9 @@ class DataRecord:
     pixel_std: float
     split_checksum: str  # md5 of the three index arrays
     split_seed: int
+    background: float | None = None  # mean border pixel of the training split, 0 to 255; None in studies without it
+    object_share: float | None = None  # as in fmnist.appearance.Appearance
+    contrast: float | None = None
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ from fmnist.data import DataSource, LabelledImages, load_test, open_split
 from fmnist.errors import UserError
 from fmnist.evaluation import least_confident_hits
 from fmnist.history import HistoryPoint, best_point
+from fmnist.model_notes import ModelNotes, add_notes
 from fmnist.recipe import Recipe
 from fmnist.robustness import changes
 from search.clock import Clock
@@ -407,6 +408,7 @@ def _refit_one(final: FinalRound, winner: ConfirmRecord, seed_index: int, n_plan
     label = f"seed {seed_index}"
     with whole_file(final.files.refit_model(seed_index)) as beside:
         result = _train(final, replace(task, save_to=beside), label)
+        add_notes(beside, _notes(final.data))
     n_wanted = _wanted_refit_length(final, winner)
     shortened = "" if n_planned == n_wanted else f", shortened from {n_wanted:,} images by the timeout"
     record = RefitRecord(
@@ -427,6 +429,11 @@ def _refit_one(final: FinalRound, winner: ConfirmRecord, seed_index: int, n_plan
     )
     write_json(final.files.refit_record(seed_index), record)
     final.watcher.ended(label, reason_of(result))
+
+
+def _notes(data: DataRecord) -> ModelNotes:
+    """What every model file says of itself, so that it can be used on pictures without this study."""
+    return ModelNotes(data.class_names, data.image_shape, data.background, data.object_share, data.contrast)
 
 
 # --- baselines

@@ -14,8 +14,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from fmnist.command_line import OneLineParser
 from fmnist.precision import PRECISIONS
-from search.command_line import OneLineParser, exit_code_of, take_password_off_the_command_line
+from search.command_line import exit_code_of, take_password_off_the_command_line
 from search.config import PRUNERS, SAMPLERS, StudyConfig, default_workers
 
 EXIT_FAILURE = 1  # training fails again and again

@@ -17,6 +17,9 @@ ROOT = Path(__file__).resolve().parents[1]
 ORDER = {
     "fmnist": (
         "errors",
+        "command_line",
+        "appearance",
+        "model_notes",
         "recipe",
         "cost",
         "history",
@@ -34,6 +37,7 @@ ORDER = {
         "robustness",
         "baselines",
         "export",
+        "photographs",
         "predict",
     ),
     "search": (
