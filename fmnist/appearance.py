@@ -28,13 +28,15 @@ class Appearance:
 
 @dataclass(frozen=True, eq=False)
 class Objects:
-    """Where the object of each image is: every array is (n,). The whole frame where none stands out."""
+    """Where the object of each image is, and what is behind it. The whole frame where none stands out."""
 
-    top: np.ndarray  # int: first row
-    bottom: np.ndarray  # int: behind the last row
-    left: np.ndarray  # int: first column
-    right: np.ndarray  # int: behind the last column
-    is_found: np.ndarray  # bool: something stands out from a plain background
+    top: np.ndarray  # int (n,): first row
+    bottom: np.ndarray  # int (n,): behind the last row
+    left: np.ndarray  # int (n,): first column
+    right: np.ndarray  # int (n,): behind the last column
+    is_found: np.ndarray  # bool (n,): something stands out from a plain background
+    backgrounds: np.ndarray  # float32 (n, height, width, channels): the images without their objects
+    noise: np.ndarray  # float (n,): the standard deviation of the border around its background
 
 
 def measure_appearance(images: np.ndarray) -> Appearance:
@@ -55,25 +57,50 @@ def border(images: np.ndarray) -> np.ndarray:
 
 
 def border_level(images: np.ndarray) -> np.ndarray:
-    """The background of each image, as far as its border shows it: the border's median, float (n, channels). An object
-    that touches the border in less than half of its length does not change it."""
+    """The border's median, float (n, channels): an object that touches the border in less than half of its length does
+    not change it."""
     return np.median(border(images), axis=1)
-
-
-def border_noise(images: np.ndarray) -> np.ndarray:
-    """The standard deviation of each image's background, robust in the same way: float (n, channels)."""
-    deviations = np.abs(border(images) - border_level(images)[:, np.newaxis])
-    return SD_OF_MAD * np.median(deviations, axis=1)
 
 
 def find_objects(images: np.ndarray) -> Objects:
     """The box around everything that stands out from each image's background."""
-    least = np.maximum(LEAST_DIFFERENCE, N_DEVIATIONS * border_noise(images).max(axis=1))
-    differences = np.abs(images - border_level(images)[:, np.newaxis, np.newaxis]).max(axis=3)
-    stands_out = differences > least[:, np.newaxis, np.newaxis]
+    backgrounds, noise = _backgrounds(images)
+    least = np.maximum(LEAST_DIFFERENCE, N_DEVIATIONS * noise)
+    stands_out = np.abs(images - backgrounds).max(axis=3) > least[:, np.newaxis, np.newaxis]
     is_found = stands_out.any(axis=(1, 2)) & (least <= PLAIN_LIMIT)
     stands_out[~is_found] = True
-    return Objects(*_extent(stands_out.any(axis=2)), *_extent(stands_out.any(axis=1)), is_found)
+    extents = *_extent(stands_out.any(axis=2)), *_extent(stands_out.any(axis=1))
+    return Objects(*extents, is_found, backgrounds, noise)
+
+
+def _backgrounds(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Judged by the border: of one level, or, where that fits it at least twice as well, lit from one side. And the
+    noise around it."""
+    flat = np.broadcast_to(_column(border_level(images)), images.shape).astype(np.float32)
+    slope = _slope(images)
+    sloped = slope + _column(border_level(images - slope))
+    noise, sloped_noise = _noise(images - flat), _noise(images - sloped)
+    is_sloped = sloped_noise < noise / 2
+    return np.where(_column(is_sloped[:, np.newaxis]), sloped, flat), np.where(is_sloped, sloped_noise, noise)
+
+
+def _slope(images: np.ndarray) -> np.ndarray:
+    """A plane through the medians of opposite edges, 0 in the middle: float32 (n, height, width, channels)."""
+    height, width = images.shape[1:3]
+    down = _column(np.median(images[:, -1], axis=1) - np.median(images[:, 0], axis=1))
+    right = _column(np.median(images[:, :, -1], axis=1) - np.median(images[:, :, 0], axis=1))
+    rows, columns = np.linspace(-0.5, 0.5, height), np.linspace(-0.5, 0.5, width)
+    return (down * rows[:, np.newaxis, np.newaxis] + right * columns[:, np.newaxis]).astype(np.float32)
+
+
+def _noise(differences: np.ndarray) -> np.ndarray:
+    """The border's standard deviation around 0, as robust as its median: float (n,), of the noisiest channel."""
+    return SD_OF_MAD * np.median(np.abs(border(differences)), axis=1).max(axis=1)
+
+
+def _column(values: np.ndarray) -> np.ndarray:
+    """(n, channels) -> (n, 1, 1, channels)"""
+    return values[:, np.newaxis, np.newaxis]
 
 
 def _extent(is_lit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
