@@ -21,6 +21,7 @@ import numpy as np
 import optuna
 import psutil
 
+from fmnist.appearance import measure_appearance
 from fmnist.baselines import BASELINES
 from fmnist.data import DataSource, LabelledImages, Split, find_data, load_train, pixel_statistics, save_split
 from fmnist.duplicates import count_duplicates
@@ -544,6 +545,7 @@ def _data_record(config: StudyConfig, source: DataSource, split: Split) -> DataR
         image_size=config.image_size,
         colour=config.colour,
         skip_unreadable=config.skip_unreadable,
+        **dataclasses.asdict(measure_appearance(split.train.images)),
     )
 
 

@@ -180,6 +180,9 @@ class DataRecord:
     image_size: int | None = None  # as the study's options have them: how images of one's own were read
     colour: str | None = None
     skip_unreadable: bool = False
+    background: float | None = None  # mean border pixel of the training split, 0 to 255; None in studies without it
+    object_share: float | None = None  # as in fmnist.appearance.Appearance
+    contrast: float | None = None
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fmnist.appearance import measure_appearance
 from fmnist.baselines import BASELINES, Baseline, find_baseline
 from fmnist.command_line import EXIT_FAILURE, EXIT_INTERRUPTED, ending_cleanly, exit_code_of
 from fmnist.cost import count_multiply_adds
@@ -50,6 +51,7 @@ from fmnist.export import ExportRecord, export_model, in_figures
 from fmnist.formats import find_format
 from fmnist.history import HistoryPoint, best_point
 from fmnist.intervals import wilson_95
+from fmnist.model_notes import ModelNotes, add_notes
 from fmnist.precision import has_bfloat16
 from fmnist.recipe import Recipe, TrainingPlan
 from fmnist.robustness import changes
@@ -457,6 +459,7 @@ def _refit_one(final: FinalRound, winner: ConfirmRecord, seed_index: int, n_plan
     label = f"seed {seed_index}"
     with whole_file(final.files.refit_model(seed_index)) as beside:
         result = _train(final.trainer, final.watcher, replace(task, save_to=beside), label)
+        add_notes(beside, _notes(final.data))
     n_wanted = _wanted_refit_length(final, winner)
     shortened = "" if n_planned == n_wanted else f", shortened from {n_wanted:,} images by the timeout"
     record = RefitRecord(
@@ -485,6 +488,11 @@ def _refit_one(final: FinalRound, winner: ConfirmRecord, seed_index: int, n_plan
 def _report_every(n_planned_images: int, n_all_images: int) -> int:
     """Twice an epoch: for whoever watches."""
     return max(1, min(n_planned_images, n_all_images) // 2)
+
+
+def _notes(data: DataRecord) -> ModelNotes:
+    """What every model file says of itself, so that it can be used on pictures without this study."""
+    return ModelNotes(data.class_names, data.image_shape, data.background, data.object_share, data.contrast)
 
 
 # --- baselines
@@ -840,6 +848,8 @@ def retrain(
         workers = WorkerProcesses(Path(folder, "worker.log"), stop)
         with whole_file(out) as beside:
             result = _train(workers.train, watcher, replace(task, save_to=beside), label)
+            appearance = measure_appearance(split.train.images)
+            add_notes(beside, ModelNotes(source.class_names, source.image_shape, **asdict(appearance)))
         watcher.ended(label, reason_of(result))
         test = load_test(source)
         accuracy = _accuracy(workers.predict(PredictTask(out, test.images)), test)

@@ -18,6 +18,8 @@ ORDER = {
     "fmnist": (
         "errors",
         "command_line",
+        "appearance",
+        "model_notes",
         "recipe",
         "cost",
         "history",
@@ -48,6 +50,7 @@ ORDER = {
         "conversion",
         "runtimes",
         "export",
+        "photographs",
         "predict",
     ),
     "search": (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from fmnist.data import DataSource, Split, find_data, load_test, save_split
 from fmnist.errors import UserError
 from fmnist.export import ExportRecord
 from fmnist.history import HistoryPoint
+from fmnist.model_notes import ModelNotes, read_notes
 from fmnist.recipe import Architecture, Block, Recipe, TrainingPlan
 from fmnist.robustness import changes
 from search.clock import Clock
@@ -145,7 +147,8 @@ class FakeTrainer:
         at_best = HistoryPoint(round(n_images * self._best_share), 1.0, 0.1, 0.2, 0.9, **validated)
         yield at_best
         if task.save_to is not None:
-            task.save_to.write_text(f"model of seed {task.seed}")
+            with zipfile.ZipFile(task.save_to, "w") as archive:
+                archive.writestr("config.json", f"model of seed {task.seed}")
         yield TrainResult(
             history=(at_best,),
             best=at_best if validated else None,
@@ -185,7 +188,7 @@ def final_round(tmp_path: Path, split: Split, trainer: Trainer, **more) -> Final
     files.root.mkdir(exist_ok=True, parents=True)
     save_split(split, files.split)
     n_images = {"train": len(split.train), "selection": len(split.selection), "confirmation": len(split.confirmation)}
-    data = DataRecord("digits", "", {}, tuple("0123456789"), (8, 8, 1), n_images, {}, 1.0, 1.0, "", 0)
+    data = DataRecord("digits", "", {}, tuple("0123456789"), (8, 8, 1), n_images, {}, 1.0, 1.0, "", 0, 40.0, 1.0, 255.0)
     fields = {
         "files": files,
         "site": TrainingSite(files.split, 1.0, 1.0, len(split.train), None),
@@ -342,7 +345,19 @@ def test_delivered_model_is_the_first_seed_never_the_best(tmp_path: Path, digits
     trainer = FakeTrainer(digits_split.confirmation.labels, lambda filters: 0.5)
     final = final_round(tmp_path, digits_split, trainer)
     records = refit(final, confirm(final, choose_finalists([trial(1, 0.9)]), 1, 1000)[0], n_seeds=3)
-    assert final.files.model.read_text() == f"model of seed {records[0].seed}"
+    with zipfile.ZipFile(final.files.model) as archive:
+        assert archive.read("config.json").decode() == f"model of seed {records[0].seed}"
+
+
+def test_every_retrained_model_carries_its_class_names_and_what_its_images_look_like(
+    tmp_path: Path, digits_split: Split
+) -> None:
+    trainer = FakeTrainer(digits_split.confirmation.labels, lambda filters: 0.5)
+    final = final_round(tmp_path, digits_split, trainer)
+    refit(final, confirm(final, choose_finalists([trial(1, 0.9)]), 1, 1000)[0], n_seeds=2)
+    notes = ModelNotes(tuple("0123456789"), (8, 8, 1), 40.0, 1.0, 255.0)
+    paths = (final.files.refit_model(0), final.files.refit_model(1), final.files.model)
+    assert [read_notes(path) for path in paths] == [notes] * 3
 
 
 def test_retraining_of_another_winner_starts_afresh(tmp_path: Path, digits_split: Split) -> None:

@@ -1,0 +1,451 @@
+"""python -m fmnist.predict MODEL IMAGE...: name what pictures show. From Python: `predict`.
+
+Any picture will do: see `fmnist.photographs` for how it is made to look like the images that the model has learned
+from. Keras is loaded when something is to be predicted, not before, and the model once for all pictures; they are
+read in batches, so a folder may hold any number.
+
+Does not cover: saying that a picture shows none of the classes. The model names one of them whatever it is shown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import shutil
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fmnist.calibration import with_temperature
+from fmnist.command_line import OneLineParser, exit_code_of
+from fmnist.errors import UserError
+from fmnist.model_notes import ModelNotes, read_notes
+from fmnist.photographs import STDIN, Prepared, Unreadable, find_pictures, prepare, read_photograph
+
+if TYPE_CHECKING:
+    import keras
+
+EXIT_SOME_FAILED = 1
+EXIT_INTERRUPTED = 130  # what a shell reports after Ctrl-C
+N_TOP = 3
+N_BATCH = 256  # pictures predicted at a time, at most
+BATCH_VALUES = 1 << 24  # pixels' values in one, at most: 64 MB as float32
+TEMPERATURES = (0.01, 100.0)  # others leave nothing of the probabilities
+
+# What a run of the model happens in: the command keeps TensorFlow from speaking there.
+Room = Callable[[], AbstractContextManager[None]]
+
+
+@dataclass(frozen=True)
+class ClassProbability:
+    """One of the classes that a picture may show."""
+
+    class_name: str
+    probability: float  # 0 to 1
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a picture shows, or why nobody can say."""
+
+    path: str  # as named, or found in a folder that was; "-" for standard input
+    class_name: str | None = None  # the most probable; None where there is an error
+    probability: float | None = None  # of it, 0 to 1
+    top: tuple[ClassProbability, ...] = ()  # the most probable classes, it included, most probable first
+    inverted: bool = (
+        False  # light and dark were exchanged, since its background was light and the training images' dark
+    )
+    fitted: bool = False  # trimmed and scaled to the model's size; False: it had that size and was taken as it was
+    original_size: tuple[int, int] | None = None  # width and height in pixels, upright; None where it cannot be read
+    error: str | None = None  # why there is no prediction, in one line
+
+
+def predict(
+    model: str | Path,
+    images: Iterable[str | Path] | str | Path,
+    *,
+    top: int = N_TOP,
+    invert: bool = True,
+    temperature: float | str | Path | None = None,
+    say: Callable[[str], None] = warnings.warn,
+) -> list[Prediction]:
+    """What each picture shows, by a saved model; in the order named, those of a folder in its place, sorted.
+
+    model: a .keras file. images: files, folders and "-" (one picture from standard input). top: how many classes to
+    name. invert: False keeps light backgrounds light. temperature: calibrates the probabilities, see
+    `fmnist.calibration`; a number, or a file such as a study's temperature.json. say: hears what is skipped in folders,
+    and that a model has no notes.
+
+    A picture that cannot be read has its reason in `error`, and the others go on. Raises UserError for a model or
+    arguments that cannot be used.
+    """
+    images = [images] if isinstance(images, str | Path) else list(images)
+    batches = predict_batches(model, images, top=top, invert=invert, temperature=temperature, say=say)
+    return [prediction for batch in batches for prediction in batch]
+
+
+def predict_batches(
+    model: str | Path,
+    images: Sequence[str | Path],
+    *,
+    top: int = N_TOP,
+    invert: bool = True,
+    temperature: float | str | Path | None = None,
+    say: Callable[[str], None] = warnings.warn,
+    room: Room = nullcontext,
+) -> Iterator[list[Prediction]]:
+    """The same, some at a time: memory stays bounded. room: entered whenever Keras is at work."""
+    if top < 1:
+        raise UserError(f"--top must be 1 or more, but got {top}")
+    places = [str(image) for image in images]
+    if places.count(STDIN) > 1:
+        raise UserError("standard input holds one picture, but - was named more than once; name it once")
+    degree = None if temperature is None else read_temperature(temperature)
+    with room():
+        classifier = Classifier(Path(model))
+    if not classifier.has_notes:
+        say(
+            f"{model} has no notes: its classes are shown by their numbers, and it is taken to have learned from "
+            "images of 0 to 255 with a black background (fmnist.model_notes.add_notes writes them)"
+        )
+    pictures = (_pictured(found.path, found.error, classifier.notes, invert) for found in find_pictures(places, say))
+    for batch in _batched(pictures, classifier.batch_size):
+        with room():
+            probabilities = classifier.probabilities([item.prepared.image for item in batch if item.prepared])
+        if degree is not None:
+            probabilities = with_temperature(probabilities, degree)
+        yield _predictions(batch, probabilities, classifier.notes.class_names, top)
+
+
+def read_temperature(given: float | str | Path) -> float:
+    """A number, or what a JSON file has under "temperature". Raises UserError."""
+    try:
+        return _checked_temperature(float(given), str(given))
+    except (TypeError, ValueError):  # then it is a path
+        pass
+    try:
+        content = json.loads(Path(given).read_bytes())
+        return _checked_temperature(float(content["temperature"]), str(given))
+    except OSError as error:
+        raise UserError(
+            f"--temperature takes a number or a file such as temperature.json, but got {given}: {error.strerror}"
+        ) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f'--temperature takes a JSON file with a number as "temperature", but {given} is none'
+        ) from error
+
+
+def _checked_temperature(temperature: float, given: str) -> float:
+    low, high = TEMPERATURES
+    if not low <= temperature <= high:  # neither is nan
+        raise UserError(f"--temperature must be from {low:g} to {high:g}, but got {temperature:g} ({given})")
+    return temperature
+
+
+# --- the model
+
+
+class Classifier:
+    """A saved model and its notes. Raises UserError for a file that holds no model, or none that classifies images."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        notes = read_notes(path)  # before Keras is loaded: a wrong file is known at once
+        self._model = _load(path)
+        shape, n_classes = _image_shape(self._model, notes, path), _n_classes(self._model, path)
+        self.has_notes = notes is not None
+        self.notes = notes or ModelNotes(tuple(map(str, range(n_classes))), shape, background=0.0, contrast=255.0)
+        self._require_agreement(shape, n_classes)
+        self.batch_size = max(1, min(N_BATCH, BATCH_VALUES // math.prod(shape)))
+
+    def _require_agreement(self, shape: tuple[int, int, int], n_classes: int) -> None:
+        named = (self.notes.image_shape, len(self.notes.class_names))
+        if named != (shape, n_classes):
+            raise UserError(
+                f"a model's notes must fit it, but those in {self._path} are of {named[1]} classes of images {named[0]}"
+                f", and the model has {n_classes} of {shape}; write them again with fmnist.model_notes.add_notes"
+            )
+
+    def probabilities(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        """float64 (n, n_classes). images: uint8 (height, width, channels). Raises UserError where the model gives
+        something else."""
+        if not images:
+            return np.zeros((0, len(self.notes.class_names)))
+        pixels = np.stack(images).astype(np.float32)
+        rank = len(self._model.inputs[0].shape)
+        given = np.asarray(self._model.predict_on_batch(pixels if rank == 4 else pixels[..., 0]), np.float64)
+        if not (np.isfinite(given).all() and given.min() > -0.01 and np.abs(given.sum(axis=1) - 1).max() < 0.01):
+            raise UserError(
+                f"a model must give probabilities that sum to 1, but {self._path} gives {given[0].min():.3g} to "
+                f"{given[0].max():.3g}; end it with a softmax"
+            )
+        return given
+
+
+def _load(path: Path) -> keras.Model:
+    if path.suffix != ".keras":
+        raise UserError(f"a model must be a .keras file, but got {path}; rename it if it is one")
+    import keras
+
+    try:
+        return keras.saving.load_model(path, compile=False)
+    except Exception as error:  # of any kind: a damaged file, a layer of somebody's own, a newer Keras
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise UserError(
+            f"a model must load with plain Keras {keras.__version__}, but {path} does not: {reason}"
+        ) from error
+
+
+def _image_shape(model: keras.Model, notes: ModelNotes | None, path: Path) -> tuple[int, int, int]:
+    """Height, width and channels of what the model takes."""
+    inputs = getattr(model, "inputs", None) or []
+    shape = tuple(inputs[0].shape)[1:] if len(inputs) == 1 else ()
+    if len(shape) == 2:  # grey images without an axis for it
+        shape = (*shape, 1)
+    if len(shape) == 3 and None in shape[:2] and notes is not None:  # of any size, but trained on one
+        shape = (*notes.image_shape[:2], shape[2])
+    if len(shape) != 3 or None in shape or shape[2] not in (1, 3):
+        wanted = "one batch of images of a fixed size, grey or RGB"
+        raise UserError(
+            f"a model must take {wanted}, but {path} takes {_shapes(inputs)}; name one that classifies images"
+        )
+    return shape
+
+
+def _n_classes(model: keras.Model, path: Path) -> int:
+    outputs = getattr(model, "outputs", None) or []
+    shape = tuple(outputs[0].shape) if len(outputs) == 1 else ()
+    if len(shape) != 2 or shape[1] is None or shape[1] < 2:
+        raise UserError(
+            f"a model must give one probability for each of two or more classes, but {path} gives {_shapes(outputs)}; "
+            "name one that classifies images"
+        )
+    return shape[1]
+
+
+def _shapes(tensors: Sequence[Any]) -> str:
+    return " and ".join(str(tuple(tensor.shape)) for tensor in tensors) or "nothing"
+
+
+# --- pictures, batch by batch
+
+
+@dataclass(frozen=True, eq=False)
+class _Pictured:
+    path: str
+    prepared: Prepared | None = None
+    size: tuple[int, int] | None = None
+    error: str | None = None
+
+
+def _pictured(path: str, error: str | None, notes: ModelNotes, invert: bool) -> _Pictured:
+    if error is not None:
+        return _Pictured(path, error=error)
+    try:
+        photograph = read_photograph(path, notes.image_shape)
+    except Unreadable as unreadable:
+        return _Pictured(path, error=str(unreadable))
+    return _Pictured(path, prepare(photograph, notes, may_invert=invert), photograph.size)
+
+
+def _batched(items: Iterable[_Pictured], n: int) -> Iterator[list[_Pictured]]:
+    batch: list[_Pictured] = []
+    for item in items:
+        batch.append(item)
+        if len(batch) == n:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _predictions(
+    batch: Sequence[_Pictured], probabilities: np.ndarray, class_names: Sequence[str], top: int
+) -> list[Prediction]:
+    """probabilities: (n, n_classes), of those that could be read."""
+    rows = iter(probabilities)
+    return [
+        Prediction(item.path, error=item.error)
+        if item.prepared is None
+        else _prediction(item.path, item.prepared, item.size, next(rows), class_names, top)
+        for item in batch
+    ]
+
+
+def _prediction(
+    path: str,
+    prepared: Prepared,
+    size: tuple[int, int],
+    probabilities: np.ndarray,
+    class_names: Sequence[str],
+    top: int,
+) -> Prediction:
+    best_first = np.argsort(-probabilities, kind="stable")[:top].tolist()
+    chosen = tuple(ClassProbability(class_names[label], float(probabilities[label])) for label in best_first)
+    return Prediction(
+        path, chosen[0].class_name, chosen[0].probability, chosen, prepared.inverted, prepared.fitted, size
+    )
+
+
+# --- the command
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line. Returns the exit code: 0; 1 where a picture could not be read; 2 for arguments or a model
+    that cannot be used, said in one line; 130 when interrupted. A bug keeps its trace."""
+    try:
+        return exit_code_of(lambda: _main(sys.argv[1:] if argv is None else argv))
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:  # whoever read the output has closed it, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still to be written at exit
+        return EXIT_SOME_FAILED
+
+
+def _main(argv: Sequence[str]) -> int:
+    options = _parser().parse_args(argv)
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    some_failed = False
+    batches = predict_batches(
+        options.model,
+        options.images,
+        top=options.top,
+        invert=options.invert,
+        temperature=options.temperature,
+        say=lambda text: _complain("note", text),
+        room=_without_chatter,
+    )
+    for batch in batches:
+        for prediction in batch:
+            if prediction.error is not None:
+                some_failed = True
+                _complain("error", f"{prediction.path}: {prediction.error}")
+        lines = map(_as_json, batch) if options.json else _as_text(batch)
+        print(*lines, sep="\n", end="\n" if options.json or any(p.error is None for p in batch) else "", flush=True)
+    return EXIT_SOME_FAILED if some_failed else 0
+
+
+def _complain(kind: str, text: str) -> None:
+    print(f"{kind}: {_printable(text)}", file=sys.stderr, flush=True)
+
+
+def _as_json(prediction: Prediction) -> str:
+    width, height = prediction.original_size or (None, None)
+    fields = {
+        "path": prediction.path,
+        "class": prediction.class_name,
+        "probability": prediction.probability,
+        "top": [{"class": one.class_name, "probability": one.probability} for one in prediction.top],
+        "inverted": prediction.inverted,
+        "fitted": prediction.fitted,
+        "width": width,
+        "height": height,
+        "error": prediction.error,
+    }
+    return json.dumps(fields)
+
+
+def _as_text(batch: Sequence[Prediction]) -> list[str]:
+    """A line for each picture that could be read, aligned. On a terminal, paths are cut at their front to fit in."""
+    good = [prediction for prediction in batch if prediction.error is None]
+    columns = [
+        _aligned([prediction.class_name for prediction in good]),
+        [f"{prediction.probability:6.1%}" for prediction in good],
+        _aligned([", ".join(_runner_up(one) for one in prediction.top[1:]) for prediction in good]),
+        ["inverted" if prediction.inverted else "" for prediction in good],
+    ]
+    rests = ["  ".join(row) for row in zip(*columns, strict=True)]
+    paths = [_printable(prediction.path) for prediction in good]
+    room = max(16, _terminal_width() - 2 - max(map(len, rests), default=0))
+    paths = _aligned([path if len(path) <= room else f"…{path[-room + 1 :]}" for path in paths])
+    return [f"{path}  {rest}".rstrip() for path, rest in zip(paths, rests, strict=True)]
+
+
+def _runner_up(one: ClassProbability) -> str:
+    return f"{one.class_name} {one.probability:.0%}"
+
+
+def _aligned(texts: Sequence[str]) -> list[str]:
+    width = max(map(len, texts), default=0)
+    return [text.ljust(width) for text in texts]
+
+
+def _terminal_width() -> int:
+    """In characters. What is no terminal is read by programs, which want whole paths."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
+
+
+def _printable(text: str) -> str:
+    """With nothing that could break a line or steer a terminal: a file may have any name."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+@contextmanager
+def _without_chatter() -> Iterator[None]:
+    """TensorFlow's own libraries write to standard error while they load and start, whatever its settings say. To see
+    it: TF_CPP_MIN_LOG_LEVEL=0."""
+    if os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0":
+        yield
+        return
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = OneLineParser(
+        prog="python -m fmnist.predict",
+        description="Name what pictures show, by a saved model. A picture may be of any size and colour: it is turned "
+        "upright, made grey or RGB as the model wants it, inverted where its background is light and the training "
+        "images' was dark, trimmed to its object and fitted to the model's size. One of exactly that size is not "
+        "trimmed.",
+        epilog="Exit codes: 0; 1 where a picture could not be read (named on standard error; the others are predicted)"
+        "; 2 for arguments or a model that cannot be used.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("model", type=Path, metavar="MODEL", help="a .keras file, such as a study's best.keras")
+    parser.add_argument(
+        "images",
+        nargs="+",
+        metavar="IMAGE",
+        help="PNG, JPEG, WebP, BMP, GIF (its first frame) or TIFF file; a folder, with all such files in it and its "
+        "subfolders; - for one picture from standard input",
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object a line instead, failed pictures included")
+    parser.add_argument(
+        "--top", type=int, default=N_TOP, metavar="K", help=f"how many classes to name (default: {N_TOP})"
+    )
+    parser.add_argument(
+        "--no-invert",
+        dest="invert",
+        action="store_false",
+        help="keep light backgrounds light, whatever the model knows",
+    )
+    parser.add_argument(
+        "--temperature",
+        metavar="T|FILE",
+        help="calibrate the probabilities: a number, or a file such as a study's temperature.json (default: as the "
+        "model gives them)",
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
