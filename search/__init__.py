@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-__version__ = "0.4.0"
+__version__ = "0.5.0"
 __all__ = ["StudyConfig", "open_objective", "run_study"]
 
 _HOMES = {"StudyConfig": "search.config", "open_objective": "search.pipeline", "run_study": "search.pipeline"}
