@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fmnist.checksums import md5_of_all
+from fmnist.checksums import digests_of, md5_of_all
 from fmnist.errors import UserError, first_few
 from fmnist.folders import TEST, TRAIN, VALIDATION, FilesOfClass, Layout, find_layout
 from fmnist.images import LabelledImages
@@ -216,6 +216,7 @@ def _groups_in_words(folder: Path, files: Sequence[Path], groups: dict[str, list
 
 def _notes_on_pictures(folder: Path, train: PictureFiles, test: PictureFiles, reading: Reading) -> list[str]:
     notes = note_constant(train.is_constant, lambda i: _name(folder, train.files[i]))
+    notes += _notes_on_repeated(folder, train, test)
     if reading.colour is not None:
         notes.append(f"All pictures are read {'as grey ones' if reading.colour == 'grey' else 'in colour'}")
     sizes = np.unique(np.concatenate([train.own_sizes, test.own_sizes]), axis=0)
@@ -228,6 +229,22 @@ def _notes_on_pictures(folder: Path, train: PictureFiles, test: PictureFiles, re
             "shorter side"
         )
     return notes
+
+
+def _notes_on_repeated(folder: Path, train: PictureFiles, test: PictureFiles) -> list[str]:
+    """The names of files that hold the same pixels; how many they are is counted elsewhere, for data of all kinds."""
+    first_with: dict[bytes, Path] = {}
+    repeated = []
+    for path, digest in zip(train.files, digests_of(train.images), strict=True):
+        if first_with.setdefault(digest, path) is not path:
+            repeated.append(f"{_name(folder, path)} is {_name(folder, first_with[digest])}")
+    shared = [
+        f"{_name(folder, path)} is {_name(folder, first_with[digest])}"
+        for path, digest in zip(test.files, test.digests, strict=True)
+        if digest in first_with
+    ]
+    named = (("Training pictures that occur twice", repeated), ("Test pictures that are training pictures too", shared))
+    return [f"{what}: {first_few(names)}" for what, names in named if names]
 
 
 def _checksums(folder: Path, layout: Layout, train: PictureFiles, test: PictureFiles) -> dict[str, str]:

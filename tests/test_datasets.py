@@ -269,8 +269,8 @@ def test_image_size_has_limits(image_size):
 
 
 def test_pictures_of_one_colour_are_told(divided):
-    for path in sorted((divided / "train" / NAMES[0]).iterdir())[:2]:
-        Image.new("L", (16, 16), 7).save(path)
+    for grey, path in enumerate(sorted((divided / "train" / NAMES[0]).iterdir())[:2]):
+        Image.new("L", (16, 16), grey).save(path)
     (note,) = found(divided).notes
     assert note.startswith("2 images are of one colour all over, perhaps damaged: train/class 2/")
 
@@ -628,8 +628,17 @@ def test_data_without_duplicates_say_so(digits_split):
 def test_test_pictures_that_are_training_pictures_are_found(divided):
     for path in sorted((divided / "train" / NAMES[0]).iterdir())[:2]:
         shutil.copy(path, divided / "test" / NAMES[1] / f"copy of {path.name}")
+    twice = sorted((divided / "train" / NAMES[2]).iterdir())[0]
+    shutil.copy(twice, twice.with_name("twice.png"))
     source = found(divided)
-    assert count_duplicates(load_train(source, 0), source.test_digests).test_in_training == 2
+    counted = count_duplicates(load_train(source, 0), source.test_digests)
+    assert (counted.test_in_training, counted.within_training) == (2, 1)
+    in_training, in_test = source.notes
+    assert in_training == f"Training pictures that occur twice: train/other/twice.png is train/other/{twice.name}"
+    assert (
+        in_test.startswith("Test pictures that are training pictures too: test/class 10/copy of ")
+        and " is train/class 2/" in in_test
+    )
 
 
 # --- the real ones
