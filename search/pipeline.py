@@ -109,6 +109,8 @@ def run_study(
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     clock = Clock(config.timeout)
     terminal, stop = terminal or Terminal(), stop or threading.Event()
+    if config.space_path is not None:  # before many pictures are read
+        read_space_text(config.space_path)
     source = find_data(config.dataset, config.data_dir, config.reading(_reading_watcher(terminal, stop)))
     files = StudyFiles(config.folder)
     if config.storage is not None:  # before anything is written: it may not answer
