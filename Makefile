@@ -14,7 +14,7 @@ try: $(READY)  ## the same in small: bundled digits, five trials
 	$(RUN) --dataset digits --trials 5 --study try $(ARGS)
 
 test: $(READY)
-	.venv/bin/python -m pytest
+	.venv/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(READY)
 	.venv/bin/ruff check .

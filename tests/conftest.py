@@ -10,7 +10,12 @@ from fmnist import data
 from fmnist.errors import UserError
 
 
+# The files that take longest, first: of two processes that take file by file, none is left with one of them at the end.
+LONGEST_FIRST = ("test_pipeline", "test_machines", "test_page", "test_api", "test_datasets", "test_baselines")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: LONGEST_FIRST.index(item.path.stem) if item.path.stem in LONGEST_FIRST else 99)
     wanting = [item for item in items if "realdata" in item.keywords]
     reason = _why_no_real_data() if wanting else None
     for item in wanting if reason else ():

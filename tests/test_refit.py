@@ -188,7 +188,8 @@ def final_round(tmp_path: Path, split: Split, trainer: Trainer, **more) -> Final
     files.root.mkdir(exist_ok=True, parents=True)
     save_split(split, files.split)
     n_images = {"train": len(split.train), "selection": len(split.selection), "confirmation": len(split.confirmation)}
-    data = DataRecord("digits", "", {}, tuple("0123456789"), (8, 8, 1), n_images, {}, 1.0, 1.0, "", 0, 40.0, 1.0, 255.0)
+    data = DataRecord("digits", "", {}, tuple("0123456789"), (8, 8, 1), n_images, {}, 1.0, 1.0, "", 0)
+    data = replace(data, background=40.0, object_share=1.0, contrast=255.0)
     fields = {
         "files": files,
         "site": TrainingSite(files.split, 1.0, 1.0, len(split.train), None),
