@@ -11,6 +11,7 @@ from fmnist.baselines import BASELINES
 from fmnist.errors import UserError
 from search.records import (
     BaselineRecord,
+    DataRecord,
     RefitRecord,
     Stopwatch,
     StudyFiles,
@@ -111,6 +112,12 @@ def test_ledger_of_a_version_without_baselines_is_read(tmp_path: Path) -> None:
     files = StudyFiles(tmp_path)
     files.ledger.write_text('{"search": 4.0, "confirm": 3.0, "refit": 2.0, "evaluate": 1.0}')
     assert files.read_ledger() == {"search": 4.0, "confirm": 3.0, "refit": 2.0, "baselines": 0.0, "evaluate": 1.0}
+
+
+def test_data_record_of_a_version_that_did_not_measure_the_background_is_read() -> None:
+    older = Path(__file__).parent / "fixtures" / "studies" / "0.4.0" / "data.json"
+    record = read_json(DataRecord, older)
+    assert (record.background, record.object_share, record.contrast) == (None, None, None)
 
 
 def test_seconds_of_a_phase_add_up_over_runs(tmp_path: Path) -> None:
