@@ -290,6 +290,15 @@ def test_image_of_the_models_size_on_white_is_inverted_and_nothing_else(
     assert (kept[-20:] == 255 - training_like).all()
 
 
+def test_twelve_bits_are_scaled_too(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    size, path = SIDE * SIDE * 12 // 8, tmp_path / "a.tif"
+    # Width, height, bits, no compression, black is 0, where the pixels are, channels, rows, bytes.
+    tags = ((256, SIDE), (257, SIDE), (258, 12), (259, 1), (262, 1), (273, 8), (277, 1), (278, SIDE), (279, size))
+    directory = struct.pack("<H", len(tags)) + b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    path.write_bytes(b"II*\0" + struct.pack("<I", 8 + size) + b"\xff" * size + directory + bytes(4))
+    assert set(pixels_seen_by(model, [path], monkeypatch, invert=False).ravel()) == {255}
+
+
 def test_thing_is_centred_fills_the_frame_and_has_full_contrast_on_a_black_ground(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
