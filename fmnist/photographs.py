@@ -240,7 +240,7 @@ def _in_simple_mode(image: Image.Image, bits: int, n_channels: int) -> Image.Ima
 def _from_16_bits(image: Image.Image, bits: int) -> Image.Image:
     values = np.asarray(image)
     transparent = image.info.get("transparency")  # of a PNG file: one value
-    grey = Image.fromarray(values.astype(np.float32) * np.float32(255 / (2**bits - 1)))
+    grey = Image.fromarray(np.multiply(values, np.float32(255 / (2**bits - 1)), dtype=np.float32))
     if transparent is None:
         return grey
     opaque = Image.fromarray(np.where(values == transparent, 0, 255).astype(np.uint8))

@@ -28,7 +28,7 @@ from fmnist.calibration import with_temperature
 from fmnist.command_line import OneLineParser, exit_code_of
 from fmnist.errors import UserError
 from fmnist.model_notes import ModelNotes, read_notes
-from fmnist.photographs import STDIN, Prepared, Unreadable, find_pictures, prepare, read_photograph
+from fmnist.photographs import STDIN, Found, Prepared, Unreadable, find_pictures, prepare, read_photograph
 
 if TYPE_CHECKING:
     import keras
@@ -40,7 +40,7 @@ N_BATCH = 256  # pictures predicted at a time, at most
 BATCH_VALUES = 1 << 24  # pixels' values in one, at most: 64 MB as float32
 TEMPERATURES = (0.01, 100.0)  # others leave nothing of the probabilities
 
-# What a run of the model happens in: the command keeps TensorFlow from speaking there.
+# What TensorFlow and the decoders of pictures run in: the command keeps them from speaking there.
 Room = Callable[[], AbstractContextManager[None]]
 
 
@@ -102,7 +102,7 @@ def predict_batches(
     say: Callable[[str], None] = warnings.warn,
     room: Room = nullcontext,
 ) -> Iterator[list[Prediction]]:
-    """The same, some at a time: memory stays bounded. room: entered whenever Keras is at work."""
+    """The same, some at a time: memory stays bounded. room: entered whenever others' libraries are at work."""
     if top < 1:
         raise UserError(f"--top must be 1 or more, but got {top}")
     places = [str(image) for image in images]
@@ -116,7 +116,7 @@ def predict_batches(
             f"{model} has no notes: its classes are shown by their numbers, and it is taken to have learned from "
             "images of 0 to 255 with a black background (fmnist.model_notes.add_notes writes them)"
         )
-    pictures = (_pictured(found.path, found.error, classifier.notes, invert) for found in find_pictures(places, say))
+    pictures = _pictures(find_pictures(places, say), classifier.notes, invert, room)
     for batch in _batched(pictures, classifier.batch_size):
         with room():
             probabilities = classifier.probabilities([item.prepared.image for item in batch if item.prepared])
@@ -247,9 +247,17 @@ class _Pictured:
     error: str | None = None
 
 
-def _pictured(path: str, error: str | None, notes: ModelNotes, invert: bool) -> _Pictured:
-    if error is not None:
-        return _Pictured(path, error=error)
+def _pictures(all_found: Iterable[Found], notes: ModelNotes, invert: bool, room: Room) -> Iterator[_Pictured]:
+    for found in all_found:
+        if found.error is not None:
+            yield _Pictured(found.path, error=found.error)
+            continue
+        with room():
+            pictured = _pictured(found.path, notes, invert)
+        yield pictured
+
+
+def _pictured(path: str, notes: ModelNotes, invert: bool) -> _Pictured:
     try:
         photograph = read_photograph(path, notes.image_shape)
     except Unreadable as unreadable:
@@ -392,8 +400,8 @@ def _printable(text: str) -> str:
 
 @contextmanager
 def _without_chatter() -> Iterator[None]:
-    """TensorFlow's own libraries write to standard error while they load and start, whatever its settings say. To see
-    it: TF_CPP_MIN_LOG_LEVEL=0."""
+    """TensorFlow writes to standard error while it loads and starts, whatever its settings say, and so does libtiff of
+    damaged files. To see it all: TF_CPP_MIN_LOG_LEVEL=0."""
     if os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0":
         yield
         return

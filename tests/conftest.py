@@ -9,7 +9,6 @@ import pytest
 from fmnist import data
 from fmnist.errors import UserError
 
-
 # The files that take longest, first: of two processes that take file by file, none is left with one of them at the end.
 LONGEST_FIRST = ("test_pipeline", "test_machines", "test_page", "test_api", "test_datasets", "test_baselines")
 

@@ -20,10 +20,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from fmnist.baselines import BASELINES
 from fmnist.data import find_data, load_test
+<<<<<<< HEAD
 from search.records import PHASES, StudyFiles
+=======
+from search.records import StudyFiles, read_arrays
+>>>>>>> predict
 
 ROOT = Path(__file__).parents[1]
 NO_NETWORK = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
@@ -118,6 +123,20 @@ def test_best_keras_loads_without_the_project_and_scores_what_the_report_says(
     )
     assert float(outside.stdout) == report["test"]["accuracy"]["values"][0]
     assert float(outside.stdout) == report["test"]["accuracy"]["delivered"]["value"]
+
+
+def test_delivered_model_names_what_pictures_show(finished: tuple[Path, str], tmp_path: Path) -> None:
+    samples = read_arrays(StudyFiles(finished[0]).samples)["images"]  # of each digit some that it was trained on
+    for digit, images in enumerate(samples):
+        for i, image in enumerate(images):
+            Image.fromarray(255 - image[..., 0]).save(tmp_path / f"{digit}-{i}.png")
+    command = [sys.executable, "-m", "fmnist.predict", str(finished[0] / "best.keras"), str(tmp_path), "--json"]
+    outcome = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert (outcome.returncode, outcome.stderr) == (0, "")
+    found = [json.loads(line) for line in outcome.stdout.splitlines()]
+    assert len(found) == samples.shape[0] * samples.shape[1]
+    assert all(each["inverted"] and not each["fitted"] for each in found)
+    assert np.mean([Path(each["path"]).name[0] == each["class"] for each in found]) > 0.9
 
 
 def test_report_opens_without_any_other_file(finished: tuple[Path, str]) -> None:

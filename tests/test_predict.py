@@ -6,9 +6,11 @@ import io
 import json
 import os
 import re
+import shlex
 import struct
 import subprocess
 import sys
+import textwrap
 import zipfile
 import zlib
 from pathlib import Path
@@ -288,6 +290,15 @@ def test_image_of_the_models_size_on_white_is_inverted_and_nothing_else(
     assert (kept[-20:] == 255 - training_like).all()
 
 
+def test_twelve_bits_are_scaled_too(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    size, path = SIDE * SIDE * 12 // 8, tmp_path / "a.tif"
+    # Width, height, bits, no compression, black is 0, where the pixels are, channels, rows, bytes.
+    tags = ((256, SIDE), (257, SIDE), (258, 12), (259, 1), (262, 1), (273, 8), (277, 1), (278, SIDE), (279, size))
+    directory = struct.pack("<H", len(tags)) + b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    path.write_bytes(b"II*\0" + struct.pack("<I", 8 + size) + b"\xff" * size + directory + bytes(4))
+    assert set(pixels_seen_by(model, [path], monkeypatch, invert=False).ravel()) == {255}
+
+
 def test_thing_is_centred_fills_the_frame_and_has_full_contrast_on_a_black_ground(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -321,7 +332,7 @@ def test_dust_noise_and_uneven_light_do_not_hide_the_thing(model: Path, tmp_path
 
 
 def test_broken_files_are_named_with_their_reasons_and_the_others_go_on(
-    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    model: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     whole = written(tmp_path / "whole.jpg", drawing("RGB", (500, 400)))
     reasons = {"missing.png": "No such file", "empty.png": "empty", "text.png": "not a picture that can be read"}
@@ -329,11 +340,12 @@ def test_broken_files_are_named_with_their_reasons_and_the_others_go_on(
     (tmp_path / "text.png").write_text("not a picture")
     for suffix in ("jpg", "png", "webp", "gif", "bmp", "tif"):
         cut = tmp_path / f"cut.{suffix}"
-        written(cut, Image.fromarray(np.random.default_rng(0).integers(0, 255, (60, 60), np.uint8)))
+        options = {"compression": "tiff_lzw"} if suffix == "tif" else {}  # libtiff itself speaks of the damage
+        written(cut, Image.fromarray(np.random.default_rng(0).integers(0, 255, (60, 60), np.uint8)), **options)
         cut.write_bytes(cut.read_bytes()[: cut.stat().st_size * 2 // 3])
         reasons[cut.name] = ""
     code = main([str(model), str(whole), *(str(tmp_path / name) for name in reasons), str(whole)])
-    output = capsys.readouterr()
+    output = capfd.readouterr()
     assert code == 1
     assert output.out.count("top left") == 2 and output.out.count("\n") == 2
     for line, (name, reason) in zip(output.err.splitlines(), reasons.items(), strict=True):
@@ -356,7 +368,14 @@ def test_file_without_permission_is_named(tmp_path: Path) -> None:
 def png_that_claims(width: int, height: int) -> bytes:
     """Its header says so; there is nothing behind it."""
     header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + struct.pack(">I", 13)
+        + header
+        + struct.pack(">I", zlib.crc32(header))
+        + bytes(4)
+        + b"IDAT"
+    )
 
 
 def test_more_pixels_than_the_limit_are_refused_unread(model: Path, tmp_path: Path) -> None:
@@ -612,9 +631,7 @@ def test_grey_model_without_an_axis_for_it_works_too(tmp_path: Path) -> None:
     assert only(predict(path, written(tmp_path / "a.png", drawing()))).class_name == "top left"
 
 
-def test_command_keeps_standard_error_for_its_own_words_and_stops_when_nobody_reads(
-    model: Path, tmp_path: Path
-) -> None:
+def test_command_keeps_standard_error_for_its_own_words(model: Path, tmp_path: Path) -> None:
     path = written(tmp_path / "a.png", drawing())
     environment = {key: value for key, value in os.environ.items() if key != "TF_CPP_MIN_LOG_LEVEL"}
     command = [sys.executable, "-m", "fmnist.predict", str(model), str(path), "-", "--json"]
@@ -623,21 +640,72 @@ def test_command_keeps_standard_error_for_its_own_words_and_stops_when_nobody_re
     )
     assert (child.returncode, child.stderr) == (0, b"")
     assert [json.loads(line)["class"] for line in child.stdout.splitlines()] == ["top left"] * 2
+
+
+def test_command_stops_without_a_trace_when_nobody_reads_its_output(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = written(tmp_path / "a.png", drawing())
     reading, writing = os.pipe()
     os.close(reading)
-    unread = subprocess.run(
-        command[:-2], cwd=ROOT, env=environment, stdout=writing, stderr=subprocess.PIPE, check=False
-    )
-    os.close(writing)
-    assert (unread.returncode, unread.stderr) == (1, b"")
+    with open(writing, "w") as unread:
+        monkeypatch.setattr(sys, "stdout", unread)
+        assert main([str(model), str(path)]) == 1
+    assert capsys.readouterr().err == ""
 
 
 def test_keras_is_not_loaded_for_help_or_for_a_file_that_is_no_model(tmp_path: Path) -> None:
     (tmp_path / "a.keras").write_text("no model")
     script = (
-        "import sys; from fmnist.predict import main\n"
+        "import contextlib, io, sys; from fmnist.predict import main\n"
+        "with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()): main(['--help'])\n"
         f"code = main([{str(tmp_path / 'a.keras')!r}, 'a.png'])\n"
         "print(code, sorted({'keras', 'tensorflow'} & set(sys.modules)))"
     )
     child = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
     assert child.stdout == "2 []\n", child.stderr
+
+
+# --- what the README says
+
+
+def readme() -> str:
+    """Its section on pictures."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    return text.partition("## What do pictures show?")[2].partition("\n## ")[0]
+
+
+@pytest.fixture
+def readers_folder(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where a reader of the README stands: a study, photo.jpg and the folder wardrobe."""
+    study = tmp_path / "studies" / "fashion-mnist"
+    study.mkdir(parents=True)
+    (study / "best.keras").write_bytes(model.read_bytes())
+    (study / "temperature.json").write_text('{"temperature": 0.9}')
+    (tmp_path / "wardrobe").mkdir()
+    written(tmp_path / "photo.jpg", drawing())
+    written(tmp_path / "wardrobe" / "boot.png", drawing(ground="black", ink="white"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_commands_of_the_readme_run(
+    readers_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    commands = re.findall(r"^    python -m fmnist\.predict (.*)$", readme(), re.MULTILINE)
+    assert len(commands) == 3
+    for command in commands:
+        arguments, _, given = command.partition(" < ")
+        if given:
+            give_on_stdin(Path(given).read_bytes(), monkeypatch)
+        assert main(shlex.split(arguments)) == 0
+        output = capsys.readouterr()
+        assert output.out.count("top left") >= 1 and output.err == ""
+
+
+def test_python_of_the_readme_runs(readers_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (code,) = re.findall(r"^    from fmnist\.predict import predict\n\n(?:    .*\n)+", readme(), re.MULTILINE)
+    exec(textwrap.dedent(code), {})
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith("photo.jpg top left 9") or first.startswith("photo.jpg top left 100%")
+    assert second.startswith(f"wardrobe{os.sep}boot.png top left ")

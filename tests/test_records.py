@@ -11,6 +11,7 @@ from fmnist.baselines import BASELINES
 from fmnist.errors import UserError
 from search.records import (
     BaselineRecord,
+    DataRecord,
     RefitRecord,
     Stopwatch,
     StudyFiles,
@@ -118,6 +119,12 @@ def test_ledger_of_a_version_without_baselines_and_exports_is_read(tmp_path: Pat
         "evaluate": 1.0,
         "exports": 0.0,
     }
+
+
+def test_data_record_of_a_version_that_did_not_measure_the_background_is_read() -> None:
+    older = Path(__file__).parent / "fixtures" / "studies" / "0.4.0" / "data.json"
+    record = read_json(DataRecord, older)
+    assert (record.background, record.object_share, record.contrast) == (None, None, None)
 
 
 def test_seconds_of_a_phase_add_up_over_runs(tmp_path: Path) -> None:
