@@ -24,11 +24,7 @@ from PIL import Image
 
 from fmnist.baselines import BASELINES
 from fmnist.data import find_data, load_test
-<<<<<<< HEAD
-from search.records import PHASES, StudyFiles
-=======
-from search.records import StudyFiles, read_arrays
->>>>>>> predict
+from search.records import PHASES, StudyFiles, read_arrays
 
 ROOT = Path(__file__).parents[1]
 NO_NETWORK = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
