@@ -84,7 +84,7 @@ def _parts(folder: Path, layout: Layout, reading: Reading) -> tuple[_Part, _Part
         notes.append("The pictures of the validation folder join the training pictures")
     if layout.passed_over:
         names = [_name(folder, path) for path in layout.passed_over]
-        notes.append(f"{_are(len(names), 'file')} passed over, being no pictures of a class: {first_few(names)}")
+        notes.append(f"{_are(len(names), 'file')} passed over, being no picture or of no class: {first_few(names)}")
     train = _joined([layout.parts[part] for part in (TRAIN, VALIDATION) if part in layout.parts])
     _check_sizes(folder, layout, train, MIN_IMAGES_PER_CLASS if TEST in layout.parts else MIN_IMAGES_WITH_TEST)
     if TEST in layout.parts:
