@@ -5,7 +5,9 @@ ARGS ?=
 READY := .venv/.ready
 RUN := .venv/bin/python -m search.run
 
-.PHONY: search try test lint benchmark clean
+PYTEST := .venv/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
+.PHONY: search try test test-slow lint benchmark clean
 
 search: $(READY)  ## search, confirm, retrain, report
 	$(RUN) --trials $(TRIALS) $(ARGS)
@@ -13,8 +15,11 @@ search: $(READY)  ## search, confirm, retrain, report
 try: $(READY)  ## the same in small: bundled digits, five trials
 	$(RUN) --dataset digits --trials 5 --study try $(ARGS)
 
-test: $(READY)
-	.venv/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+test: $(READY)  ## all but the slow ones: ten minutes on two cores
+	$(PYTEST) -m "not slow" $(ARGS)
+
+test-slow: $(READY)  ## the others: kills, several machines, exports, whole studies
+	$(PYTEST) -m slow $(ARGS)
 
 lint: $(READY)
 	.venv/bin/ruff check .

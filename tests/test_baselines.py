@@ -66,6 +66,7 @@ def named(baseline: Baseline) -> str:
 # --- all of them
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("baseline", BASELINES, ids=named)
 def test_baseline_learns_in_a_process_of_its_own_and_predicts_in_another(
     baseline: Baseline, workers: WorkerProcesses, folder: Path, unseen: LabelledImages

@@ -256,6 +256,7 @@ def test_stopped_search_ends_cleanly_and_goes_on(tmp_path: Path, number: signal.
 
 
 @pytest.mark.timeout(900)  # two whole runs, one of them with every baseline
+@pytest.mark.slow
 @pytest.mark.faults
 @pytest.mark.parametrize("moment", ["finalist ", "seed 0 ", "conv-pool-dense-plateau ", "opening the test set"])
 def test_run_killed_after_the_search_repeats_nothing_finished(tmp_path: Path, moment: str) -> None:

@@ -145,10 +145,11 @@ def test_pulse_tells_of_computing_and_not_of_waiting() -> None:
         while time.monotonic() < end:
             sum(range(1000))
         assert ours.poll(0)
-        time.sleep(0.2)
-        while ours.poll(0):
+        n_intervals_heard = 0
+        while ours.poll(0.3):  # now and then others in this process compute a little
             ours.recv()
-        assert not ours.poll(0.5)
+            n_intervals_heard += 1
+            assert n_intervals_heard < 100, "it never falls silent"
 
 
 @pytest.mark.parametrize("name", ["random-forest", "conv-pool-dense"])
