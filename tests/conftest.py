@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before anything loads TensorFlow; worker processes inherit it
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as workers have it: the same numbers here, to the bit
 
 import pytest
 
