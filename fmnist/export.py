@@ -130,6 +130,7 @@ def export_model(
     nothing can be exported of this model, or compared on these images.
     """
     formats = [find_format(name) for name in names]
+    folder = folder.absolute()  # the scripts run in a folder of their own
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f"{HALF_WRITTEN}exports-", dir=folder) as name:
         bench = Workbench(model, Path(name), labels, n_threads, heed_stop, scripts, longest_seconds)

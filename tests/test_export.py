@@ -189,6 +189,16 @@ def test_formats_after_one_that_fails_go_on(tmp_path: Path, export) -> None:
     assert records["onnx"].seconds > 1.5
 
 
+def test_relative_paths_will_do(tmp_path: Path, export, monkeypatch: pytest.MonkeyPatch) -> None:
+    export({"onnx": "right"})  # which makes the fake model and its scripts
+    monkeypatch.chdir(tmp_path)
+    (fake,) = (path.relative_to(tmp_path) for path in tmp_path.rglob("fake.keras"))
+    scripts = next(tmp_path.rglob("conversion.py")).parent
+    (record,) = export_model(fake, ["onnx"], Path("relative"), scripts=scripts)
+    assert record.failure is None
+    assert Path("relative/fake.onnx").exists()
+
+
 def test_formats_after_one_that_kills_the_conversion_go_on(tmp_path: Path, export) -> None:
     records = export({"litert": "dies", "onnx": "right"})
     assert records["litert"].failure == "the conversion failed: its process ended with exit code 9"
