@@ -52,6 +52,8 @@ def idx_source(folder: Path, reading: Reading) -> DataSource:
     if _check_images(folder, TEST_IMAGES, TEST_LABELS, reading) != shape:
         raise UserError(f"training and test images must have one size, but those in {folder} differ")
     files = [_require_member(folder, name) for name in IDX_NAMES]
+    if class_names is not None:
+        files.append(folder / CLASSES_FILE)
     train = read_pair(folder, TRAIN_IMAGES, TRAIN_LABELS, reading)
     notes = note_constant(is_constant(train.images), lambda i: f"image {i:,} of {files[0].name}")
     return build_source(

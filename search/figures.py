@@ -6,7 +6,9 @@ Matplotlib's object interface only, so that nothing global is touched and report
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,7 +71,7 @@ def _drawn(draw: Draw, width_inches: float, is_narrow: bool) -> Figure:
 
 def _svg(figure: Figure) -> bytes:
     stream = io.BytesIO()
-    with matplotlib.rc_context(SVG_STYLE):
+    with matplotlib.rc_context(SVG_STYLE), _without_word_of_missing_glyphs():
         FigureCanvasSVG(figure).print_svg(stream, metadata={"Date": None, "Creator": None})
     return stream.getvalue()
 
@@ -77,8 +79,17 @@ def _svg(figure: Figure) -> bytes:
 def _png(figure: Figure) -> bytes:
     stream = io.BytesIO()
     figure.set_dpi(PNG_DPI)
-    FigureCanvasAgg(figure).print_png(stream, metadata={"Software": None})
+    with _without_word_of_missing_glyphs():
+        FigureCanvasAgg(figure).print_png(stream, metadata={"Software": None})
     return stream.getvalue()
+
+
+@contextmanager
+def _without_word_of_missing_glyphs() -> Iterator[None]:
+    """Matplotlib's font lacks some scripts: names in them are boxes in pictures, and right in the page."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")
+        yield
 
 
 def clean(axes: Axes, *, grid: str = "y") -> None:
@@ -262,7 +273,9 @@ def _draw_parameter(axes: Axes, trials: Sequence[TrialRecord], name: str, floor:
 
 
 def fitting(name: str, limit: int = 24) -> str:
-    return name if len(name) <= limit else f"{name[: limit - 1]}…"
+    """As much of a name as there is room for; its dollar signs begin no formula."""
+    shown = name if len(name) <= limit else f"{name[: limit - 1]}…"
+    return shown.replace("$", r"\$")
 
 
 def _places(values: Sequence[object]) -> tuple[Callable[[object], float], list[str], bool]:

@@ -44,7 +44,7 @@ def write_pictures(folder: Path, images: np.ndarray, labels: np.ndarray, names: 
     for i, (image, label) in enumerate(zip(images, labels, strict=True)):
         path = folder / names[label] / f"{i:04}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(image).save(path)
+        Image.fromarray(image).save(path, compress_level=1)
     return folder
 
 

@@ -280,9 +280,10 @@ def text_in_html(text: str) -> str:
 # --- other images
 
 
-def with_checksums(material: Material, checksums: dict[str, str]) -> Material:
+def with_checksums(material: Material, checksums: dict[str, str], of_pixels: str | None = None) -> Material:
+    """of_pixels: of the test images."""
     record = read_json(DataRecord, material.files.data)
-    write_json(material.files.data, replace(record, checksums=checksums))
+    write_json(material.files.data, replace(record, checksums=checksums, test_checksum=of_pixels))
     return read_material(material.files, material.trials, command="", importances=None)
 
 
@@ -321,6 +322,19 @@ def test_of_other_images_only_costs_and_searches_are_compared(
     for heading in ("Accuracy on the test set", "Class by class", "Calibration", "McNemar"):
         assert heading not in html
     assert found["cost"]["a"]["images_trained"]["total"] > 0
+
+
+@pytest.mark.parametrize(("sums", "is_same"), [(("1", "1"), True), (("1", "2"), False)])
+def test_pixels_of_the_test_images_say_whether_they_are_the_same_whatever_the_files(
+    tmp_path: Path, sums: tuple[str, str], is_same: bool
+) -> None:
+    """A test set may be held out by another seed of the same files, or be stored in files of another kind."""
+    files = ({"pictures": "1" * 32}, {"pictures": "1" * 32} if not is_same else {"shoes.npz": "2" * 32})
+    a, b = (
+        with_checksums(material(tmp_path / name, replace(SMALL, seed=i)), files[i], of_pixels)
+        for i, (name, of_pixels) in enumerate(zip(("a", "b"), sums, strict=True))
+    )
+    assert Comparison(a, b).is_same_test is is_same
 
 
 def test_other_training_files_leave_the_test_the_same(tmp_path: Path) -> None:

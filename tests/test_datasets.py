@@ -378,6 +378,7 @@ def test_idx_images_are_fitted_into_the_size_asked_for(idx_folder):
 def test_classes_file_names_the_classes_of_idx_files(idx_folder):
     source = found(idx_folder(classes_txt=b"\xef\xbb\xbfnull\n eins \nzwei \xc3\xa4\n"))
     assert source.class_names == ("null", "eins", "zwei ä")
+    assert "classes.txt" in source.checksums  # other names would be another data set
 
 
 @pytest.mark.parametrize(
