@@ -62,7 +62,7 @@ def test_classes_and_files_are_in_natural_order(tmp_path):
     assert files_of(tmp_path)["class 2"] == ["class 2/9.png", "class 2/10.png"]
 
 
-@settings(max_examples=200, deadline=None, derandomize=True, database=None)
+@settings(max_examples=40, deadline=None, derandomize=True, database=None)
 @given(st.lists(st.text(max_size=8), max_size=8))
 def test_any_names_can_be_put_in_natural_order(names):
     ordered = sorted(names, key=natural)
