@@ -367,10 +367,10 @@ def refit(final: FinalRound, winner: ConfirmRecord, n_seeds: int) -> list[RefitR
     failures = [outcome for outcome in outcomes if isinstance(outcome, TrainingFailed)]
     if failures:
         raise failures[0]
-    records = final.files.read_refit_records()[:n_seeds]
+    records = final.files.read_refit_records()  # an earlier run may have been asked for more: all of them are tested
     write_json(final.files.best_recipe, _best_recipe(final, winner, records))
     deliver(final.files)
-    return records
+    return records[:n_seeds]
 
 
 def _best_recipe(final: FinalRound, winner: ConfirmRecord, records: Sequence[RefitRecord]) -> BestRecipe:

@@ -23,7 +23,7 @@ from fmnist.recipe import Architecture, Block, Recipe, TrainingPlan
 from fmnist.robustness import changes
 from search.clock import Clock
 from search.objective import TrainingSite, Watcher
-from search.records import DataRecord, StudyFiles, TrialRecord
+from search.records import BestRecipe, DataRecord, StudyFiles, TrialRecord, read_json
 from search.refit import (
     EarlyConfirmation,
     FinalRound,
@@ -359,6 +359,17 @@ def test_every_retrained_model_carries_its_class_names_and_what_its_images_look_
     notes = ModelNotes(tuple("0123456789"), (8, 8, 1), 40.0, 1.0, 255.0)
     paths = (final.files.refit_model(0), final.files.refit_model(1), final.files.model)
     assert [read_notes(path) for path in paths] == [notes] * 3
+
+
+def test_recipe_names_every_retraining_also_where_fewer_are_asked_for_later(
+    tmp_path: Path, digits_split: Split
+) -> None:
+    trainer = FakeTrainer(digits_split.confirmation.labels, lambda filters: 0.5)
+    final = final_round(tmp_path, digits_split, trainer)
+    winner = confirm(final, choose_finalists([trial(1, 0.9)]), 1, 1000)[0]
+    seeds = [record.seed for record in refit(final, winner, n_seeds=3)]
+    assert len(refit(final, winner, n_seeds=2)) == 2
+    assert [each.seed for each in read_json(BestRecipe, final.files.best_recipe).retrainings] == seeds
 
 
 def test_retraining_of_another_winner_starts_afresh(tmp_path: Path, digits_split: Split) -> None:
