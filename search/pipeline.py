@@ -127,11 +127,13 @@ def open_objective(config: StudyConfig, watcher: Watcher | None = None) -> Itera
 
         with open_objective(StudyConfig(study="mine", dataset="digits")) as objective:
             study = optuna.create_study(direction="maximize", pruner=objective.pruner)
-            study.optimize(objective, n_trials=20, n_jobs=2)
+            study.optimize(objective, n_trials=20, n_jobs=2, catch=TrainingFailed)
 
-    Its value is selection accuracy; the test set stays out of reach. Of the configuration, images, space, seed, limits
-    and machine count, and the pruner for the rungs ("none": one); `workers` should be study.optimize's n_jobs, which
-    share the cores. Nothing is written to the study's folder. Raises UserError for input that cannot be used.
+    A training that comes to nothing (weights that diverge, memory, a killed process) raises TrainingFailed; `catch`
+    lets the study go on. The value is selection accuracy; the test set stays out of reach. Of the configuration,
+    images, space, seed, limits and machine count, and the pruner for the rungs ("none": one); `workers` should be
+    study.optimize's n_jobs, which share the cores. Nothing is written to the study's folder. Raises UserError for
+    input that cannot be used.
     """
     source = find_data(config.dataset, config.data_dir, config.reading())
     split = load_train(source, config.seed)

@@ -56,7 +56,9 @@ def test_a_study_made_from_python_gives_the_records_that_the_command_writes(fini
 def test_objective_serves_a_plain_study_of_optuna(tmp_path: Path) -> None:
     study = example("open_objective", tmp_path)["study"]
     assert len(study.trials) == 4
-    assert {trial.state for trial in study.trials} <= {TrialState.COMPLETE, TrialState.PRUNED}
+    for trial in study.trials:  # of a free draw of the whole space, one in fifty diverges
+        diverged = trial.state is TrialState.FAIL and "(diverged)" in trial.user_attrs["reason"]
+        assert diverged or trial.state in (TrialState.COMPLETE, TrialState.PRUNED), trial.user_attrs["reason"]
     assert any(trial.intermediate_values for trial in study.trials)
     assert list(tmp_path.iterdir()) == []
 
