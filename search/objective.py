@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import optuna
 
@@ -146,6 +147,8 @@ class _Run:
         self._n_images_before = 0  # training images of the rungs before it
         self._step_before = 0  # the same with rungs that the trial was spared: steps mean the same in every trial
         self._seconds_in_steps = 0.0  # of learning and validation, of the rungs that ended
+        self._rung_images = 0  # length of the last rung that ended, and its best accuracy
+        self._rung_accuracy: float | None = None
         self._started = time.monotonic()
         self._label = f"trial {trial.number}"
 
@@ -170,14 +173,27 @@ class _Run:
         """The last rung's result. Raises TrialPruned where the trial does not get there."""
         objective, rungs = self._objective, self._own_rungs()
         self._step_before = sum(objective._rungs) - sum(rungs)
-        *lower_rungs, last_rung = rungs
         with closing(objective._trainer(objective._task(self._trial, self._recipe, rungs))) as messages:
-            for n_images in lower_rungs:
+            for n_images, next_rung in pairwise(rungs):
                 result = self._finish_rung(messages, n_images)
                 self._pass(n_images, result)
+                self._require_time_for(next_rung, n_images)
                 self._n_images_before += n_images
                 self._step_before += n_images
-            return self._finish_rung(messages, last_rung)
+            return self._finish_rung(messages, rungs[-1])
+
+    def _require_time_for(self, n_images: int, n_images_here: int) -> None:
+        """A rung that the clock would cut is not begun: another trial may still use that time."""
+        seconds_left = self._objective._seconds_left()
+        if seconds_left is None:
+            return
+        seconds_per_image = (time.monotonic() - self._started) / (self._n_images_before + n_images_here)
+        if n_images * seconds_per_image > seconds_left:
+            self._end_by_clock(f"no time was left for {n_images:,} images more")
+
+    def _end_by_clock(self, reason: str) -> NoReturn:
+        self._trial.set_user_attr("out_of_time", True)
+        raise optuna.TrialPruned(reason)
 
     def _finish_rung(self, messages: Iterator[HistoryPoint | TrainResult], n_images: int) -> TrainResult:
         """Hear of one rung's training until its result. One that the clock has cut is no complete trial: it would rank
@@ -191,7 +207,8 @@ class _Run:
             self._seconds_in_steps += message.seconds_in_steps
             self._trial.set_user_attr("peak_memory_mb", round(message.peak_memory_mb, 1))
             if message.stopped_by == "time limit":
-                raise optuna.TrialPruned("the time for the search was over")
+                self._end_by_clock("the time for the search was over")
+            self._rung_images, self._rung_accuracy = n_images, message.best.validation_accuracy
             return message
         raise TrainingFailed("error", "the training ended without a result")
 
@@ -210,17 +227,17 @@ class _Run:
             return
         if result.stopped_by == "early stopping":  # its last report lies before the rung
             self._trial.report(result.best.validation_accuracy, step)
-        if self._trial.should_prune():
+        if self._trial.user_attrs.get("origin") != DEFAULT_NAME and self._trial.should_prune():
             raise optuna.TrialPruned(f"pruned after {n_images:,} images")
         self._trial.set_user_attr("passed_step", step)
 
     def _own_rungs(self) -> Sequence[int]:
-        """The default recipe is what the search has to beat: nothing prunes it, so it trains on the last rung at once.
-        The rest of the portfolio is known to be good: the first rung, which says least, cannot add to that (one that
-        had won the confirmation of one search fell there in the next)."""
+        """The default recipe is what the search has to beat: nothing prunes it, so it trains on the last rung at once,
+        unless a clock may leave no time for that. The rest of the portfolio is known to be good: the first rung, which
+        says least, cannot add to that (one that had won the confirmation of one search fell there in the next)."""
         rungs = self._objective._rungs
         origin = self._trial.user_attrs.get("origin")
-        if origin == DEFAULT_NAME:
+        if origin == DEFAULT_NAME and self._objective._seconds_left() is None:
             return rungs[-1:]
         return rungs if origin is None else rungs[1:] or rungs
 
@@ -233,6 +250,8 @@ class _Run:
             "n_images": self._n_images_before + (self._history[-1].n_images if self._history else 0),
             "seconds": round(time.monotonic() - self._started, 3),
             "seconds_in_steps": round(self._seconds_in_steps, 3),
+            "rung_images": self._rung_images,
+            "rung_accuracy": self._rung_accuracy,
         }
         for name, value in attributes.items():
             self._trial.set_user_attr(name, value)

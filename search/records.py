@@ -60,6 +60,9 @@ class TrialRecord:
     multiply_adds: int | None = None  # per image, forward
     peak_memory_mb: float | None = None  # of the training process
     finished: str | None = None  # ISO 8601, UTC
+    rung_images: int = 0  # length of the longest rung that it was trained on to the end
+    rung_accuracy: float | None = None  # best selection accuracy there
+    out_of_time: bool = False  # the clock ended it, nobody's judgement
 
 
 @dataclass(frozen=True)

@@ -101,6 +101,7 @@ N_FINALISTS = 5  # the default recipe always among them: five epochs, which chos
 N_FINALISTS_AGAINST_TIME = 3  # under a timeout, where each takes time from the retraining
 CONFIRM_LENGTH = 0.4  # of a full training: enough to tell finalists apart, and the time goes into the retraining
 N_UNSURE_KEPT = 24  # of the right answers given with the least confidence, for the report to show
+CONFIRM_SHARE_OF_TIME = 0.3  # of that, at most for confirmations that are longer only so as not to be too short
 SHARE_OF_TIME = 0.92  # of what a timeout leaves for the full trainings; the rest is for starts and the evaluation
 
 
@@ -112,6 +113,7 @@ class Finalist:
     origin: str  # "sampler", or the portfolio's name for it
     recipe: Recipe
     search_accuracy: float | None  # on the selection split; None if the trial did not complete
+    searched_images: int = 0  # length of the longest rung that its trial was trained on to the end
 
 
 @dataclass(frozen=True)
@@ -140,16 +142,21 @@ def choose_finalists(
 ) -> list[Finalist]:
     """The best complete trials by selection accuracy, n_finalists at most, the default recipe always among them: also
     where its own trial failed (a process may be killed for reasons that are not the recipe's), unless it is infeasible.
+    Places that are left over go to trials that the clock alone kept from the last rung, the highest rung first.
 
     accuracy_per_doubling: the price of multiply-adds, see `strategy.worth`. Equal recipes count once. Raises UserError
     if there is none.
     """
-    complete = sorted(
-        (trial for trial in trials if trial.state == "complete"),
-        key=lambda trial: -worth(trial.value, trial.multiply_adds, accuracy_per_doubling),
+    complete = [(math.inf, trial.value, trial) for trial in trials if trial.state == "complete"]
+    unfinished = [
+        (trial.rung_images, trial.rung_accuracy, trial) for trial in trials if trial.out_of_time and trial.rung_images
+    ]
+    ranked = sorted(
+        [*complete, *unfinished],
+        key=lambda entry: (-entry[0], -worth(entry[1], entry[2].multiply_adds, accuracy_per_doubling)),
     )
     by_recipe: dict[str, TrialRecord] = {}
-    for trial in complete:  # best first: the first of equal recipes stays, in its place
+    for *_, trial in ranked:  # best first: the first of equal recipes stays, in its place
         by_recipe.setdefault(json.dumps(trial.recipe), trial)
     distinct = list(by_recipe.values())
     default = next((trial for trial in trials if trial.origin == DEFAULT_NAME and trial.state != "infeasible"), None)
@@ -160,7 +167,7 @@ def choose_finalists(
         raise UserError(
             "no trial of this study was trained to its end, so there is nothing to confirm; raise --trials or --timeout"
         )
-    return [Finalist(t.number, t.origin, Recipe.from_dict(t.recipe), t.value) for t in chosen]
+    return [Finalist(t.number, t.origin, Recipe.from_dict(t.recipe), t.value, t.rung_images) for t in chosen]
 
 
 def sure_finalists(
@@ -286,15 +293,19 @@ def _length_share(
     """How much of the full length every finalist gets. An interrupted round goes on as it began, to stay fair.
 
     Where a timeout leaves room for a share of the trainings only, confirmation is shortened by its square: comparing
-    needs less than the retraining, which takes all that is left.
+    needs less than the retraining, which takes all that is left. But a training shorter than those that chose the
+    finalists would tell less than these did, so it is as long, as far as a share of the time allows.
     """
     n_train = final.site.n_train_images
     if done:
         return done[0].n_planned_images / _full_length(Recipe.from_dict(done[0].recipe), n_train)
     longest = max(_full_length(finalist.recipe, n_train) for finalist in finalists)
-    to_come = longest * (len(finalists) * CONFIRM_LENGTH + n_refits * final.n_all_images / n_train)
+    confirmations = longest * len(finalists)
+    to_come = confirmations * CONFIRM_LENGTH + longest * n_refits * final.n_all_images / n_train
     share = final.clock.share_that_fits(to_come / final.workers, images_per_second, SHARE_OF_TIME)
-    return CONFIRM_LENGTH * share**2
+    as_searched = max(finalist.searched_images for finalist in finalists) / longest
+    at_most = final.clock.share_that_fits(confirmations / final.workers, images_per_second, CONFIRM_SHARE_OF_TIME)
+    return min(CONFIRM_LENGTH, max(CONFIRM_LENGTH * share**2, min(as_searched, at_most)))
 
 
 def _full_length(recipe: Recipe, n_train_images: int) -> int:

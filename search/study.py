@@ -381,6 +381,9 @@ def _record_of(trial: FrozenTrial) -> TrialRecord:
         n_parameters=attributes.get("n_parameters"),
         multiply_adds=attributes.get("multiply_adds"),
         peak_memory_mb=attributes.get("peak_memory_mb"),
+        rung_images=attributes.get("rung_images", 0),
+        rung_accuracy=attributes.get("rung_accuracy"),
+        out_of_time=attributes.get("out_of_time", False),
         finished=trial.datetime_complete.astimezone(UTC).isoformat() if trial.datetime_complete else None,
     )
 

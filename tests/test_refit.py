@@ -102,6 +102,18 @@ def test_default_cut_by_the_clock_is_a_finalist_alone() -> None:
     assert [finalist.trial for finalist in choose_finalists(trials)] == [0]
 
 
+def test_places_that_no_complete_trial_takes_go_to_those_that_the_clock_has_ended_by_rung_and_accuracy() -> None:
+    def cut(number: int, rung: int, accuracy: float | None) -> TrialRecord:
+        more = {"state": "pruned", "rung_images": rung, "rung_accuracy": accuracy}
+        return trial(number, None, out_of_time=True, **more)
+
+    judged = trial(6, None, state="pruned", rung_images=64_000, rung_accuracy=0.99)
+    trials = [trial(1, 0.5), cut(2, 16_000, 0.9), cut(3, 64_000, 0.7), cut(4, 64_000, 0.8), cut(5, 0, None), judged]
+    found = choose_finalists(trials)
+    assert [finalist.trial for finalist in found] == [1, 4, 3, 2]
+    assert [finalist.search_accuracy for finalist in found] == [0.5, None, None, None]
+
+
 def test_pruned_failed_and_infeasible_trials_are_no_finalists() -> None:
     trials = [trial(n, None, state=state) for n, state in enumerate(("pruned", "failed", "infeasible"))]
     with pytest.raises(UserError, match=r"no trial of this study was trained to its end.*raise --trials or --timeout"):
@@ -241,6 +253,18 @@ def test_timeout_shortens_all_finalists_by_the_same_share(tmp_path: Path, digits
     n_train, n_all = len(digits_split.train), len(digits_split.together())
     share = 0.92 * 2000 / (N_EPOCHS * (2 * 0.4 * n_train + n_all))
     assert {task.n_planned_images for task in trainer.tasks} == {round(0.4 * share**2 * N_EPOCHS * n_train)}
+
+
+@pytest.mark.parametrize(("seconds", "length"), [(18.0, 1_000), (1.25, 75), (500.0, 1534)])
+def test_confirmation_is_as_long_as_the_trainings_that_chose_if_that_takes_no_more_than_a_third_of_the_time(
+    tmp_path: Path, digits_split: Split, seconds: float, length: int
+) -> None:
+    """At 400 images a second, two finalists: 0.3 of 1.25 seconds are 75 images for each; 1,534 are 0.4 of the whole."""
+    trainer = FakeTrainer(digits_split.confirmation.labels, lambda filters: 0.5)
+    final = final_round(tmp_path, digits_split, trainer, clock=Clock(seconds, now=lambda: 0.0), workers=1)
+    trials = [trial(1, 0.9, rung_images=1_000), trial(2, 0.8, rung_images=1_000)]
+    confirm(final, choose_finalists(trials), 1, images_per_second=400)
+    assert {task.n_planned_images for task in trainer.tasks} == {length}
 
 
 def test_finalist_that_cannot_be_trained_is_left_out(tmp_path: Path, digits_split: Split) -> None:

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from search.config import SHIPPED_SPACES, StudyConfig
 from search.objective import Objective, TrainingSite
 from search.ownership import MAX_LOSSES, Ownership
 from search.records import StudyFiles
+from search.refit import choose_finalists
 from search.space import SearchSpace, read_space
 from search.storage import StudyStorage, open_storage
 from search.strategy import build_rungs, build_sampler
@@ -400,6 +402,25 @@ def test_training_cut_by_the_clock_is_not_a_complete_trial(config: StudyConfig, 
     study = open_study(config, space)
     run_trials(study, objective_of(space, cut), n_trials=9, timeout=lambda: True)
     assert [record.state for record in read_trials(study) if record.state != "waiting"] == ["pruned"]
+
+
+def test_rung_that_the_clock_would_cut_is_not_begun_and_the_trial_stays_a_candidate(
+    config: StudyConfig, space: SearchSpace
+) -> None:
+    """Its last rung is four times the first, which took a tenth of a second: there is no time for that."""
+
+    def slow(task: TrainTask) -> Iterator[HistoryPoint | TrainResult]:
+        for message in by_filters(task):
+            time.sleep(0.02)
+            yield message
+
+    study = open_study(config, space)
+    run_trials(study, objective_of(space, slow, seconds_left=lambda: 0.05), n_trials=8)
+    ended = [record for record in read_trials(study) if record.out_of_time]
+    assert ended and all(record.reason == "no time was left for 16,000 images more" for record in ended)
+    assert all(record.n_images == record.rung_images == 4_000 for record in ended)
+    assert all(record.rung_accuracy == record.best.validation_accuracy for record in ended)
+    assert choose_finalists(read_trials(study))[0].trial in {0, 1}  # the portfolio has the last rung only, here
 
 
 # --- the folder
