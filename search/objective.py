@@ -17,6 +17,7 @@ from fmnist.history import HistoryPoint, best_point
 from fmnist.recipe import Recipe
 from search.space import DEFAULT_NAME, SearchSpace
 from search.strategy import build_pruner, seed_of
+from search.watcher import Watcher
 from search.worker import Trainer, TrainingFailed, TrainResult, TrainTask
 
 
@@ -47,20 +48,6 @@ class TrainingSite:
             bfloat16=self.bfloat16,
             **{"n_threads": self.n_threads, **more},
         )
-
-
-class Watcher:
-    """Hears of what happens in trainings, from their threads. This one hears nothing; the terminal overrides it.
-
-    label: "trial 7", "finalist 7", "seed 1" or a baseline's name. what: a recipe, or a baseline in words.
-    n_planned_images: None where nobody knows.
-    """
-
-    def started(self, label: str, what: Recipe | str, n_planned_images: int | None) -> None: ...
-
-    def progressed(self, label: str, point: HistoryPoint, best_accuracy: float | None) -> None: ...
-
-    def ended(self, label: str, reason: str) -> None: ...
 
 
 class Objective:

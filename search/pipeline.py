@@ -32,7 +32,7 @@ from search.clock import Clock
 from search.config import StudyConfig, default_workers
 from search.findings import uneven_classes
 from search.material import Material, balance_of
-from search.objective import Objective, TrainingSite, Watcher
+from search.objective import Objective, TrainingSite
 from search.own_space import own_space
 from search.records import (
     DataRecord,
@@ -80,6 +80,7 @@ from search.study import (
     storage_url,
 )
 from search.terminal import Terminal
+from search.watcher import Watcher, Watchers
 from search.worker import Interrupted, Trainer, WorkerProcesses, has_gpu
 
 N_SAMPLES_PER_CLASS = 10
@@ -97,14 +98,16 @@ def run_study(
     stop: threading.Event | None = None,
     *,
     search_only: bool = False,
+    watchers: Sequence[Watcher] = (),
     worker_processes: Callable[[Path, threading.Event], WorkerProcesses] = WorkerProcesses,
 ) -> Material | None:
     """Do whatever the study still lacks, as `python -m search.run` does. Returns the finished study's records, whose
     properties are the figures of its report; None with search_only, and where another machine of the study confirms
     and retrains.
 
-    stop: set it to end the run; then Interrupted is raised and everything finished is kept. Raises UserError for input
-    that cannot be used, SearchStopped or TrainingFailed where training fails again and again.
+    watchers: hear of every training, as the terminal does. stop: set it to end the run; then Interrupted is raised and
+    everything finished is kept. Raises UserError for input that cannot be used, SearchStopped or TrainingFailed where
+    training fails again and again.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     clock = Clock(config.timeout)
@@ -115,7 +118,7 @@ def run_study(
     files = StudyFiles(config.folder)
     if config.storage is not None:  # before anything is written: it may not answer
         open_storage(config.storage)
-    run = _Run(config, files, source, clock, terminal, stop, worker_processes)
+    run = _Run(config, files, source, clock, terminal, Watchers([terminal, *watchers]), stop, worker_processes)
     with hold(files):
         return run.whole(search_only)
 
@@ -159,6 +162,7 @@ class _Run:
         source: DataSource,
         clock: Clock,
         terminal: Terminal,
+        watcher: Watcher,
         stop: threading.Event,
         worker_processes: Callable[[Path, threading.Event], WorkerProcesses],
     ) -> None:
@@ -167,6 +171,7 @@ class _Run:
         self._source = source
         self._clock = clock
         self._terminal = terminal
+        self._watcher = watcher
         self._stop = stop
         self._worker_processes = worker_processes
         # Here, while the study has no folder yet: what is wrong with space or images leaves none.
@@ -361,7 +366,7 @@ class _Run:
                 self._workers.train,
                 self._site(),
                 seconds_left=self._seconds_left_for_search,
-                watcher=self._terminal,
+                watcher=self._watcher,
             ),
             self._storage,
             n_trials=self._config.trials,
@@ -404,7 +409,7 @@ class _Run:
             workers=self._config.workers,
             clock=self._clock,
             stop=self._stop,
-            watcher=self._terminal,
+            watcher=self._watcher,
         )
 
     def _finish(self, final: FinalRound, early: EarlyConfirmation) -> None:
@@ -447,7 +452,7 @@ class _Run:
         if lacking:
             self._announce(f"exporting {self._files.model.name} as {', '.join(lacking)}", len(lacking), labels=lacking)
             n_threads = self._config.workers * _threads_per_worker(self._config)
-            make_exports(self._files, self._source, names, n_threads, self._stop, self._terminal)
+            make_exports(self._files, self._source, names, n_threads, self._stop, self._watcher)
             write_text(self._files.command, _with_exports(self._files) + "\n")
 
     def _report(self) -> Material:

@@ -58,7 +58,7 @@ from fmnist.robustness import changes
 from fmnist.source import Reading
 from search import __version__
 from search.clock import Clock
-from search.objective import TrainingSite, Watcher, reason_of
+from search.objective import TrainingSite, reason_of
 from search.records import (
     FINISHED_STATES,
     BaselineRecord,
@@ -81,6 +81,7 @@ from search.refit_options import RefitOptions, parse
 from search.space import DEFAULT_NAME
 from search.strategy import seed_of, worth
 from search.terminal import Terminal
+from search.watcher import Watcher
 from search.worker import (
     BaselinePredictTask,
     BaselineResult,

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from fmnist.history import HistoryPoint
 from fmnist.recipe import Recipe
-from search.objective import Watcher
+from search.watcher import Watcher
 
 FEWEST_TRIALS = 12  # before the time left is told: the portfolio, which comes first, trains for much longer than others
 SHORTEST_LABEL_WIDTH = 11  # "finalist 99"

@@ -22,7 +22,7 @@ from fmnist.model_notes import ModelNotes, read_notes
 from fmnist.recipe import Architecture, Block, Recipe, TrainingPlan
 from fmnist.robustness import changes
 from search.clock import Clock
-from search.objective import TrainingSite, Watcher
+from search.objective import TrainingSite
 from search.records import BestRecipe, DataRecord, StudyFiles, TrialRecord, read_json
 from search.refit import (
     EarlyConfirmation,
@@ -37,6 +37,7 @@ from search.refit import (
     refit,
     sure_finalists,
 )
+from search.watcher import Watcher
 from search.worker import (
     BaselinePredictTask,
     BaselineResult,

@@ -1,0 +1,45 @@
+"""Who hears of what happens in trainings: the terminal, taps such as TensorBoard's, and whoever calls from Python."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fmnist.history import HistoryPoint
+from fmnist.recipe import Recipe
+
+
+class Watcher:
+    """Hears of what happens in trainings, from their threads: what it does, it does under a lock of its own. This one
+    hears nothing; override what is of interest.
+
+    label: "trial 7", "finalist 7", "seed 1" or a baseline's name. what: a recipe, or a baseline in words.
+    n_planned_images: None where nobody knows.
+    """
+
+    def started(self, label: str, what: Recipe | str, n_planned_images: int | None) -> None:
+        """A training begins. A trial's every rung is one, under the same label; only the last of them ends."""
+
+    def progressed(self, label: str, point: HistoryPoint, best_accuracy: float | None) -> None:
+        """A look at the selection split, or at the training images where nothing is held out."""
+
+    def ended(self, label: str, reason: str) -> None:
+        """A training ended; reason: in words."""
+
+
+class Watchers(Watcher):
+    """Passes everything on to each of them, in their order."""
+
+    def __init__(self, watchers: Sequence[Watcher]) -> None:
+        self._watchers = tuple(watchers)
+
+    def started(self, label: str, what: Recipe | str, n_planned_images: int | None) -> None:
+        for watcher in self._watchers:
+            watcher.started(label, what, n_planned_images)
+
+    def progressed(self, label: str, point: HistoryPoint, best_accuracy: float | None) -> None:
+        for watcher in self._watchers:
+            watcher.progressed(label, point, best_accuracy)
+
+    def ended(self, label: str, reason: str) -> None:
+        for watcher in self._watchers:
+            watcher.ended(label, reason)
