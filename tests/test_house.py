@@ -61,6 +61,7 @@ ORDER = {
         "strategy",
         "records",
         "clock",
+        "watcher",
         "worker",
         "storage",
         "ownership",
