@@ -44,7 +44,7 @@ class Training:
     stopped_by: str  # "end", "early stopping", "time limit" or "stop point"
 
 
-def ignore(point: HistoryPoint) -> None:
+def ignore(progress: HistoryPoint | int) -> None:
     """Do nothing with a progress report."""
 
 
@@ -62,13 +62,15 @@ def train(
     patience_images: int | None = None,
     seconds_limit: float | None = None,
     on_progress: Callable[[HistoryPoint], None] = ignore,
+    on_step: Callable[[int], None] = ignore,
     learner: Learner | None = None,
 ) -> Training:
     """Train a new network by the recipe. The learning-rate schedule spans n_planned_images, repeats counted.
 
     The training ends there; or at n_stop_images, the schedule cut short; or after patience_images without a higher
     validation accuracy; or at the first step past seconds_limit, with a last validation. Every report_every_images it
-    validates and calls on_progress with the point; an exception from there ends the training and passes through.
+    validates and calls on_progress with the point, and after each step on_step with the images seen; an exception from
+    there ends the training and passes through.
 
     Reports bear nominal marks (k * report_every_images, and the end), each made after the step nearest to it, so the
     marks of all trainings coincide whatever their batch size. Batches that span several marks report each of them.
@@ -100,6 +102,7 @@ def train(
     stopped_by = "end" if n_end_images == n_planned_images else "stop point"
     for step in range(n_end_steps):
         run.learn(*next(batches), step, n_steps)
+        on_step(run.n_images)
         if step + 1 in marks:
             run.report(marks[step + 1])
         if step + 1 < n_end_steps and (reason := run.reason_to_stop(patience_images, seconds_limit)):

@@ -18,7 +18,7 @@ from fmnist.recipe import Recipe
 from search.space import DEFAULT_NAME, SearchSpace
 from search.strategy import build_pruner, seed_of
 from search.watcher import Watcher
-from search.worker import Trainer, TrainingFailed, TrainResult, TrainTask
+from search.worker import ImagesSeen, Trainer, TrainingFailed, TrainResult, TrainTask
 
 
 @dataclass(frozen=True)
@@ -182,12 +182,15 @@ class _Run:
         self._trial.set_user_attr("out_of_time", True)
         raise optuna.TrialPruned(reason)
 
-    def _finish_rung(self, messages: Iterator[HistoryPoint | TrainResult], n_images: int) -> TrainResult:
+    def _finish_rung(self, messages: Iterator[HistoryPoint | ImagesSeen | TrainResult], n_images: int) -> TrainResult:
         """Hear of one rung's training until its result. One that the clock has cut is no complete trial: it would rank
         above better ones that were pruned, and the sampler would take its value for a full one."""
         self._history = []
         self._objective._watcher.started(self._label, self._recipe, n_images)
         for message in messages:
+            if isinstance(message, ImagesSeen):
+                self._objective._watcher.advanced(self._label, message.n_images)
+                continue
             if isinstance(message, HistoryPoint):
                 self._hear(message)
                 continue

@@ -26,15 +26,18 @@ from fmnist.baselines import BASELINES
 from fmnist.data import DataSource, LabelledImages, Split, find_data, load_train, pixel_statistics, save_split
 from fmnist.duplicates import count_duplicates
 from fmnist.errors import UserError
+from fmnist.intervals import Interval, wilson_95
 from fmnist.precision import has_bfloat16
+from fmnist.recipe import Recipe
 from search import __version__
 from search.clock import Clock
 from search.config import StudyConfig, default_workers
-from search.findings import uneven_classes
+from search.findings import count, uneven_classes
 from search.material import Material, balance_of
 from search.objective import Objective, TrainingSite
 from search.own_space import own_space
 from search.records import (
+    ConfirmRecord,
     DataRecord,
     Stopwatch,
     StudyFiles,
@@ -79,7 +82,7 @@ from search.study import (
     run_trials,
     storage_url,
 )
-from search.terminal import Terminal
+from search.terminal import DETAIL, RESULT, BestTrial, FinalistRow, Standing, Terminal
 from search.watcher import Watcher, Watchers
 from search.worker import Interrupted, Trainer, WorkerProcesses, has_gpu
 
@@ -193,7 +196,7 @@ class _Run:
             self._workers = self._worker_processes(self._files.worker_log, self._stop)
         self._write_beginnings()
         self._storage = open_storage(storage_url(self._config, self._files))
-        self._storage.patience = Patience(self._terminal.say, self._stop)
+        self._storage.patience = Patience(self._terminal.warn, self._stop)
         with nullcontext() if self._config.storage is None else hold_storage(self._storage):
             try:
                 self._study = create_or_resume(self._config, self._space, self._storage, identity)
@@ -210,12 +213,26 @@ class _Run:
         if not self._files.test.exists() and not self._train_everything(search_only):
             return None
         if search_only:
+            self._tell_what_the_search_came_to()
             return None
         self._tell_that_test_is_open()
         if not self._files.model.exists() and self._files.refit_model(0).exists():
             deliver(self._files)
         self._export()
         return self._report()
+
+    def _tell_what_the_search_came_to(self) -> None:
+        standing = self._standing()
+        best = standing.best
+        found = f"; best {best.accuracy:.2%}, trial {best.number}: {best.network}" if best else ""
+        self._terminal.show_result(
+            f"the search is complete: {standing}{found}",
+            {"trials": dict(standing.counts), "best": dataclasses.asdict(best) if best else None},
+            {
+                "next": "the same command without --search-only confirms, retrains and opens the test set",
+                "dashboard": self._dashboard_command(),
+            },
+        )
 
     def _tell_of_own_images(self) -> None:
         """What was found, decided and noticed: whoever brings images has to know before hours go by."""
@@ -332,7 +349,8 @@ class _Run:
         if not leads:
             self._terminal.say(
                 f"the search is complete; {self._study.user_attrs.get('final_round', 'another machine')} confirms and "
-                f"retrains, and the report will be there. Nothing is left to do here."
+                f"retrains, and the report will be there. Nothing is left to do here.",
+                RESULT,
             )
         return False
 
@@ -340,19 +358,18 @@ class _Run:
 
     def _search(self, early: EarlyConfirmation | None) -> None:
         """early: takes the workers for which no trial is left."""
-        counts = count_by_state(self._study)
-        n_done = _n_finished(counts)
-        if n_done >= self._config.trials:
-            self._terminal.say(f"the search is complete: {_tally(counts)}")
+        standing = self._standing()
+        if standing.n_finished >= self._config.trials:
+            self._terminal.say(f"the search is complete: {standing}")
             return
         self._terminal.say(f"study {self._config.study} in {self._files.root}; dashboard: {self._dashboard_command()}")
-        self._terminal.begin("trials", self._config.trials, n_done, _tally(counts))
+        self._say_details()
+        self._terminal.begin("trials", self._config.trials, standing.n_finished, standing)
         stopwatch = Stopwatch(self._files, "search")
 
         def after_trial(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
             stopwatch.lap()
-            counts = count_by_state(study)
-            self._terminal.advance(_n_finished(counts), f"{_tally(counts)} · {_best_in_words(study)}")
+            self._terminal.advance(self._standing())
 
         def when_idle() -> None:
             if early is not None:
@@ -375,10 +392,30 @@ class _Run:
             timeout=lambda: self._seconds_left_for_search() == 0,
             after_trial=after_trial,
             when_idle=when_idle,
-            say=self._terminal.say,
+            say=self._terminal.warn,
         )
         if early is not None:
             early.search_has_ended()
+
+    def _standing(self) -> Standing:
+        best = next(iter(read_best(self._study, 1)), None)
+        if best is None:
+            return Standing(count_by_state(self._study))
+        interval = _wilson_of(best.value, self._data.n_images["selection"])
+        network = str(Recipe.from_dict(best.recipe))
+        return Standing(count_by_state(self._study), BestTrial(best.number, best.value, interval, network))
+
+    def _say_details(self) -> None:
+        config, site = self._config, self._site()
+        rungs = ", ".join(f"{n:,}" for n in build_rungs(config.pruner, self._space.fidelity))
+        machine = ", ".join(f"{name} {value}" for name, value in _environment(config).items())
+        for text in (
+            f"rungs: {rungs} training images; sampler {config.sampler}, pruner {config.pruner}, seed {config.seed}",
+            f"{config.workers} workers of {site.n_threads} threads, each up to {site.memory_limit_mb:,.0f} MB; "
+            f"TensorFlow's own words: {self._files.worker_log}",
+            machine,
+        ):
+            self._terminal.say(text, DETAIL)
 
     def _seconds_left_for_search(self) -> float | None:
         if self._config.timeout is None:
@@ -457,13 +494,24 @@ class _Run:
 
     def _report(self) -> Material:
         material = report_study(self._files, self._study)
+        self._terminal.show_finalists([_finalist_row(material, record) for record in material.confirmed])
         interval, n_seeds = material.test_interval, len(material.test_accuracies)
-        self._terminal.say(
-            f"test accuracy {material.test_mean:.2%}, mean of {n_seeds} seeds, "
-            f"95 % interval {interval.low:.2%} to {interval.high:.2%}"
+        of = f"mean of {count(n_seeds, 'seed')}" if n_seeds > 1 else "one retraining"
+        self._terminal.show_result(
+            f"test accuracy {material.test_mean:.2%}, {of}, 95 % interval {interval.low:.2%} to {interval.high:.2%}",
+            {
+                "test_accuracy": material.test_mean,
+                "test_accuracies": list(material.test_accuracies),
+                "test_wilson_95": [interval.low, interval.high],
+                "trial": material.winner.trial,
+            },
+            {
+                "report": str(self._files.report_html),
+                "model": str(self._files.model),
+                "dashboard": self._dashboard_command(),
+                "predict": shlex.join(["python", "-m", "fmnist.predict", str(self._files.model), "IMAGE"]),
+            },
         )
-        self._terminal.say(f"report: {self._files.report_html}   model: {self._files.model}")
-        self._terminal.say(f"dashboard: {self._dashboard_command()}")
         return material
 
     def _dashboard_command(self) -> str:
@@ -566,6 +614,22 @@ def _space_text(config: StudyConfig, source: DataSource, n_train: int) -> tuple[
     return text, "the default space"
 
 
+def _wilson_of(accuracy: float, n_images: int) -> Interval:
+    return wilson_95(round(accuracy * n_images), n_images)
+
+
+def _finalist_row(material: Material, record: ConfirmRecord) -> FinalistRow:
+    return FinalistRow(
+        trial=record.trial,
+        origin=record.origin,
+        search_accuracy=record.search_accuracy,
+        confirm_accuracy=record.confirm_accuracy,
+        interval=material.confirm_interval(record),
+        network=str(Recipe.from_dict(record.recipe)),
+        is_winner=record.trial == material.winner.trial,
+    )
+
+
 def _reading_watcher(terminal: Terminal, stop: threading.Event) -> Callable[[int, int], None]:
     """Says once that many pictures are read, and ends that where the run is to stop."""
     has_told = threading.Event()
@@ -645,20 +709,3 @@ def _with_exports(files: StudyFiles) -> str:
         del words[start : start + 2]
     formats = ",".join(record.format for record in files.read_export_records())
     return shlex.join([*words, "--export", formats])
-
-
-def _n_finished(counts: dict[str, int]) -> int:
-    return sum(counts[state] for state in ("complete", "pruned", "failed", "infeasible"))
-
-
-def _tally(counts: dict[str, int]) -> str:
-    shown = ("complete", "pruned", "infeasible", "failed")
-    return ", ".join(f"{counts[state]} {state}" for state in shown if counts[state])
-
-
-def _best_in_words(study: optuna.Study) -> str:
-    complete = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
-    if not complete:
-        return "none complete yet"
-    best = max(complete, key=lambda trial: trial.value)
-    return f"best {best.value:.2%} (trial {best.number})"

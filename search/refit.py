@@ -86,6 +86,7 @@ from search.worker import (
     BaselinePredictTask,
     BaselineResult,
     BaselineTask,
+    ImagesSeen,
     Interrupted,
     Predictor,
     PredictTask,
@@ -777,6 +778,9 @@ def _result_of(
     history: list[HistoryPoint] = []
     with closing(trainer(task)) as messages:
         for message in messages:
+            if isinstance(message, ImagesSeen):
+                watcher.advanced(label, message.n_images)
+                continue
             if not isinstance(message, HistoryPoint):
                 return message
             history.append(message)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,8 @@ from search.config import PRUNERS, SAMPLERS, StudyConfig, default_workers
 if TYPE_CHECKING:
     from search.material import Material
 
+LOG_FORMATS = ("text", "json")
+
 
 def main(argv: Sequence[str] | None = None, **seams: Any) -> int:
     """Run the command line. Returns the exit code: 0; 1 where every training fails for the same reason, or an export
@@ -33,17 +36,26 @@ def main(argv: Sequence[str] | None = None, **seams: Any) -> int:
 def _main(argv: Sequence[str] | None, **seams: Any) -> int:
     if argv is None:
         take_password_off_the_command_line()
-    config, search_only = parse(sys.argv[1:] if argv is None else argv)
-    return _run(config, search_only, **seams)
+    config, run = parse(sys.argv[1:] if argv is None else argv)
+    return _run(config, run, **seams)
 
 
-def parse(argv: Sequence[str]) -> tuple[StudyConfig, bool]:
-    """The study's options, and whether to stop after the search. Raises UserError for options that cannot be used."""
+@dataclass(frozen=True)
+class RunOptions:
+    """What concerns one run of a study and not the study."""
+
+    search_only: bool = False  # stop after the search
+    log_format: str = "text"  # one of LOG_FORMATS
+    verbosity: str = "normal"  # one of search.terminal.VERBOSITIES
+
+
+def parse(argv: Sequence[str]) -> tuple[StudyConfig, RunOptions]:
+    """The study's options, and the run's. Raises UserError for options that cannot be used."""
     options = vars(_parser().parse_args(argv))
-    search_only = options.pop("search_only")
+    run = RunOptions(**{field.name: options.pop(field.name) for field in fields(RunOptions)})
     if options["study"] is None:
         options["study"] = _study_named_after(options["dataset"])
-    return StudyConfig(**options), search_only
+    return StudyConfig(**options), run
 
 
 def _study_named_after(dataset: str) -> str:
@@ -51,19 +63,19 @@ def _study_named_after(dataset: str) -> str:
     return (path.stem if path.suffix.lower() == NPZ else path.name) or "study"
 
 
-def _run(config: StudyConfig, search_only: bool, **seams: Any) -> int:
+def _run(config: StudyConfig, run: RunOptions, **seams: Any) -> int:
     from search.pipeline import run_study
     from search.study import SearchStopped
-    from search.terminal import Terminal
+    from search.terminal import RESULT, JsonTerminal, Terminal
     from search.worker import Interrupted, TrainingFailed
 
     stop = threading.Event()
-    terminal = Terminal()
+    terminal = (JsonTerminal if run.log_format == "json" else Terminal)(verbosity=run.verbosity)
     try:
         with ending_cleanly(stop), terminal:
-            study = run_study(config, terminal, stop, search_only=search_only, **seams)
+            study = run_study(config, terminal, stop, search_only=run.search_only, **seams)
     except Interrupted:
-        terminal.say("stopped; everything finished so far is kept. The same command goes on from here.")
+        terminal.say("stopped; everything finished so far is kept. The same command goes on from here.", RESULT)
         return EXIT_INTERRUPTED
     except (SearchStopped, TrainingFailed) as failure:
         trace = getattr(failure, "trace", "")
@@ -194,6 +206,29 @@ def _parser() -> OneLineParser:
         dest="memory_limit_mb",
         metavar="MB",
         help="of each training process (default: 80 %% of the memory, shared equally)",
+    )
+    shown = parser.add_argument_group("what is shown")
+    amount = shown.add_mutually_exclusive_group()
+    amount.add_argument(
+        "--quiet",
+        action="store_const",
+        const="quiet",
+        dest="verbosity",
+        default="normal",
+        help="only what came out and what went wrong",
+    )
+    amount.add_argument(
+        "--verbose",
+        action="store_const",
+        const="verbose",
+        dest="verbosity",
+        help="also each training's start and every look at the selection split",
+    )
+    shown.add_argument(
+        "--log-format",
+        choices=LOG_FORMATS,
+        default="text",
+        help="json: one object a line on standard output (default: text)",
     )
     return parser
 

@@ -1,26 +1,76 @@
-"""What a person sees while the tool runs: a line per training and one for the study, or plain lines without a terminal.
+"""What a person sees while the tool runs: a line for each training and two for the study; plain lines with the time
+where no terminal is, or one JSON object a line for a program to read.
 
 The supervisor alone owns the terminal; worker processes have their standard error in a file.
 """
 
 from __future__ import annotations
 
+import json
 import threading
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
 from fmnist.history import HistoryPoint
+from fmnist.intervals import Interval
 from fmnist.recipe import Recipe
 from search.watcher import Watcher
 
 FEWEST_TRIALS = 12  # before the time left is told: the portfolio, which comes first, trains for much longer than others
 SHORTEST_LABEL_WIDTH = 11  # "finalist 99"
+STATES = ("complete", "pruned", "infeasible", "failed")  # that a trial may end in, as they are counted out
+
+# How much is said, least first.
+QUIET, NORMAL, VERBOSE = "quiet", "normal", "verbose"
+VERBOSITIES = (QUIET, NORMAL, VERBOSE)
+# What is said, most important first: what came out or went wrong, what goes on, and what only VERBOSE tells.
+RESULT, WARNING, INFO, DETAIL = "result", "warning", "info", "detail"
+_SAID = {QUIET: (RESULT, WARNING), NORMAL: (RESULT, WARNING, INFO), VERBOSE: (RESULT, WARNING, INFO, DETAIL)}
+
+
+@dataclass(frozen=True)
+class BestTrial:
+    """The best complete trial so far."""
+
+    number: int
+    accuracy: float  # on the selection split
+    interval: Interval  # 95 %, of the split's images; it says nothing of the choice among many trials
+    network: str  # the recipe's short form
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How far a search has come."""
+
+    counts: Mapping[str, int]  # trials by state
+    best: BestTrial | None = None
+
+    @property
+    def n_finished(self) -> int:
+        return sum(self.counts[state] for state in STATES)
+
+    def __str__(self) -> str:
+        return ", ".join(f"{self.counts[state]} {state}" for state in STATES if self.counts[state])
+
+
+@dataclass(frozen=True)
+class FinalistRow:
+    """A finalist in the table at the end."""
+
+    trial: int
+    origin: str  # "sampler", or the portfolio's name for it
+    search_accuracy: float | None  # on the selection split; None if its trial did not complete
+    confirm_accuracy: float
+    interval: Interval  # 95 %, of the confirmation split's images
+    network: str  # the recipe's short form
+    is_winner: bool
 
 
 @dataclass
@@ -42,8 +92,9 @@ class _Phase:
     n_total: int
     n_done_before: int  # done by earlier runs: they say nothing about this run's speed
     n_done: int
-    tally: str = ""
+    standing: Standing | None = None
     counts_trainings: bool = False  # every training that ends is one more done
+    n_images: int = 0  # training images seen in it, of all trainings
     started: float = field(default_factory=time.monotonic)
 
 
@@ -51,10 +102,12 @@ class Terminal(Watcher):
     """Shows progress; use it as a context manager. Thread-safe.
 
     Where standard output is no terminal, each finished training is a line with the time of day, and nothing redraws.
+    verbosity: "quiet" tells what came out and what went wrong, "verbose" every look at the selection split too.
     """
 
-    def __init__(self, console: Console | None = None) -> None:
+    def __init__(self, console: Console | None = None, verbosity: str = NORMAL) -> None:
         self._console = console or Console()
+        self._verbosity = verbosity
         self._lock = threading.RLock()
         self._lines: dict[str, _Line] = {}
         self._phase: _Phase | None = None
@@ -62,7 +115,7 @@ class Terminal(Watcher):
         self._live: Live | None = None
 
     def __enter__(self) -> Terminal:
-        if self._console.is_terminal:
+        if self._console.is_terminal and self._verbosity != QUIET:
             self._live = Live(get_renderable=self._render, console=self._console, refresh_per_second=2, transient=True)
             self._live.__enter__()
         return self
@@ -74,20 +127,26 @@ class Terminal(Watcher):
 
     # --- what the study tells
 
-    def say(self, text: str, *, wrap: bool = True) -> None:
+    def say(self, text: str, level: str = INFO, *, wrap: bool = True) -> None:
         """A line that stays. wrap=False cuts it at the terminal's width; what is to be copied wraps."""
+        if level not in _SAID[self._verbosity]:
+            return
         if self._console.is_terminal and not wrap:
             self._console.print(_one_line(text), no_wrap=True, overflow="ellipsis")
             return
         stamp = "" if self._console.is_terminal else f"{datetime.now():%H:%M:%S} "
         self._console.print(f"{stamp}{text}", markup=False, highlight=False, soft_wrap=True)
 
+    def warn(self, text: str) -> None:
+        """A line that stays, whatever the verbosity."""
+        self.say(text, WARNING)
+
     def begin(
         self,
         name: str,
         n_total: int = 0,
         n_done: int = 0,
-        tally: str = "",
+        standing: Standing | None = None,
         *,
         counts_trainings: bool = False,
         labels: Iterable[str] = (),
@@ -96,65 +155,195 @@ class Terminal(Watcher):
         longer than those of trials: their lines align."""
         with self._lock:
             self._label_width = max(SHORTEST_LABEL_WIDTH, max(map(len, labels), default=0))
-            self._phase = _Phase(name, n_total, n_done, n_done, tally, counts_trainings)
+            self._phase = _Phase(name, n_total, n_done, n_done, standing, counts_trainings)
 
-    def advance(self, n_done: int, tally: str) -> None:
-        """`n_done` steps of the phase are done. Two threads may count before either tells: the lower count is late."""
+    def advance(self, standing: Standing) -> None:
+        """Trials have ended. Two threads may count before either tells: the lower count is late."""
         with self._lock:
-            if n_done <= self._phase.n_done:
+            if standing.n_finished <= self._phase.n_done:
                 return
-            self._phase.n_done, self._phase.tally = n_done, tally
-            if self._live is None:
-                self.say(self._phase_line())
+            self._phase.n_done, self._phase.standing = standing.n_finished, standing
+            self._tell_advance()
+
+    def _tell_advance(self) -> None:
+        if self._live is None:
+            self.say(" · ".join(part for part in (self._phase_line(), self._best_line()) if part))
+
+    def show_finalists(self, rows: Sequence[FinalistRow]) -> None:
+        """A table, best first."""
+        self.say(f"{'finalists':<24} {'search':>7}  {'confirmation, 95 %':<24} network", RESULT, wrap=False)
+        for row in rows:
+            mark, origin = ">" if row.is_winner else " ", "" if row.origin == "sampler" else f" {row.origin}"
+            name = f"{mark} trial {row.trial}{origin}"[:24]
+            found = "" if row.search_accuracy is None else f"{row.search_accuracy:.2%}"
+            confirmed = f"{row.confirm_accuracy:.2%} {_in_words(row.interval)}"
+            self.say(f"{name:<24} {found:>7}  {confirmed:<24} {row.network}", RESULT, wrap=False)
+
+    def show_result(self, text: str, figures: Mapping[str, Any], places: Mapping[str, str]) -> None:
+        """The end of a run: what came out, in words and as JSON values, and where to look next."""
+        self.say(text, RESULT)
+        width = max(map(len, places))
+        for name, place in places.items():
+            self.say(f"  {name:<{width}}  {place}", RESULT)
 
     # --- what the trainings tell (Watcher)
 
     def started(self, label: str, what: Recipe | str, n_planned_images: int | None) -> None:
+        self._begin(label, what, n_planned_images)
+        length = "" if n_planned_images is None else f"{n_planned_images:,} images of "
+        self.say(f"{label:<{self._label_width}} begins {length}{what}", DETAIL, wrap=False)
+
+    def advanced(self, label: str, n_images: int) -> None:
+        with self._lock:
+            self._count(label, n_images)
+
+    def progressed(self, label: str, point: HistoryPoint, best_accuracy: float | None) -> None:
+        self._look(label, point.n_images, best_accuracy)
+        looked = "" if point.validation_accuracy is None else f"selection {point.validation_accuracy:.2%}, "
+        text = f"{label:<{self._label_width}} {looked}training {point.train_accuracy:.2%}"
+        self.say(f"{text} after {point.n_images:,} images", DETAIL, wrap=False)
+
+    def ended(self, label: str, reason: str) -> None:
+        line = self._end(label)
+        accuracy = "" if line.best_accuracy is None else f"{line.best_accuracy:.2%}"
+        self.say(f"{label:<{self._label_width}} {accuracy:>6}  {reason}  {line.what}", wrap=False)
+
+    def _begin(self, label: str, what: Recipe | str, n_planned_images: int | None) -> None:
         with self._lock:
             self._lines[label] = _Line(what, n_planned_images)
 
-    def progressed(self, label: str, point: HistoryPoint, best_accuracy: float | None) -> None:
+    def _look(self, label: str, n_images: int, best_accuracy: float | None) -> None:
         with self._lock:
-            line = self._lines[label]
-            line.n_images, line.best_accuracy = point.n_images, best_accuracy
+            self._count(label, n_images)
+            self._lines[label].best_accuracy = best_accuracy
 
-    def ended(self, label: str, reason: str) -> None:
+    def _end(self, label: str) -> _Line:
         with self._lock:
-            line = self._lines.pop(label)
             if self._phase is not None and self._phase.counts_trainings:
                 self._phase.n_done += 1
-        accuracy = "" if line.best_accuracy is None else f"{line.best_accuracy:.2%}"
-        self.say(f"{label:<{self._label_width}} {accuracy:>6}  {reason}  {line.what}", wrap=False)
+            return self._lines.pop(label)
+
+    def _count(self, label: str, n_images: int) -> None:
+        line = self._lines[label]
+        if self._phase is not None:
+            self._phase.n_images += max(0, n_images - line.n_images)
+        line.n_images = max(line.n_images, n_images)
 
     # --- drawing
 
     def _render(self) -> Group:
         with self._lock:
             lines = [self._training_line(label, line) for label, line in self._lines.items()]
+            best = self._best_line()
             phase = self._phase_line() if self._phase else "preparing"
-        return Group(*(_one_line(line) for line in lines), _one_line(phase, style="bold"))
+        return Group(
+            *(_one_line(line) for line in lines), *([_one_line(best)] if best else []), _one_line(phase, style="bold")
+        )
 
     def _training_line(self, label: str, line: _Line) -> str:
         best = "" if line.best_accuracy is None else f"{line.best_accuracy:.2%}"
         if line.n_planned_images is None:
-            share, clock = "", f"{_duration(time.monotonic() - line.started)} so far"
+            length, share, clock = "", "", f"{_duration(time.monotonic() - line.started)} so far"
         else:
-            share, left = f"{line.n_images / line.n_planned_images:.0%}", _duration(_seconds_left(line))
+            length, share = _short_count(line.n_planned_images), f"{line.n_images / line.n_planned_images:.0%}"
+            left = _duration(_seconds_left(line))
             clock = f"{left} left" if left else ""
-        return f"{label:<{self._label_width}} {share:>4} {best:>6} {clock:>12}  {line.what}"
+        return f"{label:<{self._label_width}} {length:>5} {share:>4} {best:>6} {clock:>10}  {line.what}"
+
+    def _best_line(self) -> str:
+        standing = self._phase.standing if self._phase else None
+        if standing is None:
+            return ""
+        if standing.best is None:
+            return "no trial is complete yet"
+        best = standing.best
+        return f"best {best.accuracy:.2%} {_in_words(best.interval)} · trial {best.number} · {best.network}"
 
     def _phase_line(self) -> str:
         phase = self._phase
         count = f" {phase.n_done}/{phase.n_total}" if phase.n_total else ""
-        n_done = phase.n_done - phase.n_done_before
-        rate = n_done / (time.monotonic() - phase.started)
+        n_done, seconds = phase.n_done - phase.n_done_before, time.monotonic() - phase.started
         says_enough = n_done > 0 if phase.counts_trainings else n_done >= FEWEST_TRIALS
-        left = _duration((phase.n_total - phase.n_done) / rate) if says_enough else ""
-        return " · ".join(part for part in (phase.name + count, phase.tally, f"{left} left" if left else "") if part)
+        left = f"{_duration((phase.n_total - phase.n_done) * seconds / n_done)} left" if says_enough else ""
+        speed = f"{phase.n_images / seconds:,.0f} images/s" if phase.n_images else ""
+        tally = str(phase.standing) if phase.standing else ""
+        return " · ".join(part for part in (phase.name + count, left, speed, tally) if part)
+
+
+class JsonTerminal(Terminal):
+    """The same, for programs: one JSON object a line with its `time` (ISO 8601, UTC) and `event`:
+
+    "message" (level, text), "phase" (name, n_total, n_done), "training_started" (label, network, n_planned_images),
+    "progress" (label, best_accuracy, and the fields of a HistoryPoint; with "verbose" only), "training_ended" (label,
+    reason, best_accuracy, network), "standing" (counts by state, best), "finalists" (rows) and "result" (figures and
+    places). Accuracies are shares of 1.
+    """
+
+    def __init__(self, console: Console | None = None, verbosity: str = NORMAL) -> None:
+        super().__init__(console or Console(force_terminal=False), verbosity)
+
+    def __enter__(self) -> JsonTerminal:
+        return self  # nothing redraws, whatever standard output is
+
+    def _write(self, level: str, event: str, /, **fields: Any) -> None:
+        if level not in _SAID[self._verbosity]:
+            return
+        line = json.dumps({"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event, **fields})
+        with self._lock:
+            self._console.file.write(f"{line}\n")
+            self._console.file.flush()
+
+    def say(self, text: str, level: str = INFO, *, wrap: bool = True) -> None:
+        self._write(level, "message", level=level, text=text)
+
+    def begin(self, name: str, n_total: int = 0, n_done: int = 0, *args: Any, **more: Any) -> None:
+        super().begin(name, n_total, n_done, *args, **more)
+        self._write(INFO, "phase", name=name, n_total=n_total, n_done=n_done)
+
+    def _tell_advance(self) -> None:
+        standing = self._phase.standing
+        best = asdict(standing.best) if standing.best else None
+        self._write(INFO, "standing", n_total=self._phase.n_total, counts=dict(standing.counts), best=best)
+
+    def show_finalists(self, rows: Sequence[FinalistRow]) -> None:
+        self._write(RESULT, "finalists", rows=[asdict(row) for row in rows])
+
+    def show_result(self, text: str, figures: Mapping[str, Any], places: Mapping[str, str]) -> None:
+        self._write(RESULT, "result", text=text, **figures, **places)
+
+    def started(self, label: str, what: Recipe | str, n_planned_images: int | None) -> None:
+        self._begin(label, what, n_planned_images)
+        self._write(INFO, "training_started", label=label, network=str(what), n_planned_images=n_planned_images)
+
+    def progressed(self, label: str, point: HistoryPoint, best_accuracy: float | None) -> None:
+        self._look(label, point.n_images, best_accuracy)
+        self._write(DETAIL, "progress", label=label, best_accuracy=best_accuracy, **asdict(point))
+
+    def ended(self, label: str, reason: str) -> None:
+        line = self._end(label)
+        self._write(
+            INFO,
+            "training_ended",
+            label=label,
+            reason=reason,
+            best_accuracy=line.best_accuracy,
+            network=str(line.what),
+        )
 
 
 def _one_line(text: str, style: str = "") -> Text:
     return Text(text, style=style, no_wrap=True, overflow="ellipsis")
+
+
+def _in_words(interval: Interval) -> str:
+    return f"({100 * interval.low:.1f} to {100 * interval.high:.1f})"
+
+
+def _short_count(n: int) -> str:
+    """Such as `800`, `16k`, `1.2M`: five characters at most."""
+    if n < 1000:
+        return str(n)
+    return f"{n / 1000:.0f}k" if n < 999_500 else f"{n / 1e6:.1f}M"
 
 
 def _seconds_left(line: _Line) -> float | None:

@@ -19,6 +19,9 @@ class Watcher:
     def started(self, label: str, what: Recipe | str, n_planned_images: int | None) -> None:
         """A training begins. A trial's every rung is one, under the same label; only the last of them ends."""
 
+    def advanced(self, label: str, n_images: int) -> None:
+        """So many images were trained on; once a second, between looks too."""
+
     def progressed(self, label: str, point: HistoryPoint, best_accuracy: float | None) -> None:
         """A look at the selection split, or at the training images where nothing is held out."""
 
@@ -35,6 +38,10 @@ class Watchers(Watcher):
     def started(self, label: str, what: Recipe | str, n_planned_images: int | None) -> None:
         for watcher in self._watchers:
             watcher.started(label, what, n_planned_images)
+
+    def advanced(self, label: str, n_images: int) -> None:
+        for watcher in self._watchers:
+            watcher.advanced(label, n_images)
 
     def progressed(self, label: str, point: HistoryPoint, best_accuracy: float | None) -> None:
         for watcher in self._watchers:

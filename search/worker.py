@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 0.1  # how often a waiting supervisor looks whether it should stop
 STALL_SECONDS = 900.0  # a worker that says nothing for so long is taken for hung
-PULSE_SECONDS = 1.0  # how often a worker that has nothing to report says that it computes
+PULSE_SECONDS = 1.0  # how often a worker that has nothing to report says that it computes, or how far it is
 BUSY_SHARE = 0.02  # of a core: a worker that uses less does not compute; looking at its own memory takes 0.0002
 
 
@@ -66,6 +66,13 @@ class TrainTask:
     score_on_confirmation: bool = False  # add probabilities on the confirmation split, by the best point's weights
     save_to: Path | None = None  # write the trained model here (.keras)
     deterministic: bool = False  # by TensorFlow's own switch: for GPUs, where it is slower; a CPU repeats itself anyway
+
+
+@dataclass(frozen=True)
+class ImagesSeen:
+    """How far a training has come, between its looks at the selection split."""
+
+    n_images: int
 
 
 @dataclass(frozen=True)
@@ -160,8 +167,9 @@ class Interrupted(BaseException):
     """The run is to stop now. Not an Exception: Optuna would record the trial as failed, and it shall run again."""
 
 
-# Points as they come, then one result.
-Trainer = Callable[[TrainTask | BaselineTask], Iterator[HistoryPoint | TrainResult | BaselineResult]]
+# Points as they come, and how far it is once a second; then one result.
+TrainMessage = HistoryPoint | ImagesSeen | TrainResult | BaselineResult
+Trainer = Callable[[TrainTask | BaselineTask], Iterator[TrainMessage]]
 Predictor = Callable[[PredictTask | BaselinePredictTask], np.ndarray]
 
 
@@ -188,10 +196,10 @@ class WorkerProcesses:
         self._serve = serve or _serve
         self._context = _start_context(log, preload)
 
-    def train(self, task: TrainTask | BaselineTask) -> Iterator[HistoryPoint | TrainResult | BaselineResult]:
-        """Progress points, then one TrainResult; the same again for each of the task's further trainings, which starts
-        when more is asked for. Of a baseline a point for each epoch of a network, none of a classifier, then one
-        BaselineResult. Closing the iterator early ends the process.
+    def train(self, task: TrainTask | BaselineTask) -> Iterator[TrainMessage]:
+        """Progress points, and how far it is once a second, then one TrainResult; the same again for each of the task's
+        further trainings, which starts when more is asked for. Of a baseline a point for each epoch of a network, none
+        of a classifier, then one BaselineResult. Closing the iterator early ends the process.
 
         Raises TrainingFailed, or Interrupted once `stop` is set.
         """
@@ -364,6 +372,15 @@ def _train(task: TrainTask, pipe: Connection) -> Iterator[TrainResult | _Pause]:
         _check_memory(task.memory_limit_mb)
         pipe.send(point)
 
+    said = time.monotonic()
+
+    def on_step(n_images: int) -> None:
+        nonlocal said
+        if time.monotonic() - said >= PULSE_SECONDS:
+            said = time.monotonic()
+            _check_memory(task.memory_limit_mb)
+            pipe.send(ImagesSeen(n_images))
+
     for i, n_planned_images in enumerate((task.n_planned_images, *task.further_lengths)):
         if i > 0:
             yield _Pause()
@@ -380,6 +397,7 @@ def _train(task: TrainTask, pipe: Connection) -> Iterator[TrainResult | _Pause]:
             patience_images=task.patience_images,
             seconds_limit=task.seconds_limit and task.seconds_limit - (time.monotonic() - started),
             on_progress=on_progress,
+            on_step=on_step,
             learner=learner,
         )
         yield _result(task, training, split)

@@ -13,7 +13,7 @@ from fmnist.export import ExportRecord
 from search.config import MAX_SEED, StudyConfig, default_workers
 from search.pipeline import _arguments, _with_exports
 from search.records import StudyFiles, write_json
-from search.run import _exit_code, parse
+from search.run import RunOptions, _exit_code, parse
 
 
 def test_defaults_are_a_hundred_trials_of_fashion_mnist_on_every_core():
@@ -23,8 +23,7 @@ def test_defaults_are_a_hundred_trials_of_fashion_mnist_on_every_core():
 
 
 def test_command_line_and_python_have_the_same_defaults():
-    config, search_only = parse([])
-    assert (config, search_only) == (StudyConfig("fashion-mnist"), False)
+    assert parse([]) == (StudyConfig("fashion-mnist"), RunOptions())
 
 
 def test_every_option_reaches_its_field():
@@ -43,7 +42,7 @@ def test_every_option_reaches_its_field():
         *("--memory-limit", "2048", "--precision", "float32", "--baselines", "--search-only"),
         *("--export", "onnx", "--export", "litert,onnx"),
     ]
-    config, search_only = parse(options)
+    config, run_options = parse(options)
     expected = StudyConfig(
         study="mine",
         trials=7,
@@ -64,7 +63,7 @@ def test_every_option_reaches_its_field():
         baselines=True,
         export=("litert", "onnx"),
     )
-    assert (config, search_only) == (expected, True)
+    assert (config, run_options) == (expected, RunOptions(search_only=True))
     named = {
         field.name
         for field in dataclasses.fields(config)

@@ -17,10 +17,12 @@ import psutil
 import pytest
 
 from fmnist.data import Split, open_split, pixel_statistics, save_split
+from fmnist.history import HistoryPoint
 from fmnist.recipe import Architecture, Block, Recipe, TrainingPlan
 from fmnist.robustness import changes
 from search.worker import (
     BaselineTask,
+    ImagesSeen,
     Interrupted,
     PredictTask,
     TrainingFailed,
@@ -58,7 +60,8 @@ def children() -> set[int]:
 
 
 def test_points_come_in_order_and_end_in_one_result(workers: WorkerProcesses, task: TrainTask) -> None:
-    *points, result = workers.train(replace(task, score_on_confirmation=True))
+    *messages, result = workers.train(replace(task, score_on_confirmation=True))
+    points = [message for message in messages if isinstance(message, HistoryPoint)]
     assert [point.n_images for point in points] == [500, 1000, 1500, 2000]
     assert isinstance(result, TrainResult)
     assert result.history == tuple(points)
@@ -72,7 +75,10 @@ def test_same_seed_gives_the_same_history_in_another_process(
     workers: WorkerProcesses, task: TrainTask, n_threads: int
 ) -> None:
     task = replace(task, n_threads=n_threads)
-    first, second = ([replace(p, seconds=0) for p in [*workers.train(task)][:-1]] for _ in range(2))
+    first, second = (
+        [replace(message, seconds=0) for message in workers.train(task) if isinstance(message, HistoryPoint)]
+        for _ in range(2)
+    )
     assert first == second
     assert first[-1].train_loss < first[0].train_loss  # in two halves of a batch too
 
@@ -86,6 +92,14 @@ def test_further_trainings_start_when_more_is_asked_for_and_are_those_of_a_proce
     *_, long = messages
     assert [point.n_images for point in short.history] == [500, 1000]
     assert [replace(p, seconds=0) for p in long.history] == [replace(p, seconds=0) for p in alone.history]
+
+
+def test_training_says_how_far_it_is_between_its_looks(workers: WorkerProcesses, task: TrainTask) -> None:
+    messages = workers.train(replace(task, n_planned_images=10_000_000, report_every_images=10_000_000))
+    first, second = (next(messages) for _ in range(2))
+    messages.close()
+    assert isinstance(first, ImagesSeen) and isinstance(second, ImagesSeen)
+    assert 0 < first.n_images < second.n_images
 
 
 def test_closing_the_iterator_ends_the_process(workers: WorkerProcesses, task: TrainTask) -> None:

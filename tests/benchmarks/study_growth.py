@@ -24,6 +24,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import optuna
@@ -40,7 +41,7 @@ from search.space import Limits, SearchSpace, read_space
 from search.storage import StudyStorage, open_storage
 from search.strategy import build_pruner, build_rungs
 from search.study import count_by_state, create_or_resume, read_trials
-from search.terminal import Terminal
+from search.terminal import Standing, Terminal
 from search.worker import TrainingFailed, TrainResult, TrainTask, WorkerProcesses
 
 N_REPEATS = 12  # measurements of each step at each size; the study grows by as many trials meanwhile
@@ -177,9 +178,9 @@ class LapTerminal(Terminal):
         self._name = name
         self._lap = None
 
-    def say(self, text: str, *, wrap: bool = True) -> None: ...
+    def say(self, text: str, level: str = "", *, wrap: bool = True) -> None: ...
 
-    def advance(self, n_done: int, tally: str) -> None:
+    def advance(self, standing: Standing) -> None:
         if self._lap is not None:
             self._lap.__exit__(None, None, None)
         self._lap = self._timings.measure(self._name)
@@ -219,9 +220,10 @@ def measure_whole(
     name = "whole trial" if timeout is None else "whole trial, --timeout"
     terminal, files = LapTerminal(timings, name), StudyFiles(config.folder)
     source, stop = find_data("digits", None), threading.Event()
-    run = PipelineRun(config, files, source, space, Clock(timeout), terminal, stop, WorkerProcesses)
-    run._study, run._storage = study, storage
-    run._search(FakeTrainer(n_trials))
+    run = PipelineRun(config, files, source, Clock(timeout), terminal, terminal, stop, WorkerProcesses)
+    run._study, run._storage, run._space = study, storage, space
+    run._workers = SimpleNamespace(train=FakeTrainer(n_trials))
+    run._search(None)
 
 
 def measure_study(storage: StudyStorage, sampler: str, space: SearchSpace, folder: Path) -> Timings:
