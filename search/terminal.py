@@ -248,7 +248,7 @@ class Terminal(Watcher):
             length, share = _short_count(line.n_planned_images), f"{line.n_images / line.n_planned_images:.0%}"
             left = _duration(_seconds_left(line))
             clock = f"{left} left" if left else ""
-        return f"{label:<{self._label_width}} {length:>5} {share:>4} {best:>6} {clock:>10}  {line.what}"
+        return f"{label:<{self._label_width}} {length:>5} {share:>4} {best:>6} {clock:>12}  {line.what}"
 
     def _best_line(self) -> str:
         standing = self._phase.standing if self._phase else None

@@ -61,7 +61,7 @@ def test_running_trainings_are_a_line_each_and_the_study_one(width: int) -> None
     lines = drawn(live)
     assert len(lines) == 4
     assert all(len(line) <= width for line in lines)
-    assert lines[0].startswith("trial 7      150k  20% 90.00%  0:00 left  c32-c32-p")
+    assert lines[0].startswith("trial 7      150k  20% 90.00%    0:00 left  c32-c32-p")
     assert lines[2].startswith("best 93.72% (93.0 to 94.4) · trial 17 · c32-c32-p | c32-c32-p")
     assert lines[3].startswith("trials 7/100 · ") and lines[3].strip().endswith(" images/s · 6 complete, 1 pruned")
 
