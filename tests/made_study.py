@@ -96,7 +96,7 @@ STORED_STATES = {"complete": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL", "
 
 def _stored(trial: TrialRecord) -> optuna.trial.FrozenTrial:
     fields = dataclasses.asdict(trial)
-    own_to_optuna = ("number", "state", "value", "params", "finished")
+    own_to_optuna = ("number", "state", "value", "params", "started", "finished")
     made = optuna.create_trial(
         state=optuna.trial.TrialState[STORED_STATES[trial.state]],
         value=trial.value,
