@@ -26,8 +26,12 @@ def require_installed(name: str) -> None:
 
 
 def _is_there(module: str) -> bool:
-    """optuna_integration puts an object without a specification in its own place once it is loaded."""
-    return module in sys.modules or find_spec(module) is not None
+    """optuna_integration puts an object without a specification in its own place once it is loaded. A folder of that
+    name, such as `--mlflow mlflow` makes, is found too, but has no origin."""
+    if module in sys.modules:
+        return True
+    found = find_spec(module)
+    return found is not None and found.origin is not None
 
 
 def require_writable(name: str, folder: Path) -> None:

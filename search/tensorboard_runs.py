@@ -30,7 +30,7 @@ from search.records import flat
 from search.taps import require_writable
 from search.watcher import Watcher
 
-TAGS = {  # field of a HistoryPoint -> scalar; what stands before the slash shares a group
+SCALARS = {  # field of a HistoryPoint -> scalar; what stands before the slash shares a group
     "train_loss": "loss/train",
     "validation_loss": "loss/validation",
     "train_accuracy": "accuracy/train",
@@ -93,7 +93,7 @@ class TensorBoardRuns(Watcher):
         _write(run.path, Event(step=0, session_log=SessionLog(status=SessionLog.START)))  # discards what was before
         _write(run.path, Event(step=0, summary=_text("recipe", _described(run.what))))
         if isinstance(run.what, Recipe):
-            shown = _hyperparameters(run.what, run.n_planned_images, f"{label} {length}")
+            shown = _hyperparameters(run.what, run.n_planned_images, f"{self._folder.name}/{label}/{length}")
             _write(run.path, Event(step=0, summary=shown))
 
     def _end(self, label: str, reason: str) -> None:
@@ -119,7 +119,7 @@ def _write(path: Path, event: Event) -> None:
 
 
 def _scalars(point: HistoryPoint, best_accuracy: float | None) -> Summary:
-    values = {tag: getattr(point, field) for field, tag in TAGS.items()} | {BEST: best_accuracy}
+    values = {tag: getattr(point, field) for field, tag in SCALARS.items()} | {BEST: best_accuracy}
     known = {tag: value for tag, value in values.items() if value is not None}
     return Summary(value=[Summary.Value(tag=tag, simple_value=value) for tag, value in known.items()])
 

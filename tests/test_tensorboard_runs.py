@@ -16,7 +16,8 @@ from fmnist.history import HistoryPoint
 from fmnist.recipe import Architecture, Block, Recipe, TrainingPlan
 from search.config import StudyConfig
 from search.run import main
-from search.tensorboard_runs import BEST, TAGS, TensorBoardRuns
+from search.taps import TAPS, require_installed
+from search.tensorboard_runs import BEST, SCALARS, TensorBoardRuns
 from tests.fakes import fake_workers
 
 # The reader would load TensorFlow where it finds it, for file systems that these tests have not.
@@ -71,11 +72,11 @@ def test_each_rung_of_a_trial_is_a_run_of_its_own(tmp_path: Path) -> None:
 
 
 def test_every_figure_of_a_point_is_a_scalar_at_its_images(tmp_path: Path) -> None:
-    assert set(TAGS) == {field.name for field in dataclasses.fields(HistoryPoint)} - {"n_images"}
+    assert set(SCALARS) == {field.name for field in dataclasses.fields(HistoryPoint)} - {"n_images"}
     runs, last = TensorBoardRuns(tmp_path), point(1000, 0.75)
     train(runs, "finalist 3", 1000, [0.75])
     folder = tmp_path / "finalist 3" / "1000 images"
-    for field, tag in TAGS.items():
+    for field, tag in SCALARS.items():
         assert curve(folder, tag) == [(1000, getattr(last, field))]
     assert curve(folder, BEST) == [(1000, 0.75)]
 
@@ -167,6 +168,15 @@ def test_missing_package_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatc
         StudyConfig("s", tensorboard=tmp_path)
     with pytest.raises(UserError, match=r"--mlflow needs mlflow, optuna_integration, which .* -e '\.\[mlflow\]'"):
         StudyConfig("s", mlflow=tmp_path)
+
+
+def test_folder_named_as_a_package_is_not_taken_for_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The tap's own one, say, in the folder that Python runs in."""
+    (tmp_path / "made_up").mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(TAPS, "mlflow", ("made_up",))
+    with pytest.raises(UserError, match="--mlflow needs made_up, which is not installed"):
+        require_installed("mlflow")
 
 
 def test_search_is_shown_without_tensorflow(tmp_path: Path) -> None:
