@@ -52,8 +52,9 @@ class _Run:
 
 
 class TensorBoardRuns(Watcher):
-    """Every training that reports points is a run, `folder/LABEL/LENGTH images`: a trial's rungs, which start from new
-    weights each, are runs beside each other, and their curves do not fold back. Thread-safe.
+    """Every training that reports points is a run, `folder/LABEL/LENGTH images`, or `folder/LABEL` where nobody knows
+    its length: a trial's rungs, which start from new weights each, are runs beside each other, and their curves do not
+    fold back. Thread-safe.
 
     The step of its scalars is training images seen. Each record is in the file as soon as it is told, so that a killed
     process leaves all of them. A training that starts again after that takes the place of its first attempt. Raises
