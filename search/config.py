@@ -14,6 +14,7 @@ from fmnist.errors import UserError
 from fmnist.formats import read_formats, require_runtimes
 from fmnist.precision import BFLOAT16_FLAGS, PRECISIONS, has_bfloat16
 from fmnist.source import COLOURS, Reading
+from search.taps import TAPS, require_installed
 
 SHIPPED_SPACES = Path(__file__).resolve().parent.parent / "studies"
 SAMPLERS = ("tpe", "random")
@@ -65,6 +66,8 @@ class StudyConfig:
     precision: str = "auto"  # one of PRECISIONS; "auto": bfloat16 where the processor has it and there is no GPU
     memory_limit_mb: int | None = None  # per training process; None: 80 % of the machine's memory, shared equally
     baselines: bool = False  # fit those of fmnist.baselines too, before the test set is opened
+    tensorboard: Path | None = None  # folder that takes every training as a run of TensorBoard, STUDY/LABEL/LENGTH
+    mlflow: Path | None = None  # folder of the MLflow database that takes every trial as a run
     export: Sequence[str] = ()  # formats that the model is exported in after that, as --export takes them
 
     def __post_init__(self) -> None:
@@ -88,6 +91,9 @@ class StudyConfig:
             )
         object.__setattr__(self, "export", read_formats(self.export, "--export"))  # all spelt out, in one order
         require_runtimes(self.export, "--export")
+        for name in TAPS:
+            if getattr(self, name) is not None:
+                require_installed(name)
         if not 0 <= self.seed <= MAX_SEED:
             raise UserError(f"--seed must be between 0 and {MAX_SEED}, but got {self.seed}")
         if self.colour is not None:

@@ -13,9 +13,9 @@ import socket
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import optuna
@@ -83,8 +83,12 @@ from search.study import (
     storage_url,
 )
 from search.terminal import DETAIL, RESULT, BestTrial, FinalistRow, Standing, Terminal
+from search.trial_table import write_history
 from search.watcher import Watcher, Watchers
 from search.worker import Interrupted, Trainer, WorkerProcesses, has_gpu
+
+if TYPE_CHECKING:
+    from search.mlflow_runs import MLflowRuns
 
 N_SAMPLES_PER_CLASS = 10
 MANY_PICTURES = 5_000  # files, of which it is told that they are read: seconds go by
@@ -121,7 +125,7 @@ def run_study(
     files = StudyFiles(config.folder)
     if config.storage is not None:  # before anything is written: it may not answer
         open_storage(config.storage)
-    run = _Run(config, files, source, clock, terminal, Watchers([terminal, *watchers]), stop, worker_processes)
+    run = _Run(config, files, source, clock, terminal, watchers, stop, worker_processes)
     with hold(files):
         return run.whole(search_only)
 
@@ -165,7 +169,7 @@ class _Run:
         source: DataSource,
         clock: Clock,
         terminal: Terminal,
-        watcher: Watcher,
+        watchers: Sequence[Watcher],
         stop: threading.Event,
         worker_processes: Callable[[Path, threading.Event], WorkerProcesses],
     ) -> None:
@@ -174,7 +178,6 @@ class _Run:
         self._source = source
         self._clock = clock
         self._terminal = terminal
-        self._watcher = watcher
         self._stop = stop
         self._worker_processes = worker_processes
         # Here, while the study has no folder yet: what is wrong with space or images leaves none.
@@ -182,6 +185,8 @@ class _Run:
         self._space_text, where = _space_text(config, source, len(self._split.train))
         self._space = space_of(self._space_text, where, source.image_shape, len(source.class_names))
         self._data = _data_record(config, source, self._split)
+        self._watcher = Watchers([terminal, *_tensorboard(config), *watchers])
+        self._mlflow = _mlflow(config)
 
     def whole(self, search_only: bool) -> Material | None:
         if not self._config.is_named_data:
@@ -208,6 +213,8 @@ class _Run:
     def _whole(self, search_only: bool) -> Material | None:
         if self._is_finished_elsewhere():
             return None
+        if self._mlflow is not None:
+            self._mlflow.add_lacking(self._study)
         if self._storage.is_shared:
             self._study.set_user_attr(f"supervisor {self._name()}", _environment(self._config))
         if not self._files.test.exists() and not self._train_everything(search_only):
@@ -357,7 +364,16 @@ class _Run:
     # --- search
 
     def _search(self, early: EarlyConfirmation | None) -> None:
-        """early: takes the workers for which no trial is left."""
+        """early: takes the workers for which no trial is left. However it ends, the table of trials is written."""
+        try:
+            self._run_trials(early)
+        finally:
+            with suppress(Interrupted):  # the storage is away too
+                write_history(self._files, read_trials(self._study))
+        if self._mlflow is not None:
+            self._mlflow.add_lacking(self._study)
+
+    def _run_trials(self, early: EarlyConfirmation | None) -> None:
         standing = self._standing()
         if standing.n_finished >= self._config.trials:
             self._terminal.say(f"the search is complete: {standing}")
@@ -369,6 +385,8 @@ class _Run:
 
         def after_trial(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
             stopwatch.lap()
+            if self._mlflow is not None:
+                self._mlflow.add(study, trial)
             self._terminal.advance(self._standing())
 
         def when_idle() -> None:
@@ -517,6 +535,22 @@ class _Run:
     def _dashboard_command(self) -> str:
         url = self._config.storage or f"sqlite:///{self._files.storage}"
         return shlex.join(["optuna-dashboard", shown_url(url), "--host", "127.0.0.1", "--port", "8080"])
+
+
+def _tensorboard(config: StudyConfig) -> list[Watcher]:
+    if config.tensorboard is None:
+        return []
+    from search.tensorboard_runs import TensorBoardRuns  # an extra
+
+    return [TensorBoardRuns(config.tensorboard / config.study)]
+
+
+def _mlflow(config: StudyConfig) -> MLflowRuns | None:
+    if config.mlflow is None:
+        return None
+    from search.mlflow_runs import MLflowRuns  # an extra
+
+    return MLflowRuns(config.mlflow, config.study)
 
 
 def _objective(

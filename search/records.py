@@ -59,7 +59,8 @@ class TrialRecord:
     n_parameters: int | None = None
     multiply_adds: int | None = None  # per image, forward
     peak_memory_mb: float | None = None  # of the training process
-    finished: str | None = None  # ISO 8601, UTC
+    started: str | None = None  # ISO 8601, UTC
+    finished: str | None = None  # the same
     rung_images: int = 0  # length of the longest rung that it was trained on to the end
     rung_accuracy: float | None = None  # best selection accuracy there
     out_of_time: bool = False  # the clock ended it, nobody's judgement
@@ -244,6 +245,7 @@ class StudyFiles:
         self.ledger = root / "ledger.json"  # seconds by phase
         self.environment = root / "environment.json"  # versions, cores, threads
         self.command = root / "command.txt"  # the command line that makes the study
+        self.history = root / "history.csv"  # a row a trial, see search.trial_table
         self.confirm = root / "confirm"  # one ConfirmRecord and one .npz of confirmation probabilities per finalist
         self.refit = root / "refit"  # one RefitRecord and one .keras per seed
         self.baselines = root / "baselines"  # of each a BaselineRecord and, once the test set was opened, an .npz

@@ -34,6 +34,7 @@ from search.material import Material, read_material, require_finished
 from search.pages import plain, templates
 from search.records import ConfirmRecord, StudyFiles, TrialRecord, flat, whole_file, write_text
 from search.report_options import ReportOptions, parse
+from search.trial_table import write_history
 
 if TYPE_CHECKING:
     import optuna
@@ -54,7 +55,7 @@ def write_report(
     importances: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
     """Write the three reports of a finished study, and what else is made from its records: model card, temperature,
-    the guide to its files. Returns report.json's content.
+    the table of its trials, the guide to its files. Returns report.json's content.
 
     command: the command line that makes the study. importances: parameter -> share, None if not to be had.
     Raises UserError if the study has not come to its end, or its files contradict each other.
@@ -83,6 +84,7 @@ def _write(material: Material) -> dict[str, Any]:
     write_text(files.model_card, templates(markdown=True).get_template("model-card.md.j2").render(page))
     write_temperature(files, evidence.calibration)
     write_text(files.guide, templates(markdown=True).get_template("guide.md.j2").render(page))
+    write_history(files, material.trials)
     write_text(files.report_json, json.dumps(summary, indent=2, allow_nan=False) + "\n")
     return summary
 

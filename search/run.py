@@ -185,6 +185,18 @@ def _parser() -> OneLineParser:
     data.add_argument(
         "--studies-dir", type=Path, default=Path("studies"), metavar="DIR", help="where studies live (default: studies)"
     )
+    data.add_argument(
+        "--tensorboard",
+        type=Path,
+        metavar="DIR",
+        help="write the curves of all trainings there as they go, as runs of TensorBoard (default: not)",
+    )
+    data.add_argument(
+        "--mlflow",
+        type=Path,
+        metavar="DIR",
+        help="enter all trials there as they end, as runs in a database of MLflow (default: not)",
+    )
     data.add_argument("--storage", metavar="URL", help="Optuna's storage (default: SQLite in the study's folder)")
     machine = parser.add_argument_group("the machine")
     machine.add_argument(

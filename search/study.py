@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import UTC
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -384,8 +384,13 @@ def _record_of(trial: FrozenTrial) -> TrialRecord:
         rung_images=attributes.get("rung_images", 0),
         rung_accuracy=attributes.get("rung_accuracy"),
         out_of_time=attributes.get("out_of_time", False),
-        finished=trial.datetime_complete.astimezone(UTC).isoformat() if trial.datetime_complete else None,
+        started=_in_utc(trial.datetime_start),
+        finished=_in_utc(trial.datetime_complete),
     )
+
+
+def _in_utc(local: datetime | None) -> str | None:
+    return local.astimezone(UTC).isoformat() if local else None
 
 
 def _state_of(trial: FrozenTrial) -> str:

@@ -96,7 +96,7 @@ STORED_STATES = {"complete": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL", "
 
 def _stored(trial: TrialRecord) -> optuna.trial.FrozenTrial:
     fields = dataclasses.asdict(trial)
-    own_to_optuna = ("number", "state", "value", "params", "finished")
+    own_to_optuna = ("number", "state", "value", "params", "started", "finished")
     made = optuna.create_trial(
         state=optuna.trial.TrialState[STORED_STATES[trial.state]],
         value=trial.value,
@@ -104,7 +104,9 @@ def _stored(trial: TrialRecord) -> optuna.trial.FrozenTrial:
         distributions={name: _distribution(value) for name, value in trial.params.items()},
         user_attrs={name: value for name, value in fields.items() if name not in own_to_optuna},
     )
-    made.datetime_complete = datetime.fromisoformat(trial.finished).astimezone().replace(tzinfo=None)
+    made.datetime_start, made.datetime_complete = (
+        datetime.fromisoformat(time).astimezone().replace(tzinfo=None) for time in (trial.started, trial.finished)
+    )
     return made
 
 
@@ -129,6 +131,7 @@ def _trial(number: int, made: Made, rng: np.random.Generator) -> TrialRecord:
         params=params,
         origin={0: "default", 1: "wide"}.get(number, "sampler"),
         reason="infeasible: 8,400,000 is over max_parameters = 5,000,000",
+        started=(FIRST_END + timedelta(minutes=number - 1)).isoformat(),
         finished=(FIRST_END + timedelta(minutes=number)).isoformat(),
     )
     return trial if state == "infeasible" else _run(trial, made, rng)

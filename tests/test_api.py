@@ -16,10 +16,13 @@ from optuna.trial import TrialState
 
 import search
 from fmnist.errors import UserError
-from search import StudyConfig, open_objective
+from fmnist.history import HistoryPoint
+from search import StudyConfig, Watcher, open_objective, run_study
 from search.material import Material
-from search.records import BestRecipe, read_json
+from search.records import FINISHED_STATES, BestRecipe, StudyFiles, read_json
 from search.refit import main as refit_main
+from search.study import open_finished, read_trials
+from tests.fakes import fake_workers
 
 ROOT = Path(__file__).parents[1]
 
@@ -40,7 +43,7 @@ def example(word: str, folder: Path) -> dict[str, Any]:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Material]:
     """A small study of the digits, made by the README's example."""
     folder = tmp_path_factory.mktemp("api")
-    study = example("run_study", folder)["study"]
+    study = example("test_interval", folder)["study"]
     with contextlib.chdir(folder):  # its paths are relative
         yield study
 
@@ -51,6 +54,44 @@ def test_a_study_made_from_python_gives_the_records_that_the_command_writes(fini
     assert [trial.number for trial in finished.trials] == [0, 1, 2]
     assert finished.winner.trial == written["best"]["trial"]
     assert finished.files.model.exists()
+
+
+def test_watcher_hears_of_every_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    watcher = example("Watcher", tmp_path)["watcher"]
+    assert set(watcher.by_label) == {"trial 0", "trial 1"}
+    assert all(0.5 < accuracy <= 1 for accuracy in watcher.by_label.values())
+    said = capsys.readouterr().out.splitlines()
+    for label, accuracy in watcher.by_label.items():
+        assert any(line.startswith(f"{label} {accuracy} ") for line in said)
+
+
+class Raising(Watcher):
+    """Hears of two trials to their ends, then has a bug."""
+
+    def __init__(self) -> None:
+        self.n_ended = 0
+
+    def progressed(self, label: str, point: HistoryPoint, best_accuracy: float | None) -> None:
+        if self.n_ended == 2:
+            raise ZeroDivisionError(f"in {label}")
+
+    def ended(self, label: str, reason: str) -> None:
+        self.n_ended += 1
+
+
+def test_bug_in_a_watcher_ends_the_run_with_its_trace_and_loses_no_trial(tmp_path: Path) -> None:
+    config = StudyConfig(study="s", dataset="digits", trials=6, workers=1, studies_dir=tmp_path)
+    how = {"search_only": True, "worker_processes": fake_workers}
+    with pytest.raises(ZeroDivisionError, match="in trial 2") as caught:
+        run_study(config, watchers=[Raising()], **how)
+    assert "progressed" in {entry.name for entry in caught.traceback}
+    before = read_trials(open_finished(StudyFiles(config.folder)))
+    assert [trial.state for trial in before[:3]] == ["complete", "complete", "waiting"]
+
+    run_study(config, **how)
+    after = read_trials(open_finished(StudyFiles(config.folder)))
+    assert after[:2] == before[:2]
+    assert [trial.number for trial in after if trial.state in FINISHED_STATES] == list(range(6))
 
 
 def test_objective_serves_a_plain_study_of_optuna(tmp_path: Path) -> None:

@@ -26,7 +26,8 @@ def test_command_line_and_python_have_the_same_defaults():
     assert parse([]) == (StudyConfig("fashion-mnist"), RunOptions())
 
 
-def test_every_option_reaches_its_field():
+def test_every_option_reaches_its_field(monkeypatch):
+    monkeypatch.setattr("search.taps._is_there", lambda module: True)
     options = [
         *("--study", "mine", "--dataset", "some/folder", "--image-size", "32", "--colour", "grey", "--flip"),
         "--skip-unreadable",
@@ -40,7 +41,7 @@ def test_every_option_reaches_its_field():
         *("--data-dir", "d", "--storage", "sqlite:///x.db", "--workers", "3", "--seed", "9", "--refit-seeds", "2"),
         *("--max-parameters", "1000", "--studies-dir", "out", "--sampler", "random", "--pruner", "median"),
         *("--memory-limit", "2048", "--precision", "float32", "--baselines", "--search-only"),
-        *("--export", "onnx", "--export", "litert,onnx"),
+        *("--export", "onnx", "--export", "litert,onnx", "--tensorboard", "tb", "--mlflow", "ml"),
     ]
     config, run_options = parse(options)
     expected = StudyConfig(
@@ -62,6 +63,8 @@ def test_every_option_reaches_its_field():
         memory_limit_mb=2048,
         baselines=True,
         export=("litert", "onnx"),
+        tensorboard=Path("tb"),
+        mlflow=Path("ml"),
     )
     assert (config, run_options) == (expected, RunOptions(search_only=True))
     named = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import itertools
 import json
@@ -43,6 +44,13 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[StudyFiles, list[Tr
 def test_report_json_is_what_write_report_returns(study) -> None:
     files, _, report = study
     assert json.loads(files.report_json.read_text()) == report
+
+
+def test_table_of_trials_is_written_with_the_report_and_named_in_the_guide(study) -> None:
+    files, trials, _ = study
+    with open(files.history, newline="") as file:
+        assert [int(row["number"]) for row in csv.DictReader(file)] == [trial.number for trial in trials]
+    assert f"`{files.history.name}`" in files.guide.read_text()
 
 
 def test_trials_add_up(study) -> None:

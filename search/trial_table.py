@@ -1,0 +1,34 @@
+"""Every trial of a study as a row of `history.csv`, for spreadsheets, pandas and R."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from typing import Any
+
+from fmnist.recipe import Recipe, short_form
+from search.records import StudyFiles, TrialRecord, whole_file
+
+COLUMNS = (  # fields of a TrialRecord, but for the network
+    *("number", "state", "reason", "origin", "value", "rung_images", "rung_accuracy"),
+    *("n_images", "seconds", "seconds_in_steps", "n_parameters", "multiply_adds", "peak_memory_mb"),
+    *("started", "finished", "out_of_time", "network"),
+)
+PARAMETER = "params_"  # stands before the name of a parameter, as in Optuna's own data frames
+
+
+def write_history(files: StudyFiles, trials: Sequence[TrialRecord]) -> None:
+    """Write the table: a row a trial in their order, a column for each of COLUMNS and for each parameter that any trial
+    has, in the order of their names. What is not known, or a trial does not have, is left empty."""
+    parameters = sorted({name for trial in trials for name in trial.params})
+    with whole_file(files.history) as beside, open(beside, "w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow([*COLUMNS, *(f"{PARAMETER}{name}" for name in parameters)])
+        for trial in trials:
+            known = _cells(trial)
+            writer.writerow([*(known[name] for name in COLUMNS), *(trial.params.get(name) for name in parameters)])
+
+
+def _cells(trial: TrialRecord) -> dict[str, Any]:
+    network = None if trial.recipe is None else short_form(Recipe.from_dict(trial.recipe))
+    return vars(trial) | {"network": network}
