@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,17 +34,25 @@ def main(argv: Sequence[str] | None = None, **seams: Any) -> int:
 def _main(argv: Sequence[str] | None, **seams: Any) -> int:
     if argv is None:
         take_password_off_the_command_line()
-    config, search_only = parse(sys.argv[1:] if argv is None else argv)
-    return _run(config, search_only, **seams)
+    config, run = parse(sys.argv[1:] if argv is None else argv)
+    return _run(config, run, **seams)
 
 
-def parse(argv: Sequence[str]) -> tuple[StudyConfig, bool]:
-    """The study's options, and whether to stop after the search. Raises UserError for options that cannot be used."""
+@dataclass(frozen=True)
+class RunOptions:
+    """What concerns one run of a study and not the study."""
+
+    search_only: bool = False  # stop after the search
+    check: bool = False  # try and estimate, without a study
+
+
+def parse(argv: Sequence[str]) -> tuple[StudyConfig, RunOptions]:
+    """The study's options, and the run's. Raises UserError for options that cannot be used."""
     options = vars(_parser().parse_args(argv))
-    search_only = options.pop("search_only")
+    run = RunOptions(**{field.name: options.pop(field.name) for field in fields(RunOptions)})
     if options["study"] is None:
         options["study"] = _study_named_after(options["dataset"])
-    return StudyConfig(**options), search_only
+    return StudyConfig(**options), run
 
 
 def _study_named_after(dataset: str) -> str:
@@ -51,7 +60,8 @@ def _study_named_after(dataset: str) -> str:
     return (path.stem if path.suffix.lower() == NPZ else path.name) or "study"
 
 
-def _run(config: StudyConfig, search_only: bool, **seams: Any) -> int:
+def _run(config: StudyConfig, run: RunOptions, **seams: Any) -> int:
+    from search.check import check_run
     from search.pipeline import run_study
     from search.study import SearchStopped
     from search.terminal import Terminal
@@ -61,7 +71,9 @@ def _run(config: StudyConfig, search_only: bool, **seams: Any) -> int:
     terminal = Terminal()
     try:
         with ending_cleanly(stop), terminal:
-            study = run_study(config, terminal, stop, search_only=search_only, **seams)
+            if run.check:
+                return check_run(config, terminal, stop, search_only=run.search_only, **seams)
+            study = run_study(config, terminal, stop, search_only=run.search_only, **seams)
     except Interrupted:
         terminal.say("stopped; everything finished so far is kept. The same command goes on from here.")
         return EXIT_INTERRUPTED
@@ -121,6 +133,11 @@ def _parser() -> OneLineParser:
         "--search-only",
         action="store_true",
         help="stop after the search: the test set stays unopened, and trials can be added",
+    )
+    study.add_argument(
+        "--check",
+        action="store_true",
+        help="begin no study: validate all that a run needs, and estimate its time, memory and disk, in about a minute",
     )
     study.add_argument(
         "--baselines",

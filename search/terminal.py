@@ -13,6 +13,7 @@ from datetime import datetime
 
 from rich.console import Console, Group
 from rich.live import Live
+from rich.table import Table
 from rich.text import Text
 
 from fmnist.history import HistoryPoint
@@ -81,6 +82,9 @@ class Terminal(Watcher):
             return
         stamp = "" if self._console.is_terminal else f"{datetime.now():%H:%M:%S} "
         self._console.print(f"{stamp}{text}", markup=False, highlight=False, soft_wrap=True)
+
+    def show(self, table: Table) -> None:
+        self._console.print(table)
 
     def begin(
         self,

@@ -83,6 +83,10 @@ ORDER = {
         "report_options",
         "report",
         "pipeline",
+        "rehearsal",
+        "estimate",
+        "probes",
+        "check",
         "run",
     ),
 }
