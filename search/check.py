@@ -31,6 +31,7 @@ from search.estimate import (
     estimate_memory,
     fit_costs,
     middle,
+    seconds_an_image,
     spread,
 )
 from search.objective import Objective, TrainingSite
@@ -42,7 +43,7 @@ from search.rehearsal import Rehearsal, draw_networks, rehearse
 from search.space import DEFAULT_NAME
 from search.study import count_by_state
 from search.terminal import Terminal
-from search.worker import Trainer, WorkerProcesses
+from search.worker import Trainer, TrainingFailed, WorkerProcesses
 
 N_DRAWS = 200  # of the space, to find its smallest and largest network
 N_PROBES = 10  # at least
@@ -69,8 +70,8 @@ def check_run(
     search_only: bool = False,
     worker_processes: Callable[[Path, threading.Event], WorkerProcesses] = WorkerProcesses,
 ) -> int:
-    """Print what the run would cost, and return 0. Raises UserError where it could not start, TrainingFailed where no
-    training comes to its end, Interrupted once `stop` is set."""
+    """Print what the run would cost, and return 0. Raises UserError where it could not start, TrainingFailed where a
+    training fails for another reason than memory, Interrupted once `stop` is set."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     with tempfile.TemporaryDirectory(prefix="check-") as folder:
         scratch = Path(folder)
@@ -78,7 +79,13 @@ def check_run(
         if prepared.is_finished:
             terminal.say(f"study {config.study} is finished: a run would build its report again, in seconds")
             return 0
-        findings = _find(prepared, search_only, scratch, terminal, worker_processes(scratch / "worker.log", stop))
+        workers = worker_processes(scratch / "worker.log", stop)
+        try:
+            findings = _find(prepared, search_only, scratch, terminal, workers)
+        except TrainingFailed as failure:
+            if failure.kind != "memory":
+                raise
+            raise UserError(f"{failure.reason}; raise --memory-limit, lower --workers, or limit the networks") from None
         _refuse_full_disk(config, findings.disk)
         terminal.show(_costs_table(findings))
         terminal.show(_facts_table(findings))
@@ -91,14 +98,13 @@ def _find(
     config = prepared.config
     save_split(_with_few_to_look_at(prepared.split), scratch / "split")
     site = prepared.site(scratch / "split")
+    default = prepared.space.recipe_of(prepared.space.portfolio[0].params)
+    load_seconds = seconds_to_first_training(default, site, workers.train)  # now: the processes begin to load
     rehearsals = rehearse(config, prepared.space, _objective_with(prepared, site), _n_finalists(config))
     networks = choose_networks(prepared, site)
     terminal.say("trying some networks of the space, side by side as in the run")
-    load_seconds = seconds_to_first_training(networks[0][1], site, workers.train)
     terminal.begin("trying networks", len(networks), counts_trainings=True, labels=[name for name, _ in networks])
     outcome = probe_all(networks, site, workers.train, config.workers, terminal)
-    if not outcome.probes:
-        raise UserError(f"{outcome.failures[0]}; raise --memory-limit, lower --workers, or limit the networks")
     costs = fit_costs(outcome.probes, min(N_SEEN, len(prepared.split.selection)))
     fewest = min([config.refit_seeds, *(len(rehearsal.finalists) or 1 for rehearsal in rehearsals)])
     gain = 1.0 if search_only else _gain_of_threads(networks, prepared, site, fewest, workers.train, terminal, costs)
@@ -188,7 +194,8 @@ def _gain_of_threads(
         return 1.0
     several = [(f"{n_threads} threads, {i + 1}", networks[0][1]) for i in range(n_trainings)]
     probes = probe_all(several, replace(site, n_threads=n_threads), train, n_trainings, terminal).probes
-    seconds = float(np.mean([probe.seconds_an_image for probe in probes]))
+    a_look = costs.share_seen * min(N_SEEN, prepared.data.n_images["selection"])
+    seconds = float(np.mean([seconds_an_image(probe, a_look) for probe in probes]))
     gain = costs.seconds_an_image(networks[0][1]) / seconds - 1
     return max(0.0, gain / (n_threads / site.n_threads - 1))
 

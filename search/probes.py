@@ -37,7 +37,7 @@ def probe_all(
     networks: Sequence[tuple[str, Recipe]], site: TrainingSite, train: Trainer, n_parallel: int, watcher: Watcher
 ) -> Outcome:
     """Train each for a moment, n_parallel at a time. networks: names and recipes. One that takes more memory than it
-    may is left out, with its reason; raises TrainingFailed for any other failure."""
+    may is left out, with its reason; raises TrainingFailed for any other failure, and where all do."""
     with ThreadPoolExecutor(n_parallel) as executor:
         futures = [executor.submit(_probe, name, recipe, site, train, watcher) for name, recipe in networks]
         try:
@@ -46,7 +46,10 @@ def probe_all(
             executor.shutdown(cancel_futures=True)
             raise
     probes = tuple(outcome for outcome in outcomes if isinstance(outcome, Probe))
-    return Outcome(probes, tuple(outcome for outcome in outcomes if not isinstance(outcome, Probe)))
+    failures = tuple(outcome for outcome in outcomes if not isinstance(outcome, Probe))
+    if not probes:
+        raise TrainingFailed("memory", failures[0])
+    return Outcome(probes, failures)
 
 
 def seconds_to_first_training(recipe: Recipe, site: TrainingSite, train: Trainer) -> float:
@@ -75,7 +78,7 @@ def _probe(name: str, recipe: Recipe, site: TrainingSite, train: Trainer, watche
         if failure.kind != "memory":
             raise
         return f"the network tried as {name} failed: {failure.reason}"
-    watcher.ended(name, f"{1 / probe.seconds_an_image:,.0f} images/s")
+    watcher.ended(name, f"{sum(probe.n_images) / sum(probe.seconds):,.0f} images/s")
     return probe
 
 
@@ -83,17 +86,14 @@ def _measured(name: str, recipe: Recipe, lengths: Sequence[int], site: TrainingS
     task = _task(recipe, site, lengths)
     started, ends = time.monotonic(), []
     results = _results_of(task, train, on_result=lambda: ends.append(time.monotonic()))
-    _, short, long = results
-    an_image = (long.seconds - short.seconds) / max(1, long.n_images - short.n_images)
-    if an_image <= 0:  # something else took the cores meanwhile
-        an_image = (long.seconds + short.seconds) / (long.n_images + short.n_images)
-    a_look = max(0.0, short.seconds - short.n_images * an_image)
+    first, short, long = results
     return Probe(
         name=name,
         recipe=recipe,
-        start_seconds=max(0.0, ends[0] - started - lengths[0] * an_image - a_look),
-        seconds_an_image=an_image,
-        seconds_a_look=a_look,
+        first_seconds=ends[0] - started,
+        n_first=first.n_images,
+        n_images=(short.n_images, long.n_images),
+        seconds=(short.seconds, long.seconds),
         peak_memory_mb=long.peak_memory_mb,
     )
 

@@ -75,7 +75,8 @@ def _run(config: StudyConfig, run: RunOptions, **seams: Any) -> int:
                 return check_run(config, terminal, stop, search_only=run.search_only, **seams)
             study = run_study(config, terminal, stop, search_only=run.search_only, **seams)
     except Interrupted:
-        terminal.say("stopped; everything finished so far is kept. The same command goes on from here.")
+        kept = "everything finished so far is kept. The same command goes on from here."
+        terminal.say("stopped" if run.check else f"stopped; {kept}")
         return EXIT_INTERRUPTED
     except (SearchStopped, TrainingFailed) as failure:
         trace = getattr(failure, "trace", "")

@@ -24,6 +24,7 @@ from fmnist.recipe import Architecture, Block, Recipe, TrainingPlan
 from search import check
 from search.check import choose_networks
 from search.config import StudyConfig
+from search.estimate import seconds_an_image
 from search.objective import TrainingSite
 from search.pipeline import prepare
 from search.probes import probe_all, probe_lengths
@@ -210,8 +211,8 @@ def training(seconds_an_image: float, seconds_a_look: float, peak: float = 300.0
 
 def test_probe_tells_images_from_looks() -> None:
     (probe,) = probe_all([("p", RECIPE)], SITE, training(0.002, 0.5), 1, Watcher()).probes
-    assert probe.seconds_an_image == pytest.approx(0.002)
-    assert probe.seconds_a_look == pytest.approx(0.5)
+    assert probe.look_in_images == pytest.approx(250)
+    assert seconds_an_image(probe, 250) == pytest.approx(0.002)
     assert probe.peak_memory_mb == 300
 
 
@@ -227,10 +228,25 @@ def test_network_that_takes_too_much_memory_is_named_and_other_failures_end_the_
         raise TrainingFailed(kind, "no more")
         yield
 
-    outcome = probe_all([("largest", RECIPE)], SITE, partial(fail, "memory"), 1, Watcher())
-    assert outcome.probes == () and "largest failed: no more" in outcome.failures[0]
-    with pytest.raises(TrainingFailed):
-        probe_all([("largest", RECIPE)], SITE, partial(fail, "error"), 1, Watcher())
+    def fail_on_large(task: TrainTask) -> Iterator[TrainResult]:
+        large = task.recipe.architecture != RECIPE.architecture
+        return fail("memory", task) if large else training(0.002, 0.5)(task)
+
+    large = replace(RECIPE, architecture=Architecture((8, 8, 1), 10, (Block(64, 2, 3),)))
+    outcome = probe_all([("small", RECIPE), ("largest", large)], SITE, fail_on_large, 1, Watcher())
+    assert [probe.name for probe in outcome.probes] == ["small"]
+    assert outcome.failures == ("the network tried as largest failed: no more",)
+    for kind in ("memory", "error"):
+        with pytest.raises(TrainingFailed, match="no more"):
+            probe_all([("largest", RECIPE)], SITE, partial(fail, kind), 1, Watcher())
+
+
+def test_memory_limit_that_no_training_keeps_is_refused(checked, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise TrainingFailed("memory", "the process used 300 MB, over its limit of 1 MB")
+
+    monkeypatch.setattr(check, "seconds_to_first_training", fail)
+    assert "300 MB, over its limit of 1 MB; raise --memory-limit" in refusal(checked(*DIGITS, "--memory-limit", "1"))
 
 
 def test_networks_from_the_smallest_to_the_largest_are_tried_the_default_by_every_worker(

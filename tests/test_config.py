@@ -13,7 +13,7 @@ from fmnist.export import ExportRecord
 from search.config import MAX_SEED, StudyConfig, default_workers
 from search.pipeline import _arguments, _with_exports
 from search.records import StudyFiles, write_json
-from search.run import _exit_code, parse
+from search.run import RunOptions, _exit_code, parse
 
 
 def test_defaults_are_a_hundred_trials_of_fashion_mnist_on_every_core():
@@ -23,8 +23,8 @@ def test_defaults_are_a_hundred_trials_of_fashion_mnist_on_every_core():
 
 
 def test_command_line_and_python_have_the_same_defaults():
-    config, search_only = parse([])
-    assert (config, search_only) == (StudyConfig("fashion-mnist"), False)
+    config, run = parse([])
+    assert (config, run) == (StudyConfig("fashion-mnist"), RunOptions())
 
 
 def test_every_option_reaches_its_field():
@@ -40,10 +40,10 @@ def test_every_option_reaches_its_field():
         *("--study", "mine", "--trials", "7", "--timeout", "1.5", "--space", "s.toml", "--dataset", "digits"),
         *("--data-dir", "d", "--storage", "sqlite:///x.db", "--workers", "3", "--seed", "9", "--refit-seeds", "2"),
         *("--max-parameters", "1000", "--studies-dir", "out", "--sampler", "random", "--pruner", "median"),
-        *("--memory-limit", "2048", "--precision", "float32", "--baselines", "--search-only"),
+        *("--memory-limit", "2048", "--precision", "float32", "--baselines", "--search-only", "--check"),
         *("--export", "onnx", "--export", "litert,onnx"),
     ]
-    config, search_only = parse(options)
+    config, run = parse(options)
     expected = StudyConfig(
         study="mine",
         trials=7,
@@ -64,7 +64,7 @@ def test_every_option_reaches_its_field():
         baselines=True,
         export=("litert", "onnx"),
     )
-    assert (config, search_only) == (expected, True)
+    assert (config, run) == (expected, RunOptions(search_only=True, check=True))
     named = {
         field.name
         for field in dataclasses.fields(config)

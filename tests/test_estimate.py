@@ -34,20 +34,14 @@ def recipe(filters: int) -> Recipe:
     return Recipe(Architecture((28, 28, 1), 2, (Block(filters, 1, 3),)), TrainingPlan(n_epochs=N_EPOCHS))
 
 
-def probe(filters: int, fixed: float = 1e-4, by_cost: float = 1e-9, **other: float) -> Probe:
-    seconds = fixed + by_cost * count_multiply_adds(recipe(filters).architecture)
-    return Probe(
-        "p",
-        recipe(filters),
-        **{"start_seconds": 2.0, "peak_memory_mb": 500.0, **other},
-        **{
-            "seconds_an_image": seconds,
-            "seconds_a_look": 100 * 0.4 * seconds,
-        },
-    )
+def probe(filters: int, peak_memory_mb: float = 500.0) -> Probe:
+    """A ten-thousandth of a second for an image, and as much for each 100,000 multiply-adds; a look costs 40 images."""
+    seconds = 1e-4 + 1e-9 * count_multiply_adds(recipe(filters).architecture)
+    looked = {"n_images": (100, 400), "seconds": (140 * seconds, 440 * seconds)}
+    return Probe("p", recipe(filters), 2.0 + 72 * seconds, 32, **looked, peak_memory_mb=peak_memory_mb)
 
 
-COSTS = Costs(start_seconds=2.0, fixed_seconds=0.001, seconds_a_multiply_add=0.0, share_seen=0.5, measured={})
+COSTS = Costs(start_seconds=2.0, fixed_seconds=0.001, seconds_a_multiply_add=0.0, share_seen=0.5)
 JOB = Job(
     data=DATA,
     n_test_images=100,
@@ -70,20 +64,21 @@ def test_cost_of_an_image_is_found_again_from_probes_of_three_networks() -> None
     other = recipe(32)
     assert costs.seconds_an_image(other) == pytest.approx(1e-4 + 1e-9 * count_multiply_adds(other.architecture))
     assert costs.share_seen == pytest.approx(0.4)
-
-
-def test_network_that_was_measured_costs_what_was_measured() -> None:
-    probes = [probe(4), probe(16), probe(64), replace(probe(16), seconds_an_image=1.0)]
-    measured = (probe(16).seconds_an_image + 1.0) / 2
-    assert fit_costs(probes, n_seen=100).seconds_an_image(recipe(16)) == pytest.approx(measured)
+    assert costs.start_seconds == pytest.approx(2.0)
 
 
 def test_neither_part_of_a_cost_is_negative() -> None:
     """Noise may make a large network look faster than a small one."""
-    probes = [replace(probe(filters), seconds_an_image=1.0 / filters) for filters in (4, 16, 64)]
+    probes = [replace(probe(filters), seconds=(140 / filters, 440 / filters)) for filters in (4, 16, 64)]
     costs = fit_costs(probes, n_seen=100)
     assert costs.fixed_seconds > 0
     assert costs.seconds_a_multiply_add == 0
+
+
+def test_probe_that_was_disturbed_says_nothing_of_looks() -> None:
+    disturbed = replace(probe(16), seconds=(10.0, 1.0))
+    assert disturbed.look_in_images == 0
+    assert fit_costs([probe(4), disturbed, probe(64)], n_seen=100).share_seen == pytest.approx(0.4)
 
 
 def test_trial_costs_its_start_its_images_and_its_looks() -> None:
