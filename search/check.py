@@ -47,6 +47,7 @@ from search.worker import Trainer, TrainingFailed, WorkerProcesses
 
 N_DRAWS = 200  # of the space, to find its smallest and largest network
 N_PROBES = 10  # at least
+PROBE_SECONDS = 40  # after so many no other network is tried: on a busy machine
 N_SEEN = 1_000  # images held out, at most, that probes look at
 ALWAYS = 1e12  # seconds left: the rules of a run with a clock, which strikes nowhere
 
@@ -104,7 +105,7 @@ def _find(
     networks = choose_networks(prepared, site)
     terminal.say("trying some networks of the space, side by side as in the run")
     terminal.begin("trying networks", len(networks), counts_trainings=True, labels=[name for name, _ in networks])
-    outcome = probe_all(networks, site, workers.train, config.workers, terminal)
+    outcome = probe_all(networks, site, workers.train, config.workers, terminal, PROBE_SECONDS)
     costs = fit_costs(outcome.probes, min(N_SEEN, len(prepared.split.selection)))
     fewest = min([config.refit_seeds, *(len(rehearsal.finalists) or 1 for rehearsal in rehearsals)])
     gain = 1.0 if search_only else _gain_of_threads(networks, prepared, site, fewest, workers.train, terminal, costs)
@@ -132,9 +133,9 @@ def _n_finalists(config: StudyConfig) -> int:
 
 
 def choose_networks(prepared: Prepared, site: TrainingSite) -> list[tuple[str, Recipe]]:
-    """What to train for a moment: the default once for each worker, the rest of the portfolio, and of N_DRAWS random
-    ones within the limits the smallest, the largest, the one that takes most memory, and some between. Raises UserError
-    where all are over the limits."""
+    """What to train for a moment, the most important first: the default, once for each worker; of N_DRAWS random ones
+    within the limits the largest, the smallest, the one that takes most memory; the rest of the portfolio; random ones
+    in between. Raises UserError where all are over the limits."""
     config, space = prepared.config, prepared.space
     draws = draw_networks(space, _objective_with(prepared, site), N_DRAWS, config.seed)
     most_parameters = config.max_parameters or space.limits.max_parameters or math.inf
@@ -151,21 +152,21 @@ def choose_networks(prepared: Prepared, site: TrainingSite) -> list[tuple[str, R
             f"them; raise --max-parameters or the limits of the space"
         )
     again = [each for each in portfolio if each[0] == DEFAULT_NAME] * (config.workers - 1)
-    others = _spread_out(draws, max(3, N_PROBES - len(again) - len(portfolio)))
-    chosen = portfolio + others + again  # the default at both ends: its speed counts most, and the machine may vary
+    some = _spread_out(draws, max(3, N_PROBES - len(again) - len(portfolio)))
+    first, rest = some[:3], some[3:]
+    chosen = portfolio[:1] + first + again + portfolio[1:] + rest  # the last of them may have to be left out
     chosen += chosen[: -len(chosen) % config.workers]  # else some workers have no company at the end
     return [(f"{i}: {name}", recipe) for i, (name, recipe) in enumerate(chosen, 1)]
 
 
 def _spread_out(draws: Sequence[Recipe], n: int) -> list[tuple[str, Recipe]]:
-    """The one that takes most memory, and n - 1 at even distances from the smallest to the largest."""
+    """The largest, the smallest, the one that takes most memory, and n - 3 at even distances in between."""
     if not draws:
         return []
     ordered = sorted(draws, key=_multiply_adds)
-    places = np.linspace(0, len(ordered) - 1, n - 1).round().astype(int)
-    names = ["smallest", *["between"] * (n - 3), "largest"]
-    chosen = [(name, ordered[place]) for name, place in zip(names, places, strict=True)]
-    return [("most memory", max(draws, key=_n_values_at_once)), *reversed(chosen)]
+    places = np.linspace(0, len(ordered) - 1, n - 1)[1:-1].round().astype(int)
+    extremes = [("largest", ordered[-1]), ("smallest", ordered[0]), ("most memory", max(draws, key=_n_values_at_once))]
+    return [*extremes, *(("between", ordered[place]) for place in places)]
 
 
 def _multiply_adds(recipe: Recipe) -> int:

@@ -5,6 +5,7 @@ Not covered: which networks are worth it (see `search.check`), what follows from
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,7 @@ from search.worker import Trainer, TrainingFailed, TrainResult, TrainTask
 MULTIPLY_ADDS = 20e9  # forward, that a probe may spend: a second or two of a core
 OVERHEAD = 2e6  # multiply-adds that an image costs beside those of its network, about
 MOST_IMAGES = 8_000
+FEWEST = 5  # networks, however slow they are
 SAFE_RATE = 1e-5  # of learning: no training of a second diverges, and time does not go with it
 
 
@@ -34,19 +36,31 @@ class Outcome:
 
 
 def probe_all(
-    networks: Sequence[tuple[str, Recipe]], site: TrainingSite, train: Trainer, n_parallel: int, watcher: Watcher
+    networks: Sequence[tuple[str, Recipe]],
+    site: TrainingSite,
+    train: Trainer,
+    n_parallel: int,
+    watcher: Watcher,
+    seconds: float = math.inf,
 ) -> Outcome:
-    """Train each for a moment, n_parallel at a time. networks: names and recipes. One that takes more memory than it
-    may is left out, with its reason; raises TrainingFailed for any other failure, and where all do."""
+    """Train each for a moment, n_parallel at a time, in this order. networks: names and recipes. seconds: after so many
+    no other is begun, but for FEWEST. One that takes more memory than it may is left out, with its reason; raises
+    TrainingFailed for any other failure, and where all do."""
+    ends = time.monotonic() + seconds
+
+    def probe(i: int, name: str, recipe: Recipe) -> Probe | str | None:
+        is_late = i >= FEWEST and time.monotonic() > ends
+        return None if is_late else _probe(name, recipe, site, train, watcher)
+
     with ThreadPoolExecutor(n_parallel) as executor:
-        futures = [executor.submit(_probe, name, recipe, site, train, watcher) for name, recipe in networks]
+        futures = [executor.submit(probe, i, *network) for i, network in enumerate(networks)]
         try:
             outcomes = [future.result() for future in futures]
         except BaseException:
             executor.shutdown(cancel_futures=True)
             raise
     probes = tuple(outcome for outcome in outcomes if isinstance(outcome, Probe))
-    failures = tuple(outcome for outcome in outcomes if not isinstance(outcome, Probe))
+    failures = tuple(outcome for outcome in outcomes if isinstance(outcome, str))
     if not probes:
         raise TrainingFailed("memory", failures[0])
     return Outcome(probes, failures)

@@ -27,7 +27,7 @@ from search.config import StudyConfig
 from search.estimate import seconds_an_image
 from search.objective import TrainingSite
 from search.pipeline import prepare
-from search.probes import probe_all, probe_lengths
+from search.probes import FEWEST, probe_all, probe_lengths
 from search.records import StudyFiles
 from search.run import main
 from search.terminal import Terminal
@@ -221,6 +221,11 @@ def test_costly_networks_are_tried_on_fewer_images() -> None:
     assert count_multiply_adds(large.architecture) > 1e8
     assert sum(probe_lengths(large, 1000)) < 500 < sum(probe_lengths(RECIPE, 1000))
     assert probe_lengths(RECIPE, 10)[0] == 10, "a batch is no larger than the training split"
+
+
+def test_slow_machine_tries_fewer_networks() -> None:
+    outcome = probe_all([("p", RECIPE)] * 9, SITE, training(0.002, 0.5), 1, Watcher(), seconds=-1)
+    assert len(outcome.probes) == FEWEST
 
 
 def test_network_that_takes_too_much_memory_is_named_and_other_failures_end_the_check() -> None:
