@@ -309,16 +309,26 @@ def _share_that_fits(seconds_left: float, seconds: float) -> float:
 def _confirm(recipes: Sequence[Recipe], share: float, free_at: Sequence[float], costs: Costs, job: Job) -> Phase:
     """recipes: the longest first."""
     lengths = [max(1, round(share * recipe.plan.n_epochs * job.n_train)) for recipe in recipes]
-    n_parallel = side_by_side(len(recipes), job.workers) if recipes else 1
-    slowness = job.slowness(n_parallel)
+    if not recipes:
+        return Phase("confirmation", 0, 0.0)
+    n_parallel = side_by_side(len(recipes), job.workers)
+    faster = min(1.0, job.slowness(n_parallel))
     seconds = [
-        costs.start_seconds + slowness * costs.seconds(recipe, length, _n_seen_confirming(length, job))
+        costs.start_seconds + faster * costs.seconds(recipe, length, _n_seen_confirming(length, job))
         for recipe, length in zip(recipes, lengths, strict=True)
     ]
     search_ends = max(free_at)
-    begins = free_at if job.begins_early else [search_ends] * n_parallel
+    begins = free_at if job.begins_early else [search_ends] * min(n_parallel, job.workers)
+    if n_parallel > job.workers:
+        return Phase("confirmation", sum(lengths), max(0.0, all_at_a_time(seconds, begins) - search_ends))
     _, ends = in_turn(seconds, begins)
-    return Phase("confirmation", sum(lengths), max(max(ends) - search_ends, 0.0) if recipes else 0.0)
+    return Phase("confirmation", sum(lengths), max(0.0, max(ends) - search_ends))
+
+
+def all_at_a_time(seconds: Sequence[float], free_at: Sequence[float]) -> float:
+    """When jobs end that share the cores evenly, of one worker each, from when each is free: as soon as all work is
+    done, but no sooner than the longest alone."""
+    return max((sum(free_at) + sum(seconds)) / len(free_at), min(free_at) + max(seconds))
 
 
 def _n_seen_confirming(length: int, job: Job) -> int:

@@ -12,6 +12,7 @@ from search.estimate import (
     Costs,
     Job,
     Probe,
+    all_at_a_time,
     estimate,
     estimate_disk,
     estimate_memory,
@@ -124,6 +125,18 @@ def test_idle_workers_shorten_the_confirmation() -> None:
     early, late = (middle(estimate([odd], COSTS, replace(JOB, begins_early=begins))) for begins in (True, False))
     assert early.phases[0] == late.phases[0]
     assert early.phases[1].seconds < late.phases[1].seconds
+
+
+def test_jobs_that_share_cores_end_when_all_work_is_done() -> None:
+    assert all_at_a_time([4, 4, 4], [0, 0]) == 6
+    assert all_at_a_time([4, 4, 4], [0, 2]) == 7, "a core was busy for two seconds more"
+    assert all_at_a_time([9, 1, 1], [0, 0]) == 9, "one job has one core"
+
+
+def test_three_finalists_on_two_workers_share_the_cores() -> None:
+    three = replace(REHEARSAL, finalists=(*FINALISTS, replace(FINALISTS[0], trial=2)))
+    two, more = (middle(estimate([each], COSTS, JOB)).phases[1] for each in (REHEARSAL, three))
+    assert more.seconds == pytest.approx(1.5 * two.seconds)
 
 
 @pytest.mark.parametrize(("n_parallel", "slowness"), [(2, 1), (3, 1.5), (4, 2), (1, 1 / 1.5)])
