@@ -68,17 +68,20 @@ from search.refit import (
 )
 from search.report import report_study
 from search.space import SearchSpace, read_space_text, space_of
-from search.storage import Patience, open_storage, shown_url
+from search.storage import Patience, look_into_storage, open_storage, shown_url
 from search.strategy import build_rungs
 from search.study import (
     OWN_STORAGE,
     check_identity,
     count_by_state,
     create_or_resume,
+    find_study,
     hold,
     hold_storage,
     read_best,
     read_trials,
+    require_free,
+    require_identity,
     run_trials,
     storage_url,
 )
@@ -159,6 +162,51 @@ def open_objective(config: StudyConfig, watcher: Watcher | None = None) -> Itera
             stop.set()
 
 
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """What a run knows of its study before it writes anything."""
+
+    config: StudyConfig
+    files: StudyFiles
+    split: Split
+    space: SearchSpace
+    data: DataRecord
+    n_test_images: int
+    study: optuna.Study | None  # as it is in the storage, to be read; None: the run would begin it
+    is_finished: bool  # its test set has been opened, here or on another machine
+
+    def site(self, split_folder: Path) -> TrainingSite:
+        return _site(self.config, self.data, split_folder)
+
+    def objective(self, trainer: Trainer, site: TrainingSite, seconds_left: Callable[[], float | None]) -> Objective:
+        return _objective(self.config, self.space, trainer, site, seconds_left=seconds_left)
+
+
+def prepare(config: StudyConfig, terminal: Terminal, stop: threading.Event, scratch: Path) -> Prepared:
+    """Everything that `run_study` does before it writes, with what it says and refuses. Nothing is written but into the
+    folder `scratch`. Raises UserError."""
+    files = StudyFiles(config.folder)
+    require_free(files, _sqlite_file(config, files))
+    if config.space_path is not None:
+        read_space_text(config.space_path)
+    storage = look_into_storage(storage_url(config, files), scratch)
+    source = find_data(config.dataset, config.data_dir, config.reading(_reading_watcher(terminal, stop)))
+    run = _Run(config, files, source, Clock(config.timeout), terminal, terminal, stop, WorkerProcesses)
+    if storage is None:
+        return run.prepared(None)
+    try:
+        return run.prepared(find_study(config.study, storage))
+    finally:
+        storage.engine.dispose()  # opened again where the study is read
+
+
+def _sqlite_file(config: StudyConfig, files: StudyFiles) -> Path | None:
+    """None where the trials are in another database, or at an address that says nothing."""
+    if config.storage is None:
+        return files.storage
+    return Path(config.storage.removeprefix("sqlite:///")) if config.storage.startswith("sqlite:///") else None
+
+
 class _Run:
     """One run of a study, phase by phase. Holds what the phases share."""
 
@@ -188,10 +236,30 @@ class _Run:
         self._watcher = Watchers([terminal, *_tensorboard(config), *watchers])
         self._mlflow = _mlflow(config)
 
+    def prepared(self, study: optuna.Study | None) -> Prepared:
+        """Refuse what `whole` would refuse at its beginning, and change nothing."""
+        if not self._config.is_named_data:
+            self._tell_of_own_images()
+        self._refuse_more_trials_after_test()
+        self._refuse_baselines_after_test()
+        require_identity(self._files, study, _identity(self._config, self._source, self._space, self._split))
+        self._refuse_missing_storage()
+        is_finished = self._files.test.exists()
+        if study is not None:
+            self._study = study
+            is_finished = self._is_finished_elsewhere() or is_finished
+        n_test = len(self._source.test_digests)
+        return Prepared(self._config, self._files, self._split, self._space, self._data, n_test, study, is_finished)
+
     def whole(self, search_only: bool) -> Material | None:
         if not self._config.is_named_data:
             self._tell_of_own_images()
         self._refuse_more_trials_after_test()
+        if self._files.test.exists():
+            opened = read_json(TestRecord, self._files.test).opened
+            self._terminal.say(
+                f"study {self._config.study} is finished (test set opened {opened}): rebuilding its report"
+            )
         self._refuse_baselines_after_test()
         identity = _identity(self._config, self._source, self._space, self._split)
         check_identity(self._files, identity)
@@ -293,9 +361,6 @@ class _Run:
         test = read_json(TestRecord, self._files.test)
         if self._config.trials > test.n_trials_asked:
             self._refuse_more_trials(test.n_trials_asked)
-        self._terminal.say(
-            f"study {self._config.study} is finished (test set opened {test.opened}): rebuilding its report"
-        )
 
     def _refuse_more_trials(self, n_trials_asked: int) -> NoReturn:
         raise UserError(

@@ -310,6 +310,11 @@ def _length_share(
     return min(CONFIRM_LENGTH, max(CONFIRM_LENGTH * share**2, min(as_searched, at_most)))
 
 
+def looks_of_confirmation(n_planned_images: int, n_train_images: int) -> int:
+    """After how many images each a confirmation looks at the selection split."""
+    return max(1, min(n_planned_images // 2, n_train_images))
+
+
 def _full_length(recipe: Recipe, n_train_images: int) -> int:
     return recipe.plan.n_epochs * n_train_images
 
@@ -327,7 +332,7 @@ def _confirm_one(
         finalist.recipe,
         seed,
         n_planned,
-        max(1, min(n_planned // 2, final.site.n_train_images)),
+        looks_of_confirmation(n_planned, final.site.n_train_images),
         patience_images=max(1, n_planned // 2),
         seconds_limit=final.clock.seconds_left(),
         score_on_confirmation=True,
@@ -789,15 +794,23 @@ def _result_of(
     raise TrainingFailed("error", "the training ended without a result")
 
 
-def _n_parallel(final: FinalRound, n_jobs: int) -> int:
+def side_by_side(n_jobs: int, workers: int) -> int:
     """How many trainings run at a time: as many as there are workers; all of them, sharing the cores, where else some
     cores would lie idle while the last one runs."""
-    return n_jobs if n_jobs <= 2 * final.workers else final.workers
+    return n_jobs if n_jobs <= 2 * workers else workers
+
+
+def threads_of_each(n_parallel: int, workers: int, n_threads: int) -> int:
+    """Threads of each training: all cores are used where there are fewer trainings than workers, of n_threads each."""
+    return max(1, n_threads * workers // n_parallel)
+
+
+def _n_parallel(final: FinalRound, n_jobs: int) -> int:
+    return side_by_side(n_jobs, final.workers)
 
 
 def _n_threads(final: FinalRound, n_parallel: int) -> int:
-    """Threads of each training: all cores are used where there are fewer trainings than workers."""
-    return max(1, final.site.n_threads * final.workers // n_parallel)
+    return threads_of_each(n_parallel, final.workers, final.site.n_threads)
 
 
 def _in_parallel(

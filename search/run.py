@@ -47,6 +47,7 @@ class RunOptions:
     search_only: bool = False  # stop after the search
     log_format: str = "text"  # one of LOG_FORMATS
     verbosity: str = "normal"  # one of search.terminal.VERBOSITIES
+    check: bool = False  # try and estimate, without a study
 
 
 def parse(argv: Sequence[str]) -> tuple[StudyConfig, RunOptions]:
@@ -64,6 +65,7 @@ def _study_named_after(dataset: str) -> str:
 
 
 def _run(config: StudyConfig, run: RunOptions, **seams: Any) -> int:
+    from search.check import check_run
     from search.pipeline import run_study
     from search.study import SearchStopped
     from search.terminal import RESULT, JsonTerminal, Terminal
@@ -73,9 +75,12 @@ def _run(config: StudyConfig, run: RunOptions, **seams: Any) -> int:
     terminal = (JsonTerminal if run.log_format == "json" else Terminal)(verbosity=run.verbosity)
     try:
         with ending_cleanly(stop), terminal:
+            if run.check:
+                return check_run(config, terminal, stop, search_only=run.search_only, **seams)
             study = run_study(config, terminal, stop, search_only=run.search_only, **seams)
     except Interrupted:
-        terminal.say("stopped; everything finished so far is kept. The same command goes on from here.", RESULT)
+        kept = "everything finished so far is kept. The same command goes on from here."
+        terminal.say("stopped" if run.check else f"stopped; {kept}", RESULT)
         return EXIT_INTERRUPTED
     except (SearchStopped, TrainingFailed) as failure:
         trace = getattr(failure, "trace", "")
@@ -133,6 +138,11 @@ def _parser() -> OneLineParser:
         "--search-only",
         action="store_true",
         help="stop after the search: the test set stays unopened, and trials can be added",
+    )
+    study.add_argument(
+        "--check",
+        action="store_true",
+        help="begin no study: validate all that a run needs, and estimate its time, memory and disk, in about a minute",
     )
     study.add_argument(
         "--baselines",

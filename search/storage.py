@@ -7,7 +7,9 @@ from __future__ import annotations
 import functools
 import json
 import math
+import os
 import re
+import shutil
 import sqlite3
 import threading
 import time
@@ -281,6 +283,21 @@ def shown_url(url: str) -> str:
 def open_storage(url: str, *, must_exist: bool = False) -> StudyStorage:
     """Raises UserError for a URL that cannot be read, needs a driver that is not there, or does not answer, and for an
     SQLite file on a network file system. must_exist: also for an SQLite file that is not there; else it is made."""
+    return _answering(
+        url,
+        lambda parsed: _open_sqlite(parsed, url, must_exist) if _is_sqlite(parsed) else _open_postgresql(url),
+    )
+
+
+def look_into_storage(url: str, scratch: Path) -> StudyStorage | None:
+    """A storage as it is, to be read, with nothing in it changed: of an SQLite file a copy in the folder `scratch` is
+    opened. None where a run would begin a new one. Raises UserError where a run could not use it."""
+    return _answering(
+        url, lambda parsed: _copy_of_sqlite(parsed, url, scratch) if _is_sqlite(parsed) else _look_into_postgresql(url)
+    )
+
+
+def _answering(url: str, opened: Callable[[sqlalchemy.URL], T]) -> T:
     try:
         parsed = sqlalchemy.make_url(url)
     except (sqlalchemy.exc.ArgumentError, ValueError):  # ValueError: a port that is no number
@@ -290,8 +307,7 @@ def open_storage(url: str, *, must_exist: bool = False) -> StudyStorage:
         ) from None
     _check_parts(parsed, url)
     try:
-        is_sqlite = parsed.get_backend_name() == "sqlite"
-        return _open_sqlite(parsed, url, must_exist) if is_sqlite else _open_postgresql(url)
+        return opened(parsed)
     except (ImportError, sqlalchemy.exc.NoSuchModuleError) as error:
         raise UserError(
             f"--storage {shown_url(url)} needs a database driver ({error}); install it, e.g. psycopg[binary]"
@@ -301,6 +317,10 @@ def open_storage(url: str, *, must_exist: bool = False) -> StudyStorage:
         raise UserError(
             f"--storage {shown_url(url)} does not answer ({cause}); check that it runs and may be reached"
         ) from None
+
+
+def _is_sqlite(parsed: sqlalchemy.URL) -> bool:
+    return parsed.get_backend_name() == "sqlite"
 
 
 def _check_parts(parsed: sqlalchemy.URL, url: str) -> None:
@@ -322,15 +342,49 @@ def _open_sqlite(parsed: sqlalchemy.URL, url: str, must_exist: bool) -> StudySto
         raise UserError(
             f"{path} is missing, and the study's trials with it; restore it, or pass the --storage that has them"
         )
+    _refuse_network_file_system(path)
+    with sqlite3.connect(path, timeout=BUSY_SECONDS) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+    connection.close()
+    return StudyStorage(url, {"connect_args": {"timeout": BUSY_SECONDS}}, is_shared=False)
+
+
+def _refuse_network_file_system(path: Path) -> None:
     if (file_system := network_file_system(path)) is not None:
         raise UserError(
             f"SQLite loses data on a network file system, but {path.parent.absolute()} is one ({file_system}); put the "
             f"study on a local disk with --studies-dir, or use --storage postgresql://..."
         )
-    with sqlite3.connect(path, timeout=BUSY_SECONDS) as connection:
-        connection.execute("PRAGMA journal_mode=WAL")
-    connection.close()
-    return StudyStorage(url, {"connect_args": {"timeout": BUSY_SECONDS}}, is_shared=False)
+
+
+def _copy_of_sqlite(parsed: sqlalchemy.URL, url: str, scratch: Path) -> StudyStorage | None:
+    """What the last run had not yet written into the file itself lies beside it, and opening it would put it there."""
+    path = Path(parsed.database)
+    _refuse_network_file_system(path)
+    if not path.exists():
+        return None
+    if not os.access(path, os.W_OK):
+        raise UserError(f"{path} must be a file that may be written to, but it is not; choose another --storage")
+    copy = scratch / "copy.db"
+    for suffix in ("", "-wal"):
+        if Path(f"{path}{suffix}").exists():
+            shutil.copyfile(f"{path}{suffix}", f"{copy}{suffix}")
+    return _open_sqlite(parsed.set(database=str(copy)), f"sqlite:///{copy.absolute()}", must_exist=True)
+
+
+def _look_into_postgresql(url: str) -> StudyStorage | None:
+    engine = sqlalchemy.create_engine(
+        url, connect_args={"connect_timeout": CONNECT_SECONDS}, poolclass=sqlalchemy.NullPool
+    )
+    with engine.connect() as connection:
+        has_tables = sqlalchemy.inspect(connection).has_table(models.StudyModel.__tablename__)
+        may_create = sqlalchemy.text("SELECT has_schema_privilege(current_schema(), 'CREATE')")
+        if not has_tables and not connection.execute(may_create).scalar():
+            raise UserError(
+                f"--storage {shown_url(url)} is empty, and its user may not create tables there; grant that, or name "
+                f"another database"
+            )
+    return _open_postgresql(url) if has_tables else None
 
 
 def _open_postgresql(url: str) -> StudyStorage:

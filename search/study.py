@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import heapq
 import json
+import os
 import threading
 import warnings
 import zlib
@@ -76,9 +77,14 @@ def hold_storage(storage: StudyStorage) -> Iterator[None]:
     if storage.is_shared:
         yield
         return
-    path = storage.engine.url.database
+    with _hold_sqlite(Path(storage.engine.url.database)):
+        yield
+
+
+@contextmanager
+def _hold_sqlite(path: Path) -> Iterator[None]:
     try:
-        lock = _locked(Path(f"{path}.lock"))
+        lock = _locked(_lock_beside(path))
     except filelock.Timeout:
         raise UserError(
             f"{path} is in use by another run, and SQLite takes one at a time; wait for its end, or use --storage "
@@ -86,6 +92,33 @@ def hold_storage(storage: StudyStorage) -> Iterator[None]:
         ) from None
     with lock:
         yield
+
+
+def _lock_beside(sqlite: Path) -> Path:
+    return Path(f"{sqlite}.lock")
+
+
+def require_free(files: StudyFiles, sqlite: Path | None) -> None:
+    """That a run could hold the study's folder and this SQLite file. Nothing is made: where there is no lock, nobody
+    holds it. Raises UserError."""
+    if files.lock.exists():
+        with hold(files):
+            pass
+    if sqlite is not None and _lock_beside(sqlite).exists():
+        with _hold_sqlite(sqlite):
+            pass
+    _require_writable(files.root)
+    if sqlite is not None:
+        _require_writable(sqlite.parent)
+
+
+def _require_writable(folder: Path) -> None:
+    """Of a folder that is not there, the nearest one above it."""
+    nearest = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    if not nearest.is_dir():
+        raise UserError(f"cannot write to {folder} ({nearest} is no folder); choose a folder of yours")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise UserError(f"cannot write to {folder} ({nearest} may not be written to); choose a folder of yours")
 
 
 def _locked(path: Path) -> filelock.BaseFileLock:
@@ -99,7 +132,7 @@ def check_identity(files: StudyFiles, identity: dict[str, Any]) -> None:
 
     identity: plain JSON. Raises UserError that names the first difference.
     """
-    identity = json.loads(json.dumps({"format": STUDY_FORMAT, **identity}))
+    identity = _with_format(identity)
     if not files.config.exists():
         write_text(files.config, json.dumps(identity, indent=2) + "\n")
         return
@@ -108,13 +141,31 @@ def check_identity(files: StudyFiles, identity: dict[str, Any]) -> None:
 
 def check_shared_identity(study: optuna.Study, identity: dict[str, Any]) -> None:
     """The same between machines: what a study is made with is stored with its trials too. Raises UserError."""
-    own_to_a_machine = ("storage",)  # each may reach the database by another address
-    identity = json.loads(json.dumps({key: value for key, value in identity.items() if key not in own_to_a_machine}))
+    identity = _shared(identity)
     stored = study.user_attrs.get("identity")
     if stored is None:
         study.set_user_attr("identity", identity)
     else:
         _refuse_difference(study.study_name, stored, identity)
+
+
+def require_identity(files: StudyFiles, study: optuna.Study | None, identity: dict[str, Any]) -> None:
+    """Refuse what both of these would refuse, and store nothing. study: None where there is none yet. Raises
+    UserError."""
+    if files.config.exists():
+        _refuse_difference(files.root.name, read_plain(files.config), _with_format(identity))
+    stored = None if study is None else study.user_attrs.get("identity")
+    if stored is not None:
+        _refuse_difference(study.study_name, stored, _shared(identity))
+
+
+def _with_format(identity: dict[str, Any]) -> dict[str, Any]:
+    return json.loads(json.dumps({"format": STUDY_FORMAT, **identity}))
+
+
+def _shared(identity: dict[str, Any]) -> dict[str, Any]:
+    own_to_a_machine = ("storage",)  # each may reach the database by another address
+    return json.loads(json.dumps({key: value for key, value in identity.items() if key not in own_to_a_machine}))
 
 
 def _refuse_difference(name: str, stored: dict[str, Any], identity: dict[str, Any]) -> None:
@@ -132,6 +183,14 @@ def _refuse_difference(name: str, stored: dict[str, Any], identity: dict[str, An
 
 def storage_url(config: StudyConfig, files: StudyFiles) -> str:
     return config.storage or f"sqlite:///{files.storage.absolute()}"
+
+
+def find_study(name: str, storage: StudyStorage) -> optuna.Study | None:
+    """None where the storage has none of this name."""
+    try:
+        return optuna.load_study(study_name=name, storage=storage)
+    except KeyError:
+        return None
 
 
 def open_finished(files: StudyFiles, storage: str | None = None) -> optuna.Study:

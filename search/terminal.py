@@ -16,6 +16,7 @@ from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
+from rich.table import Table
 from rich.text import Text
 
 from fmnist.history import HistoryPoint
@@ -140,6 +141,10 @@ class Terminal(Watcher):
     def warn(self, text: str) -> None:
         """A line that stays, whatever the verbosity."""
         self.say(text, WARNING)
+
+    def show(self, table: Table) -> None:
+        """A table that was asked for, whatever the verbosity."""
+        self._console.print(table)
 
     def begin(
         self,
@@ -275,8 +280,8 @@ class JsonTerminal(Terminal):
 
     "message" (level, text), "phase" (name, n_total, n_done), "training_started" (label, network, n_planned_images),
     "progress" (label, best_accuracy, and the fields of a HistoryPoint; with "verbose" only), "training_ended" (label,
-    reason, best_accuracy, network), "standing" (counts by state, best), "finalists" (rows) and "result" (figures and
-    places). Accuracies are shares of 1.
+    reason, best_accuracy, network), "standing" (counts by state, best), "table" (columns, rows: those of --check),
+    "finalists" (rows) and "result" (figures and places). Accuracies are shares of 1.
     """
 
     def __init__(self, console: Console | None = None, verbosity: str = NORMAL) -> None:
@@ -304,6 +309,11 @@ class JsonTerminal(Terminal):
         standing = self._phase.standing
         best = asdict(standing.best) if standing.best else None
         self._write(INFO, "standing", n_total=self._phase.n_total, counts=dict(standing.counts), best=best)
+
+    def show(self, table: Table) -> None:
+        columns = [[str(cell) for cell in column.cells] for column in table.columns]
+        head = [str(column.header) for column in table.columns] if table.show_header else []
+        self._write(RESULT, "table", columns=head, rows=[list(row) for row in zip(*columns, strict=True)])
 
     def show_finalists(self, rows: Sequence[FinalistRow]) -> None:
         self._write(RESULT, "finalists", rows=[asdict(row) for row in rows])

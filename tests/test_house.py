@@ -87,6 +87,10 @@ ORDER = {
         "report_options",
         "report",
         "pipeline",
+        "rehearsal",
+        "estimate",
+        "probes",
+        "check",
         "run",
     ),
 }

@@ -1,0 +1,334 @@
+"""python -m search.run --check: can the run start, and what will it cost? No study is begun and none is changed."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import optuna
+import psutil
+from rich.table import Table
+from rich.text import Text
+
+from fmnist.cost import count_multiply_adds, count_parameters, describe_layers
+from fmnist.data import Split, save_split
+from fmnist.errors import UserError
+from fmnist.recipe import Recipe
+from search.config import StudyConfig
+from search.estimate import (
+    Case,
+    Costs,
+    Job,
+    Memory,
+    estimate,
+    estimate_disk,
+    estimate_memory,
+    fit_costs,
+    middle,
+    seconds_an_image,
+    spread,
+)
+from search.objective import Objective, TrainingSite
+from search.pipeline import Prepared, prepare
+from search.probes import Outcome, probe_all, seconds_to_first_training
+from search.records import FINISHED_STATES
+from search.refit import N_FINALISTS, N_FINALISTS_AGAINST_TIME, side_by_side, threads_of_each
+from search.rehearsal import Rehearsal, draw_networks, rehearse
+from search.space import DEFAULT_NAME
+from search.study import count_by_state
+from search.terminal import Terminal
+from search.worker import Trainer, TrainingFailed, WorkerProcesses
+
+N_DRAWS = 200  # of the space, to find its smallest and largest network
+N_PROBES = 10  # at least
+PROBE_SECONDS = 40  # after so many no other network is tried: on a busy machine
+N_SEEN = 1_000  # images held out, at most, that probes look at
+ALWAYS = 1e12  # seconds left: the rules of a run with a clock, which strikes nowhere
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a check has found."""
+
+    prepared: Prepared
+    cases: list[Case]  # cheapest first
+    memory: Memory
+    disk: int  # bytes that the run writes
+    notes: list[str]
+
+
+def check_run(
+    config: StudyConfig,
+    terminal: Terminal,
+    stop: threading.Event,
+    *,
+    search_only: bool = False,
+    worker_processes: Callable[[Path, threading.Event], WorkerProcesses] = WorkerProcesses,
+) -> int:
+    """Print what the run would cost, and return 0. Raises UserError where it could not start, TrainingFailed where a
+    training fails for another reason than memory, Interrupted once `stop` is set."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    with tempfile.TemporaryDirectory(prefix="check-") as folder:
+        scratch = Path(folder)
+        prepared = prepare(config, terminal, stop, scratch)
+        if prepared.is_finished:
+            terminal.say(f"study {config.study} is finished: a run would build its report again, in seconds")
+            return 0
+        workers = worker_processes(scratch / "worker.log", stop)
+        try:
+            findings = _find(prepared, search_only, scratch, terminal, workers)
+        except TrainingFailed as failure:
+            if failure.kind != "memory":
+                raise
+            raise UserError(f"{failure.reason}; raise --memory-limit, lower --workers, or limit the networks") from None
+        _refuse_full_disk(config, findings.disk)
+        terminal.show(_costs_table(findings))
+        terminal.show(_facts_table(findings))
+    return 0
+
+
+def _find(
+    prepared: Prepared, search_only: bool, scratch: Path, terminal: Terminal, workers: WorkerProcesses
+) -> Findings:
+    config = prepared.config
+    save_split(_with_few_to_look_at(prepared.split), scratch / "split")
+    site = prepared.site(scratch / "split")
+    default = prepared.space.recipe_of(prepared.space.portfolio[0].params)
+    load_seconds = seconds_to_first_training(default, site, workers.train)  # now: the processes begin to load
+    rehearsals = rehearse(config, prepared.space, _objective_with(prepared, site), _n_finalists(config))
+    networks = choose_networks(prepared, site)
+    terminal.say("trying some networks of the space, side by side as in the run")
+    terminal.begin("trying networks", len(networks), counts_trainings=True, labels=[name for name, _ in networks])
+    outcome = probe_all(networks, site, workers.train, config.workers, terminal, PROBE_SECONDS)
+    costs = fit_costs(outcome.probes, min(N_SEEN, len(prepared.split.selection)))
+    fewest = min([config.refit_seeds, *(len(rehearsal.finalists) or 1 for rehearsal in rehearsals)])
+    gain = 1.0 if search_only else _gain_of_threads(networks, prepared, site, fewest, workers.train, terminal, costs)
+    job = _job(prepared, search_only, max(0.0, load_seconds - costs.start_seconds), gain)
+    cases = estimate(rehearsals, costs, job)
+    memory = estimate_memory(outcome.probes, psutil.Process().memory_info().rss / 2**20, job)
+    return Findings(prepared, cases, memory, _disk(prepared, rehearsals, job), _notes(prepared, outcome, job, memory))
+
+
+def _with_few_to_look_at(split: Split) -> Split:
+    """A look costs by the image, so a probe need not see them all."""
+    return replace(split, selection=split.selection.rows(np.arange(min(N_SEEN, len(split.selection)))))
+
+
+def _objective_with(prepared: Prepared, site: TrainingSite) -> Callable[[Trainer], Objective]:
+    seconds_left = None if prepared.config.timeout is None else ALWAYS
+    return lambda trainer: prepared.objective(trainer, site, lambda: seconds_left)
+
+
+def _n_finalists(config: StudyConfig) -> int:
+    return N_FINALISTS if config.timeout is None else N_FINALISTS_AGAINST_TIME
+
+
+# --- what is tried
+
+
+def choose_networks(prepared: Prepared, site: TrainingSite) -> list[tuple[str, Recipe]]:
+    """What to train for a moment, the most important first: the default, once for each worker; of N_DRAWS random ones
+    within the limits the largest, the smallest, the one that takes most memory; the rest of the portfolio; random ones
+    in between. Raises UserError where all are over the limits."""
+    config, space = prepared.config, prepared.space
+    draws = draw_networks(space, _objective_with(prepared, site), N_DRAWS, config.seed)
+    most_parameters = config.max_parameters or space.limits.max_parameters or math.inf
+    most_multiply_adds = space.limits.max_multiply_adds or math.inf
+    recipes = [(entry.name, space.recipe_of(entry.params)) for entry in space.portfolio]
+    portfolio = [
+        (name, recipe)
+        for name, recipe in recipes
+        if count_parameters(recipe.architecture) <= most_parameters and _multiply_adds(recipe) <= most_multiply_adds
+    ]
+    if not portfolio and not draws:
+        raise UserError(
+            f"some network must be within the limits, but of {N_DRAWS} random ones and the portfolio all are over "
+            f"them; raise --max-parameters or the limits of the space"
+        )
+    again = [each for each in portfolio if each[0] == DEFAULT_NAME] * (config.workers - 1)
+    some = _spread_out(draws, max(3, N_PROBES - len(again) - len(portfolio)))
+    first, rest = some[:3], some[3:]
+    chosen = portfolio[:1] + first + again + portfolio[1:] + rest  # the last of them may have to be left out
+    chosen += chosen[: -len(chosen) % config.workers]  # else some workers have no company at the end
+    return [(f"{i}: {name}", recipe) for i, (name, recipe) in enumerate(chosen, 1)]
+
+
+def _spread_out(draws: Sequence[Recipe], n: int) -> list[tuple[str, Recipe]]:
+    """The largest, the smallest, the one that takes most memory, and n - 3 at even distances in between."""
+    if not draws:
+        return []
+    ordered = sorted(draws, key=_multiply_adds)
+    places = np.linspace(0, len(ordered) - 1, n - 1)[1:-1].round().astype(int)
+    extremes = [("largest", ordered[-1]), ("smallest", ordered[0]), ("most memory", max(draws, key=_n_values_at_once))]
+    return [*extremes, *(("between", ordered[place]) for place in places)]
+
+
+def _multiply_adds(recipe: Recipe) -> int:
+    return count_multiply_adds(recipe.architecture)
+
+
+def _n_values_at_once(recipe: Recipe) -> int:
+    """That a step of learning keeps, for its way back."""
+    return recipe.plan.batch_size * sum(math.prod(layer.output_shape) for layer in describe_layers(recipe.architecture))
+
+
+def _gain_of_threads(
+    networks: Sequence[tuple[str, Recipe]],
+    prepared: Prepared,
+    site: TrainingSite,
+    n_trainings: int,
+    train: Trainer,
+    terminal: Terminal,
+    costs: Costs,
+) -> float:
+    """How much faster a training is for each further thread, as a share of what a worker of its own would bring: where
+    there are fewer trainings than workers, each has several. 1 where each has one, and nothing is tried."""
+    workers = prepared.config.workers
+    n_threads = threads_of_each(side_by_side(n_trainings, workers), workers, site.n_threads)
+    if n_threads <= site.n_threads:
+        return 1.0
+    several = [(f"{n_threads} threads, {i + 1}", networks[0][1]) for i in range(n_trainings)]
+    probes = probe_all(several, replace(site, n_threads=n_threads), train, n_trainings, terminal).probes
+    a_look = costs.share_seen * min(N_SEEN, prepared.data.n_images["selection"])
+    seconds = float(np.mean([seconds_an_image(probe, a_look) for probe in probes]))
+    gain = costs.seconds_an_image(networks[0][1]) / seconds - 1
+    return max(0.0, gain / (n_threads / site.n_threads - 1))
+
+
+def _job(prepared: Prepared, search_only: bool, load_seconds: float, gain_of_threads: float) -> Job:
+    config, files = prepared.config, prepared.files
+    counts = {} if prepared.study is None else count_by_state(prepared.study)
+    is_shared = config.storage is not None and not config.storage.startswith("sqlite")
+    return Job(
+        data=prepared.data,
+        n_test_images=prepared.n_test_images,
+        report_every_images=prepared.space.fidelity.report_every_images,
+        longest_training=prepared.space.longest_training,
+        workers=config.workers,
+        load_seconds=load_seconds,
+        gain_of_threads=gain_of_threads,
+        n_seeds=config.refit_seeds,
+        flips=prepared.space.parameters["flip"].highest,
+        begins_early=not search_only and config.timeout is None and not is_shared,
+        search_only=search_only,
+        timeout=config.timeout,
+        n_trials_done=min(config.trials, sum(counts.get(state, 0) for state in FINISHED_STATES)),
+        n_confirmed=len(files.read_confirm_records()),
+        n_refitted=len(files.read_refit_records()),
+    )
+
+
+# --- memory and disk
+
+
+def _disk(prepared: Prepared, rehearsals: Sequence[Rehearsal], job: Job) -> int:
+    """Of a winner as large as the largest finalist."""
+    recipes = [finalist.recipe for rehearsal in rehearsals for finalist in rehearsal.finalists]
+    n_parameters = max((count_parameters(recipe.architecture) for recipe in recipes), default=0)
+    n_models = 0 if job.search_only else job.n_seeds + 1 + 2 * len(prepared.config.export)
+    return estimate_disk(prepared.config.trials, n_parameters, n_models, prepared.data)
+
+
+def _free_bytes(folder: Path) -> int:
+    return shutil.disk_usage(
+        next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    ).free
+
+
+def _refuse_full_disk(config: StudyConfig, n_bytes: int) -> None:
+    free = _free_bytes(config.folder)
+    if free < n_bytes:
+        raise UserError(
+            f"{config.folder} must have room for about {_size(n_bytes)}, but {_size(free)} are free; free some, or "
+            f"choose another disk with --studies-dir"
+        )
+
+
+# --- in words
+
+
+def _notes(prepared: Prepared, outcome: Outcome, job: Job, memory: Memory) -> list[str]:
+    config, site_limit = prepared.config, prepared.site(Path()).memory_limit_mb
+    notes = [*outcome.failures]
+    if memory.of_worker > site_limit:
+        notes.append(f"A worker may take more memory than its limit of {_megabytes(site_limit)}; such trials fail.")
+    if memory.in_all > psutil.virtual_memory().available / 2**20:
+        notes.append("The workers together may take more memory than is free: take fewer, with --workers.")
+    if job.n_trials_done:
+        notes.append(
+            f"The study has {job.n_trials_done} finished trials; {config.trials - job.n_trials_done} are left."
+        )
+    if config.baselines or config.export:
+        notes.append("Baselines and exports come on top: neither is estimated.")
+    return notes
+
+
+def _costs_table(findings: Findings) -> Table:
+    cases = findings.cases
+    typical = middle(cases)
+    table = Table(box=None, pad_edge=False)
+    table.add_column("")
+    for name in ("images", "time", "from", "to"):
+        table.add_column(name, justify="right")
+    for i, phase in enumerate(typical.phases):
+        low, high = spread([case.phases[i].seconds for case in cases])
+        table.add_row(phase.name, _count(phase.n_images), _time(phase.seconds), _time(low), _time(high))
+    low, high = spread([case.seconds for case in cases])
+    table.add_row("in all", _count(typical.n_images), _time(typical.seconds), _time(low), _time(high), style="bold")
+    return table
+
+
+def _facts_table(findings: Findings) -> Table:
+    config, memory, typical = findings.prepared.config, findings.memory, middle(findings.cases)
+    limit = _megabytes(findings.prepared.site(Path()).memory_limit_mb)
+    available = _megabytes(psutil.virtual_memory().available / 2**20)
+    facts = [
+        ("trials", f"{typical.n_trials}, of which about {typical.n_infeasible} over the limits"),
+        ("memory", f"up to {_megabytes(memory.of_worker)} a worker, of {limit} that it may take"),
+        ("", f"up to {_megabytes(memory.in_all)} in all, {available} are free"),
+        ("disk", f"about {_size(findings.disk)} in {config.folder}, {_size(_free_bytes(config.folder))} are free"),
+        *_timeout_facts(config, typical),
+        *(("note", note) for note in findings.notes),
+        ("assumed", "a machine as busy as now, and accuracy that does not go with cost"),
+        ("", "The run can start."),
+    ]
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for name, fact in facts:
+        table.add_row(name, Text(fact))
+    return table
+
+
+def _timeout_facts(config: StudyConfig, typical: Case) -> list[tuple[str, str]]:
+    if config.timeout is None:
+        return []
+    cut = []
+    if typical.n_trials < config.trials:
+        cut.append(f"about {typical.n_trials} of {config.trials} trials")
+    if typical.refit_share < 1:
+        cut.append(f"retrainings of {typical.refit_share:.0%} of their length")
+    return [("time", f"--timeout {config.timeout:g} leaves room for {' and '.join(cut) or 'everything'}")]
+
+
+def _count(n_images: float) -> str:
+    """To three figures: more would be made up."""
+    return f"{float(f'{n_images:.3g}'):,.0f}" if n_images else ""
+
+
+def _time(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _megabytes(megabytes: float) -> str:
+    return _size(megabytes * 2**20)
+
+
+def _size(n_bytes: float) -> str:
+    return f"{n_bytes / 1e6:,.0f} MB" if n_bytes < 1e9 else f"{n_bytes / 1e9:,.1f} GB"

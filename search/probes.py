@@ -1,0 +1,127 @@
+"""Short trainings that tell what long ones will take: in worker processes as a run starts them, as many side by side.
+
+Not covered: which networks are worth it (see `search.check`), what follows from it (see `search.estimate`).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, replace
+
+from fmnist.cost import count_multiply_adds
+from fmnist.history import HistoryPoint
+from fmnist.recipe import Recipe
+from search.estimate import Probe
+from search.objective import TrainingSite
+from search.watcher import Watcher
+from search.worker import Trainer, TrainingFailed, TrainResult, TrainTask
+
+MULTIPLY_ADDS = 20e9  # forward, that a probe may spend: a second or two of a core
+OVERHEAD = 2e6  # multiply-adds that an image costs beside those of its network, about
+MOST_IMAGES = 8_000
+FEWEST = 5  # networks, however slow they are
+SAFE_RATE = 1e-5  # of learning: no training of a second diverges, and time does not go with it
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a round of probes came to."""
+
+    probes: tuple[Probe, ...]
+    failures: tuple[str, ...]  # networks that took too much memory, in words
+
+
+def probe_all(
+    networks: Sequence[tuple[str, Recipe]],
+    site: TrainingSite,
+    train: Trainer,
+    n_parallel: int,
+    watcher: Watcher,
+    seconds: float = math.inf,
+) -> Outcome:
+    """Train each for a moment, n_parallel at a time, in this order. networks: names and recipes. seconds: after so many
+    no other is begun, but for FEWEST. One that takes more memory than it may is left out, with its reason; raises
+    TrainingFailed for any other failure, and where all do."""
+    ends = time.monotonic() + seconds
+
+    def probe(i: int, name: str, recipe: Recipe) -> Probe | str | None:
+        is_late = i >= FEWEST and time.monotonic() > ends
+        return None if is_late else _probe(name, recipe, site, train, watcher)
+
+    with ThreadPoolExecutor(n_parallel) as executor:
+        futures = [executor.submit(probe, i, *network) for i, network in enumerate(networks)]
+        try:
+            outcomes = [future.result() for future in futures]
+        except BaseException:
+            executor.shutdown(cancel_futures=True)
+            raise
+    probes = tuple(outcome for outcome in outcomes if isinstance(outcome, Probe))
+    failures = tuple(outcome for outcome in outcomes if isinstance(outcome, str))
+    if not probes:
+        raise TrainingFailed("memory", failures[0])
+    return Outcome(probes, failures)
+
+
+def seconds_to_first_training(recipe: Recipe, site: TrainingSite, train: Trainer) -> float:
+    """Until a process that starts now has learned from a batch: the first one waits until Keras is loaded."""
+    started = time.monotonic()
+    _results_of(_task(recipe, site, (1,)), train)
+    return time.monotonic() - started
+
+
+def probe_lengths(recipe: Recipe, n_train_images: int) -> tuple[int, int, int]:
+    """In images: a batch, to be over with what only a first step takes; then two lengths whose difference tells what an
+    image takes, and what they have in common the look at the end."""
+    batch = min(recipe.plan.batch_size, n_train_images)
+    wanted = min(MOST_IMAGES, MULTIPLY_ADDS / (OVERHEAD + count_multiply_adds(recipe.architecture)))
+    n_batches = max(1, round(wanted / 4 / batch))
+    return batch, n_batches * batch, 4 * n_batches * batch
+
+
+def _probe(name: str, recipe: Recipe, site: TrainingSite, train: Trainer, watcher: Watcher) -> Probe | str:
+    lengths = probe_lengths(recipe, site.n_train_images)
+    watcher.started(name, recipe, sum(lengths))
+    try:
+        probe = _measured(name, recipe, lengths, site, train)
+    except TrainingFailed as failure:
+        watcher.ended(name, f"failed ({failure.kind}): {failure.reason}")
+        if failure.kind != "memory":
+            raise
+        return f"the network tried as {name} failed: {failure.reason}"
+    watcher.ended(name, f"{sum(probe.n_images) / sum(probe.seconds):,.0f} images/s")
+    return probe
+
+
+def _measured(name: str, recipe: Recipe, lengths: Sequence[int], site: TrainingSite, train: Trainer) -> Probe:
+    task = _task(recipe, site, lengths)
+    started, ends = time.monotonic(), []
+    results = _results_of(task, train, on_result=lambda: ends.append(time.monotonic()))
+    first, short, long = results
+    return Probe(
+        name=name,
+        recipe=recipe,
+        first_seconds=ends[0] - started,
+        n_first=first.n_images,
+        n_images=(short.n_images, long.n_images),
+        seconds=(short.seconds, long.seconds),
+        peak_memory_mb=long.peak_memory_mb,
+    )
+
+
+def _task(recipe: Recipe, site: TrainingSite, lengths: Sequence[int]) -> TrainTask:
+    gentle = replace(recipe, plan=replace(recipe.plan, peak_learning_rate=SAFE_RATE))
+    return site.task(gentle, 0, lengths[0], max(lengths), further_lengths=tuple(lengths[1:]))
+
+
+def _results_of(task: TrainTask, train: Trainer, on_result: Callable[[], None] = lambda: None) -> list[TrainResult]:
+    results = []
+    with closing(train(task)) as messages:
+        for message in messages:
+            if not isinstance(message, HistoryPoint):
+                on_result()
+                results.append(message)
+    return results

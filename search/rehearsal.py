@@ -1,0 +1,130 @@
+"""The search, rehearsed: the real objective, sampler, pruner, portfolio and limits, with trainings that take no time
+and report an accuracy that is drawn.
+
+So what a search costs is counted by the rules that it will follow. The one thing invented is the accuracy: it is drawn
+for each trial, the same for every rung, so that any network is as likely to go on as any other, whatever it costs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import optuna
+from optuna.trial import TrialState
+
+from fmnist.history import HistoryPoint
+from fmnist.recipe import Recipe
+from search.config import StudyConfig
+from search.objective import Objective
+from search.refit import Finalist, choose_finalists
+from search.space import SearchSpace
+from search.strategy import build_pruner, build_sampler
+from search.study import read_trials
+from search.worker import Trainer, TrainResult, TrainTask
+
+LONGEST = 60  # trials: the sampler takes longer for each, and those after them cost what the last of these do
+N_TRIALS_IN_ALL = 120  # of all rehearsals together: two seconds
+MOST_REHEARSALS = 8
+
+
+@dataclass(frozen=True)
+class RehearsedTrial:
+    """A trial and what was trained of it."""
+
+    recipe: Recipe
+    rungs: tuple[int, ...]  # lengths of its trainings, in images; empty: infeasible
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """A search that might be."""
+
+    trials: tuple[RehearsedTrial, ...]  # by number
+    finalists: tuple[Finalist, ...]
+
+    @property
+    def n_infeasible(self) -> int:
+        return sum(not trial.rungs for trial in self.trials)
+
+
+def rehearse(
+    config: StudyConfig,
+    space: SearchSpace,
+    objective_with: Callable[[Trainer], Objective],
+    n_finalists: int,
+) -> list[Rehearsal]:
+    """Several rehearsals of the whole search, which differ by chance. objective_with: the run's objective around a
+    trainer."""
+    n_trials = min(config.trials, LONGEST)
+    n_rehearsals = min(MOST_REHEARSALS, max(2, N_TRIALS_IN_ALL // n_trials))
+    return [_rehearse_once(config, space, objective_with, n_trials, n_finalists, i) for i in range(n_rehearsals)]
+
+
+def draw_networks(
+    space: SearchSpace, objective_with: Callable[[Trainer], Objective], n: int, seed: int
+) -> list[Recipe]:
+    """Recipes of networks within the limits, from n draws of the space at random; none may be left."""
+    sampler = build_sampler("random", seed)
+    study = optuna.create_study(direction="maximize", sampler=sampler, pruner=build_pruner("none", space.fidelity))
+    trainer = _Trainer(np.random.default_rng(seed))
+    objective = objective_with(trainer)
+    trials = [_run(study, objective, trainer) for _ in range(n)]
+    return [trial.recipe for trial in trials if trial.rungs]
+
+
+def _rehearse_once(
+    config: StudyConfig,
+    space: SearchSpace,
+    objective_with: Callable[[Trainer], Objective],
+    n_trials: int,
+    n_finalists: int,
+    number: int,
+) -> Rehearsal:
+    sampler, pruner = build_sampler(config.sampler, config.seed, number), build_pruner(config.pruner, space.fidelity)
+    study = optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner)
+    for entry in space.portfolio:
+        study.enqueue_trial(entry.params, user_attrs={"origin": entry.name})
+    trainer = _Trainer(np.random.default_rng((config.seed, number)))
+    objective = objective_with(trainer)
+    trials = [_run(study, objective, trainer) for _ in range(n_trials)]
+    records = read_trials(study)
+    has_any = any(record.state == "complete" for record in records)  # else the run will say what is wrong
+    price = space.fidelity.accuracy_per_doubling
+    finalists = choose_finalists(records, price, n_finalists) if has_any else []
+    left_out = config.trials - n_trials
+    return Rehearsal((*trials, *_more_of_the_same(trials, left_out)), tuple(finalists))
+
+
+def _run(study: optuna.Study, objective: Objective, trainer: _Trainer) -> RehearsedTrial:
+    trial = study.ask()
+    trainer.lengths = []
+    try:
+        study.tell(trial, objective(trial))
+    except optuna.TrialPruned:
+        study.tell(trial, state=TrialState.PRUNED)
+    recipe = study.get_trials(deepcopy=False)[trial.number].user_attrs["recipe"]
+    return RehearsedTrial(Recipe.from_dict(recipe), tuple(trainer.lengths))
+
+
+def _more_of_the_same(trials: list[RehearsedTrial], n: int) -> list[RehearsedTrial]:
+    """The second half of them, over and over: it has no portfolio and a sampler that has learned the limits."""
+    typical = trials[len(trials) // 2 :]
+    return [typical[i % len(typical)] for i in range(n)]
+
+
+class _Trainer:
+    """Trains nothing. Notes the lengths that are asked for."""
+
+    def __init__(self, draws: np.random.Generator) -> None:
+        self._draws = draws
+        self.lengths: list[int] = []
+
+    def __call__(self, task: TrainTask) -> Iterator[HistoryPoint | TrainResult]:
+        accuracy = float(self._draws.random())
+        for n_images in (task.n_planned_images, *task.further_lengths):
+            self.lengths.append(n_images)
+            point = HistoryPoint(n_images, 0.0, 0.0, 0.0, 0.0, 0.0, accuracy)
+            yield point
+            yield TrainResult((point,), point, n_images, 0.0, 0.0, "end", 0.0)

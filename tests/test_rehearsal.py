@@ -1,0 +1,79 @@
+"""The search, rehearsed: that it follows the rules of the real one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import optuna
+import pytest
+
+from search.config import SHIPPED_SPACES, StudyConfig
+from search.objective import Objective, TrainingSite
+from search.rehearsal import LONGEST, Rehearsal, draw_networks, rehearse
+from search.space import SearchSpace, read_space
+from search.strategy import build_rungs
+from search.worker import Trainer
+
+SPACE = read_space(SHIPPED_SPACES / "fashion-mnist.toml", (28, 28, 1), 10)
+FIRST, SECOND, LAST = 16_000, 64_000, 256_000
+
+
+def objective_with(config: StudyConfig, space: SearchSpace = SPACE) -> Callable[[Trainer], Objective]:
+    site = TrainingSite(Path("nowhere"), 0.0, 1.0, 50_000, None)
+    rungs = build_rungs(config.pruner, space.fidelity)
+    return lambda trainer: Objective(space, trainer, site, 0, rungs, max_parameters=config.max_parameters)
+
+
+def rehearsals(**options: object) -> list[Rehearsal]:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    config = StudyConfig(study="s", sampler="random", **options)
+    return rehearse(config, SPACE, objective_with(config), n_finalists=5)
+
+
+def test_portfolio_and_sampler_climb_the_rungs_that_are_theirs() -> None:
+    default, *portfolio = (trial.rungs for trial in rehearsals(trials=20)[0].trials[:5])
+    assert default == (LAST,)
+    assert all(rungs in ((SECOND,), (SECOND, LAST)) for rungs in portfolio)
+    for rehearsal in rehearsals(trials=40):
+        sampled = [trial.rungs for trial in rehearsal.trials[5:] if trial.rungs]
+        n_on = sum(len(rungs) > 1 for rungs in sampled)
+        assert {rungs[0] for rungs in sampled} == {FIRST}
+        assert 1 <= n_on <= -(-len(sampled) // 4), "one in four goes on"
+
+
+def test_without_a_pruner_all_that_is_feasible_is_trained_in_full() -> None:
+    for rehearsal in rehearsals(trials=20, pruner="none"):
+        assert {trial.rungs for trial in rehearsal.trials} == {(LAST,), ()}
+        assert rehearsal.n_infeasible > 0
+
+
+def test_limits_leave_out_what_they_would_in_the_run() -> None:
+    assert all(
+        rehearsal.n_infeasible == len(rehearsal.trials) and not rehearsal.finalists
+        for rehearsal in rehearsals(trials=10, max_parameters=1)
+    )
+
+
+def test_default_is_always_a_finalist() -> None:
+    for rehearsal in rehearsals(trials=20):
+        assert SPACE.recipe_of(SPACE.portfolio[0].params) in [finalist.recipe for finalist in rehearsal.finalists]
+
+
+def test_long_search_has_all_its_trials_and_costs_in_proportion() -> None:
+    (short, *_), (long, *_) = rehearsals(trials=LONGEST), rehearsals(trials=10 * LONGEST)
+    assert len(long.trials) == 10 * LONGEST
+    n_short, n_long = (sum(sum(trial.rungs) for trial in each.trials) for each in (short, long))
+    assert 5 * n_short < n_long < 10 * n_short, "the portfolio comes once"
+
+
+def test_same_seed_rehearses_the_same() -> None:
+    assert rehearsals(trials=10) == rehearsals(trials=10)
+
+
+@pytest.mark.parametrize(("max_parameters", "has_any"), [(None, True), (50_000, True), (1, False)])
+def test_networks_are_drawn_within_the_limits(max_parameters: int | None, has_any: bool) -> None:
+    config = StudyConfig(study="s", max_parameters=max_parameters)
+    networks = draw_networks(SPACE, objective_with(config), 50, seed=0)
+    assert bool(networks) == has_any
+    assert len(networks) < 50
