@@ -19,7 +19,8 @@ from sklearn.datasets import load_digits
 from tests.postgres import Server, programs
 
 ROOT = Path(__file__).resolve().parents[1]
-PROGRAMS = ("make", "python", "python3", ".venv/bin/python", ".venv/bin/pip")
+SERVERS = (".venv/bin/tensorboard", ".venv/bin/mlflow")
+PROGRAMS = ("make", "python", "python3", ".venv/bin/python", ".venv/bin/pip", *SERVERS)
 SMALL = ["--trials", "2", "--refit-seeds", "1"]  # given last, they win
 DIGITS = ["--dataset", "digits", *SMALL]
 
@@ -55,6 +56,7 @@ def with_files(folder: Path, words: list[str]) -> list[str]:
     return [places.get(word, word) for word in words]
 
 
+WITH_TAPS = ".venv/bin/python -m search.run --tensorboard runs/tensorboard --mlflow runs/mlflow"
 RUNS: dict[str, Run] = {
     ".venv/bin/python -m search.run --trials 100": on_digits,
     "python -m search.report fashion-mnist": as_it_stands,
@@ -66,6 +68,8 @@ RUNS: dict[str, Run] = {
     ".venv/bin/python -m fmnist.export MODEL.keras --format all --images FILE.npz --out DIR": with_files,
     "python -m search.refit --recipe studies/fashion-mnist/best_recipe.json --out again.keras": as_it_stands,
     ".venv/bin/python -m search.run --dataset shoes --image-size 32 --flip": in_small,
+    ".venv/bin/python -m search.run --trials 100 --check": on_digits,
+    WITH_TAPS: lambda folder, words: [*words, "--study", "tapped", *DIGITS],
 }
 ON_A_DATABASE = ".venv/bin/python -m search.run --trials 300 --storage postgresql://searcher@db-host/search"
 MADE = {"make search", "make test", "make benchmark", "make try"}
@@ -76,7 +80,7 @@ TESTS = ".venv/bin/python -m pytest"
 def test_every_command_of_the_readme_has_its_test() -> None:
     known = {*RUNS, *MADE, ON_A_DATABASE, TESTS}
     unknown = [line for line in commands() if line not in known and not INSTALLS.fullmatch(line)]
-    assert not unknown
+    assert not [line for line in unknown if not line.startswith(SERVERS)]
     assert known <= set(commands()), "gone from the README"
 
 
@@ -91,6 +95,17 @@ def test_extras_that_are_to_be_installed_exist() -> None:
     found = [match.group(1) for line in commands() if (match := INSTALLS.fullmatch(line)) and match.group(1)]
     assert found
     assert {name for names in found for name in names.split(",")} <= set(extras)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("line", [line for line in commands() if line.startswith(SERVERS)])
+def test_programs_of_others_have_the_options_that_they_are_given(line: str) -> None:
+    program, *words = shlex.split(line)
+    pytest.importorskip(Path(program).name, reason="needs the extra of its name")
+    subcommand = [] if words[0].startswith("--") else words[:1]
+    path = Path(sys.executable).with_name(Path(program).name)
+    helped = subprocess.run([path, *subcommand, "--help"], capture_output=True, text=True).stdout
+    assert all(word in helped for word in words if word.startswith("--"))
 
 
 # --- run, one after the other, in one folder
@@ -131,6 +146,8 @@ def finish(outcome: subprocess.CompletedProcess[str]) -> str:
 @pytest.mark.slow
 @pytest.mark.parametrize("line", RUNS)
 def test_command_of_the_readme_runs(folder: Path, line: str) -> None:
+    if line == WITH_TAPS:
+        pytest.importorskip("mlflow", reason="needs the extra mlflow")
     assert finish(run(folder, RUNS[line](folder, shlex.split(line))))
 
 
