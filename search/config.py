@@ -65,6 +65,7 @@ class StudyConfig:
     precision: str = "auto"  # one of PRECISIONS; "auto": bfloat16 where the processor has it and there is no GPU
     memory_limit_mb: int | None = None  # per training process; None: 80 % of the machine's memory, shared equally
     baselines: bool = False  # fit those of fmnist.baselines too, before the test set is opened
+    dashboard: bool = False  # show the study in Optuna's dashboard on this machine while the run is under way
     export: Sequence[str] = ()  # formats that the model is exported in after that, as --export takes them
 
     def __post_init__(self) -> None:

@@ -13,7 +13,7 @@ import socket
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -28,11 +28,13 @@ from fmnist.duplicates import count_duplicates
 from fmnist.errors import UserError
 from fmnist.precision import has_bfloat16
 from search import __version__
+from search.album import Album
 from search.clock import Clock
 from search.config import StudyConfig, default_workers
+from search.dashboard import beside_run, dashboard_command
 from search.findings import uneven_classes
 from search.material import Material, balance_of
-from search.objective import Objective, TrainingSite
+from search.objective import Keep, Objective, TrainingSite
 from search.own_space import own_space
 from search.records import (
     DataRecord,
@@ -207,6 +209,17 @@ class _Run:
             return None
         if self._storage.is_shared:
             self._study.set_user_attr(f"supervisor {self._name()}", _environment(self._config))
+        rungs = build_rungs(self._config.pruner, self._space.fidelity)
+        self._album = Album(self._study, self._files, self._config.trials, rungs)
+        with self._album.open(), self._dashboard():
+            return self._rest(search_only)
+
+    def _dashboard(self) -> AbstractContextManager[None]:
+        if not self._config.dashboard:
+            return nullcontext()
+        return beside_run(self._files, self._config.storage, self._terminal.say)
+
+    def _rest(self, search_only: bool) -> Material | None:
         if not self._files.test.exists() and not self._train_everything(search_only):
             return None
         if search_only:
@@ -307,7 +320,7 @@ class _Run:
         write_json(self._files.environment, _environment(self._config))
         if not (self._files.test.exists() and self._files.command.exists()):  # rebuilding a report makes no study
             has_baselines = self._config.baselines or bool(self._files.read_baseline_records())
-            arguments = _arguments(dataclasses.replace(self._config, baselines=has_baselines))
+            arguments = _arguments(dataclasses.replace(self._config, baselines=has_baselines, dashboard=False))
             command = shlex.join(["python", "-m", "search.run", *arguments])
             write_text(self._files.command, f"{command}\n")
 
@@ -345,7 +358,7 @@ class _Run:
         if n_done >= self._config.trials:
             self._terminal.say(f"the search is complete: {_tally(counts)}")
             return
-        self._terminal.say(f"study {self._config.study} in {self._files.root}; dashboard: {self._dashboard_command()}")
+        self._terminal.say(f"study {self._config.study} in {self._files.root}; dashboard: {self._show_command()}")
         self._terminal.begin("trials", self._config.trials, n_done, _tally(counts))
         stopwatch = Stopwatch(self._files, "search")
 
@@ -353,6 +366,7 @@ class _Run:
             stopwatch.lap()
             counts = count_by_state(study)
             self._terminal.advance(_n_finished(counts), f"{_tally(counts)} · {_best_in_words(study)}")
+            self._album.update()
 
         def when_idle() -> None:
             if early is not None:
@@ -367,6 +381,7 @@ class _Run:
                 self._site(),
                 seconds_left=self._seconds_left_for_search,
                 watcher=self._watcher,
+                keep=self._album.keep,
             ),
             self._storage,
             n_trials=self._config.trials,
@@ -444,6 +459,7 @@ class _Run:
             raise Interrupted
         self._terminal.say(phase)
         self._terminal.begin(phase, n_total, n_done, counts_trainings=True, labels=labels)
+        self._album.turn_to(phase)
 
     def _export(self) -> None:
         """Make the formats that are asked for and lacking. The study's command then has them too."""
@@ -463,12 +479,11 @@ class _Run:
             f"95 % interval {interval.low:.2%} to {interval.high:.2%}"
         )
         self._terminal.say(f"report: {self._files.report_html}   model: {self._files.model}")
-        self._terminal.say(f"dashboard: {self._dashboard_command()}")
+        self._terminal.say(f"dashboard: {self._show_command()}")
         return material
 
-    def _dashboard_command(self) -> str:
-        url = self._config.storage or f"sqlite:///{self._files.storage}"
-        return shlex.join(["optuna-dashboard", shown_url(url), "--host", "127.0.0.1", "--port", "8080"])
+    def _show_command(self) -> str:
+        return dashboard_command(self._files, self._config.storage)
 
 
 def _objective(
@@ -479,6 +494,7 @@ def _objective(
     *,
     seconds_left: Callable[[], float | None] = lambda: None,
     watcher: Watcher | None = None,
+    keep: Keep = lambda trial, outcome: None,
 ) -> Objective:
     return Objective(
         space,
@@ -489,6 +505,7 @@ def _objective(
         max_parameters=config.max_parameters,
         seconds_left=seconds_left,
         watcher=watcher,
+        keep=keep,
     )
 
 
