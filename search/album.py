@@ -13,6 +13,7 @@ import shutil
 import socket
 import threading
 import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, astuple, replace
@@ -71,6 +72,9 @@ class Album:
     @contextmanager
     def open(self) -> Iterator[None]:
         """The study's note says that a run is at work, while the block is; then what it came to."""
+        with warnings.catch_warnings():  # marked experimental since 3.2; the pinned version has it
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            self._study.set_metric_names(["selection accuracy"])
         self.turn_to("searching")
         try:
             yield

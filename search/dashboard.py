@@ -39,6 +39,15 @@ OWN_HOSTS = ("127.0.0.1", "localhost")  # as a browser may call this machine
 SECONDS_TO_END = 5.0
 UNTIL_INPUT_ENDS = "--until-input-ends"
 
+# Attributes of a trial stay within the page, a note's tables have gaps, and pictures are large enough to read.
+STYLE = b"""<style>
+  p.MuiTypography-body1 { white-space: normal !important; overflow-wrap: anywhere }
+  td:not([class]) + td, th:not([class]) + th { padding-left: 1.5em }
+  .MuiCard-root:has(> div > img[src^="/artifacts/"]) { width: min(540px, 100%) }
+  .MuiCard-root > div:has(> img[src^="/artifacts/"]) { height: auto !important; min-height: 150px }
+  .MuiCard-root img[src^="/artifacts/"] { height: auto !important; max-height: 560px }
+</style>"""
+
 WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
@@ -133,7 +142,7 @@ class _QuietHandler(WSGIRequestHandler):
 def _serve(options: DashboardOptions, stop: threading.Event) -> None:
     """Until `stop` is set. Says where first."""
     study = _open(options)
-    with _listen(options.port, guarded(_application(options, study))) as server:
+    with _listen(options.port, guarded(styled(_application(options, study)))) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         address = f"http://{HOST}:{server.server_port}/dashboard/studies/{study._study_id}"
         print(f"dashboard of {options.name} (Ctrl-C ends it): {address}", flush=True)
@@ -209,6 +218,24 @@ def guarded(application: WsgiApp) -> WsgiApp:
             return [b"The dashboard answers its own pages on this machine only.\n"]
         environ.setdefault("HTTP_ACCEPT_ENCODING", "")  # it fails on its own files where that is missing
         return application(environ, start_response)
+
+    return answer
+
+
+def styled(application: WsgiApp) -> WsgiApp:
+    """The same, its page with STYLE."""
+
+    def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        if not environ.get("PATH_INFO", "").startswith("/dashboard"):
+            return application(environ, start_response)
+        environ.pop("HTTP_IF_MODIFIED_SINCE", None)  # the page is not the file that has a date
+        answered: list[tuple[str, list[tuple[str, str]]]] = []
+        parts = application(environ, lambda status, headers, *_: answered.append((status, headers)))
+        page = b"".join(parts).replace(b"</head>", STYLE + b"</head>")
+        status, headers = answered[0]
+        kept = [(name, value) for name, value in headers if name.lower() not in ("content-length", "last-modified")]
+        start_response(status, [*kept, ("Content-Length", str(len(page)))])
+        return [page]
 
     return answer
 

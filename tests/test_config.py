@@ -40,7 +40,7 @@ def test_every_option_reaches_its_field():
         *("--study", "mine", "--trials", "7", "--timeout", "1.5", "--space", "s.toml", "--dataset", "digits"),
         *("--data-dir", "d", "--storage", "sqlite:///x.db", "--workers", "3", "--seed", "9", "--refit-seeds", "2"),
         *("--max-parameters", "1000", "--studies-dir", "out", "--sampler", "random", "--pruner", "median"),
-        *("--memory-limit", "2048", "--precision", "float32", "--baselines", "--search-only"),
+        *("--memory-limit", "2048", "--precision", "float32", "--baselines", "--search-only", "--dashboard"),
         *("--export", "onnx", "--export", "litert,onnx"),
     ]
     config, search_only = parse(options)
@@ -62,6 +62,7 @@ def test_every_option_reaches_its_field():
         precision="float32",
         memory_limit_mb=2048,
         baselines=True,
+        dashboard=True,
         export=("litert", "onnx"),
     )
     assert (config, search_only) == (expected, True)
