@@ -38,7 +38,7 @@ from search.trial_pictures import confusion_matrix, learning_curve, network
 from search.worker import Interrupted
 
 MOST_NOTES = 500  # of trials without pictures: a dashboard looks through all notes for each trial, 0.1 s for 500
-SECONDS_BETWEEN = 20.0  # updates of the study's note while trials end
+SECONDS_BETWEEN = 60.0  # updates of the study's note while trials end
 MOST_BYTES = 64_000_000  # that drawn pictures may take of a disk; beyond that they are drawn each time
 DRAWN_FROM = "drawn-from"  # a trial's system attribute: what its pictures are drawn from
 OF_REPORT = 0  # in place of a trial's id: those begin at 1
