@@ -42,6 +42,8 @@ class Training:
     seconds: float  # wall time, building and validation included
     seconds_in_steps: float  # of these, what steps of learning and validation took; the rest is overhead
     stopped_by: str  # "end", "early stopping", "time limit" or "stop point"
+    confusion: np.ndarray | None = None  # int64 (n_classes, n_classes): validation images by true and predicted
+    # class, at the best point
 
 
 def ignore(progress: HistoryPoint | int) -> None:
@@ -110,7 +112,14 @@ def train(
             break
     learner.model.set_weights(run.best_weights if run.best_weights is not None else learner.weights())
     return Training(
-        learner.model, tuple(run.history), run.best, run.n_images, run.seconds(), run.seconds_in_steps, stopped_by
+        learner.model,
+        tuple(run.history),
+        run.best,
+        run.n_images,
+        run.seconds(),
+        run.seconds_in_steps,
+        stopped_by,
+        run.best_confusion,
     )
 
 
@@ -160,6 +169,7 @@ class _Run:
     history: list[HistoryPoint] = field(default_factory=list)
     best: HistoryPoint | None = None
     best_weights: list[np.ndarray] | None = None
+    best_confusion: np.ndarray | None = None
     n_images: int = 0  # training images seen
     seconds_in_steps: float = 0.0  # of learning and validation
     learning_rate: float = 0.0  # of the last step
@@ -185,7 +195,7 @@ class _Run:
         weights = self.learner.weights()
         for array in weights:  # max pooling passes over NaN, so that a broken network can have a finite loss
             self.require_finite("weights are", array)
-        validation_loss, validation_accuracy = self.validate()
+        validation_loss, validation_accuracy, confusion = self.validate()
         point = HistoryPoint(
             n_images=marks[0],
             seconds=self.seconds(),
@@ -199,21 +209,24 @@ class _Run:
         self.losses, self.accuracies = [], []
         self.history.extend(points)
         if (best := best_point(self.history)) is not self.best:
-            self.best, self.best_weights = best, weights
+            self.best, self.best_weights, self.best_confusion = best, weights, confusion
         for each in points:
             self.on_progress(each)
 
-    def validate(self) -> tuple[float | None, float | None]:
-        """Cross-entropy without smoothing, and accuracy."""
+    def validate(self) -> tuple[float | None, float | None, np.ndarray | None]:
+        """Cross-entropy without smoothing, accuracy, and images by true and predicted class."""
         if self.validation is None:
-            return None, None
+            return None, None, None
         started, labels = time.monotonic(), self.validation.labels
         probabilities = self.learner.probabilities(self.validation.images)
         self.seconds_in_steps += time.monotonic() - started
         true_probabilities = probabilities[np.arange(len(labels)), labels]
         loss = float(-np.log(np.maximum(true_probabilities, SMALLEST_PROBABILITY), dtype=np.float64).mean())
         self.require_finite("validation loss is", loss)
-        return loss, float(np.mean(probabilities.argmax(axis=1) == labels))
+        predicted, n_classes = probabilities.argmax(axis=1), probabilities.shape[1]
+        pairs = labels.astype(np.int64) * n_classes + predicted
+        confusion = np.bincount(pairs, minlength=n_classes**2).reshape(n_classes, n_classes)
+        return loss, float(np.mean(predicted == labels)), confusion
 
     def reason_to_stop(self, patience_images: int | None, seconds_limit: float | None) -> str | None:
         """Why to end before the planned end, if so; the work so far is then reported."""

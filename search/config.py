@@ -68,6 +68,7 @@ class StudyConfig:
     baselines: bool = False  # fit those of fmnist.baselines too, before the test set is opened
     tensorboard: Path | None = None  # folder that takes every training as a run of TensorBoard, STUDY/LABEL/LENGTH
     mlflow: Path | None = None  # folder of the MLflow database that takes every trial as a run
+    dashboard: bool = False  # show the study in Optuna's dashboard on this machine while the run is under way
     export: Sequence[str] = ()  # formats that the model is exported in after that, as --export takes them
 
     def __post_init__(self) -> None:

@@ -60,7 +60,7 @@ class Chart:
 def make_chart(name: str, alt: str, draw: Draw) -> Chart:
     wide, narrow = _drawn(draw, PAGE_INCHES, False), _drawn(draw, PHONE_INCHES, True)
     width, height = (round(96 * inches) for inches in wide.get_size_inches())
-    return Chart(name, alt, _svg(wide), _svg(narrow), width, height, _png(wide))
+    return Chart(name, alt, _svg(wide), _svg(narrow), width, height, figure_png(wide))
 
 
 def _drawn(draw: Draw, width_inches: float, is_narrow: bool) -> Figure:
@@ -76,7 +76,7 @@ def _svg(figure: Figure) -> bytes:
     return stream.getvalue()
 
 
-def _png(figure: Figure) -> bytes:
+def figure_png(figure: Figure) -> bytes:
     stream = io.BytesIO()
     figure.set_dpi(PNG_DPI)
     with _without_word_of_missing_glyphs():
@@ -380,14 +380,18 @@ def _draw_finalists(figure: Figure, is_narrow: bool, rows: Sequence[Mapping[str,
 def confusion_png(evaluation: Evaluation) -> bytes:
     """The confusion matrix as a heat map, mistakes in a scale of their own. Of many classes without numbers, of very
     many without names."""
-    counts, names = np.array(evaluation.confusion_matrix), [score.name for score in evaluation.per_class]
+    return figure_png(confusion_figure(np.array(evaluation.confusion_matrix), [it.name for it in evaluation.per_class]))
+
+
+def confusion_figure(counts: np.ndarray, names: Sequence[str]) -> Figure:
+    """counts: int (n_classes, n_classes), images by true and predicted class."""
     n, is_crowded = len(names), len(names) > MANY_CLASSES
     shown = [fitting(name) for name in names]
     side = 15.0 if is_crowded else 1.0 + 0.075 * max(map(len, shown)) + 0.45 * n
     figure = Figure(figsize=(side, side), layout="constrained", facecolor="white")
     axes = figure.add_subplot()
     is_right = np.eye(n, dtype=bool)
-    axes.imshow(np.where(is_right, np.nan, confusion_shade(evaluation)), cmap="Oranges", vmin=0, vmax=1.6)
+    axes.imshow(np.where(is_right, np.nan, _shade(counts)), cmap="Oranges", vmin=0, vmax=1.6)
     if is_crowded:  # the diagonal would look empty
         axes.imshow(np.where(is_right, 1.0, np.nan), cmap=ListedColormap(["#b9d9ee"]))
     else:
@@ -401,12 +405,15 @@ def confusion_png(evaluation: Evaluation) -> bytes:
     by_number = "" if n <= MOST_NAMED_CLASSES else ", by its number from 0"
     axes.set_xlabel(f"predicted class{by_number}", fontsize=10)
     axes.set_ylabel(f"true class{by_number}", fontsize=10)
-    return _png(figure)
+    return figure
 
 
 def confusion_shade(evaluation: Evaluation) -> np.ndarray:
     """How strongly each cell is coloured, 0 to 1: the root of its share of the true class, the largest mistake 1."""
-    counts = np.array(evaluation.confusion_matrix, dtype=float)
+    return _shade(np.array(evaluation.confusion_matrix))
+
+
+def _shade(counts: np.ndarray) -> np.ndarray:
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     largest = (shares * (1 - np.eye(len(counts)))).max()
     return np.minimum(np.sqrt(shares / largest), 1) if largest else np.zeros_like(shares)

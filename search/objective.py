@@ -10,6 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn
 
+import numpy as np
 import optuna
 
 from fmnist.cost import count_multiply_adds, count_parameters
@@ -50,6 +51,30 @@ class TrainingSite:
         )
 
 
+@dataclass(frozen=True)
+class RungEnd:
+    """A rung that a trial was trained on to its end."""
+
+    history: tuple[HistoryPoint, ...]
+    n_images_before: int  # training images of the trial's rungs before it
+    confusion: np.ndarray | None  # int64 (n_classes, n_classes): selection images by true and predicted class
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a trial."""
+
+    recipe: Recipe
+    reason: str  # why it ended, in words
+    accuracy: float | None  # its value; of one that is not complete the best of the last rung begun
+    seconds: float
+    ended: tuple[RungEnd, ...]  # in order
+    got_far: bool  # to the end of the second of the study's rungs, or of the only one
+
+
+Keep = Callable[[optuna.Trial, Outcome], None]
+
+
 class Objective:
     """Call it with a trial; any `optuna.Study` that maximises can use it.
 
@@ -59,6 +84,7 @@ class Objective:
 
     rungs: their lengths in training images, rising; reports to the pruner count the images of the rungs before too.
     seconds_left: how long a training may still take when it starts; None: as long as it wants.
+    keep: called with each trial that has an outcome just before it ends; later Optuna takes nothing of it.
     """
 
     def __init__(
@@ -72,6 +98,7 @@ class Objective:
         max_parameters: int | None = None,
         seconds_left: Callable[[], float | None] = lambda: None,
         watcher: Watcher | None = None,
+        keep: Keep = lambda trial, outcome: None,
     ) -> None:
         self._space = space
         self._limits = replace(space.limits, max_parameters=max_parameters) if max_parameters else space.limits
@@ -81,6 +108,7 @@ class Objective:
         self._rungs = rungs
         self._seconds_left = seconds_left
         self._watcher = watcher or Watcher()
+        self._keep = keep
 
     @property
     def pruner(self) -> optuna.pruners.BasePruner:
@@ -107,7 +135,8 @@ class Objective:
         ]
         reasons = [reason for reason in excess if reason]
         if reasons:
-            trial.set_user_attr("reason", f"infeasible: {' and '.join(reasons)}")
+            trial.set_user_attr("reason", reason := f"infeasible: {' and '.join(reasons)}")
+            self._keep(trial, Outcome(recipe, reason, None, 0.0, (), got_far=False))
             raise optuna.TrialPruned(reasons[0])
 
     def _task(self, trial: optuna.Trial, recipe: Recipe, rungs: Sequence[int]) -> TrainTask:
@@ -136,6 +165,7 @@ class _Run:
         self._seconds_in_steps = 0.0  # of learning and validation, of the rungs that ended
         self._rung_images = 0  # length of the last rung that ended, and its best accuracy
         self._rung_accuracy: float | None = None
+        self._ended: list[RungEnd] = []
         self._started = time.monotonic()
         self._label = f"trial {trial.number}"
 
@@ -155,6 +185,8 @@ class _Run:
         finally:
             self._objective._watcher.ended(self._label, reason)
             self._record(reason)
+            if reason != "interrupted":  # else it runs again
+                self._objective._keep(self._trial, self._outcome(reason))
 
     def _climb(self) -> TrainResult:
         """The last rung's result. Raises TrialPruned where the trial does not get there."""
@@ -199,6 +231,7 @@ class _Run:
             if message.stopped_by == "time limit":
                 self._end_by_clock("the time for the search was over")
             self._rung_images, self._rung_accuracy = n_images, message.best.validation_accuracy
+            self._ended.append(RungEnd(tuple(self._history), self._n_images_before, message.confusion))
             return message
         raise TrainingFailed("error", "the training ended without a result")
 
@@ -230,6 +263,17 @@ class _Run:
         if origin == DEFAULT_NAME and self._objective._seconds_left() is None:
             return rungs[-1:]
         return rungs if origin is None else rungs[1:] or rungs
+
+    def _outcome(self, reason: str) -> Outcome:
+        best, rungs = best_point(self._history), self._objective._rungs
+        return Outcome(
+            self._recipe,
+            reason,
+            best.validation_accuracy if best else None,
+            time.monotonic() - self._started,
+            tuple(self._ended),
+            got_far=self._rung_images >= rungs[min(1, len(rungs) - 1)],
+        )
 
     def _record(self, reason: str) -> None:
         best = best_point(self._history)

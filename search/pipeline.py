@@ -13,7 +13,7 @@ import socket
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -30,11 +30,13 @@ from fmnist.intervals import Interval, wilson_95
 from fmnist.precision import has_bfloat16
 from fmnist.recipe import Recipe
 from search import __version__
+from search.album import Album
 from search.clock import Clock
 from search.config import StudyConfig, default_workers
+from search.dashboard import beside_run, dashboard_command
 from search.findings import count, uneven_classes
 from search.material import Material, balance_of
-from search.objective import Objective, TrainingSite
+from search.objective import Keep, Objective, TrainingSite
 from search.own_space import own_space
 from search.records import (
     ConfirmRecord,
@@ -285,6 +287,17 @@ class _Run:
             self._mlflow.add_lacking(self._study)
         if self._storage.is_shared:
             self._study.set_user_attr(f"supervisor {self._name()}", _environment(self._config))
+        rungs = build_rungs(self._config.pruner, self._space.fidelity)
+        self._album = Album(self._study, self._files, self._config.trials, rungs)
+        with self._album.open(), self._dashboard():
+            return self._rest(search_only)
+
+    def _dashboard(self) -> AbstractContextManager[None]:
+        if not self._config.dashboard:
+            return nullcontext()
+        return beside_run(self._files, self._config.storage, self._terminal.warn)
+
+    def _rest(self, search_only: bool) -> Material | None:
         if not self._files.test.exists() and not self._train_everything(search_only):
             return None
         if search_only:
@@ -305,7 +318,7 @@ class _Run:
             {"trials": dict(standing.counts), "best": dataclasses.asdict(best) if best else None},
             {
                 "next": "the same command without --search-only confirms, retrains and opens the test set",
-                "dashboard": self._dashboard_command(),
+                "dashboard": self._show_command(),
             },
         )
 
@@ -396,7 +409,7 @@ class _Run:
         write_json(self._files.environment, _environment(self._config))
         if not (self._files.test.exists() and self._files.command.exists()):  # rebuilding a report makes no study
             has_baselines = self._config.baselines or bool(self._files.read_baseline_records())
-            arguments = _arguments(dataclasses.replace(self._config, baselines=has_baselines))
+            arguments = _arguments(dataclasses.replace(self._config, baselines=has_baselines, dashboard=False))
             command = shlex.join(["python", "-m", "search.run", *arguments])
             write_text(self._files.command, f"{command}\n")
 
@@ -443,7 +456,7 @@ class _Run:
         if standing.n_finished >= self._config.trials:
             self._terminal.say(f"the search is complete: {standing}")
             return
-        self._terminal.say(f"study {self._config.study} in {self._files.root}; dashboard: {self._dashboard_command()}")
+        self._terminal.say(f"study {self._config.study} in {self._files.root}; dashboard: {self._show_command()}")
         self._say_details()
         self._terminal.begin("trials", self._config.trials, standing.n_finished, standing)
         stopwatch = Stopwatch(self._files, "search")
@@ -453,6 +466,7 @@ class _Run:
             if self._mlflow is not None:
                 self._mlflow.add(study, trial)
             self._terminal.advance(self._standing())
+            self._album.update()
 
         def when_idle() -> None:
             if early is not None:
@@ -467,6 +481,7 @@ class _Run:
                 self._site(),
                 seconds_left=self._seconds_left_for_search,
                 watcher=self._watcher,
+                keep=self._album.keep,
             ),
             self._storage,
             n_trials=self._config.trials,
@@ -564,6 +579,7 @@ class _Run:
             raise Interrupted
         self._terminal.say(phase)
         self._terminal.begin(phase, n_total, n_done, counts_trainings=True, labels=labels)
+        self._album.turn_to(phase)
 
     def _export(self) -> None:
         """Make the formats that are asked for and lacking. The study's command then has them too."""
@@ -591,15 +607,14 @@ class _Run:
             {
                 "report": str(self._files.report_html),
                 "model": str(self._files.model),
-                "dashboard": self._dashboard_command(),
+                "dashboard": self._show_command(),
                 "predict": shlex.join(["python", "-m", "fmnist.predict", str(self._files.model), "IMAGE"]),
             },
         )
         return material
 
-    def _dashboard_command(self) -> str:
-        url = self._config.storage or f"sqlite:///{self._files.storage}"
-        return shlex.join(["optuna-dashboard", shown_url(url), "--host", "127.0.0.1", "--port", "8080"])
+    def _show_command(self) -> str:
+        return dashboard_command(self._files, self._config.storage)
 
 
 def _tensorboard(config: StudyConfig) -> list[Watcher]:
@@ -626,6 +641,7 @@ def _objective(
     *,
     seconds_left: Callable[[], float | None] = lambda: None,
     watcher: Watcher | None = None,
+    keep: Keep = lambda trial, outcome: None,
 ) -> Objective:
     return Objective(
         space,
@@ -636,6 +652,7 @@ def _objective(
         max_parameters=config.max_parameters,
         seconds_left=seconds_left,
         watcher=watcher,
+        keep=keep,
     )
 
 

@@ -249,6 +249,8 @@ class StudyFiles:
         self.confirm = root / "confirm"  # one ConfirmRecord and one .npz of confirmation probabilities per finalist
         self.refit = root / "refit"  # one RefitRecord and one .keras per seed
         self.baselines = root / "baselines"  # of each a BaselineRecord and, once the test set was opened, an .npz
+        self.artifacts = root / "artifacts"  # pictures that Optuna's dashboard shows, under its names
+        self.dashboard_log = root / "dashboard.log"  # what the dashboard beside a run says
         self.exports = root / "exports"  # the model in other formats, and of each an ExportRecord
         self.test = root / "test.json"  # TestRecord
         self.test_arrays = root / "test.npz"  # TestArrays

@@ -29,23 +29,25 @@ class ReportOptions:
             )
         for name in self.names:
             check_study_name(name, f"name a study's folder in {self.studies_dir}")
-            self._require_study(name)
+            require_study(self.studies_dir, name, "a report")
         self._require_writable()
 
     @property
     def folders(self) -> tuple[Path, ...]:
         return tuple(self.studies_dir / name for name in self.names)
 
-    def _require_study(self, name: str) -> None:
-        if not StudyFiles(self.studies_dir / name).config.is_file():
-            there = sorted(path.parent.name for path in self.studies_dir.glob("*/config.json"))
-            known = f"choose among {', '.join(there)}" if there else "pass the folder of your studies as --studies-dir"
-            raise UserError(f"a report needs a study of {self.studies_dir}, but got {name}, which it has not; {known}")
-
     def _require_writable(self) -> None:
         folder = self.folders[0] if len(self.names) == 1 else self.studies_dir
         if not os.access(folder, os.W_OK):
             raise UserError(f"cannot write to {folder}; copy the studies to a folder of yours, and pass --studies-dir")
+
+
+def require_study(studies_dir: Path, name: str, what: str) -> None:
+    """Raises UserError where the study has no folder there. what: needs it, in words."""
+    if not StudyFiles(studies_dir / name).config.is_file():
+        there = sorted(path.parent.name for path in studies_dir.glob("*/config.json"))
+        known = f"choose among {', '.join(there)}" if there else "pass the folder of your studies as --studies-dir"
+        raise UserError(f"{what} needs a study of {studies_dir}, but got {name}, which it has not; {known}")
 
 
 def parse(argv: Sequence[str]) -> ReportOptions:

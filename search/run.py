@@ -208,6 +208,12 @@ def _parser() -> OneLineParser:
         help="enter all trials there as they end, as runs in a database of MLflow (default: not)",
     )
     data.add_argument("--storage", metavar="URL", help="Optuna's storage (default: SQLite in the study's folder)")
+    data.add_argument(
+        "--dashboard",
+        action="store_true",
+        help="show the study in Optuna's dashboard, on this machine alone, while the run is under way; later or beside "
+        "it: python -m search.dashboard NAME",
+    )
     machine = parser.add_argument_group("the machine")
     machine.add_argument(
         "--workers",

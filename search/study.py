@@ -199,7 +199,11 @@ def open_finished(files: StudyFiles, storage: str | None = None) -> optuna.Study
     storage: URL; None: as the study's configuration says. Raises UserError where the trials are not there.
     """
     config = read_plain(files.config)
-    url, name = storage or _stored_url(files, config["storage"]), config["study"]
+    return open_by_name(config["study"], storage or _stored_url(files, config["storage"]))
+
+
+def open_by_name(name: str, url: str) -> optuna.Study:
+    """The same of a study that may have no folder here."""
     try:
         return optuna.load_study(study_name=name, storage=open_storage(url, must_exist=True))
     except KeyError:

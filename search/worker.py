@@ -87,6 +87,8 @@ class TrainResult:
     stopped_by: str  # "end", "early stopping", "time limit" or "stop point"
     peak_memory_mb: float  # resident memory of the process at its highest
     confirmation_probabilities: np.ndarray | None = None  # float32 (n, n_classes)
+    confusion: np.ndarray | None = None  # int64 (n_classes, n_classes): selection images by true and predicted
+    # class, at the best point
 
 
 @dataclass(frozen=True)
@@ -418,6 +420,7 @@ def _result(task: TrainTask, training: Training, split: Split) -> TrainResult:
         stopped_by=training.stopped_by,
         peak_memory_mb=_peak_memory_mb(),
         confirmation_probabilities=scored,
+        confusion=training.confusion,
     )
 
 

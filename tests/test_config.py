@@ -40,7 +40,7 @@ def test_every_option_reaches_its_field(monkeypatch):
         *("--study", "mine", "--trials", "7", "--timeout", "1.5", "--space", "s.toml", "--dataset", "digits"),
         *("--data-dir", "d", "--storage", "sqlite:///x.db", "--workers", "3", "--seed", "9", "--refit-seeds", "2"),
         *("--max-parameters", "1000", "--studies-dir", "out", "--sampler", "random", "--pruner", "median"),
-        *("--memory-limit", "2048", "--precision", "float32", "--baselines", "--search-only", "--check"),
+        *("--memory-limit", "2048", "--precision", "float32", "--baselines", "--search-only", "--check", "--dashboard"),
         *("--export", "onnx", "--export", "litert,onnx", "--tensorboard", "tb", "--mlflow", "ml"),
     ]
     config, run_options = parse(options)
@@ -62,6 +62,7 @@ def test_every_option_reaches_its_field(monkeypatch):
         precision="float32",
         memory_limit_mb=2048,
         baselines=True,
+        dashboard=True,
         export=("litert", "onnx"),
         tensorboard=Path("tb"),
         mlflow=Path("ml"),

@@ -283,9 +283,7 @@ def test_printed_dashboard_command_works_while_the_search_writes(tmp_path: Path)
         line = wait_for(process, "dashboard: ")
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = str(free.getsockname()[1])
-        printed = shlex.split(line.split("dashboard: ")[1])
-        printed[0] = str(Path(sys.executable).parent / printed[0])
-        printed[-1] = port
+        printed = [sys.executable, *shlex.split(line.split("dashboard: ")[1])[1:], "--port", port]
         with subprocess.Popen(printed, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT) as dashboard:
             n_answers = poll(f"http://127.0.0.1:{port}/api/studies/1", until=lambda: process.poll() is not None)
             dashboard.terminate()

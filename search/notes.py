@@ -1,0 +1,175 @@
+"""The notes that Optuna's dashboard shows beside a study and its trials: numbers in, Markdown out; how they are kept.
+
+A note is kept as optuna_dashboard.save_note keeps it. That is not called: importing it takes 2.3 s of a core, once in
+each run of a search, and it reads all notes of the study twice for each that it writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import optuna
+
+from fmnist.cost import count_multiply_adds, count_parameters
+from fmnist.recipe import Architecture, Block, Recipe, short_form
+from search.findings import between, count, duration, millions, percent, plan_in_words
+from search.material import Material
+from search.objective import Outcome
+
+MOST_CHARACTERS = 2045  # of a piece of a note: as optuna_dashboard cuts them
+RUNNING = "running"  # how the state of a study begins while a run is at work
+
+
+# ------------------------------------------------------------------------------------------------------------- storing
+
+
+def save_note(study: optuna.Study, text: str, trial: optuna.Trial | None = None) -> None:
+    """Of the study, or of a trial of it, in place of an earlier one: two writes for a short note."""
+    storage, study_id = study._storage, study._study_id
+    prefix = "dashboard:" if trial is None else f"dashboard:{trial._trial_id}:"
+    version, n_pieces = 1, 0
+    if trial is None:  # written again and again; a trial's once, or the same again
+        kept = storage.get_study_system_attrs(study_id)
+        version = kept.get(f"{prefix}note_ver", 0) + 1
+        n_pieces = sum(key.startswith(f"{prefix}note_str:") for key in kept)
+    pieces = [text[start : start + MOST_CHARACTERS] for start in range(0, len(text), MOST_CHARACTERS)]
+    pieces += [""] * (n_pieces - len(pieces))
+    storage.set_study_system_attr(study_id, f"{prefix}note_ver", version)
+    for i, piece in enumerate(pieces):
+        storage.set_study_system_attr(study_id, f"{prefix}note_str:{i}", piece)
+
+
+def read_note(study: optuna.Study) -> str:
+    """The study's own; empty where there is none."""
+    kept = study._storage.get_study_system_attrs(study._study_id)
+    prefix = "dashboard:note_str:"
+    pieces = {int(key.removeprefix(prefix)): text for key, text in kept.items() if key.startswith(prefix)}
+    return "".join(pieces[i] for i in sorted(pieces))
+
+
+# --------------------------------------------------------------------------------------------------------------- trial
+
+
+def trial_note(number: int, origin: str | None, outcome: Outcome) -> str:
+    """Why a trial ended, and its recipe in words. origin: its name in the portfolio; None: suggested by the sampler."""
+    recipe = outcome.recipe
+    came = f"{origin}, of the portfolio" if origin else "suggested by the sampler"
+    figures = [
+        f"{percent(outcome.accuracy)} selection accuracy" if outcome.accuracy is not None else "",
+        duration(outcome.seconds) if outcome.ended else "",
+    ]
+    ended = "; ".join(part for part in (outcome.reason, *figures) if part)
+    return "\n".join(
+        (
+            f"**Trial {number}** ({came}): {ended}.",
+            "",
+            f"**Network**, {millions(count_parameters(recipe.architecture))} parameters, "
+            f"{millions(count_multiply_adds(recipe.architecture))} multiply-adds an image: `{short_form(recipe)}`",
+            "",
+            *(f"- {line}" for line in architecture_in_words(recipe.architecture)),
+            "",
+            "**Training**",
+            "",
+            *(f"- {line}" for line in plan_in_words(recipe.plan)),
+        )
+    )
+
+
+def architecture_in_words(architecture: Architecture) -> list[str]:
+    """A sentence for each block, one for the head."""
+    normalization = "batch normalization, " if architecture.batch_normalization else "no normalization, "
+    blocks = [
+        f"Block {i}: {_block(block, architecture.pooling if architecture.pools(i - 1) else None)}."
+        for i, block in enumerate(architecture.blocks, start=1)
+    ]
+    head = {"flatten": "flattened", "global_average": "global average pooling", "global_max": "global max pooling"}
+    layers = [f"dense layer of {units}" for units in architecture.dense_units]
+    dropout = [f"dropout {architecture.head_dropout:.2g} before each layer"] if architecture.head_dropout else []
+    parts = ", ".join([head[architecture.head], *layers, f"{architecture.n_classes} classes", *dropout])
+    return [*blocks, f"Head: {parts}.", f"Throughout: {normalization}{architecture.activation}."]
+
+
+def _block(block: Block, pooling: str | None) -> str:
+    kernel = f"{block.kernel_size} x {block.kernel_size}"
+    parts = [
+        f"{count(block.n_convolutions, 'convolution')} {kernel} of {block.filters} filters",
+        "residual" if block.residual else "",
+        f"{pooling} pooling" if pooling else "",
+        f"dropout {block.dropout:.2g}" if block.dropout else "",
+    ]
+    return ", ".join(part for part in parts if part)
+
+
+# --------------------------------------------------------------------------------------------------------------- study
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a study stands, as one of its machines sees it."""
+
+    name: str
+    state: str  # "running: ...", "complete", "interrupted", ...
+    n_asked: int | None  # trials; None: not known here
+    counts: Mapping[str, int]  # trials by state
+    best: tuple[int, float] | None  # the best complete trial's number and value
+    command: str | None  # that goes on with it, or makes its report again
+    folder: str  # as the command would name it
+    machine: str | None  # whose folder that is, where several work on the study
+    pictures_from: int | None  # training images of a rung: trials that ended it have pictures
+
+
+def study_note(standing: Standing, material: Material | None) -> str:
+    """material: of a study that has come to its end."""
+    parts = [f"## {standing.name}: {standing.state}", *_search(standing)]
+    if material is not None:
+        parts += _result(material)
+    parts += _places(standing, has_report=material is not None)
+    return "\n\n".join(parts)
+
+
+def _search(standing: Standing) -> list[str]:
+    shown = {state: n for state, n in standing.counts.items() if n}
+    n_taken = sum(n for state, n in shown.items() if state not in ("running", "waiting"))
+    asked = f" of {count(standing.n_asked)}" if standing.n_asked else ""
+    tally = ", ".join(f"{count(n)} {state}" for state, n in shown.items()) or "none yet"
+    best = "" if standing.best is None else f" Best: trial {standing.best[0]}, {percent(standing.best[1])} on the "
+    best += "selection split." if best else ""
+    return [f"**{count(n_taken)}{asked} trials** ({tally}).{best}"]
+
+
+def _result(material: Material) -> list[str]:
+    winner, recipe = material.winner, material.recipe
+    n_parameters = millions(count_parameters(recipe.architecture))
+    n_seeds = count(len(material.test_accuracies), "retraining")
+    return [
+        f"**Test accuracy {percent(material.test_mean)}** (mean of {n_seeds}; 95 % interval "
+        f"{between(material.test_interval)}, {count(len(material.arrays.labels))} test images)",
+        f"**Winner: trial {winner.trial}**, {n_parameters} parameters: `{short_form(recipe)}`",
+        "\n".join(_finalists(material)),
+    ]
+
+
+def _finalists(material: Material) -> Sequence[str]:
+    rows = [
+        f"| {record.trial}{' (winner)' if record is material.winner else ''} | {percent(record.search_accuracy)} | "
+        f"{percent(record.confirm_accuracy)} | {between(material.confirm_interval(record))} | "
+        f"{millions(count_parameters(Recipe.from_dict(record.recipe).architecture))} |"
+        for record in material.confirmed
+    ]
+    head = "| finalist | in the search | confirmed | 95 % interval | parameters |"
+    return [head, "| --- | ---: | ---: | ---: | ---: |", *rows]
+
+
+def _places(standing: Standing, *, has_report: bool) -> list[str]:
+    on = f" on {standing.machine}" if standing.machine else ""
+    parts = [f"{'Report' if has_report else 'The report will be'}: `{standing.folder}/report.html`{on}"]
+    if standing.command is not None:
+        verb = "Builds the report again" if has_report else "Goes on with it"
+        parts.append(f"{verb}: `{standing.command}`{on}")
+    if standing.pictures_from is not None:
+        parts.append(
+            f"Trials that were trained on {count(standing.pictures_from)} images or more have pictures: learning "
+            "curve, confusion matrix, network (in `python -m search.dashboard`)."
+        )
+    return parts
