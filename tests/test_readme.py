@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tomllib
@@ -69,8 +70,10 @@ RUNS: dict[str, Run] = {
     "python -m search.refit --recipe studies/fashion-mnist/best_recipe.json --out again.keras": as_it_stands,
     ".venv/bin/python -m search.run --dataset shoes --image-size 32 --flip": in_small,
     ".venv/bin/python -m search.run --trials 100 --check": on_digits,
+    "python -m search.run --trials 100 --dashboard": lambda folder, words: [*words, "--study", "shown", *DIGITS],
     WITH_TAPS: lambda folder, words: [*words, "--study", "tapped", *DIGITS],
 }
+BROWSED = "python -m search.dashboard fashion-mnist"
 ON_A_DATABASE = ".venv/bin/python -m search.run --trials 300 --storage postgresql://searcher@db-host/search"
 MADE = {"make search", "make test", "make benchmark", "make try"}
 INSTALLS = re.compile(r"python3 -m venv \.venv|\.venv/bin/pip install -c constraints\.txt -e '\.\[([a-z,]+)\]'")
@@ -78,7 +81,7 @@ TESTS = ".venv/bin/python -m pytest"
 
 
 def test_every_command_of_the_readme_has_its_test() -> None:
-    known = {*RUNS, *MADE, ON_A_DATABASE, TESTS}
+    known = {*RUNS, *MADE, BROWSED, ON_A_DATABASE, TESTS}
     unknown = [line for line in commands() if line not in known and not INSTALLS.fullmatch(line)]
     assert not [line for line in unknown if not line.startswith(SERVERS)]
     assert known <= set(commands()), "gone from the README"
@@ -149,6 +152,15 @@ def test_command_of_the_readme_runs(folder: Path, line: str) -> None:
     if line == WITH_TAPS:
         pytest.importorskip("mlflow", reason="needs the extra mlflow")
     assert finish(run(folder, RUNS[line](folder, shlex.split(line))))
+
+
+@pytest.mark.slow
+def test_dashboard_of_the_readme_says_where_it_is_and_ends_at_ctrl_c(folder: Path) -> None:
+    words = [sys.executable, *shlex.split(BROWSED)[1:], "--port", "0"]
+    with subprocess.Popen(words, cwd=folder, stdout=subprocess.PIPE, text=True) as process:
+        assert "http://127.0.0.1:" in process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=30) == 0
 
 
 @pytest.mark.slow
