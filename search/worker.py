@@ -259,6 +259,7 @@ def has_gpu() -> bool:
 
 def _start_context(log: Path, preload: Sequence[str]) -> BaseContext:
     if has_gpu():
+        os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # else the first worker takes all of its memory
         return multiprocessing.get_context("spawn")
     if platform.machine() in ("x86_64", "AMD64"):
         # TensorFlow leaves oneDNN off on processors without AVX-512, where networks learned 1.7 to 2.1 times the images
