@@ -496,12 +496,13 @@ class _Run:
             early.search_has_ended()
 
     def _standing(self) -> Standing:
+        counts, seconds_left = count_by_state(self._study), self._seconds_left_for_search()
         best = next(iter(read_best(self._study, 1)), None)
         if best is None:
-            return Standing(count_by_state(self._study))
+            return Standing(counts, None, seconds_left)
         interval = _wilson_of(best.value, self._data.n_images["selection"])
         network = str(Recipe.from_dict(best.recipe))
-        return Standing(count_by_state(self._study), BestTrial(best.number, best.value, interval, network))
+        return Standing(counts, BestTrial(best.number, best.value, interval, network), seconds_left)
 
     def _say_details(self) -> None:
         config, site = self._config, self._site()

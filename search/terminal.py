@@ -52,6 +52,7 @@ class Standing:
 
     counts: Mapping[str, int]  # trials by state
     best: BestTrial | None = None
+    seconds_left: float | None = None  # that a timeout leaves for the search; None: it has all the time it takes
 
     @property
     def n_finished(self) -> int:
@@ -94,6 +95,7 @@ class _Phase:
     n_done_before: int  # done by earlier runs: they say nothing about this run's speed
     n_done: int
     standing: Standing | None = None
+    standing_told: float = field(default_factory=time.monotonic)
     counts_trainings: bool = False  # every training that ends is one more done
     n_images: int = 0  # training images seen in it, of all trainings
     started: float = field(default_factory=time.monotonic)
@@ -160,7 +162,7 @@ class Terminal(Watcher):
         longer than those of trials: their lines align."""
         with self._lock:
             self._label_width = max(SHORTEST_LABEL_WIDTH, max(map(len, labels), default=0))
-            self._phase = _Phase(name, n_total, n_done, n_done, standing, counts_trainings)
+            self._phase = _Phase(name, n_total, n_done, n_done, standing, counts_trainings=counts_trainings)
 
     def advance(self, standing: Standing) -> None:
         """Trials have ended. Two threads may count before either tells: the lower count is late."""
@@ -168,6 +170,7 @@ class Terminal(Watcher):
             if standing.n_finished <= self._phase.n_done:
                 return
             self._phase.n_done, self._phase.standing = standing.n_finished, standing
+            self._phase.standing_told = time.monotonic()
             self._tell_advance()
 
     def _tell_advance(self) -> None:
@@ -267,9 +270,8 @@ class Terminal(Watcher):
     def _phase_line(self) -> str:
         phase = self._phase
         count = f" {phase.n_done}/{phase.n_total}" if phase.n_total else ""
-        n_done, seconds = phase.n_done - phase.n_done_before, time.monotonic() - phase.started
-        says_enough = n_done > 0 if phase.counts_trainings else n_done >= FEWEST_TRIALS
-        left = f"{_duration((phase.n_total - phase.n_done) * seconds / n_done)} left" if says_enough else ""
+        seconds = time.monotonic() - phase.started
+        left = f"{_duration(min(known))} left" if (known := _phase_seconds_left(phase)) else ""
         speed = f"{phase.n_images / seconds:,.0f} images/s" if phase.n_images else ""
         tally = str(phase.standing) if phase.standing else ""
         return " · ".join(part for part in (phase.name + count, left, speed, tally) if part)
@@ -354,6 +356,17 @@ def _short_count(n: int) -> str:
     if n < 1000:
         return str(n)
     return f"{n / 1000:.0f}k" if n < 999_500 else f"{n / 1e6:.1f}M"
+
+
+def _phase_seconds_left(phase: _Phase) -> list[float]:
+    """By its speed so far, once that says something, and by the clock."""
+    now, known = time.monotonic(), []
+    n_done = phase.n_done - phase.n_done_before
+    if n_done >= (1 if phase.counts_trainings else FEWEST_TRIALS):
+        known.append((phase.n_total - phase.n_done) * (now - phase.started) / n_done)
+    if phase.standing is not None and phase.standing.seconds_left is not None:
+        known.append(max(0.0, phase.standing.seconds_left - (now - phase.standing_told)))
+    return known
 
 
 def _seconds_left(line: _Line) -> float | None:

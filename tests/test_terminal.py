@@ -187,6 +187,14 @@ def test_phase_counts_its_trainings_and_estimates_its_end() -> None:
     assert "retraining 2/3 · 0:00 left" in drawn(live)[-1]
 
 
+def test_time_left_is_no_longer_than_a_timeout_leaves() -> None:
+    live = terminal(is_terminal=True)
+    live.begin("trials", 1000, 0, Standing(standing().counts, None, 90.0))
+    assert "trials 0/1000 · 1:30 left" in drawn(live)[-1]
+    live.advance(Standing(standing(20).counts, None, 61.0))
+    assert "trials 20/1000 · 0:00 left" in drawn(live)[-1]  # 20 in no time: 1,000 take none either
+
+
 def test_phase_without_steps_shows_no_count() -> None:
     live = terminal(is_terminal=True)
     live.begin("opening the test set")
