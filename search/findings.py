@@ -327,7 +327,7 @@ def plan_in_words(plan: TrainingPlan) -> list[str]:
 
 def _optimizer(plan: TrainingPlan) -> str:
     rule = {"adam": "Adam", "adamw": "AdamW", "sgd": "SGD with Nesterov momentum 0.9"}[plan.optimizer]
-    decay = f"decoupled weight decay {plan.weight_decay:g}" if plan.weight_decay else "no weight decay"
+    decay = f"decoupled weight decay {plan.weight_decay:.2g}" if plan.weight_decay else "no weight decay"
     return f"Optimizer: {rule}, {decay}, batches of {plan.batch_size} images."
 
 
