@@ -204,8 +204,10 @@ class _Bench:
         n_images = 0
         with closing(self._workers.train(task)) as messages:
             for message in messages:
-                if not isinstance(message, HistoryPoint):
+                if isinstance(message, TrainResult):
                     return message
+                if not isinstance(message, HistoryPoint):
+                    continue  # how far it is, once a second
                 self._ledger.saw(message.validation_accuracy)
                 self._ledger.trained_on(message.n_images - n_images)
                 n_images = message.n_images
