@@ -13,7 +13,6 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 
 from fmnist.cost import count_multiply_adds
-from fmnist.history import HistoryPoint
 from fmnist.recipe import Recipe
 from search.estimate import Probe
 from search.objective import TrainingSite
@@ -121,7 +120,7 @@ def _results_of(task: TrainTask, train: Trainer, on_result: Callable[[], None] =
     results = []
     with closing(train(task)) as messages:
         for message in messages:
-            if not isinstance(message, HistoryPoint):
+            if isinstance(message, TrainResult):
                 on_result()
                 results.append(message)
     return results
