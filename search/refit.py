@@ -104,6 +104,7 @@ N_FINALISTS_AGAINST_TIME = 3  # under a timeout, where each takes time from the 
 CONFIRM_LENGTH = 0.4  # of a full training: enough to tell finalists apart, and the time goes into the retraining
 N_UNSURE_KEPT = 24  # of the right answers given with the least confidence, for the report to show
 CONFIRM_SHARE_OF_TIME = 0.3  # of that, at most for confirmations that are longer only so as not to be too short
+GAIN_OF_THREADS = 0.5  # of a worker's speed, by each further thread (two threads: 1.33 and 1.65 times one; two probes)
 SHARE_OF_TIME = 0.92  # of what a timeout leaves for the full trainings; the rest is for starts and the evaluation
 
 
@@ -302,11 +303,11 @@ def _length_share(
     if done:
         return done[0].n_planned_images / _full_length(Recipe.from_dict(done[0].recipe), n_train)
     longest = max(_full_length(finalist.recipe, n_train) for finalist in finalists)
-    confirmations = longest * len(finalists)
-    to_come = confirmations * CONFIRM_LENGTH + longest * n_refits * final.n_all_images / n_train
-    share = final.clock.share_that_fits(to_come / final.workers, images_per_second, SHARE_OF_TIME)
+    confirmations = longest * len(finalists) / _workers_worth(final, len(finalists))
+    retrainings = longest * n_refits * final.n_all_images / n_train / _workers_worth(final, n_refits)
+    share = final.clock.share_that_fits(confirmations * CONFIRM_LENGTH + retrainings, images_per_second, SHARE_OF_TIME)
     as_searched = max(finalist.searched_images for finalist in finalists) / longest
-    at_most = final.clock.share_that_fits(confirmations / final.workers, images_per_second, CONFIRM_SHARE_OF_TIME)
+    at_most = final.clock.share_that_fits(confirmations, images_per_second, CONFIRM_SHARE_OF_TIME)
     return min(CONFIRM_LENGTH, max(CONFIRM_LENGTH * share**2, min(as_searched, at_most)))
 
 
@@ -434,9 +435,11 @@ def _refit_length(final: FinalRound, winner: ConfirmRecord, n_refits: int) -> in
     if done:
         return done[0].n_planned_images
     n_wanted = _wanted_refit_length(final, winner)
-    # Of one worker: more trainings at a time share the same cores.
-    speed = winner.n_images / winner.seconds
-    share = final.clock.share_that_fits(n_wanted * n_refits / final.workers, speed, SHARE_OF_TIME)
+    # Where several shared a worker it may have been slower than one alone, for a part of the time: not put right, since
+    # a schedule that the clock cuts costs more than one that is a little short.
+    n_confirmed = len(final.files.read_confirm_records())
+    speed = winner.n_images / winner.seconds / max(1.0, _workers_worth(final, n_confirmed) / n_confirmed)
+    share = final.clock.share_that_fits(n_wanted * n_refits / _workers_worth(final, n_refits), speed, SHARE_OF_TIME)
     return max(1, round(share * n_wanted))
 
 
@@ -811,6 +814,14 @@ def _n_parallel(final: FinalRound, n_jobs: int) -> int:
 
 def _n_threads(final: FinalRound, n_parallel: int) -> int:
     return threads_of_each(n_parallel, final.workers, final.site.n_threads)
+
+
+def _workers_worth(final: FinalRound, n_jobs: int) -> float:
+    """How many workers' speed a round of so many trainings has: with fewer trainings than workers each has several
+    threads, which bring less than as many workers."""
+    n_parallel = min(_n_parallel(final, n_jobs), final.workers)
+    more_threads = _n_threads(final, n_parallel) / final.site.n_threads - 1
+    return n_parallel * (1 + GAIN_OF_THREADS * more_threads)
 
 
 def _in_parallel(

@@ -681,3 +681,26 @@ def test_cores_are_shared_by_all_trainings_of_a_round(tmp_path: Path, digits_spl
         final = final_round(tmp_path / str(n_seeds), digits_split, trainer, workers=4)
         refit(final, confirm(final, choose_finalists([trial(1, 0.9)]), 1, 1000)[0], n_seeds)
         assert {task.n_threads for task in trainer.tasks[1:]} == {n_threads}
+
+
+@pytest.mark.parametrize(
+    ("workers", "n_finalists", "n_seeds", "gain"),
+    [
+        (2, 2, 2, 1.0),  # each has a worker, before and now
+        (2, 2, 1, 1.5),  # two threads instead of one
+        (2, 1, 1, 1.0),  # two threads, as in its confirmation
+        (4, 4, 3, 1.0),  # a core lies idle
+        (2, 2, 4, 0.5),  # two on a worker
+    ],
+)
+def test_timeout_leaves_room_for_what_the_retrainings_threads_can_do(
+    tmp_path: Path, digits_split: Split, workers: int, n_finalists: int, n_seeds: int, gain: float
+) -> None:
+    trainer = FakeTrainer(digits_split.confirmation.labels, lambda filters: 0.5)
+    clock = Clock(timeout=1.0, now=lambda: 0.0)
+    final = final_round(tmp_path, digits_split, trainer, workers=workers, clock=clock)
+    trials = [trial(number, 0.9, rung_images=500) for number in range(n_finalists)]
+    winner = confirm(final, choose_finalists(trials), n_seeds, images_per_second=5_000)[0]
+    refit(final, winner, n_seeds)
+    in_a_second = winner.n_images  # each training takes one second here
+    assert {task.n_planned_images for task in trainer.tasks[n_finalists:]} == {round(0.92 * in_a_second * gain)}
