@@ -187,13 +187,14 @@ class Prepared:
 def prepare(config: StudyConfig, terminal: Terminal, stop: threading.Event, scratch: Path) -> Prepared:
     """Everything that `run_study` does before it writes, with what it says and refuses. Nothing is written but into the
     folder `scratch`. Raises UserError."""
+    config = dataclasses.replace(config, tensorboard=None, mlflow=None)  # each makes its folder
     files = StudyFiles(config.folder)
     require_free(files, _sqlite_file(config, files))
     if config.space_path is not None:
         read_space_text(config.space_path)
     storage = look_into_storage(storage_url(config, files), scratch)
     source = find_data(config.dataset, config.data_dir, config.reading(_reading_watcher(terminal, stop)))
-    run = _Run(config, files, source, Clock(config.timeout), terminal, terminal, stop, WorkerProcesses)
+    run = _Run(config, files, source, Clock(config.timeout), terminal, (), stop, WorkerProcesses)
     if storage is None:
         return run.prepared(None)
     try:

@@ -95,6 +95,10 @@ def test_output_without_a_terminal_is_plain_and_fits_in_80_columns(checked) -> N
     assert not too_long
 
 
+def test_folders_of_taps_are_left_to_the_run(checked, tmp_path: Path) -> None:
+    assert checked(*DIGITS, "--tensorboard", str(tmp_path / "tb"))[0] == 0
+
+
 def test_search_only_estimates_the_search_alone(checked) -> None:
     _, out, _ = checked(*DIGITS, "--search-only")
     assert "search" in out and "retraining" not in out

@@ -220,7 +220,7 @@ def measure_whole(
     name = "whole trial" if timeout is None else "whole trial, --timeout"
     terminal, files = LapTerminal(timings, name), StudyFiles(config.folder)
     source, stop = find_data("digits", None), threading.Event()
-    run = PipelineRun(config, files, source, Clock(timeout), terminal, terminal, stop, WorkerProcesses)
+    run = PipelineRun(config, files, source, Clock(timeout), terminal, (), stop, WorkerProcesses)
     run._study, run._storage, run._space = study, storage, space
     run._workers = SimpleNamespace(train=FakeTrainer(n_trials))
     run._search(None)
