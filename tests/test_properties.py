@@ -178,9 +178,8 @@ def test_folder_of_whatever_is_read_or_refused_in_one_line(
     with tempfile.TemporaryDirectory() as folder:
         for folders, name, n_good, damage in written:
             place = Path(folder, "set", *folders)
-            with contextlib.suppress(
-                FileExistsError, NotADirectoryError, IsADirectoryError
-            ):  # some names are a file's elsewhere
+            # some names are a file's elsewhere, or a folder's
+            with contextlib.suppress(FileExistsError, NotADirectoryError, IsADirectoryError):
                 place.mkdir(parents=True, exist_ok=True)
                 for i in range(n_good):
                     (place / f"{i}.png").write_bytes(good_picture)
