@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import multiprocessing.util
 import os
 import re
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -42,7 +44,8 @@ DIGITS = ("--dataset", "digits", "--study", "tried", "--trials", "4", "--workers
 
 @pytest.fixture(autouse=True)
 def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where temporary folders are made."""
+    """Where temporary folders are made; not the fork server's, whose socket may have a path of 107 characters."""
+    multiprocessing.util.get_temp_dir()
     folder = tmp_path / "scratch"
     folder.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(folder))
@@ -66,9 +69,8 @@ def checked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[...,
 
 
 def snapshot(folder: Path) -> dict[str, bytes | None]:
-    """Every file below, with its content; not the socket of this process's fork server, which goes with the process."""
-    paths = [path for path in folder.rglob("*") if "pymp-" not in str(path)]
-    return {str(path): path.read_bytes() if path.is_file() else None for path in paths}
+    """Every file below, with its content."""
+    return {str(path): path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
 
 
 @pytest.fixture
@@ -277,13 +279,15 @@ def test_networks_from_the_smallest_to_the_largest_are_tried_the_default_by_ever
 
 @pytest.mark.slow
 def test_real_check_tries_networks_and_leaves_the_folder_as_it_was(tmp_path: Path, scratch: Path) -> None:
+    short = Path(tempfile.mkdtemp(dir="/tmp"))  # for the fork server's socket
     command = [sys.executable, "-m", "search.run", "--check", *DIGITS, "--studies-dir", str(tmp_path / "studies")]
-    environment = os.environ | {"TMPDIR": str(scratch)}
+    environment = os.environ | {"TMPDIR": str(short)}
     child = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=environment)
     assert child.returncode == 0, child.stderr
     assert "The run can start." in child.stdout
     assert "images/s" in child.stdout
     assert list(tmp_path.rglob("*")) == [scratch]
+    short.rmdir()  # it is empty
 
 
 @pytest.mark.postgres

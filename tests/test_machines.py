@@ -345,7 +345,7 @@ def test_one_of_two_machines_confirms_and_retrains_and_a_third_is_told_where_the
     assert [run.returncode for run in runs] == [0, 0], said
     reports = [path for path in tmp_path.glob("*/whole/report.html")]
     assert len(reports) == 1
-    (left,) = (text for text in said if "report:" not in text)
+    (left,) = (text for text in said if "report.html" not in text)
     assert "the search is complete" in left or "is finished" in left
 
     third = real_run(server, tmp_path / "c", 3)
