@@ -37,6 +37,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
+@pytest.mark.slow
 @pytest.mark.faults
 def test_full_disk_pauses_the_search_until_there_is_space(small_disk: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.fakes", "--dataset", "digits", "--trials", "60", "--search-only"]

@@ -314,6 +314,7 @@ def wait_for_trials(server: Server, study_name: str, n: int) -> None:
     raise TimeoutError(f"{n} trials did not finish")
 
 
+@pytest.mark.slow
 def test_password_is_not_on_the_command_line(server, tmp_path):
     with ExitStack() as stack:
         run = start(server, tmp_path, "quiet", 3, seconds=0.3)

@@ -227,6 +227,7 @@ def trial_states(studies_dir: Path) -> list[str]:
     return states
 
 
+@pytest.mark.slow
 @pytest.mark.faults
 def test_killed_search_goes_on_to_exactly_its_trials(tmp_path: Path) -> None:
     options = ("--trials", "8", "--search-only")
@@ -242,7 +243,7 @@ def test_killed_search_goes_on_to_exactly_its_trials(tmp_path: Path) -> None:
 
 
 @pytest.mark.faults
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_stopped_search_ends_cleanly_and_goes_on(tmp_path: Path, number: signal.Signals) -> None:
     options = ("--trials", "5", "--search-only")
     with started(tmp_path, *options) as process:
@@ -278,6 +279,7 @@ def test_run_killed_after_the_search_repeats_nothing_finished(tmp_path: Path, mo
     assert not [path for path in tmp_path.rglob(".*") if path.is_file()]  # what was half written when the kill came
 
 
+@pytest.mark.slow
 def test_printed_dashboard_command_works_while_the_search_writes(tmp_path: Path) -> None:
     with started(tmp_path, "--trials", "12", "--search-only", "--workers", "4") as process:
         line = wait_for(process, "dashboard: ")
