@@ -561,10 +561,12 @@ class _Run:
         n_most = N_FINALISTS if self._config.timeout is None else N_FINALISTS_AGAINST_TIME
         finalists = choose_finalists(trials, self._space.fidelity.accuracy_per_doubling, n_most)
         n_finalists = len(finalists)
-        self._announce(f"confirming {n_finalists} finalists", n_finalists, n_confirmed(final, finalists))
+        self._announce(f"confirming {count(n_finalists, 'finalist')}", n_finalists, n_confirmed(final, finalists))
         winner = confirm(final, finalists, n_seeds, speed, early)[0]
         self._announce(
-            f"retraining trial {winner.trial} with {n_seeds} seeds on all images", n_seeds, n_refitted(final, winner)
+            f"retraining trial {winner.trial} with {count(n_seeds, 'seed')} on all images",
+            n_seeds,
+            n_refitted(final, winner),
         )
         refit(final, winner, n_seeds)
         if self._config.baselines:
