@@ -106,6 +106,7 @@ def test_search_only_estimates_the_search_alone(checked) -> None:
     assert "search" in out and "retraining" not in out
 
 
+@pytest.mark.slow
 def test_timeout_says_what_it_leaves_room_for(checked) -> None:
     assert "--timeout 1e+06 leaves room for everything" in checked(*DIGITS, "--timeout", "1e6")[1]
     assert re.search(
@@ -290,6 +291,7 @@ def test_real_check_tries_networks_and_leaves_the_folder_as_it_was(tmp_path: Pat
     short.rmdir()  # it is empty
 
 
+@pytest.mark.slow
 @pytest.mark.postgres
 @pytest.mark.skipif(programs() is None, reason="no PostgreSQL server's programs here")
 def test_database_has_the_same_rows_before_and_after(checked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

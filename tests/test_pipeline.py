@@ -242,8 +242,9 @@ def test_killed_search_goes_on_to_exactly_its_trials(tmp_path: Path) -> None:
     assert set(states) <= {"COMPLETE", "PRUNED", "FAIL"}  # a wild learning rate may diverge
 
 
+@pytest.mark.slow
 @pytest.mark.faults
-@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_stopped_search_ends_cleanly_and_goes_on(tmp_path: Path, number: signal.Signals) -> None:
     options = ("--trials", "5", "--search-only")
     with started(tmp_path, *options) as process:
