@@ -30,7 +30,7 @@ from optuna.trial import FrozenTrial
 from fmnist.history import HistoryPoint
 from fmnist.recipe import Recipe
 from search.material import Material
-from search.notes import RUNNING, Standing, read_note, save_note, study_note, trial_note
+from search.notes import RUNNING, StudyStanding, read_note, save_note, study_note, trial_note
 from search.objective import Outcome, RungEnd
 from search.records import StudyFiles, read_plain, whole_file
 from search.study import count_by_state, read_best
@@ -105,9 +105,9 @@ class Album:
 
 def standing_of(
     study: optuna.Study, files: StudyFiles, state: str, n_asked: int | None = None, pictures_from: int | None = None
-) -> Standing:
+) -> StudyStanding:
     best = read_best(study, 1)
-    return Standing(
+    return StudyStanding(
         name=study.study_name,
         state=state,
         n_asked=n_asked,

@@ -105,7 +105,7 @@ def _block(block: Block, pooling: str | None) -> str:
 
 
 @dataclass(frozen=True)
-class Standing:
+class StudyStanding:
     """How a study stands, as one of its machines sees it."""
 
     name: str
@@ -119,7 +119,7 @@ class Standing:
     pictures_from: int | None  # training images of a rung: trials that ended it have pictures
 
 
-def study_note(standing: Standing, material: Material | None) -> str:
+def study_note(standing: StudyStanding, material: Material | None) -> str:
     """material: of a study that has come to its end."""
     parts = [f"## {standing.name}: {standing.state}", *_search(standing)]
     if material is not None:
@@ -128,7 +128,7 @@ def study_note(standing: Standing, material: Material | None) -> str:
     return "\n\n".join(parts)
 
 
-def _search(standing: Standing) -> list[str]:
+def _search(standing: StudyStanding) -> list[str]:
     shown = {state: n for state, n in standing.counts.items() if n}
     n_taken = sum(n for state, n in shown.items() if state not in ("running", "waiting"))
     asked = f" of {count(standing.n_asked)}" if standing.n_asked else ""
@@ -161,7 +161,7 @@ def _finalists(material: Material) -> Sequence[str]:
     return [head, "| --- | ---: | ---: | ---: | ---: |", *rows]
 
 
-def _places(standing: Standing, *, has_report: bool) -> list[str]:
+def _places(standing: StudyStanding, *, has_report: bool) -> list[str]:
     on = f" on {standing.machine}" if standing.machine else ""
     parts = [f"{'Report' if has_report else 'The report will be'}: `{standing.folder}/report.html`{on}"]
     if standing.command is not None:

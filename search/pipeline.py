@@ -26,7 +26,7 @@ from fmnist.baselines import BASELINES
 from fmnist.data import DataSource, LabelledImages, Split, find_data, load_train, pixel_statistics, save_split
 from fmnist.duplicates import count_duplicates
 from fmnist.errors import UserError
-from fmnist.intervals import Interval, wilson_95
+from fmnist.intervals import wilson_95
 from fmnist.precision import has_bfloat16
 from fmnist.recipe import Recipe
 from search import __version__
@@ -501,7 +501,8 @@ class _Run:
         best = next(iter(read_best(self._study, 1)), None)
         if best is None:
             return Standing(counts, None, seconds_left)
-        interval = _wilson_of(best.value, self._data.n_images["selection"])
+        n_selection = self._data.n_images["selection"]
+        interval = wilson_95(round(best.value * n_selection), n_selection)
         network = str(Recipe.from_dict(best.recipe))
         return Standing(counts, BestTrial(best.number, best.value, interval, network), seconds_left)
 
@@ -732,10 +733,6 @@ def _space_text(config: StudyConfig, source: DataSource, n_train: int) -> tuple[
         return read_space_text(config.space_path), config.space_path
     text = own_space(source.image_shape, len(source.class_names), n_train, flip=config.flip)
     return text, "the default space"
-
-
-def _wilson_of(accuracy: float, n_images: int) -> Interval:
-    return wilson_95(round(accuracy * n_images), n_images)
 
 
 def _finalist_row(material: Material, record: ConfirmRecord) -> FinalistRow:

@@ -36,7 +36,7 @@ def commands() -> list[str]:
     return list(dict.fromkeys(line for line in found if line.split(" ")[0] in PROGRAMS))
 
 
-# What stands for a command that would take an hour, or needs what no test has. {}: nothing, it is run as it stands.
+# Makes of a command's words those that are run: what would take an hour is run in small.
 Run = Callable[[Path, list[str]], list[str]]
 
 
