@@ -25,7 +25,7 @@ lint: $(READY)
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 
-benchmark: $(READY)  ## the tool against its peers at equal time: 20 minutes each
+benchmark: $(READY)  ## the tool against its peers at equal time: seven, 20 minutes each
 	.venv/bin/python -m pip install --quiet -c constraints.txt -e '.[test,benchmark]'
 	.venv/bin/python -m tests.benchmarks.peers $(ARGS)
 

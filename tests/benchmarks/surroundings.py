@@ -26,7 +26,7 @@ def describe() -> dict[str, Any]:
             **{package: _version(package) for package in PACKAGES},
         },
         "machine": {
-            "system": platform.platform(),
+            "system": f"{platform.system()}-{platform.machine()}",
             "processor": _processor(),
             "cores": default_workers(),
             "memory_gb": round(psutil.virtual_memory().total / 2**30, 1),
