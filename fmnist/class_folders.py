@@ -256,7 +256,7 @@ def _checksums(folder: Path, layout: Layout, train: PictureFiles, test: PictureF
 
 def _checksum(folder: Path, parts: Sequence[PictureFiles]) -> str:
     entries = [
-        (os.fsencode(_name(folder, path)), md5)
+        (os.fsencode(path.relative_to(folder).as_posix()), md5)
         for part in parts
         for path, md5 in zip(part.files, part.md5s, strict=True)
     ]
@@ -264,8 +264,8 @@ def _checksum(folder: Path, parts: Sequence[PictureFiles]) -> str:
 
 
 def _name(folder: Path, path: Path) -> str:
-    """Below the data set's folder."""
-    return path.relative_to(folder).as_posix()
+    """Below the data set's folder, for people: bytes that are no UTF-8 (an old archive's) are written as \\xe9."""
+    return os.fsencode(path.relative_to(folder).as_posix()).decode("utf-8", "backslashreplace")
 
 
 def _are(n: int, noun: str) -> str:

@@ -117,6 +117,7 @@ def find_data(
 
 
 def _own_source(dataset: str, path: Path, reading: Reading) -> DataSource:
+    _require_utf8(path)
     is_folder = dataset != "" and os.path.isdir(path)
     if is_folder and not has_idx_files(path):
         return class_folders_source(path.resolve(), reading)
@@ -219,7 +220,7 @@ def fashion_mnist_folder(data_dir: Path | None = None, places: Sequence[Path] | 
         return folder
     for folder in usual_places() if places is None else places:
         missing = _missing(folder)
-        if missing and len(missing) < len(IDX_NAMES):
+        if missing and len(missing) < len(IDX_NAMES) and folder != keras_cache():  # there, Keras fetches the rest
             raise UserError(f"{_missing_from(folder)}; complete the folder, delete it, or pass --data-dir")
         if not missing:
             return folder
@@ -282,6 +283,16 @@ def _asked_for(data_dir: Path | None) -> tuple[Path, str] | None:
         return _expanded(data_dir), "--data-dir"
     named = os.environ.get("FMNIST_DATA_DIR")
     return (_expanded(named), "$FMNIST_DATA_DIR") if named else None
+
+
+def _require_utf8(path: Path) -> None:
+    """It goes into the study's records."""
+    try:
+        str(path.resolve()).encode()
+    except UnicodeEncodeError:
+        raise UserError(
+            f"the path of a dataset must be UTF-8, but got {os.fsencode(path)!r}; rename what is not"
+        ) from None
 
 
 def _expanded(path: str | Path) -> Path:

@@ -40,6 +40,7 @@ from fmnist.formats import (
     read_formats,
     require_runtimes,
 )
+from fmnist.model_notes import add_notes, read_notes
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -150,6 +151,8 @@ def _finish(bench: Workbench, format: Format, conversion: Conversion, folder: Pa
     try:
         if conversion.error is not None:
             raise ExportFailed(f"the conversion failed: {conversion.error}", conversion.trace)
+        if format.name == "keras" and (notes := read_notes(bench.model)) is not None:
+            add_notes(made, notes)  # Keras has left them behind
         record = dataclasses.replace(record, n_bytes=_n_bytes(made))
         probabilities, found = _run_alone(bench, format, made)
         record = dataclasses.replace(record, **found)
@@ -343,7 +346,7 @@ class ExportOptions:
     images_path: Path | None  # .npz
 
     def __post_init__(self) -> None:
-        if self.model.suffix != ".keras" or not self.model.is_file():
+        if self.model.suffix != ".keras" or not os.path.isfile(self.model):
             raise UserError(f"MODEL must be a .keras file, as studies deliver it, but got {self.model}; check its path")
         require_runtimes(self.formats, "--format")
         self._require_writable_folder()
@@ -355,8 +358,8 @@ class ExportOptions:
         return tuple(find_format(name).file_name(self.model) for name in self.formats)
 
     def _require_writable_folder(self) -> None:
-        there = next(path for path in (self.out, *self.out.absolute().parents) if path.exists())
-        if not there.is_dir() or not os.access(there, os.W_OK):
+        there = next(path for path in (self.out, *self.out.absolute().parents) if os.path.exists(path))
+        if not os.path.isdir(there) or not os.access(there, os.W_OK):
             raise UserError(f"--out must be a folder that can be written to, but {there} is not; choose another")
 
 

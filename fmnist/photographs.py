@@ -25,6 +25,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from fmnist.appearance import Objects, border_level, find_objects
 from fmnist.model_notes import ModelNotes
+from fmnist.pictures import bits_of_tiff
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")  # others are less safe, or call programs (EPS)
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
@@ -176,7 +177,7 @@ def _read(file: IO[bytes], side: int, n_channels: int) -> Photograph:
         warnings.simplefilter("ignore")  # Pillow's doubts about metadata, and large pictures, which have a limit here
         image, size = _decoded(file, side)
         as_stored = image.size
-        bits = _bits_of_tiff(image)
+        bits = bits_of_tiff(image)
         image = ImageOps.exif_transpose(image)
     size = size if image.size == as_stored else size[::-1]
     image = _in_simple_mode(image, bits, n_channels)
@@ -213,11 +214,6 @@ def _why_unknown(file: IO[bytes]) -> str:
         return "the file is empty"
     names = ", ".join(FORMATS[:-1]).replace("WEBP", "WebP")
     return f"not a picture that can be read ({names} or {FORMATS[-1]})"
-
-
-def _bits_of_tiff(image: Image.Image) -> int:
-    """For each channel. Pillow widens 12 bits to 16 without scaling them."""
-    return getattr(image, "tag_v2", {}).get(258, (16,))[0]  # BitsPerSample
 
 
 def _in_simple_mode(image: Image.Image, bits: int, n_channels: int) -> Image.Image:

@@ -217,7 +217,8 @@ def decode(content: bytes, form: Form) -> Picture:
         own_size = _upright_size(picture)
         if form.side is not None:
             picture.draft(None, (DRAFT * form.side, DRAFT * form.side))  # of a JPEG; others stay as they are
-        plain = _in_channels(_opaque(_eight_bits(ImageOps.exif_transpose(picture))), form.channels)
+        bits = bits_of_tiff(picture)  # turned upright, it no longer knows
+        plain = _in_channels(_opaque(_eight_bits(ImageOps.exif_transpose(picture), bits)), form.channels)
     if form.side is not None:
         return Picture(fit(plain, form.side), own_size)
     return Picture(_pixels(plain), own_size)
@@ -251,7 +252,12 @@ def _upright_size(picture: Image.Image) -> tuple[int, int]:
     return (width, height) if picture.getexif().get(ORIENTATION, 1) >= 5 else (height, width)
 
 
-def _eight_bits(picture: Image.Image) -> Image.Image:
+def bits_of_tiff(picture: Image.Image) -> int:
+    """For each channel; 16 of other formats. Pillow widens 12 bits to 16 without scaling them."""
+    return getattr(picture, "tag_v2", {}).get(258, (16,))[0]  # BitsPerSample
+
+
+def _eight_bits(picture: Image.Image, bits: int) -> Image.Image:
     if picture.mode == "F":
         raise ValueError("it holds decimal numbers, which have no largest value to be white")
     if not picture.mode.startswith("I"):
@@ -259,7 +265,8 @@ def _eight_bits(picture: Image.Image) -> Image.Image:
     values = np.asarray(picture).astype(np.int64)
     if values.min() < 0 or values.max() > 65_535:
         raise ValueError(f"it holds values from {values.min()} to {values.max()}, beyond the 65,535 of 16 bits")
-    return Image.fromarray(((values * 255 + 32_767) // 65_535).astype(np.uint8))
+    white = 2**bits - 1 if picture.mode.startswith("I;16") else 65_535
+    return Image.fromarray(((values * 255 + white // 2) // white).astype(np.uint8))
 
 
 def _opaque(picture: Image.Image) -> Image.Image:

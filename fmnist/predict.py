@@ -194,6 +194,8 @@ class Classifier:
 def _load(path: Path) -> keras.Model:
     if path.suffix != ".keras":
         raise UserError(f"a model must be a .keras file, but got {path}; rename it if it is one")
+    if "keras" not in sys.modules:
+        os.environ["KERAS_BACKEND"] = "tensorflow"  # what is installed here, whatever Keras' own file says
     import keras
 
     try:

@@ -76,3 +76,12 @@ def write_idx(folder: Path, train: tuple[np.ndarray, np.ndarray], test: tuple[np
         (folder / f"{prefix}-images-idx{images.ndim}-ubyte").write_bytes(idx(images))
         (folder / f"{prefix}-labels-idx1-ubyte").write_bytes(idx(labels))
     return folder
+
+
+def white_tiff_of_12_bits(side: int) -> bytes:
+    """By hand: Pillow reads such files, and cannot write them. side: even."""
+    size = side * side * 12 // 8
+    # Width, height, bits, no compression, black is 0, where the pixels are, channels, rows, bytes.
+    tags = ((256, side), (257, side), (258, 12), (259, 1), (262, 1), (273, 8), (277, 1), (278, side), (279, size))
+    directory = struct.pack("<H", len(tags)) + b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    return b"II*\0" + struct.pack("<I", 8 + size) + b"\xff" * size + directory + bytes(4)

@@ -344,6 +344,13 @@ def test_place_with_some_files_is_an_error(tmp_path):
         find_data("fashion-mnist", places=[partial, write_fakes(tmp_path / "full")], download=no_download)
 
 
+def test_what_is_missing_in_keras_cache_is_downloaded(tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    cache = write_fakes(data.keras_cache(), list(data.FASHION_MNIST_MD5)[1:])
+    with pytest.raises(UserError, match="must be the official ones"):  # it went as far as that
+        find_data("fashion-mnist", places=[cache], download=lambda: write_fakes(cache))
+
+
 def test_no_file_and_no_network_lists_the_places_and_the_offline_command(tmp_path):
     places = [tmp_path / "a", tmp_path / "b"]
     with pytest.raises(UserError, match=r"/a, .*/b, .*\(no network\).*--data-dir.*--dataset digits") as caught:

@@ -268,6 +268,18 @@ def test_image_size_has_limits(image_size):
         Reading(image_size=image_size)
 
 
+def test_names_that_are_no_utf8_are_written_so_that_everybody_can_read_them(divided):
+    strange = os.path.join(os.fsencode(divided), b"train", os.fsencode(NAMES[0]), b"caf\xe9.txt")
+    Path(os.fsdecode(strange)).write_text("no picture")
+    (note,) = found(divided).notes
+    assert "caf\\xe9.txt" in note and note.isprintable()
+
+
+def test_folder_whose_name_is_no_utf8_is_refused(tmp_path):
+    folder = Path(os.fsdecode(os.path.join(os.fsencode(tmp_path), b"caf\xe9")))
+    refused(write_divided(folder), r"must be UTF-8, but got .*caf.xe9'; rename")
+
+
 def test_pictures_of_one_colour_are_told(divided):
     for grey, path in enumerate(sorted((divided / "train" / NAMES[0]).iterdir())[:2]):
         Image.new("L", (16, 16), grey).save(path)

@@ -19,6 +19,7 @@ from fmnist.command_line import EXIT_FAILURE, EXIT_USER_ERROR
 from fmnist.errors import UserError
 from fmnist.export import HERE, ExportFailed, ExportRecord, _require_parity, export_model, main, read_images
 from fmnist.formats import FORMATS, Format, find_format, read_formats, require_runtimes
+from fmnist.model_notes import ModelNotes, add_notes, read_notes
 
 ROOT = Path(__file__).parents[1]
 NAMES = [format.name for format in FORMATS]
@@ -112,6 +113,15 @@ def test_nothing_but_the_files_is_left(exported) -> None:
 @pytest.mark.slow
 def test_weights_in_8_bits_make_a_smaller_file(exported) -> None:
     assert exported[1]["litert-int8"].n_bytes < 0.5 * exported[1]["litert"].n_bytes
+
+
+@pytest.mark.slow
+def test_exported_keras_file_knows_its_classes_too(model, tmp_path: Path) -> None:
+    path = shutil.copy(model[1], tmp_path)
+    notes = ModelNotes(tuple("abcdefghij"), (12, 12, 1), 200.0, 0.7, 90.0)
+    add_notes(Path(path), notes)
+    (record,) = export_model(Path(path), ["keras"], tmp_path / "out")
+    assert read_notes(tmp_path / "out" / record.file) == notes
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
+from made_images import white_tiff_of_12_bits
 from PIL import Image
 
 from fmnist import pictures
@@ -79,6 +80,10 @@ def test_16_bits_are_scaled_to_8(mode):
     values = np.array([[0, 128, 257, 25_700, 65_535]], np.uint16)
     picture = Image.fromarray(values) if mode == "I;16" else Image.fromarray(values.astype(np.int32))
     np.testing.assert_array_equal(decoded(picture, "TIFF")[..., 0], [[0, 0, 1, 100, 255]])
+
+
+def test_12_bits_are_scaled_to_8():
+    assert set(decode(white_tiff_of_12_bits(4), Form()).pixels.ravel()) == {255}
 
 
 @generated

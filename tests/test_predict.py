@@ -19,6 +19,7 @@ from types import SimpleNamespace
 import keras
 import numpy as np
 import pytest
+from made_images import white_tiff_of_12_bits
 from PIL import Image, ImageDraw
 
 from fmnist.calibration import with_temperature
@@ -291,11 +292,8 @@ def test_image_of_the_models_size_on_white_is_inverted_and_nothing_else(
 
 
 def test_twelve_bits_are_scaled_too(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    size, path = SIDE * SIDE * 12 // 8, tmp_path / "a.tif"
-    # Width, height, bits, no compression, black is 0, where the pixels are, channels, rows, bytes.
-    tags = ((256, SIDE), (257, SIDE), (258, 12), (259, 1), (262, 1), (273, 8), (277, 1), (278, SIDE), (279, size))
-    directory = struct.pack("<H", len(tags)) + b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
-    path.write_bytes(b"II*\0" + struct.pack("<I", 8 + size) + b"\xff" * size + directory + bytes(4))
+    path = tmp_path / "a.tif"
+    path.write_bytes(white_tiff_of_12_bits(SIDE))
     assert set(pixels_seen_by(model, [path], monkeypatch, invert=False).ravel()) == {255}
 
 
