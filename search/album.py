@@ -32,7 +32,7 @@ from fmnist.recipe import Recipe
 from search.material import Material
 from search.notes import RUNNING, StudyStanding, read_note, save_note, study_note, trial_note
 from search.objective import Outcome, RungEnd
-from search.records import StudyFiles, read_plain, whole_file
+from search.records import StudyFiles, whole_file
 from search.study import count_by_state, read_best
 from search.trial_pictures import confusion_matrix, learning_curve, network
 from search.worker import Interrupted
@@ -115,7 +115,7 @@ def standing_of(
         best=(best[0].number, best[0].value) if best else None,
         command=files.read_command() if files.command.exists() else None,
         folder=str(files.root),
-        machine=socket.gethostname() if _is_shared(files) else None,
+        machine=socket.gethostname() if files.is_shared else None,
         pictures_from=pictures_from,
     )
 
@@ -148,10 +148,6 @@ def keep_report(study: optuna.Study, material: Material) -> None:
             with whole_file(files.artifacts / _artifact_id(OF_REPORT, i)) as path:
                 shutil.copyfile(picture, path)
             study._storage.set_study_system_attr(study._study_id, *_entry(OF_REPORT, i, name))
-
-
-def _is_shared(files: StudyFiles) -> bool:
-    return files.config.exists() and str(read_plain(files.config).get("storage")).startswith("postgresql")
 
 
 # ------------------------------------------------------------------------------------------------------------- pictures

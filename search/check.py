@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import shutil
 import tempfile
 import threading
@@ -237,7 +238,7 @@ def _disk(prepared: Prepared, rehearsals: Sequence[Rehearsal], job: Job) -> int:
 
 def _free_bytes(folder: Path) -> int:
     return shutil.disk_usage(
-        next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+        next(path for path in (folder.absolute(), *folder.absolute().parents) if os.path.exists(path))
     ).free
 
 
@@ -295,7 +296,7 @@ def _facts_table(findings: Findings) -> Table:
         ("disk", f"about {_size(findings.disk)} in {config.folder}, {_size(_free_bytes(config.folder))} are free"),
         *_timeout_facts(config, typical),
         *(("note", note) for note in findings.notes),
-        ("assumed", "a machine as busy as now, and accuracy that does not go with cost"),
+        ("assumed", "a machine as busy as now; accuracy unrelated to a network's cost"),
         ("", "The run can start."),
     ]
     table = Table(box=None, pad_edge=False, show_header=False)

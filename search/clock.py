@@ -8,7 +8,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-LARGEST_RESERVE = 0.7  # share of the timeout; where that is too little, the full trainings get shorter instead
+LARGEST_RESERVE = 0.7  # share of the timeout; where that is too little, the full trainings get shorter instead,
+SEARCH_GIVES = 0.5  # and the search, by this share of its own time where next to nothing of them fits in
 
 
 class Clock:
@@ -34,9 +35,12 @@ class Clock:
         left = self.seconds_left()
         if left is None:
             return None
-        largest = LARGEST_RESERVE * self._timeout
-        # The slowest of them: better a trial less than a retraining cut short.
-        reserve = min(largest, full_images / min(speeds)) if speeds else largest
+        reserve = LARGEST_RESERVE * self._timeout
+        if speeds:
+            # The slowest of them: better a trial less than a retraining cut short.
+            full_seconds = full_images / min(speeds)
+            lacking = max(0.0, 1 - reserve / full_seconds)  # share of the full trainings that does not fit in
+            reserve = min(full_seconds, reserve + SEARCH_GIVES * lacking * (self._timeout - reserve))
         return max(0.0, left - reserve)
 
     def share_that_fits(self, n_images: int, images_per_second: float, share_of_time: float = 1.0) -> float:

@@ -48,7 +48,7 @@ class StudyConfig:
     timeout: float | None = None  # seconds for this run, confirmation and retraining included; None: no limit
     space: Path | None = None  # search-space file; None: the one that ships for the data set
     dataset: str = "fashion-mnist"  # one of DATASETS, or a folder or .npz file of one's own images
-    data_dir: Path | None = None  # where to look for Fashion-MNIST first
+    data_dir: Path | None = None  # the one place to look for Fashion-MNIST; None: see fmnist.data.find_data
     image_size: int | None = None  # pixels, of the square that one's own images are fitted into; None: as they are
     colour: str | None = (
         None  # one of fmnist.source.COLOURS, that one's own pictures are turned into; None: as they are

@@ -107,8 +107,8 @@ def parse(argv: Sequence[str]) -> DashboardOptions:
 def _parser() -> OneLineParser:
     parser = OneLineParser(
         prog="python -m search.dashboard",
-        description="Show a study, running or finished, in Optuna's dashboard, on this machine alone: every trial with "
-        "a note, those that got far with pictures.",
+        description="Show a study, running or finished, in Optuna's dashboard, on this machine alone: trials with "
+        "notes, those that got far with pictures.",
         allow_abbrev=False,
     )
     parser.add_argument("name", metavar="NAME", help="the study")
@@ -156,7 +156,7 @@ def _open(options: DashboardOptions) -> optuna.Study:
     from search.study import open_by_name, open_finished
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    if not options.files.config.is_file():
+    if not os.path.isfile(options.files.config):
         return open_by_name(options.name, options.storage)
     study = open_finished(options.files, options.storage)
     if not options.until_input_ends:

@@ -24,6 +24,7 @@ from search.refit import (
     SHARE_OF_TIME,
     full_training_images,
     looks_of_confirmation,
+    second_longest,
     side_by_side,
     threads_of_each,
 )
@@ -168,8 +169,11 @@ class Case:
 
 
 def estimate(rehearsals: Sequence[Rehearsal], costs: Costs, job: Job) -> list[Case]:
-    """Each rehearsal, with each of its finalists as the winner: all as likely. Cheapest first."""
-    cases = [case for rehearsal in rehearsals for case in _cases_of(rehearsal, costs, job)]
+    """Each rehearsal, with each of its finalists as the winner: all as likely. Cheapest first. Those that found nothing
+    to confirm are left out, unless that is all of them."""
+    with_finalists = [rehearsal for rehearsal in rehearsals if rehearsal.finalists]
+    likely = rehearsals if job.search_only else with_finalists or rehearsals
+    cases = [case for rehearsal in likely for case in _cases_of(rehearsal, costs, job)]
     return sorted(cases, key=lambda case: case.seconds)
 
 
@@ -295,7 +299,7 @@ def _shares(searched: _Searched, rehearsal: Rehearsal, winner: Recipe, costs: Co
     longest = max(recipe.plan.n_epochs for recipe in recipes) * job.n_train
     confirming = sum(_full(recipe, job.n_train, costs) for recipe in recipes) * slow
     share = _share_that_fits(left, CONFIRM_LENGTH * confirming + retraining)
-    as_searched = max((rung for trial in searched.trials for rung in trial.rungs), default=0) / longest
+    as_searched = second_longest([max(trial.rungs, default=0) for trial in searched.trials]) / longest
     at_most = CONFIRM_SHARE_OF_TIME * left / confirming
     confirm_share = min(CONFIRM_LENGTH, max(CONFIRM_LENGTH * share**2, min(as_searched, at_most)))
     return confirm_share, _share_that_fits(left - confirm_share * confirming, retraining)

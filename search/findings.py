@@ -274,10 +274,13 @@ def same_in_fresh_process(material: Material) -> str:
 def abstaining(rows: Sequence[Abstention]) -> str:
     whole, *others = rows
     row = next((row for row in others if row.share_left >= 0.05), others[-1])
+    if row.accuracy_left is None:
+        return "There are too few test images to say what it would bring to leave the least sure ones to someone else."
+    verb = "raises" if row.accuracy_kept > whole.accuracy_kept else "does not raise"
     return (
-        f"Leaving the least sure {percent(row.share_left, 0)} of the images to someone else raises accuracy on the "
-        f"rest from {percent(whole.accuracy_kept)} to {percent(row.accuracy_kept)}; on those left, the model would "
-        f"have had {percent(row.accuracy_left, 1)}."
+        f"Leaving the least sure {percent(row.share_left, 0)} of the images to someone else {verb} accuracy: "
+        f"{percent(whole.accuracy_kept)} on all, {percent(row.accuracy_kept)} on the rest; on those left, the model "
+        f"would have had {percent(row.accuracy_left, 1)}."
     )
 
 

@@ -82,6 +82,7 @@ class Material:
     test: TestRecord
     arrays: TestArrays
     seconds: dict[str, float]  # by phase
+    worker_seconds: float  # of the search, those of its workers summed; 0: not recorded
     environment: dict[str, Any]
     config: dict[str, Any]
     model_bytes: int  # size of best.keras
@@ -157,10 +158,13 @@ class Material:
     def search_overhead(self) -> float | None:
         """Share of the search's time, workers summed, that went into neither learning nor validation: starts of
         processes, compiling, the sampler, the storage, idle workers. Those that began with the confirmation meanwhile
-        are not counted for that time. None where that was not recorded."""
+        are not counted for that time. None where that was not recorded, and of a study that other machines may have
+        worked on, whose time is not known here."""
+        if self.files.is_shared:
+            return None
         in_steps = sum(trial.seconds_in_steps for trial in self.trials)
         lent = sum(record.seconds_beside_search for record in self.confirmed)
-        paid = self.seconds["search"] * self.environment.get("workers", 0) - lent
+        paid = self.worker_seconds - lent
         return 1 - in_steps / paid if in_steps and paid else None
 
     def confirm_interval(self, record: ConfirmRecord) -> Interval:
@@ -202,6 +206,7 @@ def read_material(
         test=read_json(TestRecord, files.test),
         arrays=files.read_test_arrays(),
         seconds=files.read_ledger(),
+        worker_seconds=files.read_worker_seconds(),
         environment=read_plain(files.environment),
         config=read_plain(files.config),
         model_bytes=files.model.stat().st_size,

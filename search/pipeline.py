@@ -39,6 +39,7 @@ from search.material import Material, balance_of
 from search.objective import Keep, Objective, TrainingSite
 from search.own_space import own_space
 from search.records import (
+    FINISHED_STATES,
     ConfirmRecord,
     DataRecord,
     Stopwatch,
@@ -263,19 +264,24 @@ class _Run:
             self._terminal.say(
                 f"study {self._config.study} is finished (test set opened {opened}): rebuilding its report"
             )
+            self._tell_of_retrainings_not_made()
         self._refuse_baselines_after_test()
         identity = _identity(self._config, self._source, self._space, self._split)
-        check_identity(self._files, identity)
+        require_identity(self._files, None, identity)
         self._refuse_missing_storage()
-        self._files.remove_half_written()
-        if not self._files.test.exists():  # they load for seconds, beside what comes here until the first trial
-            self._workers = self._worker_processes(self._files.worker_log, self._stop)
-        self._write_beginnings()
         self._storage = open_storage(storage_url(self._config, self._files))
         self._storage.patience = Patience(self._terminal.warn, self._stop)
         with nullcontext() if self._config.storage is None else hold_storage(self._storage):
             try:
+                # What is refused leaves nothing in the folder, where it would be refused again after its correction.
+                require_identity(self._files, find_study(self._config.study, self._storage), identity)
+                check_identity(self._files, identity)
+                self._files.remove_half_written()
+                if not self._files.test.exists():  # they load for seconds, beside what comes here until the first trial
+                    self._workers = self._worker_processes(self._files.worker_log, self._stop)
+                self._write_beginnings()
                 self._study = create_or_resume(self._config, self._space, self._storage, identity)
+                self._refuse_missing_trials()
                 return self._whole(search_only)
             finally:  # whoever called from Python may go on for long
                 self._storage.remove_session()
@@ -402,13 +408,31 @@ class _Run:
                 f"with --study NAME"
             )
 
+    def _refuse_missing_trials(self) -> None:
+        """Trials deleted in a dashboard, say: others by their numbers would be taken for those that were confirmed."""
+        if self._files.ledger.exists() and not any(count_by_state(self._study)[state] for state in FINISHED_STATES):
+            raise UserError(
+                f"the trials of study {self._config.study} are gone, but {self._files.root} has what came of them; "
+                f"restore them, or start a new study with --study NAME"
+            )
+
+    def _tell_of_retrainings_not_made(self) -> None:
+        n_made = len(self._files.read_refit_records())
+        if self._config.refit_seeds > n_made:
+            self._terminal.say(
+                f"it has {count(n_made, 'retraining')}: --refit-seeds {self._config.refit_seeds} adds none to a "
+                f"finished study"
+            )
+
     def _write_beginnings(self) -> None:
         if not self._files.data.exists():  # the last to be written: where it is, all are
             write_arrays(self._files.samples, images=_samples(self._split.train, len(self._source.class_names)))
             write_text(self._files.space, self._space_text)
             write_json(self._files.data, self._data)
-        write_json(self._files.environment, _environment(self._config))
-        if not (self._files.test.exists() and self._files.command.exists()):  # rebuilding a report makes no study
+        is_tested = self._files.test.exists()  # to build its report again, or to export it, makes no study
+        if not (is_tested and self._files.environment.exists()):
+            write_json(self._files.environment, _environment(self._config))
+        if not (is_tested and self._files.command.exists()):
             has_baselines = self._config.baselines or bool(self._files.read_baseline_records())
             arguments = _arguments(dataclasses.replace(self._config, baselines=has_baselines, dashboard=False))
             command = shlex.join(["python", "-m", "search.run", *arguments])
@@ -427,18 +451,24 @@ class _Run:
 
     def _finish_if_leading(self, final: FinalRound, early: EarlyConfirmation) -> bool:
         with self._storage.leading(self._config.study) as leads:
-            if leads and not self._is_finished_elsewhere():
-                self._study.set_user_attr("final_round", self._name())
-                self._finish(final, early)
-                self._tell_that_test_is_open()
-                return True
-        if not leads:
-            self._terminal.say(
-                f"the search is complete; {self._study.user_attrs.get('final_round', 'another machine')} confirms and "
-                f"retrains, and the report will be there. Nothing is left to do here.",
-                RESULT,
-            )
-        return False
+
+            def is_mine() -> bool:
+                if leads():
+                    return not self._is_finished_elsewhere()
+                self._terminal.say(
+                    f"the search is complete; {self._study.user_attrs.get('final_round', 'another machine')} confirms "
+                    f"and retrains, and the report will be there. Nothing is left to do here.",
+                    RESULT,
+                )
+                return False
+
+            if not is_mine():
+                return False
+            self._study.set_user_attr("final_round", self._name())
+            if not self._finish(final, early, is_mine):
+                return False
+            self._tell_that_test_is_open()
+            return True
 
     # --- search
 
@@ -460,7 +490,7 @@ class _Run:
         self._terminal.say(f"study {self._config.study} in {self._files.root}; dashboard: {self._show_command()}")
         self._say_details()
         self._terminal.begin("trials", self._config.trials, standing.n_finished, standing)
-        stopwatch = Stopwatch(self._files, "search")
+        stopwatch = Stopwatch(self._files, "search", self._config.workers)
 
         def after_trial(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
             stopwatch.lap()
@@ -550,7 +580,9 @@ class _Run:
             watcher=self._watcher,
         )
 
-    def _finish(self, final: FinalRound, early: EarlyConfirmation) -> None:
+    def _finish(self, final: FinalRound, early: EarlyConfirmation, is_mine: Callable[[], bool]) -> bool:
+        """Returns whether it came to its end. is_mine: whether this machine may still open the test set; an outage of
+        the database may have let another one take over."""
         trials = read_trials(self._study)
         n_seeds, speeds = self._config.refit_seeds, self._speeds()
         if not speeds and self._config.timeout is not None:
@@ -559,8 +591,10 @@ class _Run:
                 f"selection split; raise it"
             )
         speed = min(speeds, default=1.0)  # without a timeout nothing depends on it
-        n_most = N_FINALISTS if self._config.timeout is None else N_FINALISTS_AGAINST_TIME
-        finalists = choose_finalists(trials, self._space.fidelity.accuracy_per_doubling, n_most)
+        against_time = self._config.timeout is not None
+        n_most = N_FINALISTS_AGAINST_TIME if against_time else N_FINALISTS
+        price = self._space.fidelity.accuracy_per_doubling
+        finalists = choose_finalists(trials, price, n_most, against_time=against_time)
         n_finalists = len(finalists)
         self._announce(f"confirming {count(n_finalists, 'finalist')}", n_finalists, n_confirmed(final, finalists))
         winner = confirm(final, finalists, n_seeds, speed, early)[0]
@@ -576,8 +610,11 @@ class _Run:
             names = [baseline.name for baseline in BASELINES]
             self._announce(f"fitting {n_baselines} baselines", n_baselines, n_done, names)
             fit_baselines(final, _memory_limit_mb(self._config, n_processes=1))
+        if not is_mine():
+            return False
         self._announce("opening the test set")
         evaluate(final, self._source, self._config.trials)
+        return True
 
     def _announce(self, phase: str, n_total: int = 0, n_done: int = 0, labels: Sequence[str] = ()) -> None:
         if self._stop.is_set():

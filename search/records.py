@@ -35,6 +35,7 @@ from fmnist.history import HistoryPoint
 T = TypeVar("T")
 
 PHASES = ("search", "confirm", "refit", "baselines", "evaluate", "exports")
+WORKERS_SUMMED = "search, workers summed"  # in the ledger beside the phases
 
 
 FINISHED_STATES = ("complete", "pruned", "failed", "infeasible")  # of a TrialRecord
@@ -103,6 +104,7 @@ class RefitRecord:
     n_stop_images: int | None = None  # where the schedule is cut short; None: nowhere
     n_threads: int = 1  # what a training computes depends on their number, in the last bits
     bfloat16: bool = False  # whether its steps convolved in bfloat16
+    n_cut_images: int | None = None  # where the timeout ended it; None: it went as far as planned
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,7 @@ class Retraining:
     seed: int
     n_threads: int
     test_accuracy: float | None = None  # None until the test set was opened
+    n_cut_images: int | None = None  # where the timeout ended it; None: it went as far as planned
 
 
 @dataclass(frozen=True)
@@ -328,13 +331,27 @@ class StudyFiles:
 
     def read_ledger(self) -> dict[str, float]:
         """Seconds by phase (see PHASES), summed over every run of the study."""
-        seconds = read_plain(self.ledger) if self.ledger.exists() else {}
+        seconds = self._read_whole_ledger()
         return {phase: seconds.get(phase, 0.0) for phase in PHASES}
 
-    def add_to_ledger(self, phase: str, seconds: float) -> None:
+    def read_worker_seconds(self) -> float:
+        """Seconds of the search, those of all its workers summed; 0 where that was not recorded."""
+        return self._read_whole_ledger().get(WORKERS_SUMMED, 0.0)
+
+    def add_to_ledger(self, phase: str, seconds: float, n_workers: int | None = None) -> None:
+        """n_workers: of the search, in this run."""
         ledger = self.read_ledger()
         ledger[phase] += seconds
-        write_text(self.ledger, json.dumps(ledger, indent=2))
+        worker_seconds = self.read_worker_seconds() + seconds * (n_workers or 0)
+        write_text(self.ledger, json.dumps({**ledger, WORKERS_SUMMED: worker_seconds}, indent=2))
+
+    def _read_whole_ledger(self) -> dict[str, float]:
+        return read_plain(self.ledger) if self.ledger.exists() else {}
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other machines may work on the study too."""
+        return self.config.exists() and str(read_plain(self.config).get("storage")).startswith("postgresql")
 
     def remove_half_written(self) -> None:
         """What killed runs were writing. Call it while no other run can be writing."""
@@ -349,11 +366,15 @@ class StudyFiles:
 
 
 class Stopwatch:
-    """Adds the seconds of a phase to the ledger, lap by lap, so that a killed run loses its last lap at most."""
+    """Adds the seconds of a phase to the ledger, lap by lap, so that a killed run loses its last lap at most.
 
-    def __init__(self, files: StudyFiles, phase: str) -> None:
+    n_workers: see `StudyFiles.add_to_ledger`.
+    """
+
+    def __init__(self, files: StudyFiles, phase: str, n_workers: int | None = None) -> None:
         self._files = files
         self._phase = phase
+        self._n_workers = n_workers
         self._lock = threading.Lock()
         self._since = time.monotonic()
 
@@ -362,7 +383,7 @@ class Stopwatch:
         with self._lock:
             now = time.monotonic()
             try:
-                self._files.add_to_ledger(self._phase, now - self._since)
+                self._files.add_to_ledger(self._phase, now - self._since, self._n_workers)
             except OSError as error:
                 if error.errno != errno.ENOSPC:
                     raise

@@ -14,6 +14,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import math
+import os
 import shutil
 import subprocess
 import sys
@@ -103,7 +104,7 @@ N_FINALISTS = 5  # the default recipe always among them: five epochs, which chos
 N_FINALISTS_AGAINST_TIME = 3  # under a timeout, where each takes time from the retraining
 CONFIRM_LENGTH = 0.4  # of a full training: enough to tell finalists apart, and the time goes into the retraining
 N_UNSURE_KEPT = 24  # of the right answers given with the least confidence, for the report to show
-CONFIRM_SHARE_OF_TIME = 0.3  # of that, at most for confirmations that are longer only so as not to be too short
+CONFIRM_SHARE_OF_TIME = 0.2  # of that, at most for confirmations that are longer only so as not to be too short
 GAIN_OF_THREADS = 0.5  # of a worker's speed, by each further thread (two threads: 1.33 and 1.65 times one; two probes)
 SHARE_OF_TIME = 0.92  # of what a timeout leaves for the full trainings; the rest is for starts and the evaluation
 
@@ -141,18 +142,26 @@ class FinalRound:
 
 
 def choose_finalists(
-    trials: Sequence[TrialRecord], accuracy_per_doubling: float = 0.0, n_finalists: int = N_FINALISTS
+    trials: Sequence[TrialRecord],
+    accuracy_per_doubling: float = 0.0,
+    n_finalists: int = N_FINALISTS,
+    *,
+    against_time: bool = False,
 ) -> list[Finalist]:
     """The best complete trials by selection accuracy, n_finalists at most, the default recipe always among them: also
     where its own trial failed (a process may be killed for reasons that are not the recipe's), unless it is infeasible.
     Places that are left over go to trials that the clock alone kept from the last rung, the highest rung first.
+    against_time: to pruned trials too, for in a search that a timeout ended early the pruner has judged by few others,
+    and let the default pass whatever it was worth.
 
     accuracy_per_doubling: the price of multiply-adds, see `strategy.worth`. Equal recipes count once. Raises UserError
     if there is none.
     """
     complete = [(math.inf, trial.value, trial) for trial in trials if trial.state == "complete"]
     unfinished = [
-        (trial.rung_images, trial.rung_accuracy, trial) for trial in trials if trial.out_of_time and trial.rung_images
+        (trial.rung_images, trial.rung_accuracy, trial)
+        for trial in trials
+        if trial.rung_images and (trial.out_of_time or (against_time and trial.state == "pruned"))
     ]
     ranked = sorted(
         [*complete, *unfinished],
@@ -252,7 +261,8 @@ def confirm(
 
     images_per_second: of one worker, as measured before; used where a timeout shortens the trainings, all by the same
     share. early: has begun with some of them, see there. Returns the records, best confirmation accuracy first; the
-    first is the winner. A finalist whose training fails is left out; raises TrainingFailed if all do.
+    first is the winner. What an earlier run of the study confirmed stays in the race, also where trials have since
+    taken its place among the finalists. A finalist whose training fails is left out; raises TrainingFailed if all do.
     """
     done = {record.trial: record for record in final.files.read_confirm_records()}
     missing = sorted((finalist for finalist in finalists if finalist.trial not in done), key=_cost, reverse=True)
@@ -268,8 +278,7 @@ def confirm(
     ]
     outcomes = _in_parallel(final, "confirm", jobs, n_parallel)
     failures = [outcome for outcome in outcomes if isinstance(outcome, TrainingFailed)]
-    chosen = {finalist.trial for finalist in finalists}
-    records = [record for record in final.files.read_confirm_records() if record.trial in chosen]
+    records = final.files.read_confirm_records()
     if not records:
         raise failures[0]
     return records
@@ -296,8 +305,8 @@ def _length_share(
     """How much of the full length every finalist gets. An interrupted round goes on as it began, to stay fair.
 
     Where a timeout leaves room for a share of the trainings only, confirmation is shortened by its square: comparing
-    needs less than the retraining, which takes all that is left. But a training shorter than those that chose the
-    finalists would tell less than these did, so it is as long, as far as a share of the time allows.
+    needs less than the retraining, which takes all that is left. But a training shorter than those that two or more of
+    them were chosen by would tell less than these did, so it is as long, as far as a share of the time allows.
     """
     n_train = final.site.n_train_images
     if done:
@@ -306,9 +315,14 @@ def _length_share(
     confirmations = longest * len(finalists) / _workers_worth(final, len(finalists))
     retrainings = longest * n_refits * final.n_all_images / n_train / _workers_worth(final, n_refits)
     share = final.clock.share_that_fits(confirmations * CONFIRM_LENGTH + retrainings, images_per_second, SHARE_OF_TIME)
-    as_searched = max(finalist.searched_images for finalist in finalists) / longest
+    as_searched = second_longest([finalist.searched_images for finalist in finalists]) / longest
     at_most = final.clock.share_that_fits(confirmations, images_per_second, CONFIRM_SHARE_OF_TIME)
     return min(CONFIRM_LENGTH, max(CONFIRM_LENGTH * share**2, min(as_searched, at_most)))
+
+
+def second_longest(lengths: Sequence[int]) -> int:
+    """0 where there are fewer than two."""
+    return sorted((0, 0, *lengths))[-2]
 
 
 def looks_of_confirmation(n_planned_images: int, n_train_images: int) -> int:
@@ -409,7 +423,9 @@ def _best_recipe(final: FinalRound, winner: ConfirmRecord, records: Sequence[Ref
         n_planned_images=first.n_planned_images,
         n_stop_images=first.n_stop_images,
         bfloat16=first.bfloat16,
-        retrainings=tuple(Retraining(record.seed, record.n_threads) for record in records),
+        retrainings=tuple(
+            Retraining(record.seed, record.n_threads, n_cut_images=record.n_cut_images) for record in records
+        ),
     )
 
 
@@ -449,15 +465,16 @@ def _wanted_refit_length(final: FinalRound, winner: ConfirmRecord) -> int:
 
 def stop_share(winner: ConfirmRecord, n_selection: int) -> float:
     """At which share of its schedule a retraining stops: where the confirmation training was best on the selection
-    split, if that was better than its end by more than one standard error; else at the end.
+    split, if that was better than its last look by more than one standard error; else at the end, also where that
+    training ended early because it could not get any better.
 
     The highest of many looks is often noise, and a schedule that is cut short keeps a learning rate that is too high.
-    The one-standard-error rule: Breiman et al. 1984.
+    The one-standard-error rule: Breiman et al. 1984. The error as of Agresti and Coull 1998, two right and two wrong
+    images added: that of the share itself would be 0 where all are right, and one image would decide.
     """
     best, last = winner.best.validation_accuracy, winner.history[-1].validation_accuracy
-    standard_error = math.sqrt(best * (1 - best) / n_selection)
-    stopped_early = winner.history[-1].n_images < winner.n_planned_images
-    if best - last > standard_error or stopped_early:
+    share = (best * n_selection + 2) / (n_selection + 4)
+    if best - last > math.sqrt(share * (1 - share) / (n_selection + 4)):
         return winner.best.n_images / winner.n_planned_images
     return 1.0
 
@@ -481,8 +498,7 @@ def _refit_one(final: FinalRound, winner: ConfirmRecord, seed_index: int, n_plan
     with whole_file(final.files.refit_model(seed_index)) as beside:
         result = _train(final.trainer, final.watcher, replace(task, save_to=beside), label)
         add_notes(beside, _notes(final.data))
-    n_wanted = _wanted_refit_length(final, winner)
-    shortened = "" if n_planned == n_wanted else f", shortened from {n_wanted:,} images by the timeout"
+    n_cut = result.n_images if result.stopped_by == "time limit" else None
     record = RefitRecord(
         trial=winner.trial,
         seed_index=seed_index,
@@ -492,18 +508,27 @@ def _refit_one(final: FinalRound, winner: ConfirmRecord, seed_index: int, n_plan
         n_images=result.n_images,
         seconds=result.seconds,
         peak_memory_mb=result.peak_memory_mb,
-        rule=f"{n_planned / final.n_all_images:.3g} epochs of all {final.n_all_images:,} training images{shortened}, "
-        + (
-            "the schedule to its end"
-            if best_share == 1
-            else f"stopped at {best_share:.0%} of the schedule, where the confirmation training was best"
-        ),
+        rule=_length_in_words(final, _wanted_refit_length(final, winner), n_planned, best_share, n_cut),
         n_stop_images=n_stop,
         n_threads=task.n_threads,
         bfloat16=task.bfloat16,
+        n_cut_images=n_cut,
     )
     write_json(final.files.refit_record(seed_index), record)
     final.watcher.ended(label, reason_of(result))
+
+
+def _length_in_words(final: FinalRound, n_wanted: int, n_planned: int, best_share: float, n_cut: int | None) -> str:
+    shortened = "" if n_planned == n_wanted else f", shortened from {n_wanted:,} images by the timeout"
+    if n_cut is not None:
+        end = f"cut by the timeout at {n_cut / n_planned:.0%} of the schedule"
+    elif best_share < 1:
+        end = f"stopped at {best_share:.0%} of the schedule, where the confirmation training was best"
+    else:
+        end = "the schedule to its end"
+    return (
+        f"{n_planned / final.n_all_images:.3g} epochs of all {final.n_all_images:,} training images{shortened}, {end}"
+    )
 
 
 def _report_every(n_planned_images: int, n_all_images: int) -> int:
@@ -695,8 +720,11 @@ def predict_outside(model: Path, images: np.ndarray) -> np.ndarray:
         inputs, outputs = Path(folder, "images.npy"), Path(folder, "probabilities.npy")
         np.save(inputs, images)
         command = [sys.executable, "-I", "-c", _PREDICT_OUTSIDE, str(model.absolute()), str(inputs), str(outputs)]
+        environment = os.environ | {"KERAS_BACKEND": "tensorflow"}
         # A session of its own: Ctrl-C reaches the whole group, and what it breaks here would look like a bad model.
-        outcome = subprocess.run(command, cwd=folder, capture_output=True, text=True, start_new_session=True)
+        outcome = subprocess.run(
+            command, cwd=folder, env=environment, capture_output=True, text=True, start_new_session=True
+        )
         if outcome.returncode != 0:
             raise RuntimeError(f"{model} does not load with plain Keras:\n{outcome.stderr}")
         return np.load(outputs)
@@ -883,7 +911,7 @@ def retrain(
     _require_same("the split of the training images", best.split_checksum, split.checksum)
     own, label = next((each for each in best.retrainings if each.seed == seed), None), f"seed {seed}"
     with tempfile.TemporaryDirectory() as folder:
-        task = _retraining_task(best, split, seed, Path(folder, "split"), (own or best.retrainings[0]).n_threads)
+        task = _retraining_task(best, own, split, seed, Path(folder, "split"))
         save_split(split, task.split_folder)
         workers = WorkerProcesses(Path(folder, "worker.log"), stop)
         with whole_file(out) as beside:
@@ -896,7 +924,11 @@ def retrain(
     return Retrained(accuracy, len(test), own.test_accuracy if own else None)
 
 
-def _retraining_task(best: BestRecipe, split: Split, seed: int, split_folder: Path, n_threads: int) -> TrainTask:
+def _retraining_task(
+    best: BestRecipe, own: Retraining | None, split: Split, seed: int, split_folder: Path
+) -> TrainTask:
+    """own: the study's training with this seed, whose end is then this one's too."""
+    n_stop = best.n_stop_images if own is None or own.n_cut_images is None else own.n_cut_images
     pixel_mean, pixel_std = pixel_statistics(split.train.images)
     return TrainTask(
         recipe=Recipe.from_dict(best.recipe),
@@ -905,9 +937,9 @@ def _retraining_task(best: BestRecipe, split: Split, seed: int, split_folder: Pa
         pixel_mean=pixel_mean,
         pixel_std=pixel_std,
         n_planned_images=best.n_planned_images,
-        n_stop_images=best.n_stop_images,
+        n_stop_images=n_stop,
         report_every_images=_report_every(best.n_planned_images, len(split.together())),
-        n_threads=n_threads,
+        n_threads=(own or best.retrainings[0]).n_threads,
         bfloat16=best.bfloat16,
         fit_on="together",
         deterministic=has_gpu(),  # a CPU repeats itself anyway, but by other sums than TensorFlow's deterministic ones

@@ -92,7 +92,8 @@ def _rehearse_once(
     records = read_trials(study)
     has_any = any(record.state == "complete" for record in records)  # else the run will say what is wrong
     price = space.fidelity.accuracy_per_doubling
-    finalists = choose_finalists(records, price, n_finalists) if has_any else []
+    against_time = config.timeout is not None
+    finalists = choose_finalists(records, price, n_finalists, against_time=against_time) if has_any else []
     left_out = config.trials - n_trials
     return Rehearsal((*trials, *_more_of_the_same(trials, left_out)), tuple(finalists))
 

@@ -27,9 +27,8 @@ LOG_FORMATS = ("text", "json")
 
 
 def main(argv: Sequence[str] | None = None, **seams: Any) -> int:
-    """Run the command line. Returns the exit code: 0; 1 where every training fails for the same reason, or an export
-    fails; 2 for input that cannot be used, said in one line; 130 when interrupted. A bug keeps its trace. seams: see
-    `run_study`."""
+    """Run the command line. Returns the exit code: 0; 1 where trainings keep failing, or an export fails; 2 for input
+    that cannot be used, said in one line; 130 when interrupted. A bug keeps its trace. seams: see `run_study`."""
     return exit_code_of(lambda: _main(argv, **seams))
 
 
@@ -226,7 +225,8 @@ def _parser() -> OneLineParser:
         "--precision",
         choices=PRECISIONS,
         default="auto",
-        help="of convolutions while learning (default: auto, bfloat16 on processors that have it, else float32)",
+        help="of convolutions while learning (default: auto, bfloat16 on processors that have it, without a GPU, "
+        "else float32)",
     )
     machine.add_argument(
         "--memory-limit",

@@ -15,7 +15,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -225,16 +225,48 @@ class StudyStorage(optuna.storages.RDBStorage):
         return super()._get_prepared_new_trial(study_id, template_trial, session)
 
     @contextmanager
-    def leading(self, study_name: str) -> Iterator[bool]:
-        """Whether this process is the one that confirms and retrains; it stays so while the block runs."""
+    def leading(self, study_name: str) -> Iterator[Callable[[], bool]]:
+        """Asked, it says whether this process is the one that confirms and retrains. It stays so while the block runs,
+        unless an outage of the database lets another machine take over; so ask again before what may be done once."""
         if not self.is_shared:
-            yield True
+            yield lambda: True
             return
-        key = sqlalchemy.func.hashtext(f"fmnist-search final round of {study_name}")
-        # A connection of its own, not the pool's: the lock ends with it, whatever ends the process.
-        engine = sqlalchemy.create_engine(self.url, poolclass=sqlalchemy.NullPool, isolation_level="AUTOCOMMIT")
-        with self.patience.call(engine.connect) as connection:
-            yield bool(connection.execute(sqlalchemy.select(sqlalchemy.func.pg_try_advisory_lock(key))).scalar())
+        lead = _Lead(self, f"fmnist-search final round of {study_name}")
+        try:
+            yield lead.is_held
+        finally:
+            lead.release()
+
+
+class _Lead:
+    """A lock of PostgreSQL's on a connection of its own, not the pool's: it ends with that, whatever ends the process.
+    So an outage ends it too, or a firewall that drops idle connections."""
+
+    def __init__(self, storage: StudyStorage, name: str) -> None:
+        self._patience = storage.patience
+        self._engine = sqlalchemy.create_engine(
+            storage.url, poolclass=sqlalchemy.NullPool, isolation_level="AUTOCOMMIT"
+        )
+        self._take = sqlalchemy.select(sqlalchemy.func.pg_try_advisory_lock(sqlalchemy.func.hashtext(name)))
+        self._connection: sqlalchemy.Connection | None = None
+        self._is_held = False
+
+    def is_held(self) -> bool:
+        """Where the connection has ended, the lock is taken again, unless another machine was faster."""
+        if self._is_held:
+            with suppress(sqlalchemy.exc.DBAPIError):
+                self._connection.execute(sqlalchemy.select(1))
+                return True
+        self.release()
+        self._connection = self._patience.call(self._engine.connect)
+        self._is_held = bool(self._connection.execute(self._take).scalar())
+        return self._is_held
+
+    def release(self) -> None:
+        self._is_held = False
+        if self._connection is not None:
+            with suppress(sqlalchemy.exc.DBAPIError):
+                self._connection.close()
 
 
 def _patient(name: str) -> Callable[..., Any]:

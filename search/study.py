@@ -9,6 +9,7 @@ import contextlib
 import heapq
 import json
 import os
+import re
 import threading
 import warnings
 import zlib
@@ -101,10 +102,10 @@ def _lock_beside(sqlite: Path) -> Path:
 def require_free(files: StudyFiles, sqlite: Path | None) -> None:
     """That a run could hold the study's folder and this SQLite file. Nothing is made: where there is no lock, nobody
     holds it. Raises UserError."""
-    if files.lock.exists():
+    if os.path.exists(files.lock):
         with hold(files):
             pass
-    if sqlite is not None and _lock_beside(sqlite).exists():
+    if sqlite is not None and os.path.exists(_lock_beside(sqlite)):
         with _hold_sqlite(sqlite):
             pass
     _require_writable(files.root)
@@ -114,8 +115,8 @@ def require_free(files: StudyFiles, sqlite: Path | None) -> None:
 
 def _require_writable(folder: Path) -> None:
     """Of a folder that is not there, the nearest one above it."""
-    nearest = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-    if not nearest.is_dir():
+    nearest = next(path for path in (folder.absolute(), *folder.absolute().parents) if os.path.exists(path))
+    if not os.path.isdir(nearest):
         raise UserError(f"cannot write to {folder} ({nearest} is no folder); choose a folder of yours")
     if not os.access(nearest, os.W_OK | os.X_OK):
         raise UserError(f"cannot write to {folder} ({nearest} may not be written to); choose a folder of yours")
@@ -382,11 +383,13 @@ def _stop_at_equal_failures(study: optuna.Study) -> None:
     """Diverged trials are not counted: the sampler moves away from them."""
     finished = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL))
     latest = sorted(finished, key=lambda trial: trial.datetime_complete)[-MAX_EQUAL_FAILURES:]
-    reasons = {trial.user_attrs.get("reason", "") for trial in latest if trial.state == TrialState.FAIL}
-    n_failed = sum(trial.state == TrialState.FAIL for trial in latest)
-    if n_failed == MAX_EQUAL_FAILURES and len(reasons) == 1 and "(diverged)" not in min(reasons):
+    failed = [trial for trial in latest if trial.state == TrialState.FAIL]
+    reasons = {trial.user_attrs.get("reason", "") for trial in failed}
+    if all(trial.state == TrialState.FAIL for trial in finished):  # each network takes another amount of memory
+        reasons = {re.sub(r"used \d+ MB", "used more memory", reason) for reason in reasons}
+    if len(failed) == MAX_EQUAL_FAILURES and len(reasons) == 1 and "(diverged)" not in min(reasons):
         trace = latest[-1].user_attrs.get("trace", "")
-        raise SearchStopped(f"{n_failed} trials in a row {reasons.pop()}\n{trace}".rstrip())
+        raise SearchStopped(f"{len(failed)} trials in a row {reasons.pop()}\n{trace}".rstrip())
 
 
 # --- read

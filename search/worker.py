@@ -20,6 +20,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.context import BaseContext
@@ -237,7 +238,7 @@ class WorkerProcesses:
             waited = 0.0
             try:
                 message = pipe.recv()
-            except EOFError:
+            except (EOFError, OSError):  # the latter in the middle of a message
                 process.join()
                 raise TrainingFailed("killed", _death(process.exitcode, self._log)) from None
             if message is None:
@@ -247,7 +248,8 @@ class WorkerProcesses:
             if isinstance(message, _Failure):
                 raise TrainingFailed(message.kind, message.reason, message.trace)
             if isinstance(message, _Pause):
-                pipe.send(None)
+                with suppress(BrokenPipeError):  # it has died since; the next word tells
+                    pipe.send(None)
                 continue
             yield message
 
@@ -258,6 +260,9 @@ def has_gpu() -> bool:
 
 
 def _start_context(log: Path, preload: Sequence[str]) -> BaseContext:
+    os.environ["KERAS_BACKEND"] = (
+        "tensorflow"  # whatever the user's shell or Keras' own file says: steps are TensorFlow's
+    )
     if has_gpu():
         os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # else the first worker takes all of its memory
         return multiprocessing.get_context("spawn")
@@ -341,7 +346,9 @@ def _results(task: Task, pipe: Connection) -> Iterator:
         case TrainTask():
             yield from _train(task, pipe)
         case PredictTask():
-            yield _predict(task)
+            with _Pulsing(pipe, memory_limit_mb=None):
+                predicted = _predict(task)
+            yield predicted
         case BaselineTask():
             yield _fit_baseline(task, pipe)
         case BaselinePredictTask():

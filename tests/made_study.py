@@ -383,7 +383,7 @@ def _write_rest(files: StudyFiles, made: Made, winner: ConfirmRecord) -> None:
         "refit": 481.5,
         "evaluate": 12.25,
     }.items():
-        files.add_to_ledger(phase, seconds)
+        files.add_to_ledger(phase, seconds, n_workers=2 if phase == "search" else None)
 
 
 def _counts(n: int, n_classes: int, made: Made) -> tuple[int, ...]:

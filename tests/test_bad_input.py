@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import optuna
 import pytest
 
 from fmnist.baselines import BASELINES
@@ -22,6 +23,7 @@ from search.records import BaselineRecord, StudyFiles, TestRecord, write_json
 from search.run import main
 from search.space import read_space
 from search.study import check_identity
+from tests.fakes import fake_workers
 
 DIGITS_TEXT = (SHIPPED_SPACES / "digits.toml").read_text(encoding="utf-8")
 
@@ -304,6 +306,28 @@ def test_study_with_another_way_to_search(refused, made, option, value, parts):
 def test_study_with_other_data(refused, made, shoes):
     options = ("--dataset", shoes, "--study", "digits", "--space", SHIPPED_SPACES / "digits.toml")
     say(refused(*options), "study digits was made with data_checksums", "start a new study")
+
+
+def test_study_that_a_named_storage_refuses_leaves_nothing_by_which_its_correction_would_be_refused(
+    studies, tmp_path, capsys
+):
+    url = f"sqlite:///{tmp_path / 'named.db'}"
+    optuna.create_study(study_name="digits", storage=url).set_user_attr("identity", {"seed": 5})
+    options = ["--studies-dir", str(studies), "--dataset", "digits", "--storage", url]
+    for seed in ("6", "7"):
+        assert main([*options, "--seed", seed]) == EXIT_USER_ERROR
+        say(capsys.readouterr().err, "study digits was made with", "restore it")
+        assert {path.name for path in (studies / "digits").iterdir()} <= {"run.lock"}
+
+
+def test_study_whose_trials_are_gone(studies, capsys):
+    """Others by their numbers would be taken for those that were confirmed."""
+    options = ["--studies-dir", str(studies), "--dataset", "digits", "--trials", "4", "--search-only"]
+    assert main(options, worker_processes=fake_workers) == 0
+    files = StudyFiles(studies / "digits")
+    optuna.delete_study(study_name="digits", storage=f"sqlite:///{files.storage}")
+    assert main(options, worker_processes=fake_workers) == EXIT_USER_ERROR
+    say(capsys.readouterr().err, "the trials of study digits are gone", "restore them", "--study NAME")
 
 
 def test_study_that_has_opened_its_test_set_takes_no_more_trials(refused, made):

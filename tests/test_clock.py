@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from search.clock import LARGEST_RESERVE, Clock
+from search.clock import LARGEST_RESERVE, SEARCH_GIVES, Clock
 
 
 class Now:
@@ -53,9 +53,14 @@ def test_slowest_finalist_decides_what_is_kept_back(now):
     assert Clock(100, now).seconds_left_for_search(2000, [400.0, 50.0, 100.0]) == 60
 
 
-@pytest.mark.parametrize("speeds", [[], [1e-3]])
-def test_reserve_is_the_largest_where_speed_is_unknown_or_very_low(now, speeds):
-    assert Clock(100, now).seconds_left_for_search(2000, speeds) == pytest.approx(100 * (1 - LARGEST_RESERVE))
+def test_search_has_what_is_no_reserve_while_no_speed_is_known(now):
+    assert Clock(100, now).seconds_left_for_search(2000, []) == pytest.approx(100 * (1 - LARGEST_RESERVE))
+
+
+@pytest.mark.parametrize(("speed", "given"), [(2000 / 70, 0.0), (2000 / 140, 0.5), (1e-6, 1.0)])
+def test_search_gives_way_as_the_full_trainings_fit_less(now, speed, given):
+    own = 100 * (1 - LARGEST_RESERVE)
+    assert Clock(100, now).seconds_left_for_search(2000, [speed]) == pytest.approx(own * (1 - SEARCH_GIVES * given))
 
 
 def test_search_is_over_once_only_the_reserve_is_left(now):

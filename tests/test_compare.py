@@ -133,7 +133,7 @@ def test_costs_are_sums_of_the_records(compared: Comparison, found: dict, side: 
     assert cost["images_trained"]["search"] == sum(trial.n_images for trial in trials)
     assert cost["images_trained"]["confirm"] == sum(record.n_images for record in files.read_confirm_records())
     assert cost["images_trained"]["refit"] == sum(record.n_images for record in files.read_refit_records())
-    assert cost["seconds"]["total"] == pytest.approx(sum(json.loads(files.ledger.read_text()).values()))
+    assert cost["seconds"]["total"] == pytest.approx(sum(files.read_ledger().values()))
     assert cost["model_bytes"] == files.model.stat().st_size
 
 

@@ -113,6 +113,12 @@ def test_search_only_costs_the_search_alone() -> None:
     assert [phase.name for phase in case.phases] == ["search"]
 
 
+def test_rehearsal_that_found_nothing_to_confirm_says_nothing_of_what_comes_after() -> None:
+    cases = estimate([replace(REHEARSAL, finalists=()), REHEARSAL], COSTS, JOB)
+    assert [len(case.phases) for case in cases] == [4, 4]
+    assert len(middle(cases).phases) == 4
+
+
 def test_what_is_done_costs_nothing_again() -> None:
     done = replace(JOB, n_trials_done=4, n_confirmed=2, n_refitted=2)
     case, _ = estimate([REHEARSAL], COSTS, done)

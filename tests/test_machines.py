@@ -171,10 +171,11 @@ def test_one_at_a_time_leads(server, storage):
     other_storage = open_storage(server.url)
     leaders = (storage.leading("s"), other_storage.leading("s"), other_storage.leading("another"))
     with leaders[0] as first, leaders[1] as second, leaders[2] as of_another:
-        assert (first, second, of_another) == (True, False, True)
+        assert (first(), second(), of_another()) == (True, False, True)
+        assert first() and not second()
     for _ in range(100):  # the server notices within a moment that the connection, and the lock with it, is gone
         with other_storage.leading("s") as later:
-            if later:
+            if later():
                 return
         time.sleep(0.1)
     pytest.fail("nobody leads after the leader has left")
@@ -201,8 +202,20 @@ def test_leader_is_found_although_the_database_was_away(server, storage):
     server.stop()
     restart = _later(1, server.start)
     with storage.leading("after an outage") as leads:
-        assert leads
+        assert leads()
     restart.join()
+
+
+def test_leader_that_an_outage_has_cut_off_leads_on_unless_another_took_over(server, storage):
+    other_storage = open_storage(server.url)
+    with storage.leading("s") as first, other_storage.leading("s") as second:
+        assert first()
+        server.stop()
+        server.start()
+        assert first() and not second()
+        server.stop()
+        server.start()
+        assert second() and not first()
 
 
 def test_transaction_that_stood_still_for_too_long_is_tried_again(server, monkeypatch):

@@ -42,12 +42,26 @@ def test_search_is_not_charged_for_workers_that_began_with_the_confirmation(stud
     files = study[0]
     study = files, [replace(trial, seconds_in_steps=0.9 * trial.seconds) for trial in study[1]]
     before = material_of(study)
-    n_workers, in_steps = before.environment["workers"], sum(trial.seconds_in_steps for trial in before.trials)
-    assert before.search_overhead == pytest.approx(1 - in_steps / (n_workers * before.seconds["search"]))
+    in_steps = sum(trial.seconds_in_steps for trial in before.trials)
+    assert before.search_overhead == pytest.approx(1 - in_steps / before.worker_seconds)
     record = before.confirmed[0]
     write_json(files.confirm_record(record.trial), replace(record, seconds_beside_search=2.5))
-    paid = n_workers * before.seconds["search"] - 2.5
+    paid = before.worker_seconds - 2.5
     assert material_of(study).search_overhead == pytest.approx(1 - in_steps / paid)
+
+
+def test_search_is_charged_for_the_workers_of_each_of_its_runs(study: Study) -> None:
+    files, before = study[0], material_of(study)
+    files.add_to_ledger("search", 10.0, n_workers=8)
+    after = material_of(study)
+    assert after.worker_seconds == pytest.approx(before.worker_seconds + 80)
+    assert after.seconds["search"] == pytest.approx(before.seconds["search"] + 10)
+
+
+def test_search_on_several_machines_has_no_overhead_that_one_of_them_could_know(study: Study) -> None:
+    config = study[0].config
+    config.write_text(json.dumps({**json.loads(config.read_text()), "storage": "postgresql://searcher@host/search"}))
+    assert material_of(study).search_overhead is None
 
 
 def test_study_without_baselines_has_none(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def command(studies_dir: Path, *options: str) -> list[str]:
 
 
 def run(studies_dir: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, **NO_NETWORK}
+    environment = {**os.environ, **NO_NETWORK, "KERAS_BACKEND": "jax"}  # as somebody has it who works with that
     return subprocess.run(command(studies_dir, *options), cwd=ROOT, env=environment, capture_output=True, text=True)
 
 
@@ -148,9 +148,12 @@ def test_no_half_written_file_and_no_scratch_is_left(finished: tuple[Path, str])
 
 def test_finished_study_says_so_and_rebuilds_its_report(finished: tuple[Path, str], report: dict) -> None:
     (finished[0] / "report.html").unlink()
-    outcome = run(finished[0].parent, "--trials", "5", "--refit-seeds", "2")
+    environment = (finished[0] / "environment.json").read_bytes()
+    outcome = run(finished[0].parent, "--trials", "5", "--refit-seeds", "3", "--workers", "1")
     assert outcome.returncode == 0
     assert "study digits is finished" in outcome.stdout
+    assert "2 retrainings: --refit-seeds 3 adds none to a finished study" in outcome.stdout
+    assert (finished[0] / "environment.json").read_bytes() == environment
     assert (finished[0] / "report.html").exists()
     assert json.loads((finished[0] / "report.json").read_text())["test"] == report["test"]
 

@@ -23,7 +23,7 @@ from fmnist.recipe import Architecture, Block, Recipe, TrainingPlan
 from fmnist.robustness import changes
 from search.clock import Clock
 from search.objective import TrainingSite
-from search.records import BestRecipe, DataRecord, StudyFiles, TrialRecord, read_json
+from search.records import BestRecipe, ConfirmRecord, DataRecord, StudyFiles, TrialRecord, read_json
 from search.refit import (
     EarlyConfirmation,
     FinalRound,
@@ -35,6 +35,7 @@ from search.refit import (
     lacking_baselines,
     make_exports,
     refit,
+    stop_share,
     sure_finalists,
 )
 from search.watcher import Watcher
@@ -113,6 +114,8 @@ def test_places_that_no_complete_trial_takes_go_to_those_that_the_clock_has_ende
     found = choose_finalists(trials)
     assert [finalist.trial for finalist in found] == [1, 4, 3, 2]
     assert [finalist.search_accuracy for finalist in found] == [0.5, None, None, None]
+    against_time = choose_finalists(trials, n_finalists=3, against_time=True)
+    assert [finalist.trial for finalist in against_time] == [1, 6, 4]
 
 
 def test_pruned_failed_and_infeasible_trials_are_no_finalists() -> None:
@@ -237,6 +240,16 @@ def test_finalists_are_trained_for_a_part_of_the_full_length_with_seeds_of_their
     assert len({task.seed for task in trainer.tasks}) == 2
 
 
+def test_confirmed_trial_stays_in_the_race_when_others_have_taken_its_place(
+    tmp_path: Path, digits_split: Split
+) -> None:
+    trainer = FakeTrainer(digits_split.confirmation.labels, lambda filters: {2: 0.9, 3: 0.7, 4: 0.8}[filters])
+    final = final_round(tmp_path, digits_split, trainer)
+    confirm(final, choose_finalists([trial(1, 0.9)]), 1, images_per_second=1000)
+    records = confirm(final, choose_finalists([trial(2, 0.95), trial(3, 0.94)]), 1, images_per_second=1000)
+    assert [record.trial for record in records] == [1, 3, 2]
+
+
 def test_confirmed_finalists_are_not_trained_again(tmp_path: Path, digits_split: Split) -> None:
     trainer = FakeTrainer(digits_split.confirmation.labels, lambda filters: 0.5)
     final = final_round(tmp_path, digits_split, trainer)
@@ -256,16 +269,27 @@ def test_timeout_shortens_all_finalists_by_the_same_share(tmp_path: Path, digits
     assert {task.n_planned_images for task in trainer.tasks} == {round(0.4 * share**2 * N_EPOCHS * n_train)}
 
 
-@pytest.mark.parametrize(("seconds", "length"), [(18.0, 1_000), (1.25, 75), (500.0, 1534)])
-def test_confirmation_is_as_long_as_the_trainings_that_chose_if_that_takes_no_more_than_a_third_of_the_time(
+@pytest.mark.parametrize(("seconds", "length"), [(13.0, 500), (1.25, 50), (500.0, 1534)])
+def test_confirmation_is_as_long_as_the_trainings_that_chose_if_that_takes_no_more_than_a_fifth_of_the_time(
     tmp_path: Path, digits_split: Split, seconds: float, length: int
 ) -> None:
-    """At 400 images a second, two finalists: 0.3 of 1.25 seconds are 75 images for each; 1,534 are 0.4 of the whole."""
+    """At 400 images a second, two finalists: 0.2 of 1.25 seconds are 50 images for each; 1,534 are 0.4 of the whole."""
     trainer = FakeTrainer(digits_split.confirmation.labels, lambda filters: 0.5)
     final = final_round(tmp_path, digits_split, trainer, clock=Clock(seconds, now=lambda: 0.0), workers=1)
-    trials = [trial(1, 0.9, rung_images=1_000), trial(2, 0.8, rung_images=1_000)]
+    trials = [trial(1, 0.9, rung_images=500), trial(2, 0.8, rung_images=500)]
     confirm(final, choose_finalists(trials), 1, images_per_second=400)
     assert {task.n_planned_images for task in trainer.tasks} == {length}
+
+
+def test_one_finalist_of_a_long_training_makes_no_confirmation_longer(tmp_path: Path, digits_split: Split) -> None:
+    lengths = []
+    for folder, others in (("alone", 0), ("several", 1_000)):
+        trainer = FakeTrainer(digits_split.confirmation.labels, lambda filters: 0.5)
+        final = final_round(tmp_path / folder, digits_split, trainer, clock=Clock(20.0, now=lambda: 0.0), workers=1)
+        trials = [trial(1, 0.9, rung_images=1_000), trial(2, 0.8, rung_images=others)]
+        confirm(final, choose_finalists(trials), 1, images_per_second=100)
+        lengths += {task.n_planned_images for task in trainer.tasks}
+    assert lengths[0] < lengths[1] <= 1_000
 
 
 def test_finalist_that_cannot_be_trained_is_left_out(tmp_path: Path, digits_split: Split) -> None:
@@ -280,7 +304,7 @@ def test_finalist_that_cannot_be_trained_is_left_out(tmp_path: Path, digits_spli
     records = confirm(final, choose_finalists([trial(1, 0.9), trial(2, 0.8)]), 1, 1000)
     assert [record.trial for record in records] == [2]
     with pytest.raises(TrainingFailed, match="loss is nan"):
-        confirm(final, choose_finalists([trial(1, 0.9)]), 1, 1000)
+        confirm(final_round(tmp_path / "alone", digits_split, trainer), choose_finalists([trial(1, 0.9)]), 1, 1000)
 
 
 def test_finalist_begun_beside_the_search_is_trained_once_and_says_what_time_it_took_from_it(
@@ -365,6 +389,34 @@ def test_retraining_stops_where_the_confirmed_training_was_best_if_its_end_was_c
     assert [record.seed_index for record in records] == [0, 1, 2]
     assert len({record.seed for record in records}) == 3
     assert ("stopped at 50% of the schedule" if share < 1 else "the schedule to its end") in records[0].rule
+
+
+@pytest.mark.parametrize(("n_best", "n_last", "share"), [(238, 237, 1.0), (239, 239, 1.0), (239, 230, 0.1)])
+def test_neither_one_image_nor_nothing_left_to_gain_stops_a_retraining(n_best: int, n_last: int, share: float) -> None:
+    """Of 239 images so many are right at the best look and at the last, where patience ended the confirmation."""
+    best, last = (HistoryPoint(n, 1.0, 0.1, 0.2, 0.9, 0.1, right / 239) for n, right in ((100, n_best), (600, n_last)))
+    record = ConfirmRecord(1, "sampler", {}, 0, None, 0.9, 0.9, (best, last), best, 1000, 600, 1.0, "", 1.0)
+    assert stop_share(record, 239) == share
+
+
+class CutShort(FakeTrainer):
+    """The timeout ends each retraining after 640 images."""
+
+    def __call__(self, task: TrainTask) -> Iterator[HistoryPoint | TrainResult]:
+        *_, result = super().__call__(task)
+        yield replace(result, n_images=640, stopped_by="time limit") if task.fit_on == "together" else result
+
+
+def test_retraining_that_the_timeout_cut_says_so_and_is_cut_there_when_it_is_made_again(
+    tmp_path: Path, source: DataSource, digits_split: Split
+) -> None:
+    final = final_round(tmp_path, digits_split, CutShort(digits_split.confirmation.labels, lambda filters: 0.5))
+    record = refit(final, confirm(final, choose_finalists([trial(1, 0.9)]), 1, 1000)[0], n_seeds=1)[0]
+    share = 640 / record.n_planned_images
+    assert record.n_cut_images == 640
+    assert record.rule.endswith(f"cut by the timeout at {share:.0%} of the schedule")
+    best = read_json(BestRecipe, final.files.best_recipe)
+    assert [each.n_cut_images for each in best.retrainings] == [640]
 
 
 def test_delivered_model_is_the_first_seed_never_the_best(tmp_path: Path, digits_split: Split) -> None:

@@ -394,6 +394,16 @@ def test_equal_failures_in_a_row_stop_the_search_with_the_trace_once(config: Stu
     assert len(study.trials) <= 6
 
 
+def test_memory_that_no_training_keeps_within_stops_the_search_although_each_takes_another_amount(
+    config: StudyConfig, space: SearchSpace
+) -> None:
+    study = open_study(config, space)
+    trainer = failing("memory", lambda task: f"the process used {task.seed} MB, over its limit of 1 MB")
+    with pytest.raises(SearchStopped, match=r"3 trials in a row failed \(memory\): .* used more memory, over"):
+        run_trials(study, objective_of(space, trainer), n_trials=50)
+    assert len(study.trials) <= 6
+
+
 def test_training_cut_by_the_clock_is_not_a_complete_trial(config: StudyConfig, space: SearchSpace) -> None:
     def cut(task: TrainTask) -> Iterator[HistoryPoint | TrainResult]:
         yield point(1000, 0.9)
