@@ -203,11 +203,12 @@ class _Run:
 
     def _require_time_for(self, n_images: int, n_images_here: int) -> None:
         """A rung that the clock would cut is not begun: another trial may still use that time."""
-        seconds_left = self._objective._seconds_left()
-        if seconds_left is None:
+        if self._objective._seconds_left() is None:
             return
-        seconds_per_image = (time.monotonic() - self._started) / (self._n_images_before + n_images_here)
-        if n_images * seconds_per_image > seconds_left:
+        n_seen, seconds = self._n_images_before + n_images_here, time.monotonic() - self._started
+        for name, value in (("n_images", n_seen), ("seconds", round(seconds, 3))):
+            self._trial.set_user_attr(name, value)  # what the clock knows speeds by, before any trial has ended
+        if n_images * seconds / n_seen > self._objective._seconds_left():
             self._end_by_clock(f"no time was left for {n_images:,} images more")
 
     def _end_by_clock(self, reason: str) -> NoReturn:

@@ -86,6 +86,7 @@ class ConfirmRecord:
     reason: str  # why the training ended
     peak_memory_mb: float
     seconds_beside_search: float = 0.0  # that a worker gave to it while the search's last trials still ran
+    n_side_by_side: int = 1  # trainings at a time, as planned for its round
 
 
 @dataclass(frozen=True)

@@ -375,6 +375,7 @@ def _confirm_one(
         reason=reason_of(result),
         peak_memory_mb=result.peak_memory_mb,
         seconds_beside_search=round(seconds_beside_search(), 3),
+        n_side_by_side=n_parallel,
     )
     write_json(final.files.confirm_record(finalist.trial), record)
     final.watcher.ended(label, record.reason)
@@ -451,12 +452,24 @@ def _refit_length(final: FinalRound, winner: ConfirmRecord, n_refits: int) -> in
     if done:
         return done[0].n_planned_images
     n_wanted = _wanted_refit_length(final, winner)
-    # Where several shared a worker it may have been slower than one alone, for a part of the time: not put right, since
-    # a schedule that the clock cuts costs more than one that is a little short.
-    n_confirmed = len(final.files.read_confirm_records())
-    speed = winner.n_images / winner.seconds / max(1.0, _workers_worth(final, n_confirmed) / n_confirmed)
+    speed = _speed_of_one_worker(final, winner)
     share = final.clock.share_that_fits(n_wanted * n_refits / _workers_worth(final, n_refits), speed, SHARE_OF_TIME)
     return max(1, round(share * n_wanted))
+
+
+def _speed_of_one_worker(final: FinalRound, winner: ConfirmRecord) -> float:
+    """Training images per second, by the winner's confirmation. Several trainings to a worker began at once, and each
+    had its share of the workers until another one ended."""
+    together = [each for each in final.files.read_confirm_records() if each.n_side_by_side == winner.n_side_by_side]
+    n_running = min(winner.n_side_by_side, len(together))  # what failed or was killed is taken to have left at once
+    if n_running <= final.workers:
+        return winner.n_images / winner.seconds * n_running / _workers_worth(final, n_running)
+    others = sorted(each.seconds for each in together if each.trial != winner.trial and each.seconds < winner.seconds)
+    worker_seconds, since = 0.0, 0.0
+    for end in (*others, winner.seconds):
+        worker_seconds += (end - since) * min(1.0, final.workers / n_running)
+        n_running, since = n_running - 1, end
+    return winner.n_images / worker_seconds
 
 
 def _wanted_refit_length(final: FinalRound, winner: ConfirmRecord) -> int:

@@ -743,6 +743,7 @@ def test_cores_are_shared_by_all_trainings_of_a_round(tmp_path: Path, digits_spl
         (2, 1, 1, 1.0),  # two threads, as in its confirmation
         (4, 4, 3, 1.0),  # a core lies idle
         (2, 2, 4, 0.5),  # two on a worker
+        (2, 3, 1, 2.25),  # three had two workers, and the one has both
     ],
 )
 def test_timeout_leaves_room_for_what_the_retrainings_threads_can_do(

@@ -135,6 +135,19 @@ def test_resumed_study_does_not_repeat_the_draws_of_the_first_run(config: StudyC
     assert len(set(sampled)) == len(sampled) == 8
 
 
+def test_speed_is_known_before_a_trial_has_ended(config: StudyConfig, space: SearchSpace) -> None:
+    study = open_study(config, space)
+    running = []
+
+    def seconds_left() -> float:
+        running.extend(trial for trial in read_trials(study) if trial.state == "running")
+        return 1000.0
+
+    run_trials(study, objective_of(space, by_filters, seconds_left=seconds_left), n_trials=9)
+    assert {trial.n_images for trial in running} == {0, 4_000}
+    assert all(trial.seconds > 0 for trial in running if trial.n_images)
+
+
 @pytest.mark.parametrize("sampler", ["tpe", "random"])
 def test_seed_counts_with_several_workers_too(tmp_path: Path, sampler: str) -> None:
     def drawn_by_two_threads(seed: int, name: str) -> list[int]:
