@@ -385,7 +385,8 @@ def _stop_at_equal_failures(study: optuna.Study) -> None:
     latest = sorted(finished, key=lambda trial: trial.datetime_complete)[-MAX_EQUAL_FAILURES:]
     failed = [trial for trial in latest if trial.state == TrialState.FAIL]
     reasons = {trial.user_attrs.get("reason", "") for trial in failed}
-    if all(trial.state == TrialState.FAIL for trial in finished):  # each network takes another amount of memory
+    has_trained = any(trial.user_attrs.get("n_images") for trial in finished if trial.state != TrialState.FAIL)
+    if not has_trained:  # infeasible ones do not count; each network takes another amount of memory
         reasons = {re.sub(r"used \d+ MB", "used more memory", reason) for reason in reasons}
     if len(failed) == MAX_EQUAL_FAILURES and len(reasons) == 1 and "(diverged)" not in min(reasons):
         trace = latest[-1].user_attrs.get("trace", "")

@@ -260,9 +260,8 @@ def has_gpu() -> bool:
 
 
 def _start_context(log: Path, preload: Sequence[str]) -> BaseContext:
-    os.environ["KERAS_BACKEND"] = (
-        "tensorflow"  # whatever the user's shell or Keras' own file says: steps are TensorFlow's
-    )
+    # Whatever the user's shell or Keras' own file says: the steps are TensorFlow's.
+    os.environ["KERAS_BACKEND"] = "tensorflow"
     if has_gpu():
         os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # else the first worker takes all of its memory
         return multiprocessing.get_context("spawn")

@@ -411,6 +411,7 @@ def test_memory_that_no_training_keeps_within_stops_the_search_although_each_tak
     config: StudyConfig, space: SearchSpace
 ) -> None:
     study = open_study(config, space)
+    study.tell(study.ask(), state=TrialState.PRUNED)  # as an infeasible one, which nothing was trained of
     trainer = failing("memory", lambda task: f"the process used {task.seed} MB, over its limit of 1 MB")
     with pytest.raises(SearchStopped, match=r"3 trials in a row failed \(memory\): .* used more memory, over"):
         run_trials(study, objective_of(space, trainer), n_trials=50)
