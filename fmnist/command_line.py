@@ -1,15 +1,17 @@
-"""What all commands have in common: errors in one line, exit codes, an end at Ctrl-C that loses
-nothing."""
+"""What all commands have in common: errors in one line, exit codes, an end at Ctrl-C that loses nothing; where a path
+leads."""
 
 from __future__ import annotations
 
 import argparse
 import errno
+import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
@@ -68,3 +70,9 @@ class OneLineParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message}; see {self.prog} --help")
+
+
+def nearest_existing(path: Path) -> Path:
+    """The path itself, or the nearest folder above it that can be seen: where permission is lacking, os.path says no
+    rather than raise."""
+    return next(each for each in (path.absolute(), *path.absolute().parents) if os.path.exists(each))

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fmnist.command_line import EXIT_FAILURE, EXIT_INTERRUPTED, OneLineParser, exit_code_of
+from fmnist.command_line import EXIT_FAILURE, EXIT_INTERRUPTED, OneLineParser, exit_code_of, nearest_existing
 from fmnist.errors import UserError
 from fmnist.formats import (
     CLEAR_LEAD,
@@ -358,7 +358,7 @@ class ExportOptions:
         return tuple(find_format(name).file_name(self.model) for name in self.formats)
 
     def _require_writable_folder(self) -> None:
-        there = next(path for path in (self.out, *self.out.absolute().parents) if os.path.exists(path))
+        there = nearest_existing(self.out)
         if not os.path.isdir(there) or not os.access(there, os.W_OK):
             raise UserError(f"--out must be a folder that can be written to, but {there} is not; choose another")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import shutil
 import tempfile
 import threading
@@ -17,6 +16,7 @@ import psutil
 from rich.table import Table
 from rich.text import Text
 
+from fmnist.command_line import nearest_existing
 from fmnist.cost import count_multiply_adds, count_parameters, describe_layers
 from fmnist.data import Split, save_split
 from fmnist.errors import UserError
@@ -237,9 +237,7 @@ def _disk(prepared: Prepared, rehearsals: Sequence[Rehearsal], job: Job) -> int:
 
 
 def _free_bytes(folder: Path) -> int:
-    return shutil.disk_usage(
-        next(path for path in (folder.absolute(), *folder.absolute().parents) if os.path.exists(path))
-    ).free
+    return shutil.disk_usage(nearest_existing(folder)).free
 
 
 def _refuse_full_disk(config: StudyConfig, n_bytes: int) -> None:

@@ -27,6 +27,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 from pydantic import TypeAdapter
 
+from fmnist.command_line import nearest_existing
 from fmnist.errors import UserError
 from fmnist.history import HistoryPoint
 from search.config import StudyConfig
@@ -115,7 +116,7 @@ def require_free(files: StudyFiles, sqlite: Path | None) -> None:
 
 def _require_writable(folder: Path) -> None:
     """Of a folder that is not there, the nearest one above it."""
-    nearest = next(path for path in (folder.absolute(), *folder.absolute().parents) if os.path.exists(path))
+    nearest = nearest_existing(folder)
     if not os.path.isdir(nearest):
         raise UserError(f"cannot write to {folder} ({nearest} is no folder); choose a folder of yours")
     if not os.access(nearest, os.W_OK | os.X_OK):
