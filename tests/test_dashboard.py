@@ -355,10 +355,10 @@ def test_browser_shows_history_importance_notes_and_pictures_of_a_real_study(dig
     with browsing(digits) as (page, address, complaints):
         page.goto(address)
         expect(page.get_by_text("selection accuracy").first).to_be_visible()
-        expect(page.get_by_text("Hyperparameter Importance")).to_be_visible()
+        expect(page.get_by_role("heading", name="Hyperparameter Importance")).to_be_visible()
         page.goto(f"{address}/note")
         expect(page.get_by_role("heading", name="digits: complete")).to_be_visible()
-        expect(page.get_by_text("Test accuracy")).to_be_visible()
+        expect(page.get_by_text("Test accuracy").first).to_be_visible()
         page.goto(f"{address}/trials?numbers=0")
         expect(page.get_by_text("of the portfolio): trained to the end")).to_be_visible()
         pictures = page.locator('img[src^="/artifacts/"]')
