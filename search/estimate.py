@@ -17,6 +17,7 @@ from fmnist.cost import count_multiply_adds
 from fmnist.recipe import Recipe
 from fmnist.robustness import changes
 from search.clock import Clock
+from search.probes import Probe
 from search.records import DataRecord
 from search.refit import (
     CONFIRM_LENGTH,
@@ -34,27 +35,6 @@ SHARES_SHOWN = (0.1, 0.9)  # of the cases, from the cheapest on, between which a
 BYTES_A_TRIAL = 20_000  # of the database, for its report and its share of the pages (one study of digits: 14,000)
 BYTES_OF_PAGES = 6_000_000  # report, its pictures, and records
 BYTES_A_WEIGHT = 4.2  # of a saved model
-
-
-@dataclass(frozen=True)
-class Probe:
-    """What two short trainings of a network took, beside as many others as the search will have. Each ended with a look
-    at the images held out."""
-
-    name: str
-    recipe: Recipe
-    first_seconds: float  # until the process had learned from a first batch, and looked: compiling included
-    n_first: int  # images of that batch
-    n_images: tuple[int, int]  # of the shorter training and of the longer one
-    seconds: tuple[float, float]
-    peak_memory_mb: float  # resident, shared pages included
-
-    @property
-    def look_in_images(self) -> float:
-        """As many images as could be learned from in the time of a look, by the difference of the two trainings."""
-        (n_short, n_long), (short, long) = self.n_images, self.seconds
-        an_image = (long - short) / (n_long - n_short)
-        return max(0.0, short / an_image - n_short) if an_image > 0 else 0.0  # 0: something else had the cores
 
 
 @dataclass(frozen=True)

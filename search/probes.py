@@ -1,6 +1,7 @@
 """Short trainings that tell what long ones will take: in worker processes as a run starts them, as many side by side.
 
-Not covered: which networks are worth it (see `search.check`), what follows from it (see `search.estimate`).
+Not covered: which networks are worth it (see `search.check` and `search.refit`), what follows from it (see
+`search.estimate`).
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from dataclasses import dataclass, replace
 
 from fmnist.cost import count_multiply_adds
 from fmnist.recipe import Recipe
-from search.estimate import Probe
 from search.objective import TrainingSite
 from search.watcher import Watcher
 from search.worker import Trainer, TrainingFailed, TrainResult, TrainTask
@@ -23,7 +23,29 @@ MULTIPLY_ADDS = 20e9  # forward, that a probe may spend: a second or two of a co
 OVERHEAD = 2e6  # multiply-adds that an image costs beside those of its network, about
 MOST_IMAGES = 8_000
 FEWEST = 5  # networks, however slow they are
+STEPS_TO_A_MARK = 4  # of a training that is watched for its speed; before the first mark, things are still set up
 SAFE_RATE = 1e-5  # of learning: no training of a second diverges, and time does not go with it
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What two short trainings of a network took, beside as many others as the search will have. Each ended with a look
+    at the images held out."""
+
+    name: str
+    recipe: Recipe
+    first_seconds: float  # until the process had learned from a first batch, and looked: compiling included
+    n_first: int  # images of that batch
+    n_images: tuple[int, int]  # of the shorter training and of the longer one
+    seconds: tuple[float, float]
+    peak_memory_mb: float  # resident, shared pages included
+
+    @property
+    def look_in_images(self) -> float:
+        """As many images as could be learned from in the time of a look, by the difference of the two trainings."""
+        (n_short, n_long), (short, long) = self.n_images, self.seconds
+        an_image = (long - short) / (n_long - n_short)
+        return max(0.0, short / an_image - n_short) if an_image > 0 else 0.0  # 0: something else had the cores
 
 
 @dataclass(frozen=True)
@@ -72,6 +94,21 @@ def seconds_to_first_training(recipe: Recipe, site: TrainingSite, train: Trainer
     return time.monotonic() - started
 
 
+def speed_side_by_side(tasks: Sequence[TrainTask], train: Trainer, seconds: float) -> float | None:
+    """Training images per second of all these trainings together, once they are under way: each is begun, and ended
+    after so many seconds. None where one of them was not yet under way by then."""
+    with ThreadPoolExecutor(len(tasks)) as executor:
+        speeds = list(executor.map(lambda task: _speed_under_way(task, train, seconds), tasks))
+    return None if None in speeds else sum(speeds)
+
+
+def _speed_under_way(task: TrainTask, train: Trainer, seconds: float) -> float | None:
+    report_every = STEPS_TO_A_MARK * task.recipe.plan.batch_size
+    (result,) = _results_of(replace(_gently(task), report_every_images=report_every, seconds_limit=seconds), train)
+    first, last = result.history[0], result.history[-1]
+    return (last.n_images - first.n_images) / (last.seconds - first.seconds) if last.seconds > first.seconds else None
+
+
 def probe_lengths(recipe: Recipe, n_train_images: int) -> tuple[int, int, int]:
     """In images: a batch, to be over with what only a first step takes; then two lengths whose difference tells what an
     image takes, and what they have in common the look at the end."""
@@ -112,8 +149,11 @@ def _measured(name: str, recipe: Recipe, lengths: Sequence[int], site: TrainingS
 
 
 def _task(recipe: Recipe, site: TrainingSite, lengths: Sequence[int]) -> TrainTask:
-    gentle = replace(recipe, plan=replace(recipe.plan, peak_learning_rate=SAFE_RATE))
-    return site.task(gentle, 0, lengths[0], max(lengths), further_lengths=tuple(lengths[1:]))
+    return _gently(site.task(recipe, 0, lengths[0], max(lengths), further_lengths=tuple(lengths[1:])))
+
+
+def _gently(task: TrainTask) -> TrainTask:
+    return replace(task, recipe=replace(task.recipe, plan=replace(task.recipe.plan, peak_learning_rate=SAFE_RATE)))
 
 
 def _results_of(task: TrainTask, train: Trainer, on_result: Callable[[], None] = lambda: None) -> list[TrainResult]:

@@ -60,6 +60,7 @@ from fmnist.source import Reading
 from search import __version__
 from search.clock import Clock
 from search.objective import TrainingSite, reason_of
+from search.probes import speed_side_by_side
 from search.records import (
     FINISHED_STATES,
     BaselineRecord,
@@ -106,6 +107,8 @@ CONFIRM_LENGTH = 0.4  # of a full training: enough to tell finalists apart, and 
 N_UNSURE_KEPT = 24  # of the right answers given with the least confidence, for the report to show
 CONFIRM_SHARE_OF_TIME = 0.2  # of that, at most for confirmations that are longer only so as not to be too short
 GAIN_OF_THREADS = 0.5  # of a worker's speed, by each further thread (two threads: 1.33 and 1.65 times one; two probes)
+SHARE_OF_TRYING = 0.0125  # of the time left, for trying how fast the retrainings are, where they have to be shortened;
+FEWEST_SECONDS_OF_TRYING, MOST_SECONDS_OF_TRYING = 4, 15  # less is over before a training is under way
 SHARE_OF_TIME = 0.92  # of what a timeout leaves for the full trainings; the rest is for starts and the evaluation
 
 
@@ -452,9 +455,21 @@ def _refit_length(final: FinalRound, winner: ConfirmRecord, n_refits: int) -> in
     if done:
         return done[0].n_planned_images
     n_wanted = _wanted_refit_length(final, winner)
-    speed = _speed_of_one_worker(final, winner)
-    share = final.clock.share_that_fits(n_wanted * n_refits / _workers_worth(final, n_refits), speed, SHARE_OF_TIME)
-    return max(1, round(share * n_wanted))
+    speed = _speed_of_one_worker(final, winner) * _workers_worth(final, n_refits)
+    if final.clock.share_that_fits(n_wanted * n_refits, speed / 2, SHARE_OF_TIME) < 1:
+        speed = _tried_speed(final, winner, n_wanted, _n_parallel(final, n_refits)) or speed
+    return max(1, round(final.clock.share_that_fits(n_wanted * n_refits, speed, SHARE_OF_TIME) * n_wanted))
+
+
+def _tried_speed(final: FinalRound, winner: ConfirmRecord, n_planned: int, n_parallel: int) -> float | None:
+    """Training images per second of all retrainings that run at a time, tried for a moment: of a short confirmation
+    much went into its start and its looks, and it shared the cores otherwise. None where too little time is left."""
+    seconds = min(MOST_SECONDS_OF_TRYING, SHARE_OF_TRYING * final.clock.seconds_left())
+    if seconds < FEWEST_SECONDS_OF_TRYING:
+        return None
+    task = _refit_task(final, winner, 0, n_planned, n_parallel)
+    with Stopwatch(final.files, "refit"):
+        return speed_side_by_side([task] * n_parallel, final.trainer, seconds)
 
 
 def _speed_of_one_worker(final: FinalRound, winner: ConfirmRecord) -> float:
@@ -493,29 +508,18 @@ def stop_share(winner: ConfirmRecord, n_selection: int) -> float:
 
 
 def _refit_one(final: FinalRound, winner: ConfirmRecord, seed_index: int, n_planned: int, n_parallel: int) -> None:
-    recipe = Recipe.from_dict(winner.recipe)
     best_share = stop_share(winner, final.data.n_images["selection"])
     n_stop = max(1, round(best_share * n_planned))
-    seed = seed_of(final.study_seed, "refit", seed_index)
-    task = final.site.task(
-        recipe,
-        seed,
-        n_planned,
-        _report_every(n_planned, final.n_all_images),
-        n_stop_images=n_stop,
-        seconds_limit=final.clock.seconds_left(),
-        fit_on="together",
-        n_threads=_n_threads(final, n_parallel),
-    )
+    task = _refit_task(final, winner, seed_index, n_planned, n_parallel)
     label = f"seed {seed_index}"
     with whole_file(final.files.refit_model(seed_index)) as beside:
-        result = _train(final.trainer, final.watcher, replace(task, save_to=beside), label)
+        result = _train(final.trainer, final.watcher, replace(task, n_stop_images=n_stop, save_to=beside), label)
         add_notes(beside, _notes(final.data))
     n_cut = result.n_images if result.stopped_by == "time limit" else None
     record = RefitRecord(
         trial=winner.trial,
         seed_index=seed_index,
-        seed=seed,
+        seed=task.seed,
         history=result.history,
         n_planned_images=n_planned,
         n_images=result.n_images,
@@ -529,6 +533,20 @@ def _refit_one(final: FinalRound, winner: ConfirmRecord, seed_index: int, n_plan
     )
     write_json(final.files.refit_record(seed_index), record)
     final.watcher.ended(label, reason_of(result))
+
+
+def _refit_task(
+    final: FinalRound, winner: ConfirmRecord, seed_index: int, n_planned: int, n_parallel: int
+) -> TrainTask:
+    return final.site.task(
+        Recipe.from_dict(winner.recipe),
+        seed_of(final.study_seed, "refit", seed_index),
+        n_planned,
+        _report_every(n_planned, final.n_all_images),
+        seconds_limit=final.clock.seconds_left(),
+        fit_on="together",
+        n_threads=_n_threads(final, n_parallel),
+    )
 
 
 def _length_in_words(final: FinalRound, n_wanted: int, n_planned: int, best_share: float, n_cut: int | None) -> str:

@@ -757,3 +757,61 @@ def test_timeout_leaves_room_for_what_the_retrainings_threads_can_do(
     refit(final, winner, n_seeds)
     in_a_second = winner.n_images  # each training takes one second here
     assert {task.n_planned_images for task in trainer.tasks[n_finalists:]} == {round(0.92 * in_a_second * gain)}
+
+
+class UnderWay(FakeTrainer):
+    """Retrains at so many images per second, after a second in which nothing is learned; confirms at half the speed."""
+
+    def __init__(self, labels: np.ndarray, speed: float) -> None:
+        super().__init__(labels, lambda filters: 0.5)
+        self._speed = speed
+
+    def __call__(self, task: TrainTask) -> Iterator[HistoryPoint | TrainResult]:
+        *_, result = super().__call__(task)
+        if task.fit_on == "together":
+            seconds = min(task.seconds_limit, 1 + task.n_planned_images / self._speed)
+            end = round(self._speed * (seconds - 1))
+            marks = [*range(task.report_every_images, end, task.report_every_images), end]
+            history = tuple(HistoryPoint(n, 1 + n / self._speed, 0.1, 0.2, 0.9) for n in marks)
+            yield replace(result, history=history, seconds=seconds)
+        else:
+            yield replace(result, seconds=2 * result.n_images / self._speed)
+
+
+def one_by_one() -> TrialRecord:
+    """Of a recipe that learns in so small batches that a second is enough to see some."""
+    small_batches = replace(recipe(2), plan=TrainingPlan(n_epochs=N_EPOCHS, batch_size=1))
+    return trial(1, 0.9, recipe=small_batches.to_dict())
+
+
+@pytest.mark.parametrize("n_seeds", [1, 2, 3])
+def test_retrainings_that_a_timeout_shortens_are_tried_first_as_they_will_run(
+    tmp_path: Path, digits_split: Split, n_seeds: int
+) -> None:
+    trainer = UnderWay(digits_split.confirmation.labels, speed=7)
+    final = final_round(tmp_path, digits_split, trainer, clock=Clock(timeout=400, now=lambda: 0.0))
+    winner = confirm(final, choose_finalists([one_by_one()]), n_seeds, images_per_second=5)[0]
+    refit(final, winner, n_seeds)
+    tried, retrained = trainer.tasks[1 : n_seeds + 1], trainer.tasks[n_seeds + 1 :]
+    assert [task.seconds_limit for task in tried] == [5] * n_seeds, "an eightieth of the time that is left"
+    assert not any(task.save_to for task in tried)
+    assert {task.n_threads for task in tried} == {task.n_threads for task in retrained}
+    assert [task.n_planned_images for task in retrained] == [round(0.92 * 400 * 7)] * n_seeds, "each at this speed"
+
+
+def test_retrainings_that_fit_in_for_sure_are_not_tried(tmp_path: Path, digits_split: Split) -> None:
+    trainer = UnderWay(digits_split.confirmation.labels, speed=1_000)
+    final = final_round(tmp_path, digits_split, trainer, clock=Clock(timeout=400, now=lambda: 0.0))
+    winner = confirm(final, choose_finalists([one_by_one()]), 1, images_per_second=1_000)[0]
+    refit(final, winner, 1)
+    assert len(trainer.tasks) == 2
+
+
+def test_speed_of_a_training_that_was_not_under_way_in_time_is_taken_from_the_confirmation(
+    tmp_path: Path, digits_split: Split
+) -> None:
+    trainer = UnderWay(digits_split.confirmation.labels, speed=0.1)
+    final = final_round(tmp_path, digits_split, trainer, clock=Clock(timeout=400, now=lambda: 0.0))
+    winner = confirm(final, choose_finalists([one_by_one()]), 1, images_per_second=0.1)[0]
+    refit(final, winner, 1)
+    assert trainer.tasks[-1].n_planned_images == round(0.92 * 400 * winner.n_images / winner.seconds)
