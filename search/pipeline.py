@@ -82,6 +82,7 @@ from search.study import (
     hold,
     hold_storage,
     read_best,
+    read_speeds,
     read_trials,
     require_free,
     require_identity,
@@ -553,13 +554,7 @@ class _Run:
             return None
         n_epochs = self._space.longest_training
         images = full_training_images(n_epochs, self._data, self._config.refit_seeds, self._config.workers)
-        return self._clock.seconds_left_for_search(images, self._speeds())
-
-    def _speeds(self) -> list[float]:
-        """Training images per second of one worker: of those who would be finalists now, else of anyone."""
-        best = read_best(self._study, N_FINALISTS_AGAINST_TIME)
-        trials = best or [trial for trial in read_trials(self._study) if trial.n_images > 0]
-        return [trial.n_images / trial.seconds for trial in trials if trial.seconds > 0]
+        return self._clock.seconds_left_for_search(images, read_speeds(self._study, N_FINALISTS_AGAINST_TIME))
 
     def _site(self) -> TrainingSite:
         return _site(self._config, self._data, self._files.split)
@@ -584,7 +579,7 @@ class _Run:
         """Returns whether it came to its end. is_mine: whether this machine may still open the test set; an outage of
         the database may have let another one take over."""
         trials = read_trials(self._study)
-        n_seeds, speeds = self._config.refit_seeds, self._speeds()
+        n_seeds, speeds = self._config.refit_seeds, read_speeds(self._study, N_FINALISTS_AGAINST_TIME)
         if not speeds and self._config.timeout is not None:
             raise UserError(
                 f"--timeout {self._config.timeout:g} is too short: no trial got as far as its first look at the "

@@ -414,6 +414,18 @@ def read_best(study: optuna.Study, n: int) -> list[TrialRecord]:
     return [_record_of(trial) for trial in heapq.nlargest(n, complete, key=lambda trial: trial.value)]
 
 
+def read_speeds(study: optuna.Study, n: int) -> list[float]:
+    """Training images per second of one worker: of the n best complete trials, which would be finalists now; where none
+    is complete, of those that came at least half as far as the furthest, running ones among them. What ended moments
+    after its start is not slow: it was still setting up."""
+    trials = read_best(study, n)
+    if not trials:
+        begun = [trial for trial in read_trials(study) if trial.n_images > 0]
+        furthest = max((trial.n_images for trial in begun), default=0)
+        trials = [trial for trial in begun if trial.n_images >= furthest / 2]
+    return [trial.n_images / trial.seconds for trial in trials if trial.seconds > 0]
+
+
 def importances(study: optuna.Study) -> dict[str, float] | None:
     """How much each parameter explains of the complete trials' accuracy (PED-ANOVA, Watanabe et al. 2023), most first;
     None where too few trials completed to say."""

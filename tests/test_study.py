@@ -32,6 +32,7 @@ from search.study import (
     create_or_resume,
     hold,
     importances,
+    read_speeds,
     read_trials,
     storage_url,
 )
@@ -146,6 +147,25 @@ def test_speed_is_known_before_a_trial_has_ended(config: StudyConfig, space: Sea
     run_trials(study, objective_of(space, by_filters, seconds_left=seconds_left), n_trials=9)
     assert {trial.n_images for trial in running} == {0, 4_000}
     assert all(trial.seconds > 0 for trial in running if trial.n_images)
+
+
+def ended(study: optuna.Study, n_images: int, seconds: float, value: float | None = None) -> None:
+    state = TrialState.PRUNED if value is None else TrialState.COMPLETE
+    attributes = {"n_images": n_images, "seconds": seconds}
+    study.add_trial(optuna.trial.create_trial(state=state, value=value, user_attrs=attributes))
+
+
+def test_trial_that_the_clock_ended_while_it_was_setting_up_is_not_taken_for_slow() -> None:
+    study = optuna.create_study(direction="maximize")
+    assert read_speeds(study, 3) == []
+    ended(study, 128, 3.0)
+    assert read_speeds(study, 3) == [128 / 3], "nothing else is known"
+    ended(study, 64_000, 64.0)
+    ended(study, 80_000, 40.0)
+    ended(study, 16_000, 8.0)
+    assert read_speeds(study, 3) == [1_000, 2_000]
+    ended(study, 256_000, 512.0, 0.9)
+    assert read_speeds(study, 3) == [500], "of the complete one: it would be a finalist"
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "random"])
