@@ -107,9 +107,10 @@ CONFIRM_LENGTH = 0.4  # of a full training: enough to tell finalists apart, and 
 N_UNSURE_KEPT = 24  # of the right answers given with the least confidence, for the report to show
 CONFIRM_SHARE_OF_TIME = 0.2  # of that, at most for confirmations that are longer only so as not to be too short
 GAIN_OF_THREADS = 0.5  # of a worker's speed, by each further thread (two threads: 1.33 and 1.65 times one; two probes)
-SHARE_OF_TRYING = 0.0125  # of the time left, for trying how fast the retrainings are, where they have to be shortened;
-FEWEST_SECONDS_OF_TRYING, MOST_SECONDS_OF_TRYING = 4, 15  # less is over before a training is under way
-SHARE_OF_TIME = 0.92  # of what a timeout leaves for the full trainings; the rest is for starts and the evaluation
+SHARE_OF_TRYING = 0.02  # of the time left, for trying how fast the retrainings are, where they have to be shortened;
+FEWEST_SECONDS_OF_TRYING, MOST_SECONDS_OF_TRYING = 4, 20  # less is over before a training is under way
+SHARE_OF_TIME = 0.9  # of what a timeout leaves for the full trainings; the rest is for starts and the evaluation
+LAST_SHARE_OF_TIME = 0.96  # of that, when a retraining is cut that turned out slower; the evaluation needs the rest
 
 
 @dataclass(frozen=True)
@@ -538,12 +539,13 @@ def _refit_one(final: FinalRound, winner: ConfirmRecord, seed_index: int, n_plan
 def _refit_task(
     final: FinalRound, winner: ConfirmRecord, seed_index: int, n_planned: int, n_parallel: int
 ) -> TrainTask:
+    left = final.clock.seconds_left()
     return final.site.task(
         Recipe.from_dict(winner.recipe),
         seed_of(final.study_seed, "refit", seed_index),
         n_planned,
         _report_every(n_planned, final.n_all_images),
-        seconds_limit=final.clock.seconds_left(),
+        seconds_limit=None if left is None else LAST_SHARE_OF_TIME * left,
         fit_on="together",
         n_threads=_n_threads(final, n_parallel),
     )

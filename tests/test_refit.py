@@ -25,6 +25,7 @@ from search.clock import Clock
 from search.objective import TrainingSite
 from search.records import BestRecipe, ConfirmRecord, DataRecord, StudyFiles, TrialRecord, read_json
 from search.refit import (
+    SHARE_OF_TIME,
     EarlyConfirmation,
     FinalRound,
     choose_finalists,
@@ -265,7 +266,7 @@ def test_timeout_shortens_all_finalists_by_the_same_share(tmp_path: Path, digits
     confirm(final, choose_finalists([trial(1, 0.9), trial(2, 0.8)]), 1, images_per_second=100)
     # 92 % of 20 s at 100 images a second, for two finalists and a retraining on all images, one after the other.
     n_train, n_all = len(digits_split.train), len(digits_split.together())
-    share = 0.92 * 2000 / (N_EPOCHS * (2 * 0.4 * n_train + n_all))
+    share = SHARE_OF_TIME * 2000 / (N_EPOCHS * (2 * 0.4 * n_train + n_all))
     assert {task.n_planned_images for task in trainer.tasks} == {round(0.4 * share**2 * N_EPOCHS * n_train)}
 
 
@@ -756,7 +757,8 @@ def test_timeout_leaves_room_for_what_the_retrainings_threads_can_do(
     winner = confirm(final, choose_finalists(trials), n_seeds, images_per_second=5_000)[0]
     refit(final, winner, n_seeds)
     in_a_second = winner.n_images  # each training takes one second here
-    assert {task.n_planned_images for task in trainer.tasks[n_finalists:]} == {round(0.92 * in_a_second * gain)}
+    planned = round(SHARE_OF_TIME * in_a_second * gain)
+    assert {task.n_planned_images for task in trainer.tasks[n_finalists:]} == {planned}
 
 
 class UnderWay(FakeTrainer):
@@ -793,10 +795,12 @@ def test_retrainings_that_a_timeout_shortens_are_tried_first_as_they_will_run(
     winner = confirm(final, choose_finalists([one_by_one()]), n_seeds, images_per_second=5)[0]
     refit(final, winner, n_seeds)
     tried, retrained = trainer.tasks[1 : n_seeds + 1], trainer.tasks[n_seeds + 1 :]
-    assert [task.seconds_limit for task in tried] == [5] * n_seeds, "an eightieth of the time that is left"
+    assert [task.seconds_limit for task in tried] == [8] * n_seeds, "a fiftieth of the time that is left"
     assert not any(task.save_to for task in tried)
+    assert {task.seconds_limit for task in retrained} == {384}, "the test set is to be opened in time"
     assert {task.n_threads for task in tried} == {task.n_threads for task in retrained}
-    assert [task.n_planned_images for task in retrained] == [round(0.92 * 400 * 7)] * n_seeds, "each at this speed"
+    planned = round(SHARE_OF_TIME * 400 * 7)
+    assert [task.n_planned_images for task in retrained] == [planned] * n_seeds, "each at this speed"
 
 
 def test_retrainings_that_fit_in_for_sure_are_not_tried(tmp_path: Path, digits_split: Split) -> None:
@@ -814,4 +818,4 @@ def test_speed_of_a_training_that_was_not_under_way_in_time_is_taken_from_the_co
     final = final_round(tmp_path, digits_split, trainer, clock=Clock(timeout=400, now=lambda: 0.0))
     winner = confirm(final, choose_finalists([one_by_one()]), 1, images_per_second=0.1)[0]
     refit(final, winner, 1)
-    assert trainer.tasks[-1].n_planned_images == round(0.92 * 400 * winner.n_images / winner.seconds)
+    assert trainer.tasks[-1].n_planned_images == round(SHARE_OF_TIME * 400 * winner.n_images / winner.seconds)
