@@ -75,7 +75,7 @@ RUNS: dict[str, Run] = {
 }
 BROWSED = "python -m search.dashboard fashion-mnist"
 ON_A_DATABASE = ".venv/bin/python -m search.run --trials 300 --storage postgresql://searcher@db-host/search"
-MADE = {"make search", "make test", "make benchmark", "make try"}
+MADE = {"make search", 'make search ARGS="--timeout 5400"', "make test", "make benchmark", "make try"}
 INSTALLS = re.compile(r"python3 -m venv \.venv|\.venv/bin/pip install -c constraints\.txt -e '\.\[([a-z,]+)\]'")
 TESTS = ".venv/bin/python -m pytest"
 
@@ -89,8 +89,9 @@ def test_every_command_of_the_readme_has_its_test() -> None:
 
 def test_what_is_made_is_in_the_makefile() -> None:
     for line in MADE:
-        planned = subprocess.run([*line.split(), "--dry-run"], cwd=ROOT, capture_output=True, text=True)
+        planned = subprocess.run([*shlex.split(line), "--dry-run"], cwd=ROOT, capture_output=True, text=True)
         assert planned.returncode == 0 and ".venv/bin/python -m" in planned.stdout
+        assert ("--timeout 5400" in planned.stdout) == ("--timeout 5400" in line)
 
 
 def test_extras_that_are_to_be_installed_exist() -> None:
