@@ -457,6 +457,7 @@ def _refit_length(final: FinalRound, winner: ConfirmRecord, n_refits: int) -> in
         return done[0].n_planned_images
     n_wanted = _wanted_refit_length(final, winner)
     speed = _speed_of_one_worker(final, winner) * _workers_worth(final, n_refits)
+    # What the confirmation tells may be off by half; where even that would leave room, nothing has to be tried.
     if final.clock.share_that_fits(n_wanted * n_refits, speed / 2, SHARE_OF_TIME) < 1:
         speed = _tried_speed(final, winner, n_wanted, _n_parallel(final, n_refits)) or speed
     return max(1, round(final.clock.share_that_fits(n_wanted * n_refits, speed, SHARE_OF_TIME) * n_wanted))
