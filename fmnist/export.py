@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fmnist.command_line import EXIT_FAILURE, EXIT_INTERRUPTED, OneLineParser, exit_code_of, nearest_existing
+from fmnist.cli import EXIT_FAILURE, EXIT_INTERRUPTED, OneLineParser, exit_code_of, nearest_existing
 from fmnist.errors import UserError
 from fmnist.formats import (
     CLEAR_LEAD,

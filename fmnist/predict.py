@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fmnist.calibration import with_temperature
-from fmnist.command_line import OneLineParser, exit_code_of
+from fmnist.cli import OneLineParser, exit_code_of
 from fmnist.errors import UserError
 from fmnist.model_notes import ModelNotes, read_notes
 from fmnist.photographs import STDIN, Found, Prepared, Unreadable, find_pictures, prepare, read_photograph

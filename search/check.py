@@ -16,7 +16,7 @@ import psutil
 from rich.table import Table
 from rich.text import Text
 
-from fmnist.command_line import nearest_existing
+from fmnist.cli import nearest_existing
 from fmnist.cost import count_multiply_adds, count_parameters, describe_layers
 from fmnist.data import Split, save_split
 from fmnist.errors import UserError

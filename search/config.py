@@ -14,7 +14,7 @@ from fmnist.errors import UserError
 from fmnist.formats import read_formats, require_runtimes
 from fmnist.precision import BFLOAT16_FLAGS, PRECISIONS, has_bfloat16
 from fmnist.source import COLOURS, Reading
-from search.taps import TAPS, require_installed
+from search.extras import TAPS, require_installed
 
 SHIPPED_SPACES = Path(__file__).resolve().parent.parent / "studies"
 SAMPLERS = ("tpe", "random")

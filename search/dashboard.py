@@ -23,9 +23,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from fmnist.command_line import OneLineParser, ending_cleanly, exit_code_of
+from fmnist.cli import OneLineParser, ending_cleanly, exit_code_of
 from fmnist.errors import UserError
-from search.command_line import take_password_off_the_command_line, without_password
+from search.cli import take_password_off_the_command_line, without_password
 from search.config import check_study_name
 from search.records import DataRecord, StudyFiles, read_json
 from search.report_options import require_study

@@ -32,7 +32,7 @@ import numpy as np
 
 from fmnist.appearance import measure_appearance
 from fmnist.baselines import BASELINES, Baseline, find_baseline
-from fmnist.command_line import EXIT_FAILURE, EXIT_INTERRUPTED, ending_cleanly, exit_code_of
+from fmnist.cli import EXIT_FAILURE, EXIT_INTERRUPTED, ending_cleanly, exit_code_of
 from fmnist.cost import count_multiply_adds
 from fmnist.data import (
     DATASETS,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fmnist.command_line import OneLineParser
+from fmnist.cli import OneLineParser
 from fmnist.errors import UserError
 from search.config import MAX_SEED
 

@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fmnist.command_line import exit_code_of
+from fmnist.cli import exit_code_of
 from fmnist.cost import count_multiply_adds, count_parameters, describe_layers
 from fmnist.evaluation import Mistake
 from fmnist.formats import FORMATS, find_format
 from fmnist.recipe import Recipe, short_form
 from search import evidence_figures, figures, findings
-from search.command_line import take_password_off_the_command_line
+from search.cli import take_password_off_the_command_line
 from search.compare import write_comparison
 from search.evidence import Evidence, write_temperature
 from search.figures import Chart

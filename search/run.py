@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fmnist.archive import SUFFIX as NPZ
-from fmnist.command_line import EXIT_FAILURE, EXIT_INTERRUPTED, OneLineParser, ending_cleanly, exit_code_of
+from fmnist.cli import EXIT_FAILURE, EXIT_INTERRUPTED, OneLineParser, ending_cleanly, exit_code_of
 from fmnist.formats import FORMATS
 from fmnist.precision import PRECISIONS
 from fmnist.source import COLOURS
-from search.command_line import take_password_off_the_command_line
+from search.cli import take_password_off_the_command_line
 from search.config import PRUNERS, SAMPLERS, StudyConfig, default_workers
 
 if TYPE_CHECKING:

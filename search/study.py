@@ -27,7 +27,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 from pydantic import TypeAdapter
 
-from fmnist.command_line import nearest_existing
+from fmnist.cli import nearest_existing
 from fmnist.errors import UserError
 from fmnist.history import HistoryPoint
 from search.config import StudyConfig

@@ -26,8 +26,8 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 
 from fmnist.history import HistoryPoint
 from fmnist.recipe import Recipe
+from search.extras import require_writable
 from search.records import flat
-from search.taps import require_writable
 from search.watcher import Watcher
 
 SCALARS = {  # field of a HistoryPoint -> scalar; what stands before the slash shares a group

@@ -20,7 +20,7 @@ import optuna
 import pytest
 import sqlalchemy
 
-from fmnist.command_line import EXIT_USER_ERROR
+from fmnist.cli import EXIT_USER_ERROR
 from fmnist.cost import count_multiply_adds
 from fmnist.recipe import Architecture, Block, Recipe, TrainingPlan
 from search import check

@@ -15,7 +15,7 @@ import fake_conversion
 import numpy as np
 import pytest
 
-from fmnist.command_line import EXIT_FAILURE, EXIT_USER_ERROR
+from fmnist.cli import EXIT_FAILURE, EXIT_USER_ERROR
 from fmnist.errors import UserError
 from fmnist.export import HERE, ExportFailed, ExportRecord, _require_parity, export_model, main, read_images
 from fmnist.formats import FORMATS, Format, find_format, read_formats, require_runtimes

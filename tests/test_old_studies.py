@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from fmnist.command_line import EXIT_USER_ERROR
+from fmnist.cli import EXIT_USER_ERROR
 from search import __version__
 from search.run import main
 from tests.fakes import fake_workers

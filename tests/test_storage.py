@@ -13,7 +13,7 @@ import sqlalchemy
 from optuna.trial import TrialState
 
 from fmnist.errors import UserError
-from search.command_line import without_password
+from search.cli import without_password
 from search.storage import AlreadyQueued, BudgetSpent, Patience, network_file_system, open_storage, passing_cause
 from search.study import hold_storage
 from search.worker import Interrupted

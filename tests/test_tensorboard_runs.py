@@ -15,8 +15,8 @@ from fmnist.errors import UserError
 from fmnist.history import HistoryPoint
 from fmnist.recipe import Architecture, Block, Recipe, TrainingPlan
 from search.config import StudyConfig
+from search.extras import TAPS, require_installed
 from search.run import main
-from search.taps import TAPS, require_installed
 from search.tensorboard_runs import BEST, SCALARS, TensorBoardRuns
 from tests.fakes import fake_workers
 
@@ -163,7 +163,7 @@ def test_folder_that_cannot_be_written_is_refused_before_anything_is_there(tmp_p
 
 
 def test_missing_package_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("search.taps._is_there", lambda module: False)
+    monkeypatch.setattr("search.extras._is_there", lambda module: False)
     with pytest.raises(UserError, match=r"--tensorboard needs tensorboard, which .* -e '\.\[tensorboard\]'"):
         StudyConfig("s", tensorboard=tmp_path)
     with pytest.raises(UserError, match=r"--mlflow needs mlflow, optuna_integration, which .* -e '\.\[mlflow\]'"):
