@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from fmnist.data import LabelledImages, Split, joined
+from fmnist.data.named import LabelledImages, Split, joined
 from fmnist.history import HistoryPoint
 
 if TYPE_CHECKING:

@@ -23,9 +23,9 @@ from typing import IO
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from fmnist.appearance import Objects, border_level, find_objects
+from fmnist.data.decode import bits_of_tiff
+from fmnist.data.framing import Objects, border_level, find_objects
 from fmnist.model_notes import ModelNotes
-from fmnist.pictures import bits_of_tiff
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")  # others are less safe, or call programs (EPS)
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")

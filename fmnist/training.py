@@ -1,6 +1,6 @@
 """How one recipe is trained: the loop, its schedule and its ends, and what is kept of it.
 
-Not covered: which data is held out (see `fmnist.data`), how long a training should be (the caller's choice), scores
+Not covered: which data is held out (see `fmnist.data.named`), how long a training should be (the caller's choice), scores
 beyond accuracy and cross-entropy (see `fmnist.evaluation`).
 """
 
@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from fmnist.augmentation import augment
-from fmnist.data import LabelledImages
+from fmnist.data.named import LabelledImages
 from fmnist.history import HistoryPoint, best_point
 from fmnist.learner import Learner, in_chunks
 from fmnist.optimizer import learning_rate_at

@@ -18,7 +18,7 @@ from rich.text import Text
 
 from fmnist.cli import nearest_existing
 from fmnist.cost import count_multiply_adds, count_parameters, describe_layers
-from fmnist.data import Split, save_split
+from fmnist.data.named import Split, save_split
 from fmnist.errors import UserError
 from fmnist.recipe import Recipe
 from search.config import StudyConfig

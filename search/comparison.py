@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from fmnist.cost import count_multiply_adds, count_parameters
-from fmnist.data import TEST_IMAGES, TEST_LABELS
+from fmnist.data.named import TEST_IMAGES, TEST_LABELS
 from fmnist.evaluation import ClassScore
 from fmnist.intervals import McNemar, holm, mcnemar
 from fmnist.recipe import Block, Recipe

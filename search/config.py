@@ -9,11 +9,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fmnist.data import DATASETS
+from fmnist.data.named import DATASETS
+from fmnist.data.source import COLOURS, Reading
 from fmnist.errors import UserError
 from fmnist.formats import read_formats, require_runtimes
 from fmnist.precision import BFLOAT16_FLAGS, PRECISIONS, has_bfloat16
-from fmnist.source import COLOURS, Reading
 from search.extras import TAPS, require_installed
 
 SHIPPED_SPACES = Path(__file__).resolve().parent.parent / "studies"
@@ -48,10 +48,10 @@ class StudyConfig:
     timeout: float | None = None  # seconds for this run, confirmation and retraining included; None: no limit
     space: Path | None = None  # search-space file; None: the one that ships for the data set
     dataset: str = "fashion-mnist"  # one of DATASETS, or a folder or .npz file of one's own images
-    data_dir: Path | None = None  # the one place to look for Fashion-MNIST; None: see fmnist.data.find_data
+    data_dir: Path | None = None  # the one place to look for Fashion-MNIST; None: see fmnist.data.named.find_data
     image_size: int | None = None  # pixels, of the square that one's own images are fitted into; None: as they are
     colour: str | None = (
-        None  # one of fmnist.source.COLOURS, that one's own pictures are turned into; None: as they are
+        None  # one of fmnist.data.source.COLOURS, that one's own pictures are turned into; None: as they are
     )
     flip: bool = False  # whether the default space of one's own images mirrors them in training
     skip_unreadable: bool = False  # leave out picture files that cannot be read

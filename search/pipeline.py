@@ -21,10 +21,10 @@ import numpy as np
 import optuna
 import psutil
 
-from fmnist.appearance import measure_appearance
 from fmnist.baselines import BASELINES
-from fmnist.data import DataSource, LabelledImages, Split, find_data, load_train, pixel_statistics, save_split
-from fmnist.duplicates import count_duplicates
+from fmnist.data.duplicates import count_duplicates
+from fmnist.data.framing import measure_appearance
+from fmnist.data.named import DataSource, LabelledImages, Split, find_data, load_train, pixel_statistics, save_split
 from fmnist.errors import UserError
 from fmnist.intervals import wilson_95
 from fmnist.precision import has_bfloat16

@@ -26,7 +26,7 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from fmnist.baselines import BASELINES, Baseline
-from fmnist.duplicates import Duplicates
+from fmnist.data.duplicates import Duplicates
 from fmnist.errors import UserError
 from fmnist.export import HALF_WRITTEN, ExportRecord
 from fmnist.formats import FORMATS
@@ -128,7 +128,7 @@ class BestRecipe:
     recipe: dict[str, Any]  # Recipe.to_dict()
     dataset: str  # "fashion-mnist" or "digits", else the path of the images
     data_checksums: dict[str, str]  # file -> md5
-    image_size: int | None  # how images of one's own were read, see fmnist.source.Reading
+    image_size: int | None  # how images of one's own were read, see fmnist.data.source.Reading
     colour: str | None
     skip_unreadable: bool
     split_seed: int
@@ -189,7 +189,7 @@ class DataRecord:
     colour: str | None = None
     skip_unreadable: bool = False
     background: float | None = None  # mean border pixel of the training split, 0 to 255; None in studies without it
-    object_share: float | None = None  # as in fmnist.appearance.Appearance
+    object_share: float | None = None  # as in fmnist.data.framing.Appearance
     contrast: float | None = None
 
 

@@ -30,11 +30,11 @@ from pathlib import Path
 
 import numpy as np
 
-from fmnist.appearance import measure_appearance
 from fmnist.baselines import BASELINES, Baseline, find_baseline
 from fmnist.cli import EXIT_FAILURE, EXIT_INTERRUPTED, ending_cleanly, exit_code_of
 from fmnist.cost import count_multiply_adds
-from fmnist.data import (
+from fmnist.data.framing import measure_appearance
+from fmnist.data.named import (
     DATASETS,
     DataSource,
     LabelledImages,
@@ -46,6 +46,7 @@ from fmnist.data import (
     pixel_statistics,
     save_split,
 )
+from fmnist.data.source import Reading
 from fmnist.errors import UserError
 from fmnist.evaluation import least_confident_hits
 from fmnist.export import ExportRecord, export_model, in_figures
@@ -56,7 +57,6 @@ from fmnist.model_notes import ModelNotes, add_notes
 from fmnist.precision import has_bfloat16
 from fmnist.recipe import Recipe, TrainingPlan
 from fmnist.robustness import changes
-from fmnist.source import Reading
 from search import __version__
 from search.clock import Clock
 from search.objective import TrainingSite, reason_of

@@ -20,7 +20,7 @@ class RefitOptions:
     out: Path  # of the model
     seed: int | None  # None: that of the study's delivered model
     dataset: str | None  # None: where the recipe says
-    data_dir: Path | None  # the one place to look for Fashion-MNIST; None: see fmnist.data.find_data
+    data_dir: Path | None  # the one place to look for Fashion-MNIST; None: see fmnist.data.named.find_data
 
     def __post_init__(self) -> None:
         if self.out.suffix != ".keras":

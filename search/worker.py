@@ -31,7 +31,7 @@ import numpy as np
 import psutil
 
 from fmnist.baselines import fit_baseline, load_baseline
-from fmnist.data import LabelledImages, Split, open_split
+from fmnist.data.named import LabelledImages, Split, open_split
 from fmnist.history import HistoryPoint
 from fmnist.recipe import Recipe
 from fmnist.robustness import changes
@@ -51,7 +51,7 @@ class TrainTask:
 
     recipe: Recipe
     seed: int
-    split_folder: Path  # written by fmnist.data.save_split
+    split_folder: Path  # written by fmnist.data.named.save_split
     pixel_mean: float  # of the training split, 0 to 255
     pixel_std: float
     n_planned_images: int  # length of the schedule
@@ -109,7 +109,7 @@ class BaselineTask:
 
     name: str  # of one of fmnist.baselines.BASELINES
     seed: int
-    split_folder: Path  # written by fmnist.data.save_split
+    split_folder: Path  # written by fmnist.data.named.save_split
     save_to: Path  # write the fitted model here, of the baseline's suffix
     memory_limit_mb: float | None = None  # resident memory of the process; over it the fit fails
     n_threads: int = 1

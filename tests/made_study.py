@@ -12,7 +12,7 @@ import numpy as np
 import optuna
 
 from fmnist.baselines import BASELINES
-from fmnist.duplicates import Duplicates
+from fmnist.data.duplicates import Duplicates
 from fmnist.evaluation import least_confident_hits
 from fmnist.export import ExportRecord
 from fmnist.formats import FORMATS

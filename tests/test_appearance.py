@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fmnist.appearance import border_level, find_objects, measure_appearance
-from fmnist.data import Split
+from fmnist.data.framing import border_level, find_objects, measure_appearance
+from fmnist.data.named import Split
 
 
 def images_of(*boxes: tuple[int, int, int, int], ground: int = 0, ink: int = 200) -> np.ndarray:

@@ -16,7 +16,7 @@ import pytest
 
 from fmnist.baselines import BASELINES
 from fmnist.cli import EXIT_USER_ERROR
-from fmnist.data import IDX_NAMES, TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS, find_data, load_train
+from fmnist.data.named import IDX_NAMES, TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS, find_data, load_train
 from search.config import SHIPPED_SPACES, StudyConfig
 from search.pipeline import _identity
 from search.records import BaselineRecord, StudyFiles, TestRecord, write_json

@@ -24,7 +24,7 @@ from fmnist.baselines import (
     load_baseline,
     oriented_gradients,
 )
-from fmnist.data import LabelledImages, Split, save_split
+from fmnist.data.named import LabelledImages, Split, save_split
 from fmnist.history import HistoryPoint
 from search.worker import BaselinePredictTask, BaselineResult, BaselineTask, WorkerProcesses
 

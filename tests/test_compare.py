@@ -13,7 +13,7 @@ import pytest
 from made_study import Made, make_study
 from sklearn import metrics
 
-from fmnist.data import TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES
+from fmnist.data.named import TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES
 from search import compare_findings
 from search.compare import summarize, write_comparison
 from search.comparison import Comparison, best_so_far, entries

@@ -14,13 +14,14 @@ import pytest
 from made_images import NAMES, digits_of_each, idx, in_colour, write_divided, write_pictures
 from PIL import Image
 
-from fmnist import class_folders, data
-from fmnist.checksums import digest_of
-from fmnist.data import DataSource, find_data, load_test, load_train
-from fmnist.duplicates import Duplicates, count_duplicates
+from fmnist.data import named
+from fmnist.data.checksums import digest_of
+from fmnist.data.duplicates import Duplicates, count_duplicates
+from fmnist.data.image_folder import reading
+from fmnist.data.images import LabelledImages
+from fmnist.data.named import DataSource, find_data, load_test, load_train
+from fmnist.data.source import Reading
 from fmnist.errors import UserError
-from fmnist.images import LabelledImages
-from fmnist.source import Reading
 
 
 def found(path: Path, **reading: object) -> DataSource:
@@ -97,7 +98,7 @@ def test_labels_follow_the_natural_order_of_the_folders(divided):
 def test_order_of_the_file_system_changes_nothing(divided, monkeypatch):
     before = found(divided)
     listed = os.listdir
-    monkeypatch.setattr("fmnist.folders.os.listdir", lambda path: listed(path)[::-1])
+    monkeypatch.setattr("fmnist.data.image_folder.layout.os.listdir", lambda path: listed(path)[::-1])
     after = found(divided)
     assert before == after
     assert load_train(before, 0).checksum == load_train(after, 0).checksum
@@ -127,9 +128,9 @@ def test_where_the_folder_lies_is_no_part_of_what_it_is(divided, tmp_path):
 
 def test_training_pictures_are_read_once_for_checks_and_training(divided, monkeypatch):
     calls = []
-    real = class_folders.read_pictures
+    real = reading.read_pictures
     monkeypatch.setattr(
-        class_folders,
+        reading,
         "read_pictures",
         lambda files, *args, **more: calls.append(len(files)) or real(files, *args, **more),
     )
@@ -289,7 +290,7 @@ def test_pictures_of_one_colour_are_told(divided):
 
 def test_images_that_would_not_fit_into_memory_are_refused(divided, monkeypatch):
     free = psutil.virtual_memory()._replace(available=15_000)
-    monkeypatch.setattr("fmnist.source.psutil.virtual_memory", lambda: free)
+    monkeypatch.setattr("fmnist.data.source.psutil.virtual_memory", lambda: free)
     refused(
         divided, r"36 images of 16 x 16 x 1 take 0.0 GB of memory, .* 0.0 GB are free; use fewer images or a smaller"
     )
@@ -620,7 +621,7 @@ def test_images_that_occur_twice_are_counted_by_where_they_do():
     images[21] = images[2]  # selection, in train
     images[31] = images[22]  # confirmation, in selection
     parts = [LabelledImages(images[a:b], labels[a:b]) for a, b in ((0, 20), (20, 30), (30, 40))]
-    split = data.Split(*parts, checksum="", seed=0)
+    split = named.Split(*parts, checksum="", seed=0)
     test = [digest_of(image) for image in (images[5], images[5], np.full((4, 4, 1), 99, np.uint8))]
     counted = count_duplicates(split, test)
     assert counted == Duplicates(3, 1, 1, 1, 2)

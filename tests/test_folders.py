@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fmnist.data.image_folder.layout import TEST, TRAIN, VALIDATION, find_layout, natural
 from fmnist.errors import UserError
-from fmnist.folders import TEST, TRAIN, VALIDATION, find_layout, natural
 
 
 def touch(folder: Path, *names: str) -> Path:
@@ -179,6 +179,6 @@ def test_folder_that_cannot_be_listed_is_named(tmp_path, monkeypatch):
     def forbidden(path: object) -> list[str]:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("fmnist.folders.os.listdir", forbidden)
+    monkeypatch.setattr("fmnist.data.image_folder.layout.os.listdir", forbidden)
     with pytest.raises(UserError, match=r"must be readable, but: Permission denied; check the file"):
         find_layout(tmp_path)

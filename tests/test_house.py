@@ -108,7 +108,7 @@ def modules(package: str) -> list[Path]:
 
 
 def imported_names(node: ast.AST) -> Iterator[str]:
-    """Dotted names such as `fmnist.data`, for `from fmnist import data` and `from fmnist.data import Split` too."""
+    """Dotted names such as `fmnist.data.named`, for `from fmnist import data` and `from fmnist.data.named import Split` too."""
     if isinstance(node, ast.Import):
         yield from (alias.name for alias in node.names)
     elif isinstance(node, ast.ImportFrom):

@@ -14,9 +14,9 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from made_images import white_tiff_of_12_bits
 from PIL import Image
 
-from fmnist import pictures
-from fmnist.checksums import digest_of
-from fmnist.pictures import Form, decode, fit, fit_all, picture_suffixes, read_pictures
+from fmnist.data import decode
+from fmnist.data.checksums import digest_of
+from fmnist.data.decode import Form, decode, fit, fit_all, picture_suffixes, read_pictures
 
 GREY = np.arange(48, dtype=np.uint8).reshape(6, 8) * 5
 COLOUR = np.stack([GREY, 255 - GREY, np.full_like(GREY, 7)], axis=-1)
@@ -59,7 +59,7 @@ def test_formats_with_loss_give_near_pixels(format):
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_picture_is_turned_upright(orientation):
     exif = Image.Exif()
-    exif[pictures.ORIENTATION] = orientation
+    exif[decode.ORIENTATION] = orientation
     turn = {
         1: lambda a: a, 2: lambda a: a[:, ::-1], 3: lambda a: a[::-1, ::-1], 4: lambda a: a[::-1],
         5: lambda a: a.T, 6: lambda a: np.rot90(a, -1), 7: lambda a: a[::-1, ::-1].T, 8: lambda a: np.rot90(a),

@@ -23,7 +23,7 @@ import pytest
 from PIL import Image
 
 from fmnist.baselines import BASELINES
-from fmnist.data import find_data, load_test
+from fmnist.data.named import find_data, load_test
 from search.records import PHASES, StudyFiles, read_arrays
 
 ROOT = Path(__file__).parents[1]

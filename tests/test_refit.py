@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from fmnist.baselines import BASELINES
-from fmnist.data import DataSource, Split, find_data, load_test, save_split
+from fmnist.data.named import DataSource, Split, find_data, load_test, save_split
 from fmnist.errors import UserError
 from fmnist.export import ExportRecord
 from fmnist.history import HistoryPoint

@@ -19,7 +19,7 @@ from made_study import Made, make_study
 from PIL import Image
 from sklearn import metrics
 
-from fmnist.duplicates import Duplicates
+from fmnist.data.duplicates import Duplicates
 from fmnist.errors import UserError
 from search import findings
 from search.figures import confusion_png

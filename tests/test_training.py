@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from fmnist.data import LabelledImages
+from fmnist.data.named import LabelledImages
 from fmnist.history import HistoryPoint, best_point
 from fmnist.learner import Learner
 from fmnist.optimizer import learning_rate_at

@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from fmnist.data import Split, open_split, pixel_statistics, save_split
+from fmnist.data.named import Split, open_split, pixel_statistics, save_split
 from fmnist.history import HistoryPoint
 from fmnist.recipe import Architecture, Block, Recipe, TrainingPlan
 from fmnist.robustness import changes

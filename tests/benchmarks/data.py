@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fmnist.data import LabelledImages, find_data, load_train
+from fmnist.data.named import LabelledImages, find_data, load_train
 from tests.benchmarks.records import Assignment
 
 

@@ -31,7 +31,7 @@ import optuna
 from scipy import stats
 
 from fmnist.cost import count_multiply_adds, count_parameters
-from fmnist.data import LabelledImages, Split, find_data, load_train, pixel_statistics, save_split
+from fmnist.data.named import LabelledImages, Split, find_data, load_train, pixel_statistics, save_split
 from fmnist.errors import UserError
 from fmnist.recipe import Recipe
 from search.config import SHIPPED_SPACES, default_workers

@@ -23,7 +23,7 @@ import numpy as np
 import optuna
 
 from fmnist.cost import count_multiply_adds, count_parameters
-from fmnist.data import find_data, load_train, open_split, pixel_statistics, save_split
+from fmnist.data.named import find_data, load_train, open_split, pixel_statistics, save_split
 from search.config import SHIPPED_SPACES, default_workers
 from search.objective import TrainingSite
 from search.space import SearchSpace, read_space

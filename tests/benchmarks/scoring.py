@@ -12,7 +12,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from fmnist.data import LabelledImages, find_data, load_test
+from fmnist.data.named import LabelledImages, find_data, load_test
 from tests.benchmarks.records import ContenderFiles, read_scores
 
 

@@ -30,7 +30,7 @@ import numpy as np
 import optuna
 from optuna.trial import FrozenTrial
 
-from fmnist.data import find_data
+from fmnist.data.named import find_data
 from fmnist.history import HistoryPoint, best_point
 from search.clock import Clock
 from search.config import SHIPPED_SPACES, StudyConfig

@@ -25,7 +25,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from fmnist.data import find_data, load_train, pixel_statistics, save_split
+from fmnist.data.named import find_data, load_train, pixel_statistics, save_split
 from fmnist.errors import UserError
 from fmnist.precision import has_bfloat16
 from fmnist.recipe import Recipe

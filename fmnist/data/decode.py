@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from fmnist.checksums import digest_of, md5
+from fmnist.data.checksums import digest_of, md5
 
 # Those that hold pictures of pixels. EPS and others that Pillow hands to another program are not among them.
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM", "AVIF", "JPEG2000")

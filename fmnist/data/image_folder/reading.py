@@ -1,4 +1,4 @@
-"""Folders of pictures, one for each class -> DataSource. See `fmnist.folders` for where they may lie."""
+"""Folders of pictures, one for each class -> DataSource. See `fmnist.data.image_folder.layout` for where they may lie."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from fmnist.checksums import digests_of, md5_of_all
-from fmnist.errors import UserError, first_few
-from fmnist.folders import TEST, TRAIN, VALIDATION, FilesOfClass, Layout, find_layout
-from fmnist.images import LabelledImages
-from fmnist.pictures import Form, PictureFiles, read_pictures
-from fmnist.source import (
+from fmnist.data.checksums import digests_of, md5_of_all
+from fmnist.data.decode import Form, PictureFiles, read_pictures
+from fmnist.data.image_folder.layout import TEST, TRAIN, VALIDATION, FilesOfClass, Layout, find_layout
+from fmnist.data.images import LabelledImages
+from fmnist.data.source import (
     COLOURS,
     MIN_IMAGES_PER_CLASS,
     MIN_IMAGES_WITH_TEST,
@@ -30,6 +29,7 @@ from fmnist.source import (
     note_constant,
     note_held_out,
 )
+from fmnist.errors import UserError, first_few
 
 TRAINING_PICTURES, TEST_PICTURES, ALL_PICTURES = "training pictures", "test pictures", "pictures"  # of checksums
 COLOUR_NAMES = {1: "grey", 3: "in colour"}

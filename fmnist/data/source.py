@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from fmnist.checksums import digests_of, md5
+from fmnist.data.checksums import digests_of, md5
+from fmnist.data.images import LabelledImages
 from fmnist.errors import UserError, first_few
-from fmnist.images import LabelledImages
 
 COLOURS = {"grey": 1, "rgb": 3}  # --colour -> channels
 MIN_IMAGES_PER_CLASS = 12  # a twelfth each for selection and confirmation is then at least one image

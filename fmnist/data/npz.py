@@ -18,11 +18,10 @@ from typing import IO
 
 import numpy as np
 
-from fmnist.checksums import md5_of_file
-from fmnist.errors import UserError, first_few, unreadable
-from fmnist.images import LabelledImages, is_constant, joined
-from fmnist.pictures import fit_all
-from fmnist.source import (
+from fmnist.data.checksums import md5_of_file
+from fmnist.data.decode import fit_all
+from fmnist.data.images import LabelledImages, is_constant, joined
+from fmnist.data.source import (
     MAX_CLASSES,
     MIN_IMAGES_PER_CLASS,
     MIN_IMAGES_WITH_TEST,
@@ -40,6 +39,7 @@ from fmnist.source import (
     note_constant,
     note_held_out,
 )
+from fmnist.errors import UserError, first_few, unreadable
 
 SUFFIX = ".npz"
 TRAIN, VALIDATION, TEST = ("x_train", "y_train"), ("x_val", "y_val"), ("x_test", "y_test")

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fmnist.checksums import digests_of
-from fmnist.data import Split
+from fmnist.data.checksums import digests_of
+from fmnist.data.named import Split
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Find, check and read images: `find_data` -> `load_train` -> Split. `load_test` stands apart, for one caller.
 
 Two data sets have a name, Fashion-MNIST and scikit-learn's digits. One's own are class folders of pictures
-(`fmnist.class_folders`), a folder of IDX files (`fmnist.idx_folder`) or an .npz archive (`fmnist.archive`). Does not
+(`fmnist.data.image_folder.reading`), a folder of IDX files (`fmnist.data.idx_folder`) or an .npz archive (`fmnist.data.npz`). Does not
 cover: augmentation, normalisation. Keras is asked for its download in a process of its own, so that the asking process
 never loads TensorFlow.
 """
@@ -20,11 +20,8 @@ from pathlib import Path
 
 import numpy as np
 
-from fmnist.archive import SUFFIX, archive_source
-from fmnist.checksums import md5, md5_of_file
-from fmnist.class_folders import class_folders_source
-from fmnist.errors import UserError
-from fmnist.idx_folder import (
+from fmnist.data.checksums import md5, md5_of_file
+from fmnist.data.idx_folder import (
     IDX_NAMES,
     TEST_IMAGES,
     TEST_LABELS,
@@ -34,8 +31,11 @@ from fmnist.idx_folder import (
     idx_source,
     read_pair,
 )
-from fmnist.images import LabelledImages, joined
-from fmnist.source import DataSource, Reading, build_source, built_around, held_out_size, stratified
+from fmnist.data.image_folder.reading import class_folders_source
+from fmnist.data.images import LabelledImages, joined
+from fmnist.data.npz import SUFFIX, archive_source
+from fmnist.data.source import DataSource, Reading, build_source, built_around, held_out_size, stratified
+from fmnist.errors import UserError
 
 DATASETS = ("fashion-mnist", "digits")
 CLASS_NAMES = (

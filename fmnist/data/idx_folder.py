@@ -7,12 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from fmnist import idx
-from fmnist.checksums import md5_of_file
-from fmnist.errors import UserError, unreadable
-from fmnist.images import LabelledImages, is_constant
-from fmnist.pictures import fit_all
-from fmnist.source import (
+from fmnist.data import idx
+from fmnist.data.checksums import md5_of_file
+from fmnist.data.decode import fit_all
+from fmnist.data.images import LabelledImages, is_constant
+from fmnist.data.source import (
     MIN_IMAGES_PER_CLASS,
     DataSource,
     Reading,
@@ -27,6 +26,7 @@ from fmnist.source import (
     check_train_labels,
     note_constant,
 )
+from fmnist.errors import UserError, unreadable
 
 TRAIN_IMAGES = "train-images-idx3-ubyte"
 TRAIN_LABELS = "train-labels-idx1-ubyte"

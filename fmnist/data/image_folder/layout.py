@@ -15,8 +15,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from fmnist.data.decode import picture_suffixes
 from fmnist.errors import UserError, first_few, unreadable
-from fmnist.pictures import picture_suffixes
 
 TRAIN, VALIDATION, TEST = "train", "val", "test"
 PART_NAMES = {TRAIN: ("train", "training"), VALIDATION: ("val", "valid", "validation"), TEST: ("test", "testing")}
