@@ -40,7 +40,7 @@ from fmnist.formats import (
     read_formats,
     require_runtimes,
 )
-from fmnist.model_notes import add_notes, read_notes
+from fmnist.model.metadata import add_notes, read_notes
 
 if TYPE_CHECKING:
     from rich.console import Console

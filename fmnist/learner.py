@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from fmnist.fused import with_fused_normalization
-from fmnist.model import build_model
+from fmnist.model.build import build_model
 from fmnist.optimizer import Optimizer, averaging_rate_at, learning_rate_at
 from fmnist.recipe import Recipe
 

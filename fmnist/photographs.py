@@ -25,7 +25,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from fmnist.data.decode import bits_of_tiff
 from fmnist.data.framing import Objects, border_level, find_objects
-from fmnist.model_notes import ModelNotes
+from fmnist.model.metadata import ModelNotes
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")  # others are less safe, or call programs (EPS)
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")

@@ -27,7 +27,7 @@ import numpy as np
 from fmnist.calibration import with_temperature
 from fmnist.cli import OneLineParser, exit_code_of
 from fmnist.errors import UserError
-from fmnist.model_notes import ModelNotes, read_notes
+from fmnist.model.metadata import ModelNotes, read_notes
 from fmnist.photographs import STDIN, Found, Prepared, Unreadable, find_pictures, prepare, read_photograph
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def predict_batches(
     if not classifier.has_notes:
         say(
             f"{model} has no notes: its classes are shown by their numbers, and it is taken to have learned from "
-            "images of 0 to 255 with a black background (fmnist.model_notes.add_notes writes them)"
+            "images of 0 to 255 with a black background (fmnist.model.metadata.add_notes writes them)"
         )
     pictures = _pictures(find_pictures(places, say), classifier.notes, invert, room)
     for batch in _batched(pictures, classifier.batch_size):
@@ -172,7 +172,7 @@ class Classifier:
         if named != (shape, n_classes):
             raise UserError(
                 f"a model's notes must fit it, but those in {self._path} are of {named[1]} classes of images {named[0]}"
-                f", and the model has {n_classes} of {shape}; write them again with fmnist.model_notes.add_notes"
+                f", and the model has {n_classes} of {shape}; write them again with fmnist.model.metadata.add_notes"
             )
 
     def probabilities(self, images: Sequence[np.ndarray]) -> np.ndarray:

@@ -17,9 +17,9 @@ from rich.table import Table
 from rich.text import Text
 
 from fmnist.cli import nearest_existing
-from fmnist.cost import count_multiply_adds, count_parameters, describe_layers
 from fmnist.data.named import Split, save_split
 from fmnist.errors import UserError
+from fmnist.model.layers import count_multiply_adds, count_parameters, describe_layers
 from fmnist.recipe import Recipe
 from search.config import StudyConfig
 from search.estimate import (

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from fmnist.cost import count_multiply_adds, count_parameters
 from fmnist.data.named import TEST_IMAGES, TEST_LABELS
 from fmnist.evaluation import ClassScore
 from fmnist.intervals import McNemar, holm, mcnemar
+from fmnist.model.layers import count_multiply_adds, count_parameters
 from fmnist.recipe import Block, Recipe
 from search.material import Material
 from search.records import TrialRecord, flat

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import nnls
 
-from fmnist.cost import count_multiply_adds
+from fmnist.model.layers import count_multiply_adds
 from fmnist.recipe import Recipe
 from fmnist.robustness import changes
 from search.clock import Clock

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import optuna
 
-from fmnist.cost import count_multiply_adds, count_parameters
+from fmnist.model.layers import count_multiply_adds, count_parameters
 from fmnist.recipe import Architecture, Block, Recipe, short_form
 from search.findings import between, count, duration, millions, percent, plan_in_words
 from search.material import Material

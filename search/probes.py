@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
 
-from fmnist.cost import count_multiply_adds
+from fmnist.model.layers import count_multiply_adds
 from fmnist.recipe import Recipe
 from search.objective import TrainingSite
 from search.watcher import Watcher

@@ -32,7 +32,6 @@ import numpy as np
 
 from fmnist.baselines import BASELINES, Baseline, find_baseline
 from fmnist.cli import EXIT_FAILURE, EXIT_INTERRUPTED, ending_cleanly, exit_code_of
-from fmnist.cost import count_multiply_adds
 from fmnist.data.framing import measure_appearance
 from fmnist.data.named import (
     DATASETS,
@@ -53,7 +52,8 @@ from fmnist.export import ExportRecord, export_model, in_figures
 from fmnist.formats import find_format
 from fmnist.history import HistoryPoint, best_point
 from fmnist.intervals import wilson_95
-from fmnist.model_notes import ModelNotes, add_notes
+from fmnist.model.layers import count_multiply_adds
+from fmnist.model.metadata import ModelNotes, add_notes
 from fmnist.precision import has_bfloat16
 from fmnist.recipe import Recipe, TrainingPlan
 from fmnist.robustness import changes

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fmnist.cli import exit_code_of
-from fmnist.cost import count_multiply_adds, count_parameters, describe_layers
 from fmnist.evaluation import Mistake
 from fmnist.formats import FORMATS, find_format
+from fmnist.model.layers import count_multiply_adds, count_parameters, describe_layers
 from fmnist.recipe import Recipe, short_form
 from search import evidence_figures, figures, findings
 from search.cli import take_password_off_the_command_line

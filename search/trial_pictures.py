@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from fmnist.cost import LayerSummary, count_multiply_adds, count_parameters, describe_layers
 from fmnist.history import HistoryPoint, best_point
+from fmnist.model.layers import LayerSummary, count_multiply_adds, count_parameters, describe_layers
 from fmnist.recipe import Architecture
 from search.figures import BLUE, GREEN, GREY, ORANGE, PURPLE, clean, confusion_figure, figure_png, percent_axis
 from search.findings import count, millions, percent

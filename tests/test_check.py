@@ -21,7 +21,7 @@ import pytest
 import sqlalchemy
 
 from fmnist.cli import EXIT_USER_ERROR
-from fmnist.cost import count_multiply_adds
+from fmnist.model.layers import count_multiply_adds
 from fmnist.recipe import Architecture, Block, Recipe, TrainingPlan
 from search import check
 from search.check import choose_networks

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from fmnist.cost import count_multiply_adds
+from fmnist.model.layers import count_multiply_adds
 from fmnist.recipe import Architecture, Block, Recipe, TrainingPlan
 from search.estimate import (
     Costs,

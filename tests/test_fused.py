@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from fmnist.fused import with_fused_normalization
-from fmnist.model import build_model
+from fmnist.model.build import build_model
 from fmnist.recipe import Architecture, Block
 
 BLOCKS = (Block(4, 2, 3, residual=True), Block(6, 1, 3))

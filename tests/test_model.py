@@ -7,8 +7,8 @@ import keras
 import numpy as np
 import pytest
 
-from fmnist.cost import count_multiply_adds, count_parameters, describe_layers
-from fmnist.model import build_model
+from fmnist.model.build import build_model
+from fmnist.model.layers import count_multiply_adds, count_parameters, describe_layers
 from fmnist.recipe import ACTIVATIONS, Architecture, Block
 from fmnist.training import predict_probabilities, save_for_users
 
@@ -80,7 +80,7 @@ def test_described_parameters_and_multiply_adds_are_those_of_each_layer(architec
 
 
 def test_costs_are_counted_without_keras():
-    code = "import sys, fmnist.cost; sys.exit(any(name in sys.modules for name in ('keras', 'tensorflow')))"
+    code = "import sys, fmnist.model.layers; sys.exit(any(name in sys.modules for name in ('keras', 'tensorflow')))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fmnist.errors import UserError
-from fmnist.model_notes import ENTRY, ModelNotes, add_notes, read_notes
+from fmnist.model.metadata import ENTRY, ModelNotes, add_notes, read_notes
 from search.refit import predict_outside
 
 NOTES = ModelNotes(("T-shirt/top", "Übergröße", "c"), (8, 8, 1), 12.5, 0.75, 250.0)

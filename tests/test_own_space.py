@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from fmnist.cost import count_multiply_adds, count_parameters
+from fmnist.model.layers import count_multiply_adds, count_parameters
 from fmnist.recipe import max_blocks
 from search.own_space import EPOCHS, SHORTEST_RUNG, own_space, usual_depth
 from search.space import SearchSpace, space_of

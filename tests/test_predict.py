@@ -24,7 +24,7 @@ from PIL import Image, ImageDraw
 
 from fmnist.calibration import with_temperature
 from fmnist.errors import UserError
-from fmnist.model_notes import ModelNotes, add_notes
+from fmnist.model.metadata import ModelNotes, add_notes
 from fmnist.photographs import MAX_PIXELS, Unreadable, read_photograph
 from fmnist.predict import Prediction, main, predict
 

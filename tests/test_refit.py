@@ -18,7 +18,7 @@ from fmnist.data.named import DataSource, Split, find_data, load_test, save_spli
 from fmnist.errors import UserError
 from fmnist.export import ExportRecord
 from fmnist.history import HistoryPoint
-from fmnist.model_notes import ModelNotes, read_notes
+from fmnist.model.metadata import ModelNotes, read_notes
 from fmnist.recipe import Architecture, Block, Recipe, TrainingPlan
 from fmnist.robustness import changes
 from search.clock import Clock

@@ -10,8 +10,8 @@ from typing import Any
 import optuna
 import pytest
 
-from fmnist.cost import count_multiply_adds, count_parameters
 from fmnist.errors import UserError
+from fmnist.model.layers import count_multiply_adds, count_parameters
 from fmnist.recipe import Recipe
 from search.config import SHIPPED_SPACES
 from search.space import SearchSpace, read_space

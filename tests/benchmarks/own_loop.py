@@ -14,9 +14,9 @@ from pathlib import Path
 
 import optuna
 
-from fmnist.cost import count_multiply_adds, count_parameters
 from fmnist.data.named import Split, pixel_statistics, save_split
 from fmnist.history import HistoryPoint
+from fmnist.model.layers import count_multiply_adds, count_parameters
 from fmnist.precision import has_bfloat16
 from fmnist.recipe import Recipe
 from search.config import SHIPPED_SPACES, default_workers

@@ -30,9 +30,9 @@ import numpy as np
 import optuna
 from scipy import stats
 
-from fmnist.cost import count_multiply_adds, count_parameters
 from fmnist.data.named import LabelledImages, Split, find_data, load_train, pixel_statistics, save_split
 from fmnist.errors import UserError
+from fmnist.model.layers import count_multiply_adds, count_parameters
 from fmnist.recipe import Recipe
 from search.config import SHIPPED_SPACES, default_workers
 from search.objective import TrainingSite

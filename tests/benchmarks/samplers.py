@@ -22,8 +22,8 @@ from pathlib import Path
 import numpy as np
 import optuna
 
-from fmnist.cost import count_multiply_adds, count_parameters
 from fmnist.data.named import find_data, load_train, open_split, pixel_statistics, save_split
+from fmnist.model.layers import count_multiply_adds, count_parameters
 from search.config import SHIPPED_SPACES, default_workers
 from search.objective import TrainingSite
 from search.space import SearchSpace, read_space

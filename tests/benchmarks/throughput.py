@@ -120,7 +120,7 @@ def _ceiling(recipe: Recipe, n_threads: int) -> float:
 def _train_on_batch(pipe: Connection, recipe: Recipe, n_threads: int) -> None:
     import keras
 
-    from fmnist.model import build_model
+    from fmnist.model.build import build_model
     from fmnist.training import limit_threads
 
     limit_threads(n_threads)

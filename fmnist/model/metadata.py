@@ -66,7 +66,7 @@ def read_notes(path: Path) -> ModelNotes | None:
     except ValueError as error:
         raise UserError(
             f"the notes in {path} must be those of a model, but {_first_line(error)}; write them again with "
-            "fmnist.model_notes.add_notes"
+            "fmnist.model.metadata.add_notes"
         ) from error
 
 
