@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from fmnist.data.named import LabelledImages, Split, joined
-from fmnist.history import HistoryPoint
+from fmnist.training.history import HistoryPoint
 
 if TYPE_CHECKING:
     import keras
@@ -219,12 +219,12 @@ class Network:
         return self.model.count_params()
 
     def predict_classes(self, images: np.ndarray) -> np.ndarray:
-        from fmnist.training import predict_probabilities
+        from fmnist.training.loop import predict_probabilities
 
         return predict_probabilities(self.model, images).argmax(axis=1).astype(np.uint8)
 
     def save(self, path: Path) -> None:
-        from fmnist.training import save_for_users
+        from fmnist.training.loop import save_for_users
 
         save_for_users(self.model, path)
 
@@ -240,7 +240,7 @@ def _fit_network(
     """The network, why its training ended, and its epochs: plain `compile` and `fit`, in batches of 32."""
     import keras
 
-    from fmnist.training import limit_threads
+    from fmnist.training.loop import limit_threads
 
     limit_threads(n_threads)
     keras.utils.set_random_seed(seed)  # initial weights, dropout, the order of the images

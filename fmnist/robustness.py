@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fmnist.augmentation import with_margin
+from fmnist.training.augmentation import with_margin
 
 DIRECTIONS = ((-1, 0), (1, 0), (0, -1), (0, 1))  # rows, columns
 

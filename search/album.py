@@ -27,8 +27,8 @@ from optuna.artifacts._upload import ARTIFACTS_ATTR_PREFIX
 from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.trial import FrozenTrial
 
-from fmnist.history import HistoryPoint
 from fmnist.recipe import Recipe
+from fmnist.training.history import HistoryPoint
 from search.material import Material
 from search.notes import RUNNING, StudyStanding, read_note, save_note, study_note, trial_note
 from search.objective import Outcome, RungEnd

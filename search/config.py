@@ -13,7 +13,7 @@ from fmnist.data.named import DATASETS
 from fmnist.data.source import COLOURS, Reading
 from fmnist.errors import UserError
 from fmnist.formats import read_formats, require_runtimes
-from fmnist.precision import BFLOAT16_FLAGS, PRECISIONS, has_bfloat16
+from fmnist.training.precision import BFLOAT16_FLAGS, PRECISIONS, has_bfloat16
 from search.extras import TAPS, require_installed
 
 SHIPPED_SPACES = Path(__file__).resolve().parent.parent / "studies"

@@ -13,9 +13,9 @@ from typing import Any, NoReturn
 import numpy as np
 import optuna
 
-from fmnist.history import HistoryPoint, best_point
 from fmnist.model.layers import count_multiply_adds, count_parameters
 from fmnist.recipe import Recipe
+from fmnist.training.history import HistoryPoint, best_point
 from search.space import DEFAULT_NAME, SearchSpace
 from search.strategy import build_pruner, seed_of
 from search.watcher import Watcher

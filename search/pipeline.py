@@ -27,8 +27,8 @@ from fmnist.data.framing import measure_appearance
 from fmnist.data.named import DataSource, LabelledImages, Split, find_data, load_train, pixel_statistics, save_split
 from fmnist.errors import UserError
 from fmnist.intervals import wilson_95
-from fmnist.precision import has_bfloat16
 from fmnist.recipe import Recipe
+from fmnist.training.precision import has_bfloat16
 from search import __version__
 from search.album import Album
 from search.clock import Clock

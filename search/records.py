@@ -30,7 +30,7 @@ from fmnist.data.duplicates import Duplicates
 from fmnist.errors import UserError
 from fmnist.export import HALF_WRITTEN, ExportRecord
 from fmnist.formats import FORMATS
-from fmnist.history import HistoryPoint
+from fmnist.training.history import HistoryPoint
 
 T = TypeVar("T")
 

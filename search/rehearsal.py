@@ -14,8 +14,8 @@ import numpy as np
 import optuna
 from optuna.trial import TrialState
 
-from fmnist.history import HistoryPoint
 from fmnist.recipe import Recipe
+from fmnist.training.history import HistoryPoint
 from search.config import StudyConfig
 from search.objective import Objective
 from search.refit import Finalist, choose_finalists

@@ -16,7 +16,7 @@ from fmnist.cli import EXIT_FAILURE, EXIT_INTERRUPTED, OneLineParser, ending_cle
 from fmnist.data.npz import SUFFIX as NPZ
 from fmnist.data.source import COLOURS
 from fmnist.formats import FORMATS
-from fmnist.precision import PRECISIONS
+from fmnist.training.precision import PRECISIONS
 from search.cli import take_password_off_the_command_line
 from search.config import PRUNERS, SAMPLERS, StudyConfig, default_workers
 

@@ -29,7 +29,7 @@ from pydantic import TypeAdapter
 
 from fmnist.cli import nearest_existing
 from fmnist.errors import UserError
-from fmnist.history import HistoryPoint
+from fmnist.training.history import HistoryPoint
 from search.config import StudyConfig
 from search.ownership import Ownership, this_process
 from search.records import StudyFiles, TrialRecord, flat, read_plain, write_text

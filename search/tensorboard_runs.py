@@ -24,8 +24,8 @@ from tensorboard.plugins.hparams.summary_v2 import hparams_pb
 from tensorboard.plugins.text import metadata as text
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from fmnist.history import HistoryPoint
 from fmnist.recipe import Recipe
+from fmnist.training.history import HistoryPoint
 from search.extras import require_writable
 from search.records import flat
 from search.watcher import Watcher

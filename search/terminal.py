@@ -19,9 +19,9 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from fmnist.history import HistoryPoint
 from fmnist.intervals import Interval
 from fmnist.recipe import Recipe
+from fmnist.training.history import HistoryPoint
 from search.watcher import Watcher
 
 FEWEST_TRIALS = 12  # before the time left is told: the portfolio, which comes first, trains for much longer than others

@@ -15,9 +15,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from fmnist.history import HistoryPoint, best_point
 from fmnist.model.layers import LayerSummary, count_multiply_adds, count_parameters, describe_layers
 from fmnist.recipe import Architecture
+from fmnist.training.history import HistoryPoint, best_point
 from search.figures import BLUE, GREEN, GREY, ORANGE, PURPLE, clean, confusion_figure, figure_png, percent_axis
 from search.findings import count, millions, percent
 from search.objective import RungEnd

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fmnist.history import HistoryPoint
 from fmnist.recipe import Recipe
+from fmnist.training.history import HistoryPoint
 
 
 class Watcher:

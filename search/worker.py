@@ -32,12 +32,12 @@ import psutil
 
 from fmnist.baselines import fit_baseline, load_baseline
 from fmnist.data.named import LabelledImages, Split, open_split
-from fmnist.history import HistoryPoint
 from fmnist.recipe import Recipe
 from fmnist.robustness import changes
+from fmnist.training.history import HistoryPoint
 
 if TYPE_CHECKING:
-    from fmnist.training import Training
+    from fmnist.training.loop import Training
 
 POLL_SECONDS = 0.1  # how often a waiting supervisor looks whether it should stop
 STALL_SECONDS = 900.0  # a worker that says nothing for so long is taken for hung
@@ -190,7 +190,7 @@ class WorkerProcesses:
         stop: threading.Event,
         *,
         serve: Callable[[Connection, Task, Path], None] | None = None,
-        preload: Sequence[str] = ("fmnist.training",),
+        preload: Sequence[str] = ("fmnist.training.loop",),
         stall_seconds: float = STALL_SECONDS,
     ) -> None:
         self._stop = stop
@@ -336,7 +336,7 @@ def _listen(pipe: Connection, go_on: threading.Semaphore) -> None:
 
 
 def _results(task: Task, pipe: Connection) -> Iterator:
-    from fmnist.training import limit_threads, make_deterministic
+    from fmnist.training.loop import limit_threads, make_deterministic
 
     limit_threads(task.n_threads)
     if isinstance(task, TrainTask) and task.deterministic:
@@ -357,7 +357,7 @@ def _results(task: Task, pipe: Connection) -> Iterator:
 def _predict(task: PredictTask) -> np.ndarray:
     import keras
 
-    from fmnist.training import predict_probabilities
+    from fmnist.training.loop import predict_probabilities
 
     model = keras.saving.load_model(task.model, compile=False)
     if not task.changed:
@@ -368,8 +368,8 @@ def _predict(task: PredictTask) -> np.ndarray:
 
 def _train(task: TrainTask, pipe: Connection) -> Iterator[TrainResult | _Pause]:
     """The task's trainings, one after another. What they have in common is compiled for the first."""
-    from fmnist.learner import Learner
-    from fmnist.training import train
+    from fmnist.training.loop import train
+    from fmnist.training.step import Learner
 
     started = time.monotonic()
     split = open_split(task.split_folder)
@@ -413,7 +413,7 @@ def _train(task: TrainTask, pipe: Connection) -> Iterator[TrainResult | _Pause]:
 
 
 def _result(task: TrainTask, training: Training, split: Split) -> TrainResult:
-    from fmnist.training import predict_probabilities, save_for_users
+    from fmnist.training.loop import predict_probabilities, save_for_users
 
     scored = predict_probabilities(training.model, split.confirmation.images) if task.score_on_confirmation else None
     if task.save_to is not None:

@@ -18,7 +18,7 @@ from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from fmnist.history import HistoryPoint
+from fmnist.training.history import HistoryPoint
 from search import storage
 from search.run import main
 from search.worker import PredictTask, TrainResult, TrainTask, WorkerProcesses, _Pause, _Pulsing

@@ -16,9 +16,9 @@ from fmnist.data.duplicates import Duplicates
 from fmnist.evaluation import least_confident_hits
 from fmnist.export import ExportRecord
 from fmnist.formats import FORMATS
-from fmnist.history import HistoryPoint, best_point
 from fmnist.recipe import Architecture, Block, Recipe, TrainingPlan, max_blocks
 from fmnist.robustness import changes
+from fmnist.training.history import HistoryPoint, best_point
 from search.records import (
     BaselineRecord,
     ChangedTestScore,

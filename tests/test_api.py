@@ -16,7 +16,7 @@ from optuna.trial import TrialState
 
 import search
 from fmnist.errors import UserError
-from fmnist.history import HistoryPoint
+from fmnist.training.history import HistoryPoint
 from search import StudyConfig, Watcher, open_objective, run_study
 from search.material import Material
 from search.records import FINISHED_STATES, BestRecipe, StudyFiles, read_json

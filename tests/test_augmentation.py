@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fmnist.augmentation import alternating_flip, augment, erase, shift
 from fmnist.recipe import TrainingPlan
+from fmnist.training.augmentation import alternating_flip, augment, erase, shift
 
 
 def random_images(n: int = 64, shape: tuple[int, int, int] = (8, 6, 1)) -> np.ndarray:

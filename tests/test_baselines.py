@@ -25,7 +25,7 @@ from fmnist.baselines import (
     oriented_gradients,
 )
 from fmnist.data.named import LabelledImages, Split, save_split
-from fmnist.history import HistoryPoint
+from fmnist.training.history import HistoryPoint
 from search.worker import BaselinePredictTask, BaselineResult, BaselineTask, WorkerProcesses
 
 ROOT = Path(__file__).parents[1]

@@ -27,8 +27,8 @@ from optuna.artifacts.exceptions import ArtifactNotFound
 from PIL import Image
 from playwright.sync_api import Page, expect, sync_playwright
 
-from fmnist.history import HistoryPoint
 from fmnist.recipe import Architecture, Block, Recipe, TrainingPlan
+from fmnist.training.history import HistoryPoint
 from search import album
 from search.album import Album, DrawnArtifacts, tell_end
 from search.dashboard import beside_run, dashboard_command, guarded, main

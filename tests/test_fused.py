@@ -4,9 +4,9 @@ import keras
 import numpy as np
 import pytest
 
-from fmnist.fused import with_fused_normalization
 from fmnist.model.build import build_model
 from fmnist.recipe import Architecture, Block
+from fmnist.training.fused import with_fused_normalization
 
 BLOCKS = (Block(4, 2, 3, residual=True), Block(6, 1, 3))
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fmnist.optimizer import Optimizer, learning_rate_at
 from fmnist.recipe import SCHEDULES, TrainingPlan
+from fmnist.training.optimizer import Optimizer, learning_rate_at
 
 
 def rates(n_steps: int, **plan) -> np.ndarray:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from fmnist.precision import has_bfloat16
+from fmnist.training.precision import has_bfloat16
 
 
 @pytest.mark.parametrize(

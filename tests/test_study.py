@@ -16,7 +16,7 @@ import pytest
 from optuna.trial import TrialState
 
 from fmnist.errors import UserError
-from fmnist.history import HistoryPoint
+from fmnist.training.history import HistoryPoint
 from search.config import SHIPPED_SPACES, StudyConfig
 from search.objective import Objective, TrainingSite
 from search.ownership import MAX_LOSSES, Ownership

@@ -12,8 +12,8 @@ from types import ModuleType
 import pytest
 
 from fmnist.errors import UserError
-from fmnist.history import HistoryPoint
 from fmnist.recipe import Architecture, Block, Recipe, TrainingPlan
+from fmnist.training.history import HistoryPoint
 from search.config import StudyConfig
 from search.extras import TAPS, require_installed
 from search.run import main

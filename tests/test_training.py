@@ -10,12 +10,9 @@ import pytest
 from sklearn.datasets import load_digits
 
 from fmnist.data.named import LabelledImages
-from fmnist.history import HistoryPoint, best_point
-from fmnist.learner import Learner
-from fmnist.optimizer import learning_rate_at
-from fmnist.precision import has_bfloat16
 from fmnist.recipe import Architecture, Block, Recipe, TrainingPlan
-from fmnist.training import (
+from fmnist.training.history import HistoryPoint, best_point
+from fmnist.training.loop import (
     Diverged,
     Training,
     _for_length,
@@ -26,6 +23,9 @@ from fmnist.training import (
     steps_for,
     train,
 )
+from fmnist.training.optimizer import learning_rate_at
+from fmnist.training.precision import has_bfloat16
+from fmnist.training.step import Learner
 
 PLAN = TrainingPlan(batch_size=50, flip=False, shift=1, erasing=0.2)
 ARCHITECTURE = Architecture((8, 8, 1), 10, (Block(8, 1, 3), Block(12, 1, 3)), head="flatten", head_dropout=0.1)

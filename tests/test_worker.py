@@ -17,9 +17,9 @@ import psutil
 import pytest
 
 from fmnist.data.named import Split, open_split, pixel_statistics, save_split
-from fmnist.history import HistoryPoint
 from fmnist.recipe import Architecture, Block, Recipe, TrainingPlan
 from fmnist.robustness import changes
+from fmnist.training.history import HistoryPoint
 from search.worker import (
     BaselineTask,
     ImagesSeen,

@@ -11,7 +11,7 @@ from typing import Any
 
 import optuna
 
-from fmnist.history import HistoryPoint
+from fmnist.training.history import HistoryPoint
 from search.records import StudyFiles
 from tests.benchmarks.curves import CurvePoint, HistoryMark, points_ending_at, trial_points
 from tests.benchmarks.records import Assignment, Ledger

@@ -15,10 +15,10 @@ from pathlib import Path
 import optuna
 
 from fmnist.data.named import Split, pixel_statistics, save_split
-from fmnist.history import HistoryPoint
 from fmnist.model.layers import count_multiply_adds, count_parameters
-from fmnist.precision import has_bfloat16
 from fmnist.recipe import Recipe
+from fmnist.training.history import HistoryPoint
+from fmnist.training.precision import has_bfloat16
 from search.config import SHIPPED_SPACES, default_workers
 from search.space import DEFAULT_NAME, SearchSpace, read_space
 from search.worker import TrainingFailed, TrainResult, TrainTask, WorkerProcesses

@@ -31,7 +31,7 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from fmnist.data.named import find_data
-from fmnist.history import HistoryPoint, best_point
+from fmnist.training.history import HistoryPoint, best_point
 from search.clock import Clock
 from search.config import SHIPPED_SPACES, StudyConfig
 from search.objective import Objective, TrainingSite

@@ -27,8 +27,8 @@ import numpy as np
 
 from fmnist.data.named import find_data, load_train, pixel_statistics, save_split
 from fmnist.errors import UserError
-from fmnist.precision import has_bfloat16
 from fmnist.recipe import Recipe
+from fmnist.training.precision import has_bfloat16
 from search.config import SHIPPED_SPACES, default_workers
 from search.objective import TrainingSite
 from search.space import read_space
@@ -121,7 +121,7 @@ def _train_on_batch(pipe: Connection, recipe: Recipe, n_threads: int) -> None:
     import keras
 
     from fmnist.model.build import build_model
-    from fmnist.training import limit_threads
+    from fmnist.training.loop import limit_threads
 
     limit_threads(n_threads)
     model = build_model(recipe.architecture, 72.0, 90.0)

@@ -15,10 +15,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from fmnist.fused import with_fused_normalization
 from fmnist.model.build import build_model
-from fmnist.optimizer import Optimizer, averaging_rate_at, learning_rate_at
 from fmnist.recipe import Recipe
+from fmnist.training.fused import with_fused_normalization
+from fmnist.training.optimizer import Optimizer, averaging_rate_at, learning_rate_at
 
 SMALLEST_SHARD = 16  # images: with fewer, batch statistics say little
 

@@ -16,12 +16,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from fmnist.augmentation import augment
 from fmnist.data.named import LabelledImages
-from fmnist.history import HistoryPoint, best_point
-from fmnist.learner import Learner, in_chunks
-from fmnist.optimizer import learning_rate_at
 from fmnist.recipe import Recipe, TrainingPlan
+from fmnist.training.augmentation import augment
+from fmnist.training.history import HistoryPoint, best_point
+from fmnist.training.optimizer import learning_rate_at
+from fmnist.training.step import Learner, in_chunks
 
 IMAGES_AT_ONCE = 1024  # augmented together: half the time of batch by batch; with more they leave the cache
 SMALLEST_PROBABILITY = float(np.finfo(np.float32).tiny)  # keeps the logarithm of an underflown probability finite
