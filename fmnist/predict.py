@@ -24,9 +24,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fmnist.calibration import with_temperature
 from fmnist.cli import OneLineParser, exit_code_of
 from fmnist.errors import UserError
+from fmnist.metrics.calibration import with_temperature
 from fmnist.model.metadata import ModelNotes, read_notes
 from fmnist.photographs import STDIN, Found, Prepared, Unreadable, find_pictures, prepare, read_photograph
 
@@ -81,7 +81,7 @@ def predict(
 
     model: a .keras file. images: files, folders and "-" (one picture from standard input). top: how many classes to
     name. invert: False keeps light backgrounds light. temperature: calibrates the probabilities, see
-    `fmnist.calibration`; a number, or a file such as a study's temperature.json. say: hears what is skipped in folders,
+    `fmnist.metrics.calibration`; a number, or a file such as a study's temperature.json. say: hears what is skipped in folders,
     and that a model has no notes.
 
     A picture that cannot be read has its reason in `error`, and the others go on. Raises UserError for a model or

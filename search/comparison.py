@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from fmnist.data.named import TEST_IMAGES, TEST_LABELS
-from fmnist.evaluation import ClassScore
-from fmnist.intervals import McNemar, holm, mcnemar
+from fmnist.metrics.evaluation import ClassScore
+from fmnist.metrics.intervals import McNemar, holm, mcnemar
 from fmnist.model.layers import count_multiply_adds, count_parameters
 from fmnist.recipe import Block, Recipe
 from search.material import Material

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import nnls
 
+from fmnist.metrics.robustness import changes
 from fmnist.model.layers import count_multiply_adds
 from fmnist.recipe import Recipe
-from fmnist.robustness import changes
 from search.clock import Clock
 from search.probes import Probe
 from search.records import DataRecord

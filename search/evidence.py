@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import confusion_matrix
 
-from fmnist import calibration
-from fmnist.calibration import ReliabilityBin, expected_calibration_error, reliability, with_temperature
-from fmnist.evaluation import Abstention, Mistake, accuracy_by_confidence, suspect_labels
-from fmnist.intervals import Interval, Luck, McNemar, best_by_luck, holm, macro_f1, mcnemar, wilson_95
+from fmnist.metrics import calibration
+from fmnist.metrics.calibration import ReliabilityBin, expected_calibration_error, reliability, with_temperature
+from fmnist.metrics.evaluation import Abstention, Mistake, accuracy_by_confidence, suspect_labels
+from fmnist.metrics.intervals import Interval, Luck, McNemar, best_by_luck, holm, macro_f1, mcnemar, wilson_95
 from search.material import Material
 from search.records import (
     BaselineOutcome,

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from fmnist.evaluation import Evaluation
+from fmnist.metrics.evaluation import Evaluation
 from search.evidence import BaselineScore, Calibration, Rung
 from search.figures import BLUE, GREY, ORANGE, STATE_STYLES, Chart, clean, fitting, make_chart, percent_axis, score
 from search.findings import is_number, parameter_value

@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 from PIL import Image, ImageDraw, ImageFont
 
-from fmnist.evaluation import Evaluation
+from fmnist.metrics.evaluation import Evaluation
 from search.findings import is_number, parameter_value
 from search.records import ConfirmRecord, TrialRecord
 

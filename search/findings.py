@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from fmnist.evaluation import Confusion, Evaluation
 from fmnist.export import ExportRecord, in_figures
 from fmnist.formats import find_format
-from fmnist.intervals import Interval
+from fmnist.metrics.evaluation import Confusion, Evaluation
+from fmnist.metrics.intervals import Interval
 from fmnist.recipe import TrainingPlan
 from search.evidence import Abstention, Calibration, Optimism, Rival, Rung
 from search.material import Balance, Material

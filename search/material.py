@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from fmnist.errors import UserError
-from fmnist.evaluation import Evaluation, Mistake, evaluate, top_mistakes
 from fmnist.export import ExportRecord
-from fmnist.intervals import Interval, wilson_95
+from fmnist.metrics.evaluation import Evaluation, Mistake, evaluate, top_mistakes
+from fmnist.metrics.intervals import Interval, wilson_95
 from fmnist.recipe import Recipe
 from search.records import (
     FINISHED_STATES,

@@ -26,7 +26,7 @@ from fmnist.data.duplicates import count_duplicates
 from fmnist.data.framing import measure_appearance
 from fmnist.data.named import DataSource, LabelledImages, Split, find_data, load_train, pixel_statistics, save_split
 from fmnist.errors import UserError
-from fmnist.intervals import wilson_95
+from fmnist.metrics.intervals import wilson_95
 from fmnist.recipe import Recipe
 from fmnist.training.precision import has_bfloat16
 from search import __version__

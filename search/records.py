@@ -195,7 +195,7 @@ class DataRecord:
 
 @dataclass(frozen=True)
 class ChangedTestScore:
-    """How the delivered model fares on the test images once they are changed (see `fmnist.robustness`)."""
+    """How the delivered model fares on the test images once they are changed (see `fmnist.metrics.robustness`)."""
 
     kind: str
     change: str  # in words

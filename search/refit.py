@@ -47,14 +47,14 @@ from fmnist.data.named import (
 )
 from fmnist.data.source import Reading
 from fmnist.errors import UserError
-from fmnist.evaluation import least_confident_hits
 from fmnist.export import ExportRecord, export_model, in_figures
 from fmnist.formats import find_format
-from fmnist.intervals import wilson_95
+from fmnist.metrics.evaluation import least_confident_hits
+from fmnist.metrics.intervals import wilson_95
+from fmnist.metrics.robustness import changes
 from fmnist.model.layers import count_multiply_adds
 from fmnist.model.metadata import ModelNotes, add_notes
 from fmnist.recipe import Recipe, TrainingPlan
-from fmnist.robustness import changes
 from fmnist.training.history import HistoryPoint, best_point
 from fmnist.training.precision import has_bfloat16
 from search import __version__

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fmnist.cli import exit_code_of
-from fmnist.evaluation import Mistake
 from fmnist.formats import FORMATS, find_format
+from fmnist.metrics.evaluation import Mistake
 from fmnist.model.layers import count_multiply_adds, count_parameters, describe_layers
 from fmnist.recipe import Recipe, short_form
 from search import evidence_figures, figures, findings

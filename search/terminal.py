@@ -19,7 +19,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from fmnist.intervals import Interval
+from fmnist.metrics.intervals import Interval
 from fmnist.recipe import Recipe
 from fmnist.training.history import HistoryPoint
 from search.watcher import Watcher

@@ -32,8 +32,8 @@ import psutil
 
 from fmnist.baselines import fit_baseline, load_baseline
 from fmnist.data.named import LabelledImages, Split, open_split
+from fmnist.metrics.robustness import changes
 from fmnist.recipe import Recipe
-from fmnist.robustness import changes
 from fmnist.training.history import HistoryPoint
 
 if TYPE_CHECKING:
@@ -99,7 +99,9 @@ class PredictTask:
     model: Path  # .keras
     images: np.ndarray  # uint8 (n, height, width, channels)
     n_threads: int = 1
-    changed: bool = False  # instead of them, once for each of fmnist.robustness.changes(), all drawn from seed 0
+    changed: bool = (
+        False  # instead of them, once for each of fmnist.metrics.robustness.changes(), all drawn from seed 0
+    )
     border: str = "black"  # of those that are moved
 
 

@@ -13,11 +13,11 @@ import optuna
 
 from fmnist.baselines import BASELINES
 from fmnist.data.duplicates import Duplicates
-from fmnist.evaluation import least_confident_hits
 from fmnist.export import ExportRecord
 from fmnist.formats import FORMATS
+from fmnist.metrics.evaluation import least_confident_hits
+from fmnist.metrics.robustness import changes
 from fmnist.recipe import Architecture, Block, Recipe, TrainingPlan, max_blocks
-from fmnist.robustness import changes
 from fmnist.training.history import HistoryPoint, best_point
 from search.records import (
     BaselineRecord,

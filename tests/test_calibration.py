@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from fmnist.calibration import (
+from fmnist.metrics.calibration import (
     expected_calibration_error,
     fit_temperature,
     log_loss,

@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from fmnist.calibration import expected_calibration_error
-from fmnist.evaluation import (
+from fmnist.metrics.calibration import expected_calibration_error
+from fmnist.metrics.evaluation import (
     accuracy_by_confidence,
     evaluate,
     least_confident_hits,
@@ -16,7 +16,7 @@ from fmnist.evaluation import (
     suspect_labels,
     top_mistakes,
 )
-from fmnist.intervals import Interval, wilson_95
+from fmnist.metrics.intervals import Interval, wilson_95
 
 NAMES = ("ant", "bee", "cat")
 LABELS = np.array([0, 0, 0, 1, 1, 2], np.uint8)

@@ -12,8 +12,8 @@ import pytest
 from made_study import Made, make_study
 from sklearn import metrics
 
-from fmnist.evaluation import Abstention
-from fmnist.intervals import Interval
+from fmnist.metrics.evaluation import Abstention
+from fmnist.metrics.intervals import Interval
 from search.findings import abstaining
 from search.records import StudyFiles, TestArrays, TrialRecord
 from search.report import write_report

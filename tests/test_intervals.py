@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from fmnist.evaluation import evaluate
-from fmnist.intervals import best_by_luck, holm, macro_f1, macro_f1_95, mcnemar, wilson_95
+from fmnist.metrics.evaluation import evaluate
+from fmnist.metrics.intervals import best_by_luck, holm, macro_f1, macro_f1_95, mcnemar, wilson_95
 
 N_SIMULATIONS = 1000
 # By chance alone an interval that covers at 95 % would in 1,000 simulations be below this once in 2,000 runs.

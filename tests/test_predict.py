@@ -22,8 +22,8 @@ import pytest
 from made_images import white_tiff_of_12_bits
 from PIL import Image, ImageDraw
 
-from fmnist.calibration import with_temperature
 from fmnist.errors import UserError
+from fmnist.metrics.calibration import with_temperature
 from fmnist.model.metadata import ModelNotes, add_notes
 from fmnist.photographs import MAX_PIXELS, Unreadable, read_photograph
 from fmnist.predict import Prediction, main, predict

@@ -17,9 +17,9 @@ from fmnist.baselines import BASELINES
 from fmnist.data.named import DataSource, Split, find_data, load_test, save_split
 from fmnist.errors import UserError
 from fmnist.export import ExportRecord
+from fmnist.metrics.robustness import changes
 from fmnist.model.metadata import ModelNotes, read_notes
 from fmnist.recipe import Architecture, Block, Recipe, TrainingPlan
-from fmnist.robustness import changes
 from fmnist.training.history import HistoryPoint
 from search.clock import Clock
 from search.objective import TrainingSite

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fmnist.robustness import Change, changes
+from fmnist.metrics.robustness import Change, changes
 
 IMAGES = np.random.default_rng(0).integers(1, 256, (40, 12, 10, 3), dtype=np.uint8)  # never 0, which comes in
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from fmnist.intervals import Interval
+from fmnist.metrics.intervals import Interval
 from fmnist.recipe import Architecture, Block, Recipe, TrainingPlan
 from fmnist.training.history import HistoryPoint
 from search.terminal import BestTrial, FinalistRow, JsonTerminal, Standing, Terminal

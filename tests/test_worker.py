@@ -17,8 +17,8 @@ import psutil
 import pytest
 
 from fmnist.data.named import Split, open_split, pixel_statistics, save_split
+from fmnist.metrics.robustness import changes
 from fmnist.recipe import Architecture, Block, Recipe, TrainingPlan
-from fmnist.robustness import changes
 from fmnist.training.history import HistoryPoint
 from search.worker import (
     BaselineTask,

@@ -1,7 +1,7 @@
 """How one recipe is trained: the loop, its schedule and its ends, and what is kept of it.
 
 Not covered: which data is held out (see `fmnist.data.named`), how long a training should be (the caller's choice), scores
-beyond accuracy and cross-entropy (see `fmnist.evaluation`).
+beyond accuracy and cross-entropy (see `fmnist.metrics.evaluation`).
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fmnist.intervals import wilson_95
+from fmnist.metrics.intervals import wilson_95
 from tests.benchmarks.curves import accuracy_at, seconds_to_reach
 from tests.benchmarks.records import TITLES, Outcome
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import minimize_scalar
 
-from fmnist.intervals import Interval, wilson_95
+from fmnist.metrics.intervals import Interval, wilson_95
 
 N_BINS = 15  # Guo et al. 2017, "On Calibration of Modern Neural Networks"
 SMALLEST_PROBABILITY = 1e-12  # for the logarithm of a probability that was rounded to 0

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn import metrics
 
-from fmnist.calibration import expected_calibration_error
-from fmnist.intervals import Interval, macro_f1_95, wilson_95
+from fmnist.metrics.calibration import expected_calibration_error
+from fmnist.metrics.intervals import Interval, macro_f1_95, wilson_95
 
 
 @dataclass(frozen=True)
