@@ -65,7 +65,7 @@ class StudyConfig:
     pruner: str = "asha"  # one of PRUNERS
     precision: str = "auto"  # one of PRECISIONS; "auto": bfloat16 where the processor has it and there is no GPU
     memory_limit_mb: int | None = None  # per training process; None: 80 % of the machine's memory, shared equally
-    baselines: bool = False  # fit those of fmnist.baselines too, before the test set is opened
+    baselines: bool = False  # fit those of fmnist.baselines.networks too, before the test set is opened
     tensorboard: Path | None = None  # folder that takes every training as a run of TensorBoard, STUDY/LABEL/LENGTH
     mlflow: Path | None = None  # folder of the MLflow database that takes every trial as a run
     dashboard: bool = False  # show the study in Optuna's dashboard on this machine while the run is under way

@@ -21,7 +21,7 @@ import numpy as np
 import optuna
 import psutil
 
-from fmnist.baselines import BASELINES
+from fmnist.baselines.networks import BASELINES
 from fmnist.data.duplicates import count_duplicates
 from fmnist.data.framing import measure_appearance
 from fmnist.data.named import DataSource, LabelledImages, Split, find_data, load_train, pixel_statistics, save_split

@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
-from fmnist.baselines import BASELINES, Baseline
+from fmnist.baselines.networks import BASELINES, Baseline
 from fmnist.data.duplicates import Duplicates
 from fmnist.errors import UserError
 from fmnist.export import HALF_WRITTEN, ExportRecord
@@ -143,7 +143,7 @@ class BestRecipe:
 class BaselineRecord:
     """A baseline, fitted once, or why it could not be."""
 
-    name: str  # of one of fmnist.baselines.BASELINES
+    name: str  # of one of fmnist.baselines.networks.BASELINES
     kind: str  # "network" or "classical"
     description: str  # what it is and how it learns, in words
     published_accuracy: float | None  # on the test set, by the notebook's own account; None: none is known

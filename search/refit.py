@@ -30,7 +30,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fmnist.baselines import BASELINES, Baseline, find_baseline
+from fmnist.baselines.networks import BASELINES, Baseline, find_baseline
 from fmnist.cli import EXIT_FAILURE, EXIT_INTERRUPTED, ending_cleanly, exit_code_of
 from fmnist.data.framing import measure_appearance
 from fmnist.data.named import (

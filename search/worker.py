@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import psutil
 
-from fmnist.baselines import fit_baseline, load_baseline
+from fmnist.baselines.networks import fit_baseline, load_baseline
 from fmnist.data.named import LabelledImages, Split, open_split
 from fmnist.metrics.robustness import changes
 from fmnist.recipe import Recipe
@@ -109,7 +109,7 @@ class PredictTask:
 class BaselineTask:
     """The fit of one baseline."""
 
-    name: str  # of one of fmnist.baselines.BASELINES
+    name: str  # of one of fmnist.baselines.networks.BASELINES
     seed: int
     split_folder: Path  # written by fmnist.data.named.save_split
     save_to: Path  # write the fitted model here, of the baseline's suffix

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import optuna
 
-from fmnist.baselines import BASELINES
+from fmnist.baselines.networks import BASELINES
 from fmnist.data.duplicates import Duplicates
 from fmnist.export import ExportRecord
 from fmnist.formats import FORMATS

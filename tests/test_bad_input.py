@@ -14,7 +14,7 @@ import numpy as np
 import optuna
 import pytest
 
-from fmnist.baselines import BASELINES
+from fmnist.baselines.networks import BASELINES
 from fmnist.cli import EXIT_USER_ERROR
 from fmnist.data.named import IDX_NAMES, TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS, find_data, load_train
 from search.config import SHIPPED_SPACES, StudyConfig

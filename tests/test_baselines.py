@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from fmnist.baselines import (
+from fmnist.baselines.networks import (
     _ESTIMATORS,
     _NOTEBOOKS,
     BASELINES,
@@ -113,7 +113,9 @@ def test_unknown_baseline_is_named_with_the_known_ones() -> None:
 
 
 def test_importing_the_module_loads_neither_keras_nor_scikit_learn() -> None:
-    script = "import sys, fmnist.baselines; print(sorted({'keras', 'tensorflow', 'sklearn'} & set(sys.modules)))"
+    script = (
+        "import sys, fmnist.baselines.networks; print(sorted({'keras', 'tensorflow', 'sklearn'} & set(sys.modules)))"
+    )
     child = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (child.returncode, child.stdout.strip()) == (0, "[]"), child.stderr
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from made_study import Made, make_study
 
-from fmnist.baselines import BASELINES
+from fmnist.baselines.networks import BASELINES
 from fmnist.errors import UserError
 from search.material import Material, read_material
 from search.records import StudyFiles, TrialRecord, write_arrays, write_json

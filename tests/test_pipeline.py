@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fmnist.baselines import BASELINES
+from fmnist.baselines.networks import BASELINES
 from fmnist.data.named import find_data, load_test
 from search.records import PHASES, StudyFiles, read_arrays
 

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import pytest
 
-from fmnist.baselines import BASELINES
+from fmnist.baselines.networks import BASELINES
 from fmnist.data.named import DataSource, Split, find_data, load_test, save_split
 from fmnist.errors import UserError
 from fmnist.export import ExportRecord
