@@ -25,8 +25,8 @@ from PIL import Image, ImageDraw
 from fmnist.errors import UserError
 from fmnist.metrics.calibration import with_temperature
 from fmnist.model.metadata import ModelNotes, add_notes
-from fmnist.photographs import MAX_PIXELS, Unreadable, read_photograph
-from fmnist.predict import Prediction, main, predict
+from fmnist.predict.classifier import Prediction, main, predict
+from fmnist.predict.preprocess import MAX_PIXELS, Unreadable, read_photograph
 
 ROOT = Path(__file__).parents[1]
 QUADRANTS = ("top left", "top right", "bottom left", "bottom right")
@@ -244,7 +244,7 @@ def test_colour_model_gets_colours_that_are_never_inverted(colour_model: Path, t
 
 def pixels_seen_by(model: Path, paths: list[Path], monkeypatch: pytest.MonkeyPatch, **options) -> np.ndarray:
     """What the model is given: uint8 (n, height, width)."""
-    from fmnist.predict import Classifier
+    from fmnist.predict.classifier import Classifier
 
     seen: list[np.ndarray] = []
 
@@ -451,7 +451,7 @@ def test_picture_may_come_through_a_pipe(model: Path, tmp_path: Path) -> None:
 def test_many_pictures_pass_in_batches_and_keep_their_order(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fmnist.predict.N_BATCH", 3)
+    monkeypatch.setattr("fmnist.predict.classifier.N_BATCH", 3)
     turns = [0, 90, 180, 270, 0, 90, 180]
     paths = [written(tmp_path / f"{i}.png", drawing().rotate(turn, expand=True)) for i, turn in enumerate(turns)]
     paths.insert(3, tmp_path / "missing.png")
@@ -488,7 +488,7 @@ def test_on_a_terminal_long_paths_are_cut_at_their_front(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = written(tmp_path / "shirt.png", drawing())
-    monkeypatch.setattr("fmnist.predict._terminal_width", lambda: 80)
+    monkeypatch.setattr("fmnist.predict.classifier._terminal_width", lambda: 80)
     assert main([str(model), str(path)]) == 0
     (line,) = capsys.readouterr().out.splitlines()
     assert len(line) == 80 and line.startswith("…") and "/shirt.png  top left" in line
@@ -655,7 +655,7 @@ def test_command_stops_without_a_trace_when_nobody_reads_its_output(
 def test_keras_is_not_loaded_for_help_or_for_a_file_that_is_no_model(tmp_path: Path) -> None:
     (tmp_path / "a.keras").write_text("no model")
     script = (
-        "import contextlib, io, sys; from fmnist.predict import main\n"
+        "import contextlib, io, sys; from fmnist.predict.classifier import main\n"
         "with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()): main(['--help'])\n"
         f"code = main([{str(tmp_path / 'a.keras')!r}, 'a.png'])\n"
         "print(code, sorted({'keras', 'tensorflow'} & set(sys.modules)))"

@@ -1,6 +1,6 @@
 """How images lie in their frame: their background, how much of it their object fills, their contrast. NumPy only.
 
-Measured once on the training images and again on every photograph that is to look like them (`fmnist.photographs`), so
+Measured once on the training images and again on every photograph that is to look like them (`fmnist.predict.preprocess`), so
 both are measured in the same way. images: (n, height, width, channels), pixels from 0 to 255, of any numeric type.
 """
 

@@ -1,6 +1,6 @@
 """python -m fmnist.predict MODEL IMAGE...: name what pictures show. From Python: `predict`.
 
-Any picture will do: see `fmnist.photographs` for how it is made to look like the images that the model has learned
+Any picture will do: see `fmnist.predict.preprocess` for how it is made to look like the images that the model has learned
 from. Keras is loaded when something is to be predicted, not before, and the model once for all pictures; they are
 read in batches, so a folder may hold any number.
 
@@ -28,7 +28,7 @@ from fmnist.cli import OneLineParser, exit_code_of
 from fmnist.errors import UserError
 from fmnist.metrics.calibration import with_temperature
 from fmnist.model.metadata import ModelNotes, read_notes
-from fmnist.photographs import STDIN, Found, Prepared, Unreadable, find_pictures, prepare, read_photograph
+from fmnist.predict.preprocess import STDIN, Found, Prepared, Unreadable, find_pictures, prepare, read_photograph
 
 if TYPE_CHECKING:
     import keras
