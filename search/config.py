@@ -12,7 +12,7 @@ from pathlib import Path
 from fmnist.data.named import DATASETS
 from fmnist.data.source import COLOURS, Reading
 from fmnist.errors import UserError
-from fmnist.formats import read_formats, require_runtimes
+from fmnist.export.formats import read_formats, require_runtimes
 from fmnist.training.precision import BFLOAT16_FLAGS, PRECISIONS, has_bfloat16
 from search.extras import TAPS, require_installed
 

@@ -13,7 +13,7 @@ import jinja2
 import numpy as np
 from markupsafe import Markup
 
-from fmnist.export import in_figures
+from fmnist.export.export import in_figures
 from search import figures, findings
 
 TEMPLATES = Path(__file__).parent / "templates"

@@ -28,8 +28,8 @@ from pydantic import TypeAdapter, ValidationError
 from fmnist.baselines.networks import BASELINES, Baseline
 from fmnist.data.duplicates import Duplicates
 from fmnist.errors import UserError
-from fmnist.export import HALF_WRITTEN, ExportRecord
-from fmnist.formats import FORMATS
+from fmnist.export.export import HALF_WRITTEN, ExportRecord
+from fmnist.export.formats import FORMATS
 from fmnist.training.history import HistoryPoint
 
 T = TypeVar("T")

@@ -47,8 +47,8 @@ from fmnist.data.named import (
 )
 from fmnist.data.source import Reading
 from fmnist.errors import UserError
-from fmnist.export import ExportRecord, export_model, in_figures
-from fmnist.formats import find_format
+from fmnist.export.export import ExportRecord, export_model, in_figures
+from fmnist.export.formats import find_format
 from fmnist.metrics.evaluation import least_confident_hits
 from fmnist.metrics.intervals import wilson_95
 from fmnist.metrics.robustness import changes
@@ -771,7 +771,7 @@ def _accuracy(probabilities: np.ndarray, test: LabelledImages) -> float:
 # --- exports
 
 
-Exporter = Callable[..., Iterator[ExportRecord]]  # as `fmnist.export.export_model`
+Exporter = Callable[..., Iterator[ExportRecord]]  # as `fmnist.export.export.export_model`
 
 
 def make_exports(

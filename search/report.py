@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fmnist.cli import exit_code_of
-from fmnist.formats import FORMATS, find_format
+from fmnist.export.formats import FORMATS, find_format
 from fmnist.metrics.evaluation import Mistake
 from fmnist.model.layers import count_multiply_adds, count_parameters, describe_layers
 from fmnist.recipe import Recipe, short_form
@@ -39,7 +39,7 @@ from search.trial_table import write_history
 if TYPE_CHECKING:
     import optuna
 
-    from fmnist.export import ExportRecord
+    from fmnist.export.export import ExportRecord
 
 N_MISTAKES_SHOWN = 24
 N_PAIRS_PICTURED = 5

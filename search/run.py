@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from fmnist.cli import EXIT_FAILURE, EXIT_INTERRUPTED, OneLineParser, ending_cleanly, exit_code_of
 from fmnist.data.npz import SUFFIX as NPZ
 from fmnist.data.source import COLOURS
-from fmnist.formats import FORMATS
+from fmnist.export.formats import FORMATS
 from fmnist.training.precision import PRECISIONS
 from search.cli import take_password_off_the_command_line
 from search.config import PRUNERS, SAMPLERS, StudyConfig, default_workers

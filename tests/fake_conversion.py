@@ -1,4 +1,4 @@
-"""A conversion without TensorFlow, in the place of `fmnist.conversion`: what becomes of a format is what the "model"
+"""A conversion without TensorFlow, in the place of `fmnist.export.conversion`: what becomes of a format is what the "model"
 says, a JSON file of format -> fate. Its images have 4 x 4 pixels, its classes are 3."""
 
 from __future__ import annotations

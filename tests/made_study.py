@@ -13,8 +13,8 @@ import optuna
 
 from fmnist.baselines.networks import BASELINES
 from fmnist.data.duplicates import Duplicates
-from fmnist.export import ExportRecord
-from fmnist.formats import FORMATS
+from fmnist.export.export import ExportRecord
+from fmnist.export.formats import FORMATS
 from fmnist.metrics.evaluation import least_confident_hits
 from fmnist.metrics.robustness import changes
 from fmnist.recipe import Architecture, Block, Recipe, TrainingPlan, max_blocks

@@ -17,8 +17,8 @@ import pytest
 
 from fmnist.cli import EXIT_FAILURE, EXIT_USER_ERROR
 from fmnist.errors import UserError
-from fmnist.export import HERE, ExportFailed, ExportRecord, _require_parity, export_model, main, read_images
-from fmnist.formats import FORMATS, Format, find_format, read_formats, require_runtimes
+from fmnist.export.export import HERE, ExportFailed, ExportRecord, _require_parity, export_model, main, read_images
+from fmnist.export.formats import FORMATS, Format, find_format, read_formats, require_runtimes
 from fmnist.model.metadata import ModelNotes, add_notes, read_notes
 
 ROOT = Path(__file__).parents[1]

@@ -16,7 +16,7 @@ import pytest
 from fmnist.baselines.networks import BASELINES
 from fmnist.data.named import DataSource, Split, find_data, load_test, save_split
 from fmnist.errors import UserError
-from fmnist.export import ExportRecord
+from fmnist.export.export import ExportRecord
 from fmnist.metrics.robustness import changes
 from fmnist.model.metadata import ModelNotes, read_notes
 from fmnist.recipe import Architecture, Block, Recipe, TrainingPlan

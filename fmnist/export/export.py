@@ -3,7 +3,7 @@
     python -m fmnist.export MODEL --format all     MODEL: a .keras file, as studies deliver it
 
 A file gets its name only once its probabilities have been compared with the model's own: what fails is not there. This
-module is loaded by the supervisor; Keras and TensorFlow run in `fmnist.conversion` and `fmnist.runtimes`, scripts that
+module is loaded by the supervisor; Keras and TensorFlow run in `fmnist.export.conversion` and `fmnist.export.runtimes`, scripts that
 are started by their paths and know nothing of this project. Does not cover: models with several inputs or outputs.
 """
 
@@ -30,7 +30,7 @@ import numpy as np
 
 from fmnist.cli import EXIT_FAILURE, EXIT_INTERRUPTED, OneLineParser, exit_code_of, nearest_existing
 from fmnist.errors import UserError
-from fmnist.formats import (
+from fmnist.export.formats import (
     CLEAR_LEAD,
     FORMATS,
     LARGEST_DIFFERENCE,
@@ -231,7 +231,7 @@ def _remove(path: Path) -> None:
 
 
 def _convert(bench: Workbench, formats: Sequence[Format]) -> dict[str, Conversion]:
-    """Write each format's file into the staging folder, and reference.npy (see `fmnist.conversion`). One process for
+    """Write each format's file into the staging folder, and reference.npy (see `fmnist.export.conversion`). One process for
     all, since its imports take longest; where it dies at a format, another goes on with those after it.
 
     Raises UserError for a model or images that cannot be used.

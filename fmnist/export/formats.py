@@ -28,7 +28,7 @@ class Format:
     name: str  # as --format takes it
     ending: str  # of the file's name, behind the model's
     description: str
-    runtime: str  # that loads it back, as `fmnist.runtimes` names it
+    runtime: str  # that loads it back, as `fmnist.export.runtimes` names it
     load_lines: str  # Python that uses it; {file}: where it is
     modules: tuple[str, ...] = ()  # that must be installed to make and to check it, beside this project's own needs
     extra: str | None = None  # of this project, which installs them
