@@ -41,7 +41,7 @@ from search.probes import Outcome, probe_all, seconds_to_first_training
 from search.records import FINISHED_STATES
 from search.refit import N_FINALISTS, N_FINALISTS_AGAINST_TIME, side_by_side, threads_of_each
 from search.rehearsal import Rehearsal, draw_networks, rehearse
-from search.space import DEFAULT_NAME
+from search.space.schema import DEFAULT_NAME
 from search.study import count_by_state
 from search.terminal import Terminal
 from search.worker import Trainer, TrainingFailed, WorkerProcesses

@@ -113,7 +113,7 @@ class StudyConfig:
     @property
     def space_path(self) -> Path | None:
         """The space file: the named one, else the one that ships for the data set. None: one is written for the images
-        themselves (see `search.own_space`)."""
+        themselves (see `search.space.default`)."""
         if self.space is not None or not self.is_named_data:
             return self.space
         return SHIPPED_SPACES / f"{self.dataset}.toml"

@@ -37,7 +37,6 @@ from search.dashboard import beside_run, dashboard_command
 from search.findings import count, uneven_classes
 from search.material import Material, balance_of
 from search.objective import Keep, Objective, TrainingSite
-from search.own_space import own_space
 from search.records import (
     FINISHED_STATES,
     ConfirmRecord,
@@ -70,7 +69,8 @@ from search.refit import (
     sure_finalists,
 )
 from search.report import report_study
-from search.space import SearchSpace, read_space_text, space_of
+from search.space.default import own_space
+from search.space.schema import SearchSpace, read_space_text, space_of
 from search.storage import Patience, look_into_storage, open_storage, shown_url
 from search.strategy import build_rungs
 from search.study import (

@@ -80,7 +80,7 @@ from search.records import (
     write_json,
 )
 from search.refit_options import RefitOptions, parse
-from search.space import DEFAULT_NAME
+from search.space.schema import DEFAULT_NAME
 from search.strategy import seed_of, worth
 from search.terminal import Terminal
 from search.watcher import Watcher

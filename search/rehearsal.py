@@ -19,7 +19,7 @@ from fmnist.training.history import HistoryPoint
 from search.config import StudyConfig
 from search.objective import Objective
 from search.refit import Finalist, choose_finalists
-from search.space import SearchSpace
+from search.space.schema import SearchSpace
 from search.strategy import build_pruner, build_sampler
 from search.study import read_trials
 from search.worker import Trainer, TrainResult, TrainTask

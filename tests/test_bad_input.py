@@ -21,7 +21,7 @@ from search.config import SHIPPED_SPACES, StudyConfig
 from search.pipeline import _identity
 from search.records import BaselineRecord, StudyFiles, TestRecord, write_json
 from search.run import main
-from search.space import read_space
+from search.space.schema import read_space
 from search.study import check_identity
 from tests.fakes import fake_workers
 

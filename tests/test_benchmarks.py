@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fmnist.errors import UserError
-from search.space import read_space
+from search.space.schema import read_space
 from tests.benchmarks import peers
 from tests.benchmarks.curves import (
     CurvePoint,

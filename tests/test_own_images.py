@@ -16,7 +16,7 @@ from made_images import NAMES, digits_of_each, in_colour, write_divided, write_i
 from search.config import SHIPPED_SPACES
 from search.records import DataRecord, StudyFiles, read_json
 from search.run import main
-from search.space import read_space
+from search.space.schema import read_space
 
 OF_THE_DEFAULT_DATA = re.compile(r"fashion|mnist|zalando|clothes|trouser|sneaker|notebook gives", re.IGNORECASE)
 TINY = {

@@ -21,7 +21,7 @@ from fmnist.data.named import IDX_NAMES, TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES,
 from fmnist.errors import UserError
 from search.config import SHIPPED_SPACES
 from search.run import main, parse
-from search.space import read_space
+from search.space.schema import read_space
 
 DIGITS_LINES = (SHIPPED_SPACES / "digits.toml").read_text(encoding="utf-8").splitlines()
 generated = settings(

@@ -11,7 +11,7 @@ import pytest
 from search.config import SHIPPED_SPACES, StudyConfig
 from search.objective import Objective, TrainingSite
 from search.rehearsal import LONGEST, Rehearsal, draw_networks, rehearse
-from search.space import SearchSpace, read_space
+from search.space.schema import SearchSpace, read_space
 from search.strategy import build_rungs
 from search.worker import Trainer
 

@@ -22,7 +22,7 @@ from search.objective import Objective, TrainingSite
 from search.ownership import MAX_LOSSES, Ownership
 from search.records import StudyFiles
 from search.refit import choose_finalists
-from search.space import SearchSpace, read_space
+from search.space.schema import SearchSpace, read_space
 from search.storage import StudyStorage, open_storage
 from search.strategy import build_rungs, build_sampler
 from search.study import (
@@ -312,7 +312,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 import test_study as t
 from search.config import SHIPPED_SPACES, StudyConfig
-from search.space import read_space
+from search.space.schema import read_space
 space = read_space(SHIPPED_SPACES / "digits.toml", (8, 8, 1), 10)
 config = StudyConfig(study="s", dataset="digits", studies_dir=Path(sys.argv[1]))
 n_points = 0

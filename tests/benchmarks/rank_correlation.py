@@ -36,7 +36,7 @@ from fmnist.model.layers import count_multiply_adds, count_parameters
 from fmnist.recipe import Recipe
 from search.config import SHIPPED_SPACES, default_workers
 from search.objective import TrainingSite
-from search.space import SearchSpace, read_space
+from search.space.schema import SearchSpace, read_space
 from search.worker import TrainingFailed, TrainResult, TrainTask, WorkerProcesses
 
 WAYS = ("annealed", "averaged", "plain")

@@ -26,7 +26,7 @@ from fmnist.data.named import find_data, load_train, open_split, pixel_statistic
 from fmnist.model.layers import count_multiply_adds, count_parameters
 from search.config import SHIPPED_SPACES, default_workers
 from search.objective import TrainingSite
-from search.space import SearchSpace, read_space
+from search.space.schema import SearchSpace, read_space
 from search.strategy import seed_of
 from search.worker import TrainingFailed, TrainResult, WorkerProcesses
 

@@ -37,7 +37,7 @@ from search.config import SHIPPED_SPACES, StudyConfig
 from search.objective import Objective, TrainingSite
 from search.pipeline import _Run as PipelineRun
 from search.records import StudyFiles
-from search.space import Limits, SearchSpace, read_space
+from search.space.schema import Limits, SearchSpace, read_space
 from search.storage import StudyStorage, open_storage
 from search.strategy import build_pruner, build_rungs
 from search.study import count_by_state, create_or_resume, read_trials

@@ -31,7 +31,7 @@ from fmnist.recipe import Recipe
 from fmnist.training.precision import has_bfloat16
 from search.config import SHIPPED_SPACES, default_workers
 from search.objective import TrainingSite
-from search.space import read_space
+from search.space.schema import read_space
 from search.worker import TrainResult, WorkerProcesses
 
 CEILING_SECONDS = 10.0
