@@ -32,7 +32,7 @@ from fmnist.training.history import HistoryPoint
 from search.material import Material
 from search.notes import RUNNING, StudyStanding, read_note, save_note, study_note, trial_note
 from search.objective import Outcome, RungEnd
-from search.records import StudyFiles, whole_file
+from search.records.models import StudyFiles, whole_file
 from search.study import count_by_state, read_best
 from search.trial_pictures import confusion_matrix, learning_curve, network
 from search.worker import Interrupted

@@ -38,7 +38,7 @@ from search.estimate import (
 from search.objective import Objective, TrainingSite
 from search.pipeline import Prepared, prepare
 from search.probes import Outcome, probe_all, seconds_to_first_training
-from search.records import FINISHED_STATES
+from search.records.models import FINISHED_STATES
 from search.refit import N_FINALISTS, N_FINALISTS_AGAINST_TIME, side_by_side, threads_of_each
 from search.rehearsal import Rehearsal, draw_networks, rehearse
 from search.space.schema import DEFAULT_NAME

@@ -20,7 +20,7 @@ from search.figures import Chart
 from search.findings import between, count, duration, file_size, percent
 from search.material import Material
 from search.pages import plain, templates
-from search.records import FINISHED_STATES, write_text
+from search.records.models import FINISHED_STATES, write_text
 
 SECTIONS = {  # id -> heading, and whether it needs the same test images
     "found": ("What was found", False),

@@ -27,7 +27,7 @@ from fmnist.cli import OneLineParser, ending_cleanly, exit_code_of
 from fmnist.errors import UserError
 from search.cli import take_password_off_the_command_line, without_password
 from search.config import check_study_name
-from search.records import DataRecord, StudyFiles, read_json
+from search.records.models import DataRecord, StudyFiles, read_json
 from search.report_options import require_study
 
 if TYPE_CHECKING:

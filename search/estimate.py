@@ -18,7 +18,7 @@ from fmnist.model.layers import count_multiply_adds
 from fmnist.recipe import Recipe
 from search.clock import Clock
 from search.probes import Probe
-from search.records import DataRecord
+from search.records.models import DataRecord
 from search.refit import (
     CONFIRM_LENGTH,
     CONFIRM_SHARE_OF_TIME,

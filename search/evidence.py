@@ -20,7 +20,7 @@ from fmnist.metrics.calibration import ReliabilityBin, expected_calibration_erro
 from fmnist.metrics.evaluation import Abstention, Mistake, accuracy_by_confidence, suspect_labels
 from fmnist.metrics.intervals import Interval, Luck, McNemar, best_by_luck, holm, macro_f1, mcnemar, wilson_95
 from search.material import Material
-from search.records import (
+from search.records.models import (
     BaselineOutcome,
     BaselineRecord,
     ConfirmRecord,

@@ -12,7 +12,7 @@ from fmnist.metrics.evaluation import Evaluation
 from search.evidence import BaselineScore, Calibration, Rung
 from search.figures import BLUE, GREY, ORANGE, STATE_STYLES, Chart, clean, fitting, make_chart, percent_axis, score
 from search.findings import is_number, parameter_value
-from search.records import ChangedTestScore, TrialRecord
+from search.records.models import ChangedTestScore, TrialRecord
 
 
 def reliability_chart(calibration: Calibration) -> Chart:

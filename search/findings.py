@@ -18,7 +18,7 @@ from fmnist.metrics.intervals import Interval
 from fmnist.recipe import TrainingPlan
 from search.evidence import Abstention, Calibration, Optimism, Rival, Rung
 from search.material import Balance, Material
-from search.records import FINISHED_STATES, ConfirmRecord, TrialRecord
+from search.records.models import FINISHED_STATES, ConfirmRecord, TrialRecord
 
 UNITS_OF_SIZE = ("bytes", "kB", "MB", "GB")
 STATE_WORDS = {

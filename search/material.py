@@ -15,7 +15,7 @@ from fmnist.export.export import ExportRecord
 from fmnist.metrics.evaluation import Evaluation, Mistake, evaluate, top_mistakes
 from fmnist.metrics.intervals import Interval, wilson_95
 from fmnist.recipe import Recipe
-from search.records import (
+from search.records.models import (
     FINISHED_STATES,
     BaselineOutcome,
     ConfirmRecord,

@@ -37,7 +37,8 @@ from search.dashboard import beside_run, dashboard_command
 from search.findings import count, uneven_classes
 from search.material import Material, balance_of
 from search.objective import Keep, Objective, TrainingSite
-from search.records import (
+from search.records.history_csv import write_history
+from search.records.models import (
     FINISHED_STATES,
     ConfirmRecord,
     DataRecord,
@@ -90,7 +91,6 @@ from search.study import (
     storage_url,
 )
 from search.terminal import DETAIL, RESULT, BestTrial, FinalistRow, Standing, Terminal
-from search.trial_table import write_history
 from search.watcher import Watcher, Watchers
 from search.worker import Interrupted, Trainer, WorkerProcesses, has_gpu
 

@@ -61,7 +61,7 @@ from search import __version__
 from search.clock import Clock
 from search.objective import TrainingSite, reason_of
 from search.probes import speed_side_by_side
-from search.records import (
+from search.records.models import (
     FINISHED_STATES,
     BaselineRecord,
     BestRecipe,

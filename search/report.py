@@ -32,9 +32,9 @@ from search.evidence import Evidence, write_temperature
 from search.figures import Chart
 from search.material import Material, read_material, require_finished
 from search.pages import plain, templates
-from search.records import ConfirmRecord, StudyFiles, TrialRecord, flat, whole_file, write_text
+from search.records.history_csv import write_history
+from search.records.models import ConfirmRecord, StudyFiles, TrialRecord, flat, whole_file, write_text
 from search.report_options import ReportOptions, parse
-from search.trial_table import write_history
 
 if TYPE_CHECKING:
     import optuna

@@ -19,7 +19,7 @@ from fmnist.metrics.evaluation import least_confident_hits
 from fmnist.metrics.robustness import changes
 from fmnist.recipe import Architecture, Block, Recipe, TrainingPlan, max_blocks
 from fmnist.training.history import HistoryPoint, best_point
-from search.records import (
+from search.records.models import (
     BaselineRecord,
     ChangedTestScore,
     ConfirmRecord,

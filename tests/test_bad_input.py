@@ -19,7 +19,7 @@ from fmnist.cli import EXIT_USER_ERROR
 from fmnist.data.named import IDX_NAMES, TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS, find_data, load_train
 from search.config import SHIPPED_SPACES, StudyConfig
 from search.pipeline import _identity
-from search.records import BaselineRecord, StudyFiles, TestRecord, write_json
+from search.records.models import BaselineRecord, StudyFiles, TestRecord, write_json
 from search.run import main
 from search.space.schema import read_space
 from search.study import check_identity

@@ -30,7 +30,7 @@ from search.estimate import seconds_an_image
 from search.objective import TrainingSite
 from search.pipeline import prepare
 from search.probes import FEWEST, probe_all, probe_lengths
-from search.records import StudyFiles
+from search.records.models import StudyFiles
 from search.run import main
 from search.terminal import Terminal
 from search.watcher import Watcher

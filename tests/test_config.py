@@ -12,7 +12,7 @@ from fmnist.errors import UserError
 from fmnist.export.export import ExportRecord
 from search.config import MAX_SEED, StudyConfig, default_workers
 from search.pipeline import _arguments, _with_exports
-from search.records import StudyFiles, write_json
+from search.records.models import StudyFiles, write_json
 from search.run import RunOptions, _exit_code, parse
 
 

@@ -34,7 +34,7 @@ from search.album import Album, DrawnArtifacts, tell_end
 from search.dashboard import beside_run, dashboard_command, guarded, main
 from search.notes import read_note, save_note
 from search.objective import Outcome, RungEnd
-from search.records import StudyFiles
+from search.records.models import StudyFiles
 from search.report import report_study
 from search.storage import open_storage
 from search.study import open_finished
@@ -281,7 +281,7 @@ RUN = """
 import sys, time
 from pathlib import Path
 from search.dashboard import beside_run
-from search.records import StudyFiles
+from search.records.models import StudyFiles
 with beside_run(StudyFiles(Path(sys.argv[1])), None, lambda text: print(text, flush=True)):
     time.sleep(600)
 """

@@ -22,7 +22,7 @@ from search.estimate import (
     n_looks,
     trial_seconds,
 )
-from search.records import DataRecord
+from search.records.models import DataRecord
 from search.refit import CONFIRM_LENGTH, Finalist
 from search.rehearsal import Rehearsal, RehearsedTrial
 

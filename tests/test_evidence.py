@@ -15,7 +15,7 @@ from sklearn import metrics
 from fmnist.metrics.evaluation import Abstention
 from fmnist.metrics.intervals import Interval
 from search.findings import abstaining
-from search.records import StudyFiles, TestArrays, TrialRecord
+from search.records.models import StudyFiles, TestArrays, TrialRecord
 from search.report import write_report
 
 

@@ -14,7 +14,7 @@ import pytest
 from made_images import NAMES, digits_of_each, in_colour, write_divided, write_idx, write_pictures
 
 from search.config import SHIPPED_SPACES
-from search.records import DataRecord, StudyFiles, read_json
+from search.records.models import DataRecord, StudyFiles, read_json
 from search.run import main
 from search.space.schema import read_space
 

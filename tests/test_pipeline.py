@@ -24,7 +24,7 @@ from PIL import Image
 
 from fmnist.baselines.networks import BASELINES
 from fmnist.data.named import find_data, load_test
-from search.records import PHASES, StudyFiles, read_arrays
+from search.records.models import PHASES, StudyFiles, read_arrays
 
 ROOT = Path(__file__).parents[1]
 NO_NETWORK = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")

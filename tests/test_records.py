@@ -9,7 +9,7 @@ import pytest
 
 from fmnist.baselines.networks import BASELINES
 from fmnist.errors import UserError
-from search.records import (
+from search.records.models import (
     BaselineRecord,
     DataRecord,
     RefitRecord,

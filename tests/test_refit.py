@@ -23,7 +23,7 @@ from fmnist.recipe import Architecture, Block, Recipe, TrainingPlan
 from fmnist.training.history import HistoryPoint
 from search.clock import Clock
 from search.objective import TrainingSite
-from search.records import BestRecipe, ConfirmRecord, DataRecord, StudyFiles, TrialRecord, read_json
+from search.records.models import BestRecipe, ConfirmRecord, DataRecord, StudyFiles, TrialRecord, read_json
 from search.refit import (
     SHARE_OF_TIME,
     EarlyConfirmation,

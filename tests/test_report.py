@@ -25,7 +25,7 @@ from search import findings
 from search.figures import confusion_png
 from search.findings import endings
 from search.material import read_material
-from search.records import StudyFiles, TrialRecord
+from search.records.models import StudyFiles, TrialRecord
 from search.report import write_report
 
 COMMAND = "python -m search.run --trials 40"

@@ -15,7 +15,7 @@ import pytest
 from made_study import Made, make_study, store_trials
 
 from fmnist.cli import EXIT_USER_ERROR
-from search.records import StudyFiles, TrialRecord, write_text
+from search.records.models import StudyFiles, TrialRecord, write_text
 from search.report import main, write_report
 from search.study import hold, importances, open_finished, read_trials
 

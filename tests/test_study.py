@@ -20,7 +20,7 @@ from fmnist.training.history import HistoryPoint
 from search.config import SHIPPED_SPACES, StudyConfig
 from search.objective import Objective, TrainingSite
 from search.ownership import MAX_LOSSES, Ownership
-from search.records import StudyFiles
+from search.records.models import StudyFiles
 from search.refit import choose_finalists
 from search.space.schema import SearchSpace, read_space
 from search.storage import StudyStorage, open_storage

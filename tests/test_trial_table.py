@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from search.records import StudyFiles, TrialRecord
-from search.trial_table import COLUMNS, PARAMETER, write_history
+from search.records.history_csv import COLUMNS, PARAMETER, write_history
+from search.records.models import StudyFiles, TrialRecord
 from tests.made_study import make_study
 
 

@@ -36,7 +36,7 @@ from search.clock import Clock
 from search.config import SHIPPED_SPACES, StudyConfig
 from search.objective import Objective, TrainingSite
 from search.pipeline import _Run as PipelineRun
-from search.records import StudyFiles
+from search.records.models import StudyFiles
 from search.space.schema import Limits, SearchSpace, read_space
 from search.storage import StudyStorage, open_storage
 from search.strategy import build_pruner, build_rungs

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from fmnist.recipe import Recipe, short_form
-from search.records import StudyFiles, TrialRecord, whole_file
+from search.records.models import StudyFiles, TrialRecord, whole_file
 
 COLUMNS = (  # fields of a TrialRecord, but for the network
     *("number", "state", "reason", "origin", "value", "rung_images", "rung_accuracy"),

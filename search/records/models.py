@@ -249,7 +249,7 @@ class StudyFiles:
         self.ledger = root / "ledger.json"  # seconds by phase
         self.environment = root / "environment.json"  # versions, cores, threads
         self.command = root / "command.txt"  # the command line that makes the study
-        self.history = root / "history.csv"  # a row a trial, see search.trial_table
+        self.history = root / "history.csv"  # a row a trial, see search.records.history_csv
         self.confirm = root / "confirm"  # one ConfirmRecord and one .npz of confirmation probabilities per finalist
         self.refit = root / "refit"  # one RefitRecord and one .keras per seed
         self.baselines = root / "baselines"  # of each a BaselineRecord and, once the test set was opened, an .npz
