@@ -17,7 +17,7 @@ _HOMES = {
     "TrainingFailed": "search.worker",
     "open_objective": "search.pipeline",
     "run_study": "search.pipeline",
-    "Watcher": "search.watcher",
+    "Watcher": "search.callbacks.base",
 }
 
 

@@ -21,6 +21,7 @@ from fmnist.data.named import Split, save_split
 from fmnist.errors import UserError
 from fmnist.model.layers import count_multiply_adds, count_parameters, describe_layers
 from fmnist.recipe import Recipe
+from search.callbacks.terminal import Terminal
 from search.config import StudyConfig
 from search.estimate import (
     Case,
@@ -43,7 +44,6 @@ from search.refit import N_FINALISTS, N_FINALISTS_AGAINST_TIME, side_by_side, th
 from search.rehearsal import Rehearsal, draw_networks, rehearse
 from search.space.schema import DEFAULT_NAME
 from search.study import count_by_state
-from search.terminal import Terminal
 from search.worker import Trainer, TrainingFailed, WorkerProcesses
 
 N_DRAWS = 200  # of the space, to find its smallest and largest network

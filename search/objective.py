@@ -16,9 +16,9 @@ import optuna
 from fmnist.model.layers import count_multiply_adds, count_parameters
 from fmnist.recipe import Recipe
 from fmnist.training.history import HistoryPoint, best_point
+from search.callbacks.base import Watcher
 from search.space.schema import DEFAULT_NAME, SearchSpace
 from search.strategy import build_pruner, seed_of
-from search.watcher import Watcher
 from search.worker import ImagesSeen, Trainer, TrainingFailed, TrainResult, TrainTask
 
 

@@ -31,6 +31,8 @@ from fmnist.recipe import Recipe
 from fmnist.training.precision import has_bfloat16
 from search import __version__
 from search.album import Album
+from search.callbacks.base import Watcher, Watchers
+from search.callbacks.terminal import DETAIL, RESULT, BestTrial, FinalistRow, Standing, Terminal
 from search.clock import Clock
 from search.config import StudyConfig, default_workers
 from search.dashboard import beside_run, dashboard_command
@@ -90,12 +92,10 @@ from search.study import (
     run_trials,
     storage_url,
 )
-from search.terminal import DETAIL, RESULT, BestTrial, FinalistRow, Standing, Terminal
-from search.watcher import Watcher, Watchers
 from search.worker import Interrupted, Trainer, WorkerProcesses, has_gpu
 
 if TYPE_CHECKING:
-    from search.mlflow_runs import MLflowRuns
+    from search.callbacks.mlflow import MLflowRuns
 
 N_SAMPLES_PER_CLASS = 10
 MANY_PICTURES = 5_000  # files, of which it is told that they are read: seconds go by
@@ -657,7 +657,7 @@ class _Run:
 def _tensorboard(config: StudyConfig) -> list[Watcher]:
     if config.tensorboard is None:
         return []
-    from search.tensorboard_runs import TensorBoardRuns  # an extra
+    from search.callbacks.tensorboard import TensorBoardRuns  # an extra
 
     return [TensorBoardRuns(config.tensorboard / config.study)]
 
@@ -665,7 +665,7 @@ def _tensorboard(config: StudyConfig) -> list[Watcher]:
 def _mlflow(config: StudyConfig) -> MLflowRuns | None:
     if config.mlflow is None:
         return None
-    from search.mlflow_runs import MLflowRuns  # an extra
+    from search.callbacks.mlflow import MLflowRuns  # an extra
 
     return MLflowRuns(config.mlflow, config.study)
 

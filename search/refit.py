@@ -58,6 +58,8 @@ from fmnist.recipe import Recipe, TrainingPlan
 from fmnist.training.history import HistoryPoint, best_point
 from fmnist.training.precision import has_bfloat16
 from search import __version__
+from search.callbacks.base import Watcher
+from search.callbacks.terminal import Terminal
 from search.clock import Clock
 from search.objective import TrainingSite, reason_of
 from search.probes import speed_side_by_side
@@ -82,8 +84,6 @@ from search.records.models import (
 from search.refit_options import RefitOptions, parse
 from search.space.schema import DEFAULT_NAME
 from search.strategy import seed_of, worth
-from search.terminal import Terminal
-from search.watcher import Watcher
 from search.worker import (
     BaselinePredictTask,
     BaselineResult,

@@ -45,7 +45,7 @@ class RunOptions:
 
     search_only: bool = False  # stop after the search
     log_format: str = "text"  # one of LOG_FORMATS
-    verbosity: str = "normal"  # one of search.terminal.VERBOSITIES
+    verbosity: str = "normal"  # one of search.callbacks.terminal.VERBOSITIES
     check: bool = False  # try and estimate, without a study
 
 
@@ -64,10 +64,10 @@ def _study_named_after(dataset: str) -> str:
 
 
 def _run(config: StudyConfig, run: RunOptions, **seams: Any) -> int:
+    from search.callbacks.terminal import RESULT, JsonTerminal, Terminal
     from search.check import check_run
     from search.pipeline import run_study
     from search.study import SearchStopped
-    from search.terminal import RESULT, JsonTerminal, Terminal
     from search.worker import Interrupted, TrainingFailed
 
     stop = threading.Event()

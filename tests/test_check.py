@@ -24,6 +24,8 @@ from fmnist.cli import EXIT_USER_ERROR
 from fmnist.model.layers import count_multiply_adds
 from fmnist.recipe import Architecture, Block, Recipe, TrainingPlan
 from search import check
+from search.callbacks.base import Watcher
+from search.callbacks.terminal import Terminal
 from search.check import choose_networks
 from search.config import StudyConfig
 from search.estimate import seconds_an_image
@@ -32,8 +34,6 @@ from search.pipeline import prepare
 from search.probes import FEWEST, probe_all, probe_lengths
 from search.records.models import StudyFiles
 from search.run import main
-from search.terminal import Terminal
-from search.watcher import Watcher
 from search.worker import TrainingFailed, TrainResult, TrainTask
 from tests import fakes
 from tests.postgres import Server, programs

@@ -21,7 +21,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from fmnist.errors import UserError
-from search.mlflow_runs import DATABASE, METRIC, MLflowRuns
+from search.callbacks.mlflow import DATABASE, METRIC, MLflowRuns
 
 ROOT = Path(__file__).parents[1]
 

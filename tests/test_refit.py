@@ -21,6 +21,7 @@ from fmnist.metrics.robustness import changes
 from fmnist.model.metadata import ModelNotes, read_notes
 from fmnist.recipe import Architecture, Block, Recipe, TrainingPlan
 from fmnist.training.history import HistoryPoint
+from search.callbacks.base import Watcher
 from search.clock import Clock
 from search.objective import TrainingSite
 from search.records.models import BestRecipe, ConfirmRecord, DataRecord, StudyFiles, TrialRecord, read_json
@@ -39,7 +40,6 @@ from search.refit import (
     stop_share,
     sure_finalists,
 )
-from search.watcher import Watcher
 from search.worker import (
     BaselinePredictTask,
     BaselineResult,

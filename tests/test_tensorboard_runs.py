@@ -14,10 +14,10 @@ import pytest
 from fmnist.errors import UserError
 from fmnist.recipe import Architecture, Block, Recipe, TrainingPlan
 from fmnist.training.history import HistoryPoint
+from search.callbacks.tensorboard import BEST, SCALARS, TensorBoardRuns
 from search.config import StudyConfig
 from search.extras import TAPS, require_installed
 from search.run import main
-from search.tensorboard_runs import BEST, SCALARS, TensorBoardRuns
 from tests.fakes import fake_workers
 
 # The reader would load TensorFlow where it finds it, for file systems that these tests have not.

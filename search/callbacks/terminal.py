@@ -22,7 +22,7 @@ from rich.text import Text
 from fmnist.metrics.intervals import Interval
 from fmnist.recipe import Recipe
 from fmnist.training.history import HistoryPoint
-from search.watcher import Watcher
+from search.callbacks.base import Watcher
 
 FEWEST_TRIALS = 12  # before the time left is told: the portfolio, which comes first, trains for much longer than others
 SHORTEST_LABEL_WIDTH = 11  # "finalist 99"

@@ -26,9 +26,9 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 
 from fmnist.recipe import Recipe
 from fmnist.training.history import HistoryPoint
+from search.callbacks.base import Watcher
 from search.extras import require_writable
 from search.records.models import flat
-from search.watcher import Watcher
 
 SCALARS = {  # field of a HistoryPoint -> scalar; what stands before the slash shares a group
     "train_loss": "loss/train",
