@@ -35,7 +35,7 @@ from search.objective import Outcome, RungEnd
 from search.records.models import StudyFiles, whole_file
 from search.study import count_by_state, read_best
 from search.trial_pictures import confusion_matrix, learning_curve, network
-from search.worker import Interrupted
+from search.worker.local import Interrupted
 
 MOST_NOTES = 500  # of trials without pictures: a dashboard looks through all notes for each trial, 0.1 s for 500
 SECONDS_BETWEEN = 60.0  # updates of the study's note while trials end

@@ -38,13 +38,13 @@ from search.estimate import (
 )
 from search.objective import Objective, TrainingSite
 from search.pipeline import Prepared, prepare
-from search.probes import Outcome, probe_all, seconds_to_first_training
 from search.records.models import FINISHED_STATES
 from search.refit import N_FINALISTS, N_FINALISTS_AGAINST_TIME, side_by_side, threads_of_each
 from search.rehearsal import Rehearsal, draw_networks, rehearse
 from search.space.schema import DEFAULT_NAME
 from search.study import count_by_state
-from search.worker import Trainer, TrainingFailed, WorkerProcesses
+from search.worker.local import Trainer, TrainingFailed, WorkerProcesses
+from search.worker.probes import Outcome, probe_all, seconds_to_first_training
 
 N_DRAWS = 200  # of the space, to find its smallest and largest network
 N_PROBES = 10  # at least

@@ -17,7 +17,6 @@ from fmnist.metrics.robustness import changes
 from fmnist.model.layers import count_multiply_adds
 from fmnist.recipe import Recipe
 from search.clock import Clock
-from search.probes import Probe
 from search.records.models import DataRecord
 from search.refit import (
     CONFIRM_LENGTH,
@@ -30,6 +29,7 @@ from search.refit import (
     threads_of_each,
 )
 from search.rehearsal import Rehearsal, RehearsedTrial
+from search.worker.probes import Probe
 
 SHARES_SHOWN = (0.1, 0.9)  # of the cases, from the cheapest on, between which a cost is said to lie
 BYTES_A_TRIAL = 20_000  # of the database, for its report and its share of the pages (one study of digits: 14,000)

@@ -19,7 +19,7 @@ from fmnist.training.history import HistoryPoint, best_point
 from search.callbacks.base import Watcher
 from search.space.schema import DEFAULT_NAME, SearchSpace
 from search.strategy import build_pruner, seed_of
-from search.worker import ImagesSeen, Trainer, TrainingFailed, TrainResult, TrainTask
+from search.worker.local import ImagesSeen, Trainer, TrainingFailed, TrainResult, TrainTask
 
 
 @dataclass(frozen=True)

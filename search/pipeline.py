@@ -92,7 +92,7 @@ from search.study import (
     run_trials,
     storage_url,
 )
-from search.worker import Interrupted, Trainer, WorkerProcesses, has_gpu
+from search.worker.local import Interrupted, Trainer, WorkerProcesses, has_gpu
 
 if TYPE_CHECKING:
     from search.callbacks.mlflow import MLflowRuns

@@ -62,7 +62,6 @@ from search.callbacks.base import Watcher
 from search.callbacks.terminal import Terminal
 from search.clock import Clock
 from search.objective import TrainingSite, reason_of
-from search.probes import speed_side_by_side
 from search.records.models import (
     FINISHED_STATES,
     BaselineRecord,
@@ -84,7 +83,7 @@ from search.records.models import (
 from search.refit_options import RefitOptions, parse
 from search.space.schema import DEFAULT_NAME
 from search.strategy import seed_of, worth
-from search.worker import (
+from search.worker.local import (
     BaselinePredictTask,
     BaselineResult,
     BaselineTask,
@@ -99,6 +98,7 @@ from search.worker import (
     WorkerProcesses,
     has_gpu,
 )
+from search.worker.probes import speed_side_by_side
 
 PACKAGES = ("tensorflow", "keras", "numpy", "scikit-learn")  # whose versions change what a recipe trains to
 N_FINALISTS = 5  # the default recipe always among them: five epochs, which chose them, tell good recipes apart badly

@@ -68,7 +68,7 @@ def _run(config: StudyConfig, run: RunOptions, **seams: Any) -> int:
     from search.check import check_run
     from search.pipeline import run_study
     from search.study import SearchStopped
-    from search.worker import Interrupted, TrainingFailed
+    from search.worker.local import Interrupted, TrainingFailed
 
     stop = threading.Event()
     terminal = (JsonTerminal if run.log_format == "json" else Terminal)(verbosity=run.verbosity)

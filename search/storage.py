@@ -27,7 +27,7 @@ from optuna.storages._rdb.storage import _create_scoped_session
 from optuna.trial import FrozenTrial, TrialState
 
 from fmnist.errors import UserError
-from search.worker import Interrupted
+from search.worker.local import Interrupted
 
 BUSY_SECONDS = 60  # how long SQLite waits for a reader such as the dashboard
 CONNECT_SECONDS = 10

@@ -36,7 +36,7 @@ from search.records.models import StudyFiles, TrialRecord, flat, read_plain, wri
 from search.space.schema import SearchSpace
 from search.storage import AlreadyQueued, BudgetSpent, StudyStorage, open_storage, shown_url
 from search.strategy import build_pruner, build_sampler
-from search.worker import Interrupted, TrainingFailed
+from search.worker.local import Interrupted, TrainingFailed
 
 STUDY_FORMAT = 1  # raised when a study of an older tool can no longer be resumed
 OWN_STORAGE = "the study's folder"  # what a study's configuration calls an SQLite file in it

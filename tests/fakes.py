@@ -21,7 +21,7 @@ from pathlib import Path
 from fmnist.training.history import HistoryPoint
 from search import storage
 from search.run import main
-from search.worker import PredictTask, TrainResult, TrainTask, WorkerProcesses, _Pause, _Pulsing
+from search.worker.local import PredictTask, TrainResult, TrainTask, WorkerProcesses, _Pause, _Pulsing
 
 SECONDS_VARIABLE = "FAKE_SECONDS"  # that every report takes
 LEDGER_VARIABLE = "FAKE_LEDGER"  # where reports are entered, if not beside the worker's log

@@ -26,7 +26,7 @@ from fmnist.baselines.networks import (
 )
 from fmnist.data.named import LabelledImages, Split, save_split
 from fmnist.training.history import HistoryPoint
-from search.worker import BaselinePredictTask, BaselineResult, BaselineTask, WorkerProcesses
+from search.worker.local import BaselinePredictTask, BaselineResult, BaselineTask, WorkerProcesses
 
 ROOT = Path(__file__).parents[1]
 

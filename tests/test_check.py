@@ -31,10 +31,10 @@ from search.config import StudyConfig
 from search.estimate import seconds_an_image
 from search.objective import TrainingSite
 from search.pipeline import prepare
-from search.probes import FEWEST, probe_all, probe_lengths
 from search.records.models import StudyFiles
 from search.run import main
-from search.worker import TrainingFailed, TrainResult, TrainTask
+from search.worker.local import TrainingFailed, TrainResult, TrainTask
+from search.worker.probes import FEWEST, probe_all, probe_lengths
 from tests import fakes
 from tests.postgres import Server, programs
 

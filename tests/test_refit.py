@@ -40,7 +40,7 @@ from search.refit import (
     stop_share,
     sure_finalists,
 )
-from search.worker import (
+from search.worker.local import (
     BaselinePredictTask,
     BaselineResult,
     BaselineTask,

@@ -13,7 +13,7 @@ from search.objective import Objective, TrainingSite
 from search.rehearsal import LONGEST, Rehearsal, draw_networks, rehearse
 from search.space.schema import SearchSpace, read_space
 from search.strategy import build_rungs
-from search.worker import Trainer
+from search.worker.local import Trainer
 
 SPACE = read_space(SHIPPED_SPACES / "fashion-mnist.toml", (28, 28, 1), 10)
 FIRST, SECOND, LAST = 16_000, 64_000, 256_000

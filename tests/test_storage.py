@@ -16,7 +16,7 @@ from fmnist.errors import UserError
 from search.cli import without_password
 from search.storage import AlreadyQueued, BudgetSpent, Patience, network_file_system, open_storage, passing_cause
 from search.study import hold_storage
-from search.worker import Interrupted
+from search.worker.local import Interrupted
 
 
 def sqlite_error(message: str) -> Exception:

@@ -37,7 +37,7 @@ from search.study import (
     storage_url,
 )
 from search.study import run_trials as run_trials_of
-from search.worker import Interrupted, Trainer, TrainingFailed, TrainResult, TrainTask
+from search.worker.local import Interrupted, Trainer, TrainingFailed, TrainResult, TrainTask
 
 
 @pytest.fixture

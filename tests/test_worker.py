@@ -20,7 +20,7 @@ from fmnist.data.named import Split, open_split, pixel_statistics, save_split
 from fmnist.metrics.robustness import changes
 from fmnist.recipe import Architecture, Block, Recipe, TrainingPlan
 from fmnist.training.history import HistoryPoint
-from search.worker import (
+from search.worker.local import (
     BaselineTask,
     ImagesSeen,
     Interrupted,
@@ -235,7 +235,7 @@ def test_saved_model_predicts_in_another_process(workers: WorkerProcesses, task:
 SUPERVISOR = """
 import sys, threading, pickle
 from pathlib import Path
-from search.worker import WorkerProcesses
+from search.worker.local import WorkerProcesses
 if __name__ == "__main__":
     task = pickle.loads(Path(sys.argv[1]).read_bytes())
     for message in WorkerProcesses(Path(sys.argv[2]), threading.Event()).train(task):

@@ -21,7 +21,7 @@ from fmnist.training.history import HistoryPoint
 from fmnist.training.precision import has_bfloat16
 from search.config import SHIPPED_SPACES, default_workers
 from search.space.schema import DEFAULT_NAME, SearchSpace, read_space
-from search.worker import TrainingFailed, TrainResult, TrainTask, WorkerProcesses
+from search.worker.local import TrainingFailed, TrainResult, TrainTask, WorkerProcesses
 from tests.benchmarks.data import load_for_peers
 from tests.benchmarks.records import Assignment, Ledger
 

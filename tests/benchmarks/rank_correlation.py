@@ -37,7 +37,7 @@ from fmnist.recipe import Recipe
 from search.config import SHIPPED_SPACES, default_workers
 from search.objective import TrainingSite
 from search.space.schema import SearchSpace, read_space
-from search.worker import TrainingFailed, TrainResult, TrainTask, WorkerProcesses
+from search.worker.local import TrainingFailed, TrainResult, TrainTask, WorkerProcesses
 
 WAYS = ("annealed", "averaged", "plain")
 AVERAGING = 0.1  # of the steps up to the last rung

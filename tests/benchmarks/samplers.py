@@ -28,7 +28,7 @@ from search.config import SHIPPED_SPACES, default_workers
 from search.objective import TrainingSite
 from search.space.schema import SearchSpace, read_space
 from search.strategy import seed_of
-from search.worker import TrainingFailed, TrainResult, WorkerProcesses
+from search.worker.local import TrainingFailed, TrainResult, WorkerProcesses
 
 Sampler = optuna.samplers.BaseSampler
 SAMPLERS: dict[str, Callable[[int], Sampler]] = {

@@ -42,7 +42,7 @@ from search.space.schema import Limits, SearchSpace, read_space
 from search.storage import StudyStorage, open_storage
 from search.strategy import build_pruner, build_rungs
 from search.study import count_by_state, create_or_resume, read_trials
-from search.worker import TrainingFailed, TrainResult, TrainTask, WorkerProcesses
+from search.worker.local import TrainingFailed, TrainResult, TrainTask, WorkerProcesses
 
 N_REPEATS = 12  # measurements of each step at each size; the study grows by as many trials meanwhile
 N_RESUMES = 3  # of opening a stored study: seconds each at 10,000 trials

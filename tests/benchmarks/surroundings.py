@@ -12,7 +12,7 @@ import psutil
 
 from search import __version__
 from search.config import default_workers
-from search.worker import has_gpu
+from search.worker.local import has_gpu
 
 PACKAGES = ("tensorflow", "keras", "optuna", "keras-tuner", "numpy")
 

@@ -32,7 +32,7 @@ from fmnist.training.precision import has_bfloat16
 from search.config import SHIPPED_SPACES, default_workers
 from search.objective import TrainingSite
 from search.space.schema import read_space
-from search.worker import TrainResult, WorkerProcesses
+from search.worker.local import TrainResult, WorkerProcesses
 
 CEILING_SECONDS = 10.0
 T = TypeVar("T")
