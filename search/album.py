@@ -31,9 +31,9 @@ from fmnist.recipe import Recipe
 from fmnist.training.history import HistoryPoint
 from search.material import Material
 from search.notes import RUNNING, StudyStanding, read_note, save_note, study_note, trial_note
-from search.objective import Outcome, RungEnd
 from search.records.models import StudyFiles, whole_file
-from search.study import count_by_state, read_best
+from search.study.objective import Outcome, RungEnd
+from search.study.study import count_by_state, read_best
 from search.trial_pictures import confusion_matrix, learning_curve, network
 from search.worker.local import Interrupted
 

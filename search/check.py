@@ -36,13 +36,13 @@ from search.estimate import (
     seconds_an_image,
     spread,
 )
-from search.objective import Objective, TrainingSite
 from search.pipeline import Prepared, prepare
 from search.records.models import FINISHED_STATES
 from search.refit import N_FINALISTS, N_FINALISTS_AGAINST_TIME, side_by_side, threads_of_each
 from search.rehearsal import Rehearsal, draw_networks, rehearse
 from search.space.schema import DEFAULT_NAME
-from search.study import count_by_state
+from search.study.objective import Objective, TrainingSite
+from search.study.study import count_by_state
 from search.worker.local import Trainer, TrainingFailed, WorkerProcesses
 from search.worker.probes import Outcome, probe_all, seconds_to_first_training
 

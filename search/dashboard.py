@@ -153,7 +153,7 @@ def _serve(options: DashboardOptions, stop: threading.Event) -> None:
 def _open(options: DashboardOptions) -> optuna.Study:
     import optuna
 
-    from search.study import open_by_name, open_finished
+    from search.study.study import open_by_name, open_finished
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     if not os.path.isfile(options.files.config):
@@ -167,7 +167,7 @@ def _open(options: DashboardOptions) -> optuna.Study:
 def _tell_of_killed_run(files: StudyFiles, study: optuna.Study) -> None:
     """The note of a study whose run was killed still says that it runs."""
     from search.album import tell_end
-    from search.study import hold
+    from search.study.study import hold
 
     if files.lock.exists() and os.access(files.root, os.W_OK):
         try:

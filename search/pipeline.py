@@ -38,7 +38,6 @@ from search.config import StudyConfig, default_workers
 from search.dashboard import beside_run, dashboard_command
 from search.findings import count, uneven_classes
 from search.material import Material, balance_of
-from search.objective import Keep, Objective, TrainingSite
 from search.records.history_csv import write_history
 from search.records.models import (
     FINISHED_STATES,
@@ -74,9 +73,10 @@ from search.refit import (
 from search.report import report_study
 from search.space.default import own_space
 from search.space.schema import SearchSpace, read_space_text, space_of
-from search.storage import Patience, look_into_storage, open_storage, shown_url
-from search.strategy import build_rungs
-from search.study import (
+from search.study.objective import Keep, Objective, TrainingSite
+from search.study.storage import Patience, look_into_storage, open_storage, shown_url
+from search.study.strategy import build_rungs
+from search.study.study import (
     OWN_STORAGE,
     check_identity,
     count_by_state,

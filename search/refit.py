@@ -61,7 +61,6 @@ from search import __version__
 from search.callbacks.base import Watcher
 from search.callbacks.terminal import Terminal
 from search.clock import Clock
-from search.objective import TrainingSite, reason_of
 from search.records.models import (
     FINISHED_STATES,
     BaselineRecord,
@@ -82,7 +81,8 @@ from search.records.models import (
 )
 from search.refit_options import RefitOptions, parse
 from search.space.schema import DEFAULT_NAME
-from search.strategy import seed_of, worth
+from search.study.objective import TrainingSite, reason_of
+from search.study.strategy import seed_of, worth
 from search.worker.local import (
     BaselinePredictTask,
     BaselineResult,

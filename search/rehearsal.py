@@ -17,11 +17,11 @@ from optuna.trial import TrialState
 from fmnist.recipe import Recipe
 from fmnist.training.history import HistoryPoint
 from search.config import StudyConfig
-from search.objective import Objective
 from search.refit import Finalist, choose_finalists
 from search.space.schema import SearchSpace
-from search.strategy import build_pruner, build_sampler
-from search.study import read_trials
+from search.study.objective import Objective
+from search.study.strategy import build_pruner, build_sampler
+from search.study.study import read_trials
 from search.worker.local import Trainer, TrainResult, TrainTask
 
 LONGEST = 60  # trials: the sampler takes longer for each, and those after them cost what the last of these do

@@ -67,7 +67,7 @@ def report_study(files: StudyFiles, study: optuna.Study) -> Material:
     """The same, with all that it needs taken from where the study left it. study: its trials, in Optuna's storage.
     Returns what the report was made from."""
     from search.album import keep_report  # Optuna comes with the trials, not with this module
-    from search.study import importances, read_trials
+    from search.study.study import importances, read_trials
 
     material = read_material(files, read_trials(study), command=files.read_command(), importances=importances(study))
     _write(material)
@@ -406,14 +406,14 @@ def _main(argv: Sequence[str] | None) -> int:
 def _open(files: StudyFiles, options: ReportOptions) -> optuna.Study:
     import optuna
 
-    from search.study import open_finished
+    from search.study.study import open_finished
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     return open_finished(files, options.storage)
 
 
 def _read(files: StudyFiles, options: ReportOptions) -> Material:
-    from search.study import read_trials
+    from search.study.study import read_trials
 
     trials = read_trials(_open(files, options))
     return read_material(files, trials, command=files.read_command(), importances=None)

@@ -67,7 +67,7 @@ def _run(config: StudyConfig, run: RunOptions, **seams: Any) -> int:
     from search.callbacks.terminal import RESULT, JsonTerminal, Terminal
     from search.check import check_run
     from search.pipeline import run_study
-    from search.study import SearchStopped
+    from search.study.study import SearchStopped
     from search.worker.local import Interrupted, TrainingFailed
 
     stop = threading.Event()

@@ -20,7 +20,7 @@ from fmnist.recipe import Architecture
 from fmnist.training.history import HistoryPoint, best_point
 from search.figures import BLUE, GREEN, GREY, ORANGE, PURPLE, clean, confusion_figure, figure_png, percent_axis
 from search.findings import count, millions, percent
-from search.objective import RungEnd
+from search.study.objective import RungEnd
 
 INK = "#222222"
 

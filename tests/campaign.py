@@ -26,7 +26,7 @@ import optuna
 import psutil
 from optuna.trial import FrozenTrial, TrialState
 
-from search.strategy import seed_of
+from search.study.strategy import seed_of
 from tests.fakes import SECONDS_VARIABLE, accuracy_of
 
 ROOT = Path(__file__).parents[1]

@@ -19,8 +19,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from fmnist.training.history import HistoryPoint
-from search import storage
 from search.run import main
+from search.study import storage
 from search.worker.local import PredictTask, TrainResult, TrainTask, WorkerProcesses, _Pause, _Pulsing
 
 SECONDS_VARIABLE = "FAKE_SECONDS"  # that every report takes

@@ -22,7 +22,7 @@ from search.pipeline import _identity
 from search.records.models import BaselineRecord, StudyFiles, TestRecord, write_json
 from search.run import main
 from search.space.schema import read_space
-from search.study import check_identity
+from search.study.study import check_identity
 from tests.fakes import fake_workers
 
 DIGITS_TEXT = (SHIPPED_SPACES / "digits.toml").read_text(encoding="utf-8")

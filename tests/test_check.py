@@ -29,10 +29,10 @@ from search.callbacks.terminal import Terminal
 from search.check import choose_networks
 from search.config import StudyConfig
 from search.estimate import seconds_an_image
-from search.objective import TrainingSite
 from search.pipeline import prepare
 from search.records.models import StudyFiles
 from search.run import main
+from search.study.objective import TrainingSite
 from search.worker.local import TrainingFailed, TrainResult, TrainTask
 from search.worker.probes import FEWEST, probe_all, probe_lengths
 from tests import fakes
@@ -178,7 +178,7 @@ def test_folder_that_cannot_be_made_is_refused(checked, tmp_path: Path) -> None:
 
 
 def test_network_file_system_is_refused(checked, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("search.storage.network_file_system", lambda path: "nfs4")
+    monkeypatch.setattr("search.study.storage.network_file_system", lambda path: "nfs4")
     assert "SQLite loses data on a network file system" in refusal(checked())
 
 

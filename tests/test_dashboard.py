@@ -33,11 +33,11 @@ from search import album
 from search.album import Album, DrawnArtifacts, tell_end
 from search.dashboard import beside_run, dashboard_command, guarded, main
 from search.notes import read_note, save_note
-from search.objective import Outcome, RungEnd
 from search.records.models import StudyFiles
 from search.report import report_study
-from search.storage import open_storage
-from search.study import open_finished
+from search.study.objective import Outcome, RungEnd
+from search.study.storage import open_storage
+from search.study.study import open_finished
 
 ROOT = Path(__file__).resolve().parents[1]
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

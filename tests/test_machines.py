@@ -20,10 +20,10 @@ import sqlalchemy
 from optuna.trial import TrialState
 
 from fmnist.errors import UserError
-from search import ownership
-from search.ownership import Ownership
-from search.storage import AlreadyQueued, BudgetSpent, Patience, StudyStorage, open_storage
-from search.study import check_shared_identity
+from search.study import heartbeat
+from search.study.heartbeat import Ownership
+from search.study.storage import AlreadyQueued, BudgetSpent, Patience, StudyStorage, open_storage
+from search.study.study import check_shared_identity
 from tests.fakes import SECONDS_VARIABLE, accuracy_of
 from tests.postgres import PASSWORD, Server, programs
 
@@ -88,7 +88,7 @@ def test_live_trial_of_another_supervisor_is_left_alone(server, storage):
 
 
 def test_silent_trial_of_another_machine_waits_again(server, storage, monkeypatch):
-    monkeypatch.setattr(ownership.socket, "gethostname", lambda: "elsewhere")
+    monkeypatch.setattr(heartbeat.socket, "gethostname", lambda: "elsewhere")
     study = new_study(storage)
     Ownership(study, storage).take()
     monkeypatch.undo()
@@ -219,7 +219,7 @@ def test_leader_that_an_outage_has_cut_off_leads_on_unless_another_took_over(ser
 
 
 def test_transaction_that_stood_still_for_too_long_is_tried_again(server, monkeypatch):
-    monkeypatch.setattr("search.storage.IDLE_SECONDS", 1)
+    monkeypatch.setattr("search.study.storage.IDLE_SECONDS", 1)
     storage = open_storage(server.url)
     storage.patience = Patience(seconds=60)
     tries: list[bool] = []

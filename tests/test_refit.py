@@ -23,7 +23,6 @@ from fmnist.recipe import Architecture, Block, Recipe, TrainingPlan
 from fmnist.training.history import HistoryPoint
 from search.callbacks.base import Watcher
 from search.clock import Clock
-from search.objective import TrainingSite
 from search.records.models import BestRecipe, ConfirmRecord, DataRecord, StudyFiles, TrialRecord, read_json
 from search.refit import (
     SHARE_OF_TIME,
@@ -40,6 +39,7 @@ from search.refit import (
     stop_share,
     sure_finalists,
 )
+from search.study.objective import TrainingSite
 from search.worker.local import (
     BaselinePredictTask,
     BaselineResult,

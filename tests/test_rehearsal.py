@@ -9,10 +9,10 @@ import optuna
 import pytest
 
 from search.config import SHIPPED_SPACES, StudyConfig
-from search.objective import Objective, TrainingSite
 from search.rehearsal import LONGEST, Rehearsal, draw_networks, rehearse
 from search.space.schema import SearchSpace, read_space
-from search.strategy import build_rungs
+from search.study.objective import Objective, TrainingSite
+from search.study.strategy import build_rungs
 from search.worker.local import Trainer
 
 SPACE = read_space(SHIPPED_SPACES / "fashion-mnist.toml", (28, 28, 1), 10)

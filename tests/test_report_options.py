@@ -17,7 +17,7 @@ from made_study import Made, make_study, store_trials
 from fmnist.cli import EXIT_USER_ERROR
 from search.records.models import StudyFiles, TrialRecord, write_text
 from search.report import main, write_report
-from search.study import hold, importances, open_finished, read_trials
+from search.study.study import hold, importances, open_finished, read_trials
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = Made(n_trials=12, n_test=200, n_train=1000)

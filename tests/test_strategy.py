@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 
 from search.config import SHIPPED_SPACES
 from search.space.schema import Fidelity, SearchSpace, read_space
-from search.strategy import build_pruner, build_rungs, build_sampler, seed_of
+from search.study.strategy import build_pruner, build_rungs, build_sampler, seed_of
 
 FIDELITY = Fidelity(
     search_images=16_000,

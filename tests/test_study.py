@@ -18,14 +18,14 @@ from optuna.trial import TrialState
 from fmnist.errors import UserError
 from fmnist.training.history import HistoryPoint
 from search.config import SHIPPED_SPACES, StudyConfig
-from search.objective import Objective, TrainingSite
-from search.ownership import MAX_LOSSES, Ownership
 from search.records.models import StudyFiles
 from search.refit import choose_finalists
 from search.space.schema import SearchSpace, read_space
-from search.storage import StudyStorage, open_storage
-from search.strategy import build_rungs, build_sampler
-from search.study import (
+from search.study.heartbeat import MAX_LOSSES, Ownership
+from search.study.objective import Objective, TrainingSite
+from search.study.storage import StudyStorage, open_storage
+from search.study.strategy import build_rungs, build_sampler
+from search.study.study import (
     SearchStopped,
     check_identity,
     count_by_state,
@@ -36,7 +36,7 @@ from search.study import (
     read_trials,
     storage_url,
 )
-from search.study import run_trials as run_trials_of
+from search.study.study import run_trials as run_trials_of
 from search.worker.local import Interrupted, Trainer, TrainingFailed, TrainResult, TrainTask
 
 

@@ -1,7 +1,7 @@
 """What a study writes and reads back, and where: sole owner of the paths under `studies/<name>/`.
 
 Files are written beside their place and renamed, so that a reader never meets half a file. Trials live in Optuna's
-storage (see `search.study`); everything else of a study is a file here. Reading needs neither TensorFlow nor a storage
+storage (see `search.study.study`); everything else of a study is a file here. Reading needs neither TensorFlow nor a storage
 connection, except for the trials.
 """
 

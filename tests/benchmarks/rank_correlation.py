@@ -35,8 +35,8 @@ from fmnist.errors import UserError
 from fmnist.model.layers import count_multiply_adds, count_parameters
 from fmnist.recipe import Recipe
 from search.config import SHIPPED_SPACES, default_workers
-from search.objective import TrainingSite
 from search.space.schema import SearchSpace, read_space
+from search.study.objective import TrainingSite
 from search.worker.local import TrainingFailed, TrainResult, TrainTask, WorkerProcesses
 
 WAYS = ("annealed", "averaged", "plain")

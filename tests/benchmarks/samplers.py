@@ -25,9 +25,9 @@ import optuna
 from fmnist.data.named import find_data, load_train, open_split, pixel_statistics, save_split
 from fmnist.model.layers import count_multiply_adds, count_parameters
 from search.config import SHIPPED_SPACES, default_workers
-from search.objective import TrainingSite
 from search.space.schema import SearchSpace, read_space
-from search.strategy import seed_of
+from search.study.objective import TrainingSite
+from search.study.strategy import seed_of
 from search.worker.local import TrainingFailed, TrainResult, WorkerProcesses
 
 Sampler = optuna.samplers.BaseSampler

@@ -35,13 +35,13 @@ from fmnist.training.history import HistoryPoint, best_point
 from search.callbacks.terminal import Standing, Terminal
 from search.clock import Clock
 from search.config import SHIPPED_SPACES, StudyConfig
-from search.objective import Objective, TrainingSite
 from search.pipeline import _Run as PipelineRun
 from search.records.models import StudyFiles
 from search.space.schema import Limits, SearchSpace, read_space
-from search.storage import StudyStorage, open_storage
-from search.strategy import build_pruner, build_rungs
-from search.study import count_by_state, create_or_resume, read_trials
+from search.study.objective import Objective, TrainingSite
+from search.study.storage import StudyStorage, open_storage
+from search.study.strategy import build_pruner, build_rungs
+from search.study.study import count_by_state, create_or_resume, read_trials
 from search.worker.local import TrainingFailed, TrainResult, TrainTask, WorkerProcesses
 
 N_REPEATS = 12  # measurements of each step at each size; the study grows by as many trials meanwhile

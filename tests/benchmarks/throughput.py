@@ -30,8 +30,8 @@ from fmnist.errors import UserError
 from fmnist.recipe import Recipe
 from fmnist.training.precision import has_bfloat16
 from search.config import SHIPPED_SPACES, default_workers
-from search.objective import TrainingSite
 from search.space.schema import read_space
+from search.study.objective import TrainingSite
 from search.worker.local import TrainResult, WorkerProcesses
 
 CEILING_SECONDS = 10.0

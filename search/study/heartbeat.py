@@ -21,7 +21,7 @@ import psutil
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
-from search.storage import BudgetSpent, StudyStorage, passing_cause
+from search.study.storage import BudgetSpent, StudyStorage, passing_cause
 
 MAX_LOSSES = 3  # a trial that was running at so many deaths of a run is taken for their cause
 

@@ -18,7 +18,7 @@ from fmnist.recipe import Recipe
 from fmnist.training.history import HistoryPoint, best_point
 from search.callbacks.base import Watcher
 from search.space.schema import DEFAULT_NAME, SearchSpace
-from search.strategy import build_pruner, seed_of
+from search.study.strategy import build_pruner, seed_of
 from search.worker.local import ImagesSeen, Trainer, TrainingFailed, TrainResult, TrainTask
 
 

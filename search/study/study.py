@@ -31,11 +31,11 @@ from fmnist.cli import nearest_existing
 from fmnist.errors import UserError
 from fmnist.training.history import HistoryPoint
 from search.config import StudyConfig
-from search.ownership import Ownership, this_process
 from search.records.models import StudyFiles, TrialRecord, flat, read_plain, write_text
 from search.space.schema import SearchSpace
-from search.storage import AlreadyQueued, BudgetSpent, StudyStorage, open_storage, shown_url
-from search.strategy import build_pruner, build_sampler
+from search.study.heartbeat import Ownership, this_process
+from search.study.storage import AlreadyQueued, BudgetSpent, StudyStorage, open_storage, shown_url
+from search.study.strategy import build_pruner, build_sampler
 from search.worker.local import Interrupted, TrainingFailed
 
 STUDY_FORMAT = 1  # raised when a study of an older tool can no longer be resumed
