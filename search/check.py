@@ -38,7 +38,7 @@ from search.estimate import (
 )
 from search.pipeline import Prepared, prepare
 from search.records.models import FINISHED_STATES
-from search.refit import N_FINALISTS, N_FINALISTS_AGAINST_TIME, side_by_side, threads_of_each
+from search.refit.retraining import N_FINALISTS, N_FINALISTS_AGAINST_TIME, side_by_side, threads_of_each
 from search.rehearsal import Rehearsal, draw_networks, rehearse
 from search.space.schema import DEFAULT_NAME
 from search.study.objective import Objective, TrainingSite

@@ -16,9 +16,8 @@ from scipy.optimize import nnls
 from fmnist.metrics.robustness import changes
 from fmnist.model.layers import count_multiply_adds
 from fmnist.recipe import Recipe
-from search.clock import Clock
 from search.records.models import DataRecord
-from search.refit import (
+from search.refit.retraining import (
     CONFIRM_LENGTH,
     CONFIRM_SHARE_OF_TIME,
     SHARE_OF_TIME,
@@ -28,6 +27,7 @@ from search.refit import (
     side_by_side,
     threads_of_each,
 )
+from search.refit.schedule import Clock
 from search.rehearsal import Rehearsal, RehearsedTrial
 from search.worker.probes import Probe
 

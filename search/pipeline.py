@@ -33,7 +33,6 @@ from search import __version__
 from search.album import Album
 from search.callbacks.base import Watcher, Watchers
 from search.callbacks.terminal import DETAIL, RESULT, BestTrial, FinalistRow, Standing, Terminal
-from search.clock import Clock
 from search.config import StudyConfig, default_workers
 from search.dashboard import beside_run, dashboard_command
 from search.findings import count, uneven_classes
@@ -51,7 +50,7 @@ from search.records.models import (
     write_json,
     write_text,
 )
-from search.refit import (
+from search.refit.retraining import (
     N_FINALISTS,
     N_FINALISTS_AGAINST_TIME,
     EarlyConfirmation,
@@ -70,6 +69,7 @@ from search.refit import (
     refit,
     sure_finalists,
 )
+from search.refit.schedule import Clock
 from search.report import report_study
 from search.space.default import own_space
 from search.space.schema import SearchSpace, read_space_text, space_of

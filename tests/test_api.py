@@ -20,7 +20,7 @@ from fmnist.training.history import HistoryPoint
 from search import StudyConfig, Watcher, open_objective, run_study
 from search.material import Material
 from search.records.models import FINISHED_STATES, BestRecipe, StudyFiles, read_json
-from search.refit import main as refit_main
+from search.refit.retraining import main as refit_main
 from search.study.study import open_finished, read_trials
 from tests.fakes import fake_workers
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from search.clock import LARGEST_RESERVE, SEARCH_GIVES, Clock
+from search.refit.schedule import LARGEST_RESERVE, SEARCH_GIVES, Clock
 
 
 class Now:

@@ -23,7 +23,7 @@ from search.estimate import (
     trial_seconds,
 )
 from search.records.models import DataRecord
-from search.refit import CONFIRM_LENGTH, Finalist
+from search.refit.retraining import CONFIRM_LENGTH, Finalist
 from search.rehearsal import Rehearsal, RehearsedTrial
 
 N_IMAGES = {"train": 1000, "selection": 200, "confirmation": 200, "test": 0}

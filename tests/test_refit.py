@@ -22,9 +22,8 @@ from fmnist.model.metadata import ModelNotes, read_notes
 from fmnist.recipe import Architecture, Block, Recipe, TrainingPlan
 from fmnist.training.history import HistoryPoint
 from search.callbacks.base import Watcher
-from search.clock import Clock
 from search.records.models import BestRecipe, ConfirmRecord, DataRecord, StudyFiles, TrialRecord, read_json
-from search.refit import (
+from search.refit.retraining import (
     SHARE_OF_TIME,
     EarlyConfirmation,
     FinalRound,
@@ -39,6 +38,7 @@ from search.refit import (
     stop_share,
     sure_finalists,
 )
+from search.refit.schedule import Clock
 from search.study.objective import TrainingSite
 from search.worker.local import (
     BaselinePredictTask,

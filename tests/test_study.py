@@ -19,7 +19,7 @@ from fmnist.errors import UserError
 from fmnist.training.history import HistoryPoint
 from search.config import SHIPPED_SPACES, StudyConfig
 from search.records.models import StudyFiles
-from search.refit import choose_finalists
+from search.refit.retraining import choose_finalists
 from search.space.schema import SearchSpace, read_space
 from search.study.heartbeat import MAX_LOSSES, Ownership
 from search.study.objective import Objective, TrainingSite

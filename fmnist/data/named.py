@@ -151,7 +151,7 @@ def load_train(source: DataSource, seed: int) -> Split:
 
 
 def load_test(source: DataSource) -> LabelledImages:
-    """Read the test images. Whoever calls this opens the test set: see `search.refit`."""
+    """Read the test images. Whoever calls this opens the test set: see `search.refit.retraining`."""
     return source.read_test()
 
 

@@ -33,10 +33,10 @@ from optuna.trial import FrozenTrial
 from fmnist.data.named import find_data
 from fmnist.training.history import HistoryPoint, best_point
 from search.callbacks.terminal import Standing, Terminal
-from search.clock import Clock
 from search.config import SHIPPED_SPACES, StudyConfig
 from search.pipeline import _Run as PipelineRun
 from search.records.models import StudyFiles
+from search.refit.schedule import Clock
 from search.space.schema import Limits, SearchSpace, read_space
 from search.study.objective import Objective, TrainingSite
 from search.study.storage import StudyStorage, open_storage

@@ -60,7 +60,6 @@ from fmnist.training.precision import has_bfloat16
 from search import __version__
 from search.callbacks.base import Watcher
 from search.callbacks.terminal import Terminal
-from search.clock import Clock
 from search.records.models import (
     FINISHED_STATES,
     BaselineRecord,
@@ -79,7 +78,8 @@ from search.records.models import (
     write_arrays,
     write_json,
 )
-from search.refit_options import RefitOptions, parse
+from search.refit.options import RefitOptions, parse
+from search.refit.schedule import Clock
 from search.space.schema import DEFAULT_NAME
 from search.study.objective import TrainingSite, reason_of
 from search.study.strategy import seed_of, worth
