@@ -29,9 +29,9 @@ from optuna.trial import FrozenTrial
 
 from fmnist.recipe import Recipe
 from fmnist.training.history import HistoryPoint
-from search.material import Material
 from search.notes import RUNNING, StudyStanding, read_note, save_note, study_note, trial_note
 from search.records.models import StudyFiles, whole_file
+from search.results import Material
 from search.study.objective import Outcome, RungEnd
 from search.study.study import count_by_state, read_best
 from search.trial_pictures import confusion_matrix, learning_curve, network

@@ -18,9 +18,9 @@ from search.compare_findings import ratio, signed
 from search.comparison import ClassContrast, Comparison, Entry, mean_confidence, multiply_adds, n_parameters
 from search.figures import Chart
 from search.findings import between, count, duration, file_size, percent
-from search.material import Material
 from search.pages import plain, templates
 from search.records.models import FINISHED_STATES, write_text
+from search.results import Material
 
 SECTIONS = {  # id -> heading, and whether it needs the same test images
     "found": ("What was found", False),

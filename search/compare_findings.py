@@ -7,7 +7,7 @@ from typing import Any
 
 from search.comparison import BestSoFar, Comparison, Entry, multiply_adds, n_parameters
 from search.findings import count, duration, p_value, percent, points
-from search.material import Material
+from search.results import Material
 
 SIGNIFICANCE = 0.05
 NEAR_BEST = 0.005  # accuracy below a search's own best that counts as near it

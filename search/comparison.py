@@ -19,8 +19,8 @@ from fmnist.metrics.evaluation import ClassScore
 from fmnist.metrics.intervals import McNemar, holm, mcnemar
 from fmnist.model.layers import count_multiply_adds, count_parameters
 from fmnist.recipe import Block, Recipe
-from search.material import Material
 from search.records.models import TrialRecord, flat
+from search.results import Material
 
 # Of the configuration, what is told among data, seeds and versions
 ELSEWHERE = ("study", "format", "version", "dataset", "data_checksums", "split_checksum", "seed")

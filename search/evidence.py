@@ -19,7 +19,6 @@ from fmnist.metrics import calibration
 from fmnist.metrics.calibration import ReliabilityBin, expected_calibration_error, reliability, with_temperature
 from fmnist.metrics.evaluation import Abstention, Mistake, accuracy_by_confidence, suspect_labels
 from fmnist.metrics.intervals import Interval, Luck, McNemar, best_by_luck, holm, macro_f1, mcnemar, wilson_95
-from search.material import Material
 from search.records.models import (
     BaselineOutcome,
     BaselineRecord,
@@ -29,6 +28,7 @@ from search.records.models import (
     read_arrays,
     write_text,
 )
+from search.results import Material
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from fmnist.metrics.evaluation import Confusion, Evaluation
 from fmnist.metrics.intervals import Interval
 from fmnist.recipe import TrainingPlan
 from search.evidence import Abstention, Calibration, Optimism, Rival, Rung
-from search.material import Balance, Material
 from search.records.models import FINISHED_STATES, ConfirmRecord, TrialRecord
+from search.results import Balance, Material
 
 UNITS_OF_SIZE = ("bytes", "kB", "MB", "GB")
 STATE_WORDS = {

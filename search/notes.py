@@ -14,7 +14,7 @@ import optuna
 from fmnist.model.layers import count_multiply_adds, count_parameters
 from fmnist.recipe import Architecture, Block, Recipe, short_form
 from search.findings import between, count, duration, millions, percent, plan_in_words
-from search.material import Material
+from search.results import Material
 from search.study.objective import Outcome
 
 MOST_CHARACTERS = 2045  # of a piece of a note: as optuna_dashboard cuts them

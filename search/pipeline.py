@@ -36,7 +36,6 @@ from search.callbacks.terminal import DETAIL, RESULT, BestTrial, FinalistRow, St
 from search.config import StudyConfig, default_workers
 from search.dashboard import beside_run, dashboard_command
 from search.findings import count, uneven_classes
-from search.material import Material, balance_of
 from search.records.history_csv import write_history
 from search.records.models import (
     FINISHED_STATES,
@@ -71,6 +70,7 @@ from search.refit.retraining import (
 )
 from search.refit.schedule import Clock
 from search.report import report_study
+from search.results import Material, balance_of
 from search.space.default import own_space
 from search.space.schema import SearchSpace, read_space_text, space_of
 from search.study.objective import Keep, Objective, TrainingSite

@@ -30,11 +30,11 @@ from search.cli import take_password_off_the_command_line
 from search.compare import write_comparison
 from search.evidence import Evidence, write_temperature
 from search.figures import Chart
-from search.material import Material, read_material, require_finished
 from search.pages import plain, templates
 from search.records.history_csv import write_history
 from search.records.models import ConfirmRecord, StudyFiles, TrialRecord, flat, whole_file, write_text
 from search.report_options import ReportOptions, parse
+from search.results import Material, read_material, require_finished
 
 if TYPE_CHECKING:
     import optuna

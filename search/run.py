@@ -21,7 +21,7 @@ from search.cli import take_password_off_the_command_line
 from search.config import PRUNERS, SAMPLERS, StudyConfig, default_workers
 
 if TYPE_CHECKING:
-    from search.material import Material
+    from search.results import Material
 
 LOG_FORMATS = ("text", "json")
 

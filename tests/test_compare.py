@@ -17,8 +17,8 @@ from fmnist.data.named import TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES
 from search import compare_findings
 from search.compare import summarize, write_comparison
 from search.comparison import Comparison, best_so_far, entries
-from search.material import Material, read_material
 from search.records.models import DataRecord, TrialRecord, read_json, write_arrays, write_json
+from search.results import Material, read_material
 
 SMALL = Made(n_trials=20, n_test=600)
 

@@ -24,9 +24,9 @@ from fmnist.errors import UserError
 from search import findings
 from search.figures import confusion_png
 from search.findings import endings
-from search.material import read_material
 from search.records.models import StudyFiles, TrialRecord
 from search.report import write_report
+from search.results import read_material
 
 COMMAND = "python -m search.run --trials 40"
 
