@@ -28,7 +28,7 @@ from fmnist.errors import UserError
 from search.cli import take_password_off_the_command_line, without_password
 from search.config import check_study_name
 from search.records.models import DataRecord, StudyFiles, read_json
-from search.report_options import require_study
+from search.report.options import require_study
 
 if TYPE_CHECKING:
     import optuna

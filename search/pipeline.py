@@ -35,7 +35,6 @@ from search.callbacks.base import Watcher, Watchers
 from search.callbacks.terminal import DETAIL, RESULT, BestTrial, FinalistRow, Standing, Terminal
 from search.config import StudyConfig, default_workers
 from search.dashboard import beside_run, dashboard_command
-from search.findings import count, uneven_classes
 from search.records.history_csv import write_history
 from search.records.models import (
     FINISHED_STATES,
@@ -69,7 +68,8 @@ from search.refit.retraining import (
     sure_finalists,
 )
 from search.refit.schedule import Clock
-from search.report import report_study
+from search.report.page import report_study
+from search.report.text import count, uneven_classes
 from search.results import Material, balance_of
 from search.space.default import own_space
 from search.space.schema import SearchSpace, read_space_text, space_of

@@ -34,7 +34,7 @@ from search.album import Album, DrawnArtifacts, tell_end
 from search.dashboard import beside_run, dashboard_command, guarded, main
 from search.notes import read_note, save_note
 from search.records.models import StudyFiles
-from search.report import report_study
+from search.report.page import report_study
 from search.study.objective import Outcome, RungEnd
 from search.study.storage import open_storage
 from search.study.study import open_finished

@@ -14,9 +14,9 @@ from sklearn import metrics
 
 from fmnist.metrics.evaluation import Abstention
 from fmnist.metrics.intervals import Interval
-from search.findings import abstaining
 from search.records.models import StudyFiles, TestArrays, TrialRecord
-from search.report import write_report
+from search.report.page import write_report
+from search.report.text import abstaining
 
 
 @pytest.fixture(scope="module")

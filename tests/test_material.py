@@ -14,7 +14,7 @@ from made_study import Made, make_study
 from fmnist.baselines.networks import BASELINES
 from fmnist.errors import UserError
 from search.records.models import StudyFiles, TrialRecord, write_arrays, write_json
-from search.report import write_report
+from search.report.page import write_report
 from search.results import Material, read_material
 
 SMALL = Made(n_trials=6, n_seeds=1, n_finalists=2, n_test=200, n_train=1000)

@@ -16,7 +16,7 @@ from made_study import Made, make_study, store_trials
 
 from fmnist.cli import EXIT_USER_ERROR
 from search.records.models import StudyFiles, TrialRecord, write_text
-from search.report import main, write_report
+from search.report.page import main, write_report
 from search.study.study import hold, importances, open_finished, read_trials
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -98,7 +98,7 @@ def test_building_it_loads_no_tensorflow(studies: Path) -> None:
 
 
 def test_importing_the_report_loads_no_optuna() -> None:
-    script = "import sys, search.report; print(sorted({'optuna', 'keras', 'tensorflow'} & set(sys.modules)))"
+    script = "import sys, search.report.page; print(sorted({'optuna', 'keras', 'tensorflow'} & set(sys.modules)))"
     child = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (child.returncode, child.stdout.strip()) == (0, "[]"), child.stderr
 

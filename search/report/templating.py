@@ -14,7 +14,8 @@ import numpy as np
 from markupsafe import Markup
 
 from fmnist.export.export import in_figures
-from search import figures, findings
+from search.report import text
+from search.report.charts import search
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -42,11 +43,11 @@ def templates(*, markdown: bool = False) -> jinja2.Environment:
         keep_trailing_newline=True,
     )
     filters = (
-        *(findings.percent, findings.count, findings.millions, findings.file_size, findings.duration),
-        *(findings.p_value, findings.milliseconds, in_figures),
+        *(text.percent, text.count, text.millions, text.file_size, text.duration),
+        *(text.p_value, text.milliseconds, in_figures),
     )
     made.filters.update({function.__name__: function for function in filters})
-    made.filters.update(md=markdown_text, svg=_svg_address, png=_png_address, value=findings.parameter_value)
+    made.filters.update(md=markdown_text, svg=_svg_address, png=_png_address, value=text.parameter_value)
     return made
 
 
@@ -61,5 +62,5 @@ def _svg_address(svg: bytes) -> Markup:
 
 def _png_address(png: bytes | np.ndarray) -> Markup:
     """png: a PNG file's bytes, or an image, uint8 (h, w, c)."""
-    content = png if isinstance(png, bytes) else figures.image_png(png)
+    content = png if isinstance(png, bytes) else search.image_png(png)
     return Markup("data:image/png;base64," + base64.b64encode(content).decode())

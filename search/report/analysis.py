@@ -1,6 +1,6 @@
 """How far a study's figures can be trusted: what choosing flatters, what chance does, where the model errs.
 
-From records to numbers; `search.findings` puts them into words and `search.evidence_figures` into pictures.
+From records to numbers; `search.report.text` puts them into words and `search.report.charts.evidence` into pictures.
 """
 
 from __future__ import annotations

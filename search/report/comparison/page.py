@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from search import compare_figures, compare_findings
-from search.compare_findings import ratio, signed
-from search.comparison import ClassContrast, Comparison, Entry, mean_confidence, multiply_adds, n_parameters
-from search.figures import Chart
-from search.findings import between, count, duration, file_size, percent
-from search.pages import plain, templates
 from search.records.models import FINISHED_STATES, write_text
+from search.report.charts.search import Chart
+from search.report.comparison import charts, text
+from search.report.comparison.data import ClassContrast, Comparison, Entry, mean_confidence, multiply_adds, n_parameters
+from search.report.comparison.text import ratio, signed
+from search.report.templating import plain, templates
+from search.report.text import between, count, duration, file_size, percent
 from search.results import Material
 
 SECTIONS = {  # id -> heading, and whether it needs the same test images
@@ -164,7 +164,7 @@ def _page(comparison: Comparison) -> dict[str, Any]:
     return {
         "c": comparison,
         "names": comparison.names,
-        "words": compare_findings,
+        "words": text,
         "sections": {id: (number, heading) for number, (id, heading) in enumerate(shown, start=1)},
         "charts": {chart.name: chart for chart in _charts(comparison)},
         "accuracy_rows": _accuracy_rows(comparison) if tested else [],
@@ -174,7 +174,7 @@ def _page(comparison: Comparison) -> dict[str, Any]:
         "image_rows": _rows_by_phase(comparison, lambda m: m.n_images_trained, count),
         "network_rows": _network_rows(comparison),
         "differing_settings": [entry for entry in comparison.settings if entry.differs],
-        "most_classes": compare_figures.MOST_CLASSES,
+        "most_classes": charts.MOST_CLASSES,
         "between": between,
         "multiply_adds": multiply_adds,
         "json_name": f"{_stem(comparison)}.json",
@@ -183,9 +183,9 @@ def _page(comparison: Comparison) -> dict[str, Any]:
 
 def _charts(comparison: Comparison) -> list[Chart]:
     """Those that there is something to draw for."""
-    charts = [compare_figures.curves_chart(comparison)]
+    charts = [charts.curves_chart(comparison)]
     if comparison.is_same_test:
-        charts += [compare_figures.accuracy_chart(comparison), compare_figures.recall_chart(comparison)]
+        charts += [charts.accuracy_chart(comparison), charts.recall_chart(comparison)]
     return [chart for chart in charts if chart is not None]
 
 

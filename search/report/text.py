@@ -16,8 +16,8 @@ from fmnist.export.formats import find_format
 from fmnist.metrics.evaluation import Confusion, Evaluation
 from fmnist.metrics.intervals import Interval
 from fmnist.recipe import TrainingPlan
-from search.evidence import Abstention, Calibration, Optimism, Rival, Rung
 from search.records.models import FINISHED_STATES, ConfirmRecord, TrialRecord
+from search.report.analysis import Abstention, Calibration, Optimism, Rival, Rung
 from search.results import Balance, Material
 
 UNITS_OF_SIZE = ("bytes", "kB", "MB", "GB")

@@ -25,15 +25,16 @@ from fmnist.export.formats import FORMATS, find_format
 from fmnist.metrics.evaluation import Mistake
 from fmnist.model.layers import count_multiply_adds, count_parameters, describe_layers
 from fmnist.recipe import Recipe, short_form
-from search import evidence_figures, figures, findings
 from search.cli import take_password_off_the_command_line
-from search.compare import write_comparison
-from search.evidence import Evidence, write_temperature
-from search.figures import Chart
-from search.pages import plain, templates
 from search.records.history_csv import write_history
 from search.records.models import ConfirmRecord, StudyFiles, TrialRecord, flat, whole_file, write_text
-from search.report_options import ReportOptions, parse
+from search.report import text
+from search.report.analysis import Evidence, write_temperature
+from search.report.charts import search
+from search.report.charts.search import Chart
+from search.report.comparison.page import write_comparison
+from search.report.options import ReportOptions, parse
+from search.report.templating import plain, templates
 from search.results import Material, read_material, require_finished
 
 if TYPE_CHECKING:
@@ -221,12 +222,12 @@ def _export(record: ExportRecord) -> dict[str, Any]:
 
 def _page(material: Material, evidence: Evidence, summary: dict[str, Any]) -> dict[str, Any]:
     """What the templates see."""
-    names = figures.parameter_names(material.trials)
+    names = search.parameter_names(material.trials)
     return {
         "m": material,
         "evidence": evidence,
         "json": summary,
-        "words": findings,
+        "words": text,
         "charts": _charts(material, evidence, summary, names),
         "layers": describe_layers(material.recipe.architecture),
         "class_rows": _class_rows(material),
@@ -234,15 +235,15 @@ def _page(material: Material, evidence: Evidence, summary: dict[str, Any]) -> di
         "pairs": _pairs(material),
         "suspects": _suspects(material, evidence),
         "unsure": _unsure(material),
-        "curve": evidence_figures.anytime(material.trials),
-        "shade": figures.confusion_shade(material.evaluation),
-        "confusion": figures.confusion_png(material.evaluation),
-        "has_many_classes": len(material.data.class_names) > figures.MANY_CLASSES,
+        "curve": evidence.anytime(material.trials),
+        "shade": search.confusion_shade(material.evaluation),
+        "confusion": search.confusion_png(material.evaluation),
+        "has_many_classes": len(material.data.class_names) > search.MANY_CLASSES,
         "strips": _strips(material),
-        "n_below_floor": figures.n_below_floor(material.trials),
-        "floor": figures.accuracy_floor(material.trials),
+        "n_below_floor": search.n_below_floor(material.trials),
+        "floor": search.accuracy_floor(material.trials),
         "varied": names,
-        "depths": findings.depths(material.trials),
+        "depths": text.depths(material.trials),
         "config": flat(material.config),
         "load_lines": _load_lines(material),
         "formats": {format.name: format for format in FORMATS},
@@ -252,22 +253,22 @@ def _page(material: Material, evidence: Evidence, summary: dict[str, Any]) -> di
 
 def _charts(material: Material, evidence: Evidence, summary: dict[str, Any], names: Sequence[str]) -> dict[str, Chart]:
     """Those that there is something to draw for."""
-    charts = [figures.history_chart(material.trials), figures.finalists_chart(summary["finalists"])]
-    charts.append(evidence_figures.reliability_chart(evidence.calibration))
+    charts = [search.history_chart(material.trials), search.finalists_chart(summary["finalists"])]
+    charts.append(evidence.reliability_chart(evidence.calibration))
     if evidence.baselines:
-        charts.append(evidence_figures.baselines_chart(evidence.baselines, material.evaluation))
+        charts.append(evidence.baselines_chart(evidence.baselines, material.evaluation))
     if material.test.changed:
-        charts.append(evidence_figures.changes_chart(material.test.changed, material.evaluation.accuracy))
+        charts.append(evidence.changes_chart(material.test.changed, material.evaluation.accuracy))
     if evidence.rungs:
-        charts.append(evidence_figures.survival_chart(evidence.rungs))
+        charts.append(evidence.survival_chart(evidence.rungs))
     if material.winner.history:
-        charts.append(figures.learning_chart(material.winner, material.data.n_images["train"]))
+        charts.append(search.learning_chart(material.winner, material.data.n_images["train"]))
     if material.importances:
-        charts.append(figures.importance_chart(material.importances))
+        charts.append(search.importance_chart(material.importances))
     if names:
-        charts.append(figures.parameters_chart(material.trials, names))
-    charts.append(evidence_figures.anytime_chart(material.trials))
-    charts.append(evidence_figures.pair_chart(material.trials, material.importances))
+        charts.append(search.parameters_chart(material.trials, names))
+    charts.append(evidence.anytime_chart(material.trials))
+    charts.append(evidence.pair_chart(material.trials, material.importances))
     return {chart.name: chart for chart in charts if chart is not None}
 
 
@@ -287,7 +288,7 @@ def _captioned(material: Material, mistake: Mistake, image: np.ndarray) -> dict[
         "index": mistake.index,
         "true": names[mistake.true],
         "predicted": names[mistake.predicted],
-        "confidence": findings.percent(mistake.confidence, 0 if mistake.confidence < 0.995 else 1),
+        "confidence": text.percent(mistake.confidence, 0 if mistake.confidence < 0.995 else 1),
     }
 
 
@@ -333,7 +334,7 @@ def _unsure(material: Material) -> list[dict[str, Any]]:
 def _strips(material: Material) -> list[tuple[str, bytes]]:
     shrink = min(1.0, math.sqrt(SAMPLE_BYTES / material.samples.nbytes))
     return [
-        (name, figures.strip_png(images, shrink))
+        (name, search.strip_png(images, shrink))
         for name, images in zip(material.data.class_names, material.samples, strict=True)
     ]
 
@@ -364,11 +365,11 @@ def _write_pictures(folder: Path, material: Material, page: Mapping[str, Any]) -
     """All pictures of report.md, in place of those of an earlier report."""
     shutil.rmtree(folder, ignore_errors=True)
     pictures = {name: chart.png for name, chart in page["charts"].items()}
-    pictures["samples"] = figures.rows_png(list(zip(material.data.class_names, material.samples, strict=True)))
+    pictures["samples"] = search.rows_png(list(zip(material.data.class_names, material.samples, strict=True)))
     pictures["confusion-matrix"] = page["confusion"]
     for name in ("mistakes", "suspects", "unsure"):
         if page[name]:
-            pictures[name] = figures.sheet_png([(tile["image"], _caption_lines(tile)) for tile in page[name]], 6)
+            pictures[name] = search.sheet_png([(tile["image"], _caption_lines(tile)) for tile in page[name]], 6)
     for name, png in pictures.items():
         with whole_file(folder / f"{name}.png") as path:
             path.write_bytes(png)

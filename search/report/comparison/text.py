@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from search.comparison import BestSoFar, Comparison, Entry, multiply_adds, n_parameters
-from search.findings import count, duration, p_value, percent, points
+from search.report.comparison.data import BestSoFar, Comparison, Entry, multiply_adds, n_parameters
+from search.report.text import count, duration, p_value, percent, points
 from search.results import Material
 
 SIGNIFICANCE = 0.05

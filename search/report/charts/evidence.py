@@ -9,10 +9,21 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from fmnist.metrics.evaluation import Evaluation
-from search.evidence import BaselineScore, Calibration, Rung
-from search.figures import BLUE, GREY, ORANGE, STATE_STYLES, Chart, clean, fitting, make_chart, percent_axis, score
-from search.findings import is_number, parameter_value
 from search.records.models import ChangedTestScore, TrialRecord
+from search.report.analysis import BaselineScore, Calibration, Rung
+from search.report.charts.search import (
+    BLUE,
+    GREY,
+    ORANGE,
+    STATE_STYLES,
+    Chart,
+    clean,
+    fitting,
+    make_chart,
+    percent_axis,
+    score,
+)
+from search.report.text import is_number, parameter_value
 
 
 def reliability_chart(calibration: Calibration) -> Chart:

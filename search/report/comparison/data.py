@@ -1,6 +1,6 @@
 """Two finished studies put together: what both were measured on, what each paid, and in what they differ.
 
-From records to numbers; `search.compare_findings` puts them into words and `search.compare_figures` into pictures.
+From records to numbers; `search.report.comparison.text` puts them into words and `search.report.comparison.charts` into pictures.
 """
 
 from __future__ import annotations
