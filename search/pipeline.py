@@ -30,11 +30,11 @@ from fmnist.metrics.intervals import wilson_95
 from fmnist.recipe import Recipe
 from fmnist.training.precision import has_bfloat16
 from search import __version__
-from search.album import Album
 from search.callbacks.base import Watcher, Watchers
 from search.callbacks.terminal import DETAIL, RESULT, BestTrial, FinalistRow, Standing, Terminal
 from search.config import StudyConfig, default_workers
-from search.dashboard import beside_run, dashboard_command
+from search.dashboard.publish import Album
+from search.dashboard.server import beside_run, dashboard_command
 from search.records.history_csv import write_history
 from search.records.models import (
     FINISHED_STATES,

@@ -29,10 +29,10 @@ from playwright.sync_api import Page, expect, sync_playwright
 
 from fmnist.recipe import Architecture, Block, Recipe, TrainingPlan
 from fmnist.training.history import HistoryPoint
-from search import album
-from search.album import Album, DrawnArtifacts, tell_end
-from search.dashboard import beside_run, dashboard_command, guarded, main
-from search.notes import read_note, save_note
+from search.dashboard import publish
+from search.dashboard.notes import read_note, save_note
+from search.dashboard.publish import Album, DrawnArtifacts, tell_end
+from search.dashboard.server import beside_run, dashboard_command, guarded, main
 from search.records.models import StudyFiles
 from search.report.page import report_study
 from search.study.objective import Outcome, RungEnd
@@ -120,7 +120,7 @@ def test_full_folder_keeps_no_more_pictures_and_shows_them_all_the_same(
 ) -> None:
     trial = ended_trial(study, files, FAR)
     files.artifacts.mkdir()
-    monkeypatch.setattr(album, "MOST_BYTES", 1000)
+    monkeypatch.setattr(publish, "MOST_BYTES", 1000)
     store = DrawnArtifacts(files.artifacts, study._storage, NAMES)
     for it in get_all_artifact_meta(trial, storage=study._storage):
         assert store.open_reader(it.artifact_id).read().startswith(b"\x89PNG")
@@ -208,7 +208,7 @@ def test_port_that_is_taken_is_one_clear_line(tmp_path: Path, capsys: pytest.Cap
 
 
 def test_help_answers_without_optuna() -> None:
-    script = "import sys, search.dashboard as it; it.parse(['--help'])"
+    script = "import sys, search.dashboard.server as it; it.parse(['--help'])"
     loaded = "import atexit, sys; atexit.register(lambda: print('optuna' in sys.modules))"
     child = subprocess.run([sys.executable, "-c", f"{loaded}; {script}"], cwd=ROOT, capture_output=True, text=True)
     assert child.returncode == 0, child.stderr
@@ -280,7 +280,7 @@ def test_dashboard_beside_a_run_ends_with_it(tmp_path: Path) -> None:
 RUN = """
 import sys, time
 from pathlib import Path
-from search.dashboard import beside_run
+from search.dashboard.server import beside_run
 from search.records.models import StudyFiles
 with beside_run(StudyFiles(Path(sys.argv[1])), None, lambda text: print(text, flush=True)):
     time.sleep(600)

@@ -67,7 +67,7 @@ def write_report(
 def report_study(files: StudyFiles, study: optuna.Study) -> Material:
     """The same, with all that it needs taken from where the study left it. study: its trials, in Optuna's storage.
     Returns what the report was made from."""
-    from search.album import keep_report  # Optuna comes with the trials, not with this module
+    from search.dashboard.publish import keep_report  # Optuna comes with the trials, not with this module
     from search.study.study import importances, read_trials
 
     material = read_material(files, read_trials(study), command=files.read_command(), importances=importances(study))

@@ -166,7 +166,7 @@ def _open(options: DashboardOptions) -> optuna.Study:
 
 def _tell_of_killed_run(files: StudyFiles, study: optuna.Study) -> None:
     """The note of a study whose run was killed still says that it runs."""
-    from search.album import tell_end
+    from search.dashboard.publish import tell_end
     from search.study.study import hold
 
     if files.lock.exists() and os.access(files.root, os.W_OK):
@@ -180,7 +180,7 @@ def _tell_of_killed_run(files: StudyFiles, study: optuna.Study) -> None:
 def _application(options: DashboardOptions, study: optuna.Study) -> WsgiApp:
     import optuna_dashboard
 
-    from search.album import DrawnArtifacts
+    from search.dashboard.publish import DrawnArtifacts
 
     files = options.files
     if files.root.is_dir() and os.access(files.root, os.W_OK):

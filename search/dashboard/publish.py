@@ -29,12 +29,12 @@ from optuna.trial import FrozenTrial
 
 from fmnist.recipe import Recipe
 from fmnist.training.history import HistoryPoint
-from search.notes import RUNNING, StudyStanding, read_note, save_note, study_note, trial_note
+from search.dashboard.notes import RUNNING, StudyStanding, read_note, save_note, study_note, trial_note
+from search.dashboard.trial_charts import confusion_matrix, learning_curve, network
 from search.records.models import StudyFiles, whole_file
 from search.results import Material
 from search.study.objective import Outcome, RungEnd
 from search.study.study import count_by_state, read_best
-from search.trial_pictures import confusion_matrix, learning_curve, network
 from search.worker.local import Interrupted
 
 MOST_NOTES = 500  # of trials without pictures: a dashboard looks through all notes for each trial, 0.1 s for 500
