@@ -65,7 +65,7 @@ def _study_named_after(dataset: str) -> str:
 
 def _run(config: StudyConfig, run: RunOptions, **seams: Any) -> int:
     from search.callbacks.terminal import RESULT, JsonTerminal, Terminal
-    from search.check import check_run
+    from search.estimate.check import check_run
     from search.pipeline import run_study
     from search.study.study import SearchStopped
     from search.worker.local import Interrupted, TrainingFailed

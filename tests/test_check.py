@@ -23,12 +23,12 @@ import sqlalchemy
 from fmnist.cli import EXIT_USER_ERROR
 from fmnist.model.layers import count_multiply_adds
 from fmnist.recipe import Architecture, Block, Recipe, TrainingPlan
-from search import check
 from search.callbacks.base import Watcher
 from search.callbacks.terminal import Terminal
-from search.check import choose_networks
 from search.config import StudyConfig
-from search.estimate import seconds_an_image
+from search.estimate import check
+from search.estimate.check import choose_networks
+from search.estimate.costs import seconds_an_image
 from search.pipeline import prepare
 from search.records.models import StudyFiles
 from search.run import main

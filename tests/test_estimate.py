@@ -8,7 +8,7 @@ import pytest
 
 from fmnist.model.layers import count_multiply_adds
 from fmnist.recipe import Architecture, Block, Recipe, TrainingPlan
-from search.estimate import (
+from search.estimate.costs import (
     Costs,
     Job,
     Probe,
@@ -22,9 +22,9 @@ from search.estimate import (
     n_looks,
     trial_seconds,
 )
+from search.estimate.simulation import Rehearsal, RehearsedTrial
 from search.records.models import DataRecord
 from search.refit.retraining import CONFIRM_LENGTH, Finalist
-from search.rehearsal import Rehearsal, RehearsedTrial
 
 N_IMAGES = {"train": 1000, "selection": 200, "confirmation": 200, "test": 0}
 DATA = DataRecord("made", "here", {}, ("a", "b"), (28, 28, 1), N_IMAGES, {}, 0.0, 1.0, "", 0)

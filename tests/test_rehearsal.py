@@ -9,7 +9,7 @@ import optuna
 import pytest
 
 from search.config import SHIPPED_SPACES, StudyConfig
-from search.rehearsal import LONGEST, Rehearsal, draw_networks, rehearse
+from search.estimate.simulation import LONGEST, Rehearsal, draw_networks, rehearse
 from search.space.schema import SearchSpace, read_space
 from search.study.objective import Objective, TrainingSite
 from search.study.strategy import build_rungs

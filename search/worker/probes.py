@@ -1,7 +1,7 @@
 """Short trainings that tell what long ones will take: in worker processes as a run starts them, as many side by side.
 
-Not covered: which networks are worth it (see `search.check` and `search.refit.retraining`), what follows from it (see
-`search.estimate`).
+Not covered: which networks are worth it (see `search.estimate.check` and `search.refit.retraining`), what follows from it (see
+`search.estimate.costs`).
 """
 
 from __future__ import annotations

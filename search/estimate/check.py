@@ -23,7 +23,7 @@ from fmnist.model.layers import count_multiply_adds, count_parameters, describe_
 from fmnist.recipe import Recipe
 from search.callbacks.terminal import Terminal
 from search.config import StudyConfig
-from search.estimate import (
+from search.estimate.costs import (
     Case,
     Costs,
     Job,
@@ -36,10 +36,10 @@ from search.estimate import (
     seconds_an_image,
     spread,
 )
+from search.estimate.simulation import Rehearsal, draw_networks, rehearse
 from search.pipeline import Prepared, prepare
 from search.records.models import FINISHED_STATES
 from search.refit.retraining import N_FINALISTS, N_FINALISTS_AGAINST_TIME, side_by_side, threads_of_each
-from search.rehearsal import Rehearsal, draw_networks, rehearse
 from search.space.schema import DEFAULT_NAME
 from search.study.objective import Objective, TrainingSite
 from search.study.study import count_by_state

@@ -16,6 +16,7 @@ from scipy.optimize import nnls
 from fmnist.metrics.robustness import changes
 from fmnist.model.layers import count_multiply_adds
 from fmnist.recipe import Recipe
+from search.estimate.simulation import Rehearsal, RehearsedTrial
 from search.records.models import DataRecord
 from search.refit.retraining import (
     CONFIRM_LENGTH,
@@ -28,7 +29,6 @@ from search.refit.retraining import (
     threads_of_each,
 )
 from search.refit.schedule import Clock
-from search.rehearsal import Rehearsal, RehearsedTrial
 from search.worker.probes import Probe
 
 SHARES_SHOWN = (0.1, 0.9)  # of the cases, from the cheapest on, between which a cost is said to lie
