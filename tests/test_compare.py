@@ -15,7 +15,7 @@ from sklearn import metrics
 
 from fmnist.data.named import TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES
 from search.records.models import DataRecord, TrialRecord, read_json, write_arrays, write_json
-from search.report.comparison import text
+from search.report.comparison import text as words
 from search.report.comparison.data import Comparison, best_so_far, entries
 from search.report.comparison.page import summarize, write_comparison
 from search.results import Material, read_material
@@ -220,12 +220,12 @@ def test_what_differs_between_two_studies_is_marked(compared: Comparison, found:
 
 
 def test_sentences_name_the_better_one_and_its_lead(compared: Comparison, found: dict) -> None:
-    said = text.verdict(compared)
+    said = words.verdict(compared)
     assert "The mean test accuracy of beta is" in said
     assert f"{100 * found['test']['mean_difference']:.2f} points above that of alpha" in said
     assert found["test"]["mcnemar"]["p_value"] < 0.05
     assert "so the model of beta is better on images like these" in said
-    swapped = text.verdict(Comparison(compared.b, compared.a))
+    swapped = words.verdict(Comparison(compared.b, compared.a))
     assert "so the model of beta is better on images like these" in swapped
 
 
@@ -233,31 +233,31 @@ def test_a_difference_that_chance_explains_settles_nothing(tmp_path: Path) -> No
     a, b = (material(tmp_path / name, replace(SMALL, seed=seed)) for name, seed in (("a", 0), ("b", 1)))
     comparison = Comparison(a, b)
     assert comparison.test.p_value > 0.05
-    assert "so these images don't settle which model is better" in text.delivered(comparison)
+    assert "so these images don't settle which model is better" in words.delivered(comparison)
 
 
 def test_equal_models_are_called_equal(tmp_path: Path) -> None:
     comparison = Comparison(material(tmp_path / "a", SMALL), material(tmp_path / "b", SMALL))
     path = write_comparison(comparison.a, comparison.b, tmp_path)
     assert comparison.test.p_value == 1.0
-    assert "Both have a mean test accuracy of" in text.verdict(comparison)
-    assert "have the same ones of 600 test images right" in text.verdict(comparison)
-    assert text.classes(comparison) == "Both models find the same share of every class."
-    assert "Both searches ended at the same best" in text.curves(comparison)
-    assert "are the same" in text.what_differs(comparison.recipes)
+    assert "Both have a mean test accuracy of" in words.verdict(comparison)
+    assert "have the same ones of 600 test images right" in words.verdict(comparison)
+    assert words.classes(comparison) == "Both models find the same share of every class."
+    assert "Both searches ended at the same best" in words.curves(comparison)
+    assert "are the same" in words.what_differs(comparison.recipes)
     assert path.exists()
 
 
 def test_one_retraining_is_said_to_tell_nothing_of_seeds(compared: Comparison, tmp_path: Path) -> None:
     single = material(tmp_path / "single", replace(SMALL, n_seeds=1))
-    assert "one retraining does not tell how far another seed would land" in text.accuracies(
+    assert "one retraining does not tell how far another seed would land" in words.accuracies(
         Comparison(compared.b, single)
     )
 
 
 @pytest.mark.parametrize(("difference", "text"), [(0.004, "0.00"), (-0.004, "0.00"), (0.42, "+0.42")])
 def test_differences_bear_their_sign_unless_they_round_to_nothing(difference: float, text: str) -> None:
-    assert text.signed(difference) == text
+    assert words.signed(difference) == text
 
 
 def test_page_is_one_file_with_a_sentence_for_every_picture_and_table(compared: Comparison, tmp_path: Path) -> None:
@@ -267,9 +267,9 @@ def test_page_is_one_file_with_a_sentence_for_every_picture_and_table(compared: 
         "verdict", "accuracies", "delivered", "classes", "calibration", "curves", "searches", "costs", "time_spent",
         "images_seen", "networks",
     ):  # fmt: skip
-        assert text_in_html(getattr(text, say)(compared)) in html
+        assert text_in_html(getattr(words, say)(compared)) in html
     for found in (compared.recipes, compared.data_and_seeds, compared.machines, compared.settings):
-        assert text_in_html(text.what_differs(found)) in html
+        assert text_in_html(words.what_differs(found)) in html
     assert html.count("<img ") == html.count("<figcaption>") == 3
 
 
@@ -345,7 +345,7 @@ def test_other_training_files_leave_the_test_the_same(tmp_path: Path) -> None:
     )
     assert Comparison(a, b).is_same_test
     assert not Comparison(a, b).is_same_selection
-    assert "The selection images differ" in text.curve_note(Comparison(a, b))
+    assert "The selection images differ" in words.curve_note(Comparison(a, b))
 
 
 def test_class_names_cannot_break_the_page(tmp_path: Path) -> None:
@@ -359,7 +359,7 @@ def test_class_names_cannot_break_the_page(tmp_path: Path) -> None:
 def test_search_without_a_full_training_is_compared_without_curves(compared: Comparison) -> None:
     stopped = tuple(replace(it, state="pruned", value=None) if it.value is not None else it for it in compared.b.trials)
     comparison = Comparison(compared.a, replace(compared.b, trials=stopped))
-    assert text.curves(comparison).startswith("No trial of beta was trained to its end")
+    assert words.curves(comparison).startswith("No trial of beta was trained to its end")
 
 
 def test_studies_of_unlike_depth_have_rows_for_all_blocks(compared: Comparison) -> None:

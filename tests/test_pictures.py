@@ -14,7 +14,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from made_images import white_tiff_of_12_bits
 from PIL import Image
 
-from fmnist.data import decode
+from fmnist.data import decode as decoding
 from fmnist.data.checksums import digest_of
 from fmnist.data.decode import Form, decode, fit, fit_all, picture_suffixes, read_pictures
 
@@ -59,7 +59,7 @@ def test_formats_with_loss_give_near_pixels(format):
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_picture_is_turned_upright(orientation):
     exif = Image.Exif()
-    exif[decode.ORIENTATION] = orientation
+    exif[decoding.ORIENTATION] = orientation
     turn = {
         1: lambda a: a, 2: lambda a: a[:, ::-1], 3: lambda a: a[::-1, ::-1], 4: lambda a: a[::-1],
         5: lambda a: a.T, 6: lambda a: np.rot90(a, -1), 7: lambda a: a[::-1, ::-1].T, 8: lambda a: np.rot90(a),

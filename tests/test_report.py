@@ -22,7 +22,7 @@ from sklearn import metrics
 from fmnist.data.duplicates import Duplicates
 from fmnist.errors import UserError
 from search.records.models import StudyFiles, TrialRecord
-from search.report import text
+from search.report import text as words
 from search.report.charts.search import confusion_png
 from search.report.page import write_report
 from search.report.text import endings
@@ -344,7 +344,7 @@ def test_finding_on_one_export(exported, kept: dict[str, dict], finding: str) ->
     records = [record for record in exported[0].read_export_records() if record.format in kept]
     changed = tuple(replace(record, **kept[record.format]) for record in records)
     material = read_material(exported[0], exported[1], command="", importances=None)
-    assert text.exports(replace(material, exports=changed)) == finding
+    assert words.exports(replace(material, exports=changed)) == finding
 
 
 def test_study_without_exports_has_no_section_on_them(study) -> None:

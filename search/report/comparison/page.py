@@ -183,10 +183,10 @@ def _page(comparison: Comparison) -> dict[str, Any]:
 
 def _charts(comparison: Comparison) -> list[Chart]:
     """Those that there is something to draw for."""
-    charts = [charts.curves_chart(comparison)]
+    drawn = [charts.curves_chart(comparison)]
     if comparison.is_same_test:
-        charts += [charts.accuracy_chart(comparison), charts.recall_chart(comparison)]
-    return [chart for chart in charts if chart is not None]
+        drawn += [charts.accuracy_chart(comparison), charts.recall_chart(comparison)]
+    return [chart for chart in drawn if chart is not None]
 
 
 def _row(comparison: Comparison, what: str, of: Callable[[Material], Any], show: Callable[[Any], str]) -> Row:
