@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fmnist.data.named import DATASETS
+from fmnist.data.find import DATASETS
 from fmnist.data.source import COLOURS, Reading
 from fmnist.errors import UserError
 from fmnist.export.formats import read_formats, require_runtimes

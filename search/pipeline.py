@@ -23,8 +23,11 @@ import psutil
 
 from fmnist.baselines.networks import BASELINES
 from fmnist.data.duplicates import count_duplicates
+from fmnist.data.find import find_data
 from fmnist.data.framing import measure_appearance
-from fmnist.data.named import DataSource, LabelledImages, Split, find_data, load_train, pixel_statistics, save_split
+from fmnist.data.images import LabelledImages
+from fmnist.data.source import DataSource
+from fmnist.data.split import Split, load_train, pixel_statistics, save_split
 from fmnist.errors import UserError
 from fmnist.metrics.intervals import wilson_95
 from fmnist.recipe import Recipe

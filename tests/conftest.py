@@ -7,7 +7,9 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as workers have it: the s
 
 import pytest
 
-from fmnist.data import named
+from fmnist.data.find import find_data
+from fmnist.data.named import fashion_mnist_folder
+from fmnist.data.split import Split, load_train
 from fmnist.errors import UserError
 
 # The files that take longest, first: of two processes that take file by file, none is left with one of them at the end.
@@ -25,13 +27,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _why_no_real_data() -> str | None:
     """None where the four files of Fashion-MNIST are in one of the usual places. Tests never download them."""
     try:
-        folder = named.fashion_mnist_folder()
+        folder = fashion_mnist_folder()
     except UserError as error:
         return str(error)
     return "no Fashion-MNIST in the usual places; name its folder in $FMNIST_DATA_DIR" if folder is None else None
 
 
 @pytest.fixture(scope="session")
-def digits_split() -> named.Split:
+def digits_split() -> Split:
     """Real images that every machine has: 959 to train on, 239 each to select and to confirm on."""
-    return named.load_train(named.find_data("digits"), seed=0)
+    return load_train(find_data("digits"), seed=0)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fmnist.data.framing import border_level, find_objects, measure_appearance
-from fmnist.data.named import Split
+from fmnist.data.split import Split
 
 
 def images_of(*boxes: tuple[int, int, int, int], ground: int = 0, ink: int = 200) -> np.ndarray:

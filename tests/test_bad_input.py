@@ -16,7 +16,9 @@ import pytest
 
 from fmnist.baselines.networks import BASELINES
 from fmnist.cli import EXIT_USER_ERROR
-from fmnist.data.named import IDX_NAMES, TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS, find_data, load_train
+from fmnist.data.find import find_data
+from fmnist.data.idx_folder import IDX_NAMES, TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS
+from fmnist.data.split import load_train
 from search.config import SHIPPED_SPACES, StudyConfig
 from search.pipeline import _identity
 from search.records.models import BaselineRecord, StudyFiles, TestRecord, write_json

@@ -24,7 +24,8 @@ from fmnist.baselines.networks import (
     load_baseline,
     oriented_gradients,
 )
-from fmnist.data.named import LabelledImages, Split, save_split
+from fmnist.data.images import LabelledImages
+from fmnist.data.split import Split, save_split
 from fmnist.training.history import HistoryPoint
 from search.worker.local import BaselinePredictTask, BaselineResult, BaselineTask, WorkerProcesses
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from fmnist.data.named import DATASETS
+from fmnist.data.find import DATASETS
 from fmnist.errors import UserError
 from fmnist.export.export import ExportRecord
 from search.config import MAX_SEED, StudyConfig, default_workers

@@ -10,8 +10,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fmnist.data import named, source
-from fmnist.data.named import LabelledImages, find_data, load_test, load_train, open_split, pixel_statistics, save_split
+from fmnist.data import source
+from fmnist.data.find import find_data
+from fmnist.data.idx_folder import IDX_NAMES
+from fmnist.data.images import LabelledImages
+from fmnist.data.named import (
+    FASHION_MNIST_MD5,
+    __file__,
+    _what_is_wrong,
+    fashion_mnist_folder,
+    keras_cache,
+    usual_places,
+)
+from fmnist.data.split import _split_indices, load_test, load_train, open_split, pixel_statistics, save_split
 from fmnist.errors import UserError
 
 N_CLASSES = 3
@@ -37,7 +48,7 @@ def write_folder(folder: Path, *, n_train: int = 72, n_test: int = 9, side: int 
     return folder
 
 
-def write_fakes(folder: Path, names=tuple(named.FASHION_MNIST_MD5)) -> Path:
+def write_fakes(folder: Path, names=tuple(FASHION_MNIST_MD5)) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for name in names:
         (folder / name).write_bytes(b"0" * 1000)
@@ -123,7 +134,7 @@ def test_split_of_a_large_set_gives_a_twelfth_each(tmp_path):
 
 def test_split_indices_are_disjoint_sorted_and_stratified():
     labels = labels_of(12_000)
-    parts = named._split_indices(labels, 0)
+    parts = _split_indices(labels, 0)
     np.testing.assert_array_equal(np.sort(np.concatenate(parts)), np.arange(12_000))
     for part in parts:
         assert (np.diff(part) > 0).all()
@@ -133,7 +144,7 @@ def test_split_indices_are_disjoint_sorted_and_stratified():
 def test_split_survives_the_rarest_class_allowed():
     labels = np.zeros(12_000, np.uint8)
     labels[: source.MIN_IMAGES_PER_CLASS] = 1
-    assert all(1 in labels[part] for part in named._split_indices(labels, 0))
+    assert all(1 in labels[part] for part in _split_indices(labels, 0))
 
 
 def test_saved_split_opens_as_equal_memory_maps(digits_split, tmp_path):
@@ -183,7 +194,7 @@ def test_folder_of_idx_files_is_a_dataset(tmp_path, suffix):
     source = find_data(str(write_folder(tmp_path / "shapes", suffix=suffix)))
     split, test = load_train(source, 0), load_test(source)
     assert (source.dataset, source.image_shape, source.class_names) == ("shapes", (6, 7, 1), ("0", "1", "2"))
-    assert set(source.checksums) == {name + suffix for name in named.IDX_NAMES}
+    assert set(source.checksums) == {name + suffix for name in IDX_NAMES}
     assert len(split.together()) == 72 and test.images.shape == (9, 6, 7, 1)
 
 
@@ -208,7 +219,7 @@ def test_missing_file_is_named(folder):
         find_data(str(folder))
 
 
-@pytest.mark.parametrize("name", [f"{name}.gz" for name in named.IDX_NAMES])
+@pytest.mark.parametrize("name", [f"{name}.gz" for name in IDX_NAMES])
 @pytest.mark.parametrize("keep", [5, 15, -5, -30])
 def test_cut_gzip_file_is_named_before_anything_is_loaded(folder, name, keep):
     (folder / name).write_bytes((folder / name).read_bytes()[:keep])
@@ -326,27 +337,27 @@ def test_data_dir_that_does_not_exist_is_an_error(tmp_path):
 def test_environment_names_the_place_and_data_dir_overrules_it(tmp_path, monkeypatch):
     monkeypatch.setenv("FMNIST_DATA_DIR", str(tmp_path))
     with pytest.raises(UserError, match=r"leave \$FMNIST_DATA_DIR out"):
-        named.fashion_mnist_folder(places=[write_fakes(tmp_path / "full")])
-    assert named.fashion_mnist_folder(tmp_path / "full") == tmp_path / "full"
+        fashion_mnist_folder(places=[write_fakes(tmp_path / "full")])
+    assert fashion_mnist_folder(tmp_path / "full") == tmp_path / "full"
 
 
 def test_places_without_any_file_are_passed_over(tmp_path):
     (tmp_path / "empty").mkdir()
     places = [tmp_path / "nowhere", tmp_path / "empty", write_fakes(tmp_path / "full"), tmp_path / "partial"]
     write_fakes(places[3], ["train-images-idx3-ubyte.gz"])
-    assert named.fashion_mnist_folder(places=places) == places[2]
-    assert named.fashion_mnist_folder(places=places[:2]) is None
+    assert fashion_mnist_folder(places=places) == places[2]
+    assert fashion_mnist_folder(places=places[:2]) is None
 
 
 def test_place_with_some_files_is_an_error(tmp_path):
-    partial = write_fakes(tmp_path / "partial", list(named.FASHION_MNIST_MD5)[1:])
+    partial = write_fakes(tmp_path / "partial", list(FASHION_MNIST_MD5)[1:])
     with pytest.raises(UserError, match=r"missing train-images-idx3-ubyte.gz in .*partial; complete the folder"):
         find_data("fashion-mnist", places=[partial, write_fakes(tmp_path / "full")], download=no_download)
 
 
 def test_what_is_missing_in_keras_cache_is_downloaded(tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    cache = write_fakes(named.keras_cache(), list(named.FASHION_MNIST_MD5)[1:])
+    cache = write_fakes(keras_cache(), list(FASHION_MNIST_MD5)[1:])
     with pytest.raises(UserError, match="must be the official ones"):  # it went as far as that
         find_data("fashion-mnist", places=[cache], download=lambda: write_fakes(cache))
 
@@ -371,10 +382,10 @@ def test_download_is_checked_as_well(tmp_path):
 def test_usual_places_follow_the_working_folder_and_keras_home(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
-    places = named.usual_places()
+    places = usual_places()
     assert places[0] == tmp_path / "data" / "fashion-mnist"
     assert tmp_path.parent / "shared" / "fashion-mnist" in places
-    assert Path(named.__file__).parents[2] / "shared" / "fashion-mnist" in places
+    assert Path(__file__).parents[2] / "shared" / "fashion-mnist" in places
     assert places[-1] == tmp_path / "keras" / "datasets" / "fashion-mnist"
 
 
@@ -392,7 +403,7 @@ def test_cut_and_altered_files_are_told_apart(tmp_path):
 def test_swapped_official_files_are_recognised(tmp_path):
     path = tmp_path / "train-images-idx3-ubyte.gz"
     path.write_bytes(b"0")
-    message = named._what_is_wrong(path, named.FASHION_MNIST_MD5["train-labels-idx1-ubyte.gz"])
+    message = _what_is_wrong(path, FASHION_MNIST_MD5["train-labels-idx1-ubyte.gz"])
     assert message.endswith("holds the content of train-labels-idx1-ubyte.gz: were files swapped?")
 
 

@@ -14,13 +14,13 @@ import pytest
 from made_images import NAMES, digits_of_each, idx, in_colour, write_divided, write_pictures
 from PIL import Image
 
-from fmnist.data import named
 from fmnist.data.checksums import digest_of
 from fmnist.data.duplicates import Duplicates, count_duplicates
+from fmnist.data.find import find_data
 from fmnist.data.image_folder import reading
 from fmnist.data.images import LabelledImages
-from fmnist.data.named import DataSource, find_data, load_test, load_train
-from fmnist.data.source import Reading
+from fmnist.data.source import DataSource, Reading
+from fmnist.data.split import Split, load_test, load_train
 from fmnist.errors import UserError
 
 
@@ -621,7 +621,7 @@ def test_images_that_occur_twice_are_counted_by_where_they_do():
     images[21] = images[2]  # selection, in train
     images[31] = images[22]  # confirmation, in selection
     parts = [LabelledImages(images[a:b], labels[a:b]) for a, b in ((0, 20), (20, 30), (30, 40))]
-    split = named.Split(*parts, checksum="", seed=0)
+    split = Split(*parts, checksum="", seed=0)
     test = [digest_of(image) for image in (images[5], images[5], np.full((4, 4, 1), 99, np.uint8))]
     counted = count_duplicates(split, test)
     assert counted == Duplicates(3, 1, 1, 1, 2)

@@ -23,7 +23,8 @@ import pytest
 from PIL import Image
 
 from fmnist.baselines.networks import BASELINES
-from fmnist.data.named import find_data, load_test
+from fmnist.data.find import find_data
+from fmnist.data.split import load_test
 from search.records.models import PHASES, StudyFiles, read_arrays
 
 ROOT = Path(__file__).parents[1]

@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 
 from fmnist.baselines.networks import BASELINES
-from fmnist.data.named import DataSource, Split, find_data, load_test, save_split
+from fmnist.data.find import find_data
+from fmnist.data.source import DataSource
+from fmnist.data.split import Split, load_test, save_split
 from fmnist.errors import UserError
 from fmnist.export.export import ExportRecord
 from fmnist.metrics.robustness import changes

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from fmnist.data.named import LabelledImages
+from fmnist.data.images import LabelledImages
 from fmnist.recipe import Architecture, Block, Recipe, TrainingPlan
 from fmnist.training.history import HistoryPoint, best_point
 from fmnist.training.loop import (

@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from fmnist.data.named import Split, open_split, pixel_statistics, save_split
+from fmnist.data.split import Split, open_split, pixel_statistics, save_split
 from fmnist.metrics.robustness import changes
 from fmnist.recipe import Architecture, Block, Recipe, TrainingPlan
 from fmnist.training.history import HistoryPoint

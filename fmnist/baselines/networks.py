@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from fmnist.data.named import LabelledImages, Split, joined
+from fmnist.data.images import LabelledImages, joined
+from fmnist.data.split import Split
 from fmnist.training.history import HistoryPoint
 
 if TYPE_CHECKING:

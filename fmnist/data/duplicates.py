@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fmnist.data.checksums import digests_of
-from fmnist.data.named import Split
+from fmnist.data.split import Split
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,12 @@ never loads TensorFlow.
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -27,17 +25,12 @@ from fmnist.data.idx_folder import (
     TEST_LABELS,
     TRAIN_IMAGES,
     TRAIN_LABELS,
-    has_idx_files,
-    idx_source,
     read_pair,
 )
-from fmnist.data.image_folder.reading import class_folders_source
-from fmnist.data.images import LabelledImages, joined
-from fmnist.data.npz import SUFFIX, archive_source
-from fmnist.data.source import DataSource, Reading, build_source, built_around, held_out_size, stratified
+from fmnist.data.images import LabelledImages
+from fmnist.data.source import DataSource, build_source, built_around, stratified
 from fmnist.errors import UserError
 
-DATASETS = ("fashion-mnist", "digits")
 CLASS_NAMES = (
     "T-shirt/top",
     "Trouser",
@@ -71,125 +64,6 @@ _DOWNLOAD = (
 )
 
 
-@dataclass(frozen=True, eq=False)
-class Split:
-    """The training images in three parts without overlap; the test images are elsewhere."""
-
-    train: LabelledImages  # what networks learn from
-    selection: LabelledImages  # what the search compares on
-    confirmation: LabelledImages  # what the finalists are compared on, unseen by the search
-    checksum: str  # md5 over the three index arrays
-    seed: int
-
-    def together(self) -> LabelledImages:
-        """All three parts, one after the other: what the winner is retrained on."""
-        return joined(self.train, self.selection, self.confirmation)
-
-
-def find_data(
-    dataset: str,
-    data_dir: Path | None = None,
-    reading: Reading | None = None,
-    *,
-    places: Sequence[Path] | None = None,
-    download: Callable[[], Path] | None = None,
-) -> DataSource:
-    """Find and check a data set by name, or the folder or .npz file `dataset`. Raises UserError if there is none to be
-    had, or if something of it cannot be used.
-
-    `data_dir` (or else $FMNIST_DATA_DIR) is the one place to look for Fashion-MNIST. Without it, `places` (default:
-    `usual_places()`) are tried in turn, then `download` (default: `download_with_keras`) gives a folder. `reading`: how
-    to read images of one's own.
-    """
-    reading = reading or Reading()
-    if data_dir is not None and dataset != "fashion-mnist":
-        raise UserError(f"--data-dir is for the dataset fashion-mnist, but got {dataset!r}; leave --data-dir out")
-    if dataset in DATASETS and not reading.is_plain:
-        raise UserError(
-            f"--image-size, --colour and --skip-unreadable are for images of your own, but got {dataset!r}; leave them "
-            "out"
-        )
-    if dataset == "fashion-mnist":
-        return _fashion_mnist(data_dir, places, download or download_with_keras)
-    if dataset == "digits":
-        return _digits_source()
-    return _own_source(dataset, _expanded(dataset), reading)
-
-
-def _own_source(dataset: str, path: Path, reading: Reading) -> DataSource:
-    _require_utf8(path)
-    is_folder = dataset != "" and os.path.isdir(path)
-    if is_folder and not has_idx_files(path):
-        return class_folders_source(path.resolve(), reading)
-    if reading.colour is not None or reading.skip_unreadable:
-        raise UserError(
-            f"--colour and --skip-unreadable are for class folders of pictures, but got {dataset!r}; leave them out"
-        )
-    if is_folder:
-        return idx_source(path.resolve(), reading)
-    if path.suffix.lower() == SUFFIX and os.path.isfile(path):
-        return archive_source(path.resolve(), reading)
-    raise UserError(
-        f"the dataset must be {', '.join(DATASETS)} or a folder of images (class folders or the four IDX files) or an "
-        f"{SUFFIX} file, but got {dataset!r}; check the spelling of --dataset"
-    )
-
-
-def load_train(source: DataSource, seed: int) -> Split:
-    """Read the training images and split them, stratified by class. Same seed, same split. The test images stay
-    unread.
-
-    Selection and confirmation get n // 12 images each, n // 6 each below 12,000 images; train gets the rest.
-    """
-    everything = source.read_train()
-    parts = _split_indices(everything.labels, seed)
-    return Split(
-        *(everything.rows(part) for part in parts),
-        checksum=md5(*(part.astype("<i8").tobytes() for part in parts)),
-        seed=seed,
-    )
-
-
-def load_test(source: DataSource) -> LabelledImages:
-    """Read the test images. Whoever calls this opens the test set: see `search.refit.retraining`."""
-    return source.read_test()
-
-
-def save_split(split: Split, folder: Path) -> None:
-    """Write a split for other processes to open. `split.json` comes last: where it is, all is."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in ("train", "selection", "confirmation"):
-        part = getattr(split, name)
-        np.save(folder / f"{name}-images.npy", part.images)
-        np.save(folder / f"{name}-labels.npy", part.labels)
-    (folder / "split.json").write_text(json.dumps({"checksum": split.checksum, "seed": split.seed}))
-
-
-def open_split(folder: Path) -> Split:
-    """Open what `save_split` wrote. Arrays are read-only memory maps, so that processes share their pages."""
-    fields = json.loads((folder / "split.json").read_text())
-    parts = {
-        name: LabelledImages(
-            np.load(folder / f"{name}-images.npy", mmap_mode="r"), np.load(folder / f"{name}-labels.npy", mmap_mode="r")
-        )
-        for name in ("train", "selection", "confirmation")
-    }
-    return Split(**parts, **fields)
-
-
-def pixel_statistics(images: np.ndarray) -> tuple[float, float]:
-    """Mean and standard deviation over all pixels, in units of 0 to 255. images: uint8, any shape, at least one image.
-    Raises UserError if every pixel is the same: such images cannot be normalised, or told apart."""
-    if images.dtype != np.uint8 or images.size == 0:
-        raise ValueError(f"images must be uint8 and not empty, but got {images.dtype} {images.shape}")
-    values, counts = np.arange(256), _histogram(images)
-    mean = np.average(values, weights=counts)
-    std = math.sqrt(np.average((values - mean) ** 2, weights=counts))
-    if std == 0:
-        raise UserError(f"images must differ somewhere, but every pixel is {int(mean)}; check the image files")
-    return float(mean), std
-
-
 # Fashion-MNIST: where it may be
 
 
@@ -203,7 +77,7 @@ def usual_places() -> tuple[Path, ...]:
 
 def keras_cache() -> Path:
     """The folder where Keras keeps Fashion-MNIST; like Keras, a temporary one where the home cannot be written to."""
-    home = _expanded(os.environ.get("KERAS_HOME") or "~/.keras")
+    home = expanded(os.environ.get("KERAS_HOME") or "~/.keras")
     if os.path.exists(home) and not os.access(home, os.W_OK) and not os.path.exists(home / "datasets/fashion-mnist"):
         home = Path("/tmp" if os.path.isdir("/tmp") else tempfile.gettempdir()) / ".keras"
     return home / "datasets" / "fashion-mnist"
@@ -247,7 +121,7 @@ def download_with_keras() -> Path:
     return keras_cache()
 
 
-def _fashion_mnist(data_dir: Path | None, places: Sequence[Path] | None, download: Callable[[], Path]) -> DataSource:
+def fashion_mnist(data_dir: Path | None, places: Sequence[Path] | None, download: Callable[[], Path]) -> DataSource:
     places = usual_places() if places is None else places
     folder = fashion_mnist_folder(data_dir, places)
     if folder is None:
@@ -280,12 +154,12 @@ def _downloaded(places: Sequence[Path], download: Callable[[], Path]) -> Path:
 def _asked_for(data_dir: Path | None) -> tuple[Path, str] | None:
     """The folder that the user named, and how."""
     if data_dir is not None:
-        return _expanded(data_dir), "--data-dir"
+        return expanded(data_dir), "--data-dir"
     named = os.environ.get("FMNIST_DATA_DIR")
-    return (_expanded(named), "$FMNIST_DATA_DIR") if named else None
+    return (expanded(named), "$FMNIST_DATA_DIR") if named else None
 
 
-def _require_utf8(path: Path) -> None:
+def require_utf8(path: Path) -> None:
     """It goes into the study's records."""
     try:
         str(path.resolve()).encode()
@@ -295,7 +169,7 @@ def _require_utf8(path: Path) -> None:
         ) from None
 
 
-def _expanded(path: str | Path) -> Path:
+def expanded(path: str | Path) -> Path:
     return Path(os.path.expanduser(path))
 
 
@@ -333,7 +207,7 @@ def _what_is_wrong(path: Path, md5: str) -> str:
 # scikit-learn's digits
 
 
-def _digits_source() -> DataSource:
+def digits_source() -> DataSource:
     parts = _digits_parts()
     checksum = md5(*(array.tobytes() for part in parts for array in (part.images, part.labels)))
     return build_source(
@@ -361,17 +235,3 @@ def _digits_parts() -> tuple[LabelledImages, LabelledImages]:
 
 
 # Splitting, counting
-
-
-def _split_indices(labels: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Train, selection, confirmation: sorted int64 indices, so that each part keeps the file's order."""
-    n_held_out = held_out_size(len(labels))
-    rest, confirmation = stratified(np.arange(len(labels)), labels, n_held_out, seed)
-    train, selection = stratified(rest, labels, n_held_out, seed)
-    return train, selection, confirmation
-
-
-def _histogram(images: np.ndarray) -> np.ndarray:
-    """How many pixels have each value: int64 (256,). In chunks, as bincount makes an int64 copy of what it gets."""
-    chunks = np.array_split(images, math.ceil(len(images) / 1000))
-    return sum(np.bincount(chunk.ravel(), minlength=256) for chunk in chunks)

@@ -16,7 +16,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from fmnist.data.named import LabelledImages
+from fmnist.data.images import LabelledImages
 from fmnist.recipe import Recipe, TrainingPlan
 from fmnist.training.augmentation import augment
 from fmnist.training.history import HistoryPoint, best_point

@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fmnist.cli import nearest_existing
-from fmnist.data.named import Split, save_split
+from fmnist.data.split import Split, save_split
 from fmnist.errors import UserError
 from fmnist.model.layers import count_multiply_adds, count_parameters, describe_layers
 from fmnist.recipe import Recipe

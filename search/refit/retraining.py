@@ -32,20 +32,11 @@ import numpy as np
 
 from fmnist.baselines.networks import BASELINES, Baseline, find_baseline
 from fmnist.cli import EXIT_FAILURE, EXIT_INTERRUPTED, ending_cleanly, exit_code_of
+from fmnist.data.find import DATASETS, find_data
 from fmnist.data.framing import measure_appearance
-from fmnist.data.named import (
-    DATASETS,
-    DataSource,
-    LabelledImages,
-    Split,
-    find_data,
-    load_test,
-    load_train,
-    open_split,
-    pixel_statistics,
-    save_split,
-)
-from fmnist.data.source import Reading
+from fmnist.data.images import LabelledImages
+from fmnist.data.source import DataSource, Reading
+from fmnist.data.split import Split, load_test, load_train, open_split, pixel_statistics, save_split
 from fmnist.errors import UserError
 from fmnist.export.export import ExportRecord, export_model, in_figures
 from fmnist.export.formats import find_format

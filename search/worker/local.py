@@ -31,7 +31,8 @@ import numpy as np
 import psutil
 
 from fmnist.baselines.networks import fit_baseline, load_baseline
-from fmnist.data.named import LabelledImages, Split, open_split
+from fmnist.data.images import LabelledImages
+from fmnist.data.split import Split, open_split
 from fmnist.metrics.robustness import changes
 from fmnist.recipe import Recipe
 from fmnist.training.history import HistoryPoint

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from fmnist.data.named import LabelledImages, find_data, load_train
+from fmnist.data.find import find_data
+from fmnist.data.images import LabelledImages
+from fmnist.data.split import load_train
 from tests.benchmarks.records import Assignment
 
 

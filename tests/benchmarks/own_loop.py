@@ -14,7 +14,7 @@ from pathlib import Path
 
 import optuna
 
-from fmnist.data.named import Split, pixel_statistics, save_split
+from fmnist.data.split import Split, pixel_statistics, save_split
 from fmnist.model.layers import count_multiply_adds, count_parameters
 from fmnist.recipe import Recipe
 from fmnist.training.history import HistoryPoint

@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from fmnist.data.named import find_data
+from fmnist.data.find import find_data
 from fmnist.errors import UserError
 from search.config import MAX_SEED
 from tests.benchmarks.curves import accuracy_at

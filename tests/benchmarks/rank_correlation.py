@@ -30,7 +30,9 @@ import numpy as np
 import optuna
 from scipy import stats
 
-from fmnist.data.named import LabelledImages, Split, find_data, load_train, pixel_statistics, save_split
+from fmnist.data.find import find_data
+from fmnist.data.images import LabelledImages
+from fmnist.data.split import Split, load_train, pixel_statistics, save_split
 from fmnist.errors import UserError
 from fmnist.model.layers import count_multiply_adds, count_parameters
 from fmnist.recipe import Recipe

@@ -22,7 +22,8 @@ from pathlib import Path
 import numpy as np
 import optuna
 
-from fmnist.data.named import find_data, load_train, open_split, pixel_statistics, save_split
+from fmnist.data.find import find_data
+from fmnist.data.split import load_train, open_split, pixel_statistics, save_split
 from fmnist.model.layers import count_multiply_adds, count_parameters
 from search.config import SHIPPED_SPACES, default_workers
 from search.space.schema import SearchSpace, read_space

@@ -12,7 +12,9 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from fmnist.data.named import LabelledImages, find_data, load_test
+from fmnist.data.find import find_data
+from fmnist.data.images import LabelledImages
+from fmnist.data.split import load_test
 from tests.benchmarks.records import ContenderFiles, read_scores
 
 

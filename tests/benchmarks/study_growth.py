@@ -30,7 +30,7 @@ import numpy as np
 import optuna
 from optuna.trial import FrozenTrial
 
-from fmnist.data.named import find_data
+from fmnist.data.find import find_data
 from fmnist.training.history import HistoryPoint, best_point
 from search.callbacks.terminal import Standing, Terminal
 from search.config import SHIPPED_SPACES, StudyConfig

@@ -25,7 +25,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from fmnist.data.named import find_data, load_train, pixel_statistics, save_split
+from fmnist.data.find import find_data
+from fmnist.data.split import load_train, pixel_statistics, save_split
 from fmnist.errors import UserError
 from fmnist.recipe import Recipe
 from fmnist.training.precision import has_bfloat16
