@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from fmnist.model.build import build_model
+from fmnist.model.inference import predict_probabilities, save_for_users
 from fmnist.model.layers import count_multiply_adds, count_parameters, describe_layers
 from fmnist.recipe import ACTIVATIONS, Architecture, Block
-from fmnist.training.loop import predict_probabilities, save_for_users
 
 SMALL, GREY, COLOUR = (8, 8, 1), (28, 28, 1), (13, 10, 3)
 ARCHITECTURES = [

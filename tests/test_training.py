@@ -10,19 +10,10 @@ import pytest
 from sklearn.datasets import load_digits
 
 from fmnist.data.images import LabelledImages
+from fmnist.model.inference import predict_probabilities, save_for_users
 from fmnist.recipe import Architecture, Block, Recipe, TrainingPlan
 from fmnist.training.history import HistoryPoint, best_point
-from fmnist.training.loop import (
-    Diverged,
-    Training,
-    _for_length,
-    _Run,
-    ignore,
-    predict_probabilities,
-    save_for_users,
-    steps_for,
-    train,
-)
+from fmnist.training.loop import Diverged, Training, _for_length, _Run, ignore, steps_for, train
 from fmnist.training.optimizer import learning_rate_at
 from fmnist.training.precision import has_bfloat16
 from fmnist.training.step import Learner

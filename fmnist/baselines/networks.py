@@ -220,12 +220,12 @@ class Network:
         return self.model.count_params()
 
     def predict_classes(self, images: np.ndarray) -> np.ndarray:
-        from fmnist.training.loop import predict_probabilities
+        from fmnist.model.inference import predict_probabilities
 
         return predict_probabilities(self.model, images).argmax(axis=1).astype(np.uint8)
 
     def save(self, path: Path) -> None:
-        from fmnist.training.loop import save_for_users
+        from fmnist.model.inference import save_for_users
 
         save_for_users(self.model, path)
 

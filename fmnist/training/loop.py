@@ -10,7 +10,6 @@ import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -21,7 +20,7 @@ from fmnist.recipe import Recipe, TrainingPlan
 from fmnist.training.augmentation import augment
 from fmnist.training.history import HistoryPoint, best_point
 from fmnist.training.optimizer import learning_rate_at
-from fmnist.training.step import Learner, in_chunks
+from fmnist.training.step import Learner
 
 IMAGES_AT_ONCE = 1024  # augmented together: half the time of batch by batch; with more they leave the cache
 SMALLEST_PROBABILITY = float(np.finfo(np.float32).tiny)  # keeps the logarithm of an underflown probability finite
@@ -141,21 +140,6 @@ def limit_threads(n_threads: int) -> None:
 def make_deterministic() -> None:
     """Have TensorFlow take operations that give the same bits each time, also on a GPU, or raise where it has none."""
     tf.config.experimental.enable_op_determinism()
-
-
-def predict_probabilities(model: keras.Model, images: np.ndarray, batch_size: int = 500) -> np.ndarray:
-    """The probability of each class: float32 (n, n_classes). images: uint8 (n, height, width, channels), raw pixels."""
-    if len(images) == 0:
-        return np.zeros((0, model.output_shape[-1]), np.float32)
-    return in_chunks(lambda chunk: model.predict_on_batch(chunk.astype(np.float32)), images, batch_size)
-
-
-def save_for_users(model: keras.Model, path: Path) -> None:
-    """Write a .keras file with the network alone: no optimizer, no loss, nothing that needs more than Keras to load.
-
-    Raises ValueError unless the path ends in .keras.
-    """
-    keras.Model(model.inputs, model.outputs, name=model.name).save(path)  # the same layers, never compiled
 
 
 @dataclass

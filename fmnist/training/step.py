@@ -7,7 +7,6 @@ n = 2 each: 0.9 s instead of 2.0 until the second step).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -16,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from fmnist.model.build import build_model
+from fmnist.model.inference import in_chunks
 from fmnist.recipe import Recipe
 from fmnist.training.fused import with_fused_normalization
 from fmnist.training.optimizer import Optimizer, averaging_rate_at, learning_rate_at
@@ -140,17 +140,6 @@ class Learner:
         return _compiled(
             lambda images: self.model(tf.cast(images, tf.float32), training=False), [tf.TensorSpec(shape, tf.uint8)]
         )
-
-
-def in_chunks(predict: Callable[[np.ndarray], np.ndarray], images: np.ndarray, batch_size: int) -> np.ndarray:
-    """Apply `predict` to equal chunks of at most batch_size images, the last one padded with zeros: one shape for the
-    whole set. images: (n, ...), n > 0."""
-    n_images = len(images)
-    chunk_size = math.ceil(n_images / math.ceil(n_images / batch_size))
-    padding = np.zeros((-n_images % chunk_size, *images.shape[1:]), images.dtype)
-    padded = np.concatenate([images, padding]) if len(padding) else images
-    chunks = [predict(padded[start : start + chunk_size]) for start in range(0, len(padded), chunk_size)]
-    return np.concatenate(chunks)[:n_images]
 
 
 def _n_shards(batch_size: int) -> int:

@@ -360,7 +360,7 @@ def _results(task: Task, pipe: Connection) -> Iterator:
 def _predict(task: PredictTask) -> np.ndarray:
     import keras
 
-    from fmnist.training.loop import predict_probabilities
+    from fmnist.model.inference import predict_probabilities
 
     model = keras.saving.load_model(task.model, compile=False)
     if not task.changed:
@@ -416,7 +416,7 @@ def _train(task: TrainTask, pipe: Connection) -> Iterator[TrainResult | _Pause]:
 
 
 def _result(task: TrainTask, training: Training, split: Split) -> TrainResult:
-    from fmnist.training.loop import predict_probabilities, save_for_users
+    from fmnist.model.inference import predict_probabilities, save_for_users
 
     scored = predict_probabilities(training.model, split.confirmation.images) if task.score_on_confirmation else None
     if task.save_to is not None:
