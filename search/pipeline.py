@@ -21,7 +21,7 @@ import numpy as np
 import optuna
 import psutil
 
-from fmnist.baselines.networks import BASELINES
+from fmnist.baselines.catalog import BASELINES
 from fmnist.data.duplicates import count_duplicates
 from fmnist.data.find import find_data
 from fmnist.data.framing import measure_appearance

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import optuna
 
-from fmnist.baselines.networks import BASELINES
+from fmnist.baselines.catalog import BASELINES
 from fmnist.data.duplicates import Duplicates
 from fmnist.export.export import ExportRecord
 from fmnist.export.formats import FORMATS

@@ -14,7 +14,7 @@ import numpy as np
 import optuna
 import pytest
 
-from fmnist.baselines.networks import BASELINES
+from fmnist.baselines.catalog import BASELINES
 from fmnist.cli import EXIT_USER_ERROR
 from fmnist.data.find import find_data
 from fmnist.data.idx_folder import IDX_NAMES, TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS

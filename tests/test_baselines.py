@@ -12,18 +12,10 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from fmnist.baselines.networks import (
-    _ESTIMATORS,
-    _NOTEBOOKS,
-    BASELINES,
-    Baseline,
-    _build_network,
-    _fit_estimator,
-    find_baseline,
-    fit_baseline,
-    load_baseline,
-    oriented_gradients,
-)
+from fmnist.baselines.catalog import BASELINES, Baseline, find_baseline
+from fmnist.baselines.classical import _ESTIMATORS, _fit_estimator, oriented_gradients
+from fmnist.baselines.fitting import fit_baseline, load_baseline
+from fmnist.baselines.networks import _NOTEBOOKS, _build_network
 from fmnist.data.images import LabelledImages
 from fmnist.data.split import Split, save_split
 from fmnist.training.history import HistoryPoint

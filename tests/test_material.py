@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from made_study import Made, make_study
 
-from fmnist.baselines.networks import BASELINES
+from fmnist.baselines.catalog import BASELINES
 from fmnist.errors import UserError
 from search.records.models import StudyFiles, TrialRecord, write_arrays, write_json
 from search.report.page import write_report

@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fmnist.baselines.networks import BASELINES
+from fmnist.baselines.catalog import BASELINES
 from fmnist.data.find import find_data
 from fmnist.data.split import load_test
 from search.records.models import PHASES, StudyFiles, read_arrays

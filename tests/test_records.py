@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fmnist.baselines.networks import BASELINES
+from fmnist.baselines.catalog import BASELINES
 from fmnist.errors import UserError
 from search.records.models import (
     BaselineRecord,

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import pytest
 
-from fmnist.baselines.networks import BASELINES
+from fmnist.baselines.catalog import BASELINES
 from fmnist.data.find import find_data
 from fmnist.data.source import DataSource
 from fmnist.data.split import Split, load_test, save_split

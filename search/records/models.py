@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
-from fmnist.baselines.networks import BASELINES, Baseline
+from fmnist.baselines.catalog import BASELINES, Baseline
 from fmnist.data.duplicates import Duplicates
 from fmnist.errors import UserError
 from fmnist.export.export import HALF_WRITTEN, ExportRecord

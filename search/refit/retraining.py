@@ -30,7 +30,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fmnist.baselines.networks import BASELINES, Baseline, find_baseline
+from fmnist.baselines.catalog import BASELINES, Baseline, find_baseline
 from fmnist.cli import EXIT_FAILURE, EXIT_INTERRUPTED, ending_cleanly, exit_code_of
 from fmnist.data.find import DATASETS, find_data
 from fmnist.data.framing import measure_appearance

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import psutil
 
-from fmnist.baselines.networks import fit_baseline, load_baseline
+from fmnist.baselines.fitting import fit_baseline, load_baseline
 from fmnist.data.images import LabelledImages
 from fmnist.data.split import Split, open_split
 from fmnist.metrics.robustness import changes
