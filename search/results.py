@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fmnist.errors import UserError
-from fmnist.export.export import ExportRecord
+from fmnist.export.formats import ExportRecord
 from fmnist.metrics.evaluation import Evaluation, Mistake, evaluate, top_mistakes
 from fmnist.metrics.intervals import Interval, wilson_95
 from fmnist.recipe import Recipe

@@ -13,8 +13,7 @@ import optuna
 
 from fmnist.baselines.catalog import BASELINES
 from fmnist.data.duplicates import Duplicates
-from fmnist.export.export import ExportRecord
-from fmnist.export.formats import FORMATS
+from fmnist.export.formats import FORMATS, ExportRecord
 from fmnist.metrics.evaluation import least_confident_hits
 from fmnist.metrics.robustness import changes
 from fmnist.recipe import Architecture, Block, Recipe, TrainingPlan, max_blocks

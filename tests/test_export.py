@@ -17,8 +17,9 @@ import pytest
 
 from fmnist.cli import EXIT_FAILURE, EXIT_USER_ERROR
 from fmnist.errors import UserError
-from fmnist.export.export import HERE, ExportFailed, ExportRecord, _require_parity, export_model, main, read_images
-from fmnist.export.formats import FORMATS, Format, find_format, read_formats, require_runtimes
+from fmnist.export.__main__ import main, read_images
+from fmnist.export.export import HERE, ExportFailed, _require_parity, export_model
+from fmnist.export.formats import FORMATS, ExportRecord, Format, find_format, read_formats, require_runtimes
 from fmnist.model.metadata import ModelNotes, add_notes, read_notes
 
 ROOT = Path(__file__).parents[1]

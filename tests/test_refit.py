@@ -18,7 +18,7 @@ from fmnist.data.find import find_data
 from fmnist.data.source import DataSource
 from fmnist.data.split import Split, load_test, save_split
 from fmnist.errors import UserError
-from fmnist.export.export import ExportRecord
+from fmnist.export.formats import ExportRecord
 from fmnist.metrics.robustness import changes
 from fmnist.model.metadata import ModelNotes, read_notes
 from fmnist.recipe import Architecture, Block, Recipe, TrainingPlan

@@ -127,3 +127,34 @@ def require_runtimes(names: Sequence[str], option: str) -> None:
             f"{option} {','.join(formats)} needs {', '.join(modules)}, which is not installed; run "
             f"pip install -c constraints.txt -e '.[{','.join(extras)}]'"
         )
+
+
+HALF_WRITTEN = ".writing-"  # how the names of files and folders begin that are not whole yet
+
+
+@dataclass(frozen=True)
+class ExportRecord:
+    """A format, made and compared with the Keras model on the same images, or why there is none."""
+
+    format: str  # name of one of FORMATS
+    file: str  # its name, a folder's for a SavedModel
+    seconds: float  # conversion and check
+    n_threads: int  # of the check
+    n_images: int  # compared on
+    runtime: str | None = None  # and its version
+    largest_difference: float | None = None  # of any probability
+    n_same_class: int | None = None  # images whose likeliest class is the Keras model's
+    accuracy: float | None = None  # where the images' labels are known
+    n_bytes: int | None = None
+    milliseconds_by_1: float | None = None  # an image, one at a time: median of 30 calls
+    milliseconds_by_256: float | None = None  # an image, 256 at a time: median of 5 calls
+    failure: str | None = None  # why there is no file, in words; None where there is one
+    trace: str = ""  # of the failed process
+
+
+def in_figures(difference: float) -> str:
+    """Of probabilities, two significant figures: `0`, `3.1e-7`, `0.04`."""
+    if difference >= 1e-3 or difference == 0:
+        return f"{difference:.2g}"
+    figures, exponent = f"{difference:.1e}".split("e")
+    return f"{figures}e{int(exponent)}"

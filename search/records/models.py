@@ -28,8 +28,7 @@ from pydantic import TypeAdapter, ValidationError
 from fmnist.baselines.catalog import BASELINES, Baseline
 from fmnist.data.duplicates import Duplicates
 from fmnist.errors import UserError
-from fmnist.export.export import HALF_WRITTEN, ExportRecord
-from fmnist.export.formats import FORMATS
+from fmnist.export.formats import FORMATS, HALF_WRITTEN, ExportRecord
 from fmnist.training.history import HistoryPoint
 
 T = TypeVar("T")

@@ -38,8 +38,8 @@ from fmnist.data.images import LabelledImages
 from fmnist.data.source import DataSource, Reading
 from fmnist.data.split import Split, load_test, load_train, open_split, pixel_statistics, save_split
 from fmnist.errors import UserError
-from fmnist.export.export import ExportRecord, export_model, in_figures
-from fmnist.export.formats import find_format
+from fmnist.export.export import export_model
+from fmnist.export.formats import ExportRecord, find_format, in_figures
 from fmnist.metrics.evaluation import least_confident_hits
 from fmnist.metrics.intervals import wilson_95
 from fmnist.metrics.robustness import changes

@@ -40,7 +40,7 @@ from search.results import Material, read_material, require_finished
 if TYPE_CHECKING:
     import optuna
 
-    from fmnist.export.export import ExportRecord
+    from fmnist.export.formats import ExportRecord
 
 N_MISTAKES_SHOWN = 24
 N_PAIRS_PICTURED = 5

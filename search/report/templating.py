@@ -13,7 +13,7 @@ import jinja2
 import numpy as np
 from markupsafe import Markup
 
-from fmnist.export.export import in_figures
+from fmnist.export.formats import in_figures
 from search.report import text
 from search.report.charts import search
 

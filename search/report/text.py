@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from fmnist.export.export import ExportRecord, in_figures
-from fmnist.export.formats import find_format
+from fmnist.export.formats import ExportRecord, find_format, in_figures
 from fmnist.metrics.evaluation import Confusion, Evaluation
 from fmnist.metrics.intervals import Interval
 from fmnist.recipe import TrainingPlan
