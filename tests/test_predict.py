@@ -25,7 +25,8 @@ from PIL import Image, ImageDraw
 from fmnist.errors import UserError
 from fmnist.metrics.calibration import with_temperature
 from fmnist.model.metadata import ModelNotes, add_notes
-from fmnist.predict.classifier import Prediction, main, predict
+from fmnist.predict.__main__ import main
+from fmnist.predict.classifier import Prediction, predict
 from fmnist.predict.preprocess import MAX_PIXELS, Unreadable, read_photograph
 
 ROOT = Path(__file__).parents[1]
