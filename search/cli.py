@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import urllib.parse
+
+from fmnist.errors import UserError
 
 
 def take_password_off_the_command_line() -> None:
@@ -28,3 +31,12 @@ def without_password(word: str) -> tuple[str, str | None]:
         return word, None
     host = parts.netloc.rpartition("@")[2]
     return option + equals + parts._replace(netloc=f"{user}@{host}").geturl(), urllib.parse.unquote(password)
+
+
+def check_study_name(name: str, remedy: str) -> None:
+    """It is a folder's name too. Raises UserError, with the remedy."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
+        raise UserError(
+            "the study's name must be 1 to 64 letters, digits, '.', '_' or '-', starting with a letter or digit, "
+            f"but got {name!r}; {remedy}"
+        )

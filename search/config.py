@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,29 +12,14 @@ from fmnist.data.source import COLOURS, Reading
 from fmnist.errors import UserError
 from fmnist.export.formats import read_formats, require_runtimes
 from fmnist.training.precision import BFLOAT16_FLAGS, PRECISIONS, has_bfloat16
+from search.cli import check_study_name
 from search.extras import TAPS, require_installed
+from search.machine import default_workers
 
 SHIPPED_SPACES = Path(__file__).resolve().parent.parent / "studies"
 SAMPLERS = ("tpe", "random")
 PRUNERS = ("asha", "median", "none")
 MAX_SEED = 2**32 - 1
-
-
-def default_workers() -> int:
-    """One single-threaded worker per core that this process may use: on two cores, two of them trained 1.5 times the
-    images of one worker with two threads (one probe, the default recipe's network)."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1  # macOS and Windows do not tell which cores
-
-
-def check_study_name(name: str, remedy: str) -> None:
-    """It is a folder's name too. Raises UserError, with the remedy."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
-        raise UserError(
-            "the study's name must be 1 to 64 letters, digits, '.', '_' or '-', starting with a letter or digit, "
-            f"but got {name!r}; {remedy}"
-        )
 
 
 @dataclass(frozen=True)

@@ -35,9 +35,10 @@ from fmnist.training.precision import has_bfloat16
 from search import __version__
 from search.callbacks.base import Watcher, Watchers
 from search.callbacks.terminal import DETAIL, RESULT, BestTrial, FinalistRow, Standing, Terminal
-from search.config import StudyConfig, default_workers
+from search.config import StudyConfig
 from search.dashboard.publish import Album
 from search.dashboard.server import beside_run, dashboard_command
+from search.machine import default_workers, has_gpu
 from search.records.history_csv import write_history
 from search.records.models import (
     FINISHED_STATES,
@@ -95,7 +96,7 @@ from search.study.study import (
     run_trials,
     storage_url,
 )
-from search.worker.local import Interrupted, Trainer, WorkerProcesses, has_gpu
+from search.worker.local import Interrupted, Trainer, WorkerProcesses
 
 if TYPE_CHECKING:
     from search.callbacks.mlflow import MLflowRuns

@@ -18,7 +18,8 @@ from fmnist.data.source import COLOURS
 from fmnist.export.formats import FORMATS
 from fmnist.training.precision import PRECISIONS
 from search.cli import take_password_off_the_command_line
-from search.config import PRUNERS, SAMPLERS, StudyConfig, default_workers
+from search.config import PRUNERS, SAMPLERS, StudyConfig
+from search.machine import default_workers
 
 if TYPE_CHECKING:
     from search.results import Material

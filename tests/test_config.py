@@ -10,7 +10,8 @@ import pytest
 from fmnist.data.find import DATASETS
 from fmnist.errors import UserError
 from fmnist.export.formats import ExportRecord
-from search.config import MAX_SEED, StudyConfig, default_workers
+from search.config import MAX_SEED, StudyConfig
+from search.machine import default_workers
 from search.pipeline import _arguments, _with_exports
 from search.records.models import StudyFiles, write_json
 from search.run import RunOptions, _exit_code, parse

@@ -14,7 +14,8 @@ from optuna.trial import TrialState
 
 from fmnist.errors import UserError
 from search.cli import without_password
-from search.study.storage import AlreadyQueued, BudgetSpent, Patience, network_file_system, open_storage, passing_cause
+from search.machine import network_file_system
+from search.study.storage import AlreadyQueued, BudgetSpent, Patience, open_storage, passing_cause
 from search.study.study import hold_storage
 from search.worker.local import Interrupted
 

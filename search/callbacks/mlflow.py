@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial
 
 from fmnist.errors import UserError
 from search.extras import require_writable
-from search.study.storage import network_file_system
+from search.machine import network_file_system
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read on import: nothing of a search goes over the network
 

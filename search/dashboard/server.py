@@ -25,8 +25,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from fmnist.cli import OneLineParser, ending_cleanly, exit_code_of
 from fmnist.errors import UserError
-from search.cli import take_password_off_the_command_line, without_password
-from search.config import check_study_name
+from search.cli import check_study_name, take_password_off_the_command_line, without_password
 from search.records.models import DataRecord, StudyFiles, read_json
 from search.report.options import require_study
 

@@ -51,6 +51,7 @@ from fmnist.training.precision import has_bfloat16
 from search import __version__
 from search.callbacks.base import Watcher
 from search.callbacks.terminal import Terminal
+from search.machine import has_gpu
 from search.records.models import (
     FINISHED_STATES,
     BaselineRecord,
@@ -87,7 +88,6 @@ from search.worker.local import (
     TrainResult,
     TrainTask,
     WorkerProcesses,
-    has_gpu,
 )
 from search.worker.probes import speed_side_by_side
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fmnist.cli import OneLineParser
 from fmnist.errors import UserError
-from search.config import check_study_name
+from search.cli import check_study_name
 from search.records.models import StudyFiles
 
 

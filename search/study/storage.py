@@ -14,19 +14,19 @@ import sqlite3
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 import optuna
-import psutil
 import sqlalchemy
 from optuna.storages._rdb import models
 from optuna.storages._rdb.storage import _create_scoped_session
 from optuna.trial import FrozenTrial, TrialState
 
 from fmnist.errors import UserError
+from search.machine import network_file_system
 from search.worker.local import Interrupted
 
 BUSY_SECONDS = 60  # how long SQLite waits for a reader such as the dashboard
@@ -36,9 +36,6 @@ RETRY_SECONDS = (0.2, 5.0)  # first and longest pause between two tries
 HEARTBEAT_SECONDS = 15  # how often a supervisor says that its trials live, where several share a study
 IDLE_SECONDS = 20  # a machine that stops in the middle of a transaction (a laptop's lid) holds its locks for so long
 GRACE_SECONDS = 150  # a trial of which nobody has spoken for so long is lost; more than a database takes to restart
-NETWORK_FILE_SYSTEMS = re.compile(
-    r"^(nfs\d*|cifs|smb\w*|fuse\.sshfs|fuse\.glusterfs|glusterfs|ceph|afs|ncpfs|beegfs|lustre)$"
-)
 # What SQLite says of things that pass. Its other errors, such as a missing table, do not.
 PASSING_SQLITE = ("locked", "busy", "disk is full", "disk I/O error")
 
@@ -434,15 +431,3 @@ def _open_postgresql(url: str) -> StudyStorage:
         key = sqlalchemy.func.hashtext("fmnist-search tables")
         connection.execute(sqlalchemy.select(sqlalchemy.func.pg_advisory_xact_lock(key)))
         return StudyStorage(url, engine_kwargs, is_shared=True)
-
-
-def network_file_system(path: Path, partitions: Sequence[Any] | None = None) -> str | None:
-    """The kind of network file system that a path lies on, such as nfs4; None on a local disk.
-
-    partitions: what psutil.disk_partitions(all=True) gives, for tests.
-    """
-    folder = path.absolute().parent.resolve()
-    mounts = psutil.disk_partitions(all=True) if partitions is None else partitions
-    holding = [mount for mount in mounts if folder.is_relative_to(mount.mountpoint)]
-    nearest = max(holding, key=lambda mount: len(Path(mount.mountpoint).parts), default=None)
-    return nearest.fstype if nearest is not None and NETWORK_FILE_SYSTEMS.match(nearest.fstype) else None

@@ -36,6 +36,7 @@ from fmnist.data.split import Split, open_split
 from fmnist.metrics.robustness import changes
 from fmnist.recipe import Recipe
 from fmnist.training.history import HistoryPoint
+from search.machine import has_gpu
 
 if TYPE_CHECKING:
     from fmnist.training.loop import Training
@@ -255,11 +256,6 @@ class WorkerProcesses:
                     pipe.send(None)
                 continue
             yield message
-
-
-def has_gpu() -> bool:
-    """Whether an NVIDIA GPU is there, asked without loading TensorFlow."""
-    return Path("/dev/nvidia0").exists() and os.environ.get("CUDA_VISIBLE_DEVICES") != "-1"
 
 
 def _start_context(log: Path, preload: Sequence[str]) -> BaseContext:

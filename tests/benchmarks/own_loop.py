@@ -19,7 +19,8 @@ from fmnist.model.layers import count_multiply_adds, count_parameters
 from fmnist.recipe import Recipe
 from fmnist.training.history import HistoryPoint
 from fmnist.training.precision import has_bfloat16
-from search.config import SHIPPED_SPACES, default_workers
+from search.config import SHIPPED_SPACES
+from search.machine import default_workers
 from search.space.schema import DEFAULT_NAME, SearchSpace, read_space
 from search.worker.local import TrainingFailed, TrainResult, TrainTask, WorkerProcesses
 from tests.benchmarks.data import load_for_peers

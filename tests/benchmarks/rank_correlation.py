@@ -36,7 +36,8 @@ from fmnist.data.split import Split, load_train, pixel_statistics, save_split
 from fmnist.errors import UserError
 from fmnist.model.layers import count_multiply_adds, count_parameters
 from fmnist.recipe import Recipe
-from search.config import SHIPPED_SPACES, default_workers
+from search.config import SHIPPED_SPACES
+from search.machine import default_workers
 from search.space.schema import SearchSpace, read_space
 from search.study.objective import TrainingSite
 from search.worker.local import TrainingFailed, TrainResult, TrainTask, WorkerProcesses

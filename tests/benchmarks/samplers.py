@@ -25,7 +25,8 @@ import optuna
 from fmnist.data.find import find_data
 from fmnist.data.split import load_train, open_split, pixel_statistics, save_split
 from fmnist.model.layers import count_multiply_adds, count_parameters
-from search.config import SHIPPED_SPACES, default_workers
+from search.config import SHIPPED_SPACES
+from search.machine import default_workers
 from search.space.schema import SearchSpace, read_space
 from search.study.objective import TrainingSite
 from search.study.strategy import seed_of

@@ -11,8 +11,7 @@ from typing import Any
 import psutil
 
 from search import __version__
-from search.config import default_workers
-from search.worker.local import has_gpu
+from search.machine import default_workers, has_gpu
 
 PACKAGES = ("tensorflow", "keras", "optuna", "keras-tuner", "numpy")
 

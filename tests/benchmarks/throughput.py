@@ -30,7 +30,8 @@ from fmnist.data.split import load_train, pixel_statistics, save_split
 from fmnist.errors import UserError
 from fmnist.recipe import Recipe
 from fmnist.training.precision import has_bfloat16
-from search.config import SHIPPED_SPACES, default_workers
+from search.config import SHIPPED_SPACES
+from search.machine import default_workers
 from search.space.schema import read_space
 from search.study.objective import TrainingSite
 from search.worker.local import TrainResult, WorkerProcesses
