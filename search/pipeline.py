@@ -76,7 +76,8 @@ from search.report.page import report_study
 from search.report.text import count, uneven_classes
 from search.results import Material, balance_of
 from search.space.default import own_space
-from search.space.schema import SearchSpace, read_space_text, space_of
+from search.space.schema import read_space_text, space_of
+from search.space.space import SearchSpace
 from search.study.objective import Keep, Objective, TrainingSite
 from search.study.storage import Patience, look_into_storage, open_storage, shown_url
 from search.study.strategy import build_rungs

@@ -29,7 +29,7 @@ from search.records.models import (
     read_json,
     read_plain,
 )
-from search.space.schema import DEFAULT_NAME
+from search.space.space import DEFAULT_NAME
 
 UNEVEN = 0.5  # of an even share of the images: where the rarest class has less, the classes are called uneven
 

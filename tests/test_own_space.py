@@ -9,7 +9,8 @@ import pytest
 from fmnist.model.layers import count_multiply_adds, count_parameters
 from fmnist.recipe import max_blocks
 from search.space.default import EPOCHS, SHORTEST_RUNG, own_space, usual_depth
-from search.space.schema import SearchSpace, space_of
+from search.space.schema import space_of
+from search.space.space import SearchSpace
 from search.study.strategy import build_rungs
 
 SIDES, NUMBERS = (4, 8, 12, 16, 24, 28, 32, 48, 64, 96, 128), (8, 300, 959, 5_000, 10_000, 50_000, 300_000)

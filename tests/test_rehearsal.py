@@ -10,7 +10,8 @@ import pytest
 
 from search.config import SHIPPED_SPACES, StudyConfig
 from search.estimate.simulation import LONGEST, Rehearsal, draw_networks, rehearse
-from search.space.schema import SearchSpace, read_space
+from search.space.schema import read_space
+from search.space.space import SearchSpace
 from search.study.objective import Objective, TrainingSite
 from search.study.strategy import build_rungs
 from search.worker.local import Trainer

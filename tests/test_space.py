@@ -14,7 +14,8 @@ from fmnist.errors import UserError
 from fmnist.model.layers import count_multiply_adds, count_parameters
 from fmnist.recipe import Recipe
 from search.config import SHIPPED_SPACES
-from search.space.schema import SearchSpace, read_space
+from search.space.schema import read_space
+from search.space.space import SearchSpace
 
 FASHION, DIGITS = SHIPPED_SPACES / "fashion-mnist.toml", SHIPPED_SPACES / "digits.toml"
 SHAPES = {FASHION: (28, 28, 1), DIGITS: (8, 8, 1)}

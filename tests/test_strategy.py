@@ -9,7 +9,8 @@ import pytest
 from optuna.trial import TrialState
 
 from search.config import SHIPPED_SPACES
-from search.space.schema import Fidelity, SearchSpace, read_space
+from search.space.schema import read_space
+from search.space.space import Fidelity, SearchSpace
 from search.study.strategy import build_pruner, build_rungs, build_sampler, seed_of
 
 FIDELITY = Fidelity(

@@ -20,7 +20,8 @@ from fmnist.training.history import HistoryPoint
 from search.config import SHIPPED_SPACES, StudyConfig
 from search.records.models import StudyFiles
 from search.refit.retraining import choose_finalists
-from search.space.schema import SearchSpace, read_space
+from search.space.schema import read_space
+from search.space.space import SearchSpace
 from search.study.heartbeat import MAX_LOSSES, Ownership
 from search.study.objective import Objective, TrainingSite
 from search.study.storage import StudyStorage, open_storage

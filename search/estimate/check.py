@@ -40,7 +40,7 @@ from search.estimate.simulation import Rehearsal, draw_networks, rehearse
 from search.pipeline import Prepared, prepare
 from search.records.models import FINISHED_STATES
 from search.refit.retraining import N_FINALISTS, N_FINALISTS_AGAINST_TIME, side_by_side, threads_of_each
-from search.space.schema import DEFAULT_NAME
+from search.space.space import DEFAULT_NAME
 from search.study.objective import Objective, TrainingSite
 from search.study.study import count_by_state
 from search.worker.local import Trainer, TrainingFailed, WorkerProcesses

@@ -18,7 +18,7 @@ from fmnist.recipe import Recipe
 from fmnist.training.history import HistoryPoint
 from search.config import StudyConfig
 from search.refit.retraining import Finalist, choose_finalists
-from search.space.schema import SearchSpace
+from search.space.space import SearchSpace
 from search.study.objective import Objective
 from search.study.strategy import build_pruner, build_sampler
 from search.study.study import read_trials

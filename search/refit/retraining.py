@@ -72,7 +72,7 @@ from search.records.models import (
 )
 from search.refit.options import RefitOptions, parse
 from search.refit.schedule import Clock
-from search.space.schema import DEFAULT_NAME
+from search.space.space import DEFAULT_NAME
 from search.study.objective import TrainingSite, reason_of
 from search.study.strategy import seed_of, worth
 from search.worker.local import (

@@ -17,7 +17,7 @@ from fmnist.model.layers import count_multiply_adds, count_parameters
 from fmnist.recipe import Recipe
 from fmnist.training.history import HistoryPoint, best_point
 from search.callbacks.base import Watcher
-from search.space.schema import DEFAULT_NAME, SearchSpace
+from search.space.space import DEFAULT_NAME, SearchSpace
 from search.study.strategy import build_pruner, seed_of
 from search.worker.local import ImagesSeen, Trainer, TrainingFailed, TrainResult, TrainTask
 

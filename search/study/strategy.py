@@ -8,7 +8,7 @@ import warnings
 import numpy as np
 import optuna
 
-from search.space.schema import Fidelity
+from search.space.space import Fidelity
 
 
 def build_sampler(name: str, seed: int, *draws_before: int) -> optuna.samplers.BaseSampler:

@@ -32,7 +32,7 @@ from fmnist.errors import UserError
 from fmnist.training.history import HistoryPoint
 from search.config import StudyConfig
 from search.records.models import StudyFiles, TrialRecord, flat, read_plain, write_text
-from search.space.schema import SearchSpace
+from search.space.space import SearchSpace
 from search.study.heartbeat import Ownership, this_process
 from search.study.storage import AlreadyQueued, BudgetSpent, StudyStorage, open_storage, shown_url
 from search.study.strategy import build_pruner, build_sampler

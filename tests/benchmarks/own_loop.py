@@ -21,7 +21,8 @@ from fmnist.training.history import HistoryPoint
 from fmnist.training.precision import has_bfloat16
 from search.config import SHIPPED_SPACES
 from search.machine import default_workers
-from search.space.schema import DEFAULT_NAME, SearchSpace, read_space
+from search.space.schema import read_space
+from search.space.space import DEFAULT_NAME, SearchSpace
 from search.worker.local import TrainingFailed, TrainResult, TrainTask, WorkerProcesses
 from tests.benchmarks.data import load_for_peers
 from tests.benchmarks.records import Assignment, Ledger

@@ -38,7 +38,8 @@ from fmnist.model.layers import count_multiply_adds, count_parameters
 from fmnist.recipe import Recipe
 from search.config import SHIPPED_SPACES
 from search.machine import default_workers
-from search.space.schema import SearchSpace, read_space
+from search.space.schema import read_space
+from search.space.space import SearchSpace
 from search.study.objective import TrainingSite
 from search.worker.local import TrainingFailed, TrainResult, TrainTask, WorkerProcesses
 

@@ -27,7 +27,8 @@ from fmnist.data.split import load_train, open_split, pixel_statistics, save_spl
 from fmnist.model.layers import count_multiply_adds, count_parameters
 from search.config import SHIPPED_SPACES
 from search.machine import default_workers
-from search.space.schema import SearchSpace, read_space
+from search.space.schema import read_space
+from search.space.space import SearchSpace
 from search.study.objective import TrainingSite
 from search.study.strategy import seed_of
 from search.worker.local import TrainingFailed, TrainResult, WorkerProcesses

@@ -37,7 +37,8 @@ from search.config import SHIPPED_SPACES, StudyConfig
 from search.pipeline import _Run as PipelineRun
 from search.records.models import StudyFiles
 from search.refit.schedule import Clock
-from search.space.schema import Limits, SearchSpace, read_space
+from search.space.schema import read_space
+from search.space.space import Limits, SearchSpace
 from search.study.objective import Objective, TrainingSite
 from search.study.storage import StudyStorage, open_storage
 from search.study.strategy import build_pruner, build_rungs

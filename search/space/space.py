@@ -1,0 +1,113 @@
+"""The search space: suggests recipes, and knows its limits, its fidelity and its portfolio."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fmnist.errors import UserError
+from fmnist.recipe import Architecture, Block, Recipe, TrainingPlan
+from search.space.kinds import OPTIMIZER_KINDS, TRAINING_KINDS, hint
+from search.space.parameters import GivenParameters, Parameter, SuggestingTrial
+
+DEFAULT_NAME = "default"  # the portfolio's configuration that always reaches the final round
+SAMPLER_NAME = "sampler"  # the origin of every trial that is not the portfolio's
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a network may cost; None: no limit."""
+
+    max_parameters: int | None
+    max_multiply_adds: int | None  # per image, forward
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """How much of a training a trial gets, in training images seen. Rungs are trainings of their own."""
+
+    search_images: int  # length of the last rung
+    report_every_images: int
+    first_rung_images: int  # length of the first rung; each further one has reduction_factor times the images
+    reduction_factor: int  # one in so many goes on to the next rung
+    patience_images: int  # early stopping: no higher accuracy for so long
+    accuracy_per_doubling: float  # what twice the multiply-adds must bring, where trials are compared: see `worth`
+
+
+@dataclass(frozen=True)
+class PortfolioEntry:
+    """A configuration that every study tries first."""
+
+    name: str
+    params: dict[str, Any]  # as `SearchSpace.suggest` names them
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """A validated space for images of one shape."""
+
+    image_shape: tuple[int, int, int]  # height, width, channels
+    n_classes: int
+    limits: Limits
+    fidelity: Fidelity
+    portfolio: tuple[PortfolioEntry, ...]
+    parameters: dict[str, Parameter]  # by key of the file, without its table: "n_blocks", "block.dropout", ...
+    filters: tuple[Parameter, ...]  # by block
+    table: dict[str, Any]  # the file as read, to be compared when a study is resumed
+
+    @property
+    def longest_training(self) -> int:
+        """Epochs of the longest full training that the space allows."""
+        return self.parameters["n_epochs"].highest
+
+    def suggest(self, trial: SuggestingTrial) -> Recipe:
+        """Ask the trial for every parameter that its network has, and no other."""
+        return Recipe(self._suggest_architecture(trial), self._suggest_plan(trial))
+
+    def recipe_of(self, params: Mapping[str, Any], where: str = "parameters") -> Recipe:
+        """The Recipe of exactly these parameters. Raises UserError where one is missing, unknown or out of range."""
+        given = GivenParameters(params, where)
+        recipe = self.suggest(given)
+        if given.unused:
+            unknown = given.unused[0]
+            raise UserError(f"{where}: {unknown} matches no parameter of this configuration{hint(unknown, given.used)}")
+        return recipe
+
+    def _suggest_architecture(self, trial: SuggestingTrial) -> Architecture:
+        n_blocks = self._suggest(trial, "n_blocks")
+        blocks = tuple(self._suggest_block(trial, index) for index in range(n_blocks))
+        n_dense = self._suggest(trial, "n_dense")
+        return Architecture(
+            image_shape=self.image_shape,
+            n_classes=self.n_classes,
+            blocks=blocks,
+            pooling=self._suggest(trial, "pooling"),
+            batch_normalization=self._suggest(trial, "batch_normalization"),
+            activation=self._suggest(trial, "activation"),
+            head=self._suggest(trial, "head"),
+            dense_units=tuple(self._suggest(trial, "dense_units", f"dense{i + 1}_units") for i in range(n_dense)),
+            head_dropout=self._suggest(trial, "head_dropout"),
+        )
+
+    def _suggest_block(self, trial: SuggestingTrial, index: int) -> Block:
+        name = f"block{index + 1}"
+        filters = self.filters[index].suggest(trial, f"{name}_filters")
+        values = {
+            key: self._suggest(trial, f"block.{key}", f"{name}_{key}")
+            for key in ("n_convolutions", "kernel_size", "dropout")
+        }
+        has_branch = values["n_convolutions"] > 1  # with one convolution there is nothing to add to it
+        residual = self._suggest(trial, "block.residual", f"{name}_residual") if has_branch else False
+        return Block(filters, **values, residual=residual)
+
+    def _suggest_plan(self, trial: SuggestingTrial) -> TrainingPlan:
+        optimizer = self._suggest(trial, "optimizer")
+        by_optimizer = {
+            key: self._suggest(trial, f"{key}.{optimizer}", f"{key}_{optimizer}") for key in OPTIMIZER_KINDS
+        }
+        others = {key: self._suggest(trial, key) for key in TRAINING_KINDS if key != "optimizer"}
+        return TrainingPlan(optimizer=optimizer, **by_optimizer, **others)
+
+    def _suggest(self, trial: SuggestingTrial, key: str, name: str | None = None) -> Any:
+        return self.parameters[key].suggest(trial, name or key)
