@@ -39,19 +39,11 @@ from search.config import StudyConfig
 from search.dashboard.publish import Album
 from search.dashboard.server import beside_run, dashboard_command
 from search.machine import default_workers, has_gpu
+from search.records.files import StudyFiles
 from search.records.history_csv import write_history
-from search.records.models import (
-    FINISHED_STATES,
-    ConfirmRecord,
-    DataRecord,
-    Stopwatch,
-    StudyFiles,
-    TestRecord,
-    read_json,
-    write_arrays,
-    write_json,
-    write_text,
-)
+from search.records.io import read_json, write_arrays, write_json, write_text
+from search.records.ledger import Stopwatch
+from search.records.models import FINISHED_STATES, ConfirmRecord, DataRecord, TestRecord
 from search.refit.retraining import (
     N_FINALISTS,
     N_FINALISTS_AGAINST_TIME,

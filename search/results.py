@@ -15,19 +15,17 @@ from fmnist.export.formats import ExportRecord
 from fmnist.metrics.evaluation import Evaluation, Mistake, evaluate, top_mistakes
 from fmnist.metrics.intervals import Interval, wilson_95
 from fmnist.recipe import Recipe
+from search.records.files import StudyFiles
+from search.records.io import read_arrays, read_json, read_plain
 from search.records.models import (
     FINISHED_STATES,
     BaselineOutcome,
     ConfirmRecord,
     DataRecord,
     RefitRecord,
-    StudyFiles,
     TestArrays,
     TestRecord,
     TrialRecord,
-    read_arrays,
-    read_json,
-    read_plain,
 )
 from search.space.space import DEFAULT_NAME
 

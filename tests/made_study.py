@@ -18,18 +18,16 @@ from fmnist.metrics.evaluation import least_confident_hits
 from fmnist.metrics.robustness import changes
 from fmnist.recipe import Architecture, Block, Recipe, TrainingPlan, max_blocks
 from fmnist.training.history import HistoryPoint, best_point
+from search.records.files import StudyFiles
+from search.records.io import write_arrays, write_json, write_text
 from search.records.models import (
     BaselineRecord,
     ChangedTestScore,
     ConfirmRecord,
     DataRecord,
     RefitRecord,
-    StudyFiles,
     TestRecord,
     TrialRecord,
-    write_arrays,
-    write_json,
-    write_text,
 )
 
 FASHION = (

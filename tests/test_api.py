@@ -18,7 +18,9 @@ import search
 from fmnist.errors import UserError
 from fmnist.training.history import HistoryPoint
 from search import StudyConfig, Watcher, open_objective, run_study
-from search.records.models import FINISHED_STATES, BestRecipe, StudyFiles, read_json
+from search.records.files import StudyFiles
+from search.records.io import read_json
+from search.records.models import FINISHED_STATES, BestRecipe
 from search.refit.retraining import main as refit_main
 from search.results import Material
 from search.study.study import open_finished, read_trials

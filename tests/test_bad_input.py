@@ -21,7 +21,9 @@ from fmnist.data.idx_folder import IDX_NAMES, TEST_IMAGES, TEST_LABELS, TRAIN_IM
 from fmnist.data.split import load_train
 from search.config import SHIPPED_SPACES, StudyConfig
 from search.pipeline import _identity
-from search.records.models import BaselineRecord, StudyFiles, TestRecord, write_json
+from search.records.files import StudyFiles
+from search.records.io import write_json
+from search.records.models import BaselineRecord, TestRecord
 from search.run import main
 from search.space.schema import read_space
 from search.study.study import check_identity

@@ -30,7 +30,7 @@ from search.estimate import check
 from search.estimate.check import choose_networks
 from search.estimate.costs import seconds_an_image
 from search.pipeline import prepare
-from search.records.models import StudyFiles
+from search.records.files import StudyFiles
 from search.run import main
 from search.study.objective import TrainingSite
 from search.worker.local import TrainingFailed, TrainResult, TrainTask

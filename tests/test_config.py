@@ -13,7 +13,8 @@ from fmnist.export.formats import ExportRecord
 from search.config import MAX_SEED, StudyConfig
 from search.machine import default_workers
 from search.pipeline import _arguments, _with_exports
-from search.records.models import StudyFiles, write_json
+from search.records.files import StudyFiles
+from search.records.io import write_json
 from search.run import RunOptions, _exit_code, parse
 
 

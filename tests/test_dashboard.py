@@ -33,7 +33,7 @@ from search.dashboard import publish
 from search.dashboard.notes import read_note, save_note
 from search.dashboard.publish import Album, DrawnArtifacts, tell_end
 from search.dashboard.server import beside_run, dashboard_command, guarded, main
-from search.records.models import StudyFiles
+from search.records.files import StudyFiles
 from search.report.page import report_study
 from search.study.objective import Outcome, RungEnd
 from search.study.storage import open_storage

@@ -14,7 +14,8 @@ from sklearn import metrics
 
 from fmnist.metrics.evaluation import Abstention
 from fmnist.metrics.intervals import Interval
-from search.records.models import StudyFiles, TestArrays, TrialRecord
+from search.records.files import StudyFiles
+from search.records.models import TestArrays, TrialRecord
 from search.report.page import write_report
 from search.report.text import abstaining
 

@@ -13,7 +13,9 @@ from made_study import Made, make_study
 
 from fmnist.baselines.catalog import BASELINES
 from fmnist.errors import UserError
-from search.records.models import StudyFiles, TrialRecord, write_arrays, write_json
+from search.records.files import StudyFiles
+from search.records.io import write_arrays, write_json
+from search.records.models import TrialRecord
 from search.report.page import write_report
 from search.results import Material, read_material
 

@@ -14,7 +14,9 @@ import pytest
 from made_images import NAMES, digits_of_each, in_colour, write_divided, write_idx, write_pictures
 
 from search.config import SHIPPED_SPACES
-from search.records.models import DataRecord, StudyFiles, read_json
+from search.records.files import StudyFiles
+from search.records.io import read_json
+from search.records.models import DataRecord
 from search.run import main
 from search.space.schema import read_space
 

@@ -25,7 +25,9 @@ from PIL import Image
 from fmnist.baselines.catalog import BASELINES
 from fmnist.data.find import find_data
 from fmnist.data.split import load_test
-from search.records.models import PHASES, StudyFiles, read_arrays
+from search.records.files import StudyFiles
+from search.records.io import read_arrays
+from search.records.models import PHASES
 
 ROOT = Path(__file__).parents[1]
 NO_NETWORK = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")

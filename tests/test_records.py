@@ -9,19 +9,10 @@ import pytest
 
 from fmnist.baselines.catalog import BASELINES
 from fmnist.errors import UserError
-from search.records.models import (
-    BaselineRecord,
-    DataRecord,
-    RefitRecord,
-    Stopwatch,
-    StudyFiles,
-    flat,
-    read_arrays,
-    read_json,
-    whole_file,
-    write_arrays,
-    write_json,
-)
+from search.records.files import StudyFiles
+from search.records.io import flat, read_arrays, read_json, whole_file, write_arrays, write_json
+from search.records.ledger import Stopwatch
+from search.records.models import BaselineRecord, DataRecord, RefitRecord
 
 RECORD = RefitRecord(3, 0, 7, (), 1000, 900, 1.5, 100.0, "a rule")
 

@@ -24,7 +24,9 @@ from fmnist.model.metadata import ModelNotes, read_notes
 from fmnist.recipe import Architecture, Block, Recipe, TrainingPlan
 from fmnist.training.history import HistoryPoint
 from search.callbacks.base import Watcher
-from search.records.models import BestRecipe, ConfirmRecord, DataRecord, StudyFiles, TrialRecord, read_json
+from search.records.files import StudyFiles
+from search.records.io import read_json
+from search.records.models import BestRecipe, ConfirmRecord, DataRecord, TrialRecord
 from search.refit.retraining import (
     SHARE_OF_TIME,
     EarlyConfirmation,

@@ -21,7 +21,8 @@ from sklearn import metrics
 
 from fmnist.data.duplicates import Duplicates
 from fmnist.errors import UserError
-from search.records.models import StudyFiles, TrialRecord
+from search.records.files import StudyFiles
+from search.records.models import TrialRecord
 from search.report import text as words
 from search.report.charts.search import confusion_png
 from search.report.page import write_report

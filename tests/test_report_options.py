@@ -15,7 +15,9 @@ import pytest
 from made_study import Made, make_study, store_trials
 
 from fmnist.cli import EXIT_USER_ERROR
-from search.records.models import StudyFiles, TrialRecord, write_text
+from search.records.files import StudyFiles
+from search.records.io import write_text
+from search.records.models import TrialRecord
 from search.report.page import main, write_report
 from search.study.study import hold, importances, open_finished, read_trials
 

@@ -18,7 +18,7 @@ from optuna.trial import TrialState
 from fmnist.errors import UserError
 from fmnist.training.history import HistoryPoint
 from search.config import SHIPPED_SPACES, StudyConfig
-from search.records.models import StudyFiles
+from search.records.files import StudyFiles
 from search.refit.retraining import choose_finalists
 from search.space.schema import read_space
 from search.space.space import SearchSpace

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from search.records.files import StudyFiles
 from search.records.history_csv import COLUMNS, PARAMETER, write_history
-from search.records.models import StudyFiles, TrialRecord
+from search.records.models import TrialRecord
 from tests.made_study import make_study
 
 

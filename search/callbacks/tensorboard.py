@@ -28,7 +28,7 @@ from fmnist.recipe import Recipe
 from fmnist.training.history import HistoryPoint
 from search.callbacks.base import Watcher
 from search.extras import require_writable
-from search.records.models import flat
+from search.records.io import flat
 
 SCALARS = {  # field of a HistoryPoint -> scalar; what stands before the slash shares a group
     "train_loss": "loss/train",

@@ -31,7 +31,8 @@ from fmnist.recipe import Recipe
 from fmnist.training.history import HistoryPoint
 from search.dashboard.notes import RUNNING, StudyStanding, read_note, save_note, study_note, trial_note
 from search.dashboard.trial_charts import confusion_matrix, learning_curve, network
-from search.records.models import StudyFiles, whole_file
+from search.records.files import StudyFiles
+from search.records.io import whole_file
 from search.results import Material
 from search.study.objective import Outcome, RungEnd
 from search.study.study import count_by_state, read_best

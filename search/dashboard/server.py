@@ -26,7 +26,9 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from fmnist.cli import OneLineParser, ending_cleanly, exit_code_of
 from fmnist.errors import UserError
 from search.cli import check_study_name, take_password_off_the_command_line, without_password
-from search.records.models import DataRecord, StudyFiles, read_json
+from search.records.files import StudyFiles
+from search.records.io import read_json
+from search.records.models import DataRecord
 from search.report.options import require_study
 
 if TYPE_CHECKING:

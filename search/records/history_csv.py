@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from fmnist.recipe import Recipe, short_form
-from search.records.models import StudyFiles, TrialRecord, whole_file
+from search.records.files import StudyFiles
+from search.records.io import whole_file
+from search.records.models import TrialRecord
 
 COLUMNS = (  # fields of a TrialRecord, but for the network
     *("number", "state", "reason", "origin", "value", "rung_images", "rung_accuracy"),

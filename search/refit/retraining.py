@@ -52,6 +52,9 @@ from search import __version__
 from search.callbacks.base import Watcher
 from search.callbacks.terminal import Terminal
 from search.machine import has_gpu
+from search.records.files import StudyFiles
+from search.records.io import read_json, whole_file, write_arrays, write_json
+from search.records.ledger import Stopwatch
 from search.records.models import (
     FINISHED_STATES,
     BaselineRecord,
@@ -61,14 +64,8 @@ from search.records.models import (
     DataRecord,
     RefitRecord,
     Retraining,
-    Stopwatch,
-    StudyFiles,
     TestRecord,
     TrialRecord,
-    read_json,
-    whole_file,
-    write_arrays,
-    write_json,
 )
 from search.refit.options import RefitOptions, parse
 from search.refit.schedule import Clock

@@ -19,15 +19,9 @@ from fmnist.metrics import calibration
 from fmnist.metrics.calibration import ReliabilityBin, expected_calibration_error, reliability, with_temperature
 from fmnist.metrics.evaluation import Abstention, Mistake, accuracy_by_confidence, suspect_labels
 from fmnist.metrics.intervals import Interval, Luck, McNemar, best_by_luck, holm, macro_f1, mcnemar, wilson_95
-from search.records.models import (
-    BaselineOutcome,
-    BaselineRecord,
-    ConfirmRecord,
-    StudyFiles,
-    TrialRecord,
-    read_arrays,
-    write_text,
-)
+from search.records.files import StudyFiles
+from search.records.io import read_arrays, write_text
+from search.records.models import BaselineOutcome, BaselineRecord, ConfirmRecord, TrialRecord
 from search.results import Material
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from fmnist.cli import OneLineParser
 from fmnist.errors import UserError
 from search.cli import check_study_name
-from search.records.models import StudyFiles
+from search.records.files import StudyFiles
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,10 @@ from fmnist.metrics.evaluation import Mistake
 from fmnist.model.layers import count_multiply_adds, count_parameters, describe_layers
 from fmnist.recipe import Recipe, short_form
 from search.cli import take_password_off_the_command_line
+from search.records.files import StudyFiles
 from search.records.history_csv import write_history
-from search.records.models import ConfirmRecord, StudyFiles, TrialRecord, flat, whole_file, write_text
+from search.records.io import flat, whole_file, write_text
+from search.records.models import ConfirmRecord, TrialRecord
 from search.report import text
 from search.report.analysis import Evidence, write_temperature
 from search.report.charts import search

@@ -31,7 +31,9 @@ from fmnist.cli import nearest_existing
 from fmnist.errors import UserError
 from fmnist.training.history import HistoryPoint
 from search.config import StudyConfig
-from search.records.models import StudyFiles, TrialRecord, flat, read_plain, write_text
+from search.records.files import StudyFiles
+from search.records.io import flat, read_plain, write_text
+from search.records.models import TrialRecord
 from search.space.space import SearchSpace
 from search.study.heartbeat import Ownership, this_process
 from search.study.storage import AlreadyQueued, BudgetSpent, StudyStorage, open_storage, shown_url

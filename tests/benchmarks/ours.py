@@ -12,7 +12,7 @@ from typing import Any
 import optuna
 
 from fmnist.training.history import HistoryPoint
-from search.records.models import StudyFiles
+from search.records.files import StudyFiles
 from tests.benchmarks.curves import CurvePoint, HistoryMark, points_ending_at, trial_points
 from tests.benchmarks.records import Assignment, Ledger
 

@@ -35,7 +35,7 @@ from fmnist.training.history import HistoryPoint, best_point
 from search.callbacks.terminal import Standing, Terminal
 from search.config import SHIPPED_SPACES, StudyConfig
 from search.pipeline import _Run as PipelineRun
-from search.records.models import StudyFiles
+from search.records.files import StudyFiles
 from search.refit.schedule import Clock
 from search.space.schema import read_space
 from search.space.space import Limits, SearchSpace

@@ -19,7 +19,8 @@ from fmnist.metrics.evaluation import ClassScore
 from fmnist.metrics.intervals import McNemar, holm, mcnemar
 from fmnist.model.layers import count_multiply_adds, count_parameters
 from fmnist.recipe import Block, Recipe
-from search.records.models import TrialRecord, flat
+from search.records.io import flat
+from search.records.models import TrialRecord
 from search.results import Material
 
 # Of the configuration, what is told among data, seeds and versions

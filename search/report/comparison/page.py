@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from search.records.models import FINISHED_STATES, write_text
+from search.records.io import write_text
+from search.records.models import FINISHED_STATES
 from search.report.charts.search import Chart
 from search.report.comparison import charts, text
 from search.report.comparison.data import ClassContrast, Comparison, Entry, mean_confidence, multiply_adds, n_parameters
