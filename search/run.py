@@ -65,7 +65,8 @@ def _study_named_after(dataset: str) -> str:
 
 
 def _run(config: StudyConfig, run: RunOptions, **seams: Any) -> int:
-    from search.callbacks.terminal import RESULT, JsonTerminal, Terminal
+    from search.callbacks.json_lines import JsonTerminal
+    from search.callbacks.terminal import RESULT, Terminal
     from search.estimate.check import check_run
     from search.pipeline import run_study
     from search.study.study import SearchStopped

@@ -12,7 +12,8 @@ from rich.console import Console
 from fmnist.metrics.intervals import Interval
 from fmnist.recipe import Architecture, Block, Recipe, TrainingPlan
 from fmnist.training.history import HistoryPoint
-from search.callbacks.terminal import BestTrial, FinalistRow, JsonTerminal, Standing, Terminal
+from search.callbacks.json_lines import JsonTerminal
+from search.callbacks.terminal import BestTrial, FinalistRow, Standing, Terminal
 
 RECIPE = Recipe(Architecture((28, 28, 1), 10, (Block(32, 2, 3),) * 4), TrainingPlan())
 
