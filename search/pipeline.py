@@ -70,7 +70,7 @@ from search.results import Material, balance_of
 from search.space.default import own_space
 from search.space.schema import read_space_text, space_of
 from search.space.space import SearchSpace
-from search.study.objective import Keep, Objective, TrainingSite
+from search.study.objective import Keep, Objective
 from search.study.storage import Patience, look_into_storage, open_storage, shown_url
 from search.study.strategy import build_rungs
 from search.study.study import (
@@ -89,7 +89,8 @@ from search.study.study import (
     run_trials,
     storage_url,
 )
-from search.worker.local import Interrupted, Trainer, WorkerProcesses
+from search.worker.local import WorkerProcesses
+from search.worker.tasks import Interrupted, Trainer, TrainingSite
 
 if TYPE_CHECKING:
     from search.callbacks.mlflow import MLflowRuns

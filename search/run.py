@@ -70,7 +70,7 @@ def _run(config: StudyConfig, run: RunOptions, **seams: Any) -> int:
     from search.estimate.check import check_run
     from search.pipeline import run_study
     from search.study.study import SearchStopped
-    from search.worker.local import Interrupted, TrainingFailed
+    from search.worker.tasks import Interrupted, TrainingFailed
 
     stop = threading.Event()
     terminal = (JsonTerminal if run.log_format == "json" else Terminal)(verbosity=run.verbosity)

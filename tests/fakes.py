@@ -21,7 +21,9 @@ from pathlib import Path
 from fmnist.training.history import HistoryPoint
 from search.run import main
 from search.study import storage
-from search.worker.local import PredictTask, TrainResult, TrainTask, WorkerProcesses, _Pause, _Pulsing
+from search.worker.child import _Pulsing
+from search.worker.local import WorkerProcesses
+from search.worker.tasks import Pause, PredictTask, TrainResult, TrainTask
 
 SECONDS_VARIABLE = "FAKE_SECONDS"  # that every report takes
 LEDGER_VARIABLE = "FAKE_LEDGER"  # where reports are entered, if not beside the worker's log
@@ -45,7 +47,7 @@ def serve(pipe: Connection, task: TrainTask | PredictTask, log: Path) -> None:
     try:
         for i, length in enumerate((task.n_planned_images, *task.further_lengths)):
             if i > 0:
-                pipe.send(_Pause())
+                pipe.send(Pause())
                 pipe.recv()
             history = []
             for point in points_of(task, length):

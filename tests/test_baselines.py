@@ -19,7 +19,8 @@ from fmnist.baselines.networks import _NOTEBOOKS, _build_network
 from fmnist.data.images import LabelledImages
 from fmnist.data.split import Split, save_split
 from fmnist.training.history import HistoryPoint
-from search.worker.local import BaselinePredictTask, BaselineResult, BaselineTask, WorkerProcesses
+from search.worker.local import WorkerProcesses
+from search.worker.tasks import BaselinePredictTask, BaselineResult, BaselineTask
 
 ROOT = Path(__file__).parents[1]
 

@@ -32,9 +32,8 @@ from search.estimate.costs import seconds_an_image
 from search.pipeline import prepare
 from search.records.files import StudyFiles
 from search.run import main
-from search.study.objective import TrainingSite
-from search.worker.local import TrainingFailed, TrainResult, TrainTask
 from search.worker.probes import FEWEST, probe_all, probe_lengths
+from search.worker.tasks import TrainingFailed, TrainingSite, TrainResult, TrainTask
 from tests import fakes
 from tests.postgres import Server, programs
 

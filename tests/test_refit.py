@@ -43,8 +43,7 @@ from search.refit.retraining import (
     sure_finalists,
 )
 from search.refit.schedule import Clock
-from search.study.objective import TrainingSite
-from search.worker.local import (
+from search.worker.tasks import (
     BaselinePredictTask,
     BaselineResult,
     BaselineTask,
@@ -52,6 +51,7 @@ from search.worker.local import (
     PredictTask,
     Trainer,
     TrainingFailed,
+    TrainingSite,
     TrainResult,
     TrainTask,
 )

@@ -17,7 +17,7 @@ from search.cli import without_password
 from search.machine import network_file_system
 from search.study.storage import AlreadyQueued, BudgetSpent, Patience, open_storage, passing_cause
 from search.study.study import hold_storage
-from search.worker.local import Interrupted
+from search.worker.tasks import Interrupted
 
 
 def sqlite_error(message: str) -> Exception:

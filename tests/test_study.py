@@ -23,7 +23,7 @@ from search.refit.retraining import choose_finalists
 from search.space.schema import read_space
 from search.space.space import SearchSpace
 from search.study.heartbeat import MAX_LOSSES, Ownership
-from search.study.objective import Objective, TrainingSite
+from search.study.objective import Objective
 from search.study.storage import StudyStorage, open_storage
 from search.study.strategy import build_rungs, build_sampler
 from search.study.study import (
@@ -38,7 +38,7 @@ from search.study.study import (
     storage_url,
 )
 from search.study.study import run_trials as run_trials_of
-from search.worker.local import Interrupted, Trainer, TrainingFailed, TrainResult, TrainTask
+from search.worker.tasks import Interrupted, Trainer, TrainingFailed, TrainingSite, TrainResult, TrainTask
 
 
 @pytest.fixture

@@ -20,7 +20,9 @@ from fmnist.data.split import Split, open_split, pixel_statistics, save_split
 from fmnist.metrics.robustness import changes
 from fmnist.recipe import Architecture, Block, Recipe, TrainingPlan
 from fmnist.training.history import HistoryPoint
-from search.worker.local import (
+from search.worker.child import _Pulsing
+from search.worker.local import WorkerProcesses
+from search.worker.tasks import (
     BaselineTask,
     ImagesSeen,
     Interrupted,
@@ -28,8 +30,6 @@ from search.worker.local import (
     TrainingFailed,
     TrainResult,
     TrainTask,
-    WorkerProcesses,
-    _Pulsing,
 )
 from tests.fakes import serve_and_hang, serve_in_silence
 

@@ -22,7 +22,7 @@ from search.space.space import SearchSpace
 from search.study.objective import Objective
 from search.study.strategy import build_pruner, build_sampler
 from search.study.study import read_trials
-from search.worker.local import Trainer, TrainResult, TrainTask
+from search.worker.tasks import Trainer, TrainResult, TrainTask
 
 LONGEST = 60  # trials: the sampler takes longer for each, and those after them cost what the last of these do
 N_TRIALS_IN_ALL = 120  # of all rehearsals together: two seconds

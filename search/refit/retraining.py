@@ -70,9 +70,10 @@ from search.records.models import (
 from search.refit.options import RefitOptions, parse
 from search.refit.schedule import Clock
 from search.space.space import DEFAULT_NAME
-from search.study.objective import TrainingSite, reason_of
 from search.study.strategy import seed_of, worth
-from search.worker.local import (
+from search.worker.local import WorkerProcesses
+from search.worker.probes import speed_side_by_side
+from search.worker.tasks import (
     BaselinePredictTask,
     BaselineResult,
     BaselineTask,
@@ -82,11 +83,11 @@ from search.worker.local import (
     PredictTask,
     Trainer,
     TrainingFailed,
+    TrainingSite,
     TrainResult,
     TrainTask,
-    WorkerProcesses,
+    reason_of,
 )
-from search.worker.probes import speed_side_by_side
 
 PACKAGES = ("tensorflow", "keras", "numpy", "scikit-learn")  # whose versions change what a recipe trains to
 N_FINALISTS = 5  # the default recipe always among them: five epochs, which chose them, tell good recipes apart badly

@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
-from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import numpy as np
 import optuna
@@ -19,36 +18,7 @@ from fmnist.training.history import HistoryPoint, best_point
 from search.callbacks.base import Watcher
 from search.space.space import DEFAULT_NAME, SearchSpace
 from search.study.strategy import build_pruner, seed_of
-from search.worker.local import ImagesSeen, Trainer, TrainingFailed, TrainResult, TrainTask
-
-
-@dataclass(frozen=True)
-class TrainingSite:
-    """What every training of a study has in common."""
-
-    split_folder: Path
-    pixel_mean: float  # of the training split, 0 to 255
-    pixel_std: float
-    n_train_images: int
-    memory_limit_mb: float | None
-    n_threads: int = 1
-    bfloat16: bool = False
-
-    def task(
-        self, recipe: Recipe, seed: int, n_planned_images: int, report_every_images: int, **more: Any
-    ) -> TrainTask:
-        return TrainTask(
-            recipe=recipe,
-            seed=seed,
-            split_folder=self.split_folder,
-            pixel_mean=self.pixel_mean,
-            pixel_std=self.pixel_std,
-            n_planned_images=n_planned_images,
-            report_every_images=report_every_images,
-            memory_limit_mb=self.memory_limit_mb,
-            bfloat16=self.bfloat16,
-            **{"n_threads": self.n_threads, **more},
-        )
+from search.worker.tasks import ImagesSeen, Trainer, TrainingFailed, TrainingSite, TrainResult, TrainTask, reason_of
 
 
 @dataclass(frozen=True)
@@ -298,13 +268,3 @@ def _set_constraint(trial: optuna.Trial, name: str, received: int, limit: int | 
         return None
     trial.set_constraint(name, received / limit - 1)
     return f"{received:,} is over {name} = {limit:,}" if received > limit else None
-
-
-def reason_of(result: TrainResult) -> str:
-    """Why a training ended, in words."""
-    return {
-        "end": "trained to the end",
-        "stop point": f"trained to its stop point, {result.n_images:,} images",
-        "early stopping": f"stopped early at {result.n_images:,} images",
-        "time limit": f"out of time at {result.n_images:,} images",
-    }[result.stopped_by]

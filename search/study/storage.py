@@ -27,7 +27,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from fmnist.errors import UserError
 from search.machine import network_file_system
-from search.worker.local import Interrupted
+from search.worker.tasks import Interrupted
 
 BUSY_SECONDS = 60  # how long SQLite waits for a reader such as the dashboard
 CONNECT_SECONDS = 10

@@ -38,7 +38,7 @@ from search.space.space import SearchSpace
 from search.study.heartbeat import Ownership, this_process
 from search.study.storage import AlreadyQueued, BudgetSpent, StudyStorage, open_storage, shown_url
 from search.study.strategy import build_pruner, build_sampler
-from search.worker.local import Interrupted, TrainingFailed
+from search.worker.tasks import Interrupted, TrainingFailed
 
 STUDY_FORMAT = 1  # raised when a study of an older tool can no longer be resumed
 OWN_STORAGE = "the study's folder"  # what a study's configuration calls an SQLite file in it

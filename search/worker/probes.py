@@ -16,8 +16,7 @@ from dataclasses import dataclass, replace
 from fmnist.model.layers import count_multiply_adds
 from fmnist.recipe import Recipe
 from search.callbacks.base import Watcher
-from search.study.objective import TrainingSite
-from search.worker.local import Trainer, TrainingFailed, TrainResult, TrainTask
+from search.worker.tasks import Trainer, TrainingFailed, TrainingSite, TrainResult, TrainTask
 
 MULTIPLY_ADDS = 20e9  # forward, that a probe may spend: a second or two of a core
 OVERHEAD = 2e6  # multiply-adds that an image costs beside those of its network, about

@@ -23,7 +23,8 @@ from search.config import SHIPPED_SPACES
 from search.machine import default_workers
 from search.space.schema import read_space
 from search.space.space import DEFAULT_NAME, SearchSpace
-from search.worker.local import TrainingFailed, TrainResult, TrainTask, WorkerProcesses
+from search.worker.local import WorkerProcesses
+from search.worker.tasks import TrainingFailed, TrainResult, TrainTask
 from tests.benchmarks.data import load_for_peers
 from tests.benchmarks.records import Assignment, Ledger
 

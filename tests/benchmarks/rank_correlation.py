@@ -40,8 +40,8 @@ from search.config import SHIPPED_SPACES
 from search.machine import default_workers
 from search.space.schema import read_space
 from search.space.space import SearchSpace
-from search.study.objective import TrainingSite
-from search.worker.local import TrainingFailed, TrainResult, TrainTask, WorkerProcesses
+from search.worker.local import WorkerProcesses
+from search.worker.tasks import TrainingFailed, TrainingSite, TrainResult, TrainTask
 
 WAYS = ("annealed", "averaged", "plain")
 AVERAGING = 0.1  # of the steps up to the last rung

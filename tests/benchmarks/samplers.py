@@ -29,9 +29,9 @@ from search.config import SHIPPED_SPACES
 from search.machine import default_workers
 from search.space.schema import read_space
 from search.space.space import SearchSpace
-from search.study.objective import TrainingSite
 from search.study.strategy import seed_of
-from search.worker.local import TrainingFailed, TrainResult, WorkerProcesses
+from search.worker.local import WorkerProcesses
+from search.worker.tasks import TrainingFailed, TrainingSite, TrainResult
 
 Sampler = optuna.samplers.BaseSampler
 SAMPLERS: dict[str, Callable[[int], Sampler]] = {

@@ -39,11 +39,12 @@ from search.records.files import StudyFiles
 from search.refit.schedule import Clock
 from search.space.schema import read_space
 from search.space.space import Limits, SearchSpace
-from search.study.objective import Objective, TrainingSite
+from search.study.objective import Objective
 from search.study.storage import StudyStorage, open_storage
 from search.study.strategy import build_pruner, build_rungs
 from search.study.study import count_by_state, create_or_resume, read_trials
-from search.worker.local import TrainingFailed, TrainResult, TrainTask, WorkerProcesses
+from search.worker.local import WorkerProcesses
+from search.worker.tasks import TrainingFailed, TrainingSite, TrainResult, TrainTask
 
 N_REPEATS = 12  # measurements of each step at each size; the study grows by as many trials meanwhile
 N_RESUMES = 3  # of opening a stored study: seconds each at 10,000 trials

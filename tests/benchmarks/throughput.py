@@ -33,8 +33,8 @@ from fmnist.training.precision import has_bfloat16
 from search.config import SHIPPED_SPACES
 from search.machine import default_workers
 from search.space.schema import read_space
-from search.study.objective import TrainingSite
-from search.worker.local import TrainResult, WorkerProcesses
+from search.worker.local import WorkerProcesses
+from search.worker.tasks import TrainingSite, TrainResult
 
 CEILING_SECONDS = 10.0
 T = TypeVar("T")

@@ -1,0 +1,184 @@
+"""What goes between a supervisor and its training processes: tasks, messages and failures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fmnist.recipe import Recipe
+from fmnist.training.history import HistoryPoint
+
+
+@dataclass(frozen=True)
+class TrainTask:
+    """One training, said completely; or several of one recipe, one after another."""
+
+    recipe: Recipe
+    seed: int
+    split_folder: Path  # written by fmnist.data.named.save_split
+    pixel_mean: float  # of the training split, 0 to 255
+    pixel_std: float
+    n_planned_images: int  # length of the schedule
+    report_every_images: int
+    further_lengths: tuple[int, ...] = ()  # of trainings after it, each from new weights, same seed
+    n_stop_images: int | None = None  # stop here, the schedule's length unchanged
+    patience_images: int | None = None  # early stopping; None: never
+    seconds_limit: float | None = None  # for all of it; ends the training, which keeps its best point
+    memory_limit_mb: float | None = None  # resident memory of the process; over it the training fails
+    n_threads: int = 1
+    bfloat16: bool = False  # steps of learning convolve in bfloat16; the processor must have it
+    fit_on: str = "train"  # "train": validated on the selection split; "together": all three splits, not validated
+    score_on_confirmation: bool = False  # add probabilities on the confirmation split, by the best point's weights
+    save_to: Path | None = None  # write the trained model here (.keras)
+    deterministic: bool = False  # by TensorFlow's own switch: for GPUs, where it is slower; a CPU repeats itself anyway
+
+
+@dataclass(frozen=True)
+class ImagesSeen:
+    """How far a training has come, between its looks at the selection split."""
+
+    n_images: int
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a training came to."""
+
+    history: tuple[HistoryPoint, ...]
+    best: HistoryPoint | None  # None where nothing was validated
+    n_images: int  # training images seen
+    seconds: float  # of the training itself, without the start of the process
+    seconds_in_steps: float  # of these, in steps of learning and validation; the rest is overhead
+    stopped_by: str  # "end", "early stopping", "time limit" or "stop point"
+    peak_memory_mb: float  # resident memory of the process at its highest
+    confirmation_probabilities: np.ndarray | None = None  # float32 (n, n_classes)
+    confusion: np.ndarray | None = None  # int64 (n_classes, n_classes): selection images by true and predicted
+
+
+@dataclass(frozen=True)
+class PredictTask:
+    """Load a saved model and predict."""
+
+    model: Path  # .keras
+    images: np.ndarray  # uint8 (n, height, width, channels)
+    n_threads: int = 1
+    changed: bool = (
+        False  # instead of them, once for each of fmnist.metrics.robustness.changes(), all drawn from seed 0
+    )
+    border: str = "black"  # of those that are moved
+
+
+@dataclass(frozen=True)
+class BaselineTask:
+    """The fit of one baseline."""
+
+    name: str  # of one of fmnist.baselines.networks.BASELINES
+    seed: int
+    split_folder: Path  # written by fmnist.data.named.save_split
+    save_to: Path  # write the fitted model here, of the baseline's suffix
+    memory_limit_mb: float | None = None  # resident memory of the process; over it the fit fails
+    n_threads: int = 1
+
+
+@dataclass(frozen=True)
+class BaselineResult:
+    """What the fit of a baseline came to."""
+
+    n_images: int  # that it learned from
+    n_parameters: int | None  # of a network
+    n_epochs: int | None  # of a network's training
+    seconds: float  # of the fit itself, without the start of the process
+    reason: str  # why it ended, in words
+    peak_memory_mb: float  # resident memory of the process at its highest
+
+
+@dataclass(frozen=True)
+class BaselinePredictTask:
+    """Load a fitted baseline and predict."""
+
+    name: str
+    model: Path
+    images: np.ndarray  # uint8 (n, height, width, channels)
+    n_threads: int = 1
+
+
+Task = TrainTask | PredictTask | BaselineTask | BaselinePredictTask
+
+
+@dataclass(frozen=True)
+class Failure:
+    kind: str
+    reason: str
+    trace: str
+
+
+class Pause:
+    """The child waits for a word before its next training; it gets it as soon as the iterator is asked for more."""
+
+
+class Pulse:
+    """The child computes, and has nothing else to say."""
+
+
+class TrainingFailed(Exception):
+    """A training that came to nothing, or a baseline's fit. `kind` is "diverged", "memory", "killed", "hung" or
+    "error"."""
+
+    def __init__(self, kind: str, reason: str, trace: str = "") -> None:
+        super().__init__(reason)
+        self.kind = kind
+        self.reason = reason
+        self.trace = trace  # of the child, empty where it could not send one
+
+
+class Interrupted(BaseException):
+    """The run is to stop now. Not an Exception: Optuna would record the trial as failed, and it shall run again."""
+
+
+# Points as they come, and how far it is once a second; then one result.
+TrainMessage = HistoryPoint | ImagesSeen | TrainResult | BaselineResult
+Trainer = Callable[[TrainTask | BaselineTask], Iterator[TrainMessage]]
+Predictor = Callable[[PredictTask | BaselinePredictTask], np.ndarray]
+
+
+@dataclass(frozen=True)
+class TrainingSite:
+    """What every training of a study has in common."""
+
+    split_folder: Path
+    pixel_mean: float  # of the training split, 0 to 255
+    pixel_std: float
+    n_train_images: int
+    memory_limit_mb: float | None
+    n_threads: int = 1
+    bfloat16: bool = False
+
+    def task(
+        self, recipe: Recipe, seed: int, n_planned_images: int, report_every_images: int, **more: Any
+    ) -> TrainTask:
+        return TrainTask(
+            recipe=recipe,
+            seed=seed,
+            split_folder=self.split_folder,
+            pixel_mean=self.pixel_mean,
+            pixel_std=self.pixel_std,
+            n_planned_images=n_planned_images,
+            report_every_images=report_every_images,
+            memory_limit_mb=self.memory_limit_mb,
+            bfloat16=self.bfloat16,
+            **{"n_threads": self.n_threads, **more},
+        )
+
+
+def reason_of(result: TrainResult) -> str:
+    """Why a training ended, in words."""
+    return {
+        "end": "trained to the end",
+        "stop point": f"trained to its stop point, {result.n_images:,} images",
+        "early stopping": f"stopped early at {result.n_images:,} images",
+        "time limit": f"out of time at {result.n_images:,} images",
+    }[result.stopped_by]
