@@ -70,25 +70,14 @@ from search.results import Material, balance_of
 from search.space.default import own_space
 from search.space.schema import read_space_text, space_of
 from search.space.space import SearchSpace
+from search.study.locks import hold, hold_storage, require_free
+from search.study.loop import run_trials
 from search.study.objective import Keep, Objective
-from search.study.storage import Patience, look_into_storage, open_storage, shown_url
+from search.study.retry import Patience
+from search.study.storage import look_into_storage, open_storage, shown_url
 from search.study.strategy import build_rungs
-from search.study.study import (
-    OWN_STORAGE,
-    check_identity,
-    count_by_state,
-    create_or_resume,
-    find_study,
-    hold,
-    hold_storage,
-    read_best,
-    read_speeds,
-    read_trials,
-    require_free,
-    require_identity,
-    run_trials,
-    storage_url,
-)
+from search.study.study import OWN_STORAGE, check_identity, create_or_resume, find_study, require_identity, storage_url
+from search.study.trials import count_by_state, read_best, read_speeds, read_trials
 from search.worker.local import WorkerProcesses
 from search.worker.tasks import Interrupted, Trainer, TrainingSite
 

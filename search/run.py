@@ -69,7 +69,7 @@ def _run(config: StudyConfig, run: RunOptions, **seams: Any) -> int:
     from search.callbacks.terminal import RESULT, Terminal
     from search.estimate.check import check_run
     from search.pipeline import run_study
-    from search.study.study import SearchStopped
+    from search.study.loop import SearchStopped
     from search.worker.tasks import Interrupted, TrainingFailed
 
     stop = threading.Event()

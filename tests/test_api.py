@@ -23,7 +23,8 @@ from search.records.io import read_json
 from search.records.models import FINISHED_STATES, BestRecipe
 from search.refit.retraining import main as refit_main
 from search.results import Material
-from search.study.study import open_finished, read_trials
+from search.study.study import open_finished
+from search.study.trials import read_trials
 from tests.fakes import fake_workers
 
 ROOT = Path(__file__).parents[1]

@@ -22,7 +22,8 @@ from optuna.trial import TrialState
 from fmnist.errors import UserError
 from search.study import heartbeat
 from search.study.heartbeat import Ownership
-from search.study.storage import AlreadyQueued, BudgetSpent, Patience, StudyStorage, open_storage
+from search.study.retry import Patience
+from search.study.storage import AlreadyQueued, BudgetSpent, StudyStorage, open_storage
 from search.study.study import check_shared_identity
 from tests.fakes import SECONDS_VARIABLE, accuracy_of
 from tests.postgres import PASSWORD, Server, programs

@@ -19,7 +19,9 @@ from search.records.files import StudyFiles
 from search.records.io import write_text
 from search.records.models import TrialRecord
 from search.report.page import main, write_report
-from search.study.study import hold, importances, open_finished, read_trials
+from search.study.locks import hold
+from search.study.study import open_finished
+from search.study.trials import importances, read_trials
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = Made(n_trials=12, n_test=200, n_train=1000)

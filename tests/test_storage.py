@@ -15,8 +15,9 @@ from optuna.trial import TrialState
 from fmnist.errors import UserError
 from search.cli import without_password
 from search.machine import network_file_system
-from search.study.storage import AlreadyQueued, BudgetSpent, Patience, open_storage, passing_cause
-from search.study.study import hold_storage
+from search.study.locks import hold_storage
+from search.study.retry import Patience, passing_cause
+from search.study.storage import AlreadyQueued, BudgetSpent, open_storage
 from search.worker.tasks import Interrupted
 
 

@@ -23,21 +23,14 @@ from search.refit.retraining import choose_finalists
 from search.space.schema import read_space
 from search.space.space import SearchSpace
 from search.study.heartbeat import MAX_LOSSES, Ownership
+from search.study.locks import hold
+from search.study.loop import SearchStopped
+from search.study.loop import run_trials as run_trials_of
 from search.study.objective import Objective
 from search.study.storage import StudyStorage, open_storage
 from search.study.strategy import build_rungs, build_sampler
-from search.study.study import (
-    SearchStopped,
-    check_identity,
-    count_by_state,
-    create_or_resume,
-    hold,
-    importances,
-    read_speeds,
-    read_trials,
-    storage_url,
-)
-from search.study.study import run_trials as run_trials_of
+from search.study.study import check_identity, create_or_resume, storage_url
+from search.study.trials import count_by_state, importances, read_speeds, read_trials
 from search.worker.tasks import Interrupted, Trainer, TrainingFailed, TrainingSite, TrainResult, TrainTask
 
 

@@ -35,7 +35,7 @@ from search.records.files import StudyFiles
 from search.records.io import whole_file
 from search.results import Material
 from search.study.objective import Outcome, RungEnd
-from search.study.study import count_by_state, read_best
+from search.study.trials import count_by_state, read_best
 from search.worker.tasks import Interrupted
 
 MOST_NOTES = 500  # of trials without pictures: a dashboard looks through all notes for each trial, 0.1 s for 500

@@ -42,7 +42,7 @@ from search.records.models import FINISHED_STATES
 from search.refit.retraining import N_FINALISTS, N_FINALISTS_AGAINST_TIME, side_by_side, threads_of_each
 from search.space.space import DEFAULT_NAME
 from search.study.objective import Objective
-from search.study.study import count_by_state
+from search.study.trials import count_by_state
 from search.worker.local import WorkerProcesses
 from search.worker.probes import Outcome, probe_all, seconds_to_first_training
 from search.worker.tasks import Trainer, TrainingFailed, TrainingSite

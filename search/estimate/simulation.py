@@ -21,7 +21,7 @@ from search.refit.retraining import Finalist, choose_finalists
 from search.space.space import SearchSpace
 from search.study.objective import Objective
 from search.study.strategy import build_pruner, build_sampler
-from search.study.study import read_trials
+from search.study.trials import read_trials
 from search.worker.tasks import Trainer, TrainResult, TrainTask
 
 LONGEST = 60  # trials: the sampler takes longer for each, and those after them cost what the last of these do

@@ -70,7 +70,7 @@ def report_study(files: StudyFiles, study: optuna.Study) -> Material:
     """The same, with all that it needs taken from where the study left it. study: its trials, in Optuna's storage.
     Returns what the report was made from."""
     from search.dashboard.publish import keep_report  # Optuna comes with the trials, not with this module
-    from search.study.study import importances, read_trials
+    from search.study.trials import importances, read_trials
 
     material = read_material(files, read_trials(study), command=files.read_command(), importances=importances(study))
     _write(material)
@@ -416,7 +416,7 @@ def _open(files: StudyFiles, options: ReportOptions) -> optuna.Study:
 
 
 def _read(files: StudyFiles, options: ReportOptions) -> Material:
-    from search.study.study import read_trials
+    from search.study.trials import read_trials
 
     trials = read_trials(_open(files, options))
     return read_material(files, trials, command=files.read_command(), importances=None)

@@ -21,7 +21,8 @@ import psutil
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
-from search.study.storage import BudgetSpent, StudyStorage, passing_cause
+from search.study.retry import passing_cause
+from search.study.storage import BudgetSpent, StudyStorage
 
 MAX_LOSSES = 3  # a trial that was running at so many deaths of a run is taken for their cause
 

@@ -12,12 +12,11 @@ import re
 import shutil
 import sqlite3
 import threading
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import optuna
 import sqlalchemy
@@ -27,26 +26,13 @@ from optuna.trial import FrozenTrial, TrialState
 
 from fmnist.errors import UserError
 from search.machine import network_file_system
-from search.worker.tasks import Interrupted
+from search.study.retry import Patience, T
 
 BUSY_SECONDS = 60  # how long SQLite waits for a reader such as the dashboard
 CONNECT_SECONDS = 10
-PATIENCE_SECONDS = 900.0  # how long a run waits for a database that has gone away, or for space on a full disk
-RETRY_SECONDS = (0.2, 5.0)  # first and longest pause between two tries
 HEARTBEAT_SECONDS = 15  # how often a supervisor says that its trials live, where several share a study
 IDLE_SECONDS = 20  # a machine that stops in the middle of a transaction (a laptop's lid) holds its locks for so long
 GRACE_SECONDS = 150  # a trial of which nobody has spoken for so long is lost; more than a database takes to restart
-# What SQLite says of things that pass. Its other errors, such as a missing table, do not.
-PASSING_SQLITE = ("locked", "busy", "disk is full", "disk I/O error")
-
-# What SQLAlchemy raises for a session whose connection was cut under it; the next try has a new one.
-AFTER_A_CUT = (
-    sqlalchemy.exc.PendingRollbackError,
-    sqlalchemy.exc.ResourceClosedError,
-    sqlalchemy.exc.TimeoutError,
-)
-
-T = TypeVar("T")
 
 
 class BudgetSpent(Exception):
@@ -55,86 +41,6 @@ class BudgetSpent(Exception):
 
 class AlreadyQueued(Exception):
     """The portfolio's configuration is in the study: another supervisor was faster."""
-
-
-class Patience:
-    """Calls again what fails because the database is away. Thread-safe.
-
-    say: hears once that it is away, and once that it is back. stop: set it to end the waiting with Interrupted.
-    """
-
-    def __init__(
-        self,
-        say: Callable[[str], None] = lambda text: None,
-        stop: threading.Event | None = None,
-        seconds: float = PATIENCE_SECONDS,
-    ) -> None:
-        self._say = say
-        self._stop = stop or threading.Event()
-        self._seconds = seconds
-        self._lock = threading.Lock()
-        self._away_since: float | None = None
-        self._returned = -math.inf
-
-    def call(self, function: Callable[[], T]) -> T:
-        """The function's result. Raises UserError after `seconds` without an answer."""
-        pause, longest = RETRY_SECONDS
-        started = time.monotonic()
-        while True:
-            try:
-                result = function()
-            except Exception as error:
-                if (cause := passing_cause(error)) is None:
-                    raise
-                if time.monotonic() - started > self._seconds:
-                    raise UserError(
-                        f"the study's storage has not answered for {self._seconds:.0f} s ({cause}); mend it, then the "
-                        f"same command goes on from here"
-                    ) from error
-                self._is_away(cause)
-                if self._stop.wait(pause):
-                    raise Interrupted from error
-                pause = min(2 * pause, longest)
-            else:
-                self._is_back()
-                return result
-
-    def seconds_since_return(self) -> float:
-        """How long it has been there without a break, as far as seen: inf if it never was away, 0 if it is away."""
-        with self._lock:
-            return time.monotonic() - self._returned if self._away_since is None else 0.0
-
-    def _is_away(self, cause: str) -> None:
-        with self._lock:
-            if self._away_since is not None:
-                return
-            self._away_since = time.monotonic()
-        self._say(f"the study's storage does not answer ({cause}): waiting for it")
-
-    def _is_back(self) -> None:
-        with self._lock:
-            if self._away_since is None:
-                return
-            seconds, self._away_since = time.monotonic() - self._away_since, None
-            self._returned = time.monotonic()
-        self._say(f"the study's storage answers again after {seconds:.0f} s")
-
-
-def passing_cause(error: BaseException | None) -> str | None:
-    """In words, why the database did not answer, if that is a thing that passes; else None. Optuna wraps its errors."""
-    if error is None:
-        return None
-    if isinstance(error, sqlalchemy.exc.DBAPIError):
-        cause = str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else type(error.orig).__name__
-        if isinstance(error.orig, sqlite3.Error):
-            return cause if any(word in cause for word in PASSING_SQLITE) else None
-        is_passing = error.connection_invalidated or isinstance(
-            error, sqlalchemy.exc.OperationalError | sqlalchemy.exc.InterfaceError
-        )
-        return cause if is_passing else None
-    if isinstance(error, AFTER_A_CUT):
-        return str(error).splitlines()[0]
-    return passing_cause(error.__cause__)
 
 
 _PATIENT_CALLS = (  # all that Optuna calls on a storage while a study runs

@@ -42,7 +42,8 @@ from search.space.space import Limits, SearchSpace
 from search.study.objective import Objective
 from search.study.storage import StudyStorage, open_storage
 from search.study.strategy import build_pruner, build_rungs
-from search.study.study import count_by_state, create_or_resume, read_trials
+from search.study.study import create_or_resume
+from search.study.trials import count_by_state, read_trials
 from search.worker.local import WorkerProcesses
 from search.worker.tasks import TrainingFailed, TrainingSite, TrainResult, TrainTask
 

@@ -1,0 +1,91 @@
+"""One run at a time has a study's folder and its SQLite file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import filelock
+
+from fmnist.cli import nearest_existing
+from fmnist.errors import UserError
+from search.records.files import StudyFiles
+from search.study.storage import StudyStorage
+
+
+@contextmanager
+def hold(files: StudyFiles) -> Iterator[None]:
+    """Own the study's folder while the block runs. Raises UserError where it cannot be written or another run has
+    it."""
+    try:
+        files.root.mkdir(parents=True, exist_ok=True)
+        lock = _locked(files.lock)
+    except filelock.Timeout:
+        raise UserError(
+            f"{files.root} is in use by another run; wait for its end, or choose another name with --study"
+        ) from None
+    except OSError as error:
+        raise UserError(
+            f"cannot write to {files.root} ({error.strerror or error}); choose a folder of yours with --studies-dir"
+        ) from None
+    with lock:
+        yield
+
+
+@contextmanager
+def hold_storage(storage: StudyStorage) -> Iterator[None]:
+    """Be the only run that writes to an SQLite file while the block runs; PostgreSQL takes any number. Raises
+    UserError."""
+    if storage.is_shared:
+        yield
+        return
+    with _hold_sqlite(Path(storage.engine.url.database)):
+        yield
+
+
+@contextmanager
+def _hold_sqlite(path: Path) -> Iterator[None]:
+    try:
+        lock = _locked(_lock_beside(path))
+    except filelock.Timeout:
+        raise UserError(
+            f"{path} is in use by another run, and SQLite takes one at a time; wait for its end, or use --storage "
+            f"postgresql://..."
+        ) from None
+    with lock:
+        yield
+
+
+def _lock_beside(sqlite: Path) -> Path:
+    return Path(f"{sqlite}.lock")
+
+
+def require_free(files: StudyFiles, sqlite: Path | None) -> None:
+    """That a run could hold the study's folder and this SQLite file. Nothing is made: where there is no lock, nobody
+    holds it. Raises UserError."""
+    if os.path.exists(files.lock):
+        with hold(files):
+            pass
+    if sqlite is not None and os.path.exists(_lock_beside(sqlite)):
+        with _hold_sqlite(sqlite):
+            pass
+    _require_writable(files.root)
+    if sqlite is not None:
+        _require_writable(sqlite.parent)
+
+
+def _require_writable(folder: Path) -> None:
+    """Of a folder that is not there, the nearest one above it."""
+    nearest = nearest_existing(folder)
+    if not os.path.isdir(nearest):
+        raise UserError(f"cannot write to {folder} ({nearest} is no folder); choose a folder of yours")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise UserError(f"cannot write to {folder} ({nearest} may not be written to); choose a folder of yours")
+
+
+def _locked(path: Path) -> filelock.BaseFileLock:
+    lock = filelock.FileLock(path, timeout=0)
+    lock.acquire()
+    return lock
