@@ -44,26 +44,14 @@ from search.records.history_csv import write_history
 from search.records.io import read_json, write_arrays, write_json, write_text
 from search.records.ledger import Stopwatch
 from search.records.models import FINISHED_STATES, ConfirmRecord, DataRecord, TestRecord
-from search.refit.retraining import (
-    N_FINALISTS,
-    N_FINALISTS_AGAINST_TIME,
-    EarlyConfirmation,
-    FinalRound,
-    choose_finalists,
-    confirm,
-    deliver,
-    evaluate,
-    fit_baselines,
-    full_training_images,
-    lacking_baselines,
-    lacking_exports,
-    make_exports,
-    n_confirmed,
-    n_refitted,
-    refit,
-    sure_finalists,
-)
-from search.refit.schedule import Clock
+from search.refit.baselines import fit_baselines, lacking_baselines
+from search.refit.confirmation import EarlyConfirmation, confirm, n_confirmed
+from search.refit.evaluation import evaluate
+from search.refit.exports import lacking_exports, make_exports
+from search.refit.finalists import N_FINALISTS, N_FINALISTS_AGAINST_TIME, choose_finalists, sure_finalists
+from search.refit.retraining import deliver, n_refitted, refit
+from search.refit.round import FinalRound
+from search.refit.schedule import Clock, full_training_images
 from search.report.page import report_study
 from search.report.text import count, uneven_classes
 from search.results import Material, balance_of

@@ -21,7 +21,7 @@ from search import StudyConfig, Watcher, open_objective, run_study
 from search.records.files import StudyFiles
 from search.records.io import read_json
 from search.records.models import FINISHED_STATES, BestRecipe
-from search.refit.retraining import main as refit_main
+from search.refit.__main__ import main as refit_main
 from search.results import Material
 from search.study.study import open_finished
 from search.study.trials import read_trials

@@ -24,7 +24,8 @@ from search.estimate.costs import (
 )
 from search.estimate.simulation import Rehearsal, RehearsedTrial
 from search.records.models import DataRecord
-from search.refit.retraining import CONFIRM_LENGTH, Finalist
+from search.refit.finalists import Finalist
+from search.refit.schedule import CONFIRM_LENGTH
 
 N_IMAGES = {"train": 1000, "selection": 200, "confirmation": 200, "test": 0}
 DATA = DataRecord("made", "here", {}, ("a", "b"), (28, 28, 1), N_IMAGES, {}, 0.0, 1.0, "", 0)

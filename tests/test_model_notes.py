@@ -9,7 +9,7 @@ import pytest
 
 from fmnist.errors import UserError
 from fmnist.model.metadata import ENTRY, ModelNotes, add_notes, read_notes
-from search.refit.retraining import predict_outside
+from search.refit.evaluation import predict_outside
 
 NOTES = ModelNotes(("T-shirt/top", "Übergröße", "c"), (8, 8, 1), 12.5, 0.75, 250.0)
 

@@ -27,22 +27,14 @@ from search.callbacks.base import Watcher
 from search.records.files import StudyFiles
 from search.records.io import read_json
 from search.records.models import BestRecipe, ConfirmRecord, DataRecord, TrialRecord
-from search.refit.retraining import (
-    SHARE_OF_TIME,
-    EarlyConfirmation,
-    FinalRound,
-    choose_finalists,
-    confirm,
-    evaluate,
-    fit_baselines,
-    full_training_images,
-    lacking_baselines,
-    make_exports,
-    refit,
-    stop_share,
-    sure_finalists,
-)
-from search.refit.schedule import Clock
+from search.refit.baselines import fit_baselines, lacking_baselines
+from search.refit.confirmation import EarlyConfirmation, confirm
+from search.refit.evaluation import evaluate
+from search.refit.exports import make_exports
+from search.refit.finalists import choose_finalists, sure_finalists
+from search.refit.retraining import refit
+from search.refit.round import FinalRound
+from search.refit.schedule import SHARE_OF_TIME, Clock, full_training_images, stop_share
 from search.worker.tasks import (
     BaselinePredictTask,
     BaselineResult,

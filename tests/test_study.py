@@ -19,7 +19,7 @@ from fmnist.errors import UserError
 from fmnist.training.history import HistoryPoint
 from search.config import SHIPPED_SPACES, StudyConfig
 from search.records.files import StudyFiles
-from search.refit.retraining import choose_finalists
+from search.refit.finalists import choose_finalists
 from search.space.schema import read_space
 from search.space.space import SearchSpace
 from search.study.heartbeat import MAX_LOSSES, Ownership

@@ -39,7 +39,8 @@ from search.estimate.costs import (
 from search.estimate.simulation import Rehearsal, draw_networks, rehearse
 from search.pipeline import Prepared, prepare
 from search.records.models import FINISHED_STATES
-from search.refit.retraining import N_FINALISTS, N_FINALISTS_AGAINST_TIME, side_by_side, threads_of_each
+from search.refit.finalists import N_FINALISTS, N_FINALISTS_AGAINST_TIME
+from search.refit.schedule import side_by_side, threads_of_each
 from search.space.space import DEFAULT_NAME
 from search.study.objective import Objective
 from search.study.trials import count_by_state

@@ -18,17 +18,17 @@ from fmnist.model.layers import count_multiply_adds
 from fmnist.recipe import Recipe
 from search.estimate.simulation import Rehearsal, RehearsedTrial
 from search.records.models import DataRecord
-from search.refit.retraining import (
+from search.refit.schedule import (
     CONFIRM_LENGTH,
     CONFIRM_SHARE_OF_TIME,
     SHARE_OF_TIME,
+    Clock,
     full_training_images,
     looks_of_confirmation,
     second_longest,
     side_by_side,
     threads_of_each,
 )
-from search.refit.schedule import Clock
 from search.worker.probes import Probe
 
 SHARES_SHOWN = (0.1, 0.9)  # of the cases, from the cheapest on, between which a cost is said to lie

@@ -17,7 +17,7 @@ from optuna.trial import TrialState
 from fmnist.recipe import Recipe
 from fmnist.training.history import HistoryPoint
 from search.config import StudyConfig
-from search.refit.retraining import Finalist, choose_finalists
+from search.refit.finalists import Finalist, choose_finalists
 from search.space.space import SearchSpace
 from search.study.objective import Objective
 from search.study.strategy import build_pruner, build_sampler

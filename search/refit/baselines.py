@@ -1,0 +1,74 @@
+"""Fit the baselines that the report compares the model with."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+
+from fmnist.baselines.catalog import BASELINES, Baseline
+from search.records.files import StudyFiles
+from search.records.io import whole_file, write_json
+from search.records.ledger import Stopwatch
+from search.records.models import BaselineRecord
+from search.refit.round import FinalRound, drive, threads_for
+from search.study.strategy import seed_of
+from search.worker.tasks import BaselineTask, TrainingFailed
+
+
+def fit_baselines(final: FinalRound, memory_limit_mb: float | None) -> list[BaselineRecord]:
+    """Fit the baselines that this study still lacks, one after another, each in a process of its own with the threads
+    of all workers. One that fails is recorded with its reason, and the others go on.
+
+    memory_limit_mb: of each process. Returns the records of all.
+    """
+    with Stopwatch(final.files, "baselines") as stopwatch:
+        for baseline in lacking_baselines(final.files):
+            _fit_one_baseline(final, baseline, memory_limit_mb)
+            stopwatch.lap()
+    return final.files.read_baseline_records()
+
+
+def lacking_baselines(files: StudyFiles) -> list[Baseline]:
+    """Those that have neither been fitted nor failed."""
+    done = {record.name for record in files.read_baseline_records()}
+    return [baseline for baseline in BASELINES if baseline.name not in done]
+
+
+def _fit_one_baseline(final: FinalRound, baseline: Baseline, memory_limit_mb: float | None) -> None:
+    seed, started = seed_of(final.study_seed, "baseline", BASELINES.index(baseline)), time.monotonic()
+    final.watcher.started(baseline.name, baseline.description, _length_of(final, baseline))
+    try:
+        with whole_file(final.files.baseline_model(baseline)) as beside:
+            n_threads = threads_for(final, n_parallel=1)
+            task = BaselineTask(baseline.name, seed, final.site.split_folder, beside, memory_limit_mb, n_threads)
+            outcome = asdict(drive(final.trainer, final.watcher, task, baseline.name))
+    except TrainingFailed as failure:
+        outcome = {**as_failed(failure), "seconds": time.monotonic() - started}
+    record = BaselineRecord(
+        name=baseline.name,
+        kind=baseline.kind,
+        description=baseline.description,
+        # What the notebooks say of their own data set is no figure for another.
+        published_accuracy=baseline.published_accuracy if final.data.dataset == "fashion-mnist" else None,
+        seed=seed,
+        **outcome,
+    )
+    write_json(final.files.baseline_record(baseline.name), record)
+    final.watcher.ended(baseline.name, record.reason)
+
+
+def _length_of(final: FinalRound, baseline: Baseline) -> int | None:
+    """In training images; None where nobody knows."""
+    if baseline.n_epochs is None or baseline.stops_early:
+        return None
+    n_watched = final.data.n_images["selection"] if baseline.watches_selection else 0
+    return baseline.n_epochs * (final.n_all_images - n_watched)
+
+
+def as_failed(failure: TrainingFailed) -> dict[str, str]:
+    """What a BaselineRecord says of it."""
+    return {
+        "reason": f"failed ({failure.kind}): {failure.reason}",
+        "failure": failure.kind,
+        "trace": failure.trace,
+    }

@@ -1,0 +1,96 @@
+"""Train a study's winner once more, from its best_recipe.json alone."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from fmnist.data.framing import measure_appearance
+from fmnist.data.source import DataSource
+from fmnist.data.split import Split, load_test, load_train, pixel_statistics, save_split
+from fmnist.errors import UserError
+from fmnist.model.metadata import ModelNotes, add_notes
+from fmnist.recipe import Recipe
+from search.callbacks.base import Watcher
+from search.machine import has_gpu
+from search.records.io import whole_file
+from search.records.models import BestRecipe, Retraining
+from search.refit.evaluation import accuracy_of
+from search.refit.round import run_training
+from search.refit.schedule import retraining_evaluation_interval
+from search.worker.local import WorkerProcesses
+from search.worker.tasks import PredictTask, TrainTask, reason_of
+
+
+@dataclass(frozen=True)
+class Retrained:
+    """What `retrain` came to."""
+
+    test_accuracy: float
+    n_images: int  # of the test set
+    expected: float | None  # what the study's own training with this seed scored; None: it had no such training
+
+
+def retrain(
+    best: BestRecipe, source: DataSource, seed: int, out: Path, watcher: Watcher, stop: threading.Event
+) -> Retrained:
+    """Train a study's winner on all training images as its study did, write the model to `out`
+    (.keras), then score it on the test set.
+
+    seed: one of the study's, which gives the same model to the bit on the same CPU and versions; or any other. On a GPU
+    retrainings equal each other, the study's own only nearly. Raises UserError where the images or their order are not
+    the study's, TrainingFailed, and Interrupted once `stop` is set.
+    """
+    _require_same_data(best, source)
+    split = load_train(source, best.split_seed)
+    _require_same("the split of the training images", best.split_checksum, split.checksum)
+    own, label = next((each for each in best.retrainings if each.seed == seed), None), f"seed {seed}"
+    with tempfile.TemporaryDirectory() as folder:
+        task = _retraining_task(best, own, split, seed, Path(folder, "split"))
+        save_split(split, task.split_folder)
+        workers = WorkerProcesses(Path(folder, "worker.log"), stop)
+        with whole_file(out) as beside:
+            result = run_training(workers.train, watcher, replace(task, save_to=beside), label)
+            appearance = measure_appearance(split.train.images)
+            add_notes(beside, ModelNotes(source.class_names, source.image_shape, **asdict(appearance)))
+        watcher.ended(label, reason_of(result))
+        test = load_test(source)
+        accuracy = accuracy_of(workers.predict(PredictTask(out, test.images)), test)
+    return Retrained(accuracy, len(test), own.test_accuracy if own else None)
+
+
+def _retraining_task(
+    best: BestRecipe, own: Retraining | None, split: Split, seed: int, split_folder: Path
+) -> TrainTask:
+    """own: the study's training with this seed, whose end is then this one's too."""
+    n_stop = best.n_stop_images if own is None or own.n_cut_images is None else own.n_cut_images
+    pixel_mean, pixel_std = pixel_statistics(split.train.images)
+    return TrainTask(
+        recipe=Recipe.from_dict(best.recipe),
+        seed=seed,
+        split_folder=split_folder,
+        pixel_mean=pixel_mean,
+        pixel_std=pixel_std,
+        n_planned_images=best.n_planned_images,
+        n_stop_images=n_stop,
+        report_every_images=retraining_evaluation_interval(best.n_planned_images, len(split.together())),
+        n_threads=(own or best.retrainings[0]).n_threads,
+        bfloat16=best.bfloat16,
+        fit_on="together",
+        deterministic=has_gpu(),  # a CPU repeats itself anyway, but by other sums than TensorFlow's deterministic ones
+    )
+
+
+def _require_same_data(best: BestRecipe, source: DataSource) -> None:
+    for name in sorted(best.data_checksums.keys() | source.checksums.keys()):
+        _require_same(name, best.data_checksums.get(name), source.checksums.get(name))
+
+
+def _require_same(what: str, expected: str | None, received: str | None) -> None:
+    if expected != received:
+        raise UserError(
+            f"{what} must be as it was in the study (checksum {expected}), but got {received}; pass the study's images "
+            f"with --dataset or --data-dir, and use the versions that best_recipe.json names"
+        )
