@@ -38,6 +38,7 @@ from search.callbacks.terminal import DETAIL, RESULT, BestTrial, FinalistRow, St
 from search.config import StudyConfig
 from search.dashboard.publish import Album
 from search.dashboard.server import beside_run, dashboard_command
+from search.format import count
 from search.machine import default_workers, has_gpu
 from search.records.files import StudyFiles
 from search.records.history_csv import write_history
@@ -53,7 +54,7 @@ from search.refit.retraining import deliver, n_refitted, refit
 from search.refit.round import FinalRound
 from search.refit.schedule import Clock, full_training_images
 from search.report.page import report_study
-from search.report.text import count, uneven_classes
+from search.report.text import uneven_classes
 from search.results import Material, balance_of
 from search.space.default import own_space
 from search.space.schema import read_space_text, space_of

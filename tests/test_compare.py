@@ -16,8 +16,9 @@ from sklearn import metrics
 from fmnist.data.idx_folder import TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES
 from search.records.io import read_json, write_arrays, write_json
 from search.records.models import DataRecord, TrialRecord
+from search.report.analysis import best_so_far
 from search.report.comparison import text as words
-from search.report.comparison.data import Comparison, best_so_far, entries
+from search.report.comparison.data import Comparison, entries
 from search.report.comparison.page import summarize, write_comparison
 from search.results import Material, read_material
 

@@ -13,7 +13,7 @@ import optuna
 
 from fmnist.model.layers import count_multiply_adds, count_parameters
 from fmnist.recipe import Architecture, Block, Recipe, short_form
-from search.report.text import between, count, duration, millions, percent, plan_in_words
+from search.format import between, count, duration, millions, percent, plan_in_words
 from search.results import Material
 from search.study.objective import Outcome
 

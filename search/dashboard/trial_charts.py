@@ -18,6 +18,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from fmnist.model.layers import LayerSummary, count_multiply_adds, count_parameters, describe_layers
 from fmnist.recipe import Architecture
 from fmnist.training.history import HistoryPoint, best_point
+from search.format import count, millions, percent
 from search.report.charts.search import (
     BLUE,
     GREEN,
@@ -29,7 +30,6 @@ from search.report.charts.search import (
     figure_png,
     percent_axis,
 )
-from search.report.text import count, millions, percent
 from search.study.objective import RungEnd
 
 INK = "#222222"

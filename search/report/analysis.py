@@ -9,16 +9,19 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 
 import numpy as np
+from scipy import stats
 from sklearn.metrics import confusion_matrix
 
 from fmnist.metrics import calibration
 from fmnist.metrics.calibration import ReliabilityBin, expected_calibration_error, reliability, with_temperature
 from fmnist.metrics.evaluation import Abstention, Mistake, accuracy_by_confidence, suspect_labels
 from fmnist.metrics.intervals import Interval, Luck, McNemar, best_by_luck, holm, macro_f1, mcnemar, wilson_95
+from search.format import count, percent
 from search.records.files import StudyFiles
 from search.records.io import read_arrays, write_text
 from search.records.models import BaselineOutcome, BaselineRecord, ConfirmRecord, TrialRecord
@@ -238,3 +241,100 @@ def _calibration_score(labels: np.ndarray, probabilities: np.ndarray) -> Calibra
         mean_confidence=float(probabilities.max(axis=1).mean()),
         bins=reliability(labels, probabilities),
     )
+
+
+def parameter_effects(trials: Sequence[TrialRecord], names: Sequence[str]) -> str:
+    """The numeric parameter whose rank correlation with accuracy is farthest from 0."""
+    complete = [trial for trial in trials if trial.value is not None]
+    correlations = {name: found for name in names if (found := _rank_correlation(complete, name)) is not None}
+    if not correlations:
+        return "Too few trials were trained to the end to say what a parameter did."
+    name = max(correlations, key=lambda name: abs(correlations[name][0]))
+    rho, n = correlations[name]
+    direction = "higher" if rho > 0 else "lower"
+    return (
+        f"Among numeric parameters, {name} goes most clearly with accuracy: {direction} values did better "
+        f"(rank correlation {rho:+.2f}, n = {n} trials trained to the end). The sampler moves all parameters together, "
+        "so this is no proof of cause."
+    )
+
+
+def _rank_correlation(complete: Sequence[TrialRecord], name: str) -> tuple[float, int] | None:
+    pairs = [(t.params[name], t.value) for t in complete if is_number(t.params.get(name))]
+    if len(pairs) < 5 or any(len(set(column)) < 2 for column in zip(*pairs, strict=True)):
+        return None
+    return float(stats.spearmanr(*zip(*pairs, strict=True)).statistic), len(pairs)
+
+
+def is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def depths(trials: Sequence[TrialRecord]) -> list[dict[str, Any]]:
+    """By number of blocks: how many trials, how many of them complete, and their best and median accuracy."""
+    by_depth: dict[int, list[TrialRecord]] = {}
+    for trial in trials:
+        if trial.recipe is not None:
+            by_depth.setdefault(len(trial.recipe["architecture"]["blocks"]), []).append(trial)
+    return [_depth_row(n_blocks, by_depth[n_blocks]) for n_blocks in sorted(by_depth)]
+
+
+def _depth_row(n_blocks: int, trials: Sequence[TrialRecord]) -> dict[str, Any]:
+    values = [trial.value for trial in trials if trial.value is not None]
+    return {
+        "n_blocks": n_blocks,
+        "n_trials": len(trials),
+        "n_complete": len(values),
+        "best": max(values, default=None),
+        "median": float(np.median(values)) if values else None,
+    }
+
+
+def depth(rows: Sequence[dict[str, Any]]) -> str:
+    scored = [row for row in rows if row["best"] is not None]
+    if not scored:
+        return "No depth has a trial that was trained to its end."
+    best = max(scored, key=lambda row: row["best"])
+    return (
+        f"The best trial has {count(best['n_blocks'], 'block')}: {percent(best['best'])}, the best of "
+        f"{count(best['n_complete'], 'trial')} trained to the end at that depth."
+    )
+
+
+def anytime(trials: Sequence[TrialRecord]) -> list[tuple[int, float]]:
+    """(training images of all trials so far, best selection accuracy of a complete one) whenever that rises, in the
+    order in which trials ended."""
+    ended = sorted((trial for trial in trials if trial.finished), key=lambda trial: trial.finished)
+    curve, best, n_images = [], 0.0, 0
+    for trial in ended:
+        n_images += trial.n_images
+        if trial.value is not None and trial.value > best:
+            best = trial.value
+            curve.append((n_images, best))
+    return curve
+
+
+@dataclass(frozen=True)
+class BestSoFar:
+    """The state of a search when a trial brought a new best, or when its last trial had ended."""
+
+    n_trials: int  # that had ended
+    n_images: int  # training images that these had seen
+    selection_accuracy: float  # the best of the trials trained to their end
+
+
+def best_so_far(trials: Sequence[TrialRecord]) -> tuple[BestSoFar, ...]:
+    """Each new best, and the end; in the order in which the trials ended, as they ran side by side. Empty where none
+    was trained to its end."""
+    points, best, n_images = [], None, 0
+    for n_trials, trial in enumerate(sorted(trials, key=lambda it: (_moment(it), it.number)), start=1):
+        n_images += trial.n_images
+        is_best = trial.value is not None and (best is None or trial.value > best)
+        best = trial.value if is_best else best
+        if is_best or (best is not None and n_trials == len(trials)):
+            points.append(BestSoFar(n_trials, n_images, best))
+    return tuple(points)
+
+
+def _moment(trial: TrialRecord) -> float:
+    return datetime.fromisoformat(trial.finished).timestamp() if trial.finished else 0.0

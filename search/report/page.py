@@ -25,12 +25,13 @@ from fmnist.export.formats import FORMATS, find_format
 from fmnist.metrics.evaluation import Mistake
 from fmnist.model.layers import count_multiply_adds, count_parameters, describe_layers
 from fmnist.recipe import Recipe, short_form
+from search import format
 from search.cli import take_password_off_the_command_line
 from search.records.files import StudyFiles
 from search.records.history_csv import write_history
 from search.records.io import flat, whole_file, write_text
 from search.records.models import ConfirmRecord, TrialRecord
-from search.report import text
+from search.report import analysis
 from search.report.analysis import Evidence, write_temperature
 from search.report.charts import search
 from search.report.charts.search import Chart
@@ -245,7 +246,7 @@ def _page(material: Material, evidence: Evidence, summary: dict[str, Any]) -> di
         "n_below_floor": search.n_below_floor(material.trials),
         "floor": search.accuracy_floor(material.trials),
         "varied": names,
-        "depths": text.depths(material.trials),
+        "depths": analysis.depths(material.trials),
         "config": flat(material.config),
         "load_lines": _load_lines(material),
         "formats": {format.name: format for format in FORMATS},
@@ -290,7 +291,7 @@ def _captioned(material: Material, mistake: Mistake, image: np.ndarray) -> dict[
         "index": mistake.index,
         "true": names[mistake.true],
         "predicted": names[mistake.predicted],
-        "confidence": text.percent(mistake.confidence, 0 if mistake.confidence < 0.995 else 1),
+        "confidence": format.percent(mistake.confidence, 0 if mistake.confidence < 0.995 else 1),
     }
 
 

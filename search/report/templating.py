@@ -14,7 +14,7 @@ import numpy as np
 from markupsafe import Markup
 
 from fmnist.export.formats import in_figures
-from search.report import text
+from search import format
 from search.report.charts import search
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -43,11 +43,11 @@ def templates(*, markdown: bool = False) -> jinja2.Environment:
         keep_trailing_newline=True,
     )
     filters = (
-        *(text.percent, text.count, text.millions, text.file_size, text.duration),
-        *(text.p_value, text.milliseconds, in_figures),
+        *(format.percent, format.count, format.millions, format.file_size, format.duration),
+        *(format.p_value, format.milliseconds, in_figures),
     )
     made.filters.update({function.__name__: function for function in filters})
-    made.filters.update(md=markdown_text, svg=_svg_address, png=_png_address, value=text.parameter_value)
+    made.filters.update(md=markdown_text, svg=_svg_address, png=_png_address, value=format.parameter_value)
     return made
 
 

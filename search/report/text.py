@@ -6,20 +6,14 @@ import math
 import re
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
-
-import numpy as np
-from scipy import stats
 
 from fmnist.export.formats import ExportRecord, find_format, in_figures
 from fmnist.metrics.evaluation import Confusion, Evaluation
-from fmnist.metrics.intervals import Interval
-from fmnist.recipe import TrainingPlan
+from search.format import count, duration, millions, milliseconds, percent, points
 from search.records.models import FINISHED_STATES, ConfirmRecord, TrialRecord
 from search.report.analysis import Abstention, Calibration, Optimism, Rival, Rung
 from search.results import Balance, Material
 
-UNITS_OF_SIZE = ("bytes", "kB", "MB", "GB")
 STATE_WORDS = {
     "complete": "trained to the end",
     "pruned": "stopped early",
@@ -29,64 +23,6 @@ STATE_WORDS = {
 
 
 # ---------------------------------------------------------------------------------------------------------- numbers
-
-
-def percent(share: float | None, digits: int = 2) -> str:
-    return "not known" if share is None else f"{100 * share:.{digits}f} %"
-
-
-def points(difference: float) -> str:
-    return f"{100 * abs(difference):.2f} points"
-
-
-def between(interval: Interval) -> str:
-    return f"{100 * interval.low:.2f} to {100 * interval.high:.2f} %"
-
-
-def count(n: int | None, noun: str = "") -> str:
-    """`1,234`, or with a noun `1 trial`, `2 trials`."""
-    if n is None:
-        return "not known"
-    return f"{n:,} {noun}{'' if n == 1 else 's'}" if noun else f"{n:,}"
-
-
-def millions(n: int | None) -> str:
-    """Three significant figures: `850`, `12.3 k`, `280 k`, `3.21 M`."""
-    if n is None:
-        return "not known"
-    for factor, unit in ((10**9, " G"), (10**6, " M"), (10**3, " k")):
-        if n >= factor:
-            return f"{_three_figures(n / factor)}{unit}"
-    return str(n)
-
-
-def file_size(n_bytes: int) -> str:
-    power = min(int(math.log(max(n_bytes, 1), 1000)), len(UNITS_OF_SIZE) - 1)
-    return f"{_three_figures(n_bytes / 1000**power)} {UNITS_OF_SIZE[power]}"
-
-
-def duration(seconds: float) -> str:
-    """`0.4 s`, `42 s`, `3 min 5 s`, `2 h 10 min`."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    parts = ((hours, "h"), (minutes, "min"), (rest, "s"))
-    shown = [f"{n} {unit}" for n, unit in parts if n]
-    return " ".join(shown[:2])
-
-
-def parameter_value(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.3g}"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return str(value)
-
-
-def _three_figures(number: float) -> str:
-    digits = max(0, 2 - int(math.log10(max(number, 1))))
-    return f"{number:.{digits}f}"
 
 
 # --------------------------------------------------------------------------------------------------------- headline
@@ -316,54 +252,7 @@ def rivals(found: Sequence[Rival]) -> str:
     return f"{said}{worse} (exact McNemar test on the same images, 5 % level, Holm's correction)."
 
 
-def p_value(p: float) -> str:
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
-
-
 # ------------------------------------------------------------------------------------------------- network, learning
-
-
-def plan_in_words(plan: TrainingPlan) -> list[str]:
-    return [_optimizer(plan), _schedule(plan), _targets(plan), _augmentation(plan), _length(plan)]
-
-
-def _optimizer(plan: TrainingPlan) -> str:
-    rule = {"adam": "Adam", "adamw": "AdamW", "sgd": "SGD with Nesterov momentum 0.9"}[plan.optimizer]
-    decay = f"decoupled weight decay {plan.weight_decay:.2g}" if plan.weight_decay else "no weight decay"
-    return f"Optimizer: {rule}, {decay}, batches of {plan.batch_size} images."
-
-
-def _schedule(plan: TrainingPlan) -> str:
-    rate = f"{plan.peak_learning_rate:.3g}"
-    if plan.schedule == "constant":
-        return f"Learning rate: {rate} throughout."
-    shape = {"cosine": "cosine", "one_cycle": "one-cycle"}[plan.schedule]
-    return (
-        f"Learning rate: {shape} schedule, up to {rate} over the first {percent(plan.warmup_fraction, 0)} of the steps."
-    )
-
-
-def _targets(plan: TrainingPlan) -> str:
-    smoothing = f"label smoothing {plan.label_smoothing:g}" if plan.label_smoothing else "no label smoothing"
-    return f"Loss: cross-entropy, {smoothing}."
-
-
-_BORDER_WORDS = {"black": "", "edge": ", its border repeated"}
-
-
-def _augmentation(plan: TrainingPlan) -> str:
-    kinds = [
-        "every image mirrored left-right in every second epoch" if plan.flip else "",
-        f"shifted by up to {count(plan.shift, 'pixel')} each way{_BORDER_WORDS[plan.border]}" if plan.shift else "",
-        f"a random rectangle erased with probability {plan.erasing:.2g} (in shorter trainings less)"
-        if plan.erasing
-        else "",
-    ]
-    return f"Augmentation: {', '.join(kind for kind in kinds if kind) or 'none'}."
-
-
-def _length(plan: TrainingPlan) -> str:
-    return f"Length: {count(plan.n_epochs, 'epoch')} in a full training."
 
 
 def learning(record: ConfirmRecord, n_train: int) -> str:
@@ -448,64 +337,6 @@ IMPORTANCE_ABSENT = (
 )
 
 
-def parameter_effects(trials: Sequence[TrialRecord], names: Sequence[str]) -> str:
-    """The numeric parameter whose rank correlation with accuracy is farthest from 0."""
-    complete = [trial for trial in trials if trial.value is not None]
-    correlations = {name: found for name in names if (found := _rank_correlation(complete, name)) is not None}
-    if not correlations:
-        return "Too few trials were trained to the end to say what a parameter did."
-    name = max(correlations, key=lambda name: abs(correlations[name][0]))
-    rho, n = correlations[name]
-    direction = "higher" if rho > 0 else "lower"
-    return (
-        f"Among numeric parameters, {name} goes most clearly with accuracy: {direction} values did better "
-        f"(rank correlation {rho:+.2f}, n = {n} trials trained to the end). The sampler moves all parameters together, "
-        "so this is no proof of cause."
-    )
-
-
-def _rank_correlation(complete: Sequence[TrialRecord], name: str) -> tuple[float, int] | None:
-    pairs = [(t.params[name], t.value) for t in complete if is_number(t.params.get(name))]
-    if len(pairs) < 5 or any(len(set(column)) < 2 for column in zip(*pairs, strict=True)):
-        return None
-    return float(stats.spearmanr(*zip(*pairs, strict=True)).statistic), len(pairs)
-
-
-def is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def depths(trials: Sequence[TrialRecord]) -> list[dict[str, Any]]:
-    """By number of blocks: how many trials, how many of them complete, and their best and median accuracy."""
-    by_depth: dict[int, list[TrialRecord]] = {}
-    for trial in trials:
-        if trial.recipe is not None:
-            by_depth.setdefault(len(trial.recipe["architecture"]["blocks"]), []).append(trial)
-    return [_depth_row(n_blocks, by_depth[n_blocks]) for n_blocks in sorted(by_depth)]
-
-
-def _depth_row(n_blocks: int, trials: Sequence[TrialRecord]) -> dict[str, Any]:
-    values = [trial.value for trial in trials if trial.value is not None]
-    return {
-        "n_blocks": n_blocks,
-        "n_trials": len(trials),
-        "n_complete": len(values),
-        "best": max(values, default=None),
-        "median": float(np.median(values)) if values else None,
-    }
-
-
-def depth(rows: Sequence[dict[str, Any]]) -> str:
-    scored = [row for row in rows if row["best"] is not None]
-    if not scored:
-        return "No depth has a trial that was trained to its end."
-    best = max(scored, key=lambda row: row["best"])
-    return (
-        f"The best trial has {count(best['n_blocks'], 'block')}: {percent(best['best'])}, the best of "
-        f"{count(best['n_complete'], 'trial')} trained to the end at that depth."
-    )
-
-
 def finalists(material: Material) -> str:
     if len(material.confirmed) == 1:
         return "One finalist: nothing was left to choose on the confirmation split."
@@ -573,11 +404,6 @@ def export_limits(material: Material) -> str:
     said.append(f"one with weights in 8 bits where {limits[False]}" if False in limits else "")
     sentence = f"{', '.join(part for part in said if part)}."
     return sentence[0].upper() + sentence[1:]
-
-
-def milliseconds(value: float) -> str:
-    digits = 3 if value < 0.1 else 2 if value < 10 else 0
-    return f"{value:.{digits}f} ms"
 
 
 def time_spent(material: Material) -> str:

@@ -9,8 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from fmnist.metrics.evaluation import Evaluation
+from search.format import parameter_value
 from search.records.models import ChangedTestScore, TrialRecord
-from search.report.analysis import BaselineScore, Calibration, Rung
+from search.report.analysis import BaselineScore, Calibration, Rung, anytime, is_number
 from search.report.charts.search import (
     BLUE,
     GREY,
@@ -23,7 +24,6 @@ from search.report.charts.search import (
     percent_axis,
     score,
 )
-from search.report.text import is_number, parameter_value
 
 
 def reliability_chart(calibration: Calibration) -> Chart:
@@ -173,19 +173,6 @@ def anytime_chart(trials: Sequence[TrialRecord]) -> Chart | None:
         f"Best selection accuracy of complete trials against training images of all trials: {curve[-1][1]:.2%} at last"
     )
     return make_chart("anytime", alt, lambda figure, is_narrow: _draw_anytime(figure, curve, trials))
-
-
-def anytime(trials: Sequence[TrialRecord]) -> list[tuple[int, float]]:
-    """(training images of all trials so far, best selection accuracy of a complete one) whenever that rises, in the
-    order in which trials ended."""
-    ended = sorted((trial for trial in trials if trial.finished), key=lambda trial: trial.finished)
-    curve, best, n_images = [], 0.0, 0
-    for trial in ended:
-        n_images += trial.n_images
-        if trial.value is not None and trial.value > best:
-            best = trial.value
-            curve.append((n_images, best))
-    return curve
 
 
 def _draw_anytime(figure: Figure, curve: Sequence[tuple[int, float]], trials: Sequence[TrialRecord]) -> None:

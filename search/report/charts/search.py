@@ -23,8 +23,9 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 from PIL import Image, ImageDraw, ImageFont
 
 from fmnist.metrics.evaluation import Evaluation
+from search.format import parameter_value
 from search.records.models import ConfirmRecord, TrialRecord
-from search.report.text import is_number, parameter_value
+from search.report.analysis import is_number
 
 # Okabe and Ito's colours, told apart with any colour vision
 BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072B2", "#D55E00", "#00795A", "#A6528A", "#6b6b6b"

@@ -10,10 +10,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from search.format import percent
+from search.report.analysis import BestSoFar
 from search.report.charts.search import BLUE, ORANGE, Chart, accuracy_floor, clean, fitting, make_chart
-from search.report.comparison.data import BestSoFar, ClassContrast, Comparison
+from search.report.comparison.data import ClassContrast, Comparison
 from search.report.comparison.text import signed
-from search.report.text import percent
 
 COLOURS, LINES, MARKERS = (BLUE, ORANGE), ("-", "--"), ("o", "s")  # of the first study and the second
 MOST_CLASSES = 30  # in a picture; the table has all

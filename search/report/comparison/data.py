@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cached_property
 from typing import Any
 
@@ -20,7 +19,7 @@ from fmnist.metrics.intervals import McNemar, holm, mcnemar
 from fmnist.model.layers import count_multiply_adds, count_parameters
 from fmnist.recipe import Block, Recipe
 from search.records.io import flat
-from search.records.models import TrialRecord
+from search.report.analysis import BestSoFar, best_so_far
 from search.results import Material
 
 # Of the configuration, what is told among data, seeds and versions
@@ -38,15 +37,6 @@ class Entry:
     @property
     def differs(self) -> bool:
         return self.a != self.b
-
-
-@dataclass(frozen=True)
-class BestSoFar:
-    """The state of a search when a trial brought a new best, or when its last trial had ended."""
-
-    n_trials: int  # that had ended
-    n_images: int  # training images that these had seen
-    selection_accuracy: float  # the best of the trials trained to their end
 
 
 @dataclass(frozen=True)
@@ -140,23 +130,6 @@ class Comparison:
     def settings(self) -> tuple[Entry, ...]:
         """Of the two searches, the search space included."""
         return entries(*(flat(_without(material.config, ELSEWHERE)) for material in self.both))
-
-
-def best_so_far(trials: Sequence[TrialRecord]) -> tuple[BestSoFar, ...]:
-    """Each new best, and the end; in the order in which the trials ended, as they ran side by side. Empty where none
-    was trained to its end."""
-    points, best, n_images = [], None, 0
-    for n_trials, trial in enumerate(sorted(trials, key=lambda it: (_moment(it), it.number)), start=1):
-        n_images += trial.n_images
-        is_best = trial.value is not None and (best is None or trial.value > best)
-        best = trial.value if is_best else best
-        if is_best or (best is not None and n_trials == len(trials)):
-            points.append(BestSoFar(n_trials, n_images, best))
-    return tuple(points)
-
-
-def _moment(trial: TrialRecord) -> float:
-    return datetime.fromisoformat(trial.finished).timestamp() if trial.finished else 0.0
 
 
 def entries(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[Entry, ...]:

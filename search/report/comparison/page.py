@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from search.format import between, count, duration, file_size, percent
 from search.records.io import write_text
 from search.records.models import FINISHED_STATES
 from search.report.charts.search import Chart
@@ -20,7 +21,6 @@ from search.report.comparison import charts, text
 from search.report.comparison.data import ClassContrast, Comparison, Entry, mean_confidence, multiply_adds, n_parameters
 from search.report.comparison.text import ratio, signed
 from search.report.templating import plain, templates
-from search.report.text import between, count, duration, file_size, percent
 from search.results import Material
 
 SECTIONS = {  # id -> heading, and whether it needs the same test images

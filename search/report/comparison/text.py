@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from search.report.comparison.data import BestSoFar, Comparison, Entry, multiply_adds, n_parameters
-from search.report.text import count, duration, p_value, percent, points
+from search.format import count, duration, p_value, percent, points
+from search.report.analysis import BestSoFar
+from search.report.comparison.data import Comparison, Entry, multiply_adds, n_parameters
 from search.results import Material
 
 SIGNIFICANCE = 0.05
