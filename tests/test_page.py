@@ -13,7 +13,7 @@ from axe_playwright_python.sync_playwright import Axe
 from made_study import Made, make_study, store_trials
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from search.report.page import main
+from search.report.__main__ import main
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here; on Debian: apt-get install chromium")

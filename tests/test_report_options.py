@@ -18,7 +18,8 @@ from fmnist.cli import EXIT_USER_ERROR
 from search.records.files import StudyFiles
 from search.records.io import write_text
 from search.records.models import TrialRecord
-from search.report.page import main, write_report
+from search.report.__main__ import main
+from search.report.page import write_report
 from search.study.locks import hold
 from search.study.study import open_finished
 from search.study.trials import importances, read_trials

@@ -1,0 +1,116 @@
+"""Write the report of a finished study, or compare two: `python -m search.report NAME [NAME]`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fmnist.cli import OneLineParser, exit_code_of
+from fmnist.errors import UserError
+from search.cli import check_study_name, take_password_off_the_command_line
+from search.records.files import StudyFiles
+from search.report.comparison.page import write_comparison
+from search.report.options import require_study
+from search.report.page import report_study
+from search.results import Material, read_material, require_finished
+
+if TYPE_CHECKING:
+    import optuna
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line. Returns the exit code: 0, or 2 for input that cannot be used, said in one line."""
+    return exit_code_of(lambda: _main(argv))
+
+
+def _main(argv: Sequence[str] | None) -> int:
+    if argv is None:
+        take_password_off_the_command_line()
+    options = parse(sys.argv[1:] if argv is None else argv)
+    studies = [StudyFiles(folder) for folder in options.folders]
+    for files in studies:  # first of all: a study under way may have no trials to open yet
+        require_finished(files)
+    if len(studies) == 1:
+        report_study(studies[0], _open(studies[0], options))
+        print(f"report: {studies[0].report_html}")
+    else:
+        a, b = (_read(files, options) for files in studies)
+        print(f"comparison: {write_comparison(a, b, options.studies_dir)}")
+    return 0
+
+
+def _open(files: StudyFiles, options: ReportOptions) -> optuna.Study:
+    import optuna
+
+    from search.study.study import open_finished
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    return open_finished(files, options.storage)
+
+
+def _read(files: StudyFiles, options: ReportOptions) -> Material:
+    from search.study.trials import read_trials
+
+    trials = read_trials(_open(files, options))
+    return read_material(files, trials, command=files.read_command(), importances=None)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """What to report on. Raises UserError for studies that are not there or are not one or two."""
+
+    names: tuple[str, ...]  # one study to report on, or two to compare
+    studies_dir: Path  # where their folders are
+    storage: str | None  # URL of Optuna's storage with their trials; None: as each study's configuration says
+
+    def __post_init__(self) -> None:
+        if len(self.names) > 2 or len(set(self.names)) < len(self.names):
+            raise UserError(
+                f"a report takes one study, a comparison two different ones, but got {' '.join(self.names)}; "
+                f"name one or two"
+            )
+        for name in self.names:
+            check_study_name(name, f"name a study's folder in {self.studies_dir}")
+            require_study(self.studies_dir, name, "a report")
+        self._require_writable()
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        return tuple(self.studies_dir / name for name in self.names)
+
+    def _require_writable(self) -> None:
+        folder = self.folders[0] if len(self.names) == 1 else self.studies_dir
+        if not os.access(folder, os.W_OK):
+            raise UserError(f"cannot write to {folder}; copy the studies to a folder of yours, and pass --studies-dir")
+
+
+def parse(argv: Sequence[str]) -> ReportOptions:
+    """Raises UserError for options that cannot be used."""
+    options = _parser().parse_args(argv)
+    return ReportOptions(tuple(options.names), options.studies_dir, options.storage)
+
+
+def _parser() -> OneLineParser:
+    parser = OneLineParser(
+        prog="python -m search.report",
+        description="Write the report of a finished study anew, from its records: report.html, report.md and "
+        "report.json in its folder. With two studies, compare them: compare-A-B.html and compare-A-B.json beside "
+        "their folders.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("names", nargs="+", metavar="NAME", help="a finished study, or two to compare")
+    parser.add_argument(
+        "--studies-dir", type=Path, default=Path("studies"), metavar="DIR", help="where studies live (default: studies)"
+    )
+    parser.add_argument(
+        "--storage", metavar="URL", help="Optuna's storage with the trials (default: as each study was made with)"
+    )
+    return parser
