@@ -24,7 +24,7 @@ from fmnist.errors import UserError
 from search.records.files import StudyFiles
 from search.records.models import TrialRecord
 from search.report import text as words
-from search.report.charts.search import confusion_png
+from search.report.charts.model import confusion_png
 from search.report.page import write_report
 from search.report.text import endings
 from search.results import read_material

@@ -19,17 +19,8 @@ from fmnist.model.layers import LayerSummary, count_multiply_adds, count_paramet
 from fmnist.recipe import Architecture
 from fmnist.training.history import HistoryPoint, best_point
 from search.format import count, millions, percent
-from search.report.charts.search import (
-    BLUE,
-    GREEN,
-    GREY,
-    ORANGE,
-    PURPLE,
-    clean,
-    confusion_figure,
-    figure_png,
-    percent_axis,
-)
+from search.report.charts.model import confusion_figure
+from search.report.charts.style import BLUE, GREEN, GREY, ORANGE, PURPLE, clean, figure_png, percent_axis
 from search.study.objective import RungEnd
 
 INK = "#222222"

@@ -27,8 +27,17 @@ from search.records.io import flat, whole_file, write_text
 from search.records.models import TrialRecord
 from search.report import analysis
 from search.report.analysis import Evidence, write_temperature
-from search.report.charts import search
-from search.report.charts.search import Chart
+from search.report.charts.images import rows_png, sheet_png, strip_png
+from search.report.charts.model import confusion_png, confusion_shade, finalists_chart, learning_chart
+from search.report.charts.search import (
+    accuracy_floor,
+    history_chart,
+    importance_chart,
+    n_below_floor,
+    parameter_names,
+    parameters_chart,
+)
+from search.report.charts.style import MANY_CLASSES, Chart
 from search.report.summary import summarize
 from search.report.templating import templates
 from search.results import Material, read_material
@@ -95,7 +104,7 @@ def _write(material: Material) -> dict[str, Any]:
 
 def _page(material: Material, evidence: Evidence, summary: dict[str, Any]) -> dict[str, Any]:
     """What the templates see."""
-    names = search.parameter_names(material.trials)
+    names = parameter_names(material.trials)
     return {
         "m": material,
         "evidence": evidence,
@@ -109,12 +118,12 @@ def _page(material: Material, evidence: Evidence, summary: dict[str, Any]) -> di
         "suspects": _suspects(material, evidence),
         "unsure": _unsure(material),
         "curve": evidence.anytime(material.trials),
-        "shade": search.confusion_shade(material.evaluation),
-        "confusion": search.confusion_png(material.evaluation),
-        "has_many_classes": len(material.data.class_names) > search.MANY_CLASSES,
+        "shade": confusion_shade(material.evaluation),
+        "confusion": confusion_png(material.evaluation),
+        "has_many_classes": len(material.data.class_names) > MANY_CLASSES,
         "strips": _strips(material),
-        "n_below_floor": search.n_below_floor(material.trials),
-        "floor": search.accuracy_floor(material.trials),
+        "n_below_floor": n_below_floor(material.trials),
+        "floor": accuracy_floor(material.trials),
         "varied": names,
         "depths": analysis.depths(material.trials),
         "config": flat(material.config),
@@ -126,7 +135,7 @@ def _page(material: Material, evidence: Evidence, summary: dict[str, Any]) -> di
 
 def _charts(material: Material, evidence: Evidence, summary: dict[str, Any], names: Sequence[str]) -> dict[str, Chart]:
     """Those that there is something to draw for."""
-    charts = [search.history_chart(material.trials), search.finalists_chart(summary["finalists"])]
+    charts = [history_chart(material.trials), finalists_chart(summary["finalists"])]
     charts.append(evidence.reliability_chart(evidence.calibration))
     if evidence.baselines:
         charts.append(evidence.baselines_chart(evidence.baselines, material.evaluation))
@@ -135,11 +144,11 @@ def _charts(material: Material, evidence: Evidence, summary: dict[str, Any], nam
     if evidence.rungs:
         charts.append(evidence.survival_chart(evidence.rungs))
     if material.winner.history:
-        charts.append(search.learning_chart(material.winner, material.data.n_images["train"]))
+        charts.append(learning_chart(material.winner, material.data.n_images["train"]))
     if material.importances:
-        charts.append(search.importance_chart(material.importances))
+        charts.append(importance_chart(material.importances))
     if names:
-        charts.append(search.parameters_chart(material.trials, names))
+        charts.append(parameters_chart(material.trials, names))
     charts.append(evidence.anytime_chart(material.trials))
     charts.append(evidence.pair_chart(material.trials, material.importances))
     return {chart.name: chart for chart in charts if chart is not None}
@@ -207,7 +216,7 @@ def _unsure(material: Material) -> list[dict[str, Any]]:
 def _strips(material: Material) -> list[tuple[str, bytes]]:
     shrink = min(1.0, math.sqrt(SAMPLE_BYTES / material.samples.nbytes))
     return [
-        (name, search.strip_png(images, shrink))
+        (name, strip_png(images, shrink))
         for name, images in zip(material.data.class_names, material.samples, strict=True)
     ]
 
@@ -238,11 +247,11 @@ def _write_pictures(folder: Path, material: Material, page: Mapping[str, Any]) -
     """All pictures of report.md, in place of those of an earlier report."""
     shutil.rmtree(folder, ignore_errors=True)
     pictures = {name: chart.png for name, chart in page["charts"].items()}
-    pictures["samples"] = search.rows_png(list(zip(material.data.class_names, material.samples, strict=True)))
+    pictures["samples"] = rows_png(list(zip(material.data.class_names, material.samples, strict=True)))
     pictures["confusion-matrix"] = page["confusion"]
     for name in ("mistakes", "suspects", "unsure"):
         if page[name]:
-            pictures[name] = search.sheet_png([(tile["image"], _caption_lines(tile)) for tile in page[name]], 6)
+            pictures[name] = sheet_png([(tile["image"], _caption_lines(tile)) for tile in page[name]], 6)
     for name, png in pictures.items():
         with whole_file(folder / f"{name}.png") as path:
             path.write_bytes(png)

@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from fmnist.export.formats import in_figures
 from search import format
-from search.report.charts import search
+from search.report.charts.images import image_png
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -62,5 +62,5 @@ def _svg_address(svg: bytes) -> Markup:
 
 def _png_address(png: bytes | np.ndarray) -> Markup:
     """png: a PNG file's bytes, or an image, uint8 (h, w, c)."""
-    content = png if isinstance(png, bytes) else search.image_png(png)
+    content = png if isinstance(png, bytes) else image_png(png)
     return Markup("data:image/png;base64," + base64.b64encode(content).decode())

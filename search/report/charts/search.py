@@ -5,105 +5,17 @@ Matplotlib's object interface only, so that nothing global is touched and report
 
 from __future__ import annotations
 
-import io
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
-from PIL import Image, ImageDraw, ImageFont
 
-from fmnist.metrics.evaluation import Evaluation
 from search.format import parameter_value
-from search.records.models import ConfirmRecord, TrialRecord
-from search.report.analysis import is_number
-
-# Okabe and Ito's colours, told apart with any colour vision
-BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072B2", "#D55E00", "#00795A", "#A6528A", "#6b6b6b"
-STATE_STYLES = {  # state -> colour, marker, label
-    "complete": (BLUE, "o", "trained to the end"),
-    "pruned": (ORANGE, "v", "stopped early (best so far)"),
-    "failed": (PURPLE, "X", "failed"),
-    "infeasible": (GREY, "s", "outside the limits"),
-}
-PAGE_INCHES, PHONE_INCHES = 7.9, 3.75  # 72 points each; a browser shows a point as 4/3 pixels
-PNG_DPI = 130
-MANY_POINTS = 400  # above it, points go into the SVG as one bitmap, to keep the page light
-MANY_CLASSES = 30  # above it, a confusion matrix is a picture without numbers, and tables of classes scroll
-MOST_NAMED_CLASSES = 120  # above it, that picture has no names either
-SVG_STYLE = {"svg.fonttype": "path", "svg.hashsalt": "report"}  # the same records give the same bytes
-
-Draw = Callable[[Figure, bool], None]  # (empty figure, whether it is for a phone)
-
-
-@dataclass(frozen=True)
-class Chart:
-    """One chart, drawn for page and phone."""
-
-    name: str  # of its file, without suffix
-    alt: str  # what it shows, for those who don't see it
-    wide_svg: bytes
-    narrow_svg: bytes
-    wide_width: int  # CSS pixels
-    wide_height: int
-    png: bytes
-
-
-def make_chart(name: str, alt: str, draw: Draw) -> Chart:
-    wide, narrow = _drawn(draw, PAGE_INCHES, False), _drawn(draw, PHONE_INCHES, True)
-    width, height = (round(96 * inches) for inches in wide.get_size_inches())
-    return Chart(name, alt, _svg(wide), _svg(narrow), width, height, figure_png(wide))
-
-
-def _drawn(draw: Draw, width_inches: float, is_narrow: bool) -> Figure:
-    figure = Figure(figsize=(width_inches, width_inches / 2), layout="constrained", facecolor="white")
-    draw(figure, is_narrow)
-    return figure
-
-
-def _svg(figure: Figure) -> bytes:
-    stream = io.BytesIO()
-    with matplotlib.rc_context(SVG_STYLE), _without_word_of_missing_glyphs():
-        FigureCanvasSVG(figure).print_svg(stream, metadata={"Date": None, "Creator": None})
-    return stream.getvalue()
-
-
-def figure_png(figure: Figure) -> bytes:
-    stream = io.BytesIO()
-    figure.set_dpi(PNG_DPI)
-    with _without_word_of_missing_glyphs():
-        FigureCanvasAgg(figure).print_png(stream, metadata={"Software": None})
-    return stream.getvalue()
-
-
-@contextmanager
-def _without_word_of_missing_glyphs() -> Iterator[None]:
-    """Matplotlib's font lacks some scripts: names in them are boxes in pictures, and right in the page."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing")
-        yield
-
-
-def clean(axes: Axes, *, grid: str = "y") -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis=grid, color="#e3e3e3", linewidth=0.7)
-    axes.set_axisbelow(True)
-    axes.tick_params(labelsize=9)
-
-
-def percent_axis(axes: Axes) -> None:
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{round(100 * share, 3):g}"))
-    axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
-
+from search.records.models import TrialRecord
+from search.report.analysis import Rung, anytime, is_number
+from search.report.charts.style import BLUE, MANY_POINTS, STATE_STYLES, Chart, clean, fitting, make_chart, percent_axis
 
 # ----------------------------------------------------------------------------------------------------------- search
 
@@ -273,12 +185,6 @@ def _draw_parameter(axes: Axes, trials: Sequence[TrialRecord], name: str, floor:
         axes.xaxis.set_major_locator(MaxNLocator(3))
 
 
-def fitting(name: str, limit: int = 24) -> str:
-    """As much of a name as there is room for; its dollar signs begin no formula."""
-    shown = name if len(name) <= limit else f"{name[: limit - 1]}…"
-    return shown.replace("$", r"\$")
-
-
 def _places(values: Sequence[object]) -> tuple[Callable[[object], float], list[str], bool]:
     """How values become places on the axis, the labels of the places (none for a scale), and whether it is
     logarithmic. Words, truth values and up to 6 whole numbers get a strip each."""
@@ -295,199 +201,113 @@ def _places(values: Sequence[object]) -> tuple[Callable[[object], float], list[s
 # --------------------------------------------------------------------------------------------------- winner and test
 
 
-def learning_chart(record: ConfirmRecord, n_train: int) -> Chart:
-    alt = "Loss and accuracy over the epochs of the winner's confirmation training, on training and selection images."
-    return make_chart("learning", alt, lambda figure, is_narrow: _draw_learning(figure, is_narrow, record, n_train))
-
-
-def _draw_learning(figure: Figure, is_narrow: bool, record: ConfirmRecord, n_train: int) -> None:
-    figure.set_figheight(5.4 if is_narrow else 3.2)
-    loss, accuracy = figure.subplots(2, 1, sharex=True) if is_narrow else figure.subplots(1, 2)
-    _draw_curves(loss, record, n_train, "loss")
-    _draw_curves(accuracy, record, n_train, "accuracy")
-    loss.set_ylabel("cross-entropy loss", fontsize=10)
-    accuracy.set_ylabel("accuracy (%)", fontsize=10)
-    percent_axis(accuracy)
-    accuracy.set_xlabel("epochs", fontsize=10)
-    if not is_narrow:
-        loss.set_xlabel("epochs", fontsize=10)
-    handles, labels = accuracy.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper left", ncols=1 if is_narrow else 3, fontsize=9, frameon=False)
-
-
-def _draw_curves(axes: Axes, record: ConfirmRecord, n_train: int, figure_name: str) -> None:
-    """Training and validation figures over the epochs, with the best point marked."""
-    for part, colour, style, label in (
-        ("train", ORANGE, "--", "training (augmented images)"),
-        ("validation", BLUE, "-", "validation (selection split)"),
-    ):
-        drawn = [(p.n_images / n_train, getattr(p, f"{part}_{figure_name}")) for p in record.history]
-        drawn = [(x, y) for x, y in drawn if y is not None]
-        if drawn:
-            axes.plot(
-                *zip(*drawn, strict=True), style, color=colour, linewidth=1.6, label=label, marker=".", markersize=4
-            )
-    best = getattr(record.best, f"validation_{figure_name}")
-    if best is not None:
-        axes.plot(
-            record.best.n_images / n_train, best, "*", color="#111111", markersize=12, label="best point", zorder=4
-        )
-    axes.xaxis.set_major_locator(MaxNLocator(7, integer=True))
-    axes.set_xlim(left=0)
-    clean(axes)
-
-
-def finalists_chart(rows: Sequence[Mapping[str, object]]) -> Chart:
-    """rows: as in report.json's `finalists`."""
-    alt = (
-        "Accuracy of each finalist in the search and in its confirmation training, on selection and confirmation split."
-    )
-    return make_chart("finalists", alt, lambda figure, is_narrow: _draw_finalists(figure, is_narrow, rows))
-
-
-def _draw_finalists(figure: Figure, is_narrow: bool, rows: Sequence[Mapping[str, object]]) -> None:
-    figure.set_figheight(1.5 + 0.34 * len(rows) + (0.5 if is_narrow else 0))
-    axes = figure.add_subplot()
-    places = np.arange(len(rows))[::-1]
-    for key, colour, marker, label, shift in (
-        ("search_accuracy", GREY, "o", "in the search", 0.2),
-        ("full_selection_accuracy", ORANGE, "v", "selection split, confirmation training", 0.0),
-    ):
-        drawn = [(row[key], place + shift) for row, place in zip(rows, places, strict=True) if row[key] is not None]
-        axes.scatter(
-            *(zip(*drawn, strict=True) if drawn else ([], [])),
-            c="none",
-            edgecolors=colour,
-            marker=marker,
-            s=30,
-            label=label,
-        )
-    middle = np.array([row["confirm_accuracy"] for row in rows])
-    low, high = np.array([row["confirm_wilson_95"] for row in rows]).T
-    axes.errorbar(
-        middle, places - 0.2, xerr=(middle - low, high - middle), fmt="D", color=BLUE, markersize=5, capsize=3,
-        label="confirmation split, with 95 % interval",
-    )  # fmt: skip
-    labels = [f"trial {row['trial']}{' (default)' if row['is_default'] else ''}" for row in rows]
-    axes.set_yticks(places, labels)
-    axes.set_ylim(-0.6, len(rows) - 0.4)
-    axes.set_xlabel("accuracy (%)", fontsize=10)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{round(100 * share, 3):g}"))
-    axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
-    clean(axes, grid="x")
-    figure.legend(loc="outside upper left", ncols=1 if is_narrow else 3, fontsize=9, frameon=False)
-
-
-def confusion_png(evaluation: Evaluation) -> bytes:
-    """The confusion matrix as a heat map, mistakes in a scale of their own. Of many classes without numbers, of very
-    many without names."""
-    return figure_png(confusion_figure(np.array(evaluation.confusion_matrix), [it.name for it in evaluation.per_class]))
-
-
-def confusion_figure(counts: np.ndarray, names: Sequence[str]) -> Figure:
-    """counts: int (n_classes, n_classes), images by true and predicted class."""
-    n, is_crowded = len(names), len(names) > MANY_CLASSES
-    shown = [fitting(name) for name in names]
-    side = 15.0 if is_crowded else 1.0 + 0.075 * max(map(len, shown)) + 0.45 * n
-    figure = Figure(figsize=(side, side), layout="constrained", facecolor="white")
-    axes = figure.add_subplot()
-    is_right = np.eye(n, dtype=bool)
-    axes.imshow(np.where(is_right, np.nan, _shade(counts)), cmap="Oranges", vmin=0, vmax=1.6)
-    if is_crowded:  # the diagonal would look empty
-        axes.imshow(np.where(is_right, 1.0, np.nan), cmap=ListedColormap(["#b9d9ee"]))
-    else:
-        for (i, j), count in np.ndenumerate(counts):
-            if count:
-                axes.text(j, i, f"{count}", ha="center", va="center", fontsize=8, weight="bold" if i == j else "normal")
-    size = 9.0 if not is_crowded else max(4.0, 650 / n)  # points: as large as rows are high
-    if n <= MOST_NAMED_CLASSES:
-        axes.set_xticks(range(n), shown, rotation=90, fontsize=min(9.0, size))
-        axes.set_yticks(range(n), shown, fontsize=min(9.0, size))
-    by_number = "" if n <= MOST_NAMED_CLASSES else ", by its number from 0"
-    axes.set_xlabel(f"predicted class{by_number}", fontsize=10)
-    axes.set_ylabel(f"true class{by_number}", fontsize=10)
-    return figure
-
-
-def confusion_shade(evaluation: Evaluation) -> np.ndarray:
-    """How strongly each cell is coloured, 0 to 1: the root of its share of the true class, the largest mistake 1."""
-    return _shade(np.array(evaluation.confusion_matrix))
-
-
-def _shade(counts: np.ndarray) -> np.ndarray:
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    largest = (shares * (1 - np.eye(len(counts)))).max()
-    return np.minimum(np.sqrt(shares / largest), 1) if largest else np.zeros_like(shares)
-
-
 # ------------------------------------------------------------------------------------------------------------ images
 
 
-def image_png(image: np.ndarray, shrink: float = 1.0) -> bytes:
-    """image: uint8 (h, w, c) with 1 or 3 channels. Sides times `shrink`."""
-    picture = _picture(image)
-    if shrink < 1:
-        picture = picture.resize([max(1, round(side * shrink)) for side in picture.size], Image.Resampling.BOX)
-    return _encoded(picture)
+def survival_chart(rungs: Sequence[Rung]) -> Chart:
+    alt = "How many trials were still in training after so many images: " + ", ".join(
+        f"{rung.n_reached} reached {rung.n_images:,}" for rung in rungs[:6]
+    )
+    return make_chart("rung-survival", alt, lambda figure, is_narrow: _draw_survival(figure, rungs))
 
 
-def strip_png(images: np.ndarray, shrink: float = 1.0) -> bytes:
-    """Images side by side, one pixel apart. images: uint8 (n, h, w, c)."""
-    gap = np.full((images.shape[1], 1, images.shape[3]), 255, np.uint8)
-    parts = [part for image in images for part in (image, gap)][:-1]
-    return image_png(np.concatenate(parts, axis=1), shrink)
+def _draw_survival(figure: Figure, rungs: Sequence[Rung]) -> None:
+    figure.set_figheight(2.7)
+    axes = figure.add_subplot()
+    x = [0.6 * rungs[0].n_images, *(rung.n_images for rung in rungs)]
+    y = [rungs[0].n_reached, *(rung.n_reached for rung in rungs)]
+    axes.step(x, y, where="pre", color=BLUE, linewidth=1.8)
+    axes.fill_between(x, y, step="pre", color=BLUE, alpha=0.15)
+    axes.set_xscale("log")
+    axes.set_xticks([rung.n_images for rung in _apart(rungs)], [_thousands(rung.n_images) for rung in _apart(rungs)])
+    axes.minorticks_off()
+    axes.set_ylim(bottom=0)
+    axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
+    axes.set_xlabel("training images seen by the trial (thousands)", fontsize=10)
+    axes.set_ylabel("trials in training", fontsize=10)
+    clean(axes)
 
 
-def sheet_png(tiles: Sequence[tuple[np.ndarray, Sequence[str]]], n_columns: int, tile_pixels: int = 84) -> bytes:
-    """Images with lines of caption below, in rows. tiles: (uint8 (h, w, c), captions)."""
-    font = ImageFont.truetype(str(Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf")), 13)
-    n_lines = max(len(captions) for _, captions in tiles)
-    width, height = max(tile_pixels + 16, 128 if n_lines else 0), tile_pixels + 8 + 17 * n_lines
-    sheet = Image.new("RGB", (width * min(n_columns, len(tiles)), height * -(-len(tiles) // n_columns)), "white")
-    draw = ImageDraw.Draw(sheet)
-    for i, (image, captions) in enumerate(tiles):
-        x, y = i % n_columns * width, i // n_columns * height
-        scale = tile_pixels / max(image.shape[:2])
-        size = (round(image.shape[1] * scale), round(image.shape[0] * scale))
-        sheet.paste(
-            _picture(image).convert("RGB").resize(size, Image.Resampling.NEAREST), (x + (width - size[0]) // 2, y + 2)
-        )
-        for line, caption in enumerate(captions):
-            text = _cut(caption, font, width - 6)
-            draw.text((x + width / 2, y + tile_pixels + 4 + 17 * line), text, "black", font, anchor="ma")
-    return _encoded(sheet)
+def _apart(rungs: Sequence[Rung]) -> list[Rung]:
+    """Those whose labels don't overlap on a logarithmic axis; of near ones the one at which more trials ended."""
+    kept: list[Rung] = []
+    for rung in rungs:
+        if kept and rung.n_images < 1.35 * kept[-1].n_images:
+            kept[-1] = max(kept[-1], rung, key=lambda each: each.n_ended)
+        else:
+            kept.append(rung)
+    return kept
 
 
-def rows_png(rows: Sequence[tuple[str, np.ndarray]], side: int = 48) -> bytes:
-    """A labelled row of images for each name. rows: (name, uint8 (n, h, w, c))."""
-    font = ImageFont.truetype(str(Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf")), 14)
-    margin = 12 + min(220, max(round(font.getlength(name)) for name, _ in rows))
-    n_images = max(len(images) for _, images in rows)
-    sheet = Image.new("RGB", (margin + n_images * (side + 2), len(rows) * (side + 4)), "white")
-    draw = ImageDraw.Draw(sheet)
-    for row, (name, images) in enumerate(rows):
-        y = row * (side + 4) + 2
-        draw.text((4, y + side / 2), _cut(name, font, margin - 8), "black", font, anchor="lm")
-        for column, image in enumerate(images):
-            picture = _picture(image).convert("RGB").resize((side, side), Image.Resampling.NEAREST)
-            sheet.paste(picture, (margin + column * (side + 2), y))
-    return _encoded(sheet)
+def _thousands(n: int) -> str:
+    return f"{n / 1000:g}" if n % 100 == 0 else f"{n / 1000:.1f}"
 
 
-def _cut(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
-    """The text, shortened to fit."""
-    if font.getlength(text) <= width:
-        return text
-    while text and font.getlength(f"{text}…") > width:
-        text = text[:-1]
-    return f"{text}…"
+def anytime_chart(trials: Sequence[TrialRecord]) -> Chart | None:
+    """None where no trial was trained to its end."""
+    curve = anytime(trials)
+    if not curve:
+        return None
+    alt = (
+        f"Best selection accuracy of complete trials against training images of all trials: {curve[-1][1]:.2%} at last"
+    )
+    return make_chart("anytime", alt, lambda figure, is_narrow: _draw_anytime(figure, curve, trials))
 
 
-def _picture(image: np.ndarray) -> Image.Image:
-    return Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image[..., :3])
+def _draw_anytime(figure: Figure, curve: Sequence[tuple[int, float]], trials: Sequence[TrialRecord]) -> None:
+    figure.set_figheight(2.7)
+    axes = figure.add_subplot()
+    total = sum(trial.n_images for trial in trials)
+    x, y = [n / 1e6 for n, _ in curve], [best for _, best in curve]
+    axes.step([*x, total / 1e6], [*y, y[-1]], where="post", color=BLUE, linewidth=1.8)
+    axes.plot(x, y, "o", color=BLUE, markersize=4)
+    axes.set_xlim(left=0)
+    axes.set_xlabel("training images of all trials (millions)", fontsize=10)
+    axes.set_ylabel("best selection\naccuracy (%)", fontsize=10)
+    percent_axis(axes)
+    clean(axes)
 
 
-def _encoded(picture: Image.Image) -> bytes:
-    stream = io.BytesIO()
-    picture.save(stream, format="PNG", optimize=True)
-    return stream.getvalue()
+def pair_chart(trials: Sequence[TrialRecord], importances: Mapping[str, float] | None) -> Chart | None:
+    """The two numeric parameters of most importance against each other; None where there are no two."""
+    names = _two_numeric(trials, importances)
+    if names is None:
+        return None
+    alt = f"Trials by {names[0]} and {names[1]}, coloured by selection accuracy."
+    return make_chart("pair", alt, lambda figure, is_narrow: _draw_pair(figure, trials, names))
+
+
+def _two_numeric(trials: Sequence[TrialRecord], importances: Mapping[str, float] | None) -> tuple[str, str] | None:
+    scored = [trial for trial in trials if score(trial) is not None]
+    ranked = sorted(importances or {}, key=lambda name: -importances[name])
+    numeric = [name for name in ranked if _n_values(scored, name) >= 4]
+    return (numeric[0], numeric[1]) if len(numeric) >= 2 else None
+
+
+def _n_values(trials: Sequence[TrialRecord], name: str) -> int:
+    values = [trial.params.get(name) for trial in trials]
+    return len({value for value in values if is_number(value)})
+
+
+def _draw_pair(figure: Figure, trials: Sequence[TrialRecord], names: tuple[str, str]) -> None:
+    figure.set_figheight(3.6)
+    axes = figure.add_subplot()
+    drawn = [t for t in trials if score(t) is not None and all(is_number(t.params.get(name)) for name in names)]
+    low, high = np.quantile([score(trial) for trial in drawn], [0.1, 1.0])
+    for state in ("pruned", "complete"):
+        _, marker, label = STATE_STYLES[state]
+        rows = [trial for trial in drawn if trial.state == state]
+        points = axes.scatter(
+            *([trial.params[name] for trial in rows] for name in names), c=[score(trial) for trial in rows],
+            cmap="viridis", vmin=low, vmax=high, marker=marker, s=46 if state == "complete" else 24,
+            edgecolors="#222222" if state == "complete" else "none", linewidths=0.9, label=label,
+        )  # fmt: skip
+    for axis, name in zip("xy", names, strict=True):
+        values = [trial.params[name] for trial in drawn]
+        if min(values) > 0 and max(values) / min(values) >= 50:
+            axes.set(**{f"{axis}scale": "log"})
+        axes.set(**{f"{axis}label": fitting(name)})
+    bar = figure.colorbar(points, ax=axes, format=FuncFormatter(lambda share, _: parameter_value(100 * share)))
+    bar.set_label("selection accuracy (%)", fontsize=10)
+    clean(axes, grid="both")
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper left", ncols=2, fontsize=9, frameon=False)

@@ -12,7 +12,8 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from search.format import percent
 from search.report.analysis import BestSoFar
-from search.report.charts.search import BLUE, ORANGE, Chart, accuracy_floor, clean, fitting, make_chart
+from search.report.charts.search import accuracy_floor
+from search.report.charts.style import BLUE, ORANGE, Chart, clean, fitting, make_chart
 from search.report.comparison.data import ClassContrast, Comparison
 from search.report.comparison.text import signed
 

@@ -16,7 +16,7 @@ from typing import Any
 from search.format import between, count, duration, file_size, percent
 from search.records.io import write_text
 from search.records.models import FINISHED_STATES
-from search.report.charts.search import Chart
+from search.report.charts.style import Chart
 from search.report.comparison import charts, text
 from search.report.comparison.data import ClassContrast, Comparison, Entry, mean_confidence, multiply_adds, n_parameters
 from search.report.comparison.text import ratio, signed
