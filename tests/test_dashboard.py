@@ -30,9 +30,11 @@ from playwright.sync_api import Page, expect, sync_playwright
 from fmnist.recipe import Architecture, Block, Recipe, TrainingPlan
 from fmnist.training.history import HistoryPoint
 from search.dashboard import publish
+from search.dashboard.__main__ import main
+from search.dashboard.artifacts import DrawnArtifacts
 from search.dashboard.notes import read_note, save_note
-from search.dashboard.publish import Album, DrawnArtifacts, tell_end
-from search.dashboard.server import beside_run, dashboard_command, guarded, main
+from search.dashboard.publish import Album, tell_end
+from search.dashboard.server import beside_run, dashboard_command, guarded
 from search.records.files import StudyFiles
 from search.report.page import report_study
 from search.study.objective import Outcome, RungEnd

@@ -14,7 +14,7 @@ import shlex
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,9 +23,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from fmnist.cli import OneLineParser, ending_cleanly, exit_code_of
 from fmnist.errors import UserError
-from search.cli import check_study_name, take_password_off_the_command_line, without_password
+from search.cli import check_study_name, without_password
 from search.records.files import StudyFiles
 from search.records.io import read_json
 from search.records.models import DataRecord
@@ -74,60 +73,6 @@ class DashboardOptions:
         return StudyFiles(self.studies_dir / self.name)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line until Ctrl-C. Returns the exit code: 0, or 2 for input that cannot be used, said in one
-    line."""
-    return exit_code_of(lambda: _main(argv))
-
-
-def _main(argv: Sequence[str] | None) -> int:
-    if argv is None:
-        take_password_off_the_command_line()
-    options = parse(sys.argv[1:] if argv is None else argv)
-    stop = threading.Event()
-    if options.until_input_ends:
-        os.nice(10)  # the trainings go first
-        threading.Thread(target=_watch_input, args=(stop,), daemon=True).start()
-    with ending_cleanly(stop):
-        _serve(options, stop)
-    return 0
-
-
-def _watch_input(stop: threading.Event) -> None:
-    """The other end of the pipe closes with the run's process, also where that is killed."""
-    sys.stdin.buffer.read()
-    stop.set()
-
-
-def parse(argv: Sequence[str]) -> DashboardOptions:
-    """Raises UserError for options that cannot be used."""
-    options = _parser().parse_args(argv)
-    return DashboardOptions(**vars(options))
-
-
-def _parser() -> OneLineParser:
-    parser = OneLineParser(
-        prog="python -m search.dashboard",
-        description="Show a study, running or finished, in Optuna's dashboard, on this machine alone: trials with "
-        "notes, those that got far with pictures.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("name", metavar="NAME", help="the study")
-    parser.add_argument(
-        "--studies-dir", type=Path, default=Path("studies"), metavar="DIR", help="where studies live (default: studies)"
-    )
-    parser.add_argument(
-        "--port", type=int, metavar="N", help=f"of {HOST} (default: {USUAL_PORT}, or a free one if that is taken)"
-    )
-    parser.add_argument(
-        "--storage",
-        metavar="URL",
-        help="Optuna's storage with the trials; then the study needs no folder here (default: as it was made with)",
-    )
-    parser.add_argument(UNTIL_INPUT_ENDS, action="store_true", help="end when standard input ends (for scripts)")
-    return parser
-
-
 # -------------------------------------------------------------------------------------------------------------- server
 
 
@@ -140,7 +85,7 @@ class _QuietHandler(WSGIRequestHandler):
         """A page asks every few seconds."""
 
 
-def _serve(options: DashboardOptions, stop: threading.Event) -> None:
+def serve(options: DashboardOptions, stop: threading.Event) -> None:
     """Until `stop` is set. Says where first."""
     study = _open(options)
     with _listen(options.port, guarded(styled(_application(options, study)))) as server:
@@ -181,7 +126,7 @@ def _tell_of_killed_run(files: StudyFiles, study: optuna.Study) -> None:
 def _application(options: DashboardOptions, study: optuna.Study) -> WsgiApp:
     import optuna_dashboard
 
-    from search.dashboard.publish import DrawnArtifacts
+    from search.dashboard.artifacts import DrawnArtifacts
 
     files = options.files
     if files.root.is_dir() and os.access(files.root, os.W_OK):
@@ -301,7 +246,3 @@ def _hear(process: subprocess.Popen[bytes], is_over: threading.Event, say: Calla
         code = process.wait()
         lines = log.read_text(errors="replace").strip().splitlines() or [f"exit code {code}"]
         say(f"the dashboard has ended ({lines[-1]}; see {log}); the search goes on without it")
-
-
-if __name__ == "__main__":
-    sys.exit(main())
