@@ -4,9 +4,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.metadata
-import os
-import platform
 import shlex
 import shutil
 import socket
@@ -15,31 +12,35 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 import optuna
-import psutil
 
 from fmnist.baselines.catalog import BASELINES
-from fmnist.data.duplicates import count_duplicates
 from fmnist.data.find import find_data
-from fmnist.data.framing import measure_appearance
 from fmnist.data.images import LabelledImages
 from fmnist.data.source import DataSource
-from fmnist.data.split import Split, load_train, pixel_statistics, save_split
+from fmnist.data.split import Split, load_train, save_split
 from fmnist.errors import UserError
 from fmnist.metrics.intervals import wilson_95
 from fmnist.recipe import Recipe
-from fmnist.training.precision import has_bfloat16
-from search import __version__
 from search.callbacks.base import Watcher, Watchers
 from search.callbacks.terminal import DETAIL, RESULT, BestTrial, FinalistRow, Standing, Terminal
 from search.config import StudyConfig
 from search.dashboard.publish import Album
 from search.dashboard.server import beside_run, dashboard_command
 from search.format import count
-from search.machine import default_workers, has_gpu
+from search.provenance import (
+    as_arguments,
+    command_with_exports,
+    describe_data,
+    describe_environment,
+    memory_limit_of,
+    study_identity,
+    threads_per_worker,
+    trains_in_bfloat16,
+)
 from search.records.files import StudyFiles
 from search.records.history_csv import write_history
 from search.records.io import read_json, write_arrays, write_json, write_text
@@ -63,9 +64,9 @@ from search.study.locks import hold, hold_storage, require_free
 from search.study.loop import run_trials
 from search.study.objective import Keep, Objective
 from search.study.retry import Patience
-from search.study.storage import look_into_storage, open_storage, shown_url
+from search.study.storage import look_into_storage, open_storage
 from search.study.strategy import build_rungs
-from search.study.study import OWN_STORAGE, check_identity, create_or_resume, find_study, require_identity, storage_url
+from search.study.study import check_identity, create_or_resume, find_study, require_identity, storage_url
 from search.study.trials import count_by_state, read_best, read_speeds, read_trials
 from search.worker.local import WorkerProcesses
 from search.worker.tasks import Interrupted, Trainer, TrainingSite
@@ -135,7 +136,7 @@ def open_objective(config: StudyConfig, watcher: Watcher | None = None) -> Itera
         save_split(split, Path(folder, "split"))
         stop = threading.Event()
         workers = WorkerProcesses(Path(folder, "worker.log"), stop)
-        site = _site(config, _data_record(config, source, split), Path(folder, "split"))
+        site = _site(config, describe_data(config, source, split), Path(folder, "split"))
         try:
             yield _objective(config, space, workers.train, site, watcher=watcher)
         finally:
@@ -213,7 +214,7 @@ class _Run:
         self._split = load_train(source, config.seed)
         self._space_text, where = _space_text(config, source, len(self._split.train))
         self._space = space_of(self._space_text, where, source.image_shape, len(source.class_names))
-        self._data = _data_record(config, source, self._split)
+        self._data = describe_data(config, source, self._split)
         self._watcher = Watchers([terminal, *_tensorboard(config), *watchers])
         self._mlflow = _mlflow(config)
 
@@ -223,7 +224,7 @@ class _Run:
             self._tell_of_own_images()
         self._refuse_more_trials_after_test()
         self._refuse_baselines_after_test()
-        require_identity(self._files, study, _identity(self._config, self._source, self._space, self._split))
+        require_identity(self._files, study, study_identity(self._config, self._source, self._space, self._split))
         self._refuse_missing_storage()
         is_finished = self._files.test.exists()
         if study is not None:
@@ -243,7 +244,7 @@ class _Run:
             )
             self._tell_of_retrainings_not_made()
         self._refuse_baselines_after_test()
-        identity = _identity(self._config, self._source, self._space, self._split)
+        identity = study_identity(self._config, self._source, self._space, self._split)
         require_identity(self._files, None, identity)
         self._refuse_missing_storage()
         self._storage = open_storage(storage_url(self._config, self._files))
@@ -270,7 +271,7 @@ class _Run:
         if self._mlflow is not None:
             self._mlflow.add_lacking(self._study)
         if self._storage.is_shared:
-            self._study.set_user_attr(f"supervisor {self._name()}", _environment(self._config))
+            self._study.set_user_attr(f"supervisor {self._name()}", describe_environment(self._config))
         rungs = build_rungs(self._config.pruner, self._space.fidelity)
         self._album = Album(self._study, self._files, self._config.trials, rungs)
         with self._album.open(), self._dashboard():
@@ -408,10 +409,10 @@ class _Run:
             write_json(self._files.data, self._data)
         is_tested = self._files.test.exists()  # to build its report again, or to export it, makes no study
         if not (is_tested and self._files.environment.exists()):
-            write_json(self._files.environment, _environment(self._config))
+            write_json(self._files.environment, describe_environment(self._config))
         if not (is_tested and self._files.command.exists()):
             has_baselines = self._config.baselines or bool(self._files.read_baseline_records())
-            arguments = _arguments(dataclasses.replace(self._config, baselines=has_baselines, dashboard=False))
+            arguments = as_arguments(dataclasses.replace(self._config, baselines=has_baselines, dashboard=False))
             command = shlex.join(["python", "-m", "search.run", *arguments])
             write_text(self._files.command, f"{command}\n")
 
@@ -516,7 +517,7 @@ class _Run:
     def _say_details(self) -> None:
         config, site = self._config, self._site()
         rungs = ", ".join(f"{n:,}" for n in build_rungs(config.pruner, self._space.fidelity))
-        machine = ", ".join(f"{name} {value}" for name, value in _environment(config).items())
+        machine = ", ".join(f"{name} {value}" for name, value in describe_environment(config).items())
         for text in (
             f"rungs: {rungs} training images; sampler {config.sampler}, pruner {config.pruner}, seed {config.seed}",
             f"{config.workers} workers of {site.n_threads} threads, each up to {site.memory_limit_mb:,.0f} MB; "
@@ -580,7 +581,7 @@ class _Run:
             n_done = n_baselines - len(lacking_baselines(self._files))
             names = [baseline.name for baseline in BASELINES]
             self._announce(f"fitting {n_baselines} baselines", n_baselines, n_done, names)
-            fit_baselines(final, _memory_limit_mb(self._config, n_processes=1))
+            fit_baselines(final, memory_limit_of(self._config, n_processes=1))
         if not is_mine():
             return False
         self._announce("opening the test set")
@@ -600,9 +601,9 @@ class _Run:
         lacking = lacking_exports(self._files, names)
         if lacking:
             self._announce(f"exporting {self._files.model.name} as {', '.join(lacking)}", len(lacking), labels=lacking)
-            n_threads = self._config.workers * _threads_per_worker(self._config)
+            n_threads = self._config.workers * threads_per_worker(self._config)
             make_exports(self._files, self._source, names, n_threads, self._stop, self._watcher)
-            write_text(self._files.command, _with_exports(self._files) + "\n")
+            write_text(self._files.command, command_with_exports(self._files) + "\n")
 
     def _report(self) -> Material:
         material = report_study(self._files, self._study)
@@ -675,63 +676,9 @@ def _site(config: StudyConfig, data: DataRecord, split_folder: Path) -> Training
         pixel_mean=data.pixel_mean,
         pixel_std=data.pixel_std,
         n_train_images=data.n_images["train"],
-        memory_limit_mb=_memory_limit_mb(config, config.workers),
-        n_threads=_threads_per_worker(config),
-        bfloat16=_learns_in_bfloat16(config),
-    )
-
-
-def _memory_limit_mb(config: StudyConfig, n_processes: int) -> float:
-    """Of each of so many that run at a time."""
-    memory_mb = psutil.virtual_memory().total / 2**20
-    return config.memory_limit_mb or 0.8 * memory_mb / n_processes
-
-
-def _identity(config: StudyConfig, source: DataSource, space: SearchSpace, split: Split) -> dict[str, Any]:
-    """What must not change between the runs of a study."""
-    return {
-        "version": __version__,
-        "study": config.study,
-        "dataset": source.dataset,
-        "data_checksums": source.checksums,
-        "split_checksum": split.checksum,
-        "seed": config.seed,
-        "sampler": config.sampler,
-        "pruner": config.pruner,
-        "max_parameters": config.max_parameters,
-        "image_size": config.image_size,
-        "colour": config.colour,
-        "storage": shown_url(config.storage) if config.storage else OWN_STORAGE,
-        "space": space.table,
-    }
-
-
-def _data_record(config: StudyConfig, source: DataSource, split: Split) -> DataRecord:
-    parts = {"train": split.train, "selection": split.selection, "confirmation": split.confirmation}
-    pixel_mean, pixel_std = pixel_statistics(split.train.images)
-    n_classes = len(source.class_names)
-    return DataRecord(
-        dataset=source.dataset,
-        source=str(source.folder) if source.folder else "bundled with scikit-learn",
-        checksums=source.checksums,
-        class_names=source.class_names,
-        image_shape=source.image_shape,
-        n_images={name: len(part) for name, part in parts.items()},
-        class_counts={
-            name: tuple(int(count) for count in np.bincount(part.labels, minlength=n_classes))
-            for name, part in parts.items()
-        },
-        pixel_mean=pixel_mean,
-        pixel_std=pixel_std,
-        split_checksum=split.checksum,
-        split_seed=split.seed,
-        notes=source.notes,
-        duplicates=count_duplicates(split, source.test_digests),
-        test_checksum=source.test_checksum,
-        image_size=config.image_size,
-        colour=config.colour,
-        skip_unreadable=config.skip_unreadable,
-        **dataclasses.asdict(measure_appearance(split.train.images)),
+        memory_limit_mb=memory_limit_of(config, config.workers),
+        n_threads=threads_per_worker(config),
+        bfloat16=trains_in_bfloat16(config),
     )
 
 
@@ -774,63 +721,3 @@ def _samples(train: LabelledImages, n_classes: int) -> np.ndarray:
     by_class = [np.flatnonzero(train.labels == label)[:N_SAMPLES_PER_CLASS] for label in range(n_classes)]
     n_each = min(len(indices) for indices in by_class)
     return np.stack([train.images[indices[:n_each]] for indices in by_class])
-
-
-def _environment(config: StudyConfig) -> dict[str, Any]:
-    packages = ("tensorflow", "keras", "optuna", "numpy", "scikit-learn")
-    return {
-        "fmnist-search": __version__,
-        "python": platform.python_version(),
-        **{package: importlib.metadata.version(package) for package in packages},
-        "system": platform.platform(),
-        "cores": os.cpu_count(),
-        "memory_gb": round(psutil.virtual_memory().total / 2**30, 1),
-        "gpu": has_gpu(),
-        "workers": config.workers,
-        "threads_per_worker": _threads_per_worker(config),
-        "precision": "bfloat16" if _learns_in_bfloat16(config) else "float32",
-        "study_seed": config.seed,
-    }
-
-
-def _learns_in_bfloat16(config: StudyConfig) -> bool:
-    return config.precision == "bfloat16" or (config.precision == "auto" and has_bfloat16() and not has_gpu())
-
-
-def _threads_per_worker(config: StudyConfig) -> int:
-    return max(1, default_workers() // config.workers)
-
-
-def _arguments(config: StudyConfig) -> list[str]:
-    """The options that differ from their defaults, as one would type them."""
-    names = {"memory_limit_mb": "memory-limit"}
-    arguments = []
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        default = (
-            field.default_factory()
-            if field.default is dataclasses.MISSING and field.name == "workers"
-            else field.default
-        )
-        if value is True:
-            arguments.append(f"--{field.name.replace('_', '-')}")
-        elif value != default:
-            shown = _as_typed(field.name, value)
-            arguments += [f"--{names.get(field.name, field.name.replace('_', '-'))}", shown]
-    return arguments
-
-
-def _as_typed(name: str, value: Any) -> str:
-    if name == "storage":
-        return shown_url(value)
-    return ",".join(value) if isinstance(value, tuple) else str(value)
-
-
-def _with_exports(files: StudyFiles) -> str:
-    """The command that makes the study, with all formats that were ever asked for."""
-    words = shlex.split(files.read_command())
-    if "--export" in words:
-        start = words.index("--export")
-        del words[start : start + 2]
-    formats = ",".join(record.format for record in files.read_export_records())
-    return shlex.join([*words, "--export", formats])

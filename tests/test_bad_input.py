@@ -20,7 +20,7 @@ from fmnist.data.find import find_data
 from fmnist.data.idx_folder import IDX_NAMES, TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS
 from fmnist.data.split import load_train
 from search.config import SHIPPED_SPACES, StudyConfig
-from search.pipeline import _identity
+from search.provenance import study_identity
 from search.records.files import StudyFiles
 from search.records.io import write_json
 from search.records.models import BaselineRecord, TestRecord
@@ -278,7 +278,7 @@ def made(studies) -> StudyFiles:
     source = find_data("digits")
     space = read_space(config.space_path, source.image_shape, len(source.class_names))
     files = StudyFiles(config.folder)
-    check_identity(files, _identity(config, source, space, load_train(source, config.seed)))
+    check_identity(files, study_identity(config, source, space, load_train(source, config.seed)))
     return files
 
 
@@ -446,6 +446,6 @@ def test_passwords_stay_out_of_the_files_of_a_study():
     config = StudyConfig("digits", dataset="digits", storage="postgresql://user:s3cret@host/db")
     source = find_data("digits")
     space = read_space(config.space_path, source.image_shape, len(source.class_names))
-    identity = _identity(config, source, space, load_train(source, config.seed))
+    identity = study_identity(config, source, space, load_train(source, config.seed))
     assert identity["storage"] == "postgresql://user:***@host/db"
     assert "s3cret" not in json.dumps(identity)

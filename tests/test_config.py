@@ -12,7 +12,7 @@ from fmnist.errors import UserError
 from fmnist.export.formats import ExportRecord
 from search.config import MAX_SEED, StudyConfig
 from search.machine import default_workers
-from search.pipeline import _arguments, _with_exports
+from search.provenance import as_arguments, command_with_exports
 from search.records.files import StudyFiles
 from search.records.io import write_json
 from search.run import RunOptions, _exit_code, parse
@@ -82,10 +82,10 @@ def test_arguments_of_the_report_give_the_same_study_again():
     options = ["--dataset", "digits", "--trials", "7", "--memory-limit", "2048", "--workers", "3", "--timeout", "60"]
     options += ["--baselines", "--export", "litert-int8,keras"]
     config, _ = parse(options)
-    assert parse(_arguments(config))[0] == config
+    assert parse(as_arguments(config))[0] == config
     own, _ = parse(["--dataset", "x/shoes.npz", "--image-size", "32", "--flip", "--skip-unreadable", "--colour", "rgb"])
     assert own.study == "shoes"
-    assert parse(["--study", "shoes", *_arguments(own)])[0] == own
+    assert parse(["--study", "shoes", *as_arguments(own)])[0] == own
 
 
 def test_formats_of_exports_are_spelt_out_in_one_order():
@@ -99,7 +99,7 @@ def test_exports_asked_for_later_join_the_command_that_makes_the_study(tmp_path)
     for names in (["onnx"], ["keras", "onnx"]):
         for name in names:
             write_json(files.export_record(name), ExportRecord(name, "best", 1.0, 2, 360))
-        files.command.write_text(_with_exports(files))
+        files.command.write_text(command_with_exports(files))
         words = ["--dataset", "my shoes", "--study", "shoes", "--export", ",".join(sorted(names))]
         assert files.read_command() == shlex.join(["python", "-m", "search.run", *words])
 
