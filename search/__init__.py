@@ -14,7 +14,7 @@ __all__ = ["StudyConfig", "TrainingFailed", "Watcher", "open_objective", "run_st
 
 _HOMES = {
     "StudyConfig": "search.config",
-    "TrainingFailed": "search.worker.local",
+    "TrainingFailed": "search.worker.tasks",
     "open_objective": "search.pipeline",
     "run_study": "search.pipeline",
     "Watcher": "search.callbacks.base",

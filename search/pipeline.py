@@ -28,7 +28,7 @@ from fmnist.recipe import Recipe
 from search.callbacks.base import Watcher, Watchers
 from search.callbacks.terminal import DETAIL, RESULT, BestTrial, FinalistRow, Standing, Terminal
 from search.config import StudyConfig
-from search.dashboard.publish import Album
+from search.dashboard.publish import Album, keep_report
 from search.dashboard.server import beside_run, dashboard_command
 from search.format import count
 from search.provenance import (
@@ -607,6 +607,7 @@ class _Run:
 
     def _report(self) -> Material:
         material = report_study(self._files, self._study)
+        keep_report(self._study, material)
         self._terminal.show_finalists([_finalist_row(material, record) for record in material.confirmed])
         interval, n_seeds = material.test_interval, len(material.test_accuracies)
         of = f"mean of {count(n_seeds, 'seed')}" if n_seeds > 1 else "one retraining"

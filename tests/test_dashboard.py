@@ -33,7 +33,7 @@ from search.dashboard import publish
 from search.dashboard.__main__ import main
 from search.dashboard.artifacts import DrawnArtifacts
 from search.dashboard.notes import read_note, save_note
-from search.dashboard.publish import Album, tell_end
+from search.dashboard.publish import Album, keep_report, tell_end
 from search.dashboard.server import beside_run, dashboard_command, guarded
 from search.records.files import StudyFiles
 from search.report.page import report_study
@@ -171,6 +171,7 @@ def test_finished_study_shows_key_figures_and_pictures_of_its_report(tmp_path: P
     study = open_finished(files)
     for _ in range(2):  # built again, it has them once
         material = report_study(files, study)
+        keep_report(study, material)
     note = optuna_dashboard.get_note(study)
     assert f"Test accuracy {100 * material.test_mean:.2f} %" in note
     assert f"Winner: trial {material.winner.trial}" in note

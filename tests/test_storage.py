@@ -52,7 +52,7 @@ def said() -> list[str]:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("search.study.storage.RETRY_SECONDS", (0.01, 0.02))
+    monkeypatch.setattr("search.study.retry.RETRY_SECONDS", (0.01, 0.02))
 
 
 @pytest.mark.parametrize("message", ["database is locked", "database or disk is full", "disk I/O error"])
@@ -146,7 +146,7 @@ def test_local_disk_within_a_network_file_system_is_local() -> None:
 def test_study_on_a_network_file_system_is_refused_with_a_remedy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("search.study.storage.psutil.disk_partitions", lambda all: mounts(("/", "nfs4")))
+    monkeypatch.setattr("search.machine.psutil.disk_partitions", lambda all: mounts(("/", "nfs4")))
     with pytest.raises(UserError, match=r"network file system.*nfs4.*--studies-dir, or use --storage postgresql"):
         open_storage(f"sqlite:///{tmp_path}/s.db")
 

@@ -172,5 +172,6 @@ def _parser() -> OneLineParser:
     return parser
 
 
+
 if __name__ == "__main__":
     sys.exit(main())

@@ -165,5 +165,6 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+
 if __name__ == "__main__":
     sys.exit(main())

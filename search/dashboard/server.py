@@ -25,10 +25,9 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from fmnist.errors import UserError
 from search.cli import check_study_name, without_password
-from search.records.files import StudyFiles
+from search.records.files import StudyFiles, require_study
 from search.records.io import read_json
 from search.records.models import DataRecord
-from search.report.options import require_study
 
 if TYPE_CHECKING:
     import optuna

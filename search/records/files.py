@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
 from fmnist.baselines.catalog import BASELINES, Baseline
+from fmnist.errors import UserError
 from fmnist.export.formats import FORMATS, HALF_WRITTEN, ExportRecord
 from search.records.io import naming_damage, read_arrays, read_json, read_plain, write_text
 from search.records.models import (
@@ -151,3 +153,11 @@ class StudyFiles:
 
     def read_test_arrays(self) -> TestArrays:
         return TestArrays(**read_arrays(self.test_arrays))
+
+
+def require_study(studies_dir: Path, name: str, what: str) -> None:
+    """Raises UserError where the study has no folder there. what: needs it, in words."""
+    if not os.path.isfile(StudyFiles(studies_dir / name).config):
+        there = sorted(path.parent.name for path in studies_dir.glob("*/config.json"))
+        known = f"choose among {', '.join(there)}" if there else "pass the folder of your studies as --studies-dir"
+        raise UserError(f"{what} needs a study of {studies_dir}, but got {name}, which it has not; {known}")

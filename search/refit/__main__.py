@@ -64,9 +64,6 @@ def _beside_the_study(outcome: Retrained) -> str:
     return f"the study measured {outcome.expected:.2%} with this seed, on another processor or with other versions"
 
 
-if __name__ == "__main__":
-    sys.exit(main())
-
 
 @dataclass(frozen=True)
 class RefitOptions:
@@ -118,3 +115,8 @@ def _parser() -> OneLineParser:
         help="where the Fashion-MNIST files are (default: $FMNIST_DATA_DIR, then the usual places)",
     )
     return parser
+
+
+
+if __name__ == "__main__":
+    sys.exit(main())

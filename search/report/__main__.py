@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING
 from fmnist.cli import OneLineParser, exit_code_of
 from fmnist.errors import UserError
 from search.cli import check_study_name, take_password_off_the_command_line
-from search.records.files import StudyFiles
+from search.records.files import StudyFiles, require_study
 from search.report.comparison.page import write_comparison
-from search.report.options import require_study
 from search.report.page import report_study
 from search.results import Material, read_material, require_finished
 
@@ -31,11 +30,14 @@ def _main(argv: Sequence[str] | None) -> int:
     if argv is None:
         take_password_off_the_command_line()
     options = parse(sys.argv[1:] if argv is None else argv)
+    from search.dashboard.publish import keep_report
+
     studies = [StudyFiles(folder) for folder in options.folders]
     for files in studies:  # first of all: a study under way may have no trials to open yet
         require_finished(files)
     if len(studies) == 1:
-        report_study(studies[0], _open(studies[0], options))
+        study = _open(studies[0], options)
+        keep_report(study, report_study(studies[0], study))
         print(f"report: {studies[0].report_html}")
     else:
         a, b = (_read(files, options) for files in studies)
@@ -58,9 +60,6 @@ def _read(files: StudyFiles, options: ReportOptions) -> Material:
     trials = read_trials(_open(files, options))
     return read_material(files, trials, command=files.read_command(), importances=None)
 
-
-if __name__ == "__main__":
-    sys.exit(main())
 
 
 @dataclass(frozen=True)
@@ -114,3 +113,8 @@ def _parser() -> OneLineParser:
         "--storage", metavar="URL", help="Optuna's storage with the trials (default: as each study was made with)"
     )
     return parser
+
+
+
+if __name__ == "__main__":
+    sys.exit(main())

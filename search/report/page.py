@@ -25,7 +25,7 @@ from search.records.files import StudyFiles
 from search.records.history_csv import write_history
 from search.records.io import flat, whole_file, write_text
 from search.records.models import TrialRecord
-from search.report import analysis
+from search.report import analysis, text
 from search.report.analysis import Evidence, write_temperature
 from search.report.charts.images import rows_png, sheet_png, strip_png
 from search.report.charts.model import confusion_png, confusion_shade, finalists_chart, learning_chart
@@ -71,12 +71,10 @@ def write_report(
 def report_study(files: StudyFiles, study: optuna.Study) -> Material:
     """The same, with all that it needs taken from where the study left it. study: its trials, in Optuna's storage.
     Returns what the report was made from."""
-    from search.dashboard.publish import keep_report  # Optuna comes with the trials, not with this module
-    from search.study.trials import importances, read_trials
+    from search.study.trials import importances, read_trials  # Optuna comes with the trials, not with this module
 
     material = read_material(files, read_trials(study), command=files.read_command(), importances=importances(study))
     _write(material)
-    keep_report(study, material)
     return material
 
 
@@ -110,6 +108,8 @@ def _page(material: Material, evidence: Evidence, summary: dict[str, Any]) -> di
         "evidence": evidence,
         "json": summary,
         "words": text,
+        "format": format,
+        "analysis": analysis,
         "charts": _charts(material, evidence, summary, names),
         "layers": describe_layers(material.recipe.architecture),
         "class_rows": _class_rows(material),

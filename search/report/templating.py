@@ -14,7 +14,7 @@ import numpy as np
 from markupsafe import Markup
 
 from fmnist.export.formats import in_figures
-from search import format
+from search.format import count, duration, file_size, millions, milliseconds, p_value, parameter_value, percent
 from search.report.charts.images import image_png
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -42,12 +42,9 @@ def templates(*, markdown: bool = False) -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    filters = (
-        *(format.percent, format.count, format.millions, format.file_size, format.duration),
-        *(format.p_value, format.milliseconds, in_figures),
-    )
+    filters = (percent, count, millions, file_size, duration, p_value, milliseconds, in_figures)
     made.filters.update({function.__name__: function for function in filters})
-    made.filters.update(md=markdown_text, svg=_svg_address, png=_png_address, value=format.parameter_value)
+    made.filters.update(md=markdown_text, svg=_svg_address, png=_png_address, value=parameter_value)
     return made
 
 

@@ -152,7 +152,7 @@ def _block(width: int, n_convolutions: int = 1, residual: bool = False) -> Block
 
 def _template() -> jinja2.Template:
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=False,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
