@@ -61,7 +61,6 @@ def _read(files: StudyFiles, options: ReportOptions) -> Material:
     return read_material(files, trials, command=files.read_command(), importances=None)
 
 
-
 @dataclass(frozen=True)
 class ReportOptions:
     """What to report on. Raises UserError for studies that are not there or are not one or two."""
@@ -113,7 +112,6 @@ def _parser() -> OneLineParser:
         "--storage", metavar="URL", help="Optuna's storage with the trials (default: as each study was made with)"
     )
     return parser
-
 
 
 if __name__ == "__main__":
