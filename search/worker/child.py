@@ -49,13 +49,13 @@ def serve(pipe: Connection, task: Task, log: Path) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor decides
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     stderr_to(log)
-    go_on = threading.Semaphore(0)
-    threading.Thread(target=_listen, args=(pipe, go_on), daemon=True).start()
+    never_cancel = threading.Semaphore(0)
+    threading.Thread(target=_listen, args=(pipe, never_cancel), daemon=True).start()
     try:
         for message in _results(task, pipe):
             pipe.send(message)
             if isinstance(message, Pause):
-                go_on.acquire()
+                never_cancel.acquire()
         pipe.send(None)
     except BrokenPipeError:
         os._exit(1)
@@ -63,12 +63,12 @@ def serve(pipe: Connection, task: Task, log: Path) -> None:
         pipe.send(_failure_of(error))
 
 
-def _listen(pipe: Connection, go_on: threading.Semaphore) -> None:
+def _listen(pipe: Connection, never_cancel: threading.Semaphore) -> None:
     """Every word of the supervisor means: go on. The pipe's end means that it closed its side, or died."""
     try:
         while True:
             pipe.recv()
-            go_on.release()
+            never_cancel.release()
     except (EOFError, OSError):
         os._exit(1)
 
@@ -107,13 +107,13 @@ def _predict(task: PredictTask) -> np.ndarray:
 def _train(task: TrainTask, pipe: Connection) -> Iterator[TrainResult | Pause]:
     """The task's trainings, one after another. What they have in common is compiled for the first."""
     from fmnist.training.loop import train
-    from fmnist.training.step import Learner
+    from fmnist.training.step import TrainStep
 
     started = time.monotonic()
     split = open_split(task.split_folder)
     train_images, validation = _images_of(task, split)
     batch_size = min(task.recipe.plan.batch_size, len(train_images))
-    learner = Learner(task.recipe, task.pixel_mean, task.pixel_std, batch_size, task.seed, bfloat16=task.bfloat16)
+    train_step = TrainStep(task.recipe, task.pixel_mean, task.pixel_std, batch_size, task.seed, bfloat16=task.bfloat16)
 
     def on_progress(point: HistoryPoint) -> None:
         _check_memory(task.memory_limit_mb)
@@ -145,7 +145,7 @@ def _train(task: TrainTask, pipe: Connection) -> Iterator[TrainResult | Pause]:
             seconds_limit=task.seconds_limit and task.seconds_limit - (time.monotonic() - started),
             on_progress=on_progress,
             on_step=on_step,
-            learner=learner,
+            train_step=train_step,
         )
         yield _result(task, training, split)
 

@@ -56,7 +56,7 @@ def runs_of(folder: Path, study: optuna.Study) -> list[Run]:
 
 def test_every_finished_trial_is_a_run_with_its_parameters_value_state_and_reason(folder: Path) -> None:
     study = study_of("all")
-    MLflowRuns(folder, "all").add_lacking(study)
+    MLflowRuns(folder, "all").add_missing(study)
     runs = runs_of(folder, study)
     assert [run.data.metrics for run in runs] == [{METRIC: 0.875}, {}, {}]
     assert [run.data.tags["state"] for run in runs] == ["COMPLETE", "PRUNED", "FAIL"]
@@ -72,7 +72,7 @@ def test_trial_is_entered_once_however_often_a_run_starts(folder: Path) -> None:
     first.add(study, study.trials[1])
     first.add(study, study.trials[1])
     for _ in range(2):
-        MLflowRuns(folder, "again").add_lacking(study)
+        MLflowRuns(folder, "again").add_missing(study)
     assert [int(run.data.tags["number"]) for run in runs_of(folder, study)] == [0, 1, 2]
 
 
@@ -81,13 +81,13 @@ def test_reader_does_not_hold_up_the_search(folder: Path) -> None:
     with closing(sqlite3.connect(folder / DATABASE, isolation_level=None)) as reader:
         reader.execute("BEGIN")
         reader.execute("SELECT count(*) FROM runs").fetchone()  # holds its lock until the end
-        runs.add_lacking(study)
+        runs.add_missing(study)
     assert len(runs_of(folder, study)) == 3
 
 
 def test_new_study_of_an_old_name_is_entered_too(folder: Path) -> None:
     for study in (study_of("anew"), study_of("anew")):
-        MLflowRuns(folder, "anew").add_lacking(study)
+        MLflowRuns(folder, "anew").add_missing(study)
     assert [int(run.data.tags["number"]) for run in runs_of(folder, study)] == [0, 0, 1, 1, 2, 2]
 
 

@@ -16,7 +16,7 @@ from fmnist.recipe import Architecture, Block, Recipe, TrainingPlan
 from fmnist.training.history import HistoryPoint
 from search.callbacks.tensorboard import BEST, SCALARS, TensorBoardRuns
 from search.config import StudyConfig
-from search.extras import TAPS, require_installed
+from search.extras import OPTIONAL_EXTRAS, require_installed
 from search.run import main
 from tests.support.fakes import fake_workers
 
@@ -37,9 +37,9 @@ def point(n_images: int, accuracy: float | None) -> HistoryPoint:
 
 def train(runs: TensorBoardRuns, label: str, length: int, accuracies: list[float | None]) -> None:
     """A training that reports so many points, without its end."""
-    runs.started(label, RECIPE, length)
+    runs.on_training_start(label, RECIPE, length)
     for i, accuracy in enumerate(accuracies, start=1):
-        runs.progressed(label, point(i * length // len(accuracies), accuracy), accuracy)
+        runs.on_evaluation(label, point(i * length // len(accuracies), accuracy), accuracy)
 
 
 def read(folder: Path) -> EventAccumulator:
@@ -63,7 +63,7 @@ def test_each_rung_of_a_trial_is_a_run_of_its_own(tmp_path: Path) -> None:
     runs = TensorBoardRuns(tmp_path)
     train(runs, "trial 7", 1000, [0.5, 0.75])
     train(runs, "trial 7", 4000, [0.625, 0.875])
-    runs.ended("trial 7", "trained to the end")
+    runs.on_training_end("trial 7", "trained to the end")
     assert runs_in(tmp_path) == {"trial 7/1000 images", "trial 7/4000 images"}
     assert curve(tmp_path / "trial 7" / "1000 images") == [(500, 0.5), (1000, 0.75)]
     assert curve(tmp_path / "trial 7" / "4000 images") == [(2000, 0.625), (4000, 0.875)]
@@ -108,7 +108,7 @@ def test_recipe_is_text_and_hyperparameters(tmp_path: Path) -> None:
 def test_end_tells_a_failure_from_the_rest(tmp_path: Path, reason: str, status: int) -> None:
     runs = TensorBoardRuns(tmp_path)
     train(runs, "trial 7", 1000, [0.5])
-    runs.ended("trial 7", reason)
+    runs.on_training_end("trial 7", reason)
     folder = tmp_path / "trial 7" / "1000 images"
     content = read(folder).SummaryMetadata(hparams.SESSION_END_INFO_TAG).plugin_data.content
     assert hparams.parse_session_end_info_plugin_data(content).status == status
@@ -117,11 +117,11 @@ def test_end_tells_a_failure_from_the_rest(tmp_path: Path, reason: str, status: 
 
 def test_what_reports_no_points_is_no_run(tmp_path: Path) -> None:
     runs = TensorBoardRuns(tmp_path)
-    runs.started("random-forest", "random forest on the pixels", None)
-    runs.ended("random-forest", "fitted to its end")
-    runs.started("conv", "a plain network", 2000)
-    runs.progressed("conv", point(2000, None), None)
-    runs.ended("conv", "trained for 1 epoch")
+    runs.on_training_start("random-forest", "random forest on the pixels", None)
+    runs.on_training_end("random-forest", "fitted to its end")
+    runs.on_training_start("conv", "a plain network", 2000)
+    runs.on_evaluation("conv", point(2000, None), None)
+    runs.on_training_end("conv", "trained for 1 epoch")
     assert runs_in(tmp_path) == {"conv/2000 images"}
     assert text_of(tmp_path / "conv" / "2000 images", "recipe") == "a plain network"
 
@@ -130,7 +130,7 @@ def test_training_that_starts_again_takes_the_place_of_its_first_attempt(tmp_pat
     train(TensorBoardRuns(tmp_path), "trial 7", 1000, [0.1, 0.2, 0.3, 0.4])  # and killed
     runs = TensorBoardRuns(tmp_path)
     train(runs, "trial 7", 1000, [0.5, 0.75])
-    runs.ended("trial 7", "trained to the end")
+    runs.on_training_end("trial 7", "trained to the end")
     folder = tmp_path / "trial 7" / "1000 images"
     assert len(list(folder.iterdir())) == 2
     assert curve(folder) == [(500, 0.5), (1000, 0.75)]
@@ -174,7 +174,7 @@ def test_folder_named_as_a_package_is_not_taken_for_it(monkeypatch: pytest.Monke
     """The tap's own one, say, in the folder that Python runs in."""
     (tmp_path / "made_up").mkdir()
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setitem(TAPS, "mlflow", ("made_up",))
+    monkeypatch.setitem(OPTIONAL_EXTRAS, "mlflow", ("made_up",))
     with pytest.raises(UserError, match="--mlflow needs made_up, which is not installed"):
         require_installed("mlflow")
 

@@ -13,7 +13,7 @@ from fmnist.metrics.intervals import Interval
 from fmnist.recipe import Architecture, Block, Recipe, TrainingPlan
 from fmnist.training.history import HistoryPoint
 from search.callbacks.json_lines import JsonTerminal
-from search.callbacks.terminal import BestTrial, FinalistRow, Standing, Terminal
+from search.callbacks.terminal import BestTrial, FinalistRow, SearchProgress, Terminal
 
 RECIPE = Recipe(Architecture((28, 28, 1), 10, (Block(32, 2, 3),) * 4), TrainingPlan())
 
@@ -25,9 +25,9 @@ def terminal(*, is_terminal: bool, width: int = 80, verbosity: str = "normal") -
     return Terminal(Console(file=io.StringIO(), force_terminal=is_terminal, width=width, color_system=None), verbosity)
 
 
-def standing(complete: int = 0, best: float | None = None, **counts: int) -> Standing:
+def standing(complete: int = 0, best: float | None = None, **counts: int) -> SearchProgress:
     states = {"complete": complete, "pruned": 0, "infeasible": 0, "failed": 0, **counts}
-    return Standing(states, None if best is None else BestTrial(17, best, Interval(0.93, 0.944), str(RECIPE)))
+    return SearchProgress(states, None if best is None else BestTrial(17, best, Interval(0.93, 0.944), str(RECIPE)))
 
 
 def shown(terminal: Terminal) -> list[str]:
@@ -44,9 +44,9 @@ def drawn(terminal: Terminal) -> list[str]:
 def test_finished_training_is_a_timed_line_without_a_terminal() -> None:
     plain = terminal(is_terminal=False)
     with plain:
-        plain.started("trial 3", RECIPE, 1000)
-        plain.progressed("trial 3", HistoryPoint(500, 1.0, 0.1, 1.0, 0.5, 0.4, 0.9123), 0.9123)
-        plain.ended("trial 3", "pruned at 500 images")
+        plain.on_training_start("trial 3", RECIPE, 1000)
+        plain.on_evaluation("trial 3", HistoryPoint(500, 1.0, 0.1, 1.0, 0.5, 0.4, 0.9123), 0.9123)
+        plain.on_training_end("trial 3", "pruned at 500 images")
     (line,) = shown(plain)
     assert line[2] == line[5] == ":"
     assert line[9:].startswith("trial 3     91.23%  pruned at 500 images  c32-c32-p")
@@ -57,8 +57,8 @@ def test_running_trainings_are_a_line_each_and_the_study_one(width: int) -> None
     live = terminal(is_terminal=True, width=width)
     live.begin("trials", 100, 7, standing(6, 0.9372, pruned=1))
     for number in (7, 8):
-        live.started(f"trial {number}", RECIPE, 150_000)
-        live.progressed(f"trial {number}", POINT, 0.9)
+        live.on_training_start(f"trial {number}", RECIPE, 150_000)
+        live.on_evaluation(f"trial {number}", POINT, 0.9)
     lines = drawn(live)
     assert len(lines) == 4
     assert all(len(line) <= width for line in lines)
@@ -70,13 +70,13 @@ def test_running_trainings_are_a_line_each_and_the_study_one(width: int) -> None
 def test_progress_between_looks_is_shown_and_counts_for_the_speed() -> None:
     live = terminal(is_terminal=True)
     live.begin("trials", 100)
-    live.started("trial 0", RECIPE, 256_000)
-    live.advanced("trial 0", 64_000)
+    live.on_training_start("trial 0", RECIPE, 256_000)
+    live.on_training_progress("trial 0", 64_000)
     assert "256k  25%" in drawn(live)[0]
-    live.progressed("trial 0", POINT, 0.9)  # a point bears its nominal mark, which may lie before what is known
+    live.on_evaluation("trial 0", POINT, 0.9)  # a point bears its nominal mark, which may lie before what is known
     assert live._phase.n_images == 64_000
-    live.started("trial 0", RECIPE, 1_024_000)  # the next rung
-    live.advanced("trial 0", 1_000)
+    live.on_training_start("trial 0", RECIPE, 1_024_000)  # the next rung
+    live.on_training_progress("trial 0", 1_000)
     assert live._phase.n_images == 65_000
     assert " 1.0M   0%" in drawn(live)[0]
 
@@ -84,17 +84,17 @@ def test_progress_between_looks_is_shown_and_counts_for_the_speed() -> None:
 def test_fit_of_unknown_length_shows_the_time_it_has_taken() -> None:
     live = terminal(is_terminal=True)
     live.begin("fitting 9 baselines", 9, 4, counts_trainings=True)
-    live.started("random-forest", "random forest on the pixels, 100 trees", None)
+    live.on_training_start("random-forest", "random forest on the pixels, 100 trees", None)
     assert " ".join(drawn(live)[0].split()).startswith("random-forest 0:00 so far random forest on the pixels, 100")
-    live.ended("random-forest", "fitted to its end")
+    live.on_training_end("random-forest", "fitted to its end")
     assert "fitting 9 baselines 5/9" in drawn(live)[-1]
     assert "fitted to its end  random forest on the pixels, 100 trees" in shown(live)[0]
 
 
 def test_line_of_a_finished_training_does_not_wrap_in_a_terminal() -> None:
     live = terminal(is_terminal=True)
-    live.started("trial 3", RECIPE, 1000)
-    live.ended("trial 3", "stopped early at 1,000 images")
+    live.on_training_start("trial 3", RECIPE, 1000)
+    live.on_training_end("trial 3", "stopped early at 1,000 images")
     (line,) = shown(live)
     assert len(line) <= 80
     assert line.rstrip().endswith("…")
@@ -166,10 +166,10 @@ def test_json_lines_say_all_that_the_terminal_shows() -> None:
 
 
 def watch_one(terminal: Terminal) -> None:
-    terminal.started("trial 3", RECIPE, 150_000)
-    terminal.advanced("trial 3", 10_000)
-    terminal.progressed("trial 3", POINT, 0.9)
-    terminal.ended("trial 3", "trained to the end")
+    terminal.on_training_start("trial 3", RECIPE, 150_000)
+    terminal.on_training_progress("trial 3", 10_000)
+    terminal.on_evaluation("trial 3", POINT, 0.9)
+    terminal.on_training_end("trial 3", "trained to the end")
 
 
 def end(terminal: Terminal) -> None:
@@ -183,16 +183,16 @@ def end(terminal: Terminal) -> None:
 def test_phase_counts_its_trainings_and_estimates_its_end() -> None:
     live = terminal(is_terminal=True)
     live.begin("retraining", 3, 1, counts_trainings=True)
-    live.started("seed 1", RECIPE, 1000)
-    live.ended("seed 1", "trained to the end")
+    live.on_training_start("seed 1", RECIPE, 1000)
+    live.on_training_end("seed 1", "trained to the end")
     assert "retraining 2/3 · 0:00 left" in drawn(live)[-1]
 
 
 def test_time_left_is_no_longer_than_a_timeout_leaves() -> None:
     live = terminal(is_terminal=True)
-    live.begin("trials", 1000, 0, Standing(standing().counts, None, 90.0))
+    live.begin("trials", 1000, 0, SearchProgress(standing().counts, None, 90.0))
     assert "trials 0/1000 · 1:30 left" in drawn(live)[-1]
-    live.advance(Standing(standing(20).counts, None, 61.0))
+    live.advance(SearchProgress(standing(20).counts, None, 61.0))
     assert "trials 20/1000 · 0:00 left" in drawn(live)[-1]  # 20 in no time: 1,000 take none either
 
 
@@ -213,6 +213,6 @@ def test_lines_of_long_labels_align() -> None:
     labels = ("random-forest", "conv-pool-dense-stopped")
     live.begin("fitting 2 baselines", 2, counts_trainings=True, labels=labels)
     for label in labels:
-        live.started(label, "a baseline", 1000)
+        live.on_training_start(label, "a baseline", 1000)
     first, second, _ = drawn(live)
     assert first.index("a baseline") == second.index("a baseline")

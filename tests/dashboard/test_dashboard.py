@@ -32,7 +32,7 @@ from search.dashboard import publish
 from search.dashboard.__main__ import main
 from search.dashboard.artifacts import DrawnArtifacts
 from search.dashboard.notes import read_note, save_note
-from search.dashboard.publish import Album, keep_report, tell_end
+from search.dashboard.publish import DashboardPublisher, mark_finished, publish_report
 from search.dashboard.server import beside_run, dashboard_command, guarded
 from search.records.files import StudyFiles
 from search.report.page import report_study
@@ -74,7 +74,7 @@ def ended_trial(study: optuna.Study, files: StudyFiles, outcome: Outcome) -> opt
     """A trial as the objective leaves it."""
     trial = study.ask()
     trial.set_user_attr("recipe", outcome.recipe.to_dict())
-    Album(study, files, 5, (1000, 4000, 16000)).keep(trial, outcome)
+    DashboardPublisher(study, files, 5, (1000, 4000, 16000)).keep(trial, outcome)
     study.tell(trial, state=optuna.trial.TrialState.PRUNED)
     return study.trials[trial.number]
 
@@ -113,7 +113,7 @@ def test_trial_that_ended_early_has_a_note_alone(study: optuna.Study, files: Stu
 def test_trial_that_runs_again_has_its_pictures_once(study: optuna.Study, files: StudyFiles) -> None:
     trial = study.ask()
     for _ in range(2):
-        Album(study, files, 5, (1000, 4000)).keep(trial, FAR)
+        DashboardPublisher(study, files, 5, (1000, 4000)).keep(trial, FAR)
     assert len(get_all_artifact_meta(trial)) == 3
 
 
@@ -147,21 +147,21 @@ def test_shorter_note_leaves_nothing_of_the_longer_one(study: optuna.Study) -> N
 
 def test_note_says_what_became_of_a_run(study: optuna.Study, files: StudyFiles) -> None:
     files.command.write_text("python -m search.run --study mine\n")
-    with Album(study, files, 5, (1000, 4000)).open():
+    with DashboardPublisher(study, files, 5, (1000, 4000)).open():
         assert read_note(study).startswith("## mine: running: searching\n")
         assert "`python -m search.run --study mine`" in read_note(study)
     assert read_note(study).startswith("## mine: interrupted\n")
 
 
 def test_note_of_a_killed_run_is_set_right(study: optuna.Study, files: StudyFiles) -> None:
-    Album(study, files, 5, (1000, 4000)).turn_to("searching")
-    tell_end(study, files)
+    DashboardPublisher(study, files, 5, (1000, 4000)).set_phase("searching")
+    mark_finished(study, files)
     assert read_note(study).startswith("## mine: interrupted\n")
 
 
 def test_note_that_its_owner_has_written_is_left_alone(study: optuna.Study, files: StudyFiles) -> None:
     save_note(study, "mine: don't touch")
-    tell_end(study, files)
+    mark_finished(study, files)
     assert read_note(study) == "mine: don't touch"
 
 
@@ -170,11 +170,11 @@ def test_finished_study_shows_key_figures_and_pictures_of_its_report(tmp_path: P
     store_trials(files, trials)
     study = open_finished(files)
     for _ in range(2):  # built again, it has them once
-        material = report_study(files, study)
-        keep_report(study, material)
+        study_result = report_study(files, study)
+        publish_report(study, study_result)
     note = optuna_dashboard.get_note(study)
-    assert f"Test accuracy {100 * material.test_mean:.2f} %" in note
-    assert f"Winner: trial {material.winner.trial}" in note
+    assert f"Test accuracy {100 * study_result.test_mean:.2f} %" in note
+    assert f"Winner: trial {study_result.winner.trial}" in note
     found = get_all_artifact_meta(study)
     assert {"search-history.png", "finalists.png", "confusion-matrix.png"} <= {it.filename for it in found}
     assert len({it.filename for it in found}) == len(found)

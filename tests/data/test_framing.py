@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fmnist.data.framing import border_level, find_objects, measure_appearance
+from fmnist.data.framing import border_level, find_objects, measure_framing
 from fmnist.data.split import Split
 
 
@@ -17,13 +17,13 @@ def images_of(*boxes: tuple[int, int, int, int], ground: int = 0, ink: int = 200
 
 def test_background_is_the_mean_border_pixel_and_share_and_contrast_are_the_median_images() -> None:
     images = images_of((0, 20, 5, 15), (5, 15, 8, 12), (6, 16, 6, 12), ground=10)
-    found = measure_appearance(images)
+    found = measure_framing(images)
     assert found.background == pytest.approx(10 + 190 * 20 / (3 * 76))
     assert (found.object_share, found.contrast) == (0.5, 190)
 
 
 def test_digits_reach_from_edge_to_edge_in_full_contrast(digits_split: Split) -> None:
-    found = measure_appearance(digits_split.train.images)
+    found = measure_framing(digits_split.train.images)
     assert (found.object_share, found.contrast) == (1.0, 255.0)
     assert 35 < found.background < 50
 
@@ -56,4 +56,4 @@ def test_where_nothing_stands_out_the_object_is_the_whole_frame() -> None:
 
 def test_no_images_have_no_appearance() -> None:
     with pytest.raises(ValueError, match="at least one"):
-        measure_appearance(np.zeros((0, 8, 8, 1), np.uint8))
+        measure_framing(np.zeros((0, 8, 8, 1), np.uint8))

@@ -23,7 +23,7 @@ import sqlalchemy
 from fmnist.cli import EXIT_USER_ERROR
 from fmnist.model.layers import count_multiply_adds
 from fmnist.recipe import Architecture, Block, Recipe, TrainingPlan
-from search.callbacks.base import Watcher
+from search.callbacks.base import Callback
 from search.callbacks.terminal import Terminal
 from search.config import StudyConfig
 from search.estimate import check
@@ -125,11 +125,11 @@ def test_writes_that_a_killed_run_has_left_beside_its_database_stay_there(checke
     connection.execute("PRAGMA wal_autocheckpoint=0")
     with connection:
         connection.execute("UPDATE trials SET state = 'WAITING' WHERE number = 3")
-    beside = Path(f"{files.storage}-wal")
-    lost, kept = beside.read_bytes(), files.storage.read_bytes()
+    temporary = Path(f"{files.storage}-wal")
+    lost, kept = temporary.read_bytes(), files.storage.read_bytes()
     connection.close()
     files.storage.write_bytes(kept)
-    beside.write_bytes(lost)
+    temporary.write_bytes(lost)
     code, out, err = checked(*DIGITS[:-4], "--trials", "10")
     assert code == 0, err
     assert "3 finished trials; 7 are left" in " ".join(out.split())
@@ -216,7 +216,7 @@ def training(seconds_an_image: float, seconds_a_look: float, peak: float = 300.0
 
 
 def test_probe_tells_images_from_looks() -> None:
-    (probe,) = probe_all([("p", RECIPE)], SITE, training(0.002, 0.5), 1, Watcher()).probes
+    (probe,) = probe_all([("p", RECIPE)], SITE, training(0.002, 0.5), 1, Callback()).probes
     assert probe.look_in_images == pytest.approx(250)
     assert seconds_an_image(probe, 250) == pytest.approx(0.002)
     assert probe.peak_memory_mb == 300
@@ -230,7 +230,7 @@ def test_costly_networks_are_tried_on_fewer_images() -> None:
 
 
 def test_slow_machine_tries_fewer_networks() -> None:
-    outcome = probe_all([("p", RECIPE)] * 9, SITE, training(0.002, 0.5), 1, Watcher(), seconds=-1)
+    outcome = probe_all([("p", RECIPE)] * 9, SITE, training(0.002, 0.5), 1, Callback(), seconds=-1)
     assert len(outcome.probes) == FEWEST
 
 
@@ -244,12 +244,12 @@ def test_network_that_takes_too_much_memory_is_named_and_other_failures_end_the_
         return fail("memory", task) if large else training(0.002, 0.5)(task)
 
     large = replace(RECIPE, architecture=Architecture((8, 8, 1), 10, (Block(64, 2, 3),)))
-    outcome = probe_all([("small", RECIPE), ("largest", large)], SITE, fail_on_large, 1, Watcher())
+    outcome = probe_all([("small", RECIPE), ("largest", large)], SITE, fail_on_large, 1, Callback())
     assert [probe.name for probe in outcome.probes] == ["small"]
     assert outcome.failures == ("the network tried as largest failed: no more",)
     for kind in ("memory", "error"):
         with pytest.raises(TrainingFailed, match="no more"):
-            probe_all([("largest", RECIPE)], SITE, partial(fail, kind), 1, Watcher())
+            probe_all([("largest", RECIPE)], SITE, partial(fail, kind), 1, Callback())
 
 
 def test_memory_limit_that_no_training_keeps_is_refused(checked, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.support import fake_conversion
 import numpy as np
 import pytest
 
@@ -21,6 +20,7 @@ from fmnist.export.__main__ import main, read_images
 from fmnist.export.export import HERE, ExportFailed, _require_parity, export_model
 from fmnist.export.formats import FORMATS, ExportRecord, Format, find_format, read_formats, require_runtimes
 from fmnist.model.metadata import ModelNotes, add_notes, read_notes
+from tests.support import fake_conversion
 
 ROOT = Path(__file__).parents[2]
 NAMES = [format.name for format in FORMATS]
@@ -229,12 +229,12 @@ def test_stop_ends_the_process_and_leaves_nothing(tmp_path: Path, export) -> Non
 
     started = time.monotonic()
 
-    def heed_stop() -> None:
+    def check_cancelled() -> None:
         if time.monotonic() - started > 1:
             raise Stopped
 
     with pytest.raises(Stopped):
-        export({"onnx": "hangs"}, heed_stop=heed_stop)
+        export({"onnx": "hangs"}, check_cancelled=check_cancelled)
     assert time.monotonic() - started < 30
     assert files_in(tmp_path / "out") == set()
 

@@ -17,12 +17,12 @@ from optuna.trial import TrialState
 import search
 from fmnist.errors import UserError
 from fmnist.training.history import HistoryPoint
-from search import StudyConfig, Watcher, open_objective, run_study
+from search import Callback, StudyConfig, open_objective, run_study
 from search.records.files import StudyFiles
 from search.records.io import read_json
 from search.records.models import FINISHED_STATES, BestRecipe
 from search.refit.__main__ import main as refit_main
-from search.results import Material
+from search.results import StudyResult
 from search.study.study import open_finished
 from search.study.trials import read_trials
 from tests.support.fakes import fake_workers
@@ -43,7 +43,7 @@ def example(word: str, folder: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Material]:
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StudyResult]:
     """A small study of the digits, made by the README's example."""
     folder = tmp_path_factory.mktemp("api")
     study = example("test_interval", folder)["study"]
@@ -51,7 +51,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Material]:
         yield study
 
 
-def test_a_study_made_from_python_gives_the_records_that_the_command_writes(finished: Material) -> None:
+def test_a_study_made_from_python_gives_the_records_that_the_command_writes(finished: StudyResult) -> None:
     written = json.loads(finished.files.report_json.read_text())
     assert finished.test_mean == written["test"]["accuracy"]["mean"] > 0.8
     assert [trial.number for trial in finished.trials] == [0, 1, 2]
@@ -60,25 +60,25 @@ def test_a_study_made_from_python_gives_the_records_that_the_command_writes(fini
 
 
 def test_watcher_hears_of_every_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    watcher = example("Watcher", tmp_path)["watcher"]
-    assert set(watcher.by_label) == {"trial 0", "trial 1"}
-    assert all(0.5 < accuracy <= 1 for accuracy in watcher.by_label.values())
+    callback = example("Watcher", tmp_path)["watcher"]
+    assert set(callback.by_label) == {"trial 0", "trial 1"}
+    assert all(0.5 < accuracy <= 1 for accuracy in callback.by_label.values())
     said = capsys.readouterr().out.splitlines()
-    for label, accuracy in watcher.by_label.items():
+    for label, accuracy in callback.by_label.items():
         assert any(line.startswith(f"{label} {accuracy} ") for line in said)
 
 
-class Raising(Watcher):
+class Raising(Callback):
     """Hears of two trials to their ends, then has a bug."""
 
     def __init__(self) -> None:
         self.n_ended = 0
 
-    def progressed(self, label: str, point: HistoryPoint, best_accuracy: float | None) -> None:
+    def on_evaluation(self, label: str, point: HistoryPoint, best_accuracy: float | None) -> None:
         if self.n_ended == 2:
             raise ZeroDivisionError(f"in {label}")
 
-    def ended(self, label: str, reason: str) -> None:
+    def on_training_end(self, label: str, reason: str) -> None:
         self.n_ended += 1
 
 
@@ -86,7 +86,7 @@ def test_bug_in_a_watcher_ends_the_run_with_its_trace_and_loses_no_trial(tmp_pat
     config = StudyConfig(study="s", dataset="digits", trials=6, workers=1, studies_dir=tmp_path)
     how = {"search_only": True, "worker_processes": fake_workers}
     with pytest.raises(ZeroDivisionError, match="in trial 2") as caught:
-        run_study(config, watchers=[Raising()], **how)
+        run_study(config, callbacks=[Raising()], **how)
     assert "progressed" in {entry.name for entry in caught.traceback}
     before = read_trials(open_finished(StudyFiles(config.folder)))
     assert [trial.state for trial in before[:3]] == ["complete", "complete", "waiting"]
@@ -123,7 +123,7 @@ def test_what_the_package_offers_is_there_and_nothing_else() -> None:
 
 @pytest.mark.slow
 def test_recipe_alone_gives_the_study_s_model_to_the_bit_each_time(
-    finished: Material, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    finished: StudyResult, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     recipe = tmp_path / "best_recipe.json"
     recipe.write_bytes(finished.files.best_recipe.read_bytes())
@@ -148,7 +148,7 @@ def weights_of(model: Path) -> bytes:
     return child.stdout
 
 
-def test_recipe_of_other_images_is_refused(finished: Material, tmp_path: Path, capsys) -> None:
+def test_recipe_of_other_images_is_refused(finished: StudyResult, tmp_path: Path, capsys) -> None:
     recipe = tmp_path / "best_recipe.json"
     content = json.loads(finished.files.best_recipe.read_text())
     name = next(iter(content["data_checksums"]))
@@ -180,7 +180,7 @@ def test_bad_options_of_a_retraining_are_said_in_one_line(options: list[str], sa
 # --- what the study's folder says of itself
 
 
-def test_guide_names_every_file_that_a_study_leaves(finished: Material) -> None:
+def test_guide_names_every_file_that_a_study_leaves(finished: StudyResult) -> None:
     guide = finished.files.guide.read_text()
     left = {path.name for path in finished.files.root.iterdir()} - {"README.md"}
     assert [name for name in sorted(left) if f"`{name}" not in guide] == []

@@ -23,7 +23,7 @@ from search.config import SHIPPED_SPACES, StudyConfig
 from search.provenance import study_identity
 from search.records.files import StudyFiles
 from search.records.io import write_json
-from search.records.models import BaselineRecord, TestRecord
+from search.records.models import BaselineRecord, EvaluationRecord
 from search.run import main
 from search.space.schema import read_space
 from search.study.study import check_identity
@@ -335,13 +335,13 @@ def test_study_whose_trials_are_gone(studies, capsys):
 
 
 def test_study_that_has_opened_its_test_set_takes_no_more_trials(refused, made):
-    write_json(made.test, TestRecord("2024-01-01T00:00:00+00:00", 360, (0.9,), 0.9, 1.0, n_trials_asked=5))
+    write_json(made.test, EvaluationRecord("2024-01-01T00:00:00+00:00", 360, (0.9,), 0.9, 1.0, n_trials_asked=5))
     message = refused("--dataset", "digits", "--trials", "6")
     say(message, "study digits has opened its test set (with --trials 5)", "no more trials", "--study NAME")
 
 
 def test_study_that_has_opened_its_test_set_takes_no_baselines(refused, made):
-    write_json(made.test, TestRecord("2024-01-01T00:00:00+00:00", 360, (0.9,), 0.9, 1.0, n_trials_asked=100))
+    write_json(made.test, EvaluationRecord("2024-01-01T00:00:00+00:00", 360, (0.9,), 0.9, 1.0, n_trials_asked=100))
     options = ("--dataset", "digits", "--baselines")
     message = refused(*options)
     say(message, "study digits has opened its test set without the baselines three-convolutions, conv-pool-dense, ")

@@ -9,11 +9,11 @@ import pytest
 
 from fmnist.metrics.calibration import expected_calibration_error
 from fmnist.metrics.evaluation import (
-    accuracy_by_confidence,
     evaluate,
+    find_label_issues,
     least_confident_hits,
     most_confused,
-    suspect_labels,
+    rejection_curve,
     top_mistakes,
 )
 from fmnist.metrics.intervals import Interval, wilson_95
@@ -103,7 +103,7 @@ def test_predictions_that_are_none_are_refused(labels: np.ndarray, probabilities
 def test_leaving_the_least_confident_images_out_keeps_the_others() -> None:
     probabilities = sure(PREDICTED)
     probabilities[2] = (0.3, 0.4, 0.3)  # a mistake, and the least confident
-    whole, kept = accuracy_by_confidence(LABELS, probabilities, (0.0, 1 / 6))
+    whole, kept = rejection_curve(LABELS, probabilities, (0.0, 1 / 6))
     assert (whole.n_kept, whole.accuracy_kept, whole.accuracy_left) == (6, pytest.approx(4 / 6), None)
     assert (kept.n_kept, kept.accuracy_kept, kept.accuracy_left) == (5, pytest.approx(4 / 5), 0.0)
 
@@ -117,8 +117,8 @@ def test_least_confident_hits_are_right_answers_least_first() -> None:
 
 def test_label_is_suspect_only_where_all_models_are_sure_of_the_same_other_class() -> None:
     models = np.stack([sure(PREDICTED, 0.95), sure(PREDICTED, 0.99)])
-    assert [(m.index, m.true, m.predicted) for m in suspect_labels(LABELS, models)] == [(2, 0, 1), (4, 1, 2)]
-    assert suspect_labels(LABELS, models)[0].confidence == pytest.approx(0.95)
+    assert [(m.index, m.true, m.predicted) for m in find_label_issues(LABELS, models)] == [(2, 0, 1), (4, 1, 2)]
+    assert find_label_issues(LABELS, models)[0].confidence == pytest.approx(0.95)
     models[1, 2] = (0.0, 0.01, 0.99)  # another class
     models[1, 4] = (0.1, 0.2, 0.7)  # not sure
-    assert suspect_labels(LABELS, models) == ()
+    assert find_label_issues(LABELS, models) == ()

@@ -9,7 +9,7 @@ import pytest
 from sklearn import metrics
 
 from fmnist.metrics.evaluation import evaluate
-from fmnist.metrics.intervals import best_by_luck, holm, macro_f1, macro_f1_95, mcnemar, wilson_95
+from fmnist.metrics.intervals import expected_best_of, holm, macro_f1, macro_f1_95, mcnemar, wilson_95
 
 N_SIMULATIONS = 1000
 # By chance alone an interval that covers at 95 % would in 1,000 simulations be below this once in 2,000 runs.
@@ -99,16 +99,16 @@ def test_any_false_finding_among_several_stays_at_five_of_a_hundred() -> None:
 
 def test_luck_of_many_equal_configurations_is_that_of_a_simulation() -> None:
     shares = np.random.default_rng(4).binomial(5000, 0.93, size=(4000, 100)).max(axis=1) / 5000
-    luck = best_by_luck(0.93, 5000, 100)
+    luck = expected_best_of(0.93, 5000, 100)
     assert luck.expected == pytest.approx(shares.mean(), abs=1e-4)
     assert luck.high == pytest.approx(np.quantile(shares, 0.95), abs=4e-4)
     assert luck.high == pytest.approx(0.939, abs=0.003)
 
 
 def test_one_configuration_has_no_luck() -> None:
-    assert best_by_luck(0.9, 1000, 1).expected == pytest.approx(0.9)
+    assert expected_best_of(0.9, 1000, 1).expected == pytest.approx(0.9)
 
 
 def test_luck_without_images_is_refused() -> None:
     with pytest.raises(ValueError, match=r"at least 1 image and 1 configuration, but got 0 and 3"):
-        best_by_luck(0.9, 0, 3)
+        expected_best_of(0.9, 0, 3)

@@ -10,7 +10,7 @@ import pytest
 from fmnist.baselines.catalog import BASELINES
 from fmnist.errors import UserError
 from search.records.files import StudyFiles
-from search.records.io import flat, read_arrays, read_json, whole_file, write_arrays, write_json
+from search.records.io import atomic_write, flat, read_arrays, read_json, write_arrays, write_json
 from search.records.ledger import Stopwatch
 from search.records.models import BaselineRecord, DataRecord, RefitRecord
 
@@ -44,8 +44,8 @@ def test_missing_or_cut_arrays_are_named(tmp_path: Path) -> None:
 def test_writing_that_fails_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     path.write_text("old")
-    with pytest.raises(OSError, match="disk full"), whole_file(path) as beside:
-        beside.write_text("half of the n")
+    with pytest.raises(OSError, match="disk full"), atomic_write(path) as temporary:
+        temporary.write_text("half of the n")
         raise OSError("disk full")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]

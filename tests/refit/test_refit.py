@@ -23,11 +23,11 @@ from fmnist.metrics.robustness import changes
 from fmnist.model.metadata import ModelNotes, read_notes
 from fmnist.recipe import Architecture, Block, Recipe, TrainingPlan
 from fmnist.training.history import HistoryPoint
-from search.callbacks.base import Watcher
+from search.callbacks.base import Callback
 from search.records.files import StudyFiles
 from search.records.io import read_json
 from search.records.models import BestRecipe, ConfirmRecord, DataRecord, TrialRecord
-from search.refit.baselines import fit_baselines, lacking_baselines
+from search.refit.baselines import fit_baselines, missing_baselines
 from search.refit.confirmation import EarlyConfirmation, confirm
 from search.refit.evaluation import evaluate
 from search.refit.exports import make_exports
@@ -213,7 +213,7 @@ def final_round(tmp_path: Path, split: Split, trainer: Trainer, **more) -> Final
         "workers": 2,
         "clock": Clock(None),
         "stop": threading.Event(),
-        "watcher": Watcher(),
+        "callback": Callback(),
     }
     return FinalRound(**{**fields, **more})
 
@@ -523,7 +523,7 @@ def test_fitted_baselines_are_not_fitted_again_after_a_stop(tmp_path: Path, digi
     final = final_round(tmp_path, digits_split, fitter)
     with pytest.raises(Interrupted):
         fit_baselines(final, None)
-    assert [baseline.name for baseline in lacking_baselines(final.files)] == NAMES[2:]
+    assert [baseline.name for baseline in missing_baselines(final.files)] == NAMES[2:]
     again = FakeFitter()
     fit_baselines(replace(final, trainer=again), None)
     assert (fitter.names, again.names) == (NAMES[:3], NAMES[2:])
@@ -547,7 +547,7 @@ def test_baseline_that_fails_is_recorded_with_its_reason_and_the_others_go_on(
     )
     assert (failed.n_images, failed.peak_memory_mb) == (None, None)
     assert not final.files.baseline_model(BASELINES[1]).exists()
-    assert lacking_baselines(final.files) == []
+    assert missing_baselines(final.files) == []
 
 
 @pytest.fixture
@@ -673,7 +673,7 @@ class FakeExporter:
 def make(tmp_path: Path, source: DataSource) -> Callable[[FakeExporter, str], list[ExportRecord]]:
     def run(export: FakeExporter, names: str, stop: threading.Event | None = None) -> list[ExportRecord]:
         files, stop = StudyFiles(tmp_path), stop or threading.Event()
-        return make_exports(files, source, names.split(), 2, stop, Watcher(), export=export)
+        return make_exports(files, source, names.split(), 2, stop, Callback(), export=export)
 
     return run
 

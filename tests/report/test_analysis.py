@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from fmnist.metrics.evaluation import Abstention
+from fmnist.metrics.evaluation import RejectionCurvePoint
 from fmnist.metrics.intervals import Interval
 from search.records.files import StudyFiles
-from search.records.models import TestArrays, TrialRecord
+from search.records.models import EvaluationArrays, TrialRecord
 from search.report.page import write_report
 from search.report.text import abstaining
 from tests.support.made_study import Made, make_study
@@ -27,7 +27,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[StudyFiles, list[Tr
 
 
 @pytest.fixture
-def arrays(study) -> TestArrays:
+def arrays(study) -> EvaluationArrays:
     return study[0].read_test_arrays()
 
 
@@ -43,21 +43,27 @@ def sharpened(probabilities: np.ndarray, temperature: float) -> np.ndarray:
 
 def test_steps_from_selection_to_test_are_those_of_the_records(study, arrays) -> None:
     files, trials, report = study
-    optimism = report["evidence"]["optimism"]
+    selection_bias = report["evidence"]["optimism"]
     labels, probabilities = confirmation(files, report["best"]["trial"])
-    assert optimism["confirm_accuracy"] == pytest.approx(metrics.accuracy_score(labels, probabilities.argmax(axis=1)))
-    assert optimism["test_accuracy"] == pytest.approx((arrays.probabilities.argmax(axis=2) == arrays.labels).mean())
-    assert optimism["search_accuracy"] == trials[report["best"]["trial"]].value
-    assert optimism["n_tried"] == sum(bool(trial.history) for trial in trials)
-    assert optimism["n_finalists"] == len(report["finalists"])
+    assert selection_bias["confirm_accuracy"] == pytest.approx(
+        metrics.accuracy_score(labels, probabilities.argmax(axis=1))
+    )
+    assert selection_bias["test_accuracy"] == pytest.approx(
+        (arrays.probabilities.argmax(axis=2) == arrays.labels).mean()
+    )
+    assert selection_bias["search_accuracy"] == trials[report["best"]["trial"]].value
+    assert selection_bias["n_tried"] == sum(bool(trial.history) for trial in trials)
+    assert selection_bias["n_finalists"] == len(report["finalists"])
 
 
 def test_luck_is_what_equal_configurations_show_in_a_simulation(study) -> None:
-    optimism = study[2]["evidence"]["optimism"]
-    draws = np.random.default_rng(0).binomial(500, optimism["confirm_accuracy"], (20_000, optimism["n_tried"]))
+    selection_bias = study[2]["evidence"]["optimism"]
+    draws = np.random.default_rng(0).binomial(
+        500, selection_bias["confirm_accuracy"], (20_000, selection_bias["n_tried"])
+    )
     best = draws.max(axis=1) / 500
-    assert optimism["selection_luck"]["expected"] == pytest.approx(best.mean(), abs=5e-4)
-    assert optimism["selection_luck"]["high"] == pytest.approx(np.quantile(best, 0.95), abs=2e-3)
+    assert selection_bias["selection_luck"]["expected"] == pytest.approx(best.mean(), abs=5e-4)
+    assert selection_bias["selection_luck"]["high"] == pytest.approx(np.quantile(best, 0.95), abs=2e-3)
 
 
 def test_finalists_are_tested_against_the_winner_on_the_same_images(study) -> None:
@@ -125,8 +131,8 @@ def test_accuracy_by_confidence_leaves_the_least_sure_out(study, arrays) -> None
 
 def test_what_leaving_images_out_brings_is_said_as_it_is() -> None:
     def said(accuracy_kept: float, accuracy_left: float | None) -> str:
-        rows = [Abstention(0.0, 100, 0.9, Interval(0, 1), None)]
-        return abstaining([*rows, Abstention(0.05, 95, accuracy_kept, Interval(0, 1), accuracy_left)])
+        rows = [RejectionCurvePoint(0.0, 100, 0.9, Interval(0, 1), None)]
+        return abstaining([*rows, RejectionCurvePoint(0.05, 95, accuracy_kept, Interval(0, 1), accuracy_left)])
 
     assert "raises accuracy: 90.00 % on all, 92.00 % on the rest" in said(0.92, 0.5)
     assert "does not raise accuracy: 90.00 % on all, 90.00 % on the rest" in said(0.9, 0.9)

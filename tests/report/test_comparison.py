@@ -19,15 +19,15 @@ from search.report.analysis import best_so_far
 from search.report.comparison import text as words
 from search.report.comparison.data import Comparison, entries
 from search.report.comparison.page import summarize, write_comparison
-from search.results import Material, read_material
+from search.results import StudyResult, read_study_result
 from tests.support.made_study import Made, make_study
 
 SMALL = Made(n_trials=20, n_test=600)
 
 
-def material(root: Path, made: Made) -> Material:
+def study_result(root: Path, made: Made) -> StudyResult:
     files, trials = make_study(root, made)
-    return read_material(files, trials, command=f"python -m search.run --study {root.name}", importances=None)
+    return read_study_result(files, trials, command=f"python -m search.run --study {root.name}", importances=None)
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,9 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
     """alpha and beta, both tested on the same images; beta makes fewer mistakes."""
     folder = tmp_path_factory.mktemp("studies")
     beta = replace(SMALL, seed=1, n_trials=30, n_seeds=2, mistake_share=0.02)
-    return Comparison(material(folder / "alpha", replace(SMALL, mistake_share=0.1)), material(folder / "beta", beta))
+    return Comparison(
+        study_result(folder / "alpha", replace(SMALL, mistake_share=0.1)), study_result(folder / "beta", beta)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -43,9 +45,9 @@ def found(compared: Comparison) -> dict:
     return summarize(compared)
 
 
-def predictions(material: Material) -> tuple[np.ndarray, np.ndarray]:
+def predictions(study_result: StudyResult) -> tuple[np.ndarray, np.ndarray]:
     """Labels and, of each retraining, predicted classes, from the stored file."""
-    with np.load(material.files.test_arrays) as arrays:
+    with np.load(study_result.files.test_arrays) as arrays:
         return arrays["labels"], arrays["probabilities"].argmax(axis=2)
 
 
@@ -232,14 +234,14 @@ def test_sentences_name_the_better_one_and_its_lead(compared: Comparison, found:
 
 
 def test_a_difference_that_chance_explains_settles_nothing(tmp_path: Path) -> None:
-    a, b = (material(tmp_path / name, replace(SMALL, seed=seed)) for name, seed in (("a", 0), ("b", 1)))
+    a, b = (study_result(tmp_path / name, replace(SMALL, seed=seed)) for name, seed in (("a", 0), ("b", 1)))
     comparison = Comparison(a, b)
     assert comparison.test.p_value > 0.05
     assert "so these images don't settle which model is better" in words.delivered(comparison)
 
 
 def test_equal_models_are_called_equal(tmp_path: Path) -> None:
-    comparison = Comparison(material(tmp_path / "a", SMALL), material(tmp_path / "b", SMALL))
+    comparison = Comparison(study_result(tmp_path / "a", SMALL), study_result(tmp_path / "b", SMALL))
     path = write_comparison(comparison.a, comparison.b, tmp_path)
     assert comparison.test.p_value == 1.0
     assert "Both have a mean test accuracy of" in words.verdict(comparison)
@@ -251,7 +253,7 @@ def test_equal_models_are_called_equal(tmp_path: Path) -> None:
 
 
 def test_one_retraining_is_said_to_tell_nothing_of_seeds(compared: Comparison, tmp_path: Path) -> None:
-    single = material(tmp_path / "single", replace(SMALL, n_seeds=1))
+    single = study_result(tmp_path / "single", replace(SMALL, n_seeds=1))
     assert "one retraining does not tell how far another seed would land" in words.accuracies(
         Comparison(compared.b, single)
     )
@@ -282,37 +284,37 @@ def text_in_html(text: str) -> str:
 # --- other images
 
 
-def with_checksums(material: Material, checksums: dict[str, str], of_pixels: str | None = None) -> Material:
+def with_checksums(study_result: StudyResult, checksums: dict[str, str], of_pixels: str | None = None) -> StudyResult:
     """of_pixels: of the test images."""
-    record = read_json(DataRecord, material.files.data)
-    write_json(material.files.data, replace(record, checksums=checksums, test_checksum=of_pixels))
-    return read_material(material.files, material.trials, command="", importances=None)
+    record = read_json(DataRecord, study_result.files.data)
+    write_json(study_result.files.data, replace(record, checksums=checksums, test_checksum=of_pixels))
+    return read_study_result(study_result.files, study_result.trials, command="", importances=None)
 
 
-def with_first_label_changed(material: Material) -> Material:
+def with_first_label_changed(study_result: StudyResult) -> StudyResult:
     """And with predictions that still miss the same images."""
-    arrays = material.arrays
+    arrays = study_result.arrays
     labels, probabilities = arrays.labels.copy(), arrays.probabilities.copy()
     labels[0] = (labels[0] + 1) % 10
     probabilities[:, 0] = np.roll(probabilities[:, 0], 1, axis=1)
     write_arrays(
-        material.files.test_arrays, labels=labels, probabilities=probabilities, mistake_indices=arrays.mistake_indices,
+        study_result.files.test_arrays, labels=labels, probabilities=probabilities, mistake_indices=arrays.mistake_indices,
         mistake_images=arrays.mistake_images,
     )  # fmt: skip
-    return read_material(material.files, material.trials, command="", importances=None)
+    return read_study_result(study_result.files, study_result.trials, command="", importances=None)
 
 
-OTHER_IMAGES: dict[str, Callable[[Path], Material]] = {
-    "other classes": lambda root: material(root, replace(SMALL, class_names=("no", "maybe", "yes"))),
-    "other number": lambda root: material(root, replace(SMALL, n_test=500)),
-    "other files": lambda root: with_checksums(material(root, SMALL), {"train-images.gz": "1" * 32}),
-    "other labels": lambda root: with_first_label_changed(material(root, SMALL)),
+OTHER_IMAGES: dict[str, Callable[[Path], StudyResult]] = {
+    "other classes": lambda root: study_result(root, replace(SMALL, class_names=("no", "maybe", "yes"))),
+    "other number": lambda root: study_result(root, replace(SMALL, n_test=500)),
+    "other files": lambda root: with_checksums(study_result(root, SMALL), {"train-images.gz": "1" * 32}),
+    "other labels": lambda root: with_first_label_changed(study_result(root, SMALL)),
 }
 
 
 @pytest.mark.parametrize("make", OTHER_IMAGES.values(), ids=OTHER_IMAGES)
 def test_of_other_images_only_costs_and_searches_are_compared(
-    compared: Comparison, tmp_path: Path, make: Callable[[Path], Material]
+    compared: Comparison, tmp_path: Path, make: Callable[[Path], StudyResult]
 ) -> None:
     comparison = Comparison(compared.a, make(tmp_path / "other"))
     found = summarize(comparison)
@@ -333,7 +335,7 @@ def test_pixels_of_the_test_images_say_whether_they_are_the_same_whatever_the_fi
     """A test set may be held out by another seed of the same files, or be stored in files of another kind."""
     files = ({"pictures": "1" * 32}, {"pictures": "1" * 32} if not is_same else {"shoes.npz": "2" * 32})
     a, b = (
-        with_checksums(material(tmp_path / name, replace(SMALL, seed=i)), files[i], of_pixels)
+        with_checksums(study_result(tmp_path / name, replace(SMALL, seed=i)), files[i], of_pixels)
         for i, (name, of_pixels) in enumerate(zip(("a", "b"), sums, strict=True))
     )
     assert Comparison(a, b).is_same_test is is_same
@@ -342,7 +344,9 @@ def test_pixels_of_the_test_images_say_whether_they_are_the_same_whatever_the_fi
 def test_other_training_files_leave_the_test_the_same(tmp_path: Path) -> None:
     test_files = {f"{TEST_IMAGES}.gz": "1" * 32, f"{TEST_LABELS}.gz": "2" * 32}
     a, b = (
-        with_checksums(material(tmp_path / name, replace(SMALL, seed=i)), test_files | {f"{TRAIN_IMAGES}.gz": str(i)})
+        with_checksums(
+            study_result(tmp_path / name, replace(SMALL, seed=i)), test_files | {f"{TRAIN_IMAGES}.gz": str(i)}
+        )
         for i, name in enumerate(("a", "b"))
     )
     assert Comparison(a, b).is_same_test
@@ -352,7 +356,7 @@ def test_other_training_files_leave_the_test_the_same(tmp_path: Path) -> None:
 
 def test_class_names_cannot_break_the_page(tmp_path: Path) -> None:
     made = replace(SMALL, class_names=("<script>alert(1)</script>", "a & b", "c | d"))
-    a, b = (material(tmp_path / name, replace(made, seed=i)) for i, name in enumerate(("a", "b")))
+    a, b = (study_result(tmp_path / name, replace(made, seed=i)) for i, name in enumerate(("a", "b")))
     html = write_comparison(a, b, tmp_path).read_text()
     assert "<script>alert" not in html
     assert "&lt;script&gt;" in html

@@ -16,7 +16,7 @@ from search.records.files import StudyFiles
 from search.records.io import write_arrays, write_json
 from search.records.models import TrialRecord
 from search.report.page import write_report
-from search.results import Material, read_material
+from search.results import StudyResult, read_study_result
 from tests.support.made_study import Made, make_study
 
 SMALL = Made(n_trials=6, n_seeds=1, n_finalists=2, n_test=200, n_train=1000)
@@ -28,15 +28,15 @@ def study(tmp_path: Path) -> Study:
     return make_study(tmp_path / "made", replace(SMALL, with_baselines=True))
 
 
-def material_of(study: Study) -> Material:
-    return read_material(*study, command="", importances=None)
+def material_of(study: Study) -> StudyResult:
+    return read_study_result(*study, command="", importances=None)
 
 
 def test_baselines_are_read_with_what_they_predicted(study: Study) -> None:
-    material = material_of(study)
-    assert [outcome.record.name for outcome in material.baselines] == [baseline.name for baseline in BASELINES]
-    *fitted, failed = material.baselines
-    assert all(0.5 < np.mean(each.predicted == material.arrays.labels) < 1 for each in fitted)
+    study_result = material_of(study)
+    assert [outcome.record.name for outcome in study_result.baselines] == [baseline.name for baseline in BASELINES]
+    *fitted, failed = study_result.baselines
+    assert all(0.5 < np.mean(each.predicted == study_result.arrays.labels) < 1 for each in fitted)
     assert (failed.record.failure, failed.predicted) == ("memory", None)
 
 

@@ -21,8 +21,8 @@ from optuna.trial import TrialState
 
 from fmnist.errors import UserError
 from search.study import heartbeat
-from search.study.heartbeat import Ownership
-from search.study.retry import Patience
+from search.study.heartbeat import TrialLeases
+from search.study.retry import RetryPolicy
 from search.study.storage import AlreadyQueued, BudgetSpent, StudyStorage, open_storage
 from search.study.study import check_shared_identity
 from tests.support.fakes import SECONDS_VARIABLE, accuracy_of
@@ -44,7 +44,7 @@ def server() -> Iterator[Server]:
 @pytest.fixture
 def storage(server: Server) -> Iterator[StudyStorage]:
     storage = open_storage(server.url)
-    storage.patience = Patience(seconds=60)
+    storage.patience = RetryPolicy(seconds=60)
     yield storage
     storage.engine.dispose()
 
@@ -53,7 +53,7 @@ def new_study(storage: StudyStorage) -> optuna.Study:
     return optuna.create_study(storage=storage, direction="maximize")
 
 
-def beside(study: optuna.Study, server: Server) -> tuple[optuna.Study, StudyStorage]:
+def temporary(study: optuna.Study, server: Server) -> tuple[optuna.Study, StudyStorage]:
     """The same study, as another supervisor has it."""
     storage = open_storage(server.url)
     return optuna.load_study(study_name=study.study_name, storage=storage), storage
@@ -64,7 +64,7 @@ def beside(study: optuna.Study, server: Server) -> tuple[optuna.Study, StudyStor
 
 def test_budget_holds_for_two_supervisors(server, storage):
     study = new_study(storage)
-    other, other_storage = beside(study, server)
+    other, other_storage = temporary(study, server)
     storage.budget = other_storage.budget = 3
     for each in (study, other, study):
         each.ask()
@@ -75,7 +75,7 @@ def test_budget_holds_for_two_supervisors(server, storage):
 
 def test_portfolio_is_queued_once(server, storage):
     study = new_study(storage)
-    other, _ = beside(study, server)
+    other, _ = temporary(study, server)
     study.enqueue_trial({"x": 1}, user_attrs={"origin": "default"})
     with pytest.raises(AlreadyQueued):
         other.enqueue_trial({"x": 1}, user_attrs={"origin": "default"})
@@ -83,30 +83,30 @@ def test_portfolio_is_queued_once(server, storage):
 
 def test_live_trial_of_another_supervisor_is_left_alone(server, storage):
     study = new_study(storage)
-    Ownership(study, storage).take()
-    other, other_storage = beside(study, server)
-    assert Ownership(other, other_storage).requeue_lost() == []
+    TrialLeases(study, storage).take()
+    other, other_storage = temporary(study, server)
+    assert TrialLeases(other, other_storage).requeue_lost() == []
 
 
 def test_silent_trial_of_another_machine_waits_again(server, storage, monkeypatch):
     monkeypatch.setattr(heartbeat.socket, "gethostname", lambda: "elsewhere")
     study = new_study(storage)
-    Ownership(study, storage).take()
+    TrialLeases(study, storage).take()
     monkeypatch.undo()
-    other, other_storage = beside(study, server)
+    other, other_storage = temporary(study, server)
     other_storage.grace_period = 1
-    assert Ownership(other, other_storage).requeue_lost() == []
+    assert TrialLeases(other, other_storage).requeue_lost() == []
     time.sleep(2)
-    assert Ownership(other, other_storage).requeue_lost() == [0]
+    assert TrialLeases(other, other_storage).requeue_lost() == [0]
     assert other.trials[0].state == TrialState.WAITING
 
 
 def test_trial_that_was_never_signed_waits_again(server, storage):
     study = new_study(storage)
     study.ask()
-    other, other_storage = beside(study, server)
+    other, other_storage = temporary(study, server)
     other_storage.grace_period = 0.5
-    watching = Ownership(other, other_storage)
+    watching = TrialLeases(other, other_storage)
     assert watching.requeue_lost() == []
     time.sleep(1)
     assert watching.requeue_lost() == [0]
@@ -114,8 +114,8 @@ def test_trial_that_was_never_signed_waits_again(server, storage):
 
 def test_trial_that_another_supervisor_ran_before_it_was_signed_is_passed_over(server, storage, monkeypatch):
     study = new_study(storage)
-    other, _ = beside(study, server)
-    stood_still = Ownership(study, storage)
+    other, _ = temporary(study, server)
+    stood_still = TrialLeases(study, storage)
     beat = stood_still._beat
 
     def finish_elsewhere_then_beat(trial_id: int) -> None:
@@ -126,12 +126,12 @@ def test_trial_that_another_supervisor_ran_before_it_was_signed_is_passed_over(s
     monkeypatch.setattr(stood_still, "_beat", finish_elsewhere_then_beat)
     assert stood_still.take().number == 1
     assert [trial.state for trial in study.trials] == [TrialState.COMPLETE, TrialState.RUNNING]
-    assert stood_still.give_back() == [1]
+    assert stood_still.release() == [1]
 
 
 def test_late_result_of_a_trial_that_waits_again_is_kept(server, storage):
     study = new_study(storage)
-    slow = Ownership(study, storage)
+    slow = TrialLeases(study, storage)
     trial = slow.take()
     storage.requeue(trial._trial_id, study.trials[0].user_attrs["owner"], 1)
     assert slow.finish(trial, TrialState.COMPLETE, 0.7)
@@ -140,11 +140,11 @@ def test_late_result_of_a_trial_that_waits_again_is_kept(server, storage):
 
 def test_late_result_of_a_trial_that_runs_elsewhere_is_kept_and_the_second_one_is_dropped(server, storage):
     study = new_study(storage)
-    slow = Ownership(study, storage)
+    slow = TrialLeases(study, storage)
     trial = slow.take()
     storage.requeue(trial._trial_id, study.trials[0].user_attrs["owner"], 1)
-    other, other_storage = beside(study, server)
-    quick = Ownership(other, other_storage)
+    other, other_storage = temporary(study, server)
+    quick = TrialLeases(other, other_storage)
     again = quick.take()
     assert again.number == trial.number
     assert slow.finish(trial, TrialState.COMPLETE, 0.7)
@@ -154,7 +154,7 @@ def test_late_result_of_a_trial_that_runs_elsewhere_is_kept_and_the_second_one_i
 
 def test_trial_is_taken_back_from_its_own_owner_only(storage):
     study = new_study(storage)
-    trial = Ownership(study, storage).take()
+    trial = TrialLeases(study, storage).take()
     assert not storage.requeue(trial._trial_id, {"host": "elsewhere", "pid": 1, "started": 0.0}, 1)
     assert study.trials[0].state == TrialState.RUNNING
 
@@ -162,7 +162,7 @@ def test_trial_is_taken_back_from_its_own_owner_only(storage):
 def test_what_differs_between_machines_is_refused_by_name(server, storage):
     study = new_study(storage)
     check_shared_identity(study, {"data_checksums": {"train": "a"}, "storage": "postgresql://db/x"})
-    other, _ = beside(study, server)
+    other, _ = temporary(study, server)
     check_shared_identity(other, {"data_checksums": {"train": "a"}, "storage": "postgresql://127.0.0.1/x"})
     with pytest.raises(UserError, match=r"data_checksums\.train = a, but now it is b"):
         check_shared_identity(other, {"data_checksums": {"train": "b"}})
@@ -188,7 +188,7 @@ def test_one_at_a_time_leads(server, storage):
 def test_database_that_goes_away_is_waited_for_and_said_once(server, storage):
     said: list[str] = []
     study = new_study(storage)
-    storage.patience = Patience(said.append, seconds=60)
+    storage.patience = RetryPolicy(said.append, seconds=60)
     server.stop()
     restart = _later(1.5, server.start)
     trial = study.ask()
@@ -222,7 +222,7 @@ def test_leader_that_an_outage_has_cut_off_leads_on_unless_another_took_over(ser
 def test_transaction_that_stood_still_for_too_long_is_tried_again(server, monkeypatch):
     monkeypatch.setattr("search.study.storage.IDLE_SECONDS", 1)
     storage = open_storage(server.url)
-    storage.patience = Patience(seconds=60)
+    storage.patience = RetryPolicy(seconds=60)
     tries: list[bool] = []
 
     def stand_still_once() -> None:
@@ -239,7 +239,7 @@ def test_transaction_that_stood_still_for_too_long_is_tried_again(server, monkey
 def test_patience_ends_in_one_line(server):
     storage = open_storage(server.url)
     study = new_study(storage)
-    storage.patience = Patience(seconds=0.5)
+    storage.patience = RetryPolicy(seconds=0.5)
     server.stop()
     try:
         with pytest.raises(UserError, match=r"has not answered for 0 s .*the same command goes on from here"):

@@ -16,7 +16,7 @@ from fmnist.errors import UserError
 from search.cli import without_password
 from search.machine import network_file_system
 from search.study.locks import hold_storage
-from search.study.retry import Patience, passing_cause
+from search.study.retry import RetryPolicy, passing_cause
 from search.study.storage import AlreadyQueued, BudgetSpent, open_storage
 from search.worker.tasks import Interrupted
 
@@ -57,7 +57,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("message", ["database is locked", "database or disk is full", "disk I/O error"])
 def test_what_passes_is_waited_for_and_said_once(said: list[str], message: str) -> None:
-    assert Patience(said.append).call(Flaky(3, wrapped(sqlite_error(message)))) == "done"
+    assert RetryPolicy(said.append).call(Flaky(3, wrapped(sqlite_error(message)))) == "done"
     assert len(said) == 2
     assert message in said[0]
 
@@ -65,24 +65,24 @@ def test_what_passes_is_waited_for_and_said_once(said: list[str], message: str) 
 @pytest.mark.parametrize("error", [wrapped(sqlite_error("no such table: trials")), KeyError("a bug")])
 def test_what_does_not_pass_is_raised_at_once(said: list[str], error: Exception) -> None:
     with pytest.raises(type(error)):
-        Patience(said.append).call(Flaky(1, error))
+        RetryPolicy(said.append).call(Flaky(1, error))
     assert said == []
 
 
 def test_patience_has_an_end_and_says_what_to_do() -> None:
     with pytest.raises(UserError, match=r"database is locked.*the same command goes on from here"):
-        Patience(seconds=0.05).call(Flaky(1000, sqlite_error("database is locked")))
+        RetryPolicy(seconds=0.05).call(Flaky(1000, sqlite_error("database is locked")))
 
 
 def test_a_stop_ends_the_waiting() -> None:
     stop = threading.Event()
     stop.set()
     with pytest.raises(Interrupted):
-        Patience(stop=stop).call(Flaky(1000, sqlite_error("database is locked")))
+        RetryPolicy(stop=stop).call(Flaky(1000, sqlite_error("database is locked")))
 
 
 def test_time_since_the_last_outage_is_known() -> None:
-    patience = Patience()
+    patience = RetryPolicy()
     assert patience.seconds_since_return() == float("inf")
     patience.call(Flaky(1, sqlite_error("database is locked")))
     assert 0 <= patience.seconds_since_return() < 10
@@ -95,7 +95,7 @@ def test_connection_that_the_server_has_cut_passes() -> None:
 
 def test_session_whose_connection_was_cut_is_tried_again() -> None:
     pending = wrapped(sqlalchemy.exc.PendingRollbackError("Can't reconnect"))
-    assert Patience().call(Flaky(2, pending)) == "done"
+    assert RetryPolicy().call(Flaky(2, pending)) == "done"
 
 
 def test_budget_holds_in_one_file(tmp_path: Path) -> None:

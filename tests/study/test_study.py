@@ -22,7 +22,7 @@ from search.records.files import StudyFiles
 from search.refit.finalists import choose_finalists
 from search.space.schema import read_space
 from search.space.space import SearchSpace
-from search.study.heartbeat import MAX_LOSSES, Ownership
+from search.study.heartbeat import MAX_LOSSES, TrialLeases
 from search.study.locks import hold
 from search.study.loop import SearchStopped
 from search.study.loop import run_trials as run_trials_of
@@ -367,7 +367,7 @@ def test_trial_that_dies_with_the_run_again_and_again_is_failed(config: StudyCon
     study = open_study(config, space)
     for _ in range(MAX_LOSSES):
         study.ask()
-        Ownership(study, storage_of(study)).requeue_lost()
+        TrialLeases(study, storage_of(study)).requeue_lost()
     assert study.trials[0].state == TrialState.FAIL
     assert "deaths of a run" in read_trials(study)[0].reason
 

@@ -18,23 +18,23 @@ def main(folder: Path) -> None:
     request = json.loads((folder / "request.json").read_text())
     fates = json.loads(Path(request["model"]).read_text())
     if "unusable" in fates:
-        tell(folder, unusable=fates["unusable"])
+        append_result(folder, unusable=fates["unusable"])
         return
     if "dies" in fates:
         sys.exit("no memory")
-    refer(folder)
+    write_reference_predictions(folder)
     for name, file in request["files"].items():
-        tell(folder, begun=name)
+        append_result(folder, begun=name)
         outcome = convert(fates[name], folder / file)
-        tell(folder, ended=name, seconds=1.5, **outcome)
+        append_result(folder, ended=name, seconds=1.5, **outcome)
 
 
-def tell(folder: Path, **what: object) -> None:
+def append_result(folder: Path, **what: object) -> None:
     with open(folder / "results.jsonl", "a") as file:
         file.write(json.dumps(what) + "\n")
 
 
-def refer(folder: Path) -> None:
+def write_reference_predictions(folder: Path) -> None:
     if not (folder / "images.npy").exists():
         np.save(folder / "images.npy", np.random.default_rng(0).integers(0, 256, (256, 4, 4, 1), dtype=np.uint8))
     logits = np.load(folder / "images.npy").reshape(-1, 16).astype(np.float32) @ WEIGHTS

@@ -25,8 +25,8 @@ from search.records.models import (
     ChangedTestScore,
     ConfirmRecord,
     DataRecord,
+    EvaluationRecord,
     RefitRecord,
-    TestRecord,
     TrialRecord,
 )
 
@@ -305,7 +305,7 @@ def _write_test(files: StudyFiles, made: Made, rng: np.random.Generator) -> None
     flip_accuracies = tuple(accuracy + 0.002 for accuracy in accuracies) if made.with_mirror_images else None
     names = [(change.kind, change.name) for change in changes()] if made.with_changed_images else []
     changed = tuple(ChangedTestScore(*name, accuracies[0] * 0.97 ** (1 + i)) for i, name in enumerate(names))
-    record = TestRecord(
+    record = EvaluationRecord(
         *("2026-01-02T05:06:07+00:00", len(labels), accuracies, accuracies[0], 12.25, flip_accuracies), changed=changed
     )
     write_json(files.test, record)

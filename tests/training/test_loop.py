@@ -16,7 +16,7 @@ from fmnist.training.history import HistoryPoint, best_point
 from fmnist.training.loop import Diverged, Training, _for_length, _Run, ignore, steps_for, train
 from fmnist.training.optimizer import learning_rate_at
 from fmnist.training.precision import has_bfloat16
-from fmnist.training.step import Learner
+from fmnist.training.step import TrainStep
 
 PLAN = TrainingPlan(batch_size=50, flip=False, shift=1, erasing=0.2)
 ARCHITECTURE = Architecture((8, 8, 1), 10, (Block(8, 1, 3), Block(12, 1, 3)), head="flatten", head_dropout=0.1)
@@ -77,17 +77,17 @@ def test_same_seed_gives_identical_history_and_reports_it_as_it_comes(short):
 
 
 def test_a_learner_used_again_gives_the_history_of_a_new_one(short):
-    learner = Learner(Recipe(ARCHITECTURE, PLAN), 75.0, 90.0, 50, seed=7)
-    quick(seed=3, learner=learner)
-    again = quick(learner=learner)
+    train_step = TrainStep(Recipe(ARCHITECTURE, PLAN), 75.0, 90.0, 50, seed=7)
+    quick(seed=3, train_step=train_step)
+    again = quick(train_step=train_step)
     assert without_seconds(again) == without_seconds(short)
     assert validation_accuracy(again) == validation_accuracy(short)
 
 
 @pytest.mark.skipif(not has_bfloat16(), reason="the processor has no bfloat16")
 def test_bfloat16_learns_about_the_same_and_hands_over_a_float32_model(short):
-    learner = Learner(Recipe(ARCHITECTURE, PLAN), 75.0, 90.0, 50, seed=0, bfloat16=True)
-    rounded = quick(learner=learner)
+    train_step = TrainStep(Recipe(ARCHITECTURE, PLAN), 75.0, 90.0, 50, seed=0, bfloat16=True)
+    rounded = quick(train_step=train_step)
     losses = [[point.train_loss for point in training.history] for training in (rounded, short)]
     assert losses[0] != losses[1]
     np.testing.assert_allclose(*losses, rtol=0.1)
@@ -96,9 +96,9 @@ def test_bfloat16_learns_about_the_same_and_hands_over_a_float32_model(short):
 
 
 def test_a_learner_of_another_recipe_is_refused():
-    learner = Learner(Recipe(ARCHITECTURE, PLAN), 75.0, 90.0, 50, seed=0)
+    train_step = TrainStep(Recipe(ARCHITECTURE, PLAN), 75.0, 90.0, 50, seed=0)
     with pytest.raises(ValueError, match="its own recipe and batch size only"):
-        quick(learner=learner, label_smoothing=0.3)
+        quick(train_step=train_step, label_smoothing=0.3)
 
 
 def test_averaged_weights_are_validated_and_handed_over_while_the_training_goes_its_own_way(short):
@@ -204,9 +204,9 @@ def test_a_huge_rate_diverges_long_before_the_next_mark():
 
 
 def test_broken_weights_behind_a_finite_loss_are_noticed_at_the_mark():
-    learner = Learner(Recipe(ARCHITECTURE, PLAN), 75.0, 90.0, 50, seed=0)
-    learner.model.get_layer("block1_conv1").set_weights([np.full((3, 3, 1, 8), np.nan)])
-    run = _Run(learner, None, ignore, started=0.0, n_images=1000, losses=[1.0], accuracies=[0.5])
+    train_step = TrainStep(Recipe(ARCHITECTURE, PLAN), 75.0, 90.0, 50, seed=0)
+    train_step.model.get_layer("block1_conv1").set_weights([np.full((3, 3, 1, 8), np.nan)])
+    run = _Run(train_step, None, ignore, started=0.0, n_images=1000, losses=[1.0], accuracies=[0.5])
     with pytest.raises(Diverged, match="the weights are not finite after 1,000 images"):
         run.report([1000])
 
