@@ -10,7 +10,7 @@ import importlib
 from typing import Any
 
 __version__ = "0.5.0"
-__all__ = ["StudyConfig", "TrainingFailed", "Callback", "open_objective", "run_study"]
+__all__ = ["Callback", "StudyConfig", "TrainingFailed", "open_objective", "run_study"]
 
 _HOMES = {
     "StudyConfig": "search.config",

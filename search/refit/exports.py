@@ -44,7 +44,7 @@ def make_exports(
     if not missing:
         return files.read_export_records()
     test = load_test(source)
-    how = {"images": test.images, "labels": test.labels, "n_threads": n_threads, "heed_stop": check_cancelled}
+    how = {"images": test.images, "labels": test.labels, "n_threads": n_threads, "check_cancelled": check_cancelled}
     with Stopwatch(files, "exports") as stopwatch, closing(export(files.model, missing, files.exports, **how)) as made:
         for record in made:
             write_json(files.export_record(record.format), record)

@@ -28,14 +28,25 @@ from search.records.models import TrialRecord
 from search.report import analysis, text
 from search.report.analysis import Evidence, write_temperature
 from search.report.charts.images import rows_png, sheet_png, strip_png
-from search.report.charts.model import confusion_png, confusion_shade, finalists_chart, learning_chart
+from search.report.charts.model import (
+    baselines_chart,
+    changes_chart,
+    confusion_png,
+    confusion_shade,
+    finalists_chart,
+    learning_chart,
+    reliability_chart,
+)
 from search.report.charts.search import (
     accuracy_floor,
+    anytime_chart,
     history_chart,
     importance_chart,
     n_below_floor,
+    pair_chart,
     parameter_names,
     parameters_chart,
+    survival_chart,
 )
 from search.report.charts.style import MANY_CLASSES, Chart
 from search.report.summary import summarize
@@ -119,7 +130,7 @@ def _page(study_result: StudyResult, evidence: Evidence, summary: dict[str, Any]
         "pairs": _pairs(study_result),
         "suspects": _suspects(study_result, evidence),
         "unsure": _unsure(study_result),
-        "curve": evidence.anytime(study_result.trials),
+        "curve": analysis.anytime(study_result.trials),
         "shade": confusion_shade(study_result.evaluation),
         "confusion": confusion_png(study_result.evaluation),
         "has_many_classes": len(study_result.data.class_names) > MANY_CLASSES,
@@ -140,21 +151,21 @@ def _charts(
 ) -> dict[str, Chart]:
     """Those that there is something to draw for."""
     charts = [history_chart(study_result.trials), finalists_chart(summary["finalists"])]
-    charts.append(evidence.reliability_chart(evidence.calibration))
+    charts.append(reliability_chart(evidence.calibration))
     if evidence.baselines:
-        charts.append(evidence.baselines_chart(evidence.baselines, study_result.evaluation))
+        charts.append(baselines_chart(evidence.baselines, study_result.evaluation))
     if study_result.test.changed:
-        charts.append(evidence.changes_chart(study_result.test.changed, study_result.evaluation.accuracy))
+        charts.append(changes_chart(study_result.test.changed, study_result.evaluation.accuracy))
     if evidence.rungs:
-        charts.append(evidence.survival_chart(evidence.rungs))
+        charts.append(survival_chart(evidence.rungs))
     if study_result.winner.history:
         charts.append(learning_chart(study_result.winner, study_result.data.n_images["train"]))
     if study_result.importances:
         charts.append(importance_chart(study_result.importances))
     if names:
         charts.append(parameters_chart(study_result.trials, names))
-    charts.append(evidence.anytime_chart(study_result.trials))
-    charts.append(evidence.pair_chart(study_result.trials, study_result.importances))
+    charts.append(anytime_chart(study_result.trials))
+    charts.append(pair_chart(study_result.trials, study_result.importances))
     return {chart.name: chart for chart in charts if chart is not None}
 
 

@@ -22,7 +22,6 @@ from fmnist.data.images import LabelledImages
 from fmnist.data.split import Split, open_split
 from fmnist.metrics.robustness import changes
 from fmnist.training.history import HistoryPoint
-from search.worker.local import stderr_to
 from search.worker.tasks import (
     BaselinePredictTask,
     BaselineResult,
@@ -49,13 +48,13 @@ def serve(pipe: Connection, task: Task, log: Path) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor decides
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     stderr_to(log)
-    never_cancel = threading.Semaphore(0)
-    threading.Thread(target=_listen, args=(pipe, never_cancel), daemon=True).start()
+    go_on = threading.Semaphore(0)
+    threading.Thread(target=_listen, args=(pipe, go_on), daemon=True).start()
     try:
         for message in _results(task, pipe):
             pipe.send(message)
             if isinstance(message, Pause):
-                never_cancel.acquire()
+                go_on.acquire()
         pipe.send(None)
     except BrokenPipeError:
         os._exit(1)
@@ -63,12 +62,12 @@ def serve(pipe: Connection, task: Task, log: Path) -> None:
         pipe.send(_failure_of(error))
 
 
-def _listen(pipe: Connection, never_cancel: threading.Semaphore) -> None:
+def _listen(pipe: Connection, go_on: threading.Semaphore) -> None:
     """Every word of the supervisor means: go on. The pipe's end means that it closed its side, or died."""
     try:
         while True:
             pipe.recv()
-            never_cancel.release()
+            go_on.release()
     except (EOFError, OSError):
         os._exit(1)
 
@@ -266,3 +265,8 @@ def _failure_of(error: BaseException) -> Failure:
 
 def _first_line(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def stderr_to(log: Path) -> None:
+    with open(log, "ab") as file:
+        os.dup2(file.fileno(), 2)

@@ -28,7 +28,7 @@ from playwright.sync_api import Page, expect, sync_playwright
 
 from fmnist.recipe import Architecture, Block, Recipe, TrainingPlan
 from fmnist.training.history import HistoryPoint
-from search.dashboard import publish
+from search.dashboard import artifacts
 from search.dashboard.__main__ import main
 from search.dashboard.artifacts import DrawnArtifacts
 from search.dashboard.notes import read_note, save_note
@@ -122,7 +122,7 @@ def test_full_folder_keeps_no_more_pictures_and_shows_them_all_the_same(
 ) -> None:
     trial = ended_trial(study, files, FAR)
     files.artifacts.mkdir()
-    monkeypatch.setattr(publish, "MOST_BYTES", 1000)
+    monkeypatch.setattr(artifacts, "MOST_BYTES", 1000)
     store = DrawnArtifacts(files.artifacts, study._storage, NAMES)
     for it in get_all_artifact_meta(trial, storage=study._storage):
         assert store.open_reader(it.artifact_id).read().startswith(b"\x89PNG")
@@ -211,7 +211,7 @@ def test_port_that_is_taken_is_one_clear_line(tmp_path: Path, capsys: pytest.Cap
 
 
 def test_help_answers_without_optuna() -> None:
-    script = "import sys, search.dashboard.server as it; it.parse(['--help'])"
+    script = "import sys, search.dashboard.__main__ as it; it.parse(['--help'])"
     loaded = "import atexit, sys; atexit.register(lambda: print('optuna' in sys.modules))"
     child = subprocess.run([sys.executable, "-c", f"{loaded}; {script}"], cwd=ROOT, capture_output=True, text=True)
     assert child.returncode == 0, child.stderr
@@ -284,7 +284,7 @@ RUN = """
 import sys, time
 from pathlib import Path
 from search.dashboard.server import beside_run
-from search.records.models import StudyFiles
+from search.records.files import StudyFiles
 with beside_run(StudyFiles(Path(sys.argv[1])), None, lambda text: print(text, flush=True)):
     time.sleep(600)
 """

@@ -59,8 +59,8 @@ def test_a_study_made_from_python_gives_the_records_that_the_command_writes(fini
     assert finished.files.model.exists()
 
 
-def test_watcher_hears_of_every_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    callback = example("Watcher", tmp_path)["watcher"]
+def test_callback_is_called_in_every_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    callback = example("Callback", tmp_path)["callback"]
     assert set(callback.by_label) == {"trial 0", "trial 1"}
     assert all(0.5 < accuracy <= 1 for accuracy in callback.by_label.values())
     said = capsys.readouterr().out.splitlines()
@@ -87,7 +87,7 @@ def test_bug_in_a_watcher_ends_the_run_with_its_trace_and_loses_no_trial(tmp_pat
     how = {"search_only": True, "worker_processes": fake_workers}
     with pytest.raises(ZeroDivisionError, match="in trial 2") as caught:
         run_study(config, callbacks=[Raising()], **how)
-    assert "progressed" in {entry.name for entry in caught.traceback}
+    assert "on_evaluation" in {entry.name for entry in caught.traceback}
     before = read_trials(open_finished(StudyFiles(config.folder)))
     assert [trial.state for trial in before[:3]] == ["complete", "complete", "waiting"]
 

@@ -656,7 +656,7 @@ def test_command_stops_without_a_trace_when_nobody_reads_its_output(
 def test_keras_is_not_loaded_for_help_or_for_a_file_that_is_no_model(tmp_path: Path) -> None:
     (tmp_path / "a.keras").write_text("no model")
     script = (
-        "import contextlib, io, sys; from fmnist.predict.classifier import main\n"
+        "import contextlib, io, sys; from fmnist.predict.__main__ import main\n"
         "with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()): main(['--help'])\n"
         f"code = main([{str(tmp_path / 'a.keras')!r}, 'a.png'])\n"
         "print(code, sorted({'keras', 'tensorflow'} & set(sys.modules)))"

@@ -710,10 +710,10 @@ def test_export_that_failed_is_tried_again_when_it_is_asked_for_again(make) -> N
 def test_exports_stop_when_the_run_does(make) -> None:
     stop, export = threading.Event(), FakeExporter()
     make(export, "onnx", stop)
-    export.how["heed_stop"]()
+    export.how["check_cancelled"]()
     stop.set()
     with pytest.raises(Interrupted):
-        export.how["heed_stop"]()
+        export.how["check_cancelled"]()
 
 
 def test_reserve_counts_finalists_and_retrainings() -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from search import format
 from search.format import between, count, duration, file_size, percent
 from search.records.io import write_text
 from search.records.models import FINISHED_STATES
@@ -166,6 +167,7 @@ def _page(comparison: Comparison) -> dict[str, Any]:
         "c": comparison,
         "names": comparison.names,
         "words": text,
+        "format": format,
         "sections": {id: (number, heading) for number, (id, heading) in enumerate(shown, start=1)},
         "charts": {chart.name: chart for chart in _charts(comparison)},
         "accuracy_rows": _accuracy_rows(comparison) if tested else [],
