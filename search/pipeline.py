@@ -56,7 +56,7 @@ from search.refit.round import FinalRound
 from search.refit.schedule import Clock, full_training_images
 from search.report.page import report_study
 from search.report.text import uneven_classes
-from search.results import StudyResult, balance_of
+from search.results import FinishedStudy, balance_of
 from search.space.default import own_space
 from search.space.schema import read_space_text, space_of
 from search.space.space import SearchSpace
@@ -91,7 +91,7 @@ def run_study(
     search_only: bool = False,
     callbacks: Sequence[Callback] = (),
     worker_processes: Callable[[Path, threading.Event], WorkerProcesses] = WorkerProcesses,
-) -> StudyResult | None:
+) -> FinishedStudy | None:
     """Do whatever the study still lacks, as `python -m search.run` does. Returns the finished study's records, whose
     properties are the figures of its report; None with search_only, and where another machine of the study confirms
     and retrains.
@@ -233,7 +233,7 @@ class _Run:
         n_test = len(self._source.test_digests)
         return Prepared(self._config, self._files, self._split, self._space, self._data, n_test, study, is_finished)
 
-    def whole(self, search_only: bool) -> StudyResult | None:
+    def whole(self, search_only: bool) -> FinishedStudy | None:
         if not self._config.is_named_data:
             self._tell_of_own_images()
         self._refuse_more_trials_after_test()
@@ -265,7 +265,7 @@ class _Run:
                 self._storage.remove_session()
                 self._storage.engine.dispose()
 
-    def _whole(self, search_only: bool) -> StudyResult | None:
+    def _whole(self, search_only: bool) -> FinishedStudy | None:
         if self._is_finished_elsewhere():
             return None
         if self._mlflow is not None:
@@ -282,7 +282,7 @@ class _Run:
             return nullcontext()
         return beside_run(self._files, self._config.storage, self._terminal.warn)
 
-    def _rest(self, search_only: bool) -> StudyResult | None:
+    def _rest(self, search_only: bool) -> FinishedStudy | None:
         if not self._files.test.exists() and not self._train_everything(search_only):
             return None
         if search_only:
@@ -605,7 +605,7 @@ class _Run:
             make_exports(self._files, self._source, names, n_threads, self._stop, self._callback)
             write_text(self._files.command, command_with_exports(self._files) + "\n")
 
-    def _report(self) -> StudyResult:
+    def _report(self) -> FinishedStudy:
         study_result = report_study(self._files, self._study)
         publish_report(self._study, study_result)
         self._terminal.show_finalists([_finalist_row(study_result, record) for record in study_result.confirmed])
@@ -691,7 +691,7 @@ def _space_text(config: StudyConfig, source: DataSource, n_train: int) -> tuple[
     return text, "the default space"
 
 
-def _finalist_row(study_result: StudyResult, record: ConfirmRecord) -> FinalistRow:
+def _finalist_row(study_result: FinishedStudy, record: ConfirmRecord) -> FinalistRow:
     return FinalistRow(
         trial=record.trial,
         origin=record.origin,

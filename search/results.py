@@ -66,7 +66,7 @@ def balance_of(data: DataRecord) -> Balance:
 
 
 @dataclass(frozen=True)
-class StudyResult:
+class FinishedStudy:
     """A finished study, as read. What can be computed from it is a property."""
 
     files: StudyFiles
@@ -181,18 +181,18 @@ class StudyResult:
         return tuple((mistake, self.arrays.mistake_images[row_of[mistake.index]]) for mistake in found)
 
 
-def read_study_result(
+def read_finished_study(
     files: StudyFiles,
     trials: Sequence[TrialRecord],
     *,
     command: str,
     importances: Mapping[str, float] | None,
-) -> StudyResult:
+) -> FinishedStudy:
     """Raises UserError if the study has not come to its end, or its files contradict each other."""
     require_finished(files)
     samples = read_arrays(files.samples)["images"]
     finished = sorted((t for t in trials if t.state in FINISHED_STATES), key=lambda trial: trial.number)
-    study_result = StudyResult(
+    study_result = FinishedStudy(
         files=files,
         trials=tuple(finished),
         command=command,
@@ -226,7 +226,7 @@ def require_finished(files: StudyFiles) -> None:
         )
 
 
-def _check(study_result: StudyResult) -> None:
+def _check(study_result: FinishedStudy) -> None:
     """That the records speak of one and the same winner and the same mistakes: files may be missing, or be another
     study's. Raises UserError."""
     winner = study_result.refits[0].trial

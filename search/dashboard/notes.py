@@ -14,7 +14,7 @@ import optuna
 from fmnist.model.layers import count_multiply_adds, count_parameters
 from fmnist.recipe import Architecture, Block, Recipe, short_form
 from search.format import between, count, duration, millions, percent, plan_in_words
-from search.results import StudyResult
+from search.results import FinishedStudy
 from search.study.objective import Outcome
 
 MOST_CHARACTERS = 2045  # of a piece of a note: as optuna_dashboard cuts them
@@ -119,7 +119,7 @@ class StudySummary:
     pictures_from: int | None  # training images of a rung: trials that ended it have pictures
 
 
-def study_note(standing: StudySummary, study_result: StudyResult | None) -> str:
+def study_note(standing: StudySummary, study_result: FinishedStudy | None) -> str:
     """material: of a study that has come to its end."""
     parts = [f"## {standing.name}: {standing.state}", *_search(standing)]
     if study_result is not None:
@@ -138,7 +138,7 @@ def _search(standing: StudySummary) -> list[str]:
     return [f"**{count(n_taken)}{asked} trials** ({tally}).{best}"]
 
 
-def _result(study_result: StudyResult) -> list[str]:
+def _result(study_result: FinishedStudy) -> list[str]:
     winner, recipe = study_result.winner, study_result.recipe
     n_parameters = millions(count_parameters(recipe.architecture))
     n_seeds = count(len(study_result.test_accuracies), "retraining")
@@ -150,7 +150,7 @@ def _result(study_result: StudyResult) -> list[str]:
     ]
 
 
-def _finalists(study_result: StudyResult) -> Sequence[str]:
+def _finalists(study_result: FinishedStudy) -> Sequence[str]:
     rows = [
         f"| {record.trial}{' (winner)' if record is study_result.winner else ''} | {percent(record.search_accuracy)} | "
         f"{percent(record.confirm_accuracy)} | {between(study_result.confirm_interval(record))} | "

@@ -22,7 +22,7 @@ from search.dashboard.artifacts import artifact_id_of, entry, publish_pictures
 from search.dashboard.notes import RUNNING, StudySummary, read_note, save_note, study_note, trial_note
 from search.records.files import StudyFiles
 from search.records.io import atomic_write
-from search.results import StudyResult
+from search.results import FinishedStudy
 from search.study.objective import Outcome
 from search.study.trials import count_by_state, read_best
 from search.worker.tasks import Interrupted
@@ -125,7 +125,7 @@ def mark_finished(
     save_note(study, study_note(standing, None))
 
 
-def publish_report(study: optuna.Study, study_result: StudyResult) -> None:
+def publish_report(study: optuna.Study, study_result: FinishedStudy) -> None:
     """The note with the figures of a study that has come to its end, and the report's pictures."""
     files = study_result.files
     standing = standing_of(study, files, "complete", study_result.test.n_trials_asked)

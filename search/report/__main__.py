@@ -15,7 +15,7 @@ from search.cli import check_study_name, take_password_off_the_command_line
 from search.records.files import StudyFiles, require_study
 from search.report.comparison.page import write_comparison
 from search.report.page import report_study
-from search.results import StudyResult, read_study_result, require_finished
+from search.results import FinishedStudy, read_finished_study, require_finished
 
 if TYPE_CHECKING:
     import optuna
@@ -54,11 +54,11 @@ def _open(files: StudyFiles, options: ReportOptions) -> optuna.Study:
     return open_finished(files, options.storage)
 
 
-def _read(files: StudyFiles, options: ReportOptions) -> StudyResult:
+def _read(files: StudyFiles, options: ReportOptions) -> FinishedStudy:
     from search.study.trials import read_trials
 
     trials = read_trials(_open(files, options))
-    return read_study_result(files, trials, command=files.read_command(), importances=None)
+    return read_finished_study(files, trials, command=files.read_command(), importances=None)
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ from search.format import count, percent
 from search.records.files import StudyFiles
 from search.records.io import read_arrays, write_text
 from search.records.models import BaselineOutcome, BaselineRecord, ConfirmRecord, TrialRecord
-from search.results import StudyResult
+from search.results import FinishedStudy
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class Rung:
 class Evidence:
     """What can be said of a finished study's figures. Each part is computed when it is first asked for."""
 
-    def __init__(self, study_result: StudyResult) -> None:
+    def __init__(self, study_result: FinishedStudy) -> None:
         self._material = study_result
         self._labels = study_result.arrays.labels.astype(int)
 

@@ -51,7 +51,7 @@ from search.report.charts.search import (
 from search.report.charts.style import MANY_CLASSES, Chart
 from search.report.summary import summarize
 from search.report.templating import templates
-from search.results import StudyResult, read_study_result
+from search.results import FinishedStudy, read_finished_study
 
 if TYPE_CHECKING:
     import optuna
@@ -76,22 +76,22 @@ def write_report(
     command: the command line that makes the study. importances: parameter -> share, None if not to be had.
     Raises UserError if the study has not come to its end, or its files contradict each other.
     """
-    return _write(read_study_result(files, trials, command=command, importances=importances))
+    return _write(read_finished_study(files, trials, command=command, importances=importances))
 
 
-def report_study(files: StudyFiles, study: optuna.Study) -> StudyResult:
+def report_study(files: StudyFiles, study: optuna.Study) -> FinishedStudy:
     """The same, with all that it needs taken from where the study left it. study: its trials, in Optuna's storage.
     Returns what the report was made from."""
     from search.study.trials import importances, read_trials  # Optuna comes with the trials, not with this module
 
-    study_result = read_study_result(
+    study_result = read_finished_study(
         files, read_trials(study), command=files.read_command(), importances=importances(study)
     )
     _write(study_result)
     return study_result
 
 
-def _write(study_result: StudyResult) -> dict[str, Any]:
+def _write(study_result: FinishedStudy) -> dict[str, Any]:
     files = study_result.files
     evidence = Evidence(study_result)
     summary = summarize(study_result, evidence)
@@ -113,7 +113,7 @@ def _write(study_result: StudyResult) -> dict[str, Any]:
 # ------------------------------------------------------------------------------------------------------------- page
 
 
-def _page(study_result: StudyResult, evidence: Evidence, summary: dict[str, Any]) -> dict[str, Any]:
+def _page(study_result: FinishedStudy, evidence: Evidence, summary: dict[str, Any]) -> dict[str, Any]:
     """What the templates see."""
     names = parameter_names(study_result.trials)
     return {
@@ -147,7 +147,7 @@ def _page(study_result: StudyResult, evidence: Evidence, summary: dict[str, Any]
 
 
 def _charts(
-    study_result: StudyResult, evidence: Evidence, summary: dict[str, Any], names: Sequence[str]
+    study_result: FinishedStudy, evidence: Evidence, summary: dict[str, Any], names: Sequence[str]
 ) -> dict[str, Chart]:
     """Those that there is something to draw for."""
     charts = [history_chart(study_result.trials), finalists_chart(summary["finalists"])]
@@ -169,7 +169,7 @@ def _charts(
     return {chart.name: chart for chart in charts if chart is not None}
 
 
-def _class_rows(study_result: StudyResult) -> list[dict[str, Any]]:
+def _class_rows(study_result: FinishedStudy) -> list[dict[str, Any]]:
     """Images per class and part, in the order of the classes."""
     parts = list(study_result.data.class_counts)
     return [
@@ -178,7 +178,7 @@ def _class_rows(study_result: StudyResult) -> list[dict[str, Any]]:
     ]
 
 
-def _captioned(study_result: StudyResult, mistake: Mistake, image: np.ndarray) -> dict[str, Any]:
+def _captioned(study_result: FinishedStudy, mistake: Mistake, image: np.ndarray) -> dict[str, Any]:
     names = study_result.data.class_names
     return {
         "image": image,
@@ -189,7 +189,7 @@ def _captioned(study_result: StudyResult, mistake: Mistake, image: np.ndarray) -
     }
 
 
-def _pairs(study_result: StudyResult) -> list[dict[str, Any]]:
+def _pairs(study_result: FinishedStudy) -> list[dict[str, Any]]:
     """Pairs of classes, those first of which one is most often taken for the other; images from both sides."""
     index_of = {name: i for i, name in enumerate(study_result.data.class_names)}
     pairs = dict.fromkeys(frozenset((found.true, found.predicted)) for found in study_result.evaluation.most_confused)
@@ -202,7 +202,7 @@ def _pairs(study_result: StudyResult) -> list[dict[str, Any]]:
     ]
 
 
-def _side(study_result: StudyResult, true: str, predicted: str, index_of: Mapping[str, int]) -> dict[str, Any] | None:
+def _side(study_result: FinishedStudy, true: str, predicted: str, index_of: Mapping[str, int]) -> dict[str, Any] | None:
     """The images of one class taken for the other; None where there is none."""
     n_images = study_result.evaluation.confusion_matrix[index_of[true]][index_of[predicted]]
     found = study_result.mistakes(N_IMAGES_PER_PAIR, true=index_of[true], predicted=index_of[predicted])
@@ -210,7 +210,7 @@ def _side(study_result: StudyResult, true: str, predicted: str, index_of: Mappin
     return {"true": true, "predicted": predicted, "n_images": n_images, "mistakes": shown} if n_images else None
 
 
-def _suspects(study_result: StudyResult, evidence: Evidence) -> list[dict[str, Any]]:
+def _suspects(study_result: FinishedStudy, evidence: Evidence) -> list[dict[str, Any]]:
     row_of = {int(index): row for row, index in enumerate(study_result.arrays.mistake_indices)}
     shown = evidence.label_issues[:N_MISTAKES_SHOWN]
     return [
@@ -219,7 +219,7 @@ def _suspects(study_result: StudyResult, evidence: Evidence) -> list[dict[str, A
     ]
 
 
-def _unsure(study_result: StudyResult) -> list[dict[str, Any]]:
+def _unsure(study_result: FinishedStudy) -> list[dict[str, Any]]:
     """The least confident right answers. None in studies of before version 0.4.0."""
     arrays = study_result.arrays
     if arrays.unsure_indices is None:
@@ -231,7 +231,7 @@ def _unsure(study_result: StudyResult) -> list[dict[str, Any]]:
     return [_captioned(study_result, hit, image) for hit, image in zip(hits, arrays.unsure_images, strict=True)]
 
 
-def _strips(study_result: StudyResult) -> list[tuple[str, bytes]]:
+def _strips(study_result: FinishedStudy) -> list[tuple[str, bytes]]:
     shrink = min(1.0, math.sqrt(SAMPLE_BYTES / study_result.samples.nbytes))
     return [
         (name, strip_png(images, shrink))
@@ -239,7 +239,7 @@ def _strips(study_result: StudyResult) -> list[tuple[str, bytes]]:
     ]
 
 
-def _load_lines(study_result: StudyResult) -> str:
+def _load_lines(study_result: FinishedStudy) -> str:
     height, width, channels = study_result.data.image_shape
     return (
         "import keras\n"
@@ -248,7 +248,7 @@ def _load_lines(study_result: StudyResult) -> str:
     )
 
 
-def _export_lines(study_result: StudyResult) -> str:
+def _export_lines(study_result: FinishedStudy) -> str:
     """How each exported file is used."""
     shape = ", ".join(map(str, ("n", *study_result.data.image_shape)))
     blocks = [f"# images: float32 ({shape}), raw pixels 0 to 255"]
@@ -261,7 +261,7 @@ def _export_lines(study_result: StudyResult) -> str:
 # --------------------------------------------------------------------------------------------------------- Markdown
 
 
-def _write_pictures(folder: Path, study_result: StudyResult, page: Mapping[str, Any]) -> None:
+def _write_pictures(folder: Path, study_result: FinishedStudy, page: Mapping[str, Any]) -> None:
     """All pictures of report.md, in place of those of an earlier report."""
     shutil.rmtree(folder, ignore_errors=True)
     pictures = {name: chart.png for name, chart in page["charts"].items()}

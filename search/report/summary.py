@@ -12,13 +12,13 @@ from fmnist.recipe import Recipe, short_form
 from search.records.models import ConfirmRecord
 from search.report.analysis import Evidence
 from search.report.templating import plain
-from search.results import StudyResult
+from search.results import FinishedStudy
 
 if TYPE_CHECKING:
     from fmnist.export.formats import ExportRecord
 
 
-def summarize(study_result: StudyResult, evidence: Evidence) -> dict[str, Any]:
+def summarize(study_result: FinishedStudy, evidence: Evidence) -> dict[str, Any]:
     """Every number of the report, in plain JSON types: no NumPy scalar, null for what is not known."""
     images = study_result.n_images_trained
     summary = {
@@ -42,7 +42,7 @@ def summarize(study_result: StudyResult, evidence: Evidence) -> dict[str, Any]:
     return plain(summary)
 
 
-def _best(study_result: StudyResult) -> dict[str, Any]:
+def _best(study_result: FinishedStudy) -> dict[str, Any]:
     recipe, trial = study_result.recipe, study_result.winner_trial
     return {
         "trial": trial.number,
@@ -56,7 +56,7 @@ def _best(study_result: StudyResult) -> dict[str, Any]:
     }
 
 
-def _validation(study_result: StudyResult) -> dict[str, Any]:
+def _validation(study_result: FinishedStudy) -> dict[str, Any]:
     winner, data = study_result.winner, study_result.data
     return {
         "selection_accuracy": winner.search_accuracy,
@@ -67,7 +67,7 @@ def _validation(study_result: StudyResult) -> dict[str, Any]:
     }
 
 
-def _test(study_result: StudyResult) -> dict[str, Any]:
+def _test(study_result: FinishedStudy) -> dict[str, Any]:
     evaluation, interval = study_result.evaluation, study_result.test_interval
     delivered = evaluation.accuracy_interval
     return {
@@ -98,7 +98,7 @@ def _test(study_result: StudyResult) -> dict[str, Any]:
     }
 
 
-def _balance(study_result: StudyResult) -> dict[str, Any]:
+def _balance(study_result: FinishedStudy) -> dict[str, Any]:
     balance = study_result.balance
     return {
         **dataclasses.asdict(balance),
@@ -108,12 +108,12 @@ def _balance(study_result: StudyResult) -> dict[str, Any]:
     }
 
 
-def _flip_averaged(study_result: StudyResult) -> dict[str, Any] | None:
+def _flip_averaged(study_result: FinishedStudy) -> dict[str, Any] | None:
     values = study_result.test.flip_accuracies
     return {"mean": statistics.fmean(values), "values": values} if values else None
 
 
-def _finalist(study_result: StudyResult, record: ConfirmRecord) -> dict[str, Any]:
+def _finalist(study_result: FinishedStudy, record: ConfirmRecord) -> dict[str, Any]:
     recipe, interval = Recipe.from_dict(record.recipe), study_result.confirm_interval(record)
     return {
         "trial": record.trial,

@@ -12,7 +12,7 @@ from fmnist.metrics.evaluation import Confusion, Evaluation
 from search.format import count, duration, millions, milliseconds, percent, points
 from search.records.models import FINISHED_STATES, ConfirmRecord, TrialRecord
 from search.report.analysis import Calibration, PairedComparison, RejectionCurvePoint, Rung, SelectionBias
-from search.results import Balance, StudyResult
+from search.results import Balance, FinishedStudy
 
 STATE_WORDS = {
     "complete": "trained to the end",
@@ -28,7 +28,7 @@ STATE_WORDS = {
 # --------------------------------------------------------------------------------------------------------- headline
 
 
-def headline(study_result: StudyResult) -> str:
+def headline(study_result: FinishedStudy) -> str:
     winner = study_result.winner
     by = "the default recipe" if winner is study_result.default else f"trial {winner.trial}"
     return (
@@ -37,11 +37,11 @@ def headline(study_result: StudyResult) -> str:
     )
 
 
-def trial_states(study_result: StudyResult) -> str:
+def trial_states(study_result: FinishedStudy) -> str:
     return ", ".join(f"{n} {STATE_WORDS[state]}" for state, n in study_result.n_by_state.items() if n)
 
 
-def test_spread(study_result: StudyResult) -> str:
+def test_spread(study_result: FinishedStudy) -> str:
     n = len(study_result.test_accuracies)
     if study_result.test_sd is None:
         return "one retraining, so the spread over seeds is not known"
@@ -51,7 +51,7 @@ def test_spread(study_result: StudyResult) -> str:
     )
 
 
-def strengths_and_limits(study_result: StudyResult, calibration: Calibration) -> list[tuple[str, str]]:
+def strengths_and_limits(study_result: FinishedStudy, calibration: Calibration) -> list[tuple[str, str]]:
     """Each a heading and what is to be said."""
     uneven = [("Uneven classes", uneven_on_test(study_result))] if study_result.balance.is_uneven else []
     return [
@@ -73,7 +73,7 @@ def best_and_worst_classes(evaluation: Evaluation) -> str:
     return f"{best.name} is told best (F1 {best.f1:.3f}), {worst.name} worst (F1 {worst.f1:.3f})."
 
 
-def remarks_on_data(study_result: StudyResult) -> list[str]:
+def remarks_on_data(study_result: FinishedStudy) -> list[str]:
     """What was decided or noticed when the images were read, and of images that occur twice."""
     data = study_result.data
     duplicates = data.duplicates.sentences() if data.duplicates is not None else []
@@ -88,7 +88,7 @@ def uneven_classes(balance: Balance) -> str:
     )
 
 
-def uneven_on_test(study_result: StudyResult) -> str:
+def uneven_on_test(study_result: FinishedStudy) -> str:
     said = uneven_classes(study_result.balance)
     return (
         f"{said[0].upper()}{said[1:]}. Balanced accuracy, the mean of the classes' recalls, is "
@@ -115,7 +115,7 @@ def pair(confusion: Confusion) -> str:
     return f"{confusion.true} taken for {confusion.predicted}"
 
 
-def gap(study_result: StudyResult) -> str:
+def gap(study_result: FinishedStudy) -> str:
     winner, test = study_result.winner, study_result.test_mean
     chain = (
         f"The winner has {percent(winner.selection_accuracy)} on the selection split, "
@@ -133,7 +133,7 @@ def gap(study_result: StudyResult) -> str:
     return chain + first + second + ("more." if step > 0 else "less." if step < 0 else "either way.")
 
 
-def luck(study_result: StudyResult, selection_bias: SelectionBias) -> str:
+def luck(study_result: FinishedStudy, selection_bias: SelectionBias) -> str:
     """What the best of so many equal configurations would show."""
     selection, confirm = selection_bias.selection_luck, selection_bias.confirm_luck
     n_selection, n_confirmation = (count(study_result.data.n_images[name]) for name in ("selection", "confirmation"))
@@ -148,7 +148,7 @@ def luck(study_result: StudyResult, selection_bias: SelectionBias) -> str:
     )
 
 
-def against_default(study_result: StudyResult) -> str:
+def against_default(study_result: FinishedStudy) -> str:
     default, winner = study_result.default, study_result.winner
     if default is None:
         return "The default recipe was not among the finalists, so there is nothing to compare with."
@@ -168,7 +168,7 @@ def against_default(study_result: StudyResult) -> str:
     )
 
 
-def seeds(study_result: StudyResult) -> str:
+def seeds(study_result: FinishedStudy) -> str:
     if study_result.test_sd is None:
         return "The winner was retrained with one seed: how far another seed would land is not known."
     return (
@@ -199,7 +199,7 @@ def calibration_in_short(found: Calibration, accuracy: float) -> str:
     )
 
 
-def same_in_fresh_process(study_result: StudyResult) -> str:
+def same_in_fresh_process(study_result: FinishedStudy) -> str:
     fresh, here = study_result.test.delivered_accuracy, study_result.evaluation.accuracy
     if math.isclose(fresh, here, abs_tol=0.5 / study_result.evaluation.n_images):
         return "The saved file, loaded in a fresh process without this project, gives the same accuracy."
@@ -232,7 +232,7 @@ def label_issues(n_suspects: int, n_models: int, n_mistakes: int) -> str:
     )
 
 
-def changed_images(study_result: StudyResult) -> str:
+def changed_images(study_result: FinishedStudy) -> str:
     mildest, worst = study_result.test.changed[0], min(study_result.test.changed, key=lambda row: row.accuracy)
     return (
         f"On unchanged images the delivered model has {percent(study_result.evaluation.accuracy, 1)}, on images "
@@ -337,7 +337,7 @@ IMPORTANCE_ABSENT = (
 )
 
 
-def finalists(study_result: StudyResult) -> str:
+def finalists(study_result: FinishedStudy) -> str:
     if len(study_result.confirmed) == 1:
         return "One finalist: nothing was left to choose on the confirmation split."
     first, second = study_result.confirmed[:2]
@@ -349,7 +349,7 @@ def finalists(study_result: StudyResult) -> str:
     )
 
 
-def exports(study_result: StudyResult) -> str:
+def exports(study_result: FinishedStudy) -> str:
     """What became of the formats, in one sentence."""
     made, n_failed = study_result.exported, len(study_result.exports) - len(study_result.exported)
     failed = f"{count(n_failed, 'format')} failed" if n_failed else ""
@@ -377,7 +377,7 @@ def _same_numbers(exact: Sequence[ExportRecord]) -> str:
     return f"{who} {whom} the model's class and probabilities within {near} of its own"
 
 
-def _fewer_bits(study_result: StudyResult, record: ExportRecord) -> str:
+def _fewer_bits(study_result: FinishedStudy, record: ExportRecord) -> str:
     n_changed = record.n_images - record.n_same_class
     changed = f"{count(n_changed, 'image')} ({percent(n_changed / record.n_images)})" if n_changed else "no image"
     return (
@@ -396,7 +396,7 @@ def _fastest(made: Sequence[ExportRecord]) -> str:
     )
 
 
-def export_limits(study_result: StudyResult) -> str:
+def export_limits(study_result: FinishedStudy) -> str:
     """What a file had to keep to."""
     formats = [find_format(record.format) for record in study_result.exports]
     limits = {format.is_exact: format.limit for format in formats}
@@ -406,7 +406,7 @@ def export_limits(study_result: StudyResult) -> str:
     return sentence[0].upper() + sentence[1:]
 
 
-def time_spent(study_result: StudyResult) -> str:
+def time_spent(study_result: FinishedStudy) -> str:
     total = sum(study_result.seconds.values())
     if not total:
         return "No time was recorded."
@@ -426,7 +426,7 @@ def _overhead(share: float | None) -> str:
     )
 
 
-def flip_averaged(study_result: StudyResult) -> str | None:
+def flip_averaged(study_result: FinishedStudy) -> str | None:
     """Test accuracy with flip test-time averaging, in words; None where the recipe knows no mirror images."""
     values = study_result.test.flip_accuracies
     if not values:

@@ -22,7 +22,7 @@ from search.records.files import StudyFiles
 from search.records.io import read_json
 from search.records.models import FINISHED_STATES, BestRecipe
 from search.refit.__main__ import main as refit_main
-from search.results import StudyResult
+from search.results import FinishedStudy
 from search.study.study import open_finished
 from search.study.trials import read_trials
 from tests.support.fakes import fake_workers
@@ -43,7 +43,7 @@ def example(word: str, folder: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StudyResult]:
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FinishedStudy]:
     """A small study of the digits, made by the README's example."""
     folder = tmp_path_factory.mktemp("api")
     study = example("test_interval", folder)["study"]
@@ -51,7 +51,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StudyResult]:
         yield study
 
 
-def test_a_study_made_from_python_gives_the_records_that_the_command_writes(finished: StudyResult) -> None:
+def test_a_study_made_from_python_gives_the_records_that_the_command_writes(finished: FinishedStudy) -> None:
     written = json.loads(finished.files.report_json.read_text())
     assert finished.test_mean == written["test"]["accuracy"]["mean"] > 0.8
     assert [trial.number for trial in finished.trials] == [0, 1, 2]
@@ -123,7 +123,7 @@ def test_what_the_package_offers_is_there_and_nothing_else() -> None:
 
 @pytest.mark.slow
 def test_recipe_alone_gives_the_study_s_model_to_the_bit_each_time(
-    finished: StudyResult, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    finished: FinishedStudy, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     recipe = tmp_path / "best_recipe.json"
     recipe.write_bytes(finished.files.best_recipe.read_bytes())
@@ -148,7 +148,7 @@ def weights_of(model: Path) -> bytes:
     return child.stdout
 
 
-def test_recipe_of_other_images_is_refused(finished: StudyResult, tmp_path: Path, capsys) -> None:
+def test_recipe_of_other_images_is_refused(finished: FinishedStudy, tmp_path: Path, capsys) -> None:
     recipe = tmp_path / "best_recipe.json"
     content = json.loads(finished.files.best_recipe.read_text())
     name = next(iter(content["data_checksums"]))
@@ -180,7 +180,7 @@ def test_bad_options_of_a_retraining_are_said_in_one_line(options: list[str], sa
 # --- what the study's folder says of itself
 
 
-def test_guide_names_every_file_that_a_study_leaves(finished: StudyResult) -> None:
+def test_guide_names_every_file_that_a_study_leaves(finished: FinishedStudy) -> None:
     guide = finished.files.guide.read_text()
     left = {path.name for path in finished.files.root.iterdir()} - {"README.md"}
     assert [name for name in sorted(left) if f"`{name}" not in guide] == []

@@ -19,15 +19,15 @@ from search.report.analysis import best_so_far
 from search.report.comparison import text as words
 from search.report.comparison.data import Comparison, entries
 from search.report.comparison.page import summarize, write_comparison
-from search.results import StudyResult, read_study_result
+from search.results import FinishedStudy, read_finished_study
 from tests.support.made_study import Made, make_study
 
 SMALL = Made(n_trials=20, n_test=600)
 
 
-def study_result(root: Path, made: Made) -> StudyResult:
+def study_result(root: Path, made: Made) -> FinishedStudy:
     files, trials = make_study(root, made)
-    return read_study_result(files, trials, command=f"python -m search.run --study {root.name}", importances=None)
+    return read_finished_study(files, trials, command=f"python -m search.run --study {root.name}", importances=None)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def found(compared: Comparison) -> dict:
     return summarize(compared)
 
 
-def predictions(study_result: StudyResult) -> tuple[np.ndarray, np.ndarray]:
+def predictions(study_result: FinishedStudy) -> tuple[np.ndarray, np.ndarray]:
     """Labels and, of each retraining, predicted classes, from the stored file."""
     with np.load(study_result.files.test_arrays) as arrays:
         return arrays["labels"], arrays["probabilities"].argmax(axis=2)
@@ -284,14 +284,16 @@ def text_in_html(text: str) -> str:
 # --- other images
 
 
-def with_checksums(study_result: StudyResult, checksums: dict[str, str], of_pixels: str | None = None) -> StudyResult:
+def with_checksums(
+    study_result: FinishedStudy, checksums: dict[str, str], of_pixels: str | None = None
+) -> FinishedStudy:
     """of_pixels: of the test images."""
     record = read_json(DataRecord, study_result.files.data)
     write_json(study_result.files.data, replace(record, checksums=checksums, test_checksum=of_pixels))
-    return read_study_result(study_result.files, study_result.trials, command="", importances=None)
+    return read_finished_study(study_result.files, study_result.trials, command="", importances=None)
 
 
-def with_first_label_changed(study_result: StudyResult) -> StudyResult:
+def with_first_label_changed(study_result: FinishedStudy) -> FinishedStudy:
     """And with predictions that still miss the same images."""
     arrays = study_result.arrays
     labels, probabilities = arrays.labels.copy(), arrays.probabilities.copy()
@@ -301,10 +303,10 @@ def with_first_label_changed(study_result: StudyResult) -> StudyResult:
         study_result.files.test_arrays, labels=labels, probabilities=probabilities, mistake_indices=arrays.mistake_indices,
         mistake_images=arrays.mistake_images,
     )  # fmt: skip
-    return read_study_result(study_result.files, study_result.trials, command="", importances=None)
+    return read_finished_study(study_result.files, study_result.trials, command="", importances=None)
 
 
-OTHER_IMAGES: dict[str, Callable[[Path], StudyResult]] = {
+OTHER_IMAGES: dict[str, Callable[[Path], FinishedStudy]] = {
     "other classes": lambda root: study_result(root, replace(SMALL, class_names=("no", "maybe", "yes"))),
     "other number": lambda root: study_result(root, replace(SMALL, n_test=500)),
     "other files": lambda root: with_checksums(study_result(root, SMALL), {"train-images.gz": "1" * 32}),
@@ -314,7 +316,7 @@ OTHER_IMAGES: dict[str, Callable[[Path], StudyResult]] = {
 
 @pytest.mark.parametrize("make", OTHER_IMAGES.values(), ids=OTHER_IMAGES)
 def test_of_other_images_only_costs_and_searches_are_compared(
-    compared: Comparison, tmp_path: Path, make: Callable[[Path], StudyResult]
+    compared: Comparison, tmp_path: Path, make: Callable[[Path], FinishedStudy]
 ) -> None:
     comparison = Comparison(compared.a, make(tmp_path / "other"))
     found = summarize(comparison)

@@ -26,7 +26,7 @@ from search.report import text as words
 from search.report.charts.model import confusion_png
 from search.report.page import write_report
 from search.report.text import endings
-from search.results import read_study_result
+from search.results import read_finished_study
 from tests.support.made_study import Made, make_study
 
 COMMAND = "python -m search.run --trials 40"
@@ -175,7 +175,7 @@ def test_markdown_shows_pictures_that_lie_beside_it(study) -> None:
 def test_pictures_can_show_classes_of_any_name(tmp_path: Path, name: str) -> None:
     names = (f"{name}1", f"{name}2")
     files, trials = make_study(tmp_path / "s", Made(n_trials=3, n_finalists=1, class_names=names))
-    evaluation = read_study_result(files, trials, command=COMMAND, importances=None).evaluation
+    evaluation = read_finished_study(files, trials, command=COMMAND, importances=None).evaluation
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # Matplotlib warns where axes have no room
         picture = Image.open(io.BytesIO(confusion_png(evaluation)))
@@ -344,7 +344,7 @@ def test_finding_on_exports_follows_from_their_figures(exported) -> None:
 def test_finding_on_one_export(exported, kept: dict[str, dict], finding: str) -> None:
     records = [record for record in exported[0].read_export_records() if record.format in kept]
     changed = tuple(replace(record, **kept[record.format]) for record in records)
-    study_result = read_study_result(exported[0], exported[1], command="", importances=None)
+    study_result = read_finished_study(exported[0], exported[1], command="", importances=None)
     assert words.exports(replace(study_result, exports=changed)) == finding
 
 

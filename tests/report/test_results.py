@@ -16,7 +16,7 @@ from search.records.files import StudyFiles
 from search.records.io import write_arrays, write_json
 from search.records.models import TrialRecord
 from search.report.page import write_report
-from search.results import StudyResult, read_study_result
+from search.results import FinishedStudy, read_finished_study
 from tests.support.made_study import Made, make_study
 
 SMALL = Made(n_trials=6, n_seeds=1, n_finalists=2, n_test=200, n_train=1000)
@@ -28,8 +28,8 @@ def study(tmp_path: Path) -> Study:
     return make_study(tmp_path / "made", replace(SMALL, with_baselines=True))
 
 
-def material_of(study: Study) -> StudyResult:
-    return read_study_result(*study, command="", importances=None)
+def material_of(study: Study) -> FinishedStudy:
+    return read_finished_study(*study, command="", importances=None)
 
 
 def test_baselines_are_read_with_what_they_predicted(study: Study) -> None:

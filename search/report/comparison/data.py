@@ -20,7 +20,7 @@ from fmnist.model.layers import count_multiply_adds, count_parameters
 from fmnist.recipe import Block, Recipe
 from search.records.io import flat
 from search.report.analysis import BestSoFar, best_so_far
-from search.results import StudyResult
+from search.results import FinishedStudy
 
 # Of the configuration, what is told among data, seeds and versions
 NOT_SETTINGS = ("study", "format", "version", "dataset", "data_checksums", "split_checksum", "seed")
@@ -60,11 +60,11 @@ class ClassContrast:
 class Comparison:
     """Two finished studies. Differences are b's figure less a's."""
 
-    a: StudyResult
-    b: StudyResult
+    a: FinishedStudy
+    b: FinishedStudy
 
     @property
-    def both(self) -> tuple[StudyResult, StudyResult]:
+    def both(self) -> tuple[FinishedStudy, FinishedStudy]:
         return self.a, self.b
 
     @property
@@ -137,21 +137,21 @@ def entries(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[Entry, ...]:
     return tuple(Entry(name, a.get(name), b.get(name)) for name in {**a, **b})
 
 
-def n_parameters(study_result: StudyResult) -> int:
+def n_parameters(study_result: FinishedStudy) -> int:
     return count_parameters(study_result.recipe.architecture)
 
 
-def multiply_adds(study_result: StudyResult) -> int:
+def multiply_adds(study_result: FinishedStudy) -> int:
     """Per image, forward."""
     return count_multiply_adds(study_result.recipe.architecture)
 
 
-def mean_confidence(study_result: StudyResult) -> float:
+def mean_confidence(study_result: FinishedStudy) -> float:
     """Of the delivered model, on the test set."""
     return float(study_result.arrays.probabilities[0].max(axis=1).mean())
 
 
-def _predicted(study_result: StudyResult) -> np.ndarray:
+def _predicted(study_result: FinishedStudy) -> np.ndarray:
     """By the delivered model: int (n,)."""
     return study_result.arrays.probabilities[0].argmax(axis=1)
 
@@ -179,7 +179,7 @@ def _block_in_words(block: Block) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def _data_entries(study_result: StudyResult) -> dict[str, Any]:
+def _data_entries(study_result: FinishedStudy) -> dict[str, Any]:
     data = study_result.data
     images = {f"{part} images": n for part, n in data.n_images.items() if part != "test"}
     return {

@@ -22,7 +22,7 @@ from search.report.comparison import charts, text
 from search.report.comparison.data import ClassContrast, Comparison, Entry, mean_confidence, multiply_adds, n_parameters
 from search.report.comparison.text import ratio, signed
 from search.report.templating import plain, templates
-from search.results import StudyResult
+from search.results import FinishedStudy
 
 SECTIONS = {  # id -> heading, and whether it needs the same test images
     "found": ("What was found", False),
@@ -36,7 +36,7 @@ SECTIONS = {  # id -> heading, and whether it needs the same test images
 }
 
 
-def write_comparison(a: StudyResult, b: StudyResult, folder: Path) -> Path:
+def write_comparison(a: FinishedStudy, b: FinishedStudy, folder: Path) -> Path:
     """Write the page and its JSON into the folder; the page's path is returned."""
     comparison = Comparison(a, b)
     path = folder / f"{_stem(comparison)}.html"
@@ -84,7 +84,7 @@ def _test(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def _tested(study_result: StudyResult) -> dict[str, Any]:
+def _tested(study_result: FinishedStudy) -> dict[str, Any]:
     evaluation, interval = study_result.evaluation, study_result.test_interval
     delivered = evaluation.accuracy_interval
     return {
@@ -130,7 +130,7 @@ def _search(comparison: Comparison, i: int) -> dict[str, Any]:
     return {"trials": study_result.n_by_state, "best_so_far": points}
 
 
-def _cost(study_result: StudyResult) -> dict[str, Any]:
+def _cost(study_result: FinishedStudy) -> dict[str, Any]:
     seconds, images = study_result.seconds, study_result.n_images_trained
     return {
         "seconds": {**seconds, "total": sum(seconds.values())},
@@ -192,30 +192,30 @@ def _charts(comparison: Comparison) -> list[Chart]:
     return [chart for chart in drawn if chart is not None]
 
 
-def _row(comparison: Comparison, what: str, of: Callable[[StudyResult], Any], show: Callable[[Any], str]) -> Row:
+def _row(comparison: Comparison, what: str, of: Callable[[FinishedStudy], Any], show: Callable[[Any], str]) -> Row:
     return Row(what, *(show(of(study_result)) for study_result in comparison.both))
 
 
-def _share_row(comparison: Comparison, what: str, of: Callable[[StudyResult], float]) -> Row:
+def _share_row(comparison: Comparison, what: str, of: Callable[[FinishedStudy], float]) -> Row:
     """A share, in percent, and its difference in points."""
     a, b = (of(study_result) for study_result in comparison.both)
     return Row(what, percent(a), percent(b), signed(100 * (b - a)))
 
 
-def _score_row(comparison: Comparison, what: str, of: Callable[[StudyResult], float], digits: int) -> Row:
+def _score_row(comparison: Comparison, what: str, of: Callable[[FinishedStudy], float], digits: int) -> Row:
     a, b = (of(study_result) for study_result in comparison.both)
     return Row(what, f"{a:.{digits}f}", f"{b:.{digits}f}", signed(b - a, digits))
 
 
 def _ratio_row(
-    comparison: Comparison, what: str, of: Callable[[StudyResult], float], show: Callable[[Any], str]
+    comparison: Comparison, what: str, of: Callable[[FinishedStudy], float], show: Callable[[Any], str]
 ) -> Row:
     a, b = (of(study_result) for study_result in comparison.both)
     return Row(what, show(a), show(b), ratio(a, b))
 
 
 def _rows_by_phase(
-    comparison: Comparison, of: Callable[[StudyResult], Mapping[str, float]], show: Callable[[Any], str]
+    comparison: Comparison, of: Callable[[FinishedStudy], Mapping[str, float]], show: Callable[[Any], str]
 ) -> list[Row]:
     """And one for all phases together. Phases that neither study had are left out."""
     phases = [phase for phase in of(comparison.a) if any(of(study_result)[phase] for study_result in comparison.both)]

@@ -8,7 +8,7 @@ from typing import Any
 from search.format import count, duration, p_value, percent, points
 from search.report.analysis import BestSoFar
 from search.report.comparison.data import Comparison, Entry, multiply_adds, n_parameters
-from search.results import StudyResult
+from search.results import FinishedStudy
 
 SIGNIFICANCE = 0.05
 NEAR_BEST = 0.005  # accuracy below a search's own best that counts as near it
@@ -54,7 +54,7 @@ def verdict(comparison: Comparison) -> str:
     )
 
 
-def _tested_on(study_result: StudyResult) -> str:
+def _tested_on(study_result: FinishedStudy) -> str:
     return (
         f"{study_result.files.root.name} was tested on {count(len(study_result.arrays.labels), 'image')} of "
         f"{study_result.data.dataset}"
@@ -72,7 +72,7 @@ def accuracies(comparison: Comparison) -> str:
     )
 
 
-def _seeds_apart(better: StudyResult, worse: StudyResult) -> str:
+def _seeds_apart(better: FinishedStudy, worse: FinishedStudy) -> str:
     if min(len(study_result.test_accuracies) for study_result in (better, worse)) == 1:
         return "one retraining does not tell how far another seed would land"
     apart = min(better.test_accuracies) > max(worse.test_accuracies)
@@ -131,7 +131,7 @@ def searches(comparison: Comparison) -> str:
     return f"{name_a} tried {_tried(a)}; {name_b} tried {_tried(b)}."
 
 
-def _tried(study_result: StudyResult) -> str:
+def _tried(study_result: FinishedStudy) -> str:
     return f"{count(len(study_result.trials), 'configuration')} and trained {study_result.n_by_state['complete']:,} to the end"
 
 
@@ -203,7 +203,7 @@ def images_seen(comparison: Comparison) -> str:
     return f"The phase that saw the most images is {shares}."
 
 
-def _largest_shares(comparison: Comparison, of: Callable[[StudyResult], Mapping[str, float]]) -> str:
+def _largest_shares(comparison: Comparison, of: Callable[[FinishedStudy], Mapping[str, float]]) -> str:
     """Such as `refit in alpha (45 %) and search in beta (52 %)`."""
     return " and ".join(
         _largest_share(of(study_result), name)
