@@ -24,6 +24,8 @@ test-slow: $(READY)  ## the others: kills, several machines, exports, whole stud
 lint: $(READY)
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
+	.venv/bin/lint-imports
+	.venv/bin/pyright
 
 benchmark: $(READY)  ## the tool against its peers at equal time: seven, 20 minutes each
 	.venv/bin/python -m pip install --quiet -c constraints.txt -e '.[test,benchmark]'

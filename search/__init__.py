@@ -10,14 +10,14 @@ import importlib
 from typing import Any
 
 __version__ = "0.5.0"
-__all__ = ["StudyConfig", "TrainingFailed", "Watcher", "open_objective", "run_study"]
+__all__ = ["Callback", "StudyConfig", "TrainingFailed", "open_objective", "run_study"]
 
 _HOMES = {
     "StudyConfig": "search.config",
     "TrainingFailed": "search.worker.tasks",
     "open_objective": "search.pipeline",
     "run_study": "search.pipeline",
-    "Watcher": "search.callbacks.base",
+    "Callback": "search.callbacks.base",
 }
 
 

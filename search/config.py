@@ -13,7 +13,7 @@ from fmnist.errors import UserError
 from fmnist.export.formats import read_formats, require_runtimes
 from fmnist.training.precision import BFLOAT16_FLAGS, PRECISIONS, has_bfloat16
 from search.cli import check_study_name
-from search.extras import TAPS, require_installed
+from search.extras import OPTIONAL_EXTRAS, require_installed
 from search.machine import default_workers
 
 SHIPPED_SPACES = Path(__file__).resolve().parent.parent / "studies"
@@ -75,7 +75,7 @@ class StudyConfig:
             )
         object.__setattr__(self, "export", read_formats(self.export, "--export"))  # all spelt out, in one order
         require_runtimes(self.export, "--export")
-        for name in TAPS:
+        for name in OPTIONAL_EXTRAS:
             if getattr(self, name) is not None:
                 require_installed(name)
         if not 0 <= self.seed <= MAX_SEED:

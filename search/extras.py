@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fmnist.errors import UserError
 
-TAPS = {  # option, and extra of the same name -> modules
+OPTIONAL_EXTRAS = {  # option, and extra of the same name -> modules
     "tensorboard": ("tensorboard",),
     "mlflow": ("mlflow", "optuna_integration"),
 }
@@ -17,10 +17,10 @@ TAPS = {  # option, and extra of the same name -> modules
 
 def require_installed(name: str) -> None:
     """Raises UserError where a module of this tap is missing."""
-    lacking = [module for module in TAPS[name] if not _is_there(module)]
-    if lacking:
+    missing = [module for module in OPTIONAL_EXTRAS[name] if not _is_there(module)]
+    if missing:
         raise UserError(
-            f"--{name} needs {', '.join(lacking)}, which is not installed; run "
+            f"--{name} needs {', '.join(missing)}, which is not installed; run "
             f"pip install -c constraints.txt -e '.[{name}]'"
         )
 

@@ -25,10 +25,10 @@ from fmnist.data.split import Split, load_train, save_split
 from fmnist.errors import UserError
 from fmnist.metrics.intervals import wilson_95
 from fmnist.recipe import Recipe
-from search.callbacks.base import Watcher, Watchers
-from search.callbacks.terminal import DETAIL, RESULT, BestTrial, FinalistRow, Standing, Terminal
+from search.callbacks.base import Callback, CallbackList
+from search.callbacks.terminal import DETAIL, RESULT, BestTrial, FinalistRow, SearchProgress, Terminal
 from search.config import StudyConfig
-from search.dashboard.publish import Album, keep_report
+from search.dashboard.publish import DashboardPublisher, publish_report
 from search.dashboard.server import beside_run, dashboard_command
 from search.format import count
 from search.provenance import (
@@ -45,25 +45,25 @@ from search.records.files import StudyFiles
 from search.records.history_csv import write_history
 from search.records.io import read_json, write_arrays, write_json, write_text
 from search.records.ledger import Stopwatch
-from search.records.models import FINISHED_STATES, ConfirmRecord, DataRecord, TestRecord
-from search.refit.baselines import fit_baselines, lacking_baselines
+from search.records.models import FINISHED_STATES, ConfirmRecord, DataRecord, EvaluationRecord
+from search.refit.baselines import fit_baselines, missing_baselines
 from search.refit.confirmation import EarlyConfirmation, confirm, n_confirmed
 from search.refit.evaluation import evaluate
-from search.refit.exports import lacking_exports, make_exports
+from search.refit.exports import make_exports, missing_exports
 from search.refit.finalists import N_FINALISTS, N_FINALISTS_AGAINST_TIME, choose_finalists, sure_finalists
 from search.refit.retraining import deliver, n_refitted, refit
 from search.refit.round import FinalRound
 from search.refit.schedule import Clock, full_training_images
 from search.report.page import report_study
 from search.report.text import uneven_classes
-from search.results import Material, balance_of
+from search.results import FinishedStudy, balance_of
 from search.space.default import own_space
 from search.space.schema import read_space_text, space_of
 from search.space.space import SearchSpace
 from search.study.locks import hold, hold_storage, require_free
 from search.study.loop import run_trials
 from search.study.objective import Keep, Objective
-from search.study.retry import Patience
+from search.study.retry import RetryPolicy
 from search.study.storage import look_into_storage, open_storage
 from search.study.strategy import build_rungs
 from search.study.study import check_identity, create_or_resume, find_study, require_identity, storage_url
@@ -89,9 +89,9 @@ def run_study(
     stop: threading.Event | None = None,
     *,
     search_only: bool = False,
-    watchers: Sequence[Watcher] = (),
+    callbacks: Sequence[Callback] = (),
     worker_processes: Callable[[Path, threading.Event], WorkerProcesses] = WorkerProcesses,
-) -> Material | None:
+) -> FinishedStudy | None:
     """Do whatever the study still lacks, as `python -m search.run` does. Returns the finished study's records, whose
     properties are the figures of its report; None with search_only, and where another machine of the study confirms
     and retrains.
@@ -109,13 +109,13 @@ def run_study(
     files = StudyFiles(config.folder)
     if config.storage is not None:  # before anything is written: it may not answer
         open_storage(config.storage)
-    run = _Run(config, files, source, clock, terminal, watchers, stop, worker_processes)
+    run = _Run(config, files, source, clock, terminal, callbacks, stop, worker_processes)
     with hold(files):
         return run.whole(search_only)
 
 
 @contextmanager
-def open_objective(config: StudyConfig, watcher: Watcher | None = None) -> Iterator[Objective]:
+def open_objective(config: StudyConfig, callback: Callback | None = None) -> Iterator[Objective]:
     """The search's objective for a study of your own, with any sampler, pruner and storage of Optuna's that maximises;
     nothing else of this project is needed:
 
@@ -138,7 +138,7 @@ def open_objective(config: StudyConfig, watcher: Watcher | None = None) -> Itera
         workers = WorkerProcesses(Path(folder, "worker.log"), stop)
         site = _site(config, describe_data(config, source, split), Path(folder, "split"))
         try:
-            yield _objective(config, space, workers.train, site, watcher=watcher)
+            yield _objective(config, space, workers.train, site, callback=callback)
         finally:
             stop.set()
 
@@ -199,7 +199,7 @@ class _Run:
         source: DataSource,
         clock: Clock,
         terminal: Terminal,
-        watchers: Sequence[Watcher],
+        callbacks: Sequence[Callback],
         stop: threading.Event,
         worker_processes: Callable[[Path, threading.Event], WorkerProcesses],
     ) -> None:
@@ -215,7 +215,7 @@ class _Run:
         self._space_text, where = _space_text(config, source, len(self._split.train))
         self._space = space_of(self._space_text, where, source.image_shape, len(source.class_names))
         self._data = describe_data(config, source, self._split)
-        self._watcher = Watchers([terminal, *_tensorboard(config), *watchers])
+        self._callback = CallbackList([terminal, *_tensorboard(config), *callbacks])
         self._mlflow = _mlflow(config)
 
     def prepared(self, study: optuna.Study | None) -> Prepared:
@@ -233,12 +233,12 @@ class _Run:
         n_test = len(self._source.test_digests)
         return Prepared(self._config, self._files, self._split, self._space, self._data, n_test, study, is_finished)
 
-    def whole(self, search_only: bool) -> Material | None:
+    def whole(self, search_only: bool) -> FinishedStudy | None:
         if not self._config.is_named_data:
             self._tell_of_own_images()
         self._refuse_more_trials_after_test()
         if self._files.test.exists():
-            opened = read_json(TestRecord, self._files.test).opened
+            opened = read_json(EvaluationRecord, self._files.test).opened
             self._terminal.say(
                 f"study {self._config.study} is finished (test set opened {opened}): rebuilding its report"
             )
@@ -248,7 +248,7 @@ class _Run:
         require_identity(self._files, None, identity)
         self._refuse_missing_storage()
         self._storage = open_storage(storage_url(self._config, self._files))
-        self._storage.patience = Patience(self._terminal.warn, self._stop)
+        self._storage.patience = RetryPolicy(self._terminal.warn, self._stop)
         with nullcontext() if self._config.storage is None else hold_storage(self._storage):
             try:
                 # What is refused leaves nothing in the folder, where it would be refused again after its correction.
@@ -265,16 +265,16 @@ class _Run:
                 self._storage.remove_session()
                 self._storage.engine.dispose()
 
-    def _whole(self, search_only: bool) -> Material | None:
+    def _whole(self, search_only: bool) -> FinishedStudy | None:
         if self._is_finished_elsewhere():
             return None
         if self._mlflow is not None:
-            self._mlflow.add_lacking(self._study)
+            self._mlflow.add_missing(self._study)
         if self._storage.is_shared:
             self._study.set_user_attr(f"supervisor {self._name()}", describe_environment(self._config))
         rungs = build_rungs(self._config.pruner, self._space.fidelity)
-        self._album = Album(self._study, self._files, self._config.trials, rungs)
-        with self._album.open(), self._dashboard():
+        self._publisher = DashboardPublisher(self._study, self._files, self._config.trials, rungs)
+        with self._publisher.open(), self._dashboard():
             return self._rest(search_only)
 
     def _dashboard(self) -> AbstractContextManager[None]:
@@ -282,7 +282,7 @@ class _Run:
             return nullcontext()
         return beside_run(self._files, self._config.storage, self._terminal.warn)
 
-    def _rest(self, search_only: bool) -> Material | None:
+    def _rest(self, search_only: bool) -> FinishedStudy | None:
         if not self._files.test.exists() and not self._train_everything(search_only):
             return None
         if search_only:
@@ -326,9 +326,9 @@ class _Run:
 
     def _tell_that_test_is_open(self) -> None:
         """To the machines that share the study."""
-        test = read_json(TestRecord, self._files.test)
-        lacking = [baseline.name for baseline in lacking_baselines(self._files)]
-        opened = {"by": self._name(), "opened": test.opened, "trials": test.n_trials_asked, "lacks": lacking}
+        test = read_json(EvaluationRecord, self._files.test)
+        missing = [baseline.name for baseline in missing_baselines(self._files)]
+        opened = {"by": self._name(), "opened": test.opened, "trials": test.n_trials_asked, "lacks": missing}
         if self._study.user_attrs.get("test_opened") != opened:
             self._study.set_user_attr("test_opened", opened)
 
@@ -356,7 +356,7 @@ class _Run:
         """A search that went on after its test score was seen could be steered by it."""
         if not self._files.test.exists():
             return
-        test = read_json(TestRecord, self._files.test)
+        test = read_json(EvaluationRecord, self._files.test)
         if self._config.trials > test.n_trials_asked:
             self._refuse_more_trials(test.n_trials_asked)
 
@@ -369,12 +369,12 @@ class _Run:
     def _refuse_baselines_after_test(self) -> None:
         """The test set is opened once, for all that it is to score."""
         if self._config.baselines and self._files.test.exists():
-            self._refuse_baselines([baseline.name for baseline in lacking_baselines(self._files)])
+            self._refuse_baselines([baseline.name for baseline in missing_baselines(self._files)])
 
-    def _refuse_baselines(self, lacking: Sequence[str]) -> None:
-        if lacking:
+    def _refuse_baselines(self, missing: Sequence[str]) -> None:
+        if missing:
             raise UserError(
-                f"study {self._config.study} has opened its test set without the baselines {', '.join(lacking)}, so it "
+                f"study {self._config.study} has opened its test set without the baselines {', '.join(missing)}, so it "
                 f"takes none any more; leave --baselines out, or start another with --study NAME"
             )
 
@@ -458,7 +458,7 @@ class _Run:
             with suppress(Interrupted):  # the storage is away too
                 write_history(self._files, read_trials(self._study))
         if self._mlflow is not None:
-            self._mlflow.add_lacking(self._study)
+            self._mlflow.add_missing(self._study)
 
     def _run_trials(self, early: EarlyConfirmation | None) -> None:
         standing = self._standing()
@@ -475,7 +475,7 @@ class _Run:
             if self._mlflow is not None:
                 self._mlflow.add(study, trial)
             self._terminal.advance(self._standing())
-            self._album.update()
+            self._publisher.update()
 
         def when_idle() -> None:
             if early is not None:
@@ -489,8 +489,8 @@ class _Run:
                 self._workers.train,
                 self._site(),
                 seconds_left=self._seconds_left_for_search,
-                watcher=self._watcher,
-                keep=self._album.keep,
+                callback=self._callback,
+                keep=self._publisher.keep,
             ),
             self._storage,
             n_trials=self._config.trials,
@@ -504,15 +504,15 @@ class _Run:
         if early is not None:
             early.search_has_ended()
 
-    def _standing(self) -> Standing:
+    def _standing(self) -> SearchProgress:
         counts, seconds_left = count_by_state(self._study), self._seconds_left_for_search()
         best = next(iter(read_best(self._study, 1)), None)
         if best is None:
-            return Standing(counts, None, seconds_left)
+            return SearchProgress(counts, None, seconds_left)
         n_selection = self._data.n_images["selection"]
         interval = wilson_95(round(best.value * n_selection), n_selection)
         network = str(Recipe.from_dict(best.recipe))
-        return Standing(counts, BestTrial(best.number, best.value, interval, network), seconds_left)
+        return SearchProgress(counts, BestTrial(best.number, best.value, interval, network), seconds_left)
 
     def _say_details(self) -> None:
         config, site = self._config, self._site()
@@ -549,7 +549,7 @@ class _Run:
             workers=self._config.workers,
             clock=self._clock,
             stop=self._stop,
-            watcher=self._watcher,
+            callback=self._callback,
         )
 
     def _finish(self, final: FinalRound, early: EarlyConfirmation, is_mine: Callable[[], bool]) -> bool:
@@ -578,7 +578,7 @@ class _Run:
         refit(final, winner, n_seeds)
         if self._config.baselines:
             n_baselines = len(BASELINES)
-            n_done = n_baselines - len(lacking_baselines(self._files))
+            n_done = n_baselines - len(missing_baselines(self._files))
             names = [baseline.name for baseline in BASELINES]
             self._announce(f"fitting {n_baselines} baselines", n_baselines, n_done, names)
             fit_baselines(final, memory_limit_of(self._config, n_processes=1))
@@ -593,31 +593,31 @@ class _Run:
             raise Interrupted
         self._terminal.say(phase)
         self._terminal.begin(phase, n_total, n_done, counts_trainings=True, labels=labels)
-        self._album.turn_to(phase)
+        self._publisher.set_phase(phase)
 
     def _export(self) -> None:
         """Make the formats that are asked for and lacking. The study's command then has them too."""
         names = self._config.export
-        lacking = lacking_exports(self._files, names)
-        if lacking:
-            self._announce(f"exporting {self._files.model.name} as {', '.join(lacking)}", len(lacking), labels=lacking)
+        missing = missing_exports(self._files, names)
+        if missing:
+            self._announce(f"exporting {self._files.model.name} as {', '.join(missing)}", len(missing), labels=missing)
             n_threads = self._config.workers * threads_per_worker(self._config)
-            make_exports(self._files, self._source, names, n_threads, self._stop, self._watcher)
+            make_exports(self._files, self._source, names, n_threads, self._stop, self._callback)
             write_text(self._files.command, command_with_exports(self._files) + "\n")
 
-    def _report(self) -> Material:
-        material = report_study(self._files, self._study)
-        keep_report(self._study, material)
-        self._terminal.show_finalists([_finalist_row(material, record) for record in material.confirmed])
-        interval, n_seeds = material.test_interval, len(material.test_accuracies)
+    def _report(self) -> FinishedStudy:
+        study_result = report_study(self._files, self._study)
+        publish_report(self._study, study_result)
+        self._terminal.show_finalists([_finalist_row(study_result, record) for record in study_result.confirmed])
+        interval, n_seeds = study_result.test_interval, len(study_result.test_accuracies)
         of = f"mean of {count(n_seeds, 'seed')}" if n_seeds > 1 else "one retraining"
         self._terminal.show_result(
-            f"test accuracy {material.test_mean:.2%}, {of}, 95 % interval {interval.low:.2%} to {interval.high:.2%}",
+            f"test accuracy {study_result.test_mean:.2%}, {of}, 95 % interval {interval.low:.2%} to {interval.high:.2%}",
             {
-                "test_accuracy": material.test_mean,
-                "test_accuracies": list(material.test_accuracies),
+                "test_accuracy": study_result.test_mean,
+                "test_accuracies": list(study_result.test_accuracies),
                 "test_wilson_95": [interval.low, interval.high],
-                "trial": material.winner.trial,
+                "trial": study_result.winner.trial,
             },
             {
                 "report": str(self._files.report_html),
@@ -626,13 +626,13 @@ class _Run:
                 "predict": shlex.join(["python", "-m", "fmnist.predict", str(self._files.model), "IMAGE"]),
             },
         )
-        return material
+        return study_result
 
     def _show_command(self) -> str:
         return dashboard_command(self._files, self._config.storage)
 
 
-def _tensorboard(config: StudyConfig) -> list[Watcher]:
+def _tensorboard(config: StudyConfig) -> list[Callback]:
     if config.tensorboard is None:
         return []
     from search.callbacks.tensorboard import TensorBoardRuns  # an extra
@@ -655,7 +655,7 @@ def _objective(
     site: TrainingSite,
     *,
     seconds_left: Callable[[], float | None] = lambda: None,
-    watcher: Watcher | None = None,
+    callback: Callback | None = None,
     keep: Keep = lambda trial, outcome: None,
 ) -> Objective:
     return Objective(
@@ -666,7 +666,7 @@ def _objective(
         build_rungs(config.pruner, space.fidelity),
         max_parameters=config.max_parameters,
         seconds_left=seconds_left,
-        watcher=watcher,
+        callback=callback,
         keep=keep,
     )
 
@@ -691,15 +691,15 @@ def _space_text(config: StudyConfig, source: DataSource, n_train: int) -> tuple[
     return text, "the default space"
 
 
-def _finalist_row(material: Material, record: ConfirmRecord) -> FinalistRow:
+def _finalist_row(study_result: FinishedStudy, record: ConfirmRecord) -> FinalistRow:
     return FinalistRow(
         trial=record.trial,
         origin=record.origin,
         search_accuracy=record.search_accuracy,
         confirm_accuracy=record.confirm_accuracy,
-        interval=material.confirm_interval(record),
+        interval=study_result.confirm_interval(record),
         network=str(Recipe.from_dict(record.recipe)),
-        is_winner=record.trial == material.winner.trial,
+        is_winner=record.trial == study_result.winner.trial,
     )
 
 

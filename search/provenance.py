@@ -13,7 +13,7 @@ import numpy as np
 import psutil
 
 from fmnist.data.duplicates import count_duplicates
-from fmnist.data.framing import measure_appearance
+from fmnist.data.framing import measure_framing
 from fmnist.data.source import DataSource
 from fmnist.data.split import Split, pixel_statistics
 from fmnist.training.precision import has_bfloat16
@@ -77,7 +77,7 @@ def describe_data(config: StudyConfig, source: DataSource, split: Split) -> Data
         image_size=config.image_size,
         colour=config.colour,
         skip_unreadable=config.skip_unreadable,
-        **dataclasses.asdict(measure_appearance(split.train.images)),
+        **dataclasses.asdict(measure_framing(split.train.images)),
     )
 
 

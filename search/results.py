@@ -22,9 +22,9 @@ from search.records.models import (
     BaselineOutcome,
     ConfirmRecord,
     DataRecord,
+    EvaluationArrays,
+    EvaluationRecord,
     RefitRecord,
-    TestArrays,
-    TestRecord,
     TrialRecord,
 )
 from search.space.space import DEFAULT_NAME
@@ -66,7 +66,7 @@ def balance_of(data: DataRecord) -> Balance:
 
 
 @dataclass(frozen=True)
-class Material:
+class FinishedStudy:
     """A finished study, as read. What can be computed from it is a property."""
 
     files: StudyFiles
@@ -77,8 +77,8 @@ class Material:
     samples: np.ndarray  # uint8 (n_classes, 10, height, width, channels)
     confirmed: tuple[ConfirmRecord, ...]  # best confirmation accuracy first
     refits: tuple[RefitRecord, ...]  # by seed_index
-    test: TestRecord
-    arrays: TestArrays
+    test: EvaluationRecord
+    arrays: EvaluationArrays
     seconds: dict[str, float]  # by phase
     worker_seconds: float  # of the search, those of its workers summed; 0: not recorded
     environment: dict[str, Any]
@@ -181,18 +181,18 @@ class Material:
         return tuple((mistake, self.arrays.mistake_images[row_of[mistake.index]]) for mistake in found)
 
 
-def read_material(
+def read_finished_study(
     files: StudyFiles,
     trials: Sequence[TrialRecord],
     *,
     command: str,
     importances: Mapping[str, float] | None,
-) -> Material:
+) -> FinishedStudy:
     """Raises UserError if the study has not come to its end, or its files contradict each other."""
     require_finished(files)
     samples = read_arrays(files.samples)["images"]
     finished = sorted((t for t in trials if t.state in FINISHED_STATES), key=lambda trial: trial.number)
-    material = Material(
+    study_result = FinishedStudy(
         files=files,
         trials=tuple(finished),
         command=command,
@@ -201,7 +201,7 @@ def read_material(
         samples=samples,
         confirmed=tuple(files.read_confirm_records()),
         refits=tuple(files.read_refit_records()),
-        test=read_json(TestRecord, files.test),
+        test=read_json(EvaluationRecord, files.test),
         arrays=files.read_test_arrays(),
         seconds=files.read_ledger(),
         worker_seconds=files.read_worker_seconds(),
@@ -211,8 +211,8 @@ def read_material(
         baselines=tuple(files.read_baselines()),
         exports=tuple(files.read_export_records()),
     )
-    _check(material)
-    return material
+    _check(study_result)
+    return study_result
 
 
 def require_finished(files: StudyFiles) -> None:
@@ -226,20 +226,20 @@ def require_finished(files: StudyFiles) -> None:
         )
 
 
-def _check(material: Material) -> None:
+def _check(study_result: FinishedStudy) -> None:
     """That the records speak of one and the same winner and the same mistakes: files may be missing, or be another
     study's. Raises UserError."""
-    winner = material.refits[0].trial
+    winner = study_result.refits[0].trial
     restore = "restore the study's files, or start a new one with --study NAME"
-    if winner not in {trial.number for trial in material.trials}:
+    if winner not in {trial.number for trial in study_result.trials}:
         raise UserError(f"the retrained trial must be a finished trial of the study, but got {winner}; {restore}")
-    if winner not in {record.trial for record in material.confirmed}:
+    if winner not in {record.trial for record in study_result.confirmed}:
         raise UserError(f"the retrained trial must be a confirmed finalist, but got {winner}; {restore}")
-    is_wrong = material.arrays.probabilities[0].argmax(axis=1) != material.arrays.labels
-    if not np.array_equal(np.flatnonzero(is_wrong), np.sort(material.arrays.mistake_indices)):
-        raise UserError(f"{material.files.test_arrays} holds other mistakes than its predictions; {restore}")
-    for outcome in material.baselines:
-        if outcome.predicted is not None and outcome.predicted.shape != material.arrays.labels.shape:
-            path = material.files.baseline_arrays(outcome.record.name)
-            n_images, n_predicted = len(material.arrays.labels), len(outcome.predicted)
+    is_wrong = study_result.arrays.probabilities[0].argmax(axis=1) != study_result.arrays.labels
+    if not np.array_equal(np.flatnonzero(is_wrong), np.sort(study_result.arrays.mistake_indices)):
+        raise UserError(f"{study_result.files.test_arrays} holds other mistakes than its predictions; {restore}")
+    for outcome in study_result.baselines:
+        if outcome.predicted is not None and outcome.predicted.shape != study_result.arrays.labels.shape:
+            path = study_result.files.baseline_arrays(outcome.record.name)
+            n_images, n_predicted = len(study_result.arrays.labels), len(outcome.predicted)
             raise UserError(f"{path} must predict {n_images:,} test images, but got {n_predicted:,}; {restore}")

@@ -22,7 +22,7 @@ from search.config import PRUNERS, SAMPLERS, StudyConfig
 from search.machine import default_workers
 
 if TYPE_CHECKING:
-    from search.results import Material
+    from search.results import FinishedStudy
 
 LOG_FORMATS = ("text", "json")
 
@@ -90,7 +90,7 @@ def _run(config: StudyConfig, run: RunOptions, **seams: Any) -> int:
     return _exit_code(config, study)
 
 
-def _exit_code(config: StudyConfig, study: Material | None) -> int:
+def _exit_code(config: StudyConfig, study: FinishedStudy | None) -> int:
     """Of a run that came to its end: whether what was asked for is there."""
     exports = () if study is None else study.exports
     return EXIT_FAILURE if any(each.failure and each.format in config.export for each in exports) else 0

@@ -39,7 +39,7 @@ class _Notebook:
     dense_units: tuple[int, ...]
     dropout: float = 0.0  # after each dense layer
     is_one_hot: bool = False  # how labels are written; the loss goes with it
-    watcher: Callable[[], keras.callbacks.Callback] | None = None  # of the selection split
+    callback: Callable[[], keras.callbacks.Callback] | None = None  # of the selection split
 
 
 def _early_stopping() -> keras.callbacks.Callback:
@@ -57,8 +57,8 @@ def _halving_on_plateau() -> keras.callbacks.Callback:
 _NOTEBOOKS = {
     "three-convolutions": _Notebook((32, 64, 128), (512, 512), dropout=0.2),
     "conv-pool-dense": _Notebook((32,), (100,)),
-    "conv-pool-dense-stopped": _Notebook((32,), (100,), watcher=_early_stopping),
-    "conv-pool-dense-plateau": _Notebook((32,), (100,), is_one_hot=True, watcher=_halving_on_plateau),
+    "conv-pool-dense-stopped": _Notebook((32,), (100,), callback=_early_stopping),
+    "conv-pool-dense-plateau": _Notebook((32,), (100,), is_one_hot=True, callback=_halving_on_plateau),
 }
 
 
@@ -102,15 +102,15 @@ def fit_network(
     model = _build_network(notebook, learned_from.images.shape[1:], n_classes)
     loss = "categorical_crossentropy" if notebook.is_one_hot else "sparse_categorical_crossentropy"
     model.compile(optimizer=keras.optimizers.Adam(1e-3), loss=loss, metrics=["accuracy"])
-    watchers = [notebook.watcher()] if notebook.watcher else []
+    keras_callbacks = [notebook.callback()] if notebook.callback else []
     history = model.fit(
         *_arrays(learned_from, n_classes, notebook.is_one_hot),
         epochs=baseline.n_epochs,
         validation_data=_arrays(watched, n_classes, notebook.is_one_hot) if watched else None,
-        callbacks=[*watchers, _reporting(model, len(learned_from), on_progress)],
+        callbacks=[*keras_callbacks, _reporting(model, len(learned_from), on_progress)],
         verbose=0,
     )
-    return Network(model), _why_ended(len(history.epoch), watchers), len(history.epoch)
+    return Network(model), _why_ended(len(history.epoch), keras_callbacks), len(history.epoch)
 
 
 def _build_network(notebook: _Notebook, image_shape: tuple[int, int, int], n_classes: int) -> keras.Model:
@@ -161,12 +161,12 @@ def _reporting(
     return keras.callbacks.LambdaCallback(on_epoch_end=report)
 
 
-def _why_ended(n_epochs: int, watchers: list[keras.callbacks.Callback]) -> str:
+def _why_ended(n_epochs: int, keras_callbacks: list[keras.callbacks.Callback]) -> str:
     import keras
 
-    for watcher in watchers:
-        if isinstance(watcher, keras.callbacks.EarlyStopping):
-            return f"trained for {n_epochs} epochs, weights of epoch {watcher.best_epoch + 1}"
+    for callback in keras_callbacks:
+        if isinstance(callback, keras.callbacks.EarlyStopping):
+            return f"trained for {n_epochs} epochs, weights of epoch {callback.best_epoch + 1}"
     return f"trained for {n_epochs} epochs"
 
 

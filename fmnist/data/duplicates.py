@@ -26,19 +26,25 @@ class Duplicates:
         """What is to be said of it; one sentence where there is nothing."""
         across = self.selection_in_train + self.confirmation_in_others
         said = [
-            (self.within_training, f"{_do(self.within_training, 'training image', 'repeats', 'repeat')} another one"),
-            (across, f"{_do(across, 'image', 'is', 'are')} in two of the splits that learn, select and confirm"),
-            (self.contradicting, f"{_do(self.contradicting, 'image', 'bears', 'bear')} the labels of several classes"),
+            (
+                self.within_training,
+                f"{_agree(self.within_training, 'training image', 'repeats', 'repeat')} another one",
+            ),
+            (across, f"{_agree(across, 'image', 'is', 'are')} in two of the splits that learn, select and confirm"),
+            (
+                self.contradicting,
+                f"{_agree(self.contradicting, 'image', 'bears', 'bear')} the labels of several classes",
+            ),
             (
                 self.test_in_training,
-                f"{_do(self.test_in_training, 'test image', 'is', 'are')} among the training images too, so the test "
+                f"{_agree(self.test_in_training, 'test image', 'is', 'are')} among the training images too, so the test "
                 "accuracy flatters",
             ),
         ]
         return [sentence for n, sentence in said if n] or ["No image occurs twice, pixel by pixel"]
 
 
-def _do(n: int, noun: str, one: str, many: str) -> str:
+def _agree(n: int, noun: str, one: str, many: str) -> str:
     return f"1 {noun} {one}" if n == 1 else f"{n:,} {noun}s {many}"
 
 

@@ -18,7 +18,7 @@ N_LOOKED_AT = 2000  # images for a median: more would take seconds and not chang
 
 
 @dataclass(frozen=True)
-class Appearance:
+class Framing:
     """What a set of images has in common, beside what they show."""
 
     background: float  # mean border pixel, 0 to 255
@@ -39,12 +39,12 @@ class Objects:
     noise: np.ndarray  # float (n,): the standard deviation of the border around its background
 
 
-def measure_appearance(images: np.ndarray) -> Appearance:
+def measure_framing(images: np.ndarray) -> Framing:
     """Of training images: at least one. The background is that of all; the rest is of up to N_LOOKED_AT of them."""
     if len(images) == 0:
         raise ValueError("images must be at least one, but got none")
     some = images[:: -(-len(images) // N_LOOKED_AT)]
-    return Appearance(
+    return Framing(
         background=float(border(images).mean()),
         object_share=float(np.median(_longer_share(some))),
         contrast=float(np.median(np.ptp(some, axis=(1, 2, 3)))),

@@ -18,12 +18,12 @@ from fmnist.data.source import (
     ReadOnce,
     Shape,
     build_source,
-    built_around,
     check_memory,
     check_names,
     check_sides,
     check_test_labels,
     check_train_labels,
+    describe_test_set,
     note_constant,
 )
 from fmnist.errors import UserError, unreadable
@@ -62,7 +62,7 @@ def idx_source(folder: Path, reading: Reading) -> DataSource:
         {file.name: md5_of_file(file) for file in files},
         class_names or [str(label) for label in range(n_classes)],
         train.images.shape[1:],
-        **built_around(read_pair(folder, TEST_IMAGES, TEST_LABELS, reading)),
+        **describe_test_set(read_pair(folder, TEST_IMAGES, TEST_LABELS, reading)),
         read_train=ReadOnce(train, lambda: read_pair(folder, TRAIN_IMAGES, TRAIN_LABELS, reading)),
         read_test=lambda: read_pair(folder, TEST_IMAGES, TEST_LABELS, reading),
         notes=notes,

@@ -28,7 +28,7 @@ from fmnist.data.idx_folder import (
     read_pair,
 )
 from fmnist.data.images import LabelledImages
-from fmnist.data.source import DataSource, build_source, built_around, stratified
+from fmnist.data.source import DataSource, build_source, describe_test_set, stratified
 from fmnist.errors import UserError
 
 CLASS_NAMES = (
@@ -132,7 +132,7 @@ def fashion_mnist(data_dir: Path | None, places: Sequence[Path] | None, download
         _checked_sums(folder),
         CLASS_NAMES,
         (28, 28, 1),
-        **built_around(read_pair(folder, TEST_IMAGES, TEST_LABELS)),
+        **describe_test_set(read_pair(folder, TEST_IMAGES, TEST_LABELS)),
         read_train=lambda: read_pair(folder, TRAIN_IMAGES, TRAIN_LABELS),
         read_test=lambda: read_pair(folder, TEST_IMAGES, TEST_LABELS),
     )
@@ -216,7 +216,7 @@ def digits_source() -> DataSource:
         {"digits": checksum},
         "0123456789",
         (8, 8, 1),
-        **built_around(parts[1]),
+        **describe_test_set(parts[1]),
         read_train=lambda: _digits_parts()[0],
         read_test=lambda: _digits_parts()[1],
     )

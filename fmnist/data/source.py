@@ -89,7 +89,7 @@ def build_source(
     )
 
 
-def built_around(test: LabelledImages) -> dict[str, object]:
+def describe_test_set(test: LabelledImages) -> dict[str, object]:
     """What `build_source` wants to know of test images in memory, which the caller then forgets."""
     return {"test_digests": digests_of(test.images), "test_labels": test.labels}
 

@@ -51,23 +51,23 @@ def main(folder: Path) -> None:
     tf.config.threading.set_inter_op_parallelism_threads(request.n_threads)
     try:
         model = load(Path(request.model))
-        refer(model, folder)
+        write_reference_predictions(model, folder)
     except Unusable as error:
-        tell(folder, unusable=str(error))
+        append_result(folder, unusable=str(error))
         return
     source = Source(model, folder)
     for name, file_name in request.files.items():
-        tell(folder, begun=name)
+        append_result(folder, begun=name)
         started = time.monotonic()
         try:
             CONVERTERS[name](source, folder / file_name)
             outcome = {}
         except Exception as error:  # whatever a converter does not understand; its trace is kept
             outcome = {"error": in_one_line(error), "trace": traceback.format_exc()}
-        tell(folder, ended=name, seconds=time.monotonic() - started, **outcome)
+        append_result(folder, ended=name, seconds=time.monotonic() - started, **outcome)
 
 
-def tell(folder: Path, **what: Any) -> None:
+def append_result(folder: Path, **what: Any) -> None:
     with open(folder / "results.jsonl", "a", encoding="utf-8") as file:
         file.write(json.dumps(what) + "\n")
 
@@ -97,7 +97,7 @@ def load(path: Path) -> keras.Model:
     return model
 
 
-def refer(model: keras.Model, folder: Path) -> None:
+def write_reference_predictions(model: keras.Model, folder: Path) -> None:
     """Write what the model says of the images, and first the images where there are none. Raises Unusable where they
     are not of the model's size, or where it does not give probabilities."""
     shape = tuple(model.inputs[0].shape[1:])

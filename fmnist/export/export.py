@@ -64,19 +64,19 @@ class ExportFailed(Exception):
         self.trace = trace
 
 
-def go_on() -> None:
+def never_cancel() -> None:
     """Never stop."""
 
 
 @dataclass(frozen=True, eq=False)
-class Workbench:
+class ExportJob:
     """What the conversions and checks of one model share."""
 
     model: Path
     staging: Path  # folder for whatever is not finished; images.npy lies there where images were given
     labels: np.ndarray | None  # integers (n,)
     n_threads: int
-    heed_stop: Callable[[], None]  # called all the time; may raise
+    check_cancelled: Callable[[], None]  # called all the time; may raise
     scripts: Path  # folder of conversion.py and runtimes.py
     longest_seconds: float  # of a process
 
@@ -92,7 +92,7 @@ def export_model(
     images: np.ndarray | None = None,
     labels: np.ndarray | None = None,
     n_threads: int = 1,
-    heed_stop: Callable[[], None] = go_on,
+    check_cancelled: Callable[[], None] = never_cancel,
     scripts: Path = HERE,
     longest_seconds: float = LONGEST_SECONDS,
 ) -> Iterator[ExportRecord]:
@@ -108,7 +108,7 @@ def export_model(
     folder = folder.absolute()  # the scripts run in a folder of their own
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f"{HALF_WRITTEN}exports-", dir=folder) as name:
-        bench = Workbench(model, Path(name), labels, n_threads, heed_stop, scripts, longest_seconds)
+        bench = ExportJob(model, Path(name), labels, n_threads, check_cancelled, scripts, longest_seconds)
         if images is not None:
             np.save(bench.staging / "images.npy", images)
         conversions = _convert(bench, formats)
@@ -116,7 +116,7 @@ def export_model(
             yield _finish(bench, format, conversions[format.name], folder)
 
 
-def _finish(bench: Workbench, format: Format, conversion: Conversion, folder: Path) -> ExportRecord:
+def _finish(bench: ExportJob, format: Format, conversion: Conversion, folder: Path) -> ExportRecord:
     """Check what the conversion has written, and put it in its place where it is as it should be."""
     started, file = time.monotonic(), format.file_name(bench.model)
     made, target = bench.staging / file, folder / file
@@ -196,7 +196,7 @@ def _remove(path: Path) -> None:
 # --- processes
 
 
-def _convert(bench: Workbench, formats: Sequence[Format]) -> dict[str, Conversion]:
+def _convert(bench: ExportJob, formats: Sequence[Format]) -> dict[str, Conversion]:
     """Write each format's file into the staging folder, and reference.npy (see `fmnist.export.conversion`). One process for
     all, since its imports take longest; where it dies at a format, another goes on with those after it.
 
@@ -232,7 +232,7 @@ def _read_results(path: Path, done: dict[str, Conversion]) -> str | None:
     return begun
 
 
-def _run_alone(bench: Workbench, format: Format, made: Path) -> tuple[np.ndarray, dict[str, object]]:
+def _run_alone(bench: ExportJob, format: Format, made: Path) -> tuple[np.ndarray, dict[str, object]]:
     """What the file says of the staging folder's images, by its runtime alone in a fresh process: probabilities float32
     (n, n_classes), and what an ExportRecord holds of the runtime. Raises ExportFailed."""
     images, out = bench.staging / "images.npy", bench.staging / f"{format.name}-check"
@@ -260,7 +260,7 @@ class _Outcome:
         return f"ended with exit code {self.exit_code}"
 
 
-def _run_script(bench: Workbench, name: str, *arguments: str) -> _Outcome:
+def _run_script(bench: ExportJob, name: str, *arguments: str) -> _Outcome:
     """Run one of the two scripts, without this project and in a session of its own: Ctrl-C reaches the whole group, and
     what it breaks here would look like a bad file."""
     environment = {
@@ -290,10 +290,10 @@ def _run_script(bench: Workbench, name: str, *arguments: str) -> _Outcome:
     return _Outcome(exit_code, time.monotonic() - started, said[-LONGEST_TRACE:])
 
 
-def _wait(process: subprocess.Popen, bench: Workbench, started: float) -> int | None:
+def _wait(process: subprocess.Popen, bench: ExportJob, started: float) -> int | None:
     """Its exit code; None where it takes too long."""
     while time.monotonic() - started < bench.longest_seconds:
-        bench.heed_stop()
+        bench.check_cancelled()
         with suppress(subprocess.TimeoutExpired):
             return process.wait(POLL_SECONDS)
     return None

@@ -119,9 +119,9 @@ def read_formats(words: Sequence[str], option: str) -> tuple[str, ...]:
 
 def require_runtimes(names: Sequence[str], option: str) -> None:
     """Raises UserError where a format cannot be made, or not be checked, with what is installed."""
-    lacking = [(name, module) for name in names for module in find_format(name).modules if find_spec(module) is None]
-    if lacking:
-        formats, modules = (dict.fromkeys(column) for column in zip(*lacking, strict=True))
+    missing = [(name, module) for name in names for module in find_format(name).modules if find_spec(module) is None]
+    if missing:
+        formats, modules = (dict.fromkeys(column) for column in zip(*missing, strict=True))
         extras = dict.fromkeys(find_format(name).extra for name in formats)
         raise UserError(
             f"{option} {','.join(formats)} needs {', '.join(modules)}, which is not installed; run "

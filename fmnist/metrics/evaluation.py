@@ -49,7 +49,7 @@ class Mistake:
 
 
 @dataclass(frozen=True)
-class Abstention:
+class RejectionCurvePoint:
     """What is gained by leaving the images to someone else of which the model is least sure."""
 
     share_left: float  # of the images, the least confident ones
@@ -131,18 +131,18 @@ def top_mistakes(
     return tuple(Mistake(int(i), int(labels[i]), int(predictions[i]), float(confidences[i])) for i in rows)
 
 
-def accuracy_by_confidence(
+def rejection_curve(
     labels: np.ndarray, probabilities: np.ndarray, shares: Sequence[float] = (0.0, 0.01, 0.05, 0.1, 0.2)
-) -> tuple[Abstention, ...]:
+) -> tuple[RejectionCurvePoint, ...]:
     """Accuracy on the images that are kept where the least confident share is not. shares: each in [0, 1)."""
     order = np.argsort(probabilities.max(axis=1), kind="stable")
     is_right = (probabilities.argmax(axis=1) == labels)[order]
     return tuple(_abstention(share, is_right, round(share * len(labels))) for share in shares)
 
 
-def _abstention(share: float, is_right: np.ndarray, n_left: int) -> Abstention:
+def _abstention(share: float, is_right: np.ndarray, n_left: int) -> RejectionCurvePoint:
     kept, left = is_right[n_left:], is_right[:n_left]
-    return Abstention(
+    return RejectionCurvePoint(
         share_left=share,
         n_kept=len(kept),
         accuracy_kept=float(kept.mean()),
@@ -157,7 +157,9 @@ def least_confident_hits(labels: np.ndarray, probabilities: np.ndarray, limit: i
     return hits[np.argsort(probabilities[hits].max(axis=1), kind="stable")][:limit].astype(np.int64)
 
 
-def suspect_labels(labels: np.ndarray, probabilities: np.ndarray, least_confidence: float = 0.9) -> tuple[Mistake, ...]:
+def find_label_issues(
+    labels: np.ndarray, probabilities: np.ndarray, least_confidence: float = 0.9
+) -> tuple[Mistake, ...]:
     """Images that may bear a wrong label: every model is confident of one and the same other class (a suspicion in the
     sense of confident learning, Northcutt et al. 2021, and no more). Most suspect first.
 

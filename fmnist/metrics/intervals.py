@@ -33,7 +33,7 @@ class McNemar:
 
 
 @dataclass(frozen=True)
-class Luck:
+class ExpectedMaximum:
     """What the best of several equally good configurations shows on a set of images."""
 
     expected: float  # mean accuracy of the best
@@ -86,7 +86,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted.tolist()
 
 
-def best_by_luck(accuracy: float, n_images: int, n_configurations: int) -> Luck:
+def expected_best_of(accuracy: float, n_images: int, n_configurations: int) -> ExpectedMaximum:
     """What the best of `n_configurations` shows on `n_images` images where all have the same true accuracy.
 
     They are taken to err independently. Real ones fail on the same difficult images, so that luck brings them less: it
@@ -96,4 +96,4 @@ def best_by_luck(accuracy: float, n_images: int, n_configurations: int) -> Luck:
         raise ValueError(f"luck needs at least 1 image and 1 configuration, but got {n_images} and {n_configurations}")
     below = stats.binom.cdf(np.arange(n_images), n_images, accuracy) ** n_configurations  # P(best <= 0, 1, ... n - 1)
     expected = float(np.sum(1 - below)) / n_images
-    return Luck(expected, int(np.searchsorted(below, LEVEL)) / n_images)
+    return ExpectedMaximum(expected, int(np.searchsorted(below, LEVEL)) / n_images)

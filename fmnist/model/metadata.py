@@ -76,18 +76,18 @@ def add_notes(path: Path, notes: ModelNotes) -> None:
     path = Path(path)
     handle, name = tempfile.mkstemp(prefix=".writing-", suffix=path.suffix, dir=path.parent)
     os.close(handle)
-    beside = Path(name)
+    temporary = Path(name)
     try:
-        with _archive(path) as archive, zipfile.ZipFile(beside, "w") as copy:
+        with _archive(path) as archive, zipfile.ZipFile(temporary, "w") as copy:
             for member in archive.infolist():
                 if member.filename != ENTRY:
                     _copy_member(archive, member, copy)
             # A ZipInfo, for its fixed date: the same model and notes are the same bytes.
             copy.writestr(zipfile.ZipInfo(ENTRY), TypeAdapter(ModelNotes).dump_json(notes, indent=2))
-        shutil.copymode(path, beside)
-        os.replace(beside, path)
+        shutil.copymode(path, temporary)
+        os.replace(temporary, path)
     finally:
-        beside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 def _copy_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, copy: zipfile.ZipFile) -> None:

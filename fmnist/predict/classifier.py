@@ -37,7 +37,7 @@ BATCH_VALUES = 1 << 24  # pixels' values in one, at most: 64 MB as float32
 TEMPERATURES = (0.01, 100.0)  # others leave nothing of the probabilities
 
 # What TensorFlow and the decoders of pictures run in: the command keeps them from speaking there.
-Room = Callable[[], AbstractContextManager[None]]
+OutputGuard = Callable[[], AbstractContextManager[None]]
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def predict_batches(
     invert: bool = True,
     temperature: float | str | Path | None = None,
     say: Callable[[str], None] = warnings.warn,
-    room: Room = nullcontext,
+    room: OutputGuard = nullcontext,
 ) -> Iterator[list[Prediction]]:
     """The same, some at a time: memory stays bounded. room: entered whenever others' libraries are at work."""
     if top < 1:
@@ -245,7 +245,7 @@ class _Pictured:
     error: str | None = None
 
 
-def _pictures(all_found: Iterable[Found], notes: ModelNotes, invert: bool, room: Room) -> Iterator[_Pictured]:
+def _pictures(all_found: Iterable[Found], notes: ModelNotes, invert: bool, room: OutputGuard) -> Iterator[_Pictured]:
     for found in all_found:
         if found.error is not None:
             yield _Pictured(found.path, error=found.error)

@@ -20,7 +20,7 @@ from fmnist.recipe import Recipe, TrainingPlan
 from fmnist.training.augmentation import augment
 from fmnist.training.history import HistoryPoint, best_point
 from fmnist.training.optimizer import learning_rate_at
-from fmnist.training.step import Learner
+from fmnist.training.step import TrainStep
 
 IMAGES_AT_ONCE = 1024  # augmented together: half the time of batch by batch; with more they leave the cache
 SMALLEST_PROBABILITY = float(np.finfo(np.float32).tiny)  # keeps the logarithm of an underflown probability finite
@@ -64,7 +64,7 @@ def train(
     seconds_limit: float | None = None,
     on_progress: Callable[[HistoryPoint], None] = ignore,
     on_step: Callable[[int], None] = ignore,
-    learner: Learner | None = None,
+    train_step: TrainStep | None = None,
 ) -> Training:
     """Train a new network by the recipe. The learning-rate schedule spans n_planned_images, repeats counted.
 
@@ -76,7 +76,7 @@ def train(
     Reports bear nominal marks (k * report_every_images, and the end), each made after the step nearest to it, so the
     marks of all trainings coincide whatever their batch size. Batches that span several marks report each of them.
     Only a point made at the time limit bears the images really seen. The last, incomplete batch of an epoch is dropped.
-    learner: one that has trained the same recipe on as many images; it is started anew, which spares compiling.
+    train_step: one that has trained the same recipe on as many images; it is started anew, which spares compiling.
 
     Same seed, machine and number of threads: the same history, to the bit, except for its seconds.
     Raises Diverged as soon as a loss is not finite, or at the next mark if only weights are not; ValueError if the
@@ -92,14 +92,14 @@ def train(
     n_end_images = n_planned_images if n_stop_images is None else min(n_planned_images, n_stop_images)
     n_steps, n_end_steps = steps_for(n_planned_images, batch_size), steps_for(n_end_images, batch_size)
     marks = _marks_by_step(n_end_images, report_every_images, batch_size)
-    if learner is None:
-        learner = Learner(recipe, pixel_mean, pixel_std, batch_size, seed)
+    if train_step is None:
+        train_step = TrainStep(recipe, pixel_mean, pixel_std, batch_size, seed)
     else:
-        _check_learner(learner, recipe, batch_size)
-        learner.restart(seed)
+        _check_train_step(train_step, recipe, batch_size)
+        train_step.restart(seed)
     batches = _batches(train_images, _for_length(plan, n_planned_images / len(train_images)), batch_size, seed)
 
-    run = _Run(learner, validation, on_progress, started)
+    run = _Run(train_step, validation, on_progress, started)
     stopped_by = "end" if n_end_images == n_planned_images else "stop point"
     for step in range(n_end_steps):
         run.learn(*next(batches), step, n_steps)
@@ -109,9 +109,9 @@ def train(
         if step + 1 < n_end_steps and (reason := run.reason_to_stop(patience_images, seconds_limit)):
             stopped_by = reason
             break
-    learner.model.set_weights(run.best_weights if run.best_weights is not None else learner.weights())
+    train_step.model.set_weights(run.best_weights if run.best_weights is not None else train_step.weights())
     return Training(
-        learner.model,
+        train_step.model,
         tuple(run.history),
         run.best,
         run.n_images,
@@ -129,7 +129,7 @@ def steps_for(n_images: int, batch_size: int) -> int:
 
 def limit_threads(n_threads: int) -> None:
     """Have TensorFlow compute on this many threads; results are the same to the bit only for the same number, and with
-    several, batches are learned from in as many parts (see `Learner`).
+    several, batches are learned from in as many parts (see `TrainStep`).
 
     Call it before TensorFlow has run anything. Raises RuntimeError if that is too late.
     """
@@ -146,7 +146,7 @@ def make_deterministic() -> None:
 class _Run:
     """A training under way."""
 
-    learner: Learner
+    train_step: TrainStep
     validation: LabelledImages | None
     on_progress: Callable[[HistoryPoint], None]
     started: float  # time.monotonic
@@ -166,9 +166,9 @@ class _Run:
     def learn(self, images: np.ndarray, labels: np.ndarray, step: int, n_steps: int) -> None:
         """One step of the optimizer."""
         started = time.monotonic()
-        loss, accuracy = self.learner.learn(images, labels, step, n_steps)
+        loss, accuracy = self.train_step.learn(images, labels, step, n_steps)
         self.seconds_in_steps += time.monotonic() - started
-        self.learning_rate = learning_rate_at(self.learner.recipe.plan, step, n_steps)
+        self.learning_rate = learning_rate_at(self.train_step.recipe.plan, step, n_steps)
         self.n_images += len(images)
         self.require_finite("training loss is", loss)
         self.losses.append(loss)
@@ -176,7 +176,7 @@ class _Run:
 
     def report(self, marks: Sequence[int]) -> None:
         """Validate once, then add and announce one point per mark. Keeps the weights of a new best point."""
-        weights = self.learner.weights()
+        weights = self.train_step.weights()
         for array in weights:  # max pooling passes over NaN, so that a broken network can have a finite loss
             self.require_finite("weights are", array)
         validation_loss, validation_accuracy, confusion = self.validate()
@@ -202,7 +202,7 @@ class _Run:
         if self.validation is None:
             return None, None, None
         started, labels = time.monotonic(), self.validation.labels
-        probabilities = self.learner.probabilities(self.validation.images)
+        probabilities = self.train_step.probabilities(self.validation.images)
         self.seconds_in_steps += time.monotonic() - started
         true_probabilities = probabilities[np.arange(len(labels)), labels]
         loss = float(-np.log(np.maximum(true_probabilities, SMALLEST_PROBABILITY), dtype=np.float64).mean())
@@ -267,11 +267,11 @@ def _check_lengths(n_planned_images: int, n_stop_images: int | None, report_ever
         )
 
 
-def _check_learner(learner: Learner, recipe: Recipe, batch_size: int) -> None:
-    if (learner.recipe, learner.batch_size) != (recipe, batch_size):
+def _check_train_step(train_step: TrainStep, recipe: Recipe, batch_size: int) -> None:
+    if (train_step.recipe, train_step.batch_size) != (recipe, batch_size):
         raise ValueError(
-            f"a learner can be used again for its own recipe and batch size only, but got one of batch size "
-            f"{learner.batch_size} and recipe {learner.recipe} for {batch_size} and {recipe}"
+            f"a train step can be used again for its own recipe and batch size only, but got one of batch size "
+            f"{train_step.batch_size} and recipe {train_step.recipe} for {batch_size} and {recipe}"
         )
 
 

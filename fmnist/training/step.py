@@ -23,7 +23,7 @@ from fmnist.training.optimizer import Optimizer, averaging_rate_at, learning_rat
 SMALLEST_SHARD = 16  # images: with fewer, batch statistics say little
 
 
-class Learner:
+class TrainStep:
     """What learns: call `learn` for each step, then take `weights`.
 
     With the plan's averaging, the weights to hand over are an exponential average over the last steps, the moving
@@ -57,7 +57,7 @@ class Learner:
         self._predict = self._compiled_prediction()
 
     def restart(self, seed: int) -> None:
-        """Begin anew with other weights, as a new Learner would; nothing is compiled again."""
+        """Begin anew with other weights, as a new TrainStep would; nothing is compiled again."""
         if seed == self._new_with:
             return
         self._new_with = seed

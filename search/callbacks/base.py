@@ -8,7 +8,7 @@ from fmnist.recipe import Recipe
 from fmnist.training.history import HistoryPoint
 
 
-class Watcher:
+class Callback:
     """Hears of what happens in trainings, from their threads: what it does, it does under a lock of its own. This one
     hears nothing; override what is of interest.
 
@@ -16,37 +16,37 @@ class Watcher:
     n_planned_images: None where nobody knows.
     """
 
-    def started(self, label: str, what: Recipe | str, n_planned_images: int | None) -> None:
+    def on_training_start(self, label: str, what: Recipe | str, n_planned_images: int | None) -> None:
         """A training begins. A trial's every rung is one, under the same label; only the last of them ends."""
 
-    def advanced(self, label: str, n_images: int) -> None:
+    def on_training_progress(self, label: str, n_images: int) -> None:
         """So many images were trained on; once a second, between looks too."""
 
-    def progressed(self, label: str, point: HistoryPoint, best_accuracy: float | None) -> None:
+    def on_evaluation(self, label: str, point: HistoryPoint, best_accuracy: float | None) -> None:
         """A look at the selection split, or at the training images where nothing is held out."""
 
-    def ended(self, label: str, reason: str) -> None:
+    def on_training_end(self, label: str, reason: str) -> None:
         """A training ended; reason: in words."""
 
 
-class Watchers(Watcher):
+class CallbackList(Callback):
     """Passes everything on to each of them, in their order."""
 
-    def __init__(self, watchers: Sequence[Watcher]) -> None:
-        self._watchers = tuple(watchers)
+    def __init__(self, callbacks: Sequence[Callback]) -> None:
+        self._callbacks = tuple(callbacks)
 
-    def started(self, label: str, what: Recipe | str, n_planned_images: int | None) -> None:
-        for watcher in self._watchers:
-            watcher.started(label, what, n_planned_images)
+    def on_training_start(self, label: str, what: Recipe | str, n_planned_images: int | None) -> None:
+        for callback in self._callbacks:
+            callback.on_training_start(label, what, n_planned_images)
 
-    def advanced(self, label: str, n_images: int) -> None:
-        for watcher in self._watchers:
-            watcher.advanced(label, n_images)
+    def on_training_progress(self, label: str, n_images: int) -> None:
+        for callback in self._callbacks:
+            callback.on_training_progress(label, n_images)
 
-    def progressed(self, label: str, point: HistoryPoint, best_accuracy: float | None) -> None:
-        for watcher in self._watchers:
-            watcher.progressed(label, point, best_accuracy)
+    def on_evaluation(self, label: str, point: HistoryPoint, best_accuracy: float | None) -> None:
+        for callback in self._callbacks:
+            callback.on_evaluation(label, point, best_accuracy)
 
-    def ended(self, label: str, reason: str) -> None:
-        for watcher in self._watchers:
-            watcher.ended(label, reason)
+    def on_training_end(self, label: str, reason: str) -> None:
+        for callback in self._callbacks:
+            callback.on_training_end(label, reason)

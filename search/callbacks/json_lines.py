@@ -62,15 +62,15 @@ class JsonTerminal(Terminal):
     def show_result(self, text: str, figures: Mapping[str, Any], places: Mapping[str, str]) -> None:
         self._write(RESULT, "result", text=text, **figures, **places)
 
-    def started(self, label: str, what: Recipe | str, n_planned_images: int | None) -> None:
+    def on_training_start(self, label: str, what: Recipe | str, n_planned_images: int | None) -> None:
         self._begin(label, what, n_planned_images)
         self._write(INFO, "training_started", label=label, network=str(what), n_planned_images=n_planned_images)
 
-    def progressed(self, label: str, point: HistoryPoint, best_accuracy: float | None) -> None:
+    def on_evaluation(self, label: str, point: HistoryPoint, best_accuracy: float | None) -> None:
         self._look(label, point.n_images, best_accuracy)
         self._write(DETAIL, "progress", label=label, best_accuracy=best_accuracy, **asdict(point))
 
-    def ended(self, label: str, reason: str) -> None:
+    def on_training_end(self, label: str, reason: str) -> None:
         line = self._end(label)
         self._write(
             INFO,

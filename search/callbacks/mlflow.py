@@ -65,7 +65,7 @@ class MLflowRuns:
             self._callback(study, slim)
             self._there.add(_key(trial.number, trial.datetime_start))
 
-    def add_lacking(self, study: optuna.Study) -> None:
+    def add_missing(self, study: optuna.Study) -> None:
         """Those of runs without MLflow, of other machines, and of a run that was killed before it came to this."""
         for trial in study.get_trials(deepcopy=False):
             if trial.state.is_finished():

@@ -26,7 +26,7 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 
 from fmnist.recipe import Recipe
 from fmnist.training.history import HistoryPoint
-from search.callbacks.base import Watcher
+from search.callbacks.base import Callback
 from search.extras import require_writable
 from search.records.io import flat
 
@@ -51,7 +51,7 @@ class _Run:
     n_images: int = 0
 
 
-class TensorBoardRuns(Watcher):
+class TensorBoardRuns(Callback):
     """Every training that reports points is a run, `folder/LABEL/LENGTH images`, or `folder/LABEL` where nobody knows
     its length: a trial's rungs, which start from new weights each, are runs beside each other, and their curves do not
     fold back. Thread-safe.
@@ -67,12 +67,12 @@ class TensorBoardRuns(Watcher):
         self._lock = threading.Lock()
         self._runs: dict[str, _Run] = {}
 
-    def started(self, label: str, what: Recipe | str, n_planned_images: int | None) -> None:
+    def on_training_start(self, label: str, what: Recipe | str, n_planned_images: int | None) -> None:
         with self._lock:
             self._end(label, "passed; the trial goes on")  # the rung before
             self._runs[label] = _Run(what, n_planned_images)
 
-    def progressed(self, label: str, point: HistoryPoint, best_accuracy: float | None) -> None:
+    def on_evaluation(self, label: str, point: HistoryPoint, best_accuracy: float | None) -> None:
         """The first point makes the run: a classifier's fit, which has none, is no curve."""
         with self._lock:
             run = self._runs[label]
@@ -81,7 +81,7 @@ class TensorBoardRuns(Watcher):
             run.n_images = point.n_images
             _write(run.path, Event(step=point.n_images, summary=_scalars(point, best_accuracy)))
 
-    def ended(self, label: str, reason: str) -> None:
+    def on_training_end(self, label: str, reason: str) -> None:
         with self._lock:
             self._end(label, reason)
 

@@ -21,7 +21,7 @@ from rich.text import Text
 from fmnist.metrics.intervals import Interval
 from fmnist.recipe import Recipe
 from fmnist.training.history import HistoryPoint
-from search.callbacks.base import Watcher
+from search.callbacks.base import Callback
 
 FEWEST_TRIALS = 12  # before the time left is told: the portfolio, which comes first, trains for much longer than others
 SHORTEST_LABEL_WIDTH = 11  # "finalist 99"
@@ -46,7 +46,7 @@ class BestTrial:
 
 
 @dataclass(frozen=True)
-class Standing:
+class SearchProgress:
     """How far a search has come."""
 
     counts: Mapping[str, int]  # trials by state
@@ -93,14 +93,14 @@ class _Phase:
     n_total: int
     n_done_before: int  # done by earlier runs: they say nothing about this run's speed
     n_done: int
-    standing: Standing | None = None
+    standing: SearchProgress | None = None
     standing_told: float = field(default_factory=time.monotonic)
     counts_trainings: bool = False  # every training that ends is one more done
     n_images: int = 0  # training images seen in it, of all trainings
     started: float = field(default_factory=time.monotonic)
 
 
-class Terminal(Watcher):
+class Terminal(Callback):
     """Shows progress; use it as a context manager. Thread-safe.
 
     Where standard output is no terminal, each finished training is a line with the time of day, and nothing redraws.
@@ -152,7 +152,7 @@ class Terminal(Watcher):
         name: str,
         n_total: int = 0,
         n_done: int = 0,
-        standing: Standing | None = None,
+        standing: SearchProgress | None = None,
         *,
         counts_trainings: bool = False,
         labels: Iterable[str] = (),
@@ -163,7 +163,7 @@ class Terminal(Watcher):
             self._label_width = max(SHORTEST_LABEL_WIDTH, max(map(len, labels), default=0))
             self._phase = _Phase(name, n_total, n_done, n_done, standing, counts_trainings=counts_trainings)
 
-    def advance(self, standing: Standing) -> None:
+    def advance(self, standing: SearchProgress) -> None:
         """Trials have ended. Two threads may count before either tells: the lower count is late."""
         with self._lock:
             if standing.n_finished <= self._phase.n_done:
@@ -193,24 +193,24 @@ class Terminal(Watcher):
         for name, place in places.items():
             self.say(f"  {name:<{width}}  {place}", RESULT)
 
-    # --- what the trainings tell (Watcher)
+    # --- what the trainings tell (callbacks)
 
-    def started(self, label: str, what: Recipe | str, n_planned_images: int | None) -> None:
+    def on_training_start(self, label: str, what: Recipe | str, n_planned_images: int | None) -> None:
         self._begin(label, what, n_planned_images)
         length = "" if n_planned_images is None else f"{n_planned_images:,} images of "
         self.say(f"{label:<{self._label_width}} begins {length}{what}", DETAIL, wrap=False)
 
-    def advanced(self, label: str, n_images: int) -> None:
+    def on_training_progress(self, label: str, n_images: int) -> None:
         with self._lock:
             self._count(label, n_images)
 
-    def progressed(self, label: str, point: HistoryPoint, best_accuracy: float | None) -> None:
+    def on_evaluation(self, label: str, point: HistoryPoint, best_accuracy: float | None) -> None:
         self._look(label, point.n_images, best_accuracy)
         looked = "" if point.validation_accuracy is None else f"selection {point.validation_accuracy:.2%}, "
         text = f"{label:<{self._label_width}} {looked}training {point.train_accuracy:.2%}"
         self.say(f"{text} after {point.n_images:,} images", DETAIL, wrap=False)
 
-    def ended(self, label: str, reason: str) -> None:
+    def on_training_end(self, label: str, reason: str) -> None:
         line = self._end(label)
         accuracy = "" if line.best_accuracy is None else f"{line.best_accuracy:.2%}"
         self.say(f"{label:<{self._label_width}} {accuracy:>6}  {reason}  {line.what}", wrap=False)

@@ -67,6 +67,5 @@ def _parser() -> OneLineParser:
     return parser
 
 
-
 if __name__ == "__main__":
     sys.exit(main())

@@ -21,15 +21,15 @@ from optuna.trial import FrozenTrial
 from fmnist.recipe import Recipe
 from fmnist.training.history import HistoryPoint
 from search.dashboard.trial_charts import confusion_matrix, learning_curve, network
-from search.records.io import whole_file
+from search.records.io import atomic_write
 from search.study.objective import RungEnd
 
 MOST_BYTES = 64_000_000  # that drawn pictures may take of a disk; beyond that they are drawn each time
-DRAWN_FROM = "drawn-from"  # a trial's system attribute: what its pictures are drawn from
+CHART_DATA_KEY = "drawn-from"  # a trial's system attribute: what its pictures are drawn from
 PICTURES = ("learning-curve.png", "confusion-matrix.png", "network.png")
 
 
-def keep_pictures(trial: optuna.Trial, ended: Sequence[RungEnd]) -> None:
+def publish_pictures(trial: optuna.Trial, ended: Sequence[RungEnd]) -> None:
     """Store what the trial's pictures are drawn from, and tell the dashboard of them. ended: one or more."""
     counts = ended[-1].confusion
     cells = None if counts is None else np.argwhere(counts).tolist()
@@ -38,7 +38,7 @@ def keep_pictures(trial: optuna.Trial, ended: Sequence[RungEnd]) -> None:
         "n_classes": None if counts is None else len(counts),
         "confusion": None if counts is None else [[i, j, int(counts[i, j])] for i, j in cells],
     }
-    trial.storage.set_trial_system_attr(trial._trial_id, DRAWN_FROM, drawn_from)
+    trial.storage.set_trial_system_attr(trial._trial_id, CHART_DATA_KEY, drawn_from)
     for i, name in enumerate(PICTURES):
         if name != "confusion-matrix.png" or counts is not None:
             trial.storage.set_trial_system_attr(trial._trial_id, *entry(trial._trial_id, i, name))
@@ -87,7 +87,7 @@ class DrawnArtifacts(FileSystemArtifactStore):
         trial_id, _, i = artifact_id.partition("-")
         try:
             trial = self._storage.get_trial(int(trial_id, 16))
-            drawn_from, name = trial.system_attrs[DRAWN_FROM], PICTURES[int(i, 16)]
+            drawn_from, name = trial.system_attrs[CHART_DATA_KEY], PICTURES[int(i, 16)]
         except (KeyError, ValueError, IndexError):
             raise ArtifactNotFound(f"{artifact_id} is not on this machine") from None
         return draw(trial, drawn_from, name, self._class_names)
@@ -96,12 +96,12 @@ class DrawnArtifacts(FileSystemArtifactStore):
         """It can be drawn again, so a folder that takes no more, for whatever reason, is no error."""
         with suppress(OSError):
             if sum(path.stat().st_size for path in self._folder.iterdir()) + len(drawn) <= MOST_BYTES:
-                with whole_file(self._folder / artifact_id) as path:
+                with atomic_write(self._folder / artifact_id) as path:
                     path.write_bytes(drawn)
 
 
 def draw(trial: FrozenTrial, drawn_from: Mapping[str, Any], name: str, class_names: Sequence[str] | None) -> bytes:
-    """One of PICTURES. drawn_from: as `keep_pictures` stored it."""
+    """One of PICTURES. drawn_from: as `publish_pictures` stored it."""
     if name == "network.png":
         return network(trial.number, Recipe.from_dict(trial.user_attrs["recipe"]).architecture)
     if name == "learning-curve.png":

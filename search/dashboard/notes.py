@@ -14,7 +14,7 @@ import optuna
 from fmnist.model.layers import count_multiply_adds, count_parameters
 from fmnist.recipe import Architecture, Block, Recipe, short_form
 from search.format import between, count, duration, millions, percent, plan_in_words
-from search.results import Material
+from search.results import FinishedStudy
 from search.study.objective import Outcome
 
 MOST_CHARACTERS = 2045  # of a piece of a note: as optuna_dashboard cuts them
@@ -105,7 +105,7 @@ def _block(block: Block, pooling: str | None) -> str:
 
 
 @dataclass(frozen=True)
-class StudyStanding:
+class StudySummary:
     """How a study stands, as one of its machines sees it."""
 
     name: str
@@ -119,16 +119,16 @@ class StudyStanding:
     pictures_from: int | None  # training images of a rung: trials that ended it have pictures
 
 
-def study_note(standing: StudyStanding, material: Material | None) -> str:
+def study_note(standing: StudySummary, study_result: FinishedStudy | None) -> str:
     """material: of a study that has come to its end."""
     parts = [f"## {standing.name}: {standing.state}", *_search(standing)]
-    if material is not None:
-        parts += _result(material)
-    parts += _places(standing, has_report=material is not None)
+    if study_result is not None:
+        parts += _result(study_result)
+    parts += _places(standing, has_report=study_result is not None)
     return "\n\n".join(parts)
 
 
-def _search(standing: StudyStanding) -> list[str]:
+def _search(standing: StudySummary) -> list[str]:
     shown = {state: n for state, n in standing.counts.items() if n}
     n_taken = sum(n for state, n in shown.items() if state not in ("running", "waiting"))
     asked = f" of {count(standing.n_asked)}" if standing.n_asked else ""
@@ -138,30 +138,30 @@ def _search(standing: StudyStanding) -> list[str]:
     return [f"**{count(n_taken)}{asked} trials** ({tally}).{best}"]
 
 
-def _result(material: Material) -> list[str]:
-    winner, recipe = material.winner, material.recipe
+def _result(study_result: FinishedStudy) -> list[str]:
+    winner, recipe = study_result.winner, study_result.recipe
     n_parameters = millions(count_parameters(recipe.architecture))
-    n_seeds = count(len(material.test_accuracies), "retraining")
+    n_seeds = count(len(study_result.test_accuracies), "retraining")
     return [
-        f"**Test accuracy {percent(material.test_mean)}** (mean of {n_seeds}; 95 % interval "
-        f"{between(material.test_interval)}, {count(len(material.arrays.labels))} test images)",
+        f"**Test accuracy {percent(study_result.test_mean)}** (mean of {n_seeds}; 95 % interval "
+        f"{between(study_result.test_interval)}, {count(len(study_result.arrays.labels))} test images)",
         f"**Winner: trial {winner.trial}**, {n_parameters} parameters: `{short_form(recipe)}`",
-        "\n".join(_finalists(material)),
+        "\n".join(_finalists(study_result)),
     ]
 
 
-def _finalists(material: Material) -> Sequence[str]:
+def _finalists(study_result: FinishedStudy) -> Sequence[str]:
     rows = [
-        f"| {record.trial}{' (winner)' if record is material.winner else ''} | {percent(record.search_accuracy)} | "
-        f"{percent(record.confirm_accuracy)} | {between(material.confirm_interval(record))} | "
+        f"| {record.trial}{' (winner)' if record is study_result.winner else ''} | {percent(record.search_accuracy)} | "
+        f"{percent(record.confirm_accuracy)} | {between(study_result.confirm_interval(record))} | "
         f"{millions(count_parameters(Recipe.from_dict(record.recipe).architecture))} |"
-        for record in material.confirmed
+        for record in study_result.confirmed
     ]
     head = "| finalist | in the search | confirmed | 95 % interval | parameters |"
     return [head, "| --- | ---: | ---: | ---: | ---: |", *rows]
 
 
-def _places(standing: StudyStanding, *, has_report: bool) -> list[str]:
+def _places(standing: StudySummary, *, has_report: bool) -> list[str]:
     on = f" on {standing.machine}" if standing.machine else ""
     parts = [f"{'Report' if has_report else 'The report will be'}: `{standing.folder}/report.html`{on}"]
     if standing.command is not None:

@@ -18,25 +18,25 @@ from dataclasses import replace
 
 import optuna
 
-from search.dashboard.artifacts import artifact_id_of, entry, keep_pictures
-from search.dashboard.notes import RUNNING, StudyStanding, read_note, save_note, study_note, trial_note
+from search.dashboard.artifacts import artifact_id_of, entry, publish_pictures
+from search.dashboard.notes import RUNNING, StudySummary, read_note, save_note, study_note, trial_note
 from search.records.files import StudyFiles
-from search.records.io import whole_file
-from search.results import Material
+from search.records.io import atomic_write
+from search.results import FinishedStudy
 from search.study.objective import Outcome
 from search.study.trials import count_by_state, read_best
 from search.worker.tasks import Interrupted
 
 MOST_NOTES = 500  # of trials without pictures: a dashboard looks through all notes for each trial, 0.1 s for 500
 SECONDS_BETWEEN = 60.0  # updates of the study's note while trials end
-OF_REPORT = 0  # in place of a trial's id: those begin at 1
+REPORT_ID = 0  # in place of a trial's id: those begin at 1
 REPORT_PICTURES = (
     *("search-history.png", "importance.png", "finalists.png", "learning.png", "confusion-matrix.png"),
     *("reliability.png", "mistakes.png"),
 )
 
 
-class Album:
+class DashboardPublisher:
     """Keeps notes and pictures of one study while a run of it is at work. Thread-safe."""
 
     def __init__(self, study: optuna.Study, files: StudyFiles, n_asked: int, rungs: Sequence[int]) -> None:
@@ -52,7 +52,7 @@ class Album:
     def keep(self, trial: optuna.Trial, outcome: Outcome) -> None:
         """Call it before the trial ends: Optuna takes nothing of a finished one."""
         if outcome.got_far:
-            keep_pictures(trial, outcome.ended)
+            publish_pictures(trial, outcome.ended)
         if outcome.got_far or trial.number < MOST_NOTES:
             save_note(self._study, trial_note(trial.number, trial.user_attrs.get("origin"), outcome), trial)
 
@@ -62,14 +62,14 @@ class Album:
         with warnings.catch_warnings():  # marked experimental since 3.2; the pinned version has it
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             self._study.set_metric_names(["selection accuracy"])
-        self.turn_to("searching")
+        self.set_phase("searching")
         try:
             yield
         finally:
             with suppress(Interrupted), self._lock:  # raised where the storage is away
-                tell_end(self._study, self._files, self._n_asked, self._pictures_from)
+                mark_finished(self._study, self._files, self._n_asked, self._pictures_from)
 
-    def turn_to(self, phase: str) -> None:
+    def set_phase(self, phase: str) -> None:
         """The run is at this phase now."""
         with self._lock:
             self._state = f"{RUNNING}: {phase}"
@@ -92,9 +92,9 @@ class Album:
 
 def standing_of(
     study: optuna.Study, files: StudyFiles, state: str, n_asked: int | None = None, pictures_from: int | None = None
-) -> StudyStanding:
+) -> StudySummary:
     best = read_best(study, 1)
-    return StudyStanding(
+    return StudySummary(
         name=study.study_name,
         state=state,
         n_asked=n_asked,
@@ -107,7 +107,7 @@ def standing_of(
     )
 
 
-def tell_end(
+def mark_finished(
     study: optuna.Study, files: StudyFiles, n_asked: int | None = None, pictures_from: int | None = None
 ) -> None:
     """Where the study's note says that a run is at work, it does not any more. Call it where this machine has none.
@@ -125,16 +125,16 @@ def tell_end(
     save_note(study, study_note(standing, None))
 
 
-def keep_report(study: optuna.Study, material: Material) -> None:
+def publish_report(study: optuna.Study, study_result: FinishedStudy) -> None:
     """The note with the figures of a study that has come to its end, and the report's pictures."""
-    files = material.files
-    standing = standing_of(study, files, "complete", material.test.n_trials_asked)
-    save_note(study, study_note(standing, material))
+    files = study_result.files
+    standing = standing_of(study, files, "complete", study_result.test.n_trials_asked)
+    save_note(study, study_note(standing, study_result))
     for i, name in enumerate(REPORT_PICTURES):
         if (picture := files.report_pictures / name).exists():
-            with whole_file(files.artifacts / artifact_id_of(OF_REPORT, i)) as path:
+            with atomic_write(files.artifacts / artifact_id_of(REPORT_ID, i)) as path:
                 shutil.copyfile(picture, path)
-            study._storage.set_study_system_attr(study._study_id, *entry(OF_REPORT, i, name))
+            study._storage.set_study_system_attr(study._study_id, *entry(REPORT_ID, i, name))
 
 
 # ------------------------------------------------------------------------------------------------------------- pictures

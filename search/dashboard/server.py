@@ -111,13 +111,13 @@ def _open(options: DashboardOptions) -> optuna.Study:
 
 def _tell_of_killed_run(files: StudyFiles, study: optuna.Study) -> None:
     """The note of a study whose run was killed still says that it runs."""
-    from search.dashboard.publish import tell_end
+    from search.dashboard.publish import mark_finished
     from search.study.locks import hold
 
     if files.lock.exists() and os.access(files.root, os.W_OK):
         try:
             with hold(files):
-                tell_end(study, files)
+                mark_finished(study, files)
         except UserError:  # a run is at work
             return
 

@@ -52,7 +52,7 @@ N_DRAWS = 200  # of the space, to find its smallest and largest network
 N_PROBES = 10  # at least
 PROBE_SECONDS = 40  # after so many no other network is tried: on a busy machine
 N_SEEN = 1_000  # images held out, at most, that probes look at
-ALWAYS = 1e12  # seconds left: the rules of a run with a clock, which strikes nowhere
+NO_DEADLINE = 1e12  # seconds left: the rules of a run with a clock, which strikes nowhere
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def _with_few_to_look_at(split: Split) -> Split:
 
 
 def _objective_with(prepared: Prepared, site: TrainingSite) -> Callable[[Trainer], Objective]:
-    seconds_left = None if prepared.config.timeout is None else ALWAYS
+    seconds_left = None if prepared.config.timeout is None else NO_DEADLINE
     return lambda trainer: prepared.objective(trainer, site, lambda: seconds_left)
 
 

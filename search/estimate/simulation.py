@@ -95,7 +95,7 @@ def _rehearse_once(
     against_time = config.timeout is not None
     finalists = choose_finalists(records, price, n_finalists, against_time=against_time) if has_any else []
     left_out = config.trials - n_trials
-    return Rehearsal((*trials, *_more_of_the_same(trials, left_out)), tuple(finalists))
+    return Rehearsal((*trials, *_extrapolated(trials, left_out)), tuple(finalists))
 
 
 def _run(study: optuna.Study, objective: Objective, trainer: _Trainer) -> RehearsedTrial:
@@ -109,7 +109,7 @@ def _run(study: optuna.Study, objective: Objective, trainer: _Trainer) -> Rehear
     return RehearsedTrial(Recipe.from_dict(recipe), tuple(trainer.lengths))
 
 
-def _more_of_the_same(trials: list[RehearsedTrial], n: int) -> list[RehearsedTrial]:
+def _extrapolated(trials: list[RehearsedTrial], n: int) -> list[RehearsedTrial]:
     """The second half of them, over and over: it has no portfolio and a sampler that has learned the limits."""
     typical = trials[len(trials) // 2 :]
     return [typical[i % len(typical)] for i in range(n)]

@@ -17,8 +17,8 @@ from search.records.models import (
     BaselineOutcome,
     BaselineRecord,
     ConfirmRecord,
+    EvaluationArrays,
     RefitRecord,
-    TestArrays,
 )
 
 
@@ -151,8 +151,8 @@ class StudyFiles:
             else:
                 path.unlink(missing_ok=True)  # it may have been in such a folder
 
-    def read_test_arrays(self) -> TestArrays:
-        return TestArrays(**read_arrays(self.test_arrays))
+    def read_test_arrays(self) -> EvaluationArrays:
+        return EvaluationArrays(**read_arrays(self.test_arrays))
 
 
 def require_study(studies_dir: Path, name: str, what: str) -> None:

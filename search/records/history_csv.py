@@ -8,7 +8,7 @@ from typing import Any
 
 from fmnist.recipe import Recipe, short_form
 from search.records.files import StudyFiles
-from search.records.io import whole_file
+from search.records.io import atomic_write
 from search.records.models import TrialRecord
 
 COLUMNS = (  # fields of a TrialRecord, but for the network
@@ -23,7 +23,7 @@ def write_history(files: StudyFiles, trials: Sequence[TrialRecord]) -> None:
     """Write the table: a row a trial in their order, a column for each of COLUMNS and for each parameter that any trial
     has, in the order of their names. What is not known, or a trial does not have, is left empty."""
     parameters = sorted({name for trial in trials for name in trial.params})
-    with whole_file(files.history) as beside, open(beside, "w", encoding="utf-8", newline="") as file:
+    with atomic_write(files.history) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow([*COLUMNS, *(f"{PARAMETER}{name}" for name in parameters)])
         for trial in trials:

@@ -71,25 +71,25 @@ def write_json(path: Path, record: Any) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    with whole_file(path) as beside:
-        beside.write_text(text, encoding="utf-8")
+    with atomic_write(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def write_arrays(path: Path, **arrays: np.ndarray) -> None:
-    with whole_file(path) as beside:
-        np.savez_compressed(beside, **arrays)
+    with atomic_write(path) as temporary:
+        np.savez_compressed(temporary, **arrays)
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """A path beside `path`, of the same suffix, renamed to it when the block ends well and removed when it does not."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f"{HALF_WRITTEN}{path.stem}-", suffix=path.suffix, dir=path.parent)
     os.close(handle)
-    beside = Path(name)
+    temporary = Path(name)
     try:
-        yield beside
-        beside.chmod(0o644)
-        os.replace(beside, path)
+        yield temporary
+        temporary.chmod(0o644)
+        os.replace(temporary, path)
     finally:
-        beside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)

@@ -184,8 +184,8 @@ class ChangedTestScore:
 
 
 @dataclass(frozen=True)
-class TestRecord:
-    """What the one opening of the test set gave, beside the arrays of `test.npz` (see `TestArrays`)."""
+class EvaluationRecord:
+    """What the one opening of the test set gave, beside the arrays of `test.npz` (see `EvaluationArrays`)."""
 
     __test__ = False  # not a pytest class
 
@@ -201,7 +201,7 @@ class TestRecord:
 
 
 @dataclass(frozen=True)
-class TestArrays:
+class EvaluationArrays:
     """Predictions on the test set. `probabilities[0]` is the delivered model's."""
 
     __test__ = False

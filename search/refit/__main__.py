@@ -64,7 +64,6 @@ def _beside_the_study(outcome: Retrained) -> str:
     return f"the study measured {outcome.expected:.2%} with this seed, on another processor or with other versions"
 
 
-
 @dataclass(frozen=True)
 class RefitOptions:
     """What to retrain, from which images, and where to. Raises UserError for places that cannot be used."""
@@ -115,7 +114,6 @@ def _parser() -> OneLineParser:
         help="where the Fashion-MNIST files are (default: $FMNIST_DATA_DIR, then the usual places)",
     )
     return parser
-
 
 
 if __name__ == "__main__":

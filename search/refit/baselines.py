@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from fmnist.baselines.catalog import BASELINES, Baseline
 from search.records.files import StudyFiles
-from search.records.io import whole_file, write_json
+from search.records.io import atomic_write, write_json
 from search.records.ledger import Stopwatch
 from search.records.models import BaselineRecord
 from search.refit.round import FinalRound, drive, threads_for
@@ -22,13 +22,13 @@ def fit_baselines(final: FinalRound, memory_limit_mb: float | None) -> list[Base
     memory_limit_mb: of each process. Returns the records of all.
     """
     with Stopwatch(final.files, "baselines") as stopwatch:
-        for baseline in lacking_baselines(final.files):
+        for baseline in missing_baselines(final.files):
             _fit_one_baseline(final, baseline, memory_limit_mb)
             stopwatch.lap()
     return final.files.read_baseline_records()
 
 
-def lacking_baselines(files: StudyFiles) -> list[Baseline]:
+def missing_baselines(files: StudyFiles) -> list[Baseline]:
     """Those that have neither been fitted nor failed."""
     done = {record.name for record in files.read_baseline_records()}
     return [baseline for baseline in BASELINES if baseline.name not in done]
@@ -36,12 +36,12 @@ def lacking_baselines(files: StudyFiles) -> list[Baseline]:
 
 def _fit_one_baseline(final: FinalRound, baseline: Baseline, memory_limit_mb: float | None) -> None:
     seed, started = seed_of(final.study_seed, "baseline", BASELINES.index(baseline)), time.monotonic()
-    final.watcher.started(baseline.name, baseline.description, _length_of(final, baseline))
+    final.callback.on_training_start(baseline.name, baseline.description, _length_of(final, baseline))
     try:
-        with whole_file(final.files.baseline_model(baseline)) as beside:
+        with atomic_write(final.files.baseline_model(baseline)) as temporary:
             n_threads = threads_for(final, n_parallel=1)
-            task = BaselineTask(baseline.name, seed, final.site.split_folder, beside, memory_limit_mb, n_threads)
-            outcome = asdict(drive(final.trainer, final.watcher, task, baseline.name))
+            task = BaselineTask(baseline.name, seed, final.site.split_folder, temporary, memory_limit_mb, n_threads)
+            outcome = asdict(drive(final.trainer, final.callback, task, baseline.name))
     except TrainingFailed as failure:
         outcome = {**as_failed(failure), "seconds": time.monotonic() - started}
     record = BaselineRecord(
@@ -54,7 +54,7 @@ def _fit_one_baseline(final: FinalRound, baseline: Baseline, memory_limit_mb: fl
         **outcome,
     )
     write_json(final.files.baseline_record(baseline.name), record)
-    final.watcher.ended(baseline.name, record.reason)
+    final.callback.on_training_end(baseline.name, record.reason)
 
 
 def _length_of(final: FinalRound, baseline: Baseline) -> int | None:

@@ -170,7 +170,7 @@ def _confirm_one(
         n_threads=threads_for(final, n_parallel),
     )
     label = f"finalist {finalist.trial}"
-    result = run_training(final.trainer, final.watcher, task, label)
+    result = run_training(final.trainer, final.callback, task, label)
     labels = np.array(open_split(task.split_folder).confirmation.labels)
     write_arrays(
         final.files.confirm_arrays(finalist.trial), probabilities=result.confirmation_probabilities, labels=labels
@@ -194,4 +194,4 @@ def _confirm_one(
         n_side_by_side=n_parallel,
     )
     write_json(final.files.confirm_record(finalist.trial), record)
-    final.watcher.ended(label, record.reason)
+    final.callback.on_training_end(label, record.reason)

@@ -24,7 +24,7 @@ from fmnist.recipe import Recipe, TrainingPlan
 from search.records.files import StudyFiles
 from search.records.io import read_json, write_arrays, write_json
 from search.records.ledger import Stopwatch
-from search.records.models import BestRecipe, ChangedTestScore, TestRecord
+from search.records.models import BestRecipe, ChangedTestScore, EvaluationRecord
 from search.refit.baselines import as_failed
 from search.refit.round import FinalRound, threads_for
 from search.worker.tasks import BaselinePredictTask, PredictTask, TrainingFailed
@@ -32,7 +32,7 @@ from search.worker.tasks import BaselinePredictTask, PredictTask, TrainingFailed
 N_UNSURE_KEPT = 24  # of the right answers given with the least confidence, for the report to show
 
 
-def evaluate(final: FinalRound, source: DataSource, n_trials_asked: int) -> TestRecord:
+def evaluate(final: FinalRound, source: DataSource, n_trials_asked: int) -> EvaluationRecord:
     """Open the test set, once: predict with every retrained model, with best.keras as a user will load it, and with
     every baseline that was fitted.
 
@@ -40,12 +40,12 @@ def evaluate(final: FinalRound, source: DataSource, n_trials_asked: int) -> Test
     score exactly what is about to be reported.
     """
     if final.files.test.exists():
-        return read_json(TestRecord, final.files.test)
+        return read_json(EvaluationRecord, final.files.test)
     with Stopwatch(final.files, "evaluate"):
         return _open_test_set(final, source, n_trials_asked)
 
 
-def _open_test_set(final: FinalRound, source: DataSource, n_trials_asked: int) -> TestRecord:
+def _open_test_set(final: FinalRound, source: DataSource, n_trials_asked: int) -> EvaluationRecord:
     started = time.monotonic()
     models = [final.files.refit_model(record.seed_index) for record in final.files.read_refit_records()]
     test = load_test(source)
@@ -68,7 +68,7 @@ def _open_test_set(final: FinalRound, source: DataSource, n_trials_asked: int) -
         unsure_images=test.images[unsure],
     )
     _predict_by_baselines(final, test)
-    record = TestRecord(
+    record = EvaluationRecord(
         opened=datetime.now(UTC).isoformat(timespec="seconds"),
         n_images=len(test),
         accuracies=accuracies,

@@ -10,7 +10,7 @@ from fmnist.data.source import DataSource
 from fmnist.data.split import load_test
 from fmnist.export.export import export_model
 from fmnist.export.formats import ExportRecord, find_format, in_figures
-from search.callbacks.base import Watcher
+from search.callbacks.base import Callback
 from search.records.files import StudyFiles
 from search.records.io import write_json
 from search.records.ledger import Stopwatch
@@ -25,7 +25,7 @@ def make_exports(
     names: Sequence[str],
     n_threads: int,
     stop: threading.Event,
-    watcher: Watcher,
+    callback: Callback,
     *,
     export: Exporter = export_model,
 ) -> list[ExportRecord]:
@@ -36,25 +36,25 @@ def make_exports(
     Raises Interrupted once `stop` is set. export: tests give another.
     """
 
-    def heed_stop() -> None:
+    def check_cancelled() -> None:
         if stop.is_set():
             raise Interrupted
 
-    lacking = lacking_exports(files, names)
-    if not lacking:
+    missing = missing_exports(files, names)
+    if not missing:
         return files.read_export_records()
     test = load_test(source)
-    how = {"images": test.images, "labels": test.labels, "n_threads": n_threads, "heed_stop": heed_stop}
-    with Stopwatch(files, "exports") as stopwatch, closing(export(files.model, lacking, files.exports, **how)) as made:
+    how = {"images": test.images, "labels": test.labels, "n_threads": n_threads, "check_cancelled": check_cancelled}
+    with Stopwatch(files, "exports") as stopwatch, closing(export(files.model, missing, files.exports, **how)) as made:
         for record in made:
             write_json(files.export_record(record.format), record)
-            watcher.started(record.format, find_format(record.format).description, None)
-            watcher.ended(record.format, _export_in_words(record))
+            callback.on_training_start(record.format, find_format(record.format).description, None)
+            callback.on_training_end(record.format, _export_in_words(record))
             stopwatch.lap()
     return files.read_export_records()
 
 
-def lacking_exports(files: StudyFiles, names: Sequence[str]) -> list[str]:
+def missing_exports(files: StudyFiles, names: Sequence[str]) -> list[str]:
     """Those of these formats that have not been made. One that failed is tried again when it is asked for again."""
     done = {
         record.format

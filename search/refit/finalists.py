@@ -12,7 +12,7 @@ from fmnist.model.layers import count_multiply_adds
 from fmnist.recipe import Recipe
 from search.records.models import FINISHED_STATES, TrialRecord
 from search.space.space import DEFAULT_NAME
-from search.study.strategy import worth
+from search.study.strategy import cost_adjusted_accuracy
 
 N_FINALISTS = 5  # the default recipe always among them: five epochs, which chose them, tell good recipes apart badly
 N_FINALISTS_AGAINST_TIME = 3  # under a timeout, where each takes time from the retraining
@@ -42,7 +42,7 @@ def choose_finalists(
     against_time: to pruned trials too, for in a search that a timeout ended early the pruner has judged by few others,
     and let the default pass whatever it was worth.
 
-    accuracy_per_doubling: the price of multiply-adds, see `strategy.worth`. Equal recipes count once. Raises UserError
+    accuracy_per_doubling: the price of multiply-adds, see `strategy.cost_adjusted_accuracy`. Equal recipes count once. Raises UserError
     if there is none.
     """
     complete = [(math.inf, trial.value, trial) for trial in trials if trial.state == "complete"]
@@ -53,7 +53,7 @@ def choose_finalists(
     ]
     ranked = sorted(
         [*complete, *unfinished],
-        key=lambda entry: (-entry[0], -worth(entry[1], entry[2].multiply_adds, accuracy_per_doubling)),
+        key=lambda entry: (-entry[0], -cost_adjusted_accuracy(entry[1], entry[2].multiply_adds, accuracy_per_doubling)),
     )
     by_recipe: dict[str, TrialRecord] = {}
     for *_, trial in ranked:  # best first: the first of equal recipes stays, in its place

@@ -7,15 +7,15 @@ import threading
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from fmnist.data.framing import measure_appearance
+from fmnist.data.framing import measure_framing
 from fmnist.data.source import DataSource
 from fmnist.data.split import Split, load_test, load_train, pixel_statistics, save_split
 from fmnist.errors import UserError
 from fmnist.model.metadata import ModelNotes, add_notes
 from fmnist.recipe import Recipe
-from search.callbacks.base import Watcher
+from search.callbacks.base import Callback
 from search.machine import has_gpu
-from search.records.io import whole_file
+from search.records.io import atomic_write
 from search.records.models import BestRecipe, Retraining
 from search.refit.evaluation import accuracy_of
 from search.refit.round import run_training
@@ -34,7 +34,7 @@ class Retrained:
 
 
 def retrain(
-    best: BestRecipe, source: DataSource, seed: int, out: Path, watcher: Watcher, stop: threading.Event
+    best: BestRecipe, source: DataSource, seed: int, out: Path, callback: Callback, stop: threading.Event
 ) -> Retrained:
     """Train a study's winner on all training images as its study did, write the model to `out`
     (.keras), then score it on the test set.
@@ -51,11 +51,11 @@ def retrain(
         task = _retraining_task(best, own, split, seed, Path(folder, "split"))
         save_split(split, task.split_folder)
         workers = WorkerProcesses(Path(folder, "worker.log"), stop)
-        with whole_file(out) as beside:
-            result = run_training(workers.train, watcher, replace(task, save_to=beside), label)
-            appearance = measure_appearance(split.train.images)
-            add_notes(beside, ModelNotes(source.class_names, source.image_shape, **asdict(appearance)))
-        watcher.ended(label, reason_of(result))
+        with atomic_write(out) as temporary:
+            result = run_training(workers.train, callback, replace(task, save_to=temporary), label)
+            framing = measure_framing(split.train.images)
+            add_notes(temporary, ModelNotes(source.class_names, source.image_shape, **asdict(framing)))
+        callback.on_training_end(label, reason_of(result))
         test = load_test(source)
         accuracy = accuracy_of(workers.predict(PredictTask(out, test.images)), test)
     return Retrained(accuracy, len(test), own.test_accuracy if own else None)

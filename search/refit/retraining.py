@@ -21,7 +21,7 @@ from fmnist.model.metadata import ModelNotes, add_notes
 from fmnist.recipe import Recipe
 from search import __version__
 from search.records.files import StudyFiles
-from search.records.io import whole_file, write_json
+from search.records.io import atomic_write, write_json
 from search.records.ledger import Stopwatch
 from search.records.models import (
     BestRecipe,
@@ -113,8 +113,8 @@ def _best_recipe(final: FinalRound, winner: ConfirmRecord, records: Sequence[Ref
 
 def deliver(files: StudyFiles) -> None:
     """Put the first seed's model in its place: never the best one's, which luck has chosen."""
-    with whole_file(files.model) as beside:
-        shutil.copyfile(files.refit_model(0), beside)
+    with atomic_write(files.model) as temporary:
+        shutil.copyfile(files.refit_model(0), temporary)
 
 
 def n_refitted(final: FinalRound, winner: ConfirmRecord) -> int:
@@ -175,9 +175,11 @@ def _refit_one(final: FinalRound, winner: ConfirmRecord, seed_index: int, n_plan
     n_stop = max(1, round(best_share * n_planned))
     task = _refit_task(final, winner, seed_index, n_planned, n_parallel)
     label = f"seed {seed_index}"
-    with whole_file(final.files.refit_model(seed_index)) as beside:
-        result = run_training(final.trainer, final.watcher, replace(task, n_stop_images=n_stop, save_to=beside), label)
-        add_notes(beside, _notes(final.data))
+    with atomic_write(final.files.refit_model(seed_index)) as temporary:
+        result = run_training(
+            final.trainer, final.callback, replace(task, n_stop_images=n_stop, save_to=temporary), label
+        )
+        add_notes(temporary, _notes(final.data))
     n_cut = result.n_images if result.stopped_by == "time limit" else None
     record = RefitRecord(
         trial=winner.trial,
@@ -195,7 +197,7 @@ def _refit_one(final: FinalRound, winner: ConfirmRecord, seed_index: int, n_plan
         n_cut_images=n_cut,
     )
     write_json(final.files.refit_record(seed_index), record)
-    final.watcher.ended(label, reason_of(result))
+    final.callback.on_training_end(label, reason_of(result))
 
 
 def _refit_task(

@@ -9,7 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from fmnist.training.history import HistoryPoint, best_point
-from search.callbacks.base import Watcher
+from search.callbacks.base import Callback
 from search.records.files import StudyFiles
 from search.records.ledger import Stopwatch
 from search.records.models import DataRecord
@@ -40,7 +40,7 @@ class FinalRound:
     workers: int
     clock: Clock
     stop: threading.Event
-    watcher: Watcher
+    callback: Callback
 
     @property
     def n_all_images(self) -> int:
@@ -48,31 +48,31 @@ class FinalRound:
         return sum(self.data.n_images[name] for name in ("train", "selection", "confirmation"))
 
 
-def run_training(trainer: Trainer, watcher: Watcher, task: TrainTask, label: str) -> TrainResult:
-    """Drive one training. Whoever calls tells the watcher of its end, once the result is on disk."""
-    watcher.started(label, task.recipe, task.n_stop_images or task.n_planned_images)
+def run_training(trainer: Trainer, callback: Callback, task: TrainTask, label: str) -> TrainResult:
+    """Drive one training. The caller reports its end, once the result is on disk."""
+    callback.on_training_start(label, task.recipe, task.n_stop_images or task.n_planned_images)
     try:
-        return drive(trainer, watcher, task, label)
+        return drive(trainer, callback, task, label)
     except TrainingFailed as failure:
-        watcher.ended(label, f"failed ({failure.kind}): {failure.reason}")
+        callback.on_training_end(label, f"failed ({failure.kind}): {failure.reason}")
         raise
 
 
 def drive(
-    trainer: Trainer, watcher: Watcher, task: TrainTask | BaselineTask, label: str
+    trainer: Trainer, callback: Callback, task: TrainTask | BaselineTask, label: str
 ) -> TrainResult | BaselineResult:
-    """Run the task, the watcher hearing of its points."""
+    """Run the task and pass its points on to the callback."""
     history: list[HistoryPoint] = []
     with closing(trainer(task)) as messages:
         for message in messages:
             if isinstance(message, ImagesSeen):
-                watcher.advanced(label, message.n_images)
+                callback.on_training_progress(label, message.n_images)
                 continue
             if not isinstance(message, HistoryPoint):
                 return message
             history.append(message)
             best = best_point(history)
-            watcher.progressed(label, message, best.validation_accuracy if best else None)
+            callback.on_evaluation(label, message, best.validation_accuracy if best else None)
     raise TrainingFailed("error", "the training ended without a result")
 
 

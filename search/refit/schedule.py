@@ -43,8 +43,8 @@ class Clock:
         if speeds:
             # The slowest of them: better a trial less than a retraining cut short.
             full_seconds = full_images / min(speeds)
-            lacking = max(0.0, 1 - reserve / full_seconds)  # share of the full trainings that does not fit in
-            reserve = min(full_seconds, reserve + SEARCH_GIVES * lacking * (self._timeout - reserve))
+            missing = max(0.0, 1 - reserve / full_seconds)  # share of the full trainings that does not fit in
+            reserve = min(full_seconds, reserve + SEARCH_GIVES * missing * (self._timeout - reserve))
         return max(0.0, left - reserve)
 
     def share_that_fits(self, n_images: int, images_per_second: float, share_of_time: float = 1.0) -> float:

@@ -15,7 +15,7 @@ from search.cli import check_study_name, take_password_off_the_command_line
 from search.records.files import StudyFiles, require_study
 from search.report.comparison.page import write_comparison
 from search.report.page import report_study
-from search.results import Material, read_material, require_finished
+from search.results import FinishedStudy, read_finished_study, require_finished
 
 if TYPE_CHECKING:
     import optuna
@@ -30,14 +30,14 @@ def _main(argv: Sequence[str] | None) -> int:
     if argv is None:
         take_password_off_the_command_line()
     options = parse(sys.argv[1:] if argv is None else argv)
-    from search.dashboard.publish import keep_report
+    from search.dashboard.publish import publish_report
 
     studies = [StudyFiles(folder) for folder in options.folders]
     for files in studies:  # first of all: a study under way may have no trials to open yet
         require_finished(files)
     if len(studies) == 1:
         study = _open(studies[0], options)
-        keep_report(study, report_study(studies[0], study))
+        publish_report(study, report_study(studies[0], study))
         print(f"report: {studies[0].report_html}")
     else:
         a, b = (_read(files, options) for files in studies)
@@ -54,12 +54,11 @@ def _open(files: StudyFiles, options: ReportOptions) -> optuna.Study:
     return open_finished(files, options.storage)
 
 
-def _read(files: StudyFiles, options: ReportOptions) -> Material:
+def _read(files: StudyFiles, options: ReportOptions) -> FinishedStudy:
     from search.study.trials import read_trials
 
     trials = read_trials(_open(files, options))
-    return read_material(files, trials, command=files.read_command(), importances=None)
-
+    return read_finished_study(files, trials, command=files.read_command(), importances=None)
 
 
 @dataclass(frozen=True)
@@ -113,7 +112,6 @@ def _parser() -> OneLineParser:
         "--storage", metavar="URL", help="Optuna's storage with the trials (default: as each study was made with)"
     )
     return parser
-
 
 
 if __name__ == "__main__":

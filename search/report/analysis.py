@@ -19,17 +19,26 @@ from sklearn.metrics import confusion_matrix
 
 from fmnist.metrics import calibration
 from fmnist.metrics.calibration import ReliabilityBin, expected_calibration_error, reliability, with_temperature
-from fmnist.metrics.evaluation import Abstention, Mistake, accuracy_by_confidence, suspect_labels
-from fmnist.metrics.intervals import Interval, Luck, McNemar, best_by_luck, holm, macro_f1, mcnemar, wilson_95
+from fmnist.metrics.evaluation import Mistake, RejectionCurvePoint, find_label_issues, rejection_curve
+from fmnist.metrics.intervals import (
+    ExpectedMaximum,
+    Interval,
+    McNemar,
+    expected_best_of,
+    holm,
+    macro_f1,
+    mcnemar,
+    wilson_95,
+)
 from search.format import count, percent
 from search.records.files import StudyFiles
 from search.records.io import read_arrays, write_text
 from search.records.models import BaselineOutcome, BaselineRecord, ConfirmRecord, TrialRecord
-from search.results import Material
+from search.results import FinishedStudy
 
 
 @dataclass(frozen=True)
-class Optimism:
+class SelectionBias:
     """The winner's accuracy from the figure it was chosen by to the one that was opened last, and what luck explains.
 
     The two `luck`s are of configurations that are all as good as the winner was on the confirmation split.
@@ -41,8 +50,8 @@ class Optimism:
     selection_accuracy: float  # on the selection split, in the longer confirmation training
     confirm_accuracy: float
     test_accuracy: float  # mean of the retrainings
-    selection_luck: Luck  # the best of n_tried on the selection split
-    confirm_luck: Luck  # the best of n_finalists on the confirmation split
+    selection_luck: ExpectedMaximum  # the best of n_tried on the selection split
+    confirm_luck: ExpectedMaximum  # the best of n_finalists on the confirmation split
 
 
 @dataclass(frozen=True)
@@ -66,7 +75,7 @@ class Calibration:
 
 
 @dataclass(frozen=True)
-class Rival:
+class PairedComparison:
     """Another classifier against the winner, on the same images."""
 
     name: str
@@ -82,7 +91,7 @@ class BaselineScore:
     record: BaselineRecord
     accuracy_interval: Interval  # Wilson, 95 %
     macro_f1: float
-    rival: Rival
+    rival: PairedComparison
 
 
 @dataclass(frozen=True)
@@ -97,24 +106,26 @@ class Rung:
 class Evidence:
     """What can be said of a finished study's figures. Each part is computed when it is first asked for."""
 
-    def __init__(self, material: Material) -> None:
-        self._material = material
-        self._labels = material.arrays.labels.astype(int)
+    def __init__(self, study_result: FinishedStudy) -> None:
+        self._material = study_result
+        self._labels = study_result.arrays.labels.astype(int)
 
     @cached_property
-    def optimism(self) -> Optimism:
-        material, winner = self._material, self._material.winner
-        n_tried = sum(trial.best is not None or trial.value is not None for trial in material.trials)
-        n_images = material.data.n_images
-        return Optimism(
+    def selection_bias(self) -> SelectionBias:
+        study_result, winner = self._material, self._material.winner
+        n_tried = sum(trial.best is not None or trial.value is not None for trial in study_result.trials)
+        n_images = study_result.data.n_images
+        return SelectionBias(
             n_tried=n_tried,
-            n_finalists=len(material.confirmed),
+            n_finalists=len(study_result.confirmed),
             search_accuracy=winner.search_accuracy,
             selection_accuracy=winner.selection_accuracy,
             confirm_accuracy=winner.confirm_accuracy,
-            test_accuracy=material.test_mean,
-            selection_luck=best_by_luck(winner.confirm_accuracy, n_images["selection"], max(1, n_tried)),
-            confirm_luck=best_by_luck(winner.confirm_accuracy, n_images["confirmation"], len(material.confirmed)),
+            test_accuracy=study_result.test_mean,
+            selection_luck=expected_best_of(winner.confirm_accuracy, n_images["selection"], max(1, n_tried)),
+            confirm_luck=expected_best_of(
+                winner.confirm_accuracy, n_images["confirmation"], len(study_result.confirmed)
+            ),
         )
 
     @cached_property
@@ -130,13 +141,13 @@ class Evidence:
         )
 
     @cached_property
-    def finalists(self) -> tuple[Rival, ...]:
+    def finalists(self) -> tuple[PairedComparison, ...]:
         """Every other finalist against the winner on the confirmation split, best first."""
         labels, winner = _confirmation(self._material.files, self._material.winner)
         others = [record for record in self._material.confirmed if record is not self._material.winner]
         predicted = [_confirmation(self._material.files, record)[1].argmax(axis=1) for record in others]
         names = [f"trial {record.trial}" for record in others]
-        return rivals(labels, winner.argmax(axis=1), names, predicted)
+        return paired_comparisons(labels, winner.argmax(axis=1), names, predicted)
 
     @cached_property
     def baselines(self) -> tuple[BaselineScore, ...]:
@@ -144,11 +155,11 @@ class Evidence:
         fitted = [outcome for outcome in self._material.baselines if outcome.predicted is not None]
         predicted = [outcome.predicted.astype(int) for outcome in fitted]
         winner = self._material.arrays.probabilities[0].argmax(axis=1)
-        found = rivals(self._labels, winner, [outcome.record.name for outcome in fitted], predicted)
+        found = paired_comparisons(self._labels, winner, [outcome.record.name for outcome in fitted], predicted)
         scores = [self._score(*row) for row in zip(fitted, predicted, found, strict=True)]
         return tuple(sorted(scores, key=lambda score: -score.rival.accuracy))
 
-    def _score(self, outcome: BaselineOutcome, predicted: np.ndarray, rival: Rival) -> BaselineScore:
+    def _score(self, outcome: BaselineOutcome, predicted: np.ndarray, rival: PairedComparison) -> BaselineScore:
         n_classes = len(self._material.data.class_names)
         table = confusion_matrix(self._labels, predicted, labels=np.arange(n_classes))
         interval = wilson_95(int(np.trace(table)), len(self._labels))
@@ -164,16 +175,16 @@ class Evidence:
         return tuple(outcome.record for outcome in self._material.baselines if outcome.predicted is None)
 
     @cached_property
-    def abstentions(self) -> tuple[Abstention, ...]:
-        return accuracy_by_confidence(self._labels, self._material.arrays.probabilities[0])
+    def abstentions(self) -> tuple[RejectionCurvePoint, ...]:
+        return rejection_curve(self._labels, self._material.arrays.probabilities[0])
 
     @cached_property
-    def suspects(self) -> tuple[Mistake, ...]:
+    def label_issues(self) -> tuple[Mistake, ...]:
         """Test images that may bear a wrong label, by calibrated probabilities (label smoothing keeps the model from
         being sure of anything); none where there is one retraining only, which nothing confirms."""
         temperature, models = self.calibration.temperature, self._material.arrays.probabilities
         calibrated = np.stack([with_temperature(probabilities, temperature) for probabilities in models])
-        return suspect_labels(self._labels, calibrated) if len(models) > 1 else ()
+        return find_label_issues(self._labels, calibrated) if len(models) > 1 else ()
 
     @cached_property
     def rungs(self) -> tuple[Rung, ...]:
@@ -182,26 +193,26 @@ class Evidence:
     def to_dict(self) -> dict[str, Any]:
         """For report.json."""
         return {
-            "optimism": dataclasses.asdict(self.optimism),
+            "optimism": dataclasses.asdict(self.selection_bias),
             "calibration": dataclasses.asdict(self.calibration),
             "baselines": [dataclasses.asdict(score) for score in self.baselines],
             "failed_baselines": [dataclasses.asdict(record) for record in self.failed_baselines],
             "finalists_against_winner": [dataclasses.asdict(rival) for rival in self.finalists],
             "accuracy_by_confidence": [dataclasses.asdict(row) for row in self.abstentions],
-            "suspect_labels": [dataclasses.asdict(mistake) for mistake in self.suspects],
+            "suspect_labels": [dataclasses.asdict(mistake) for mistake in self.label_issues],
             "changed_images": [dataclasses.asdict(score) for score in self._material.test.changed],
             "rungs": [dataclasses.asdict(rung) for rung in self.rungs],
         }
 
 
-def rivals(
+def paired_comparisons(
     labels: np.ndarray, predicted_by_winner: np.ndarray, names: Sequence[str], predicted: Sequence[np.ndarray]
-) -> tuple[Rival, ...]:
+) -> tuple[PairedComparison, ...]:
     """Each rival's predictions, int (n,), against the winner's; p-values adjusted for all of them."""
     tests = [mcnemar(labels, predicted_by_winner, theirs) for theirs in predicted]
     adjusted = holm([test.p_value for test in tests])
     accuracies = [float(np.mean(theirs == labels)) for theirs in predicted]
-    return tuple(Rival(*row) for row in zip(names, accuracies, tests, adjusted, strict=True))
+    return tuple(PairedComparison(*row) for row in zip(names, accuracies, tests, adjusted, strict=True))
 
 
 def rungs(trials: Sequence[TrialRecord]) -> tuple[Rung, ...]:

@@ -12,52 +12,52 @@ from fmnist.recipe import Recipe, short_form
 from search.records.models import ConfirmRecord
 from search.report.analysis import Evidence
 from search.report.templating import plain
-from search.results import Material
+from search.results import FinishedStudy
 
 if TYPE_CHECKING:
     from fmnist.export.formats import ExportRecord
 
 
-def summarize(material: Material, evidence: Evidence) -> dict[str, Any]:
+def summarize(study_result: FinishedStudy, evidence: Evidence) -> dict[str, Any]:
     """Every number of the report, in plain JSON types: no NumPy scalar, null for what is not known."""
-    images = material.n_images_trained
+    images = study_result.n_images_trained
     summary = {
-        "study": material.files.root.name,
-        "trials": material.n_by_state,
-        "best": _best(material),
-        "validation": _validation(material),
-        "test": _test(material),
+        "study": study_result.files.root.name,
+        "trials": study_result.n_by_state,
+        "best": _best(study_result),
+        "validation": _validation(study_result),
+        "test": _test(study_result),
         "evidence": evidence.to_dict(),
-        "seconds": material.seconds,
+        "seconds": study_result.seconds,
         "images_trained": {**images, "total": sum(images.values())},
-        "search_overhead": material.search_overhead,
-        "finalists": [_finalist(material, record) for record in material.confirmed],
-        "data": dataclasses.asdict(material.data),
-        "exports": [_export(record) for record in material.exports],
-        "balance": _balance(material),
-        "environment": material.environment,
-        "importances": material.importances,
-        "command": material.command,
+        "search_overhead": study_result.search_overhead,
+        "finalists": [_finalist(study_result, record) for record in study_result.confirmed],
+        "data": dataclasses.asdict(study_result.data),
+        "exports": [_export(record) for record in study_result.exports],
+        "balance": _balance(study_result),
+        "environment": study_result.environment,
+        "importances": study_result.importances,
+        "command": study_result.command,
     }
     return plain(summary)
 
 
-def _best(material: Material) -> dict[str, Any]:
-    recipe, trial = material.recipe, material.winner_trial
+def _best(study_result: FinishedStudy) -> dict[str, Any]:
+    recipe, trial = study_result.recipe, study_result.winner_trial
     return {
         "trial": trial.number,
         "origin": trial.origin,
         "params": trial.params,
-        "recipe": material.winner.recipe,
+        "recipe": study_result.winner.recipe,
         "network": short_form(recipe),
         "n_parameters": count_parameters(recipe.architecture),
         "multiply_adds": count_multiply_adds(recipe.architecture),
-        "model_bytes": material.model_bytes,
+        "model_bytes": study_result.model_bytes,
     }
 
 
-def _validation(material: Material) -> dict[str, Any]:
-    winner, data = material.winner, material.data
+def _validation(study_result: FinishedStudy) -> dict[str, Any]:
+    winner, data = study_result.winner, study_result.data
     return {
         "selection_accuracy": winner.search_accuracy,
         "full_selection_accuracy": winner.selection_accuracy,
@@ -67,20 +67,20 @@ def _validation(material: Material) -> dict[str, Any]:
     }
 
 
-def _test(material: Material) -> dict[str, Any]:
-    evaluation, interval = material.evaluation, material.test_interval
+def _test(study_result: FinishedStudy) -> dict[str, Any]:
+    evaluation, interval = study_result.evaluation, study_result.test_interval
     delivered = evaluation.accuracy_interval
     return {
         "accuracy": {
-            "mean": material.test_mean,
-            "sd": material.test_sd,
-            "values": material.test_accuracies,
+            "mean": study_result.test_mean,
+            "sd": study_result.test_sd,
+            "values": study_result.test_accuracies,
             "wilson_95": [interval.low, interval.high],
-            "flip_averaged": _flip_averaged(material),
+            "flip_averaged": _flip_averaged(study_result),
             "delivered": {
                 "value": evaluation.accuracy,
                 "wilson_95": [delivered.low, delivered.high],
-                "fresh_process": material.test.delivered_accuracy,
+                "fresh_process": study_result.test.delivered_accuracy,
             },
         },
         "macro_f1": evaluation.macro_f1,
@@ -94,32 +94,32 @@ def _test(material: Material) -> dict[str, Any]:
         "log_loss": evaluation.log_loss,
         "expected_calibration_error": evaluation.expected_calibration_error,
         "n_images": evaluation.n_images,
-        "opened": material.test.opened,
+        "opened": study_result.test.opened,
     }
 
 
-def _balance(material: Material) -> dict[str, Any]:
-    balance = material.balance
+def _balance(study_result: FinishedStudy) -> dict[str, Any]:
+    balance = study_result.balance
     return {
         **dataclasses.asdict(balance),
         "share_of_rarest": balance.share_of_rarest,
         "is_uneven": balance.is_uneven,
-        "test_share_of_commonest": material.commonest_test_share,
+        "test_share_of_commonest": study_result.commonest_test_share,
     }
 
 
-def _flip_averaged(material: Material) -> dict[str, Any] | None:
-    values = material.test.flip_accuracies
+def _flip_averaged(study_result: FinishedStudy) -> dict[str, Any] | None:
+    values = study_result.test.flip_accuracies
     return {"mean": statistics.fmean(values), "values": values} if values else None
 
 
-def _finalist(material: Material, record: ConfirmRecord) -> dict[str, Any]:
-    recipe, interval = Recipe.from_dict(record.recipe), material.confirm_interval(record)
+def _finalist(study_result: FinishedStudy, record: ConfirmRecord) -> dict[str, Any]:
+    recipe, interval = Recipe.from_dict(record.recipe), study_result.confirm_interval(record)
     return {
         "trial": record.trial,
         "origin": record.origin,
-        "is_winner": record is material.winner,
-        "is_default": record is material.default,
+        "is_winner": record is study_result.winner,
+        "is_default": record is study_result.default,
         "network": short_form(recipe),
         "search_accuracy": record.search_accuracy,
         "full_selection_accuracy": record.selection_accuracy,

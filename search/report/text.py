@@ -11,8 +11,8 @@ from fmnist.export.formats import ExportRecord, find_format, in_figures
 from fmnist.metrics.evaluation import Confusion, Evaluation
 from search.format import count, duration, millions, milliseconds, percent, points
 from search.records.models import FINISHED_STATES, ConfirmRecord, TrialRecord
-from search.report.analysis import Abstention, Calibration, Optimism, Rival, Rung
-from search.results import Balance, Material
+from search.report.analysis import Calibration, PairedComparison, RejectionCurvePoint, Rung, SelectionBias
+from search.results import Balance, FinishedStudy
 
 STATE_WORDS = {
     "complete": "trained to the end",
@@ -28,40 +28,40 @@ STATE_WORDS = {
 # --------------------------------------------------------------------------------------------------------- headline
 
 
-def headline(material: Material) -> str:
-    winner = material.winner
-    by = "the default recipe" if winner is material.default else f"trial {winner.trial}"
+def headline(study_result: FinishedStudy) -> str:
+    winner = study_result.winner
+    by = "the default recipe" if winner is study_result.default else f"trial {winner.trial}"
     return (
-        f"Of {count(len(material.trials), 'trial')} ({trial_states(material)}) and "
-        f"{count(len(material.confirmed), 'confirmed finalist')}, {by} won."
+        f"Of {count(len(study_result.trials), 'trial')} ({trial_states(study_result)}) and "
+        f"{count(len(study_result.confirmed), 'confirmed finalist')}, {by} won."
     )
 
 
-def trial_states(material: Material) -> str:
-    return ", ".join(f"{n} {STATE_WORDS[state]}" for state, n in material.n_by_state.items() if n)
+def trial_states(study_result: FinishedStudy) -> str:
+    return ", ".join(f"{n} {STATE_WORDS[state]}" for state, n in study_result.n_by_state.items() if n)
 
 
-def test_spread(material: Material) -> str:
-    n = len(material.test_accuracies)
-    if material.test_sd is None:
+def test_spread(study_result: FinishedStudy) -> str:
+    n = len(study_result.test_accuracies)
+    if study_result.test_sd is None:
         return "one retraining, so the spread over seeds is not known"
-    low, high = min(material.test_accuracies), max(material.test_accuracies)
+    low, high = min(study_result.test_accuracies), max(study_result.test_accuracies)
     return (
         f"mean ± sample standard deviation of {n} retrainings with different seeds ({percent(low)} to {percent(high)})"
     )
 
 
-def strengths_and_limits(material: Material, calibration: Calibration) -> list[tuple[str, str]]:
+def strengths_and_limits(study_result: FinishedStudy, calibration: Calibration) -> list[tuple[str, str]]:
     """Each a heading and what is to be said."""
-    uneven = [("Uneven classes", uneven_on_test(material))] if material.balance.is_uneven else []
+    uneven = [("Uneven classes", uneven_on_test(study_result))] if study_result.balance.is_uneven else []
     return [
-        ("Best and worst classes", best_and_worst_classes(material.evaluation)),
+        ("Best and worst classes", best_and_worst_classes(study_result.evaluation)),
         *uneven,
-        ("Most confused", confusion_finding(material.evaluation)),
-        ("From selection to test", gap(material)),
-        ("Against the default recipe", against_default(material)),
-        ("Seeds", seeds(material)),
-        ("Confidence", calibration_in_short(calibration, material.evaluation.accuracy)),
+        ("Most confused", confusion_finding(study_result.evaluation)),
+        ("From selection to test", gap(study_result)),
+        ("Against the default recipe", against_default(study_result)),
+        ("Seeds", seeds(study_result)),
+        ("Confidence", calibration_in_short(calibration, study_result.evaluation.accuracy)),
     ]
 
 
@@ -73,9 +73,9 @@ def best_and_worst_classes(evaluation: Evaluation) -> str:
     return f"{best.name} is told best (F1 {best.f1:.3f}), {worst.name} worst (F1 {worst.f1:.3f})."
 
 
-def remarks_on_data(material: Material) -> list[str]:
+def remarks_on_data(study_result: FinishedStudy) -> list[str]:
     """What was decided or noticed when the images were read, and of images that occur twice."""
-    data = material.data
+    data = study_result.data
     duplicates = data.duplicates.sentences() if data.duplicates is not None else []
     return [f"{said[0].upper()}{said[1:]}." for said in (*data.notes, *duplicates)]
 
@@ -88,12 +88,12 @@ def uneven_classes(balance: Balance) -> str:
     )
 
 
-def uneven_on_test(material: Material) -> str:
-    said = uneven_classes(material.balance)
+def uneven_on_test(study_result: FinishedStudy) -> str:
+    said = uneven_classes(study_result.balance)
     return (
         f"{said[0].upper()}{said[1:]}. Balanced accuracy, the mean of the classes' recalls, is "
-        f"{percent(material.evaluation.balanced_accuracy)} against {percent(material.evaluation.accuracy)} accuracy; "
-        f"always answering {material.balance.commonest} would be right on {percent(material.commonest_test_share, 1)} "
+        f"{percent(study_result.evaluation.balanced_accuracy)} against {percent(study_result.evaluation.accuracy)} accuracy; "
+        f"always answering {study_result.balance.commonest} would be right on {percent(study_result.commonest_test_share, 1)} "
         "of the test images."
     )
 
@@ -115,8 +115,8 @@ def pair(confusion: Confusion) -> str:
     return f"{confusion.true} taken for {confusion.predicted}"
 
 
-def gap(material: Material) -> str:
-    winner, test = material.winner, material.test_mean
+def gap(study_result: FinishedStudy) -> str:
+    winner, test = study_result.winner, study_result.test_mean
     chain = (
         f"The winner has {percent(winner.selection_accuracy)} on the selection split, "
         f"{percent(winner.confirm_accuracy)} on the confirmation split and {percent(test)} on the test set. "
@@ -133,29 +133,29 @@ def gap(material: Material) -> str:
     return chain + first + second + ("more." if step > 0 else "less." if step < 0 else "either way.")
 
 
-def luck(material: Material, optimism: Optimism) -> str:
+def luck(study_result: FinishedStudy, selection_bias: SelectionBias) -> str:
     """What the best of so many equal configurations would show."""
-    selection, confirm = optimism.selection_luck, optimism.confirm_luck
-    n_selection, n_confirmation = (count(material.data.n_images[name]) for name in ("selection", "confirmation"))
+    selection, confirm = selection_bias.selection_luck, selection_bias.confirm_luck
+    n_selection, n_confirmation = (count(study_result.data.n_images[name]) for name in ("selection", "confirmation"))
     return (
-        f"{count(optimism.n_tried, 'configuration')} were scored on {n_selection} selection images. Were all of them "
-        f"exactly {percent(optimism.confirm_accuracy)} good, the best would show {percent(selection.expected)} there "
+        f"{count(selection_bias.n_tried, 'configuration')} were scored on {n_selection} selection images. Were all of them "
+        f"exactly {percent(selection_bias.confirm_accuracy)} good, the best would show {percent(selection.expected)} there "
         f"on average, and in one case of twenty more than {percent(selection.high)}, by luck alone. The best of "
-        f"{count(optimism.n_finalists, 'equal finalist')} would show {percent(confirm.expected)} on the "
+        f"{count(selection_bias.n_finalists, 'equal finalist')} would show {percent(confirm.expected)} on the "
         f"{n_confirmation} confirmation images. That is the most that luck does: real configurations fail on the same "
         "difficult images. This study opened its test set once, for what had been chosen; it can't know whether the "
         "same images were looked at before, in another study whose outcome led to this one."
     )
 
 
-def against_default(material: Material) -> str:
-    default, winner = material.default, material.winner
+def against_default(study_result: FinishedStudy) -> str:
+    default, winner = study_result.default, study_result.winner
     if default is None:
         return "The default recipe was not among the finalists, so there is nothing to compare with."
     if default is winner:
         return "The default recipe itself won: the search found nothing better on the confirmation split."
     difference = winner.confirm_accuracy - default.confirm_accuracy
-    overlaps = material.confirm_interval(winner).overlaps(material.confirm_interval(default))
+    overlaps = study_result.confirm_interval(winner).overlaps(study_result.confirm_interval(default))
     verdict = (
         "the two 95 % intervals overlap, so these images alone don't settle which is better"
         if overlaps
@@ -164,16 +164,16 @@ def against_default(material: Material) -> str:
     return (
         f"On the confirmation split the winner is {points(difference)} {'above' if difference >= 0 else 'below'} the "
         f"default ({percent(winner.confirm_accuracy)} against {percent(default.confirm_accuracy)}, "
-        f"n = {count(material.data.n_images['confirmation'])}); {verdict}."
+        f"n = {count(study_result.data.n_images['confirmation'])}); {verdict}."
     )
 
 
-def seeds(material: Material) -> str:
-    if material.test_sd is None:
+def seeds(study_result: FinishedStudy) -> str:
+    if study_result.test_sd is None:
         return "The winner was retrained with one seed: how far another seed would land is not known."
     return (
-        f"{len(material.test_accuracies)} retrainings differ in nothing but the seed; their test accuracies have a "
-        f"standard deviation of {points(material.test_sd)}. The 95 % interval speaks of other test images, not of "
+        f"{len(study_result.test_accuracies)} retrainings differ in nothing but the seed; their test accuracies have a "
+        f"standard deviation of {points(study_result.test_sd)}. The 95 % interval speaks of other test images, not of "
         "seeds."
     )
 
@@ -199,14 +199,14 @@ def calibration_in_short(found: Calibration, accuracy: float) -> str:
     )
 
 
-def same_in_fresh_process(material: Material) -> str:
-    fresh, here = material.test.delivered_accuracy, material.evaluation.accuracy
-    if math.isclose(fresh, here, abs_tol=0.5 / material.evaluation.n_images):
+def same_in_fresh_process(study_result: FinishedStudy) -> str:
+    fresh, here = study_result.test.delivered_accuracy, study_result.evaluation.accuracy
+    if math.isclose(fresh, here, abs_tol=0.5 / study_result.evaluation.n_images):
         return "The saved file, loaded in a fresh process without this project, gives the same accuracy."
     return f"The saved file, loaded in a fresh process without this project, gives {percent(fresh)} instead."
 
 
-def abstaining(rows: Sequence[Abstention]) -> str:
+def abstaining(rows: Sequence[RejectionCurvePoint]) -> str:
     whole, *others = rows
     row = next((row for row in others if row.share_left >= 0.05), others[-1])
     if row.accuracy_left is None:
@@ -219,7 +219,7 @@ def abstaining(rows: Sequence[Abstention]) -> str:
     )
 
 
-def suspects(n_suspects: int, n_models: int, n_mistakes: int) -> str:
+def label_issues(n_suspects: int, n_models: int, n_mistakes: int) -> str:
     if n_models == 1:
         return "Not looked for: one retraining alone cannot tell a wrong label from its own mistake."
     if n_suspects == 0:
@@ -232,16 +232,16 @@ def suspects(n_suspects: int, n_models: int, n_mistakes: int) -> str:
     )
 
 
-def changed_images(material: Material) -> str:
-    mildest, worst = material.test.changed[0], min(material.test.changed, key=lambda row: row.accuracy)
+def changed_images(study_result: FinishedStudy) -> str:
+    mildest, worst = study_result.test.changed[0], min(study_result.test.changed, key=lambda row: row.accuracy)
     return (
-        f"On unchanged images the delivered model has {percent(material.evaluation.accuracy, 1)}, on images "
+        f"On unchanged images the delivered model has {percent(study_result.evaluation.accuracy, 1)}, on images "
         f"{mildest.change} {percent(mildest.accuracy, 1)}, and least with this change: {worst.change}, "
         f"{percent(worst.accuracy, 1)}."
     )
 
 
-def rivals(found: Sequence[Rival]) -> str:
+def paired_comparisons(found: Sequence[PairedComparison]) -> str:
     """Whom the winner beats beyond chance."""
     beaten = [rival for rival in found if rival.p_adjusted < 0.05 and rival.test.n_only_a > rival.test.n_only_b]
     better = [rival for rival in found if rival.p_adjusted < 0.05 and rival.test.n_only_a < rival.test.n_only_b]
@@ -337,11 +337,11 @@ IMPORTANCE_ABSENT = (
 )
 
 
-def finalists(material: Material) -> str:
-    if len(material.confirmed) == 1:
+def finalists(study_result: FinishedStudy) -> str:
+    if len(study_result.confirmed) == 1:
         return "One finalist: nothing was left to choose on the confirmation split."
-    first, second = material.confirmed[:2]
-    overlap = material.confirm_interval(first).overlaps(material.confirm_interval(second))
+    first, second = study_result.confirmed[:2]
+    overlap = study_result.confirm_interval(first).overlaps(study_result.confirm_interval(second))
     lead = points(first.confirm_accuracy - second.confirm_accuracy)
     return (
         f"Trial {first.trial} leads trial {second.trial} by {lead}; "
@@ -349,16 +349,16 @@ def finalists(material: Material) -> str:
     )
 
 
-def exports(material: Material) -> str:
+def exports(study_result: FinishedStudy) -> str:
     """What became of the formats, in one sentence."""
-    made, n_failed = material.exported, len(material.exports) - len(material.exported)
+    made, n_failed = study_result.exported, len(study_result.exports) - len(study_result.exported)
     failed = f"{count(n_failed, 'format')} failed" if n_failed else ""
     if not made:
-        return f"{failed}, so there is no other file of the model than {material.files.model.name}."
+        return f"{failed}, so there is no other file of the model than {study_result.files.model.name}."
     exact = [record for record in made if find_format(record.format).is_exact]
     said = [
         _same_numbers(exact) if exact else "",
-        *(_fewer_bits(material, record) for record in made if record not in exact),
+        *(_fewer_bits(study_result, record) for record in made if record not in exact),
         _fastest(made),
         failed,
     ]
@@ -377,12 +377,12 @@ def _same_numbers(exact: Sequence[ExportRecord]) -> str:
     return f"{who} {whom} the model's class and probabilities within {near} of its own"
 
 
-def _fewer_bits(material: Material, record: ExportRecord) -> str:
+def _fewer_bits(study_result: FinishedStudy, record: ExportRecord) -> str:
     n_changed = record.n_images - record.n_same_class
     changed = f"{count(n_changed, 'image')} ({percent(n_changed / record.n_images)})" if n_changed else "no image"
     return (
         f"with weights in 8 bits, {changed} got another class, and the file has "
-        f"{percent(record.n_bytes / material.model_bytes, 0)} of the size of {material.files.model.name}"
+        f"{percent(record.n_bytes / study_result.model_bytes, 0)} of the size of {study_result.files.model.name}"
     )
 
 
@@ -396,9 +396,9 @@ def _fastest(made: Sequence[ExportRecord]) -> str:
     )
 
 
-def export_limits(material: Material) -> str:
+def export_limits(study_result: FinishedStudy) -> str:
     """What a file had to keep to."""
-    formats = [find_format(record.format) for record in material.exports]
+    formats = [find_format(record.format) for record in study_result.exports]
     limits = {format.is_exact: format.limit for format in formats}
     said = [f"a file in float32 is kept where {limits[True]}" if True in limits else ""]
     said.append(f"one with weights in 8 bits where {limits[False]}" if False in limits else "")
@@ -406,14 +406,14 @@ def export_limits(material: Material) -> str:
     return sentence[0].upper() + sentence[1:]
 
 
-def time_spent(material: Material) -> str:
-    total = sum(material.seconds.values())
+def time_spent(study_result: FinishedStudy) -> str:
+    total = sum(study_result.seconds.values())
     if not total:
         return "No time was recorded."
-    phase = max(material.seconds, key=material.seconds.get)
+    phase = max(study_result.seconds, key=study_result.seconds.get)
     return (
-        f"{duration(total)} of wall time in all, {percent(material.seconds[phase] / total, 0)} of it in the phase "
-        f"“{phase}”.{_overhead(material.search_overhead)}"
+        f"{duration(total)} of wall time in all, {percent(study_result.seconds[phase] / total, 0)} of it in the phase "
+        f"“{phase}”.{_overhead(study_result.search_overhead)}"
     )
 
 
@@ -426,9 +426,9 @@ def _overhead(share: float | None) -> str:
     )
 
 
-def flip_averaged(material: Material) -> str | None:
+def flip_averaged(study_result: FinishedStudy) -> str | None:
     """Test accuracy with flip test-time averaging, in words; None where the recipe knows no mirror images."""
-    values = material.test.flip_accuracies
+    values = study_result.test.flip_accuracies
     if not values:
         return None
     spread = ", ".join(percent(value) for value in values)

@@ -32,7 +32,9 @@ class Fidelity:
     first_rung_images: int  # length of the first rung; each further one has reduction_factor times the images
     reduction_factor: int  # one in so many goes on to the next rung
     patience_images: int  # early stopping: no higher accuracy for so long
-    accuracy_per_doubling: float  # what twice the multiply-adds must bring, where trials are compared: see `worth`
+    accuracy_per_doubling: (
+        float  # what twice the multiply-adds must bring, where trials are compared: see `cost_adjusted_accuracy`
+    )
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ def this_process() -> dict[str, Any]:
     return {"host": socket.gethostname(), "pid": process.pid, "started": process.create_time()}
 
 
-class Ownership:
+class TrialLeases:
     """What this process has of a study. Thread-safe."""
 
     def __init__(self, study: optuna.Study, storage: StudyStorage) -> None:
@@ -93,7 +93,7 @@ class Ownership:
         with self._lock:
             self._mine.pop(trial._trial_id, None)
 
-    def give_back(self) -> list[int]:
+    def release(self) -> list[int]:
         """Let the trials that are under way here wait for another run. Returns their numbers."""
         with self._lock:
             mine = dict(self._mine)

@@ -13,13 +13,13 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
-from search.study.heartbeat import Ownership
+from search.study.heartbeat import TrialLeases
 from search.study.storage import StudyStorage
 from search.worker.tasks import Interrupted, TrainingFailed
 
 MAX_EQUAL_FAILURES = 3
 POLL_SECONDS = 1.0  # how often a supervisor without work looks whether another's trial got lost
-Callback = Callable[[optuna.Study, FrozenTrial], None]
+AfterTrial = Callable[[optuna.Study, FrozenTrial], None]
 
 
 class SearchStopped(Exception):
@@ -35,7 +35,7 @@ def run_trials(
     n_jobs: int = 1,
     stop: threading.Event | None = None,
     timeout: Callable[[], bool] = lambda: False,
-    after_trial: Callback = lambda study, trial: None,
+    after_trial: AfterTrial = lambda study, trial: None,
     when_idle: Callable[[], None] = lambda: None,
     say: Callable[[str], None] = lambda text: None,
 ) -> None:
@@ -52,7 +52,7 @@ def run_trials(
     storage.budget = n_trials
     # A trial that runs again repeats its first constraints and reports; Optuna keeps the old ones and warns each time.
     warnings.filterwarnings("ignore", message=".*(already set|already reported).*")
-    ownership = Ownership(study, storage)
+    ownership = TrialLeases(study, storage)
     run = _Run(study, ownership, objective, n_trials, stop or threading.Event(), timeout, after_trial, when_idle, say)
     try:
         with ownership.kept_alive(), ThreadPoolExecutor(n_jobs) as executor:
@@ -60,7 +60,7 @@ def run_trials(
                 future.result()
     finally:
         with contextlib.suppress(Interrupted):  # the storage is away too; the next start of a run finds what is lost
-            ownership.give_back()
+            ownership.release()
     if run.error is not None:
         raise run.error
     if run.stop.is_set():
@@ -73,12 +73,12 @@ class _Run:
     def __init__(
         self,
         study: optuna.Study,
-        ownership: Ownership,
+        ownership: TrialLeases,
         objective: Callable[[optuna.Trial], float],
         n_trials: int,
         stop: threading.Event,
         timeout: Callable[[], bool],
-        after_trial: Callback,
+        after_trial: AfterTrial,
         when_idle: Callable[[], None],
         say: Callable[[str], None],
     ) -> None:

@@ -15,7 +15,7 @@ import optuna
 from fmnist.model.layers import count_multiply_adds, count_parameters
 from fmnist.recipe import Recipe
 from fmnist.training.history import HistoryPoint, best_point
-from search.callbacks.base import Watcher
+from search.callbacks.base import Callback
 from search.space.space import DEFAULT_NAME, SearchSpace
 from search.study.strategy import build_pruner, seed_of
 from search.worker.tasks import ImagesSeen, Trainer, TrainingFailed, TrainingSite, TrainResult, TrainTask, reason_of
@@ -67,7 +67,7 @@ class Objective:
         *,
         max_parameters: int | None = None,
         seconds_left: Callable[[], float | None] = lambda: None,
-        watcher: Watcher | None = None,
+        callback: Callback | None = None,
         keep: Keep = lambda trial, outcome: None,
     ) -> None:
         self._space = space
@@ -77,7 +77,7 @@ class Objective:
         self._study_seed = study_seed
         self._rungs = rungs
         self._seconds_left = seconds_left
-        self._watcher = watcher or Watcher()
+        self._callback = callback or Callback()
         self._keep = keep
 
     @property
@@ -153,7 +153,7 @@ class _Run:
             self._trial.set_user_attr("trace", failure.trace)
             raise
         finally:
-            self._objective._watcher.ended(self._label, reason)
+            self._objective._callback.on_training_end(self._label, reason)
             self._record(reason)
             if reason != "interrupted":  # else it runs again
                 self._objective._keep(self._trial, self._outcome(reason))
@@ -189,10 +189,10 @@ class _Run:
         """Hear of one rung's training until its result. One that the clock has cut is no complete trial: it would rank
         above better ones that were pruned, and the sampler would take its value for a full one."""
         self._history = []
-        self._objective._watcher.started(self._label, self._recipe, n_images)
+        self._objective._callback.on_training_start(self._label, self._recipe, n_images)
         for message in messages:
             if isinstance(message, ImagesSeen):
-                self._objective._watcher.advanced(self._label, message.n_images)
+                self._objective._callback.on_training_progress(self._label, message.n_images)
                 continue
             if isinstance(message, HistoryPoint):
                 self._hear(message)
@@ -211,7 +211,7 @@ class _Run:
         self._history.append(point)
         best = best_point(self._history)
         self._trial.report(best.validation_accuracy, self._step_before + point.n_images)
-        self._objective._watcher.progressed(self._label, point, best.validation_accuracy)
+        self._objective._callback.on_evaluation(self._label, point, best.validation_accuracy)
 
     def _pass(self, n_images: int, result: TrainResult) -> None:
         """Let the pruner decide at the end of a rung: never at the last one's, which is paid for in full. A trial that

@@ -27,7 +27,7 @@ AFTER_A_CUT = (
 T = TypeVar("T")
 
 
-class Patience:
+class RetryPolicy:
     """Calls again what fails because the database is away. Thread-safe.
 
     say: hears once that it is away, and once that it is back. stop: set it to end the waiting with Interrupted.

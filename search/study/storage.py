@@ -26,7 +26,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from fmnist.errors import UserError
 from search.machine import network_file_system
-from search.study.retry import Patience, T
+from search.study.retry import RetryPolicy, T
 
 BUSY_SECONDS = 60  # how long SQLite waits for a reader such as the dashboard
 CONNECT_SECONDS = 10
@@ -78,7 +78,7 @@ class StudyStorage(optuna.storages.RDBStorage):
     def __init__(self, url: str, engine_kwargs: dict[str, Any], *, is_shared: bool) -> None:
         self.budget: float = math.inf
         self.is_shared = is_shared
-        self.patience = Patience(seconds=0.0)  # at the start a database that is not there is an error at once
+        self.patience = RetryPolicy(seconds=0.0)  # at the start a database that is not there is an error at once
         # SQLite knows no row locks, on which Optuna relies: two threads would take the same waiting trial (seen with
         # two). One lock is enough: a run holds the file for itself.
         self._taking = threading.RLock()

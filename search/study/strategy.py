@@ -54,7 +54,7 @@ def build_pruner(name: str, fidelity: Fidelity) -> optuna.pruners.BasePruner:
 class RecentHalvingPruner(optuna.pruners.BasePruner):
     """Asynchronous successive halving against the trials that came last, and never more than one in reduction_factor.
 
-    A trial goes on if its worth (see `worth`) is among the best 1 / reduction_factor of those at the same step, its own
+    A trial goes on if its worth (`cost_adjusted_accuracy`) is among the best 1 / reduction_factor of those at the same step, its own
     and the last WINDOW before it, and no more than that share of all at this step has gone on. Optuna's
     SuccessiveHalvingPruner compares with all trials and has no such limit; where the sampler learns, later trials beat
     most of the earlier ones, and nearly half went on instead of a quarter (43 of 90, one study of Fashion-MNIST; with
@@ -85,7 +85,7 @@ class RecentHalvingPruner(optuna.pruners.BasePruner):
 
     def _worth(self, trial: optuna.trial.FrozenTrial, step: int) -> float:
         multiply_adds = trial.user_attrs.get("multiply_adds")
-        return worth(trial.intermediate_values[step], multiply_adds, self._accuracy_per_doubling)
+        return cost_adjusted_accuracy(trial.intermediate_values[step], multiply_adds, self._accuracy_per_doubling)
 
 
 def _went_on(trial: optuna.trial.FrozenTrial, step: int) -> bool:
@@ -93,7 +93,7 @@ def _went_on(trial: optuna.trial.FrozenTrial, step: int) -> bool:
     return trial.last_step > step or trial.state == optuna.trial.TrialState.RUNNING
 
 
-def worth(accuracy: float, multiply_adds: int | None, accuracy_per_doubling: float) -> float:
+def cost_adjusted_accuracy(accuracy: float, multiply_adds: int | None, accuracy_per_doubling: float) -> float:
     """By what trials are compared: accuracy less a price, accuracy_per_doubling for each doubling of the multiply-adds.
 
     Seconds go with multiply-adds, and twice the seconds, spent on a longer training, would bring accuracy too. None: a

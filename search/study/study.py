@@ -17,7 +17,7 @@ from search.config import StudyConfig
 from search.records.files import StudyFiles
 from search.records.io import flat, read_plain, write_text
 from search.space.space import SearchSpace
-from search.study.heartbeat import Ownership, this_process
+from search.study.heartbeat import TrialLeases, this_process
 from search.study.storage import AlreadyQueued, BudgetSpent, StudyStorage, open_storage, shown_url
 from search.study.strategy import build_pruner, build_sampler
 
@@ -128,13 +128,13 @@ def _stored_url(files: StudyFiles, stored: str) -> str:
 def create_or_resume(
     config: StudyConfig, space: SearchSpace, storage: StudyStorage, identity: dict[str, Any] | None = None
 ) -> optuna.Study:
-    """The study, repaired (see `Ownership.requeue_lost`) and with the portfolio waiting in front of the sampler's
+    """The study, repaired (see `TrialLeases.requeue_lost`) and with the portfolio waiting in front of the sampler's
     trials. identity: see `check_shared_identity`; None: it is not looked at."""
     study = optuna.create_study(study_name=config.study, storage=storage, direction="maximize", load_if_exists=True)
     if identity is not None:
         check_shared_identity(study, identity)
     storage.budget = max(config.trials, len(study.get_trials(deepcopy=False)))
-    Ownership(study, storage).requeue_lost()
+    TrialLeases(study, storage).requeue_lost()
     study.sampler = build_sampler(config.sampler, config.seed, *_draws_before(study, storage))
     study.pruner = build_pruner(config.pruner, space.fidelity)
     for entry in space.portfolio:

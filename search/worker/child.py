@@ -22,7 +22,6 @@ from fmnist.data.images import LabelledImages
 from fmnist.data.split import Split, open_split
 from fmnist.metrics.robustness import changes
 from fmnist.training.history import HistoryPoint
-from search.worker.local import stderr_to
 from search.worker.tasks import (
     BaselinePredictTask,
     BaselineResult,
@@ -107,13 +106,13 @@ def _predict(task: PredictTask) -> np.ndarray:
 def _train(task: TrainTask, pipe: Connection) -> Iterator[TrainResult | Pause]:
     """The task's trainings, one after another. What they have in common is compiled for the first."""
     from fmnist.training.loop import train
-    from fmnist.training.step import Learner
+    from fmnist.training.step import TrainStep
 
     started = time.monotonic()
     split = open_split(task.split_folder)
     train_images, validation = _images_of(task, split)
     batch_size = min(task.recipe.plan.batch_size, len(train_images))
-    learner = Learner(task.recipe, task.pixel_mean, task.pixel_std, batch_size, task.seed, bfloat16=task.bfloat16)
+    train_step = TrainStep(task.recipe, task.pixel_mean, task.pixel_std, batch_size, task.seed, bfloat16=task.bfloat16)
 
     def on_progress(point: HistoryPoint) -> None:
         _check_memory(task.memory_limit_mb)
@@ -145,7 +144,7 @@ def _train(task: TrainTask, pipe: Connection) -> Iterator[TrainResult | Pause]:
             seconds_limit=task.seconds_limit and task.seconds_limit - (time.monotonic() - started),
             on_progress=on_progress,
             on_step=on_step,
-            learner=learner,
+            train_step=train_step,
         )
         yield _result(task, training, split)
 
@@ -266,3 +265,8 @@ def _failure_of(error: BaseException) -> Failure:
 
 def _first_line(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def stderr_to(log: Path) -> None:
+    with open(log, "ab") as file:
+        os.dup2(file.fileno(), 2)

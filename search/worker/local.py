@@ -26,6 +26,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from search.machine import has_gpu
+from search.worker import child
+from search.worker.child import stderr_to
 from search.worker.tasks import (
     BaselinePredictTask,
     BaselineTask,
@@ -70,7 +72,7 @@ class WorkerProcesses:
         self._stop = stop
         self._stall_seconds = stall_seconds
         self._log = log
-        self._serve = serve or serve
+        self._serve = serve or child.serve
         self._context = _start_context(log, preload)
 
     def train(self, task: TrainTask | BaselineTask) -> Iterator[TrainMessage]:
@@ -160,11 +162,6 @@ class _quiet:
     def __exit__(self, *_: object) -> None:
         os.dup2(self._kept, 2)
         os.close(self._kept)
-
-
-def stderr_to(log: Path) -> None:
-    with open(log, "ab") as file:
-        os.dup2(file.fileno(), 2)
 
 
 def _death(exit_code: int | None, log: Path) -> str:

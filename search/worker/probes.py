@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 from fmnist.model.layers import count_multiply_adds
 from fmnist.recipe import Recipe
-from search.callbacks.base import Watcher
+from search.callbacks.base import Callback
 from search.worker.tasks import Trainer, TrainingFailed, TrainingSite, TrainResult, TrainTask
 
 MULTIPLY_ADDS = 20e9  # forward, that a probe may spend: a second or two of a core
@@ -60,7 +60,7 @@ def probe_all(
     site: TrainingSite,
     train: Trainer,
     n_parallel: int,
-    watcher: Watcher,
+    callback: Callback,
     seconds: float = math.inf,
 ) -> Outcome:
     """Train each for a moment, n_parallel at a time, in this order. networks: names and recipes. seconds: after so many
@@ -70,7 +70,7 @@ def probe_all(
 
     def probe(i: int, name: str, recipe: Recipe) -> Probe | str | None:
         is_late = i >= FEWEST and time.monotonic() > ends
-        return None if is_late else _probe(name, recipe, site, train, watcher)
+        return None if is_late else _probe(name, recipe, site, train, callback)
 
     with ThreadPoolExecutor(n_parallel) as executor:
         futures = [executor.submit(probe, i, *network) for i, network in enumerate(networks)]
@@ -103,7 +103,9 @@ def speed_side_by_side(tasks: Sequence[TrainTask], train: Trainer, seconds: floa
 
 def _speed_under_way(task: TrainTask, train: Trainer, seconds: float) -> float | None:
     report_every = STEPS_TO_A_MARK * task.recipe.plan.batch_size
-    (result,) = _results_of(replace(_gently(task), report_every_images=report_every, seconds_limit=seconds), train)
+    (result,) = _results_of(
+        replace(_with_safe_learning_rate(task), report_every_images=report_every, seconds_limit=seconds), train
+    )
     first, last = result.history[0], result.history[-1]
     return (last.n_images - first.n_images) / (last.seconds - first.seconds) if last.seconds > first.seconds else None
 
@@ -117,17 +119,17 @@ def probe_lengths(recipe: Recipe, n_train_images: int) -> tuple[int, int, int]:
     return batch, n_batches * batch, 4 * n_batches * batch
 
 
-def _probe(name: str, recipe: Recipe, site: TrainingSite, train: Trainer, watcher: Watcher) -> Probe | str:
+def _probe(name: str, recipe: Recipe, site: TrainingSite, train: Trainer, callback: Callback) -> Probe | str:
     lengths = probe_lengths(recipe, site.n_train_images)
-    watcher.started(name, recipe, sum(lengths))
+    callback.on_training_start(name, recipe, sum(lengths))
     try:
         probe = _measured(name, recipe, lengths, site, train)
     except TrainingFailed as failure:
-        watcher.ended(name, f"failed ({failure.kind}): {failure.reason}")
+        callback.on_training_end(name, f"failed ({failure.kind}): {failure.reason}")
         if failure.kind != "memory":
             raise
         return f"the network tried as {name} failed: {failure.reason}"
-    watcher.ended(name, f"{sum(probe.n_images) / sum(probe.seconds):,.0f} images/s")
+    callback.on_training_end(name, f"{sum(probe.n_images) / sum(probe.seconds):,.0f} images/s")
     return probe
 
 
@@ -148,10 +150,10 @@ def _measured(name: str, recipe: Recipe, lengths: Sequence[int], site: TrainingS
 
 
 def _task(recipe: Recipe, site: TrainingSite, lengths: Sequence[int]) -> TrainTask:
-    return _gently(site.task(recipe, 0, lengths[0], max(lengths), further_lengths=tuple(lengths[1:])))
+    return _with_safe_learning_rate(site.task(recipe, 0, lengths[0], max(lengths), further_lengths=tuple(lengths[1:])))
 
 
-def _gently(task: TrainTask) -> TrainTask:
+def _with_safe_learning_rate(task: TrainTask) -> TrainTask:
     return replace(task, recipe=replace(task.recipe, plan=replace(task.recipe.plan, peak_learning_rate=SAFE_RATE)))
 
 

@@ -135,9 +135,9 @@ def write_outcome(assignment: Assignment, ledger: Ledger, surroundings: dict[str
         "n_images": ledger.n_images,
         **surroundings,
     }
-    beside = files.meta.with_suffix(".part")
-    beside.write_text(json.dumps(meta, indent=2) + "\n")
-    beside.replace(files.meta)
+    temporary = files.meta.with_suffix(".part")
+    temporary.write_text(json.dumps(meta, indent=2) + "\n")
+    temporary.replace(files.meta)
 
 
 def read_meta(files: ContenderFiles) -> dict[str, Any]:

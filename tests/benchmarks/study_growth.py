@@ -32,7 +32,7 @@ from optuna.trial import FrozenTrial
 
 from fmnist.data.find import find_data
 from fmnist.training.history import HistoryPoint, best_point
-from search.callbacks.terminal import Standing, Terminal
+from search.callbacks.terminal import SearchProgress, Terminal
 from search.config import SHIPPED_SPACES, StudyConfig
 from search.pipeline import _Run as PipelineRun
 from search.records.files import StudyFiles
@@ -183,7 +183,7 @@ class LapTerminal(Terminal):
 
     def say(self, text: str, level: str = "", *, wrap: bool = True) -> None: ...
 
-    def advance(self, standing: Standing) -> None:
+    def advance(self, standing: SearchProgress) -> None:
         if self._lap is not None:
             self._lap.__exit__(None, None, None)
         self._lap = self._timings.measure(self._name)

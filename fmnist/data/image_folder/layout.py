@@ -164,10 +164,10 @@ def _require_same_classes(
     train_folder: Path, train: Sequence[FilesOfClass], folder: Path, part: Sequence[FilesOfClass]
 ) -> None:
     ours, theirs = ([each.name for each in classes] for classes in (train, part))
-    lacking, unknown = ([name for name in a if name not in b] for a, b in ((ours, theirs), (theirs, ours)))
+    missing, unknown = ([name for name in a if name not in b] for a, b in ((ours, theirs), (theirs, ours)))
     differences = [
         f"{first_few(names)} {'is' if len(names) == 1 else 'are'} in {where.name}/ only"
-        for names, where in ((lacking, train_folder), (unknown, folder))
+        for names, where in ((missing, train_folder), (unknown, folder))
         if names
     ]
     if differences:

@@ -24,8 +24,8 @@ MOST_CLASSES = 30  # in a picture; the table has all
 def accuracy_chart(comparison: Comparison) -> Chart:
     """Only where both were tested on the same images."""
     shown = [
-        f"{name} {percent(material.test_mean)}"
-        for name, material in zip(comparison.names, comparison.both, strict=True)
+        f"{name} {percent(study_result.test_mean)}"
+        for name, study_result in zip(comparison.names, comparison.both, strict=True)
     ]
     alt = f"Mean test accuracy with its 95 % interval, and every retraining: {', '.join(shown)}."
     return make_chart("accuracy", alt, lambda figure, is_narrow: _draw_accuracies(figure, is_narrow, comparison))
@@ -34,13 +34,13 @@ def accuracy_chart(comparison: Comparison) -> Chart:
 def _draw_accuracies(figure: Figure, is_narrow: bool, comparison: Comparison) -> None:
     figure.set_figheight(2.3 if is_narrow else 1.9)
     axes = figure.add_subplot()
-    for place, (material, colour, marker) in enumerate(zip(comparison.both, COLOURS, MARKERS, strict=True)):
-        mean, interval = material.test_mean, material.test_interval
+    for place, (study_result, colour, marker) in enumerate(zip(comparison.both, COLOURS, MARKERS, strict=True)):
+        mean, interval = study_result.test_mean, study_result.test_interval
         axes.errorbar(
             mean, -place, xerr=[[mean - interval.low], [interval.high - mean]], fmt=marker, color=colour, markersize=7,
             capsize=4, linewidth=1.6,
         )  # fmt: skip
-        seeds = material.test_accuracies
+        seeds = study_result.test_accuracies
         axes.scatter(seeds, np.full(len(seeds), -place - 0.22), marker="|", s=70, c=colour, linewidths=1.6)
     axes.plot([], [], "o", color="#444444", label="mean of the retrainings, 95 % interval")
     axes.plot([], [], "|", color="#444444", markersize=8, markeredgewidth=1.6, label="each retraining")
@@ -139,9 +139,9 @@ def _heights(curve: Sequence[BestSoFar], is_same_test: bool) -> list[float]:
 def _floor(comparison: Comparison) -> float:
     """Where the axis begins: a few bad trials at the start would otherwise press all that follows into one line."""
     heights, floors = [], []
-    for material, curve in zip(comparison.both, comparison.curves, strict=True):
+    for study_result, curve in zip(comparison.both, comparison.curves, strict=True):
         heights += _heights(curve, comparison.is_same_test)
-        floors.append(100 * accuracy_floor(material.trials) - (100 * curve[-1].selection_accuracy - heights[-1]))
+        floors.append(100 * accuracy_floor(study_result.trials) - (100 * curve[-1].selection_accuracy - heights[-1]))
     span = max(heights) - max(min(floors), min(heights))
     return max(heights) - 1.08 * max(span, 0.1)
 

@@ -20,10 +20,10 @@ from fmnist.model.layers import count_multiply_adds, count_parameters
 from fmnist.recipe import Block, Recipe
 from search.records.io import flat
 from search.report.analysis import BestSoFar, best_so_far
-from search.results import Material
+from search.results import FinishedStudy
 
 # Of the configuration, what is told among data, seeds and versions
-ELSEWHERE = ("study", "format", "version", "dataset", "data_checksums", "split_checksum", "seed")
+NOT_SETTINGS = ("study", "format", "version", "dataset", "data_checksums", "split_checksum", "seed")
 
 
 @dataclass(frozen=True)
@@ -60,11 +60,11 @@ class ClassContrast:
 class Comparison:
     """Two finished studies. Differences are b's figure less a's."""
 
-    a: Material
-    b: Material
+    a: FinishedStudy
+    b: FinishedStudy
 
     @property
-    def both(self) -> tuple[Material, Material]:
+    def both(self) -> tuple[FinishedStudy, FinishedStudy]:
         return self.a, self.b
 
     @property
@@ -74,8 +74,8 @@ class Comparison:
     @cached_property
     def is_same_test(self) -> bool:
         """Whether both were tested on the same images: only then do their accuracies answer the same question."""
-        files_a, files_b = (_test_checksums(material.data.checksums) for material in self.both)
-        pixels_a, pixels_b = (material.data.test_checksum for material in self.both)
+        files_a, files_b = (_test_checksums(study_result.data.checksums) for study_result in self.both)
+        pixels_a, pixels_b = (study_result.data.test_checksum for study_result in self.both)
         is_same = files_a == files_b if None in (pixels_a, pixels_b) else pixels_a == pixels_b
         return is_same and np.array_equal(self.a.arrays.labels, self.b.arrays.labels)
 
@@ -88,13 +88,13 @@ class Comparison:
     @property
     def is_same_length(self) -> bool:
         """Whether both searches trained their trials for the same number of images."""
-        a, b = (material.config.get("space", {}).get("fidelity") for material in self.both)
+        a, b = (study_result.config.get("space", {}).get("fidelity") for study_result in self.both)
         return a == b
 
     @cached_property
     def test(self) -> McNemar:
         """Of the two delivered models. Only where `is_same_test`."""
-        return mcnemar(self.a.arrays.labels, *(_predicted(material) for material in self.both))
+        return mcnemar(self.a.arrays.labels, *(_predicted(study_result) for study_result in self.both))
 
     @cached_property
     def classes(self) -> tuple[ClassContrast, ...]:
@@ -116,11 +116,11 @@ class Comparison:
     @cached_property
     def recipes(self) -> tuple[Entry, ...]:
         """Of the two winners."""
-        return entries(*(_recipe_entries(material.recipe) for material in self.both))
+        return entries(*(_recipe_entries(study_result.recipe) for study_result in self.both))
 
     @cached_property
     def data_and_seeds(self) -> tuple[Entry, ...]:
-        return entries(*(_data_entries(material) for material in self.both))
+        return entries(*(_data_entries(study_result) for study_result in self.both))
 
     @cached_property
     def machines(self) -> tuple[Entry, ...]:
@@ -129,7 +129,7 @@ class Comparison:
     @cached_property
     def settings(self) -> tuple[Entry, ...]:
         """Of the two searches, the search space included."""
-        return entries(*(flat(_without(material.config, ELSEWHERE)) for material in self.both))
+        return entries(*(flat(_without(study_result.config, NOT_SETTINGS)) for study_result in self.both))
 
 
 def entries(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[Entry, ...]:
@@ -137,23 +137,23 @@ def entries(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[Entry, ...]:
     return tuple(Entry(name, a.get(name), b.get(name)) for name in {**a, **b})
 
 
-def n_parameters(material: Material) -> int:
-    return count_parameters(material.recipe.architecture)
+def n_parameters(study_result: FinishedStudy) -> int:
+    return count_parameters(study_result.recipe.architecture)
 
 
-def multiply_adds(material: Material) -> int:
+def multiply_adds(study_result: FinishedStudy) -> int:
     """Per image, forward."""
-    return count_multiply_adds(material.recipe.architecture)
+    return count_multiply_adds(study_result.recipe.architecture)
 
 
-def mean_confidence(material: Material) -> float:
+def mean_confidence(study_result: FinishedStudy) -> float:
     """Of the delivered model, on the test set."""
-    return float(material.arrays.probabilities[0].max(axis=1).mean())
+    return float(study_result.arrays.probabilities[0].max(axis=1).mean())
 
 
-def _predicted(material: Material) -> np.ndarray:
+def _predicted(study_result: FinishedStudy) -> np.ndarray:
     """By the delivered model: int (n,)."""
-    return material.arrays.probabilities[0].argmax(axis=1)
+    return study_result.arrays.probabilities[0].argmax(axis=1)
 
 
 def _test_checksums(checksums: Mapping[str, str]) -> Mapping[str, str]:
@@ -179,8 +179,8 @@ def _block_in_words(block: Block) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def _data_entries(material: Material) -> dict[str, Any]:
-    data = material.data
+def _data_entries(study_result: FinishedStudy) -> dict[str, Any]:
+    data = study_result.data
     images = {f"{part} images": n for part, n in data.n_images.items() if part != "test"}
     return {
         "data set": data.dataset,
@@ -188,14 +188,14 @@ def _data_entries(material: Material) -> dict[str, Any]:
         "image shape": data.image_shape,
         "classes": data.class_names,
         **images,
-        "test images": len(material.arrays.labels),
-        "seed of the study": material.config.get("seed"),
+        "test images": len(study_result.arrays.labels),
+        "seed of the study": study_result.config.get("seed"),
         "seed of the split": data.split_seed,
         "checksum of the split": data.split_checksum,
-        "seed of the winner's confirmation": material.winner.seed,
-        "seeds of the retrainings": tuple(refit.seed for refit in material.refits),
-        "trials asked for": material.test.n_trials_asked,
-        "test set opened": material.test.opened,
+        "seed of the winner's confirmation": study_result.winner.seed,
+        "seeds of the retrainings": tuple(refit.seed for refit in study_result.refits),
+        "trials asked for": study_result.test.n_trials_asked,
+        "test set opened": study_result.test.opened,
     }
 
 

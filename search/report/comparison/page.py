@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from search import format
 from search.format import between, count, duration, file_size, percent
 from search.records.io import write_text
 from search.records.models import FINISHED_STATES
@@ -21,7 +22,7 @@ from search.report.comparison import charts, text
 from search.report.comparison.data import ClassContrast, Comparison, Entry, mean_confidence, multiply_adds, n_parameters
 from search.report.comparison.text import ratio, signed
 from search.report.templating import plain, templates
-from search.results import Material
+from search.results import FinishedStudy
 
 SECTIONS = {  # id -> heading, and whether it needs the same test images
     "found": ("What was found", False),
@@ -35,7 +36,7 @@ SECTIONS = {  # id -> heading, and whether it needs the same test images
 }
 
 
-def write_comparison(a: Material, b: Material, folder: Path) -> Path:
+def write_comparison(a: FinishedStudy, b: FinishedStudy, folder: Path) -> Path:
     """Write the page and its JSON into the folder; the page's path is returned."""
     comparison = Comparison(a, b)
     path = folder / f"{_stem(comparison)}.html"
@@ -83,20 +84,20 @@ def _test(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def _tested(material: Material) -> dict[str, Any]:
-    evaluation, interval = material.evaluation, material.test_interval
+def _tested(study_result: FinishedStudy) -> dict[str, Any]:
+    evaluation, interval = study_result.evaluation, study_result.test_interval
     delivered = evaluation.accuracy_interval
     return {
-        "mean": material.test_mean,
-        "sd": material.test_sd,
-        "values": material.test_accuracies,
+        "mean": study_result.test_mean,
+        "sd": study_result.test_sd,
+        "values": study_result.test_accuracies,
         "wilson_95": [interval.low, interval.high],
         "delivered": {"value": evaluation.accuracy, "wilson_95": [delivered.low, delivered.high]},
         "macro_f1": evaluation.macro_f1,
         "balanced_accuracy": evaluation.balanced_accuracy,
         "log_loss": evaluation.log_loss,
         "expected_calibration_error": evaluation.expected_calibration_error,
-        "mean_confidence": mean_confidence(material),
+        "mean_confidence": mean_confidence(study_result),
     }
 
 
@@ -118,7 +119,7 @@ def _class(contrast: ClassContrast) -> dict[str, Any]:
 
 def _search(comparison: Comparison, i: int) -> dict[str, Any]:
     """Without accuracies where the two searches had different images."""
-    material, curve = comparison.both[i], comparison.curves[i]
+    study_result, curve = comparison.both[i], comparison.curves[i]
     points = [dataclasses.asdict(point) for point in curve]
     if not comparison.is_same_test:
         end = curve[-1].selection_accuracy if curve else 0.0
@@ -126,17 +127,17 @@ def _search(comparison: Comparison, i: int) -> dict[str, Any]:
             {"n_trials": p.n_trials, "n_images": p.n_images, "below_own_best": end - p.selection_accuracy}
             for p in curve
         ]
-    return {"trials": material.n_by_state, "best_so_far": points}
+    return {"trials": study_result.n_by_state, "best_so_far": points}
 
 
-def _cost(material: Material) -> dict[str, Any]:
-    seconds, images = material.seconds, material.n_images_trained
+def _cost(study_result: FinishedStudy) -> dict[str, Any]:
+    seconds, images = study_result.seconds, study_result.n_images_trained
     return {
         "seconds": {**seconds, "total": sum(seconds.values())},
         "images_trained": {**images, "total": sum(images.values())},
-        "n_parameters": n_parameters(material),
-        "multiply_adds": multiply_adds(material),
-        "model_bytes": material.model_bytes,
+        "n_parameters": n_parameters(study_result),
+        "multiply_adds": multiply_adds(study_result),
+        "model_bytes": study_result.model_bytes,
     }
 
 
@@ -166,6 +167,7 @@ def _page(comparison: Comparison) -> dict[str, Any]:
         "c": comparison,
         "names": comparison.names,
         "words": text,
+        "format": format,
         "sections": {id: (number, heading) for number, (id, heading) in enumerate(shown, start=1)},
         "charts": {chart.name: chart for chart in _charts(comparison)},
         "accuracy_rows": _accuracy_rows(comparison) if tested else [],
@@ -190,31 +192,33 @@ def _charts(comparison: Comparison) -> list[Chart]:
     return [chart for chart in drawn if chart is not None]
 
 
-def _row(comparison: Comparison, what: str, of: Callable[[Material], Any], show: Callable[[Any], str]) -> Row:
-    return Row(what, *(show(of(material)) for material in comparison.both))
+def _row(comparison: Comparison, what: str, of: Callable[[FinishedStudy], Any], show: Callable[[Any], str]) -> Row:
+    return Row(what, *(show(of(study_result)) for study_result in comparison.both))
 
 
-def _share_row(comparison: Comparison, what: str, of: Callable[[Material], float]) -> Row:
+def _share_row(comparison: Comparison, what: str, of: Callable[[FinishedStudy], float]) -> Row:
     """A share, in percent, and its difference in points."""
-    a, b = (of(material) for material in comparison.both)
+    a, b = (of(study_result) for study_result in comparison.both)
     return Row(what, percent(a), percent(b), signed(100 * (b - a)))
 
 
-def _score_row(comparison: Comparison, what: str, of: Callable[[Material], float], digits: int) -> Row:
-    a, b = (of(material) for material in comparison.both)
+def _score_row(comparison: Comparison, what: str, of: Callable[[FinishedStudy], float], digits: int) -> Row:
+    a, b = (of(study_result) for study_result in comparison.both)
     return Row(what, f"{a:.{digits}f}", f"{b:.{digits}f}", signed(b - a, digits))
 
 
-def _ratio_row(comparison: Comparison, what: str, of: Callable[[Material], float], show: Callable[[Any], str]) -> Row:
-    a, b = (of(material) for material in comparison.both)
+def _ratio_row(
+    comparison: Comparison, what: str, of: Callable[[FinishedStudy], float], show: Callable[[Any], str]
+) -> Row:
+    a, b = (of(study_result) for study_result in comparison.both)
     return Row(what, show(a), show(b), ratio(a, b))
 
 
 def _rows_by_phase(
-    comparison: Comparison, of: Callable[[Material], Mapping[str, float]], show: Callable[[Any], str]
+    comparison: Comparison, of: Callable[[FinishedStudy], Mapping[str, float]], show: Callable[[Any], str]
 ) -> list[Row]:
     """And one for all phases together. Phases that neither study had are left out."""
-    phases = [phase for phase in of(comparison.a) if any(of(material)[phase] for material in comparison.both)]
+    phases = [phase for phase in of(comparison.a) if any(of(study_result)[phase] for study_result in comparison.both)]
     rows = [_ratio_row(comparison, phase, lambda m, phase=phase: of(m)[phase], show) for phase in phases]
     whole = _ratio_row(comparison, "All", lambda m: sum(of(m).values()), show)
     return [*rows, dataclasses.replace(whole, is_sum=True)]
@@ -253,7 +257,7 @@ def _search_rows(comparison: Comparison) -> list[Row]:
         _row(comparison, word, lambda m, state=state: m.n_by_state[state], count)
         for word, state in zip(words, FINISHED_STATES, strict=True)
     ]
-    rows.append(Row("All", *(count(len(material.trials)) for material in comparison.both), is_sum=True))
+    rows.append(Row("All", *(count(len(study_result.trials)) for study_result in comparison.both), is_sum=True))
     if comparison.is_same_test and all(comparison.curves):
         a, b = (curve[-1].selection_accuracy for curve in comparison.curves)
         rows.append(Row("Best selection accuracy", percent(a), percent(b)))

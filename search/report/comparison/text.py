@@ -8,7 +8,7 @@ from typing import Any
 from search.format import count, duration, p_value, percent, points
 from search.report.analysis import BestSoFar
 from search.report.comparison.data import Comparison, Entry, multiply_adds, n_parameters
-from search.results import Material
+from search.results import FinishedStudy
 
 SIGNIFICANCE = 0.05
 NEAR_BEST = 0.005  # accuracy below a search's own best that counts as near it
@@ -54,15 +54,15 @@ def verdict(comparison: Comparison) -> str:
     )
 
 
-def _tested_on(material: Material) -> str:
+def _tested_on(study_result: FinishedStudy) -> str:
     return (
-        f"{material.files.root.name} was tested on {count(len(material.arrays.labels), 'image')} of "
-        f"{material.data.dataset}"
+        f"{study_result.files.root.name} was tested on {count(len(study_result.arrays.labels), 'image')} of "
+        f"{study_result.data.dataset}"
     )
 
 
 def accuracies(comparison: Comparison) -> str:
-    better, worse = sorted(comparison.both, key=lambda material: -material.test_mean)
+    better, worse = sorted(comparison.both, key=lambda study_result: -study_result.test_mean)
     if better.test_mean == worse.test_mean:
         return f"Both have a mean test accuracy of {percent(better.test_mean)}."
     return (
@@ -72,8 +72,8 @@ def accuracies(comparison: Comparison) -> str:
     )
 
 
-def _seeds_apart(better: Material, worse: Material) -> str:
-    if min(len(material.test_accuracies) for material in (better, worse)) == 1:
+def _seeds_apart(better: FinishedStudy, worse: FinishedStudy) -> str:
+    if min(len(study_result.test_accuracies) for study_result in (better, worse)) == 1:
         return "one retraining does not tell how far another seed would land"
     apart = min(better.test_accuracies) > max(worse.test_accuracies)
     return "every retraining of the one beats every one of the other" if apart else "their retrainings overlap"
@@ -117,7 +117,7 @@ def classes(comparison: Comparison) -> str:
 
 
 def calibration(comparison: Comparison) -> str:
-    a, b = (material.evaluation for material in comparison.both)
+    a, b = (study_result.evaluation for study_result in comparison.both)
     better = comparison.names[b.log_loss < a.log_loss]
     return (
         f"Confidence and accuracy lie {points(a.expected_calibration_error)} apart in {comparison.names[0]} and "
@@ -131,8 +131,8 @@ def searches(comparison: Comparison) -> str:
     return f"{name_a} tried {_tried(a)}; {name_b} tried {_tried(b)}."
 
 
-def _tried(material: Material) -> str:
-    return f"{count(len(material.trials), 'configuration')} and trained {material.n_by_state['complete']:,} to the end"
+def _tried(study_result: FinishedStudy) -> str:
+    return f"{count(len(study_result.trials), 'configuration')} and trained {study_result.n_by_state['complete']:,} to the end"
 
 
 def curves(comparison: Comparison) -> str:
@@ -186,7 +186,7 @@ def curve_note(comparison: Comparison) -> str:
 
 def costs(comparison: Comparison) -> str:
     (name_a, name_b), (a, b) = comparison.names, comparison.both
-    images_a, images_b = (sum(material.n_images_trained.values()) for material in (a, b))
+    images_a, images_b = (sum(study_result.n_images_trained.values()) for study_result in (a, b))
     return (
         f"{name_a} took {duration(sum(a.seconds.values()))}, {name_b} {duration(sum(b.seconds.values()))}; {name_b} "
         f"saw {ratio(images_a, images_b)} times as many training images, and its network has "
@@ -195,18 +195,19 @@ def costs(comparison: Comparison) -> str:
 
 
 def time_spent(comparison: Comparison) -> str:
-    return f"The phase that took longest is {_largest_shares(comparison, lambda material: material.seconds)}."
+    return f"The phase that took longest is {_largest_shares(comparison, lambda study_result: study_result.seconds)}."
 
 
 def images_seen(comparison: Comparison) -> str:
-    shares = _largest_shares(comparison, lambda material: material.n_images_trained)
+    shares = _largest_shares(comparison, lambda study_result: study_result.n_images_trained)
     return f"The phase that saw the most images is {shares}."
 
 
-def _largest_shares(comparison: Comparison, of: Callable[[Material], Mapping[str, float]]) -> str:
+def _largest_shares(comparison: Comparison, of: Callable[[FinishedStudy], Mapping[str, float]]) -> str:
     """Such as `refit in alpha (45 %) and search in beta (52 %)`."""
     return " and ".join(
-        _largest_share(of(material), name) for name, material in zip(comparison.names, comparison.both, strict=True)
+        _largest_share(of(study_result), name)
+        for name, study_result in zip(comparison.names, comparison.both, strict=True)
     )
 
 

@@ -1,0 +1,154 @@
+"""Trials in MLflow's database, read by its own client. Needs the extra `mlflow`."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+pytest.importorskip("mlflow", reason="needs the extra mlflow: pip install -c constraints.txt -e '.[mlflow]'")
+pytest.importorskip("optuna_integration", reason="needs the extra mlflow")
+
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from fmnist.errors import UserError
+from search.callbacks.mlflow import DATABASE, METRIC, MLflowRuns
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its database is made once: that takes seconds."""
+    folder = tmp_path_factory.mktemp("shown")
+    MLflowRuns(folder, "first")
+    return folder
+
+
+def study_of(name: str) -> optuna.Study:
+    """One trial that completed, one pruned, one failed, one that waits."""
+    study = optuna.create_study(study_name=name, direction="maximize")
+    for state, value in [(TrialState.COMPLETE, 0.875), (TrialState.PRUNED, None), (TrialState.FAIL, None)]:
+        trial = study.ask({"filters": optuna.distributions.IntDistribution(8, 64)})
+        trial.set_user_attr("reason", f"it is {state.name}")
+        trial.set_user_attr("history", [{"n_images": i} for i in range(1000)])
+        study.tell(trial, value, state=state)
+    study.enqueue_trial({"filters": 8})
+    return study
+
+
+def runs_of(folder: Path, study: optuna.Study) -> list[Run]:
+    """By the trials' numbers."""
+    client = MlflowClient(f"sqlite:///{folder / DATABASE}")
+    experiment = client.get_experiment_by_name(study.study_name)
+    runs = client.search_runs([experiment.experiment_id])
+    return sorted(runs, key=lambda run: int(run.data.tags["number"]))
+
+
+def test_every_finished_trial_is_a_run_with_its_parameters_value_state_and_reason(folder: Path) -> None:
+    study = study_of("all")
+    MLflowRuns(folder, "all").add_missing(study)
+    runs = runs_of(folder, study)
+    assert [run.data.metrics for run in runs] == [{METRIC: 0.875}, {}, {}]
+    assert [run.data.tags["state"] for run in runs] == ["COMPLETE", "PRUNED", "FAIL"]
+    for run, trial in zip(runs, study.trials, strict=False):
+        assert run.data.params == {"filters": str(trial.params["filters"])}
+        assert run.data.tags["reason"] == f"it is {trial.state.name}"
+        assert "history" not in run.data.tags
+
+
+def test_trial_is_entered_once_however_often_a_run_starts(folder: Path) -> None:
+    study = study_of("again")
+    first = MLflowRuns(folder, "again")
+    first.add(study, study.trials[1])
+    first.add(study, study.trials[1])
+    for _ in range(2):
+        MLflowRuns(folder, "again").add_missing(study)
+    assert [int(run.data.tags["number"]) for run in runs_of(folder, study)] == [0, 1, 2]
+
+
+def test_reader_does_not_hold_up_the_search(folder: Path) -> None:
+    study, runs = study_of("read"), MLflowRuns(folder, "read")
+    with closing(sqlite3.connect(folder / DATABASE, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM runs").fetchone()  # holds its lock until the end
+        runs.add_missing(study)
+    assert len(runs_of(folder, study)) == 3
+
+
+def test_new_study_of_an_old_name_is_entered_too(folder: Path) -> None:
+    for study in (study_of("anew"), study_of("anew")):
+        MLflowRuns(folder, "anew").add_missing(study)
+    assert [int(run.data.tags["number"]) for run in runs_of(folder, study)] == [0, 0, 1, 1, 2, 2]
+
+
+def make_file(path: Path) -> None:
+    path.write_text("a file")
+
+
+def make_damaged(path: Path) -> None:
+    path.mkdir()
+    (path / DATABASE).write_text("not a database, but long enough to be taken for one, or so it says " * 20)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (make_file, r"^--mlflow must name a folder that can be written, but .*; choose another$"),
+        (make_damaged, r"^--mlflow must name a folder whose mlflow.db MLflow can open, but .*not a database"),
+    ],
+)
+def test_folder_that_cannot_be_used_is_refused(tmp_path: Path, make: Callable[[Path], None], said: str) -> None:
+    make(tmp_path / "place")
+    with pytest.raises(UserError, match=said):
+        MLflowRuns(tmp_path / "place", "s")
+
+
+def test_deleted_experiment_is_named(folder: Path) -> None:
+    MLflowRuns(folder, "gone")
+    client = MlflowClient(f"sqlite:///{folder / DATABASE}")
+    client.delete_experiment(client.get_experiment_by_name("gone").experiment_id)
+    with pytest.raises(UserError, match="needs the experiment gone, but it was deleted"):
+        MLflowRuns(folder, "gone")
+
+
+SCRIPT = """
+import sys
+called = []
+def note(event, arguments):
+    if event == "socket.getaddrinfo" or event == "socket.connect" and isinstance(arguments[1], tuple):
+        called.append(arguments)  # an address of a socket between processes is a path
+sys.addaudithook(note)
+from search.run import main
+from tests.support.fakes import fake_workers
+code = main(sys.argv[1:], worker_processes=fake_workers)
+sys.exit(code or (f"called {called}" if called else None) or "tensorflow" in sys.modules)
+"""
+NO_TELEMETRY_ANYWAY = ("PYTEST_CURRENT_TEST", "CI", "GITHUB_ACTIONS", "MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK")
+
+
+@pytest.mark.slow
+def test_search_enters_its_trials_without_tensorflow_or_network(folder: Path, tmp_path: Path) -> None:
+    options = ["--dataset", "digits", "--trials", "4", "--study", "s", "--search-only"]
+    options += ["--studies-dir", str(tmp_path), "--mlflow", str(folder)]
+    child = subprocess.run(
+        [sys.executable, "-c", SCRIPT, *options],
+        cwd=ROOT,
+        env={name: value for name, value in os.environ.items() if name not in NO_TELEMETRY_ANYWAY},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (child.returncode, child.stderr) == (0, "")
+    client = MlflowClient(f"sqlite:///{folder / DATABASE}")
+    experiment = client.get_experiment_by_name("s")
+    assert len(client.search_runs([experiment.experiment_id])) == 4

@@ -1,0 +1,218 @@
+"""What the terminal shows, with a console that writes into memory."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from fmnist.metrics.intervals import Interval
+from fmnist.recipe import Architecture, Block, Recipe, TrainingPlan
+from fmnist.training.history import HistoryPoint
+from search.callbacks.json_lines import JsonTerminal
+from search.callbacks.terminal import BestTrial, FinalistRow, SearchProgress, Terminal
+
+RECIPE = Recipe(Architecture((28, 28, 1), 10, (Block(32, 2, 3),) * 4), TrainingPlan())
+
+
+POINT = HistoryPoint(30_000, 1.0, 0.1, 1.0, 0.5, 0.4, 0.9)
+
+
+def terminal(*, is_terminal: bool, width: int = 80, verbosity: str = "normal") -> Terminal:
+    return Terminal(Console(file=io.StringIO(), force_terminal=is_terminal, width=width, color_system=None), verbosity)
+
+
+def standing(complete: int = 0, best: float | None = None, **counts: int) -> SearchProgress:
+    states = {"complete": complete, "pruned": 0, "infeasible": 0, "failed": 0, **counts}
+    return SearchProgress(states, None if best is None else BestTrial(17, best, Interval(0.93, 0.944), str(RECIPE)))
+
+
+def shown(terminal: Terminal) -> list[str]:
+    return terminal._console.file.getvalue().splitlines()
+
+
+def drawn(terminal: Terminal) -> list[str]:
+    """The redrawn lines, as they are now."""
+    with terminal._console.capture() as capture:
+        terminal._console.print(terminal._render())
+    return capture.get().splitlines()
+
+
+def test_finished_training_is_a_timed_line_without_a_terminal() -> None:
+    plain = terminal(is_terminal=False)
+    with plain:
+        plain.on_training_start("trial 3", RECIPE, 1000)
+        plain.on_evaluation("trial 3", HistoryPoint(500, 1.0, 0.1, 1.0, 0.5, 0.4, 0.9123), 0.9123)
+        plain.on_training_end("trial 3", "pruned at 500 images")
+    (line,) = shown(plain)
+    assert line[2] == line[5] == ":"
+    assert line[9:].startswith("trial 3     91.23%  pruned at 500 images  c32-c32-p")
+
+
+@pytest.mark.parametrize("width", [80, 140])
+def test_running_trainings_are_a_line_each_and_the_study_one(width: int) -> None:
+    live = terminal(is_terminal=True, width=width)
+    live.begin("trials", 100, 7, standing(6, 0.9372, pruned=1))
+    for number in (7, 8):
+        live.on_training_start(f"trial {number}", RECIPE, 150_000)
+        live.on_evaluation(f"trial {number}", POINT, 0.9)
+    lines = drawn(live)
+    assert len(lines) == 4
+    assert all(len(line) <= width for line in lines)
+    assert lines[0].startswith("trial 7      150k  20% 90.00%    0:00 left  c32-c32-p")
+    assert lines[2].startswith("best 93.72% (93.0 to 94.4) · trial 17 · c32-c32-p | c32-c32-p")
+    assert lines[3].startswith("trials 7/100 · ") and lines[3].strip().endswith(" images/s · 6 complete, 1 pruned")
+
+
+def test_progress_between_looks_is_shown_and_counts_for_the_speed() -> None:
+    live = terminal(is_terminal=True)
+    live.begin("trials", 100)
+    live.on_training_start("trial 0", RECIPE, 256_000)
+    live.on_training_progress("trial 0", 64_000)
+    assert "256k  25%" in drawn(live)[0]
+    live.on_evaluation("trial 0", POINT, 0.9)  # a point bears its nominal mark, which may lie before what is known
+    assert live._phase.n_images == 64_000
+    live.on_training_start("trial 0", RECIPE, 1_024_000)  # the next rung
+    live.on_training_progress("trial 0", 1_000)
+    assert live._phase.n_images == 65_000
+    assert " 1.0M   0%" in drawn(live)[0]
+
+
+def test_fit_of_unknown_length_shows_the_time_it_has_taken() -> None:
+    live = terminal(is_terminal=True)
+    live.begin("fitting 9 baselines", 9, 4, counts_trainings=True)
+    live.on_training_start("random-forest", "random forest on the pixels, 100 trees", None)
+    assert " ".join(drawn(live)[0].split()).startswith("random-forest 0:00 so far random forest on the pixels, 100")
+    live.on_training_end("random-forest", "fitted to its end")
+    assert "fitting 9 baselines 5/9" in drawn(live)[-1]
+    assert "fitted to its end  random forest on the pixels, 100 trees" in shown(live)[0]
+
+
+def test_line_of_a_finished_training_does_not_wrap_in_a_terminal() -> None:
+    live = terminal(is_terminal=True)
+    live.on_training_start("trial 3", RECIPE, 1000)
+    live.on_training_end("trial 3", "stopped early at 1,000 images")
+    (line,) = shown(live)
+    assert len(line) <= 80
+    assert line.rstrip().endswith("…")
+
+
+def test_count_that_comes_late_is_not_shown() -> None:
+    plain = terminal(is_terminal=False)
+    plain.begin("trials", 30)
+    for n_done in (2, 1, 2, 3):
+        plain.advance(standing(n_done))
+    assert [line[9:21] for line in shown(plain)] == ["trials 2/30 ", "trials 3/30 "]
+
+
+def test_quiet_tells_what_came_out_and_what_went_wrong_alone() -> None:
+    quiet = terminal(is_terminal=True, verbosity="quiet")
+    with quiet:
+        quiet.begin("trials", 2)
+        quiet.say("study s in studies/s")
+        watch_one(quiet)
+        quiet.advance(standing(1))
+        quiet.warn("the storage does not answer")
+        end(quiet)
+    lines = [line.strip() for line in shown(quiet)]
+    assert lines[0] == "the storage does not answer"
+    assert lines[1].startswith("finalists") and lines[2].startswith("> trial 7 ")
+    assert lines[4:] == ["test accuracy 94.00%", "model   m.keras", "report  r.html"]
+
+
+def test_verbose_tells_of_every_look() -> None:
+    verbose = terminal(is_terminal=False, verbosity="verbose")
+    watch_one(verbose)
+    begun, looked, ended = [line[9:] for line in shown(verbose)]
+    assert begun.startswith("trial 3     begins 150,000 images of c32-c32-p")
+    assert looked == "trial 3     selection 90.00%, training 50.00% after 30,000 images"
+    assert ended.startswith("trial 3     90.00%  trained to the end")
+
+
+def test_finalists_fit_into_80_columns_and_the_winner_is_marked() -> None:
+    live = terminal(is_terminal=True)
+    end(live)
+    head, winner, default, *_ = shown(live)
+    assert all(len(line) <= 80 for line in (head, winner, default))
+    assert winner.startswith("> trial 7                 93.50%  94.60% (94.0 to 95.2)    c32-c32-p")
+    assert default.startswith("  trial 0 default                 93.00% (92.3 to 93.7)")
+    assert head.index("network") == winner.index("c32-c32-p")
+
+
+def test_json_lines_say_all_that_the_terminal_shows() -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=80)  # even there: one object a line, unbroken
+    terminal = JsonTerminal(console, "verbose")
+    with terminal:
+        terminal.begin("trials", 2)
+        terminal.say("a message\nof two lines")
+        watch_one(terminal)
+        terminal.advance(standing(1, 0.9, pruned=1))
+        end(terminal)
+    events = [json.loads(line) for line in console.file.getvalue().splitlines()]
+    assert all(event["time"].endswith("+00:00") for event in events)
+    by_name: dict[str, Any] = {event["event"]: event for event in events}
+    assert [event["event"] for event in events] == list(by_name)
+    assert by_name["phase"]["n_total"] == 2
+    assert by_name["message"]["text"] == "a message\nof two lines"
+    assert by_name["training_started"]["network"] == str(RECIPE)
+    assert by_name["progress"]["validation_accuracy"] == by_name["training_ended"]["best_accuracy"] == 0.9
+    assert by_name["standing"]["counts"]["pruned"] == 1
+    assert by_name["standing"]["best"]["interval"] == {"low": 0.93, "high": 0.944}
+    assert [row["trial"] for row in by_name["finalists"]["rows"]] == [7, 0]
+    assert by_name["result"]["test_accuracy"] == 0.94 and by_name["result"]["model"] == "m.keras"
+
+
+def watch_one(terminal: Terminal) -> None:
+    terminal.on_training_start("trial 3", RECIPE, 150_000)
+    terminal.on_training_progress("trial 3", 10_000)
+    terminal.on_evaluation("trial 3", POINT, 0.9)
+    terminal.on_training_end("trial 3", "trained to the end")
+
+
+def end(terminal: Terminal) -> None:
+    winner = FinalistRow(7, "sampler", 0.935, 0.946, Interval(0.94, 0.952), str(RECIPE), True)
+    default = FinalistRow(0, "default", None, 0.93, Interval(0.923, 0.937), str(RECIPE), False)
+    terminal.show_finalists([winner, default])
+    places = {"model": "m.keras", "report": "r.html"}
+    terminal.show_result("test accuracy 94.00%", {"test_accuracy": 0.94}, places)
+
+
+def test_phase_counts_its_trainings_and_estimates_its_end() -> None:
+    live = terminal(is_terminal=True)
+    live.begin("retraining", 3, 1, counts_trainings=True)
+    live.on_training_start("seed 1", RECIPE, 1000)
+    live.on_training_end("seed 1", "trained to the end")
+    assert "retraining 2/3 · 0:00 left" in drawn(live)[-1]
+
+
+def test_time_left_is_no_longer_than_a_timeout_leaves() -> None:
+    live = terminal(is_terminal=True)
+    live.begin("trials", 1000, 0, SearchProgress(standing().counts, None, 90.0))
+    assert "trials 0/1000 · 1:30 left" in drawn(live)[-1]
+    live.advance(SearchProgress(standing(20).counts, None, 61.0))
+    assert "trials 20/1000 · 0:00 left" in drawn(live)[-1]  # 20 in no time: 1,000 take none either
+
+
+def test_phase_without_steps_shows_no_count() -> None:
+    live = terminal(is_terminal=True)
+    live.begin("opening the test set")
+    assert drawn(live)[-1].strip() == "opening the test set"
+
+
+def test_command_to_copy_is_never_cut() -> None:
+    live = terminal(is_terminal=True, width=40)
+    live.say("optuna-dashboard sqlite:///studies/fashion-mnist/study.db --host 127.0.0.1")
+    assert "".join(shown(live)) == "optuna-dashboard sqlite:///studies/fashion-mnist/study.db --host 127.0.0.1"
+
+
+def test_lines_of_long_labels_align() -> None:
+    live = terminal(is_terminal=True)
+    labels = ("random-forest", "conv-pool-dense-stopped")
+    live.begin("fitting 2 baselines", 2, counts_trainings=True, labels=labels)
+    for label in labels:
+        live.on_training_start(label, "a baseline", 1000)
+    first, second, _ = drawn(live)
+    assert first.index("a baseline") == second.index("a baseline")

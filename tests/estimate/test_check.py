@@ -1,0 +1,318 @@
+"""python -m search.run --check: what it refuses, what it says, and that it leaves nothing."""
+
+from __future__ import annotations
+
+import multiprocessing.util
+import os
+import re
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import filelock
+import optuna
+import pytest
+import sqlalchemy
+
+from fmnist.cli import EXIT_USER_ERROR
+from fmnist.model.layers import count_multiply_adds
+from fmnist.recipe import Architecture, Block, Recipe, TrainingPlan
+from search.callbacks.base import Callback
+from search.callbacks.terminal import Terminal
+from search.config import StudyConfig
+from search.estimate import check
+from search.estimate.check import choose_networks
+from search.estimate.costs import seconds_an_image
+from search.pipeline import prepare
+from search.records.files import StudyFiles
+from search.run import main
+from search.worker.probes import FEWEST, probe_all, probe_lengths
+from search.worker.tasks import TrainingFailed, TrainingSite, TrainResult, TrainTask
+from tests.support import fakes
+from tests.support.postgres import Server, programs
+
+ROOT = Path(__file__).parents[2]
+DIGITS = ("--dataset", "digits", "--study", "tried", "--trials", "4", "--workers", "2")
+
+
+@pytest.fixture(autouse=True)
+def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where temporary folders are made; not the fork server's, whose socket may have a path of 107 characters."""
+    multiprocessing.util.get_temp_dir()
+    folder = tmp_path / "scratch"
+    folder.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    return folder
+
+
+@pytest.fixture
+def checked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Check with trainings that train nothing. Gives the exit code and what was said, and claims that everything below
+    the folder is as it was."""
+
+    def run(*options: object) -> tuple[int, str, str]:
+        before = snapshot(tmp_path)
+        arguments = ["--check", "--studies-dir", str(tmp_path / "studies"), *map(str, options or DIGITS)]
+        code = main(arguments, worker_processes=fakes.fake_workers)
+        output = capsys.readouterr()
+        assert snapshot(tmp_path) == before, "something was left or changed"
+        return code, output.out, output.err
+
+    return run
+
+
+def snapshot(folder: Path) -> dict[str, bytes | None]:
+    """Every file below, with its content."""
+    return {str(path): path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
+
+
+@pytest.fixture
+def begun(tmp_path: Path) -> Path:
+    """A study whose search ended after four trials."""
+    arguments = ["--studies-dir", str(tmp_path / "studies"), *DIGITS, "--search-only"]
+    assert main(arguments, worker_processes=fakes.fake_workers) == 0
+    return tmp_path / "studies" / "tried"
+
+
+def test_run_that_can_start_is_said_to_and_nothing_is_left(checked, tmp_path: Path) -> None:
+    code, out, err = checked()
+    assert (code, err) == (0, "")
+    assert "The run can start" in out
+    for phase in ("search", "confirmation", "retraining", "testing", "in all"):
+        assert re.search(rf"^{phase} +.*\d (s|min|h)", out, re.MULTILINE), out
+    assert not (tmp_path / "studies").exists()
+
+
+def test_output_without_a_terminal_is_plain_and_fits_in_80_columns(checked) -> None:
+    _, out, _ = checked()
+    assert "\x1b" not in out
+    too_long = [line for line in out.splitlines() if len(line) > 80 and "images/s" not in line]
+    assert not too_long
+
+
+def test_folders_of_taps_are_left_to_the_run(checked, tmp_path: Path) -> None:
+    assert checked(*DIGITS, "--tensorboard", str(tmp_path / "tb"))[0] == 0
+
+
+def test_search_only_estimates_the_search_alone(checked) -> None:
+    _, out, _ = checked(*DIGITS, "--search-only")
+    assert "search" in out and "retraining" not in out
+
+
+@pytest.mark.slow
+def test_timeout_says_what_it_leaves_room_for(checked) -> None:
+    assert "--timeout 1e+06 leaves room for everything" in checked(*DIGITS, "--timeout", "1e6")[1]
+    assert re.search(
+        r"--timeout 2 leaves room for .* of 500 trials", checked(*DIGITS[:-4], "--trials", "500", "--timeout", "2")[1]
+    )
+
+
+def test_study_that_can_go_on_is_told_with_what_is_left(checked, begun: Path) -> None:
+    code, out, _ = checked(*DIGITS[:-4], "--trials", "10")
+    assert code == 0
+    assert "4 finished trials; 6 are left" in " ".join(out.split())
+
+
+def test_writes_that_a_killed_run_has_left_beside_its_database_stay_there(checked, begun: Path, tmp_path: Path) -> None:
+    files = StudyFiles(begun)
+    connection = sqlite3.connect(files.storage)
+    connection.execute("PRAGMA wal_autocheckpoint=0")
+    with connection:
+        connection.execute("UPDATE trials SET state = 'WAITING' WHERE number = 3")
+    temporary = Path(f"{files.storage}-wal")
+    lost, kept = temporary.read_bytes(), files.storage.read_bytes()
+    connection.close()
+    files.storage.write_bytes(kept)
+    temporary.write_bytes(lost)
+    code, out, err = checked(*DIGITS[:-4], "--trials", "10")
+    assert code == 0, err
+    assert "3 finished trials; 7 are left" in " ".join(out.split())
+
+
+# --- refusals
+
+
+def refusal(outcome: tuple[int, str, str]) -> str:
+    code, _, err = outcome
+    assert (code, len(err.splitlines())) == (EXIT_USER_ERROR, 1), err
+    return err.removeprefix("error: ").strip()
+
+
+def test_study_with_another_identity_is_refused_as_the_run_would(checked, begun: Path, tmp_path: Path, capsys) -> None:
+    other = [*DIGITS, "--seed", "7"]
+    said = refusal(checked(*other))
+    assert "was made with" in said
+    assert main(["--studies-dir", str(tmp_path / "studies"), *other], worker_processes=fakes.fake_workers) == 2
+    assert capsys.readouterr().err.strip() == f"error: {said}"
+
+
+def test_identity_that_is_in_a_named_storage_alone_counts_too(checked, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'named.db'}"
+    study = optuna.create_study(study_name="tried", storage=url)
+    study.set_user_attr("identity", {"seed": 5})
+    assert "study tried was made with" in refusal(checked(*DIGITS, "--storage", url))
+
+
+def test_folder_that_another_run_holds_is_refused(checked, begun: Path) -> None:
+    with filelock.FileLock(StudyFiles(begun).lock):
+        assert "is in use by another run" in refusal(checked())
+    assert checked()[0] == 0
+
+
+def test_storage_that_another_run_holds_is_refused(checked, tmp_path: Path) -> None:
+    path = tmp_path / "named.db"
+    with filelock.FileLock(f"{path}.lock"):
+        assert "is in use by another run, and SQLite" in refusal(checked(*DIGITS, "--storage", f"sqlite:///{path}"))
+
+
+def test_folder_that_cannot_be_made_is_refused(checked, tmp_path: Path) -> None:
+    (tmp_path / "studies").write_text("a file")
+    assert "cannot write to" in refusal(checked())
+
+
+def test_network_file_system_is_refused(checked, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("search.study.storage.network_file_system", lambda path: "nfs4")
+    assert "SQLite loses data on a network file system" in refusal(checked())
+
+
+def test_database_that_does_not_answer_is_refused(checked) -> None:
+    assert "does not answer" in refusal(checked(*DIGITS, "--storage", "postgresql://someone@127.0.0.1:1/none"))
+
+
+def test_space_with_a_slip_is_refused(checked, tmp_path: Path) -> None:
+    path = tmp_path / "space.toml"
+    path.write_text("[limits]\n")
+    assert str(path) in refusal(checked(*DIGITS, "--space", path))
+
+
+def test_limits_that_leave_no_network_are_refused(checked) -> None:
+    assert "some network must be within the limits" in refusal(checked(*DIGITS, "--max-parameters", "1"))
+
+
+def test_full_disk_is_refused_before_it_is_full(checked, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(check, "_free_bytes", lambda folder: 1000)
+    assert "must have room for about" in refusal(checked())
+
+
+# --- what is tried
+
+
+RECIPE = Recipe(Architecture((8, 8, 1), 10, (Block(8, 1, 3),)), TrainingPlan(batch_size=32))
+SITE = TrainingSite(Path("nowhere"), 0.0, 1.0, 1000, None)
+
+
+def training(seconds_an_image: float, seconds_a_look: float, peak: float = 300.0) -> Callable[[TrainTask], Iterator]:
+    def train(task: TrainTask) -> Iterator[TrainResult]:
+        for n in (task.n_planned_images, *task.further_lengths):
+            yield TrainResult((), None, n, n * seconds_an_image + seconds_a_look, 0.0, "end", peak)
+
+    return train
+
+
+def test_probe_tells_images_from_looks() -> None:
+    (probe,) = probe_all([("p", RECIPE)], SITE, training(0.002, 0.5), 1, Callback()).probes
+    assert probe.look_in_images == pytest.approx(250)
+    assert seconds_an_image(probe, 250) == pytest.approx(0.002)
+    assert probe.peak_memory_mb == 300
+
+
+def test_costly_networks_are_tried_on_fewer_images() -> None:
+    large = replace(RECIPE, architecture=Architecture((128, 128, 3), 10, (Block(64, 2, 3),)))
+    assert count_multiply_adds(large.architecture) > 1e8
+    assert sum(probe_lengths(large, 1000)) < 500 < sum(probe_lengths(RECIPE, 1000))
+    assert probe_lengths(RECIPE, 10)[0] == 10, "a batch is no larger than the training split"
+
+
+def test_slow_machine_tries_fewer_networks() -> None:
+    outcome = probe_all([("p", RECIPE)] * 9, SITE, training(0.002, 0.5), 1, Callback(), seconds=-1)
+    assert len(outcome.probes) == FEWEST
+
+
+def test_network_that_takes_too_much_memory_is_named_and_other_failures_end_the_check() -> None:
+    def fail(kind: str, task: TrainTask) -> Iterator[TrainResult]:
+        raise TrainingFailed(kind, "no more")
+        yield
+
+    def fail_on_large(task: TrainTask) -> Iterator[TrainResult]:
+        large = task.recipe.architecture != RECIPE.architecture
+        return fail("memory", task) if large else training(0.002, 0.5)(task)
+
+    large = replace(RECIPE, architecture=Architecture((8, 8, 1), 10, (Block(64, 2, 3),)))
+    outcome = probe_all([("small", RECIPE), ("largest", large)], SITE, fail_on_large, 1, Callback())
+    assert [probe.name for probe in outcome.probes] == ["small"]
+    assert outcome.failures == ("the network tried as largest failed: no more",)
+    for kind in ("memory", "error"):
+        with pytest.raises(TrainingFailed, match="no more"):
+            probe_all([("largest", RECIPE)], SITE, partial(fail, kind), 1, Callback())
+
+
+def test_memory_limit_that_no_training_keeps_is_refused(checked, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise TrainingFailed("memory", "the process used 300 MB, over its limit of 1 MB")
+
+    monkeypatch.setattr(check, "seconds_to_first_training", fail)
+    assert "300 MB, over its limit of 1 MB; raise --memory-limit" in refusal(checked(*DIGITS, "--memory-limit", "1"))
+
+
+def test_networks_from_the_smallest_to_the_largest_are_tried_the_default_by_every_worker(
+    tmp_path: Path, scratch
+) -> None:
+    config = StudyConfig(study="s", dataset="digits", workers=3, studies_dir=tmp_path)
+    prepared = prepare(config, Terminal(), threading.Event(), scratch)
+    networks = choose_networks(prepared, SITE)
+    names = [name.partition(": ")[2] for name, _ in networks]
+    assert len(set(name for name, _ in networks)) == len(networks)
+    assert names[0] == "default" and names.count("default") >= 3
+    assert len(networks) % 3 == 0
+    costs = [count_multiply_adds(recipe.architecture) for _, recipe in networks]
+    assert costs[names.index("smallest")] == min(costs) < max(costs) / 20
+
+
+# --- for real
+
+
+@pytest.mark.slow
+def test_real_check_tries_networks_and_leaves_the_folder_as_it_was(tmp_path: Path, scratch: Path) -> None:
+    short = Path(tempfile.mkdtemp(dir="/tmp"))  # for the fork server's socket
+    command = [sys.executable, "-m", "search.run", "--check", *DIGITS, "--studies-dir", str(tmp_path / "studies")]
+    environment = os.environ | {"TMPDIR": str(short)}
+    child = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=environment)
+    assert child.returncode == 0, child.stderr
+    assert "The run can start." in child.stdout
+    assert "images/s" in child.stdout
+    assert list(tmp_path.rglob("*")) == [scratch]
+    short.rmdir()  # it is empty
+
+
+@pytest.mark.slow
+@pytest.mark.postgres
+@pytest.mark.skipif(programs() is None, reason="no PostgreSQL server's programs here")
+def test_database_has_the_same_rows_before_and_after(checked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def content() -> dict[str, list]:
+        engine = sqlalchemy.create_engine(server.url, poolclass=sqlalchemy.NullPool)
+        with engine.connect() as connection:
+            tables = sqlalchemy.inspect(connection).get_table_names()
+            return {
+                table: sorted(map(str, connection.execute(sqlalchemy.text(f'SELECT * FROM "{table}"'))))
+                for table in tables
+            }
+
+    monkeypatch.setattr("tempfile.tempdir", None)  # the server's user may not look into ours
+    with Server() as server:
+        options = (*DIGITS, "--storage", server.url)
+        assert content() == {}
+        assert checked(*options)[0] == 0
+        assert content() == {}, "an empty database stays empty"
+        arguments = ["--studies-dir", str(tmp_path / "studies"), *options, "--search-only"]
+        assert main(arguments, worker_processes=fakes.fake_workers) == 0
+        before = content()
+        code, out, _ = checked(*options[:-6], "--trials", "9", "--storage", server.url)
+        assert code == 0 and "4 finished trials; 5 are left" in " ".join(out.split())
+        assert "was made with" in refusal(checked(*options, "--seed", "3"))
+        assert content() == before

@@ -1,0 +1,186 @@
+"""The tool from Python: a whole study as the command makes it, and its objective in a study of one's own."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from optuna.trial import TrialState
+
+import search
+from fmnist.errors import UserError
+from fmnist.training.history import HistoryPoint
+from search import Callback, StudyConfig, open_objective, run_study
+from search.records.files import StudyFiles
+from search.records.io import read_json
+from search.records.models import FINISHED_STATES, BestRecipe
+from search.refit.__main__ import main as refit_main
+from search.results import FinishedStudy
+from search.study.study import open_finished
+from search.study.trials import read_trials
+from tests.support.fakes import fake_workers
+
+ROOT = Path(__file__).parents[2]
+
+
+EXAMPLES = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
+
+
+def example(word: str, folder: Path) -> dict[str, Any]:
+    """Run the README's example with this word in that folder. Returns its names."""
+    (code,) = (each for each in EXAMPLES if word in each)
+    names: dict[str, Any] = {}
+    with contextlib.chdir(folder):
+        exec(code, names)
+    return names
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FinishedStudy]:
+    """A small study of the digits, made by the README's example."""
+    folder = tmp_path_factory.mktemp("api")
+    study = example("test_interval", folder)["study"]
+    with contextlib.chdir(folder):  # its paths are relative
+        yield study
+
+
+def test_a_study_made_from_python_gives_the_records_that_the_command_writes(finished: FinishedStudy) -> None:
+    written = json.loads(finished.files.report_json.read_text())
+    assert finished.test_mean == written["test"]["accuracy"]["mean"] > 0.8
+    assert [trial.number for trial in finished.trials] == [0, 1, 2]
+    assert finished.winner.trial == written["best"]["trial"]
+    assert finished.files.model.exists()
+
+
+def test_callback_is_called_in_every_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    callback = example("Callback", tmp_path)["callback"]
+    assert set(callback.by_label) == {"trial 0", "trial 1"}
+    assert all(0.5 < accuracy <= 1 for accuracy in callback.by_label.values())
+    said = capsys.readouterr().out.splitlines()
+    for label, accuracy in callback.by_label.items():
+        assert any(line.startswith(f"{label} {accuracy} ") for line in said)
+
+
+class Raising(Callback):
+    """Hears of two trials to their ends, then has a bug."""
+
+    def __init__(self) -> None:
+        self.n_ended = 0
+
+    def on_evaluation(self, label: str, point: HistoryPoint, best_accuracy: float | None) -> None:
+        if self.n_ended == 2:
+            raise ZeroDivisionError(f"in {label}")
+
+    def on_training_end(self, label: str, reason: str) -> None:
+        self.n_ended += 1
+
+
+def test_bug_in_a_watcher_ends_the_run_with_its_trace_and_loses_no_trial(tmp_path: Path) -> None:
+    config = StudyConfig(study="s", dataset="digits", trials=6, workers=1, studies_dir=tmp_path)
+    how = {"search_only": True, "worker_processes": fake_workers}
+    with pytest.raises(ZeroDivisionError, match="in trial 2") as caught:
+        run_study(config, callbacks=[Raising()], **how)
+    assert "on_evaluation" in {entry.name for entry in caught.traceback}
+    before = read_trials(open_finished(StudyFiles(config.folder)))
+    assert [trial.state for trial in before[:3]] == ["complete", "complete", "waiting"]
+
+    run_study(config, **how)
+    after = read_trials(open_finished(StudyFiles(config.folder)))
+    assert after[:2] == before[:2]
+    assert [trial.number for trial in after if trial.state in FINISHED_STATES] == list(range(6))
+
+
+def test_objective_serves_a_plain_study_of_optuna(tmp_path: Path) -> None:
+    study = example("open_objective", tmp_path)["study"]
+    assert len(study.trials) == 4
+    for trial in study.trials:  # of a free draw of the whole space, one in fifty diverges
+        diverged = trial.state is TrialState.FAIL and "(diverged)" in trial.user_attrs["reason"]
+        assert diverged or trial.state in (TrialState.COMPLETE, TrialState.PRUNED), trial.user_attrs["reason"]
+    assert any(trial.intermediate_values for trial in study.trials)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_objective_of_images_that_are_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="nowhere"), open_objective(StudyConfig(study="s", dataset="nowhere")):
+        pass
+
+
+def test_what_the_package_offers_is_there_and_nothing_else() -> None:
+    assert all(getattr(search, name) for name in search.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'run_studdy'"):
+        search.run_studdy  # noqa: B018
+
+
+# --- once more, from best_recipe.json alone
+
+
+@pytest.mark.slow
+def test_recipe_alone_gives_the_study_s_model_to_the_bit_each_time(
+    finished: FinishedStudy, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = tmp_path / "best_recipe.json"
+    recipe.write_bytes(finished.files.best_recipe.read_bytes())
+    best = read_json(BestRecipe, recipe)
+    assert [each.test_accuracy for each in best.retrainings] == list(finished.test_accuracies)
+
+    again = [tmp_path / f"{name}.keras" for name in "ab"]
+    for out in again:
+        assert refit_main(["--recipe", str(recipe), "--out", str(out), "--seed", str(best.retrainings[1].seed)]) == 0
+        assert "exactly what the study measured with this seed" in capsys.readouterr().out
+    assert [weights_of(out) for out in again] == 2 * [weights_of(finished.files.refit_model(1))]
+
+
+def weights_of(model: Path) -> bytes:
+    """Every weight of a .keras file, by Keras in a process of its own."""
+    script = (
+        "import sys, keras; model = keras.saving.load_model(sys.argv[1]);"
+        "sys.stdout.buffer.write(b''.join(weight.tobytes() for weight in model.get_weights()))"
+    )
+    child = subprocess.run([sys.executable, "-c", script, str(model)], capture_output=True, check=True)
+    assert len(child.stdout) > 1000
+    return child.stdout
+
+
+def test_recipe_of_other_images_is_refused(finished: FinishedStudy, tmp_path: Path, capsys) -> None:
+    recipe = tmp_path / "best_recipe.json"
+    content = json.loads(finished.files.best_recipe.read_text())
+    name = next(iter(content["data_checksums"]))
+    recipe.write_text(json.dumps({**content, "data_checksums": {name: "0"}}))
+    assert refit_main(["--recipe", str(recipe), "--out", str(tmp_path / "x.keras")]) == 2
+    said = capsys.readouterr().err
+    assert re.search(r"^error: .* must be as it was in the study \(checksum 0\).*pass the study's images", said)
+    assert list(tmp_path.iterdir()) == [recipe]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--recipe", "nowhere.json"], r"nowhere.json cannot be read"),
+        (["--recipe", "README.md"], r"README.md cannot be read \(Invalid JSON"),
+        (["--recipe", "pyproject.toml", "--out", "model.h5"], r"suffix .keras, but got model.h5"),
+        (["--recipe", "x.json", "--out", "nowhere/x.keras"], r"cannot write to nowhere/x.keras; .*--out"),
+        (["--recipe", "x.json", "--seed", "-1"], r"--seed must be between 0 and \d+, but got -1"),
+        ([], r"--recipe; see python -m search.refit --help"),
+    ],
+)
+def test_bad_options_of_a_retraining_are_said_in_one_line(options: list[str], said: str, capsys, monkeypatch) -> None:
+    monkeypatch.chdir(ROOT)
+    assert refit_main(options) == 2
+    error = capsys.readouterr().err
+    assert re.search(said, error) and error.count("\n") == 1
+
+
+# --- what the study's folder says of itself
+
+
+def test_guide_names_every_file_that_a_study_leaves(finished: FinishedStudy) -> None:
+    guide = finished.files.guide.read_text()
+    left = {path.name for path in finished.files.root.iterdir()} - {"README.md"}
+    assert [name for name in sorted(left) if f"`{name}" not in guide] == []

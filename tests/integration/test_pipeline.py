@@ -1,0 +1,318 @@
+"""The whole path on real, small images: what a first command does, and what kills and second runs do to it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fmnist.baselines.catalog import BASELINES
+from fmnist.data.find import find_data
+from fmnist.data.split import load_test
+from search.records.files import StudyFiles
+from search.records.io import read_arrays
+from search.records.models import PHASES
+
+ROOT = Path(__file__).parents[2]
+NO_NETWORK = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
+
+
+def command(studies_dir: Path, *options: str) -> list[str]:
+    return [sys.executable, "-m", "search.run", "--dataset", "digits", "--studies-dir", str(studies_dir), *options]
+
+
+def run(studies_dir: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, **NO_NETWORK, "KERAS_BACKEND": "jax"}  # as somebody has it who works with that
+    return subprocess.run(command(studies_dir, *options), cwd=ROOT, env=environment, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A study of five trials with baselines and an export, from nothing to the report, without network: its folder, and
+    what the run printed."""
+    studies_dir = tmp_path_factory.mktemp("studies")
+    outcome = run(studies_dir, "--trials", "5", "--refit-seeds", "2", "--baselines", "--export", "litert")
+    assert outcome.returncode == 0, outcome.stderr
+    assert outcome.stderr == ""
+    return studies_dir / "digits", outcome.stdout
+
+
+@pytest.fixture(scope="module")
+def report(finished: tuple[Path, str]) -> dict:
+    return json.loads((finished[0] / "report.json").read_text())
+
+
+def test_report_says_what_was_searched_chosen_and_spent(report: dict) -> None:
+    assert report["study"] == "digits"
+    assert sum(report["trials"][state] for state in ("complete", "pruned", "failed", "infeasible")) == 5
+    assert report["best"].keys() >= {"trial", "params", "recipe"}
+    assert report["validation"].keys() >= {"selection_accuracy", "confirm_accuracy"}
+    assert report["test"]["accuracy"].keys() >= {"mean", "sd", "values", "wilson_95"}
+    assert len(report["test"]["accuracy"]["values"]) == 2
+    assert report["test"].keys() >= {"macro_f1", "per_class", "confusion_matrix"}
+    assert all(report["seconds"][phase] > 0 for phase in PHASES)
+    assert report["images_trained"]["total"] > 10_000
+
+
+def test_small_search_beats_chance_by_far(report: dict) -> None:
+    assert report["test"]["accuracy"]["mean"] > 0.9
+
+
+def test_every_baseline_is_fitted_before_the_test_set_is_opened_and_scores_on_it(finished: tuple[Path, str]) -> None:
+    folder, said = finished
+    outcomes, labels = StudyFiles(folder).read_baselines(), load_test(find_data("digits")).labels
+    assert [outcome.record.name for outcome in outcomes] == [baseline.name for baseline in BASELINES]
+    assert {outcome.record.failure for outcome in outcomes} == {None}
+    assert all(np.mean(outcome.predicted == labels) > 0.9 for outcome in outcomes)
+    assert {path.suffix for path in (folder / "baselines").iterdir()} == {".json", ".npz"}  # models are gone
+    moments = [said.index(text) for text in ("fitting 9 baselines", "nearest-neighbours", "opening the test set")]
+    assert moments == sorted(moments)
+
+
+def test_export_scores_what_the_model_scores_and_is_made_after_the_test_set_was_opened(
+    finished: tuple[Path, str], report: dict
+) -> None:
+    folder, said = finished
+    (record,) = StudyFiles(folder).read_export_records()
+    assert (record.format, record.failure, record.n_images) == ("litert", None, 360)
+    assert record.n_same_class == 360 and record.largest_difference < 1e-5
+    assert record.accuracy == report["test"]["accuracy"]["delivered"]["value"]
+    assert (folder / "exports" / "best.tflite").stat().st_size == record.n_bytes
+    assert said.index("opening the test set") < said.index("exporting best.keras as litert") < said.index("best.tflite")
+
+
+LOAD_AND_SCORE = """
+import sys
+sys.modules["fmnist"] = sys.modules["search"] = None  # not to be imported, wherever they are installed
+import numpy, keras
+arrays = numpy.load(sys.argv[2])
+probabilities = keras.saving.load_model(sys.argv[1]).predict(arrays["images"], verbose=0)
+print(float((probabilities.argmax(axis=1) == arrays["labels"]).mean()))
+"""
+
+
+def test_best_keras_loads_without_the_project_and_scores_what_the_report_says(
+    finished: tuple[Path, str], report: dict, tmp_path: Path
+) -> None:
+    test = load_test(find_data("digits"))
+    np.savez(tmp_path / "test.npz", images=test.images, labels=test.labels)
+    model = finished[0] / "best.keras"
+    outside = subprocess.run(
+        [sys.executable, "-I", "-c", LOAD_AND_SCORE, str(model), str(tmp_path / "test.npz")],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert float(outside.stdout) == report["test"]["accuracy"]["values"][0]
+    assert float(outside.stdout) == report["test"]["accuracy"]["delivered"]["value"]
+
+
+def test_delivered_model_names_what_pictures_show(finished: tuple[Path, str], tmp_path: Path) -> None:
+    samples = read_arrays(StudyFiles(finished[0]).samples)["images"]  # of each digit some that it was trained on
+    for digit, images in enumerate(samples):
+        for i, image in enumerate(images):
+            Image.fromarray(255 - image[..., 0]).save(tmp_path / f"{digit}-{i}.png")
+    command = [sys.executable, "-m", "fmnist.predict", str(finished[0] / "best.keras"), str(tmp_path), "--json"]
+    outcome = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert (outcome.returncode, outcome.stderr) == (0, "")
+    found = [json.loads(line) for line in outcome.stdout.splitlines()]
+    assert len(found) == samples.shape[0] * samples.shape[1]
+    assert all(each["inverted"] and not each["fitted"] for each in found)
+    assert np.mean([Path(each["path"]).name[0] == each["class"] for each in found]) > 0.9
+
+
+def test_report_opens_without_any_other_file(finished: tuple[Path, str]) -> None:
+    html = (finished[0] / "report.html").read_text()
+    assert not re.findall(r"""(?:src|href)\s*=\s*["'](?!data:|#)""", html)
+
+
+def test_no_half_written_file_and_no_scratch_is_left(finished: tuple[Path, str]) -> None:
+    names = {path.name for path in finished[0].rglob("*")}
+    assert not [name for name in names if name.startswith(".")]
+    assert "split" not in names
+
+
+def test_finished_study_says_so_and_rebuilds_its_report(finished: tuple[Path, str], report: dict) -> None:
+    (finished[0] / "report.html").unlink()
+    environment = (finished[0] / "environment.json").read_bytes()
+    outcome = run(finished[0].parent, "--trials", "5", "--refit-seeds", "3", "--workers", "1")
+    assert outcome.returncode == 0
+    assert "study digits is finished" in outcome.stdout
+    assert "2 retrainings: --refit-seeds 3 adds none to a finished study" in outcome.stdout
+    assert (finished[0] / "environment.json").read_bytes() == environment
+    assert (finished[0] / "report.html").exists()
+    assert json.loads((finished[0] / "report.json").read_text())["test"] == report["test"]
+
+
+def test_finished_study_may_be_asked_for_its_baselines_and_exports_or_not(finished: tuple[Path, str]) -> None:
+    def times() -> dict[Path, int]:
+        folders = (finished[0] / "baselines", finished[0] / "exports")
+        return {path: path.stat().st_mtime_ns for folder in folders for path in folder.iterdir()}
+
+    before = times()
+    for more in ([], ["--baselines", "--export", "litert"]):
+        outcome = run(finished[0].parent, "--trials", "5", "--refit-seeds", "2", *more)
+        assert outcome.returncode == 0, outcome.stderr
+        # the command that makes the study again
+        assert re.search("--baselines .*--export litert\n", (finished[0] / "report.md").read_text())
+    assert times() == before
+
+
+def test_report_built_anew_from_the_records_is_the_same(finished: tuple[Path, str], report: dict) -> None:
+    page = (finished[0] / "report.html").read_bytes()
+    command = [sys.executable, "-m", "search.report", "digits", "--studies-dir", str(finished[0].parent)]
+    outcome = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert (outcome.returncode, outcome.stderr) == (0, "")
+    assert outcome.stdout == f"report: {finished[0] / 'report.html'}\n"
+    assert json.loads((finished[0] / "report.json").read_text()) == report
+    assert (finished[0] / "report.html").read_bytes() == page
+
+
+def test_study_whose_test_set_is_open_takes_no_more_trials(finished: tuple[Path, str]) -> None:
+    outcome = run(finished[0].parent, "--trials", "6", "--refit-seeds", "2")
+    assert outcome.returncode == 2
+    assert outcome.stderr.count("\n") == 1
+    assert "has opened its test set" in outcome.stderr
+
+
+def test_study_with_another_seed_is_refused(finished: tuple[Path, str]) -> None:
+    outcome = run(finished[0].parent, "--trials", "5", "--seed", "1")
+    assert outcome.returncode == 2
+    assert re.fullmatch(r"error: study digits was made with .*start a new study with --study NAME\n", outcome.stderr)
+
+
+def test_output_without_a_terminal_is_plain_timed_lines(finished: tuple[Path, str]) -> None:
+    assert "\x1b" not in finished[1]
+    assert all(re.match(r"\d\d:\d\d:\d\d ", line) for line in finished[1].splitlines())
+
+
+# --- the dashboard, kills and stops
+
+
+@contextmanager
+def started(studies_dir: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        command(studies_dir, *options), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def wait_for(process: subprocess.Popen[str], text: str) -> str:
+    for line in process.stdout:
+        if text in line:
+            return line
+    raise AssertionError(f"the run ended without saying {text!r}")
+
+
+def trial_states(studies_dir: Path) -> list[str]:
+    with sqlite3.connect(studies_dir / "digits" / "study.db") as connection:
+        states = [state for (state,) in connection.execute("SELECT state FROM trials ORDER BY number")]
+    connection.close()
+    return states
+
+
+@pytest.mark.slow
+@pytest.mark.faults
+def test_killed_search_goes_on_to_exactly_its_trials(tmp_path: Path) -> None:
+    options = ("--trials", "8", "--search-only")
+    with started(tmp_path, *options) as process:
+        wait_for(process, "trials ")
+        process.send_signal(signal.SIGKILL)
+    assert "RUNNING" in trial_states(tmp_path)
+    outcome = run(tmp_path, *options)
+    assert outcome.returncode == 0, outcome.stderr
+    states = trial_states(tmp_path)
+    assert len(states) == 8
+    assert set(states) <= {"COMPLETE", "PRUNED", "FAIL"}  # a wild learning rate may diverge
+
+
+@pytest.mark.slow
+@pytest.mark.faults
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stopped_search_ends_cleanly_and_goes_on(tmp_path: Path, number: signal.Signals) -> None:
+    options = ("--trials", "5", "--search-only")
+    with started(tmp_path, *options) as process:
+        wait_for(process, "trials ")
+        process.send_signal(number)
+        wait_for(process, "The same command goes on from here")
+        assert process.wait(timeout=20) == 130
+    assert "RUNNING" not in trial_states(tmp_path)
+    assert run(tmp_path, *options).returncode == 0
+    assert len(trial_states(tmp_path)) == 5
+
+
+@pytest.mark.timeout(900)  # two whole runs, one of them with every baseline
+@pytest.mark.slow
+@pytest.mark.faults
+@pytest.mark.parametrize("moment", ["finalist ", "seed 0 ", "conv-pool-dense-plateau ", "opening the test set"])
+def test_run_killed_after_the_search_repeats_nothing_finished(tmp_path: Path, moment: str) -> None:
+    options = ("--trials", "2", "--refit-seeds", "1", "--workers", "1", "--pruner", "none")
+    options += ("--baselines",) if moment.startswith("conv") else ()
+    with started(tmp_path, *options) as process:
+        wait_for(process, moment)
+        process.send_signal(signal.SIGKILL)
+    folders = ("confirm", "refit", "baselines")
+    finished = {
+        path: path.stat().st_mtime_ns for folder in folders for path in (tmp_path / "digits" / folder).glob("*.json")
+    }
+    assert finished
+    assert len(finished) >= 4 or not moment.startswith("conv")
+    outcome = run(tmp_path, *options)
+    assert outcome.returncode == 0, outcome.stderr
+    assert {path: path.stat().st_mtime_ns for path in finished} == finished
+    assert len(json.loads((tmp_path / "digits" / "report.json").read_text())["finalists"]) == 2
+    assert not [path for path in tmp_path.rglob(".*") if path.is_file()]  # what was half written when the kill came
+
+
+@pytest.mark.slow
+def test_printed_dashboard_command_works_while_the_search_writes(tmp_path: Path) -> None:
+    with started(tmp_path, "--trials", "12", "--search-only", "--workers", "4") as process:
+        line = wait_for(process, "dashboard: ")
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = str(free.getsockname()[1])
+        printed = [sys.executable, *shlex.split(line.split("dashboard: ")[1])[1:], "--port", port]
+        with subprocess.Popen(printed, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT) as dashboard:
+            n_answers = poll(f"http://127.0.0.1:{port}/api/studies/1", until=lambda: process.poll() is not None)
+            dashboard.terminate()
+        rest = process.stdout.read()
+    assert n_answers > 0
+    assert process.returncode == 0, rest
+    assert "locked" not in rest
+
+
+def poll(url: str, until: Callable[[], bool]) -> int:
+    """Ask again and again; how often an answer came. An error of the server's is raised."""
+    n_answers = 0
+    deadline = time.monotonic() + 180
+    while not until() and time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(url, timeout=10) as answer:
+                n_answers += answer.status == 200
+        except urllib.error.HTTPError:
+            raise
+        except (urllib.error.URLError, TimeoutError):
+            pass  # it takes seconds to start
+        time.sleep(0.3)
+    return n_answers

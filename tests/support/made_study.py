@@ -1,0 +1,406 @@
+"""A complete study directory made up from records, for tests of what reads one. Nothing is trained."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import optuna
+
+from fmnist.baselines.catalog import BASELINES
+from fmnist.data.duplicates import Duplicates
+from fmnist.export.formats import FORMATS, ExportRecord
+from fmnist.metrics.evaluation import least_confident_hits
+from fmnist.metrics.robustness import changes
+from fmnist.recipe import Architecture, Block, Recipe, TrainingPlan, max_blocks
+from fmnist.training.history import HistoryPoint, best_point
+from search.records.files import StudyFiles
+from search.records.io import write_arrays, write_json, write_text
+from search.records.models import (
+    BaselineRecord,
+    ChangedTestScore,
+    ConfirmRecord,
+    DataRecord,
+    EvaluationRecord,
+    RefitRecord,
+    TrialRecord,
+)
+
+FASHION = (
+    *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
+    *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+)
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a made-up study is like."""
+
+    n_trials: int = 40
+    n_seeds: int = 3  # retrainings
+    n_finalists: int = 4  # the default included
+    with_mirror_images: bool = True
+    with_changed_images: bool = True  # and least confident right answers: what studies before 0.4.0 lack
+    with_baselines: bool = False  # all of them, the last one failed
+    with_exports: bool = False  # all formats, the last one failed
+    n_test: int = 1000
+    n_train: int = 5000
+    class_names: tuple[str, ...] = FASHION
+    is_uneven: bool = False  # class i has 1 / (i + 1) of the images of the first one
+    notes: tuple[str, ...] = ()
+    duplicates: Duplicates | None = None
+    dataset: str = "made-up"
+    image_shape: tuple[int, int, int] = (28, 28, 1)
+    mistake_share: float = 0.06  # of the test images
+    with_history: bool = True
+    test_images: np.ndarray | None = None  # uint8 (n_test, h, w, c); drawn if None
+    test_labels: np.ndarray | None = None
+    samples: np.ndarray | None = None  # uint8 (n_classes, 10, h, w, c); drawn if None
+    seed: int = 0
+
+
+def make_study(root: Path, made: Made | None = None) -> tuple[StudyFiles, list[TrialRecord]]:
+    """Write `root` in full, `config.json` and `best.keras` (no true model) included; the trials are returned."""
+    made = made or Made()
+    files, rng = StudyFiles(root), np.random.default_rng(made.seed)
+    trials = [_trial(number, made, rng) for number in range(made.n_trials)]
+    _write_data(files, made, rng)
+    confirmed = _write_confirmations(files, made, trials, rng)
+    winner = max(confirmed, key=lambda record: record.confirm_accuracy)
+    _write_refits(files, made, winner, rng)
+    _write_test(files, made, rng)
+    _write_rest(files, made, winner)
+    if made.with_baselines:
+        _write_baselines(files, made, rng)
+    if made.with_exports:
+        _write_exports(files)
+    return files, trials
+
+
+def store_trials(files: StudyFiles, trials: list[TrialRecord]) -> None:
+    """Put the trials where a search keeps them: into `study.db`."""
+    url = f"sqlite:///{files.storage.absolute()}"
+    study = optuna.create_study(study_name=files.root.name, storage=url, direction="maximize")
+    study.add_trials([_stored(trial) for trial in trials])
+
+
+STORED_STATES = {"complete": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL", "infeasible": "PRUNED"}
+
+
+def _stored(trial: TrialRecord) -> optuna.trial.FrozenTrial:
+    fields = dataclasses.asdict(trial)
+    own_to_optuna = ("number", "state", "value", "params", "started", "finished")
+    made = optuna.create_trial(
+        state=optuna.trial.TrialState[STORED_STATES[trial.state]],
+        value=trial.value,
+        params=trial.params,
+        distributions={name: _distribution(value) for name, value in trial.params.items()},
+        user_attrs={name: value for name, value in fields.items() if name not in own_to_optuna},
+    )
+    made.datetime_start, made.datetime_complete = (
+        datetime.fromisoformat(time).astimezone().replace(tzinfo=None) for time in (trial.started, trial.finished)
+    )
+    return made
+
+
+def _distribution(value: object) -> optuna.distributions.BaseDistribution:
+    """One that all made values of a parameter fit into."""
+    if isinstance(value, bool):
+        return optuna.distributions.CategoricalDistribution([False, True])
+    if isinstance(value, str):
+        return optuna.distributions.CategoricalDistribution(ACTIVATIONS)
+    if isinstance(value, int):
+        return optuna.distributions.IntDistribution(1, 64)
+    return optuna.distributions.FloatDistribution(0.0, 1.0)
+
+
+def _trial(number: int, made: Made, rng: np.random.Generator) -> TrialRecord:
+    state = "complete" if number == 0 else str(rng.choice(STATES, p=(0.4, 0.5, 0.06, 0.04)))
+    params = _params(made, rng) if number else {"n_blocks": 2, "filters": 32, "peak_learning_rate": 6e-3, "flip": True}
+    trial = TrialRecord(
+        number=number,
+        state=state,
+        value=None,
+        params=params,
+        origin={0: "default", 1: "wide"}.get(number, "sampler"),
+        reason="infeasible: 8,400,000 is over max_parameters = 5,000,000",
+        started=(FIRST_END + timedelta(minutes=number - 1)).isoformat(),
+        finished=(FIRST_END + timedelta(minutes=number)).isoformat(),
+    )
+    return trial if state == "infeasible" else _run(trial, made, rng)
+
+
+FIRST_END = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+ACTIVATIONS = ("relu", "elu", "silu")
+STATES = ("complete", "pruned", "failed", "infeasible")
+
+
+def _run(trial: TrialRecord, made: Made, rng: np.random.Generator) -> TrialRecord:
+    """The trial, as it would be had it been trained."""
+    n_images = {"complete": 60_000, "pruned": int(rng.choice([5_000, 15_000])), "failed": 1_000}[trial.state]
+    reason = {
+        "complete": "trained to the end",
+        "pruned": f"pruned at {n_images:,} images",
+        "failed": "ResourceExhaustedError: out of memory while allocating a tensor",
+    }[trial.state]
+    history = _history(n_images, _quality(trial.params, rng), rng) if trial.state != "failed" else ()
+    best = best_point(history)
+    value = best.validation_accuracy if trial.state == "complete" else None
+    return dataclasses.replace(
+        trial,
+        value=value,
+        reason=reason,
+        recipe=_recipe(trial.params, made).to_dict(),
+        history=history if made.with_history else (),
+        best=best if made.with_history else None,
+        seconds=float(n_images / 400 * rng.uniform(0.7, 1.5)),
+        n_images=n_images,
+        n_parameters=int(rng.integers(50_000, 900_000)),
+        multiply_adds=int(rng.integers(3_000_000, 60_000_000)),
+        peak_memory_mb=float(rng.uniform(500, 900)),
+    )
+
+
+def _params(made: Made, rng: np.random.Generator) -> dict[str, object]:
+    n_blocks = int(rng.integers(1, 1 + min(4, max_blocks(made.image_shape, "global_max"))))
+    params: dict[str, object] = {
+        "n_blocks": n_blocks,
+        "filters": int(rng.choice([16, 32, 48, 64])),
+        "activation": str(rng.choice(ACTIVATIONS)),
+        "peak_learning_rate": float(10 ** rng.uniform(-4, -1.5)),
+        "dropout": float(rng.uniform(0, 0.5)),
+        "flip": bool(rng.random() < 0.5),
+    }
+    return params | {f"kernel_{i}": int(rng.choice([3, 5])) for i in range(n_blocks)}
+
+
+def _recipe(params: dict[str, object], made: Made) -> Recipe:
+    filters = int(params["filters"])
+    blocks = tuple(Block(filters * 2**i, 2 if i else 1, 3) for i in range(int(params["n_blocks"])))
+    architecture = Architecture(made.image_shape, len(made.class_names), blocks, dense_units=(128,), head_dropout=0.2)
+    return Recipe(architecture, TrainingPlan(peak_learning_rate=float(params["peak_learning_rate"])))
+
+
+def _quality(params: dict[str, object], rng: np.random.Generator) -> float:
+    off = abs(np.log10(float(params["peak_learning_rate"])) + 2.3)
+    return float(0.925 + 0.006 * int(params["n_blocks"]) - 0.03 * off**2 + rng.normal(0, 0.004))
+
+
+def _history(n_images: int, end: float, rng: np.random.Generator) -> tuple[HistoryPoint, ...]:
+    steps = np.arange(1, 13) * n_images // 12
+    rise = 1 - np.exp(-steps / 12_000)
+    validation = np.clip(end - 0.4 * (1 - rise) + rng.normal(0, 0.002, 12), 0.05, 0.99)
+    return tuple(
+        HistoryPoint(
+            n_images=int(n),
+            seconds=float(n / 400),
+            learning_rate=6e-3,
+            train_loss=float(2.2 - 1.4 * up),
+            train_accuracy=float(np.clip(v - 0.02 + 0.03 * up, 0, 1)),
+            validation_loss=float(0.17 + 1.2 * (1 - v)),
+            validation_accuracy=float(v),
+        )
+        for n, up, v in zip(steps, rise, validation, strict=True)
+    )
+
+
+def _write_data(files: StudyFiles, made: Made, rng: np.random.Generator) -> None:
+    n_classes = len(made.class_names)
+    n_images = {"train": made.n_train, "selection": made.n_train // 10, "confirmation": made.n_train // 10, "test": 0}
+    record = DataRecord(
+        dataset=made.dataset,
+        source="made by a test",
+        checksums={"train-images.gz": "0" * 32, "train-labels.gz": "f" * 32},
+        class_names=made.class_names,
+        image_shape=made.image_shape,
+        n_images=n_images,
+        class_counts={part: _counts(n, n_classes, made) for part, n in n_images.items() if part != "test"},
+        pixel_mean=72.9,
+        pixel_std=90.0,
+        split_checksum="a" * 32,
+        split_seed=0,
+        notes=made.notes,
+        duplicates=made.duplicates,
+    )
+    write_json(files.data, record)
+    shape = (n_classes, 10, *made.image_shape)
+    samples = made.samples if made.samples is not None else rng.integers(0, 256, shape, dtype=np.uint8)
+    write_arrays(files.samples, images=samples)
+
+
+def _write_confirmations(
+    files: StudyFiles, made: Made, trials: list[TrialRecord], rng: np.random.Generator
+) -> list[ConfirmRecord]:
+    ranked = sorted((t for t in trials[1:] if t.value is not None), key=lambda trial: -trial.value)
+    finalists = [*ranked[: made.n_finalists - 1], trials[0]]
+    return [_write_confirmation(files, made, trial, rng) for trial in finalists]
+
+
+def _write_confirmation(files: StudyFiles, made: Made, trial: TrialRecord, rng: np.random.Generator) -> ConfirmRecord:
+    n = made.n_train // 10
+    labels = _balanced(n, len(made.class_names))
+    # the better in the search, the fewer mistakes here, so that the winner is the search's best by and large
+    probabilities = _predictions(labels, len(made.class_names), 1.03 - trial.value, rng)
+    write_arrays(files.confirm_arrays(trial.number), labels=labels, probabilities=probabilities)
+    history = _history(made.n_train * 10, trial.value + 0.006, rng)
+    record = ConfirmRecord(
+        trial=trial.number,
+        origin=trial.origin,
+        recipe=trial.recipe,
+        seed=1000 + trial.number,
+        search_accuracy=trial.value,
+        selection_accuracy=best_point(history).validation_accuracy,
+        confirm_accuracy=float((probabilities.argmax(axis=1) == labels).mean()),
+        history=history,
+        best=best_point(history),
+        n_planned_images=made.n_train * 10,
+        n_images=made.n_train * 10,
+        seconds=made.n_train * 10 / 400,
+        reason="trained to the end",
+        peak_memory_mb=800.0,
+    )
+    write_json(files.confirm_record(trial.number), record)
+    return record
+
+
+def _write_refits(files: StudyFiles, made: Made, winner: ConfirmRecord, rng: np.random.Generator) -> None:
+    for seed_index in range(made.n_seeds):
+        points = _history(made.n_train * 12, 0.94, rng)
+        bare = [dataclasses.replace(p, validation_loss=None, validation_accuracy=None) for p in points]
+        record = RefitRecord(
+            trial=winner.trial,
+            seed_index=seed_index,
+            seed=2000 + seed_index,
+            history=tuple(bare),
+            n_planned_images=made.n_train * 12,
+            n_images=made.n_train * 12,
+            seconds=160.5,
+            peak_memory_mb=820.0,
+            rule="as many epochs as the confirmation training had at its best point",
+        )
+        write_json(files.refit_record(seed_index), record)
+
+
+def _write_test(files: StudyFiles, made: Made, rng: np.random.Generator) -> None:
+    n_classes = len(made.class_names)
+    labels = made.test_labels if made.test_labels is not None else _balanced(made.n_test, n_classes)
+    shape = (len(labels), *made.image_shape)
+    images = made.test_images if made.test_images is not None else rng.integers(0, 256, shape, dtype=np.uint8)
+    probabilities = np.stack([_predictions(labels, n_classes, made.mistake_share, rng) for _ in range(made.n_seeds)])
+    is_wrong = probabilities[0].argmax(axis=1) != labels
+    unsure = least_confident_hits(labels, probabilities[0], 24)
+    write_arrays(
+        files.test_arrays,
+        labels=labels.astype(np.uint8),
+        probabilities=probabilities,
+        mistake_indices=np.flatnonzero(is_wrong).astype(np.int64),
+        mistake_images=images[is_wrong],
+        **({"unsure_indices": unsure, "unsure_images": images[unsure]} if made.with_changed_images else {}),
+    )
+    accuracies = tuple(float(a) for a in (probabilities.argmax(axis=2) == labels).mean(axis=1))
+    flip_accuracies = tuple(accuracy + 0.002 for accuracy in accuracies) if made.with_mirror_images else None
+    names = [(change.kind, change.name) for change in changes()] if made.with_changed_images else []
+    changed = tuple(ChangedTestScore(*name, accuracies[0] * 0.97 ** (1 + i)) for i, name in enumerate(names))
+    record = EvaluationRecord(
+        *("2026-01-02T05:06:07+00:00", len(labels), accuracies, accuracies[0], 12.25, flip_accuracies), changed=changed
+    )
+    write_json(files.test, record)
+
+
+def _write_baselines(files: StudyFiles, made: Made, rng: np.random.Generator) -> None:
+    """Mistakes: half as many again as the winner has, and more from one baseline to the next."""
+    labels, n_classes = files.read_test_arrays().labels, len(made.class_names)
+    for i, baseline in enumerate(BASELINES):
+        record = BaselineRecord(
+            name=baseline.name,
+            kind=baseline.kind,
+            description=baseline.description,
+            published_accuracy=baseline.published_accuracy if made.dataset == "fashion-mnist" else None,
+            seed=3000 + i,
+            reason=f"trained for {baseline.n_epochs} epochs" if baseline.n_epochs else "fitted to its end",
+            seconds=40.5 * (i + 1),
+            n_images=made.n_train * 11 // 10 if baseline.watches_selection else made.n_train * 12 // 10,
+            n_parameters=542_230 if baseline.kind == "network" else None,
+            n_epochs=baseline.n_epochs,
+            peak_memory_mb=700.0 + i,
+        )
+        if baseline is BASELINES[-1]:
+            failure = "failed (memory): the process used 3,000 MB, over its limit of 2,000 MB"
+            record = dataclasses.replace(record, reason=failure, failure="memory", n_images=None, peak_memory_mb=None)
+        else:
+            share = min(0.9, made.mistake_share * (1.5 + 0.3 * i))
+            predicted = _predictions(labels, n_classes, share, rng).argmax(axis=1).astype(np.uint8)
+            write_arrays(files.baseline_arrays(baseline.name), predicted=predicted)
+        write_json(files.baseline_record(baseline.name), record)
+    files.add_to_ledger("baselines", 1458.0)
+
+
+def _write_exports(files: StudyFiles) -> None:
+    """Those in float32 say what the model says; with weights in 8 bits, three images have another class."""
+    arrays = files.read_test_arrays()
+    n_images, accuracy = len(arrays.labels), float((arrays.probabilities[0].argmax(axis=1) == arrays.labels).mean())
+    for i, format in enumerate(FORMATS):
+        record = ExportRecord(
+            format=format.name,
+            file=format.file_name(files.model),
+            seconds=8.5,
+            n_threads=2,
+            n_images=n_images,
+            runtime=f"{format.runtime} 1.2.{i}",
+            largest_difference=3.1e-7 * i if format.is_exact else 0.0402,
+            n_same_class=n_images if format.is_exact else n_images - 3,
+            accuracy=accuracy if format.is_exact else accuracy - 3 / n_images,
+            n_bytes=11_500 if format.is_exact else 3_000,
+            milliseconds_by_1=1.5 / (i + 1),
+            milliseconds_by_256=0.5 / (i + 1),
+        )
+        if format is FORMATS[-1]:
+            failure = "the conversion failed: RuntimeError: tf2onnx: Tensorflow op [a|b: Erfinv] is not supported"
+            record = ExportRecord(format.name, record.file, 2.5, 2, n_images, failure=failure, trace="its trace")
+        write_json(files.export_record(format.name), record)
+    files.add_to_ledger("exports", 36.5)
+
+
+def _write_rest(files: StudyFiles, made: Made, winner: ConfirmRecord) -> None:
+    write_text(files.best_recipe, json.dumps(winner.recipe, indent=2))
+    write_text(files.model, "not a model " * 1000)
+    config = {"study": files.root.name, "storage": "the study's folder", "seed": made.seed, "sampler": "tpe"}
+    write_text(files.config, json.dumps(config | {"space": {"training": {"optimizer": {"choices": ["adam", "sgd"]}}}}))
+    write_text(files.command, f"python -m search.run --study {files.root.name} --trials {made.n_trials}\n")
+    write_text(
+        files.environment, json.dumps({"python": "3.11.9", "optuna": "5.0.0", "cores": 2, "workers": 2, "gpu": None})
+    )
+    for phase, seconds in {
+        "search": 4000.5,
+        "confirm": 500.25,
+        "refit": 481.5,
+        "evaluate": 12.25,
+    }.items():
+        files.add_to_ledger(phase, seconds, n_workers=2 if phase == "search" else None)
+
+
+def _counts(n: int, n_classes: int, made: Made) -> tuple[int, ...]:
+    """Images of each class."""
+    weights = 1 / np.arange(1, n_classes + 1) if made.is_uneven else np.ones(n_classes)
+    return tuple(int(count) for count in n * weights / weights.sum())
+
+
+def _balanced(n: int, n_classes: int) -> np.ndarray:
+    return (np.arange(n) % n_classes).astype(np.uint8)
+
+
+def _predictions(labels: np.ndarray, n_classes: int, mistake_share: float, rng: np.random.Generator) -> np.ndarray:
+    """Probabilities, float32 (n, n_classes). Mistakes go to a few other classes, and more often from high classes."""
+    weight = 0.2 + labels / n_classes
+    is_wrong = rng.random(len(labels)) < mistake_share * weight / weight.mean()
+    shift = rng.choice([1, 2, 3], size=len(labels), p=(0.6, 0.3, 0.1))
+    predicted = np.where(is_wrong, (labels.astype(int) - shift) % n_classes, labels)
+    scores = rng.normal(0, 0.7, (len(labels), n_classes))
+    rows = np.arange(len(labels))
+    scores[rows, predicted] = scores.max(axis=1) + np.where(is_wrong, 1, 5) * rng.uniform(0.2, 1, len(labels))
+    exponentials = np.exp(scores)
+    return (exponentials / exponentials.sum(axis=1, keepdims=True)).astype(np.float32)
