@@ -30,11 +30,11 @@ from tests.support.fakes import fake_workers
 ROOT = Path(__file__).parents[2]
 
 
-EXAMPLES = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
+EXAMPLES = re.findall(r"```python\n(.*?)```", (ROOT / "docs/python-api.md").read_text(encoding="utf-8"), flags=re.DOTALL)
 
 
 def example(word: str, folder: Path) -> dict[str, Any]:
-    """Run the README's example with this word in that folder. Returns its names."""
+    """Run the example of docs/python-api.md with this word in that folder. Returns its names."""
     (code,) = (each for each in EXAMPLES if word in each)
     names: dict[str, Any] = {}
     with contextlib.chdir(folder):
@@ -44,7 +44,7 @@ def example(word: str, folder: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FinishedStudy]:
-    """A small study of the digits, made by the README's example."""
+    """A small study of the digits, made by the example of docs/python-api.md."""
     folder = tmp_path_factory.mktemp("api")
     study = example("test_interval", folder)["study"]
     with contextlib.chdir(folder):  # its paths are relative

@@ -1,0 +1,365 @@
+"""Every command, snippet and link of the README, the contributors' guide and the pages in docs is run or checked.
+
+What trains is marked slow. A command that is neither run below nor of a kind that is checked fails.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+import tomllib
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.datasets import load_digits
+
+import search
+from tests.support.postgres import Server, programs
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+MOST_WORDS = 700  # of the README
+SMALL = ["--trials", "2", "--refit-seeds", "1"]  # given last, they win
+DIGITS = ["--dataset", "digits", *SMALL]
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+
+
+def commands() -> list[str]:
+    """The lines of all shell blocks, without comments, programs without their folder; each once, in their order."""
+    lines = [line for page in PAGES for block in blocks(page, "sh") for line in block.splitlines()]
+    found = [re.sub(r"\s+#.*", "", line).strip().removeprefix(".venv/bin/") for line in lines]
+    return list(dict.fromkeys(line for line in found if line))
+
+
+# --- commands that are run, in a folder that has what they name
+
+# Makes of a command's words those that are run: what would take an hour is run in small.
+Run = Callable[[list[str]], list[str]]
+
+
+def as_it_stands(words: list[str]) -> list[str]:
+    return words
+
+
+def on_digits(words: list[str]) -> list[str]:
+    return [*words, *DIGITS]
+
+
+def in_small(words: list[str]) -> list[str]:
+    return [*words, *SMALL]
+
+
+def named(study: str) -> Run:
+    return lambda words: [*words, "--study", study, *DIGITS]
+
+
+def in_new_study(words: list[str]) -> list[str]:
+    return [*words, "--dataset", "digits", "--refit-seeds", "1", "--trials", "2"]
+
+
+def with_files(words: list[str]) -> list[str]:
+    places = {"MODEL.keras": "studies/fashion-mnist/best.keras", "FILE.npz": "images.npz", "DIR": "exports"}
+    return [places.get(word, word) for word in words]
+
+
+RUN, PREDICT = "python -m search.run", "python -m fmnist.predict studies/fashion-mnist/best.keras"
+ON_TRACKERS = f"{RUN} --tensorboard runs/tensorboard --mlflow runs/mlflow"
+RUNS: dict[str, Run] = {
+    f"{RUN} --dataset digits --trials 5 --study try": in_small,
+    RUN: on_digits,
+    f"{RUN} --trials 100": on_digits,
+    f"{RUN} --trials 100 --check": on_digits,
+    f"{RUN} --trials 100 --dashboard": named("shown"),
+    ON_TRACKERS: named("tracked"),
+    f"{RUN} --trials 100 --export onnx,litert": on_digits,
+    f"{RUN} --dataset shoes --image-size 32 --flip": in_small,
+    f"{RUN} --space my-space.toml --study narrow": on_digits,
+    f"{RUN} --max-parameters 200000 --study small": on_digits,
+    f"{RUN} --trials 20 --study grown --search-only": in_new_study,
+    f"{RUN} --trials 30 --study grown": lambda words: [*in_new_study(words), "--trials", "3"],
+    "python -m search.report fashion-mnist": as_it_stands,
+    "python -m search.report fashion-mnist another": as_it_stands,
+    "python -m search.refit --recipe studies/fashion-mnist/best_recipe.json --out again.keras": as_it_stands,
+    f"{PREDICT} photo.jpg": as_it_stands,
+    f"{PREDICT} photo.jpg wardrobe/": as_it_stands,
+    f"{PREDICT} wardrobe/ --json --top 5": as_it_stands,
+    f"{PREDICT} - < photo.jpg": as_it_stands,
+    "python -m fmnist.predict studies/shoes/best.keras photo.jpg": as_it_stands,
+    "python -m fmnist.export MODEL.keras --format all --images FILE.npz --out DIR": with_files,
+}
+BROWSED = "python -m search.dashboard fashion-mnist"
+ON_A_DATABASE = f"{RUN} --trials 300 --storage postgresql://searcher@db-host/search"
+
+# --- commands that are checked
+
+MODULE = re.compile(r"python -m ((?:search|fmnist)\.\w+)")
+MAKE = re.compile(r"make [a-z-]+( [A-Z]+=(\S+|\".*\"))*")
+INSTALL = re.compile(r"pip install -c constraints\.txt -e (?:\.|'\.\[([a-z,]+)\]')")
+OF_OTHERS = re.compile(r"(tensorboard|mlflow) .*")
+COPY = re.compile(r"cp (\S+) (\S+)")
+PLAIN = ("python3 -m venv .venv", ". .venv/bin/activate", "POSTGRES_PASSWORD=... docker compose up")
+CHECKED = (MODULE, MAKE, INSTALL, OF_OTHERS, COPY)
+
+
+def test_every_command_is_run_or_checked() -> None:
+    known = {*RUNS, BROWSED, ON_A_DATABASE, *PLAIN}
+    unknown = [line for line in commands() if line not in known]
+    of_ours = [line for line in unknown if MODULE.match(line)]
+    assert not of_ours, "give these a place in RUNS"
+    assert not [line for line in unknown if not any(kind.fullmatch(line) for kind in CHECKED)]
+    assert known <= set(commands()), "gone from the pages"
+
+
+@cache
+def help_of(*command: str) -> str:
+    told = subprocess.run([*command, "--help"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert told.returncode == 0, told.stderr
+    return told.stdout
+
+
+def options_in(text: str) -> set[str]:
+    return set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text))
+
+
+@pytest.mark.process
+def test_options_in_prose_and_commands_exist() -> None:
+    modules = sorted({match.group(1) for line in commands() if (match := MODULE.match(line))})
+    assert len(modules) == 6
+    ours = {module: options_in(help_of(sys.executable, "-m", module)) for module in modules}
+    for line in commands():
+        if match := MODULE.match(line):
+            assert options_in(line) <= ours[match.group(1)], line
+    of_tools = {"--no-deps", "--wheel-dir", "--study-name", "--real", "--seed", "--kills"}  # pip, optuna, the campaign
+    for page in PAGES:
+        spans = re.findall(r"`([^`\n]+)`", page.read_text(encoding="utf-8"))
+        unknown = {option for span in spans for option in options_in(span)} - set().union(*ours.values()) - of_tools
+        assert not unknown, f"{page.relative_to(ROOT)} names {unknown}"
+
+
+def test_modules_and_console_scripts_stand_side_by_side() -> None:
+    rows = re.findall(
+        r"^\| `python -m ([\w.]+)` \| `([\w-]+)` \|", (ROOT / "docs/getting-started.md").read_text(), flags=re.MULTILINE
+    )
+    assert len(rows) == 6
+    scripts = PROJECT.get("scripts", {})
+    for module, script in rows:
+        assert module in scripts[script]
+    assert {script for _, script in rows} == set(scripts)
+
+
+def test_what_is_made_is_in_the_makefile() -> None:
+    tables = re.findall(r"^\| `(make [a-z-]+)` \|", (ROOT / "CONTRIBUTING.md").read_text(), flags=re.MULTILINE)
+    made = [line for line in [*commands(), *tables] if MAKE.fullmatch(line)]
+    assert {"make try", "make search", "make check", "make test", "make test-slow", "make docs"} <= set(made)
+    for line in made:
+        planned = subprocess.run([*shlex.split(line), "--dry-run"], cwd=ROOT, capture_output=True, text=True)
+        assert planned.returncode == 0 and ".venv/bin/python -m" in planned.stdout, line
+        for value in re.findall(r'[A-Z]+="?([^"]+)"?', line):
+            assert value in planned.stdout
+
+
+def test_extras_that_are_to_be_installed_exist() -> None:
+    extras = set(PROJECT["optional-dependencies"])
+    texts = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
+    asked = {name for names in re.findall(r"'(?:\.|fmnist-search)\[([a-z,]+)\]'", texts) for name in names.split(",")}
+    assert asked and asked <= extras
+    table = set(re.findall(r"`(\w+)`", (ROOT / "docs/getting-started.md").read_text().partition("| extra |")[2][:500]))
+    assert extras <= table
+
+
+def test_files_that_are_copied_and_folders_that_are_named_exist() -> None:
+    copied = [match.group(1) for line in commands() if (match := COPY.fullmatch(line))]
+    assert copied
+    guide = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    named = re.findall(r"`((?:fmnist|search|tests|docs|studies)/[\w./-]*)`", guide)
+    assert len(named) > 30
+    assert not [path for path in [*copied, *named, "compose.yaml"] if not (ROOT / path).exists()]
+
+
+@pytest.mark.slow
+@pytest.mark.process
+@pytest.mark.parametrize("line", [line for line in commands() if OF_OTHERS.fullmatch(line)])
+def test_programs_of_others_have_the_options_that_they_are_given(line: str) -> None:
+    program, *words = shlex.split(line)
+    pytest.importorskip(program, reason="needs the extra of its name")
+    subcommand = [] if words[0].startswith("--") else words[:1]
+    helped = help_of(str(Path(sys.executable).with_name(program)), *subcommand)
+    assert all(word in helped for word in words if word.startswith("--"))
+
+
+# --- text
+
+
+def test_readme_is_a_landing_page() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").split()) <= MOST_WORDS
+
+
+def anchors(page: Path) -> set[str]:
+    """As GitHub forms them from headings, and MkDocs too."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    headings = re.findall(r"^#+ (.*)$", text, flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CHANGELOG.md"], ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_to_files_and_headings(page: Path) -> None:
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        if "://" in link:
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+def test_every_page_is_in_the_site_and_in_the_readme() -> None:
+    site, readme = (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), PAGES[0].read_text(encoding="utf-8")
+    for page in (ROOT / "docs").rglob("*.md"):
+        name = page.relative_to(ROOT / "docs").as_posix()
+        assert f": {name}" in site
+        assert name == "index.md" or f"(docs/{name})" in readme
+
+
+def test_site_builds_without_a_warning(tmp_path: Path) -> None:
+    pytest.importorskip("mkdocs_autorefs", reason="needs the extra docs")
+    pytest.importorskip("material", reason="needs the extra docs")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)]
+    built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stderr
+    reference = (tmp_path / "python-api.html").read_text(encoding="utf-8")
+    assert all(f"search.{name}" in reference for name in search.__all__)
+    pages = "".join(page.read_text(encoding="utf-8") for page in tmp_path.rglob("*.html"))
+    loaded = re.findall(r'<(?:script|img|link)[^>]*(?:src|href)="(?:https?:)?//', pages)
+    assert not loaded, "the site loads nothing from elsewhere"
+
+
+def test_reference_names_what_the_packages_offer() -> None:
+    text = (ROOT / "docs/python-api.md").read_text(encoding="utf-8")
+    entries = dict(re.findall(r"^::: (\S+)\n    options:\n      heading: (\S+)", text, flags=re.MULTILINE))
+    assert len(entries) >= 9
+    for defined, shown in entries.items():
+        module, _, name = defined.rpartition(".")
+        public_module, _, public_name = shown.rpartition(".")
+        found = getattr(importlib.import_module(module), name)
+        assert not public_module or found is getattr(importlib.import_module(public_module), public_name), shown
+    assert {f"search.{name}" for name in search.__all__} <= set(entries.values())
+
+
+# --- snippets
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_python_compiles_and_its_imports_are_there(page: Path) -> None:
+    for code in blocks(page, "python"):
+        compile(code, str(page), "exec")
+        for module, names in re.findall(r"^from ((?:search|fmnist)\S*) import (.+)$", code, flags=re.MULTILINE):
+            assert all(hasattr(importlib.import_module(module), name) for name in names.split(", ")), module
+
+
+def snippet(page: str, word: str) -> str:
+    (code,) = (code for code in blocks(ROOT / page, "python") if word in code)
+    return code
+
+
+# --- run, one after the other, in one folder
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three studies, pictures, an archive and class folders, made from the digits, by the names that the pages have."""
+    folder = tmp_path_factory.mktemp("docs")
+    digits = load_digits()
+    images, labels = (digits.images * 15).astype(np.uint8), digits.target
+    (folder / "wardrobe").mkdir()
+    for path, image in zip(("photo.jpg", "wardrobe/boot.png", "wardrobe/bag.png"), images, strict=False):
+        Image.fromarray(image).save(folder / path)
+    np.savez(folder / "images.npz", x=images[:50, :, :, None], y=labels[:50])
+    for label, name in enumerate(("boot", "sandal", "sneaker")):
+        (folder / "shoes" / name).mkdir(parents=True)
+        for i, image in enumerate(images[labels == label][:30]):
+            Image.fromarray(image).save(folder / "shoes" / name / f"{i}.png")
+    shutil.copy(ROOT / "studies" / "digits.toml", folder / "my-space.toml")
+    for name, seed in (("fashion-mnist", "0"), ("another", "1")):
+        finish(run(folder, ["python", "-m", "search.run", "--study", name, "--seed", seed, *DIGITS]))
+    finish(run(folder, ["python", "-m", "search.run", "--dataset", "shoes", "--image-size", "32", "--flip", *SMALL]))
+    return folder
+
+
+def run(folder: Path, words: list[str]) -> subprocess.CompletedProcess[str]:
+    """By this Python, with the project on its path, as an installation has it."""
+    *words, source = [*words, None] if "<" not in words else [*words[: words.index("<")], words[-1]]
+    stdin = subprocess.DEVNULL if source is None else open(folder / source, "rb")  # noqa: SIM115
+    return subprocess.run([sys.executable, *words[1:]], cwd=folder, stdin=stdin, capture_output=True, text=True)
+
+
+def finish(outcome: subprocess.CompletedProcess[str]) -> str:
+    assert outcome.returncode == 0, outcome.stderr
+    return outcome.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.process
+@pytest.mark.parametrize("line", RUNS)
+def test_command_of_the_pages_runs(folder: Path, line: str) -> None:
+    if line == ON_TRACKERS:
+        pytest.importorskip("mlflow", reason="needs the extra mlflow")
+    words = shlex.split(line)
+    if line == RUN:  # its study would be the one of the other commands
+        words += ["--study", "plain"]
+    assert finish(run(folder, RUNS[line](words)))
+
+
+@pytest.mark.slow
+@pytest.mark.process
+@pytest.mark.parametrize(
+    ("page", "word", "said"),
+    [
+        ("README.md", "run_study", "best.keras"),
+        ("docs/models.md", "keras.saving", ""),
+        ("docs/models.md", "fmnist.predict", "photo.jpg"),
+        ("docs/python-api.md", "fmnist.predict", "photo.jpg"),
+    ],
+)
+def test_python_of_the_pages_runs(folder: Path, page: str, word: str, said: str) -> None:
+    """The other snippets of python-api.md are run by tests/integration/test_api.py."""
+    code = snippet(page, word)
+    if "model.predict(images)" in code:
+        code = f"import numpy as np\nimages = np.load('images.npz')['x']\n{code}\nassert len(probabilities) == 50"
+    script = folder / "snippet.py"
+    script.write_text(f"if __name__ == '__main__':\n{textwrap.indent(code, '    ')}")
+    assert said in finish(run(folder, ["python", script.name]))
+
+
+@pytest.mark.slow
+@pytest.mark.process
+def test_dashboard_of_the_pages_says_where_it_is_and_ends_at_ctrl_c(folder: Path) -> None:
+    words = [sys.executable, *shlex.split(BROWSED)[1:], "--port", "0"]
+    with subprocess.Popen(words, cwd=folder, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and "http://127.0.0.1:" in process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=30) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.process
+@pytest.mark.postgres
+@pytest.mark.skipif(programs() is None, reason="no PostgreSQL server here; install Debian's package postgresql")
+def test_command_for_several_machines_runs(folder: Path) -> None:
+    with Server() as server:
+        words = [server.url if word.startswith("postgresql://") else word for word in shlex.split(ON_A_DATABASE)]
+        assert "test accuracy" in finish(run(folder, [*words, "--study", "shared", *DIGITS]))
