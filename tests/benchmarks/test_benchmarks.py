@@ -9,8 +9,8 @@ import pytest
 
 from fmnist.errors import UserError
 from search.space.schema import read_space
-from tests.benchmarks import peers
-from tests.benchmarks.curves import (
+from tests.benchmarks.peers import __main__ as peers
+from tests.benchmarks.peers.curves import (
     CurvePoint,
     HistoryMark,
     accuracy_at,
@@ -19,9 +19,9 @@ from tests.benchmarks.curves import (
     seconds_to_reach,
     trial_points,
 )
-from tests.benchmarks.picture import draw, spread
-from tests.benchmarks.records import Assignment, Ledger, Outcome, read_meta, read_outcome, write_outcome
-from tests.benchmarks.table import make_markdown, make_rows
+from tests.benchmarks.peers.picture import draw, spread
+from tests.benchmarks.peers.records import Assignment, Ledger, Outcome, read_meta, read_outcome, write_outcome
+from tests.benchmarks.peers.table import make_markdown, make_rows
 
 ROOT = Path(__file__).resolve().parents[2]
 SURROUNDINGS = {
@@ -221,6 +221,8 @@ def test_a_finished_contender_of_another_length_is_refused(tmp_path):
 
 
 def test_the_command_loads_neither_tensorflow_nor_keras_tuner():
-    script = "import sys, tests.benchmarks.peers; print({'keras', 'tensorflow', 'keras_tuner'} & set(sys.modules))"
+    script = (
+        "import sys, tests.benchmarks.peers.__main__; print({'keras', 'tensorflow', 'keras_tuner'} & set(sys.modules))"
+    )
     child = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
     assert child.stdout.strip() == "set()", child.stderr
