@@ -181,7 +181,7 @@ def test_a_picture_is_drawn_of_one_seed_of_several_and_of_none_in_time(tmp_path)
 
 
 def test_the_peers_small_space_is_a_valid_space():
-    space = read_space(ROOT / "tests/benchmarks/small-space.toml", (28, 28, 1), 10)
+    space = read_space(ROOT / "tests/benchmarks/peers/small-space.toml", (28, 28, 1), 10)
     assert set(space.filters[0].values) == {16, 32, 64}
 
 
