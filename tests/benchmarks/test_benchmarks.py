@@ -220,6 +220,7 @@ def test_a_finished_contender_of_another_length_is_refused(tmp_path):
         peers._check_same(options, options.files("ours", 0))
 
 
+@pytest.mark.process
 def test_the_command_loads_neither_tensorflow_nor_keras_tuner():
     script = (
         "import sys, tests.benchmarks.peers.__main__; print({'keras', 'tensorflow', 'keras_tuner'} & set(sys.modules))"

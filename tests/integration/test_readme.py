@@ -87,6 +87,7 @@ def test_every_command_of_the_readme_has_its_test() -> None:
     assert known <= set(commands()), "gone from the README"
 
 
+@pytest.mark.process
 def test_what_is_made_is_in_the_makefile() -> None:
     for line in MADE:
         planned = subprocess.run([*shlex.split(line), "--dry-run"], cwd=ROOT, capture_output=True, text=True)

@@ -320,6 +320,7 @@ t.run_trials(t.open_study(config, space), t.objective_of(space, dying), n_trials
 """
 
 
+@pytest.mark.process
 @pytest.mark.faults
 def test_killed_run_goes_on_to_exactly_n_trials_none_running_none_lost(
     config: StudyConfig, space: SearchSpace, tmp_path: Path

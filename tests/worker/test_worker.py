@@ -33,6 +33,8 @@ from search.worker.tasks import (
 )
 from tests.support.fakes import serve_and_hang, serve_in_silence
 
+pytestmark = pytest.mark.trains
+
 RECIPE = Recipe(Architecture((8, 8, 1), 10, (Block(8, 1, 3),)), TrainingPlan(batch_size=32, flip=False))
 
 
