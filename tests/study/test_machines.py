@@ -30,6 +30,7 @@ from tests.support.postgres import PASSWORD, Server, programs
 
 ROOT = Path(__file__).parents[2]
 pytestmark = [
+    pytest.mark.process,
     pytest.mark.postgres,
     pytest.mark.skipif(programs() is None, reason="no PostgreSQL server here; install Debian's package postgresql"),
 ]
