@@ -22,7 +22,7 @@ from search.config import PRUNERS, SAMPLERS, StudyConfig
 from search.machine import default_workers
 
 if TYPE_CHECKING:
-    from search.results import FinishedStudy
+    from search.results import StudyResult
 
 LOG_FORMATS = ("text", "json")
 
@@ -46,7 +46,7 @@ class RunOptions:
 
     search_only: bool = False  # stop after the search
     log_format: str = "text"  # one of LOG_FORMATS
-    verbosity: str = "normal"  # one of search.callbacks.terminal.VERBOSITIES
+    verbosity: str = "normal"  # one of search.callbacks.reporter.VERBOSITIES
     check: bool = False  # try and estimate, without a study
 
 
@@ -65,15 +65,16 @@ def _study_named_after(dataset: str) -> str:
 
 
 def _run(config: StudyConfig, run: RunOptions, **seams: Any) -> int:
-    from search.callbacks.json_lines import JsonTerminal
-    from search.callbacks.terminal import RESULT, Terminal
+    from search.callbacks.json_lines import JsonReporter
+    from search.callbacks.reporter import RESULT
+    from search.callbacks.terminal import Terminal
     from search.estimate.check import check_run
     from search.pipeline import run_study
     from search.study.loop import SearchStopped
     from search.worker.tasks import Interrupted, TrainingFailed
 
     stop = threading.Event()
-    terminal = (JsonTerminal if run.log_format == "json" else Terminal)(verbosity=run.verbosity)
+    terminal = (JsonReporter if run.log_format == "json" else Terminal)(verbosity=run.verbosity)
     try:
         with ending_cleanly(stop), terminal:
             if run.check:
@@ -90,10 +91,12 @@ def _run(config: StudyConfig, run: RunOptions, **seams: Any) -> int:
     return _exit_code(config, study)
 
 
-def _exit_code(config: StudyConfig, study: FinishedStudy | None) -> int:
-    """Of a run that came to its end: whether what was asked for is there."""
-    exports = () if study is None else study.exports
-    return EXIT_FAILURE if any(each.failure and each.format in config.export for each in exports) else 0
+def _exit_code(config: StudyConfig, study: StudyResult) -> int:
+    """EXIT_FAILURE if an export that was asked for has failed, else 0."""
+    for record in study.exports:
+        if record.failure and record.format in config.export:
+            return EXIT_FAILURE
+    return 0
 
 
 def _parser() -> OneLineParser:

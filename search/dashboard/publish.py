@@ -49,7 +49,7 @@ class DashboardPublisher:
         self._state = RUNNING
         self._updated = 0.0  # time.monotonic
 
-    def keep(self, trial: optuna.Trial, outcome: Outcome) -> None:
+    def store_trial(self, trial: optuna.Trial, outcome: Outcome) -> None:
         """Call it before the trial ends: Optuna takes nothing of a finished one."""
         if outcome.got_far:
             publish_pictures(trial, outcome.ended)

@@ -74,7 +74,7 @@ def ended_trial(study: optuna.Study, files: StudyFiles, outcome: Outcome) -> opt
     """A trial as the objective leaves it."""
     trial = study.ask()
     trial.set_user_attr("recipe", outcome.recipe.to_dict())
-    DashboardPublisher(study, files, 5, (1000, 4000, 16000)).keep(trial, outcome)
+    DashboardPublisher(study, files, 5, (1000, 4000, 16000)).store_trial(trial, outcome)
     study.tell(trial, state=optuna.trial.TrialState.PRUNED)
     return study.trials[trial.number]
 
@@ -113,7 +113,7 @@ def test_trial_that_ended_early_has_a_note_alone(study: optuna.Study, files: Stu
 def test_trial_that_runs_again_has_its_pictures_once(study: optuna.Study, files: StudyFiles) -> None:
     trial = study.ask()
     for _ in range(2):
-        DashboardPublisher(study, files, 5, (1000, 4000)).keep(trial, FAR)
+        DashboardPublisher(study, files, 5, (1000, 4000)).store_trial(trial, FAR)
     assert len(get_all_artifact_meta(trial)) == 3
 
 
