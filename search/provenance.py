@@ -16,6 +16,7 @@ from fmnist.data.duplicates import count_duplicates
 from fmnist.data.framing import measure_framing
 from fmnist.data.source import DataSource
 from fmnist.data.split import Split, pixel_statistics
+from fmnist.options import to_arguments
 from fmnist.training.precision import has_bfloat16
 from search import __version__
 from search.config import StudyConfig
@@ -136,28 +137,9 @@ def describe_environment(config: StudyConfig) -> dict[str, Any]:
 
 
 def as_arguments(config: StudyConfig) -> list[str]:
-    """The options that differ from their defaults, as one would type them."""
-    names = {"memory_limit_mb": "memory-limit"}
-    arguments = []
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        default = (
-            field.default_factory()
-            if field.default is dataclasses.MISSING and field.name == "workers"
-            else field.default
-        )
-        if value is True:
-            arguments.append(f"--{field.name.replace('_', '-')}")
-        elif value != default:
-            shown = _as_typed(field.name, value)
-            arguments += [f"--{names.get(field.name, field.name.replace('_', '-'))}", shown]
-    return arguments
-
-
-def _as_typed(name: str, value: Any) -> str:
-    if name == "storage":
-        return shown_url(value)
-    return ",".join(value) if isinstance(value, tuple) else str(value)
+    """Return the options that differ from their defaults as one would type them, without a password."""
+    storage = shown_url(config.storage) if config.storage else None
+    return to_arguments(dataclasses.replace(config, storage=storage))
 
 
 def command_with_exports(files: StudyFiles) -> str:
