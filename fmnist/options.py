@@ -57,20 +57,24 @@ def option(
 
     A field without a default is required, unless `default_shown` says what a command takes in its place.
     """
-    extra = {"presentation": Presentation(**presentation)}
-    has_bounds = (ge, gt, le) != (None, None, None)
-    bounds: dict[str, Any] = {"ge": ge, "gt": gt, "le": le, "allow_inf_nan": False if has_bounds else None}
+    declared: dict[str, Any] = {
+        "description": description,
+        "ge": ge,
+        "gt": gt,
+        "le": le,
+        "json_schema_extra": {"presentation": Presentation(**presentation)},
+    }
+    if (ge, gt, le) != (None, None, None):
+        declared["allow_inf_nan"] = False
     if default_factory is not None:
-        return pydantic.Field(
-            default_factory=default_factory, description=description, json_schema_extra=extra, **bounds
-        )
-    return pydantic.Field(default, description=description, json_schema_extra=extra, **bounds)
+        return pydantic.Field(default_factory=default_factory, **declared)
+    return pydantic.Field(default, **declared)
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(option,))
 def options(cls: type[T]) -> type[T]:
     """Make a frozen dataclass of options that raises UserError for values that cannot be used."""
-    made = pydantic.dataclasses.dataclass(frozen=True)(cls)
+    made: Any = pydantic.dataclasses.dataclass(frozen=True)(cls)
     validated_init = made.__init__
 
     @functools.wraps(validated_init)
