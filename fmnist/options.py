@@ -74,7 +74,7 @@ def option(
 @dataclass_transform(frozen_default=True, field_specifiers=(option,))
 def options(cls: type[T]) -> type[T]:
     """Make a frozen dataclass of options that raises UserError for values that cannot be used."""
-    made: Any = pydantic.dataclasses.dataclass(frozen=True)(cls)
+    made: Any = pydantic.dataclasses.dataclass(frozen=True, config=pydantic.ConfigDict(extra="forbid"))(cls)
     validated_init = made.__init__
 
     @functools.wraps(validated_init)
