@@ -206,7 +206,7 @@ def open_study(context: StudyContext, worker_processes: StartWorkers) -> Iterato
     require_identity(files, None, identity)
     require_own_storage(config, files)
     storage = open_storage(storage_url(config, files))
-    storage.patience = RetryPolicy(context.reporter.warn, context.stop)
+    storage.retry_policy = RetryPolicy(context.reporter.warn, context.stop)
     with hold_storage(storage) if config.storage is not None else nullcontext():
         try:
             require_identity(files, find_study(config.study, storage), identity)

@@ -98,10 +98,12 @@ class _QuietHandler(WSGIRequestHandler):
 
 def serve(options: DashboardOptions, stop: threading.Event) -> None:
     """Until `stop` is set. Says where first."""
+    from search.study.optuna_private import study_id_of
+
     study = _open(options)
     with _listen(options.port, guarded(styled(_application(options, study)))) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        address = f"http://{HOST}:{server.server_port}/dashboard/studies/{study._study_id}"
+        address = f"http://{HOST}:{server.server_port}/dashboard/studies/{study_id_of(study)}"
         print(f"dashboard of {options.name} (Ctrl-C ends it): {address}", flush=True)
         stop.wait()
         server.shutdown()
@@ -138,12 +140,13 @@ def _application(options: DashboardOptions, study: optuna.Study) -> WsgiApp:
     import optuna_dashboard
 
     from search.dashboard.artifacts import DrawnArtifacts
+    from search.study.optuna_private import uncached_storage_of
 
     files = options.files
     if files.root.is_dir() and os.access(files.root, os.W_OK):
         files.artifacts.mkdir(exist_ok=True)
     names = read_json(DataRecord, files.data).class_names if files.data.exists() else None
-    storage = study._storage._backend  # not Optuna's cache before it: that never sees a trial of another run change
+    storage = uncached_storage_of(study)
     return optuna_dashboard.wsgi(storage, artifact_store=DrawnArtifacts(files.artifacts, storage, names))
 
 

@@ -22,7 +22,7 @@ from search.records.files import StudyFiles
 from search.refit.finalists import choose_finalists
 from search.space.schema import read_space
 from search.space.space import SearchSpace
-from search.study.heartbeat import MAX_LOSSES, TrialLeases
+from search.study.leases import MAX_LOSSES, TrialLeases
 from search.study.locks import hold
 from search.study.loop import SearchStopped
 from search.study.loop import run_trials as run_trials_of
