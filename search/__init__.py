@@ -1,28 +1,49 @@
-"""The search for a recipe: space, study, workers, confirmation, retraining, report.
+"""Search a small convolutional network for an image data set, confirm it, retrain it, and report on it.
 
-From Python: `run_study(StudyConfig(...))` does what `python -m search.run` does; `open_objective(StudyConfig(...))` is
-for studies of your own.
+From Python: `run_study(StudyConfig(...))` does what `python -m search.run` does and returns a `StudyResult`;
+`open_objective(StudyConfig(...))` gives the search's objective to a study of your own.
 """
 
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from search.callbacks.base import Callback
+    from search.callbacks.terminal import Terminal
+    from search.config import StudyConfig
+    from search.context import open_objective
+    from search.pipeline import run_study
+    from search.results import FinishedStudy, StudyResult
+    from search.worker.tasks import TrainingFailed
 
 __version__ = "0.5.0"
-__all__ = ["Callback", "StudyConfig", "TrainingFailed", "open_objective", "run_study"]
+__all__ = [
+    "Callback",
+    "FinishedStudy",
+    "StudyConfig",
+    "StudyResult",
+    "Terminal",
+    "TrainingFailed",
+    "open_objective",
+    "run_study",
+]
 
 _HOMES = {
-    "StudyConfig": "search.config",
-    "TrainingFailed": "search.worker.tasks",
-    "open_objective": "search.pipeline",
-    "run_study": "search.pipeline",
     "Callback": "search.callbacks.base",
+    "FinishedStudy": "search.results",
+    "StudyConfig": "search.config",
+    "StudyResult": "search.results",
+    "Terminal": "search.callbacks.terminal",
+    "TrainingFailed": "search.worker.tasks",
+    "open_objective": "search.context",
+    "run_study": "search.pipeline",
 }
 
 
 def __getattr__(name: str) -> Any:
-    """Loaded when asked for: the command line answers --help without Optuna."""
+    """Import a public name when it is asked for: the command line answers --help without Optuna."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(_HOMES[name]), name)

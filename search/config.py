@@ -1,87 +1,193 @@
-"""The options of a study, checked once. `StudyConfig` is what the command line, a test or a script hands over."""
+"""What does a study need to know? `StudyConfig`, from a command line, a script or a test, checked once."""
 
 from __future__ import annotations
 
-import dataclasses
+import importlib.resources
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
+
+import pydantic
 
 from fmnist.data.find import DATASETS
-from fmnist.data.source import COLOURS, Reading
+from fmnist.data.source import Colour, Reading
 from fmnist.errors import UserError
-from fmnist.export.formats import read_formats, require_runtimes
-from fmnist.training.precision import BFLOAT16_FLAGS, PRECISIONS, has_bfloat16
+from fmnist.export.formats import FORMATS, read_formats, require_runtimes
+from fmnist.options import option, options
+from fmnist.training.precision import BFLOAT16_FLAGS, Precision, has_bfloat16
 from search.cli import check_study_name
 from search.extras import OPTIONAL_EXTRAS, require_installed
 from search.machine import default_workers
 
-SHIPPED_SPACES = Path(__file__).resolve().parent.parent / "studies"
-SAMPLERS = ("tpe", "random")
-PRUNERS = ("asha", "median", "none")
+Sampler = Literal["tpe", "random"]
+Pruner = Literal["asha", "median", "none"]
 MAX_SEED = 2**32 - 1
+DEFAULT_DATASET = "fashion-mnist"
+
+STUDY, DATA, MACHINE = "the study", "data and places", "the machine"  # headings of --help
 
 
-@dataclass(frozen=True)
+def shipped_spaces() -> Path:
+    """Return the folder of the search spaces that ship with the tool: in its package, or at the top of its checkout."""
+    package = Path(str(importlib.resources.files("search")))
+    installed = package / "studies"
+    return installed if installed.is_dir() else package.parent / "studies"
+
+
+SHIPPED_SPACES = shipped_spaces()
+
+
+@options
 class StudyConfig:
-    """Everything a run needs to know. Raises UserError where a value cannot be used."""
+    """Everything that a run of a study needs to know. Raises UserError where a value cannot be used."""
 
-    study: str  # name; also the folder's
-    trials: int = 100  # in the study, however many runs it takes
-    timeout: float | None = None  # seconds for this run, confirmation and retraining included; None: no limit
-    space: Path | None = None  # search-space file; None: the one that ships for the data set
-    dataset: str = "fashion-mnist"  # one of DATASETS, or a folder or .npz file of one's own images
-    data_dir: Path | None = None  # the one place to look for Fashion-MNIST; None: see fmnist.data.named.find_data
-    image_size: int | None = None  # pixels, of the square that one's own images are fitted into; None: as they are
-    colour: str | None = (
-        None  # one of fmnist.data.source.COLOURS, that one's own pictures are turned into; None: as they are
+    study: str = option("its name and folder", default_shown="the data set's name", metavar="NAME", group=STUDY)
+    trials: int = option("trials in the study, however many runs it takes", default=100, ge=1, metavar="N", group=STUDY)
+    timeout: float | None = option(
+        "of this run, confirmation and retraining included",
+        default=None,
+        gt=0,
+        requirement="a positive number of seconds",
+        default_shown="no limit",
+        metavar="SECONDS",
+        group=STUDY,
     )
-    flip: bool = False  # whether the default space of one's own images mirrors them in training
-    skip_unreadable: bool = False  # leave out picture files that cannot be read
-    storage: str | None = None  # SQLAlchemy URL of Optuna's storage; None: SQLite in the study's folder
-    workers: int = dataclasses.field(default_factory=default_workers)  # training processes at a time
-    seed: int = 0  # of the split, the sampler, the trials and the retraining
-    refit_seeds: int = 3  # how many times the winner is retrained
-    max_parameters: int | None = None  # None: the space file's own limit
-    studies_dir: Path = Path("studies")
-    sampler: str = "tpe"  # one of SAMPLERS
-    pruner: str = "asha"  # one of PRUNERS
-    precision: str = "auto"  # one of PRECISIONS; "auto": bfloat16 where the processor has it and there is no GPU
-    memory_limit_mb: int | None = None  # per training process; None: 80 % of the machine's memory, shared equally
-    baselines: bool = False  # fit those of fmnist.baselines.networks too, before the test set is opened
-    tensorboard: Path | None = None  # folder that takes every training as a run of TensorBoard, STUDY/LABEL/LENGTH
-    mlflow: Path | None = None  # folder of the MLflow database that takes every trial as a run
-    dashboard: bool = False  # show the study in Optuna's dashboard on this machine while the run is under way
-    export: Sequence[str] = ()  # formats that the model is exported in after that, as --export takes them
+    space: Path | None = option(
+        "search-space file",
+        default=None,
+        default_shown="studies/DATASET.toml; for your own images one written for them",
+        metavar="FILE",
+        group=STUDY,
+    )
+    dataset: str = option(
+        "fashion-mnist, digits, or your own images: class folders of pictures, a folder of four IDX files, or an .npz "
+        "file",
+        default=DEFAULT_DATASET,
+        metavar="NAME|PATH",
+        group=DATA,
+    )
+    data_dir: Path | None = option(
+        "where the Fashion-MNIST files are",
+        default=None,
+        default_shown="$FMNIST_DATA_DIR, then the usual places",
+        metavar="DIR",
+        group=DATA,
+    )
+    image_size: int | None = option(
+        "fit each of your own images whole into N x N pixels, its border repeated",
+        default=None,
+        default_shown="as they are",
+        metavar="N",
+        group=DATA,
+    )
+    colour: Colour | None = option(
+        "turn your own pictures into grey ones or colour ones", default=None, default_shown="as they are", group=DATA
+    )
+    flip: bool = option(
+        "mirror your own images left-right in training: right for most photographs, wrong for digits, letters and "
+        "signs",
+        default=False,
+        default_shown="not",
+        group=DATA,
+    )
+    skip_unreadable: bool = option(
+        "leave out picture files that cannot be read", default=False, default_shown="an error", group=DATA
+    )
+    storage: str | None = option(
+        "Optuna's storage",
+        default=None,
+        default_shown="SQLite in the study's folder",
+        metavar="URL",
+        group=DATA,
+    )
+    workers: int = option(
+        "training processes at a time",
+        default_factory=default_workers,
+        ge=1,
+        default_shown=f"the cores, here {default_workers()}",
+        metavar="N",
+        group=MACHINE,
+    )
+    seed: int = option(
+        "of split, sampler, trials and retraining", default=0, ge=0, le=MAX_SEED, metavar="N", group=STUDY
+    )
+    refit_seeds: int = option("times the winner is retrained", default=3, ge=1, metavar="K", group=STUDY)
+    max_parameters: int | None = option(
+        "largest network, in weights",
+        default=None,
+        ge=1,
+        default_shown="the space file's limit",
+        metavar="N",
+        group=STUDY,
+    )
+    studies_dir: Path = option("where studies live", default=Path("studies"), metavar="DIR", group=DATA)
+    sampler: Sampler = option("what suggests configurations", default="tpe", group=STUDY)
+    pruner: Pruner = option("what ends bad trials early", default="asha", group=STUDY)
+    precision: Precision = option(
+        "of convolutions while learning",
+        default="auto",
+        default_shown="auto, bfloat16 on processors that have it, without a GPU, else float32",
+        group=MACHINE,
+    )
+    memory_limit_mb: int | None = option(
+        "of each training process",
+        default=None,
+        ge=1,
+        name="memory-limit",
+        default_shown="80 % of the memory, shared equally",
+        metavar="MB",
+        group=MACHINE,
+    )
+    baselines: bool = option(
+        "also fit plain networks and classifiers to compare with, before the test set is opened; --timeout does not "
+        "cover them",
+        default=False,
+        group=STUDY,
+    )
+    tensorboard: Path | None = option(
+        "write the curves of all trainings there as they go, as runs of TensorBoard",
+        default=None,
+        default_shown="not",
+        metavar="DIR",
+        group=DATA,
+    )
+    mlflow: Path | None = option(
+        "enter all trials there as they end, as runs in a database of MLflow",
+        default=None,
+        default_shown="not",
+        metavar="DIR",
+        group=DATA,
+    )
+    dashboard: bool = option(
+        "show the study in Optuna's dashboard, on this machine alone, while the run is under way; later or beside it: "
+        "python -m search.dashboard NAME",
+        default=False,
+        group=DATA,
+    )
+    export: Sequence[str] = option(
+        f"also save the model as all, or some of {', '.join(format.name for format in FORMATS)}, joined by commas, and "
+        "compare each file with it; also later, of a finished study; --timeout does not cover them",
+        default=(),
+        metavar="FORMATS",
+        group=STUDY,
+    )
+
+    @pydantic.field_validator("export", mode="before")
+    @classmethod
+    def _spell_out_formats(cls, words: Any) -> tuple[str, ...]:
+        return read_formats(words, "--export")
 
     def __post_init__(self) -> None:
         check_study_name(self.study, "choose one with --study")
-        self._require_at_least("--trials", self.trials, 1)
-        self._require_at_least("--workers", self.workers, 1)
-        self._require_at_least("--refit-seeds", self.refit_seeds, 1)
-        if self.timeout is not None and not 0 < self.timeout < float("inf"):
-            raise UserError(f"--timeout must be a positive number of seconds, but got {self.timeout}")
-        if self.max_parameters is not None:
-            self._require_at_least("--max-parameters", self.max_parameters, 1)
-        if self.memory_limit_mb is not None:
-            self._require_at_least("--memory-limit", self.memory_limit_mb, 1)
-        self._require_one_of("--sampler", self.sampler, SAMPLERS)
-        self._require_one_of("--pruner", self.pruner, PRUNERS)
-        self._require_one_of("--precision", self.precision, PRECISIONS)
         if self.precision == "bfloat16" and not has_bfloat16():
             raise UserError(
                 f"--precision bfloat16 needs a processor with {' or '.join(sorted(BFLOAT16_FLAGS))}, which this one "
                 "has not; leave it at auto"
             )
-        object.__setattr__(self, "export", read_formats(self.export, "--export"))  # all spelt out, in one order
         require_runtimes(self.export, "--export")
         for name in OPTIONAL_EXTRAS:
             if getattr(self, name) is not None:
                 require_installed(name)
-        if not 0 <= self.seed <= MAX_SEED:
-            raise UserError(f"--seed must be between 0 and {MAX_SEED}, but got {self.seed}")
-        if self.colour is not None:
-            self._require_one_of("--colour", self.colour, tuple(COLOURS))
         if self.flip and self.space_path is not None:
             raise UserError(
                 f"--flip is for the default space of your own images, but got the space {self.space_path}; write "
@@ -91,6 +197,7 @@ class StudyConfig:
 
     @property
     def folder(self) -> Path:
+        """The study's folder, which holds all that it leaves."""
         return self.studies_dir / self.study
 
     @property
@@ -103,18 +210,9 @@ class StudyConfig:
 
     @property
     def is_named_data(self) -> bool:
+        """Whether the data set is one that the tool knows by name, and not the user's own images."""
         return self.dataset in DATASETS
 
     def reading(self, on_progress: Callable[[int, int], None] = lambda n_read, n_files: None) -> Reading:
-        """How images of one's own are to be read. on_progress: see there."""
+        """Return how images of one's own are to be read. on_progress: told the files read, and all, as they go."""
         return Reading(self.image_size, self.colour, self.skip_unreadable, self.seed, on_progress)
-
-    @staticmethod
-    def _require_one_of(option: str, value: str, choices: tuple[str, ...]) -> None:
-        if value not in choices:
-            raise UserError(f"{option} must be one of {', '.join(choices)}, but got {value!r}")
-
-    @staticmethod
-    def _require_at_least(option: str, value: int, least: int) -> None:
-        if value < least:
-            raise UserError(f"{option} must be at least {least}, but got {value}")

@@ -1,51 +1,56 @@
-"""The whole of a run, composed: data, study, search, finalists, retraining, test, report. From Python: `run_study`,
-`open_objective`."""
+"""The whole of a run, phase by phase: prepare, search, confirm, refit, evaluate, export, report."""
 
 from __future__ import annotations
 
 import dataclasses
 import shlex
 import shutil
-import socket
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
 
-import numpy as np
 import optuna
 
 from fmnist.baselines.catalog import BASELINES
-from fmnist.data.find import find_data
-from fmnist.data.images import LabelledImages
-from fmnist.data.source import DataSource
-from fmnist.data.split import Split, load_train, save_split
+from fmnist.data.split import save_split
 from fmnist.errors import UserError
-from fmnist.metrics.intervals import wilson_95
-from fmnist.recipe import Recipe
-from search.callbacks.base import Callback, CallbackList
-from search.callbacks.terminal import DETAIL, RESULT, BestTrial, FinalistRow, SearchProgress, Terminal
+from search.callbacks.base import Callback
+from search.callbacks.reporter import Reporter
 from search.config import StudyConfig
+from search.context import StudyContext, find_images, read_context, silent_optuna
 from search.dashboard.publish import DashboardPublisher, publish_report
 from search.dashboard.server import beside_run, dashboard_command
 from search.format import count
+from search.guards import (
+    is_finished_elsewhere,
+    is_leader,
+    machine_name,
+    refuse_what_came_too_late,
+    require_own_storage,
+    require_trials,
+    share_opened_test,
+)
+from search.messages import (
+    progress_of,
+    tell_own_images,
+    tell_rebuild,
+    tell_result,
+    tell_search_details,
+    tell_search_result,
+)
 from search.provenance import (
     as_arguments,
     command_with_exports,
-    describe_data,
     describe_environment,
     memory_limit_of,
-    study_identity,
+    sample_images,
     threads_per_worker,
-    trains_in_bfloat16,
 )
-from search.records.files import StudyFiles
 from search.records.history_csv import write_history
-from search.records.io import read_json, write_arrays, write_json, write_text
+from search.records.io import write_arrays, write_json, write_text
 from search.records.ledger import Stopwatch
-from search.records.models import FINISHED_STATES, ConfirmRecord, DataRecord, EvaluationRecord
+from search.records.models import ConfirmRecord
 from search.refit.baselines import fit_baselines, missing_baselines
 from search.refit.confirmation import EarlyConfirmation, confirm, n_confirmed
 from search.refit.evaluation import evaluate
@@ -55,670 +60,334 @@ from search.refit.retraining import deliver, n_refitted, refit
 from search.refit.round import FinalRound
 from search.refit.schedule import Clock, full_training_images
 from search.report.page import report_study
-from search.report.text import uneven_classes
-from search.results import FinishedStudy, balance_of
-from search.space.default import own_space
-from search.space.schema import read_space_text, space_of
-from search.space.space import SearchSpace
-from search.study.locks import hold, hold_storage, require_free
+from search.results import FinishedStudy, StudyResult, read_study
+from search.study.locks import hold, hold_storage
 from search.study.loop import run_trials
-from search.study.objective import Keep, Objective
 from search.study.retry import RetryPolicy
-from search.study.storage import look_into_storage, open_storage
-from search.study.strategy import build_rungs
+from search.study.storage import StudyStorage, open_storage
 from search.study.study import check_identity, create_or_resume, find_study, require_identity, storage_url
-from search.study.trials import count_by_state, read_best, read_speeds, read_trials
+from search.study.trials import read_speeds, read_trials
 from search.worker.local import WorkerProcesses
-from search.worker.tasks import Interrupted, Trainer, TrainingSite
+from search.worker.tasks import Interrupted
 
-if TYPE_CHECKING:
-    from search.callbacks.mlflow import MLflowRuns
-
-N_SAMPLES_PER_CLASS = 10
-MANY_PICTURES = 5_000  # files, of which it is told that they are read: seconds go by
-_MIRRORED = "training mirrors images left-right, as --flip says"
-_NOT_MIRRORED = (
-    "training does not mirror images: pass --flip where a mirror image still shows its class, as most photographs do, "
-    "and digits, letters and signs do not"
-)
+StartWorkers = Callable[[Path, threading.Event], WorkerProcesses]  # given the log of the workers, and the wish to stop
 
 
 def run_study(
     config: StudyConfig,
-    terminal: Terminal | None = None,
+    terminal: Reporter | None = None,
     stop: threading.Event | None = None,
     *,
     search_only: bool = False,
     callbacks: Sequence[Callback] = (),
-    worker_processes: Callable[[Path, threading.Event], WorkerProcesses] = WorkerProcesses,
-) -> FinishedStudy | None:
-    """Do whatever the study still lacks, as `python -m search.run` does. Returns the finished study's records, whose
-    properties are the figures of its report; None with search_only, and where another machine of the study confirms
-    and retrains.
+    worker_processes: StartWorkers = WorkerProcesses,
+) -> StudyResult:
+    """Do whatever the study still lacks, as `python -m search.run` does.
 
-    watchers: hear of every training, as the terminal does. stop: set it to end the run; then Interrupted is raised and
-    everything finished is kept. Raises UserError for input that cannot be used, SearchStopped or TrainingFailed where
-    training fails again and again.
+    Nothing is printed unless a `terminal` is passed, and what the caller has set is as before afterwards: logging,
+    warnings, environment.
+
+    Args:
+        config: the study's options.
+        terminal: shows the run, such as `search.callbacks.terminal.Terminal()`; None: nothing is shown.
+        stop: set it to end the run; everything finished is kept.
+        search_only: end after the search, so that the study can still grow.
+        callbacks: are called in every training.
+        worker_processes: starts what trains; tests pass processes that train nothing.
+
+    Returns:
+        A `FinishedStudy`, whose properties are the figures of its report. With search_only, and where another machine
+        of the study confirms and retrains, a `StudyResult` of the trials alone.
+
+    Raises:
+        UserError: the input cannot be used.
+        SearchStopped: trials fail again and again for the same reason.
+        TrainingFailed: every finalist's training, or every retraining, failed.
+        Interrupted: `stop` was set.
     """
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
     clock = Clock(config.timeout)
-    terminal, stop = terminal or Terminal(), stop or threading.Event()
-    if config.space_path is not None:  # before many pictures are read
-        read_space_text(config.space_path)
-    source = find_data(config.dataset, config.data_dir, config.reading(_reading_watcher(terminal, stop)))
-    files = StudyFiles(config.folder)
-    if config.storage is not None:  # before anything is written: it may not answer
-        open_storage(config.storage)
-    run = _Run(config, files, source, clock, terminal, callbacks, stop, worker_processes)
-    with hold(files):
-        return run.whole(search_only)
-
-
-@contextmanager
-def open_objective(config: StudyConfig, callback: Callback | None = None) -> Iterator[Objective]:
-    """The search's objective for a study of your own, with any sampler, pruner and storage of Optuna's that maximises;
-    nothing else of this project is needed:
-
-        with open_objective(StudyConfig(study="mine", dataset="digits")) as objective:
-            study = optuna.create_study(direction="maximize", pruner=objective.pruner)
-            study.optimize(objective, n_trials=20, n_jobs=2, catch=TrainingFailed)
-
-    A training that comes to nothing (weights that diverge, memory, a killed process) raises TrainingFailed; `catch`
-    lets the study go on. The value is selection accuracy; the test set stays out of reach. Of the configuration,
-    images, space, seed, limits and machine count, and the pruner for the rungs ("none": one); `workers` should be
-    study.optimize's n_jobs, which share the cores. Nothing is written to the study's folder. Raises UserError for
-    input that cannot be used.
-    """
-    source = find_data(config.dataset, config.data_dir, config.reading())
-    split = load_train(source, config.seed)
-    space = space_of(*_space_text(config, source, len(split.train)), source.image_shape, len(source.class_names))
-    with tempfile.TemporaryDirectory() as folder:
-        save_split(split, Path(folder, "split"))
-        stop = threading.Event()
-        workers = WorkerProcesses(Path(folder, "worker.log"), stop)
-        site = _site(config, describe_data(config, source, split), Path(folder, "split"))
-        try:
-            yield _objective(config, space, workers.train, site, callback=callback)
-        finally:
-            stop.set()
+    reporter = terminal if terminal is not None else Reporter()
+    stop = stop or threading.Event()
+    with silent_optuna():
+        source = find_images(config, reporter, stop)
+        if config.storage is not None:  # before anything is written: it may not answer
+            open_storage(config.storage).engine.dispose()
+        context = read_context(config, source, clock, reporter, stop, callbacks)
+        with hold(context.files), open_study(context, worker_processes) as opened:
+            return run_phases(context, opened, search_only)
 
 
 @dataclasses.dataclass(frozen=True)
-class Prepared:
-    """What a run knows of its study before it writes anything."""
+class OpenStudy:
+    """A study that is held by this run, ready for its phases."""
 
-    config: StudyConfig
-    files: StudyFiles
-    split: Split
-    space: SearchSpace
-    data: DataRecord
-    n_test_images: int
-    study: optuna.Study | None  # as it is in the storage, to be read; None: the run would begin it
-    is_finished: bool  # its test set has been opened, here or on another machine
-
-    def site(self, split_folder: Path) -> TrainingSite:
-        return _site(self.config, self.data, split_folder)
-
-    def objective(self, trainer: Trainer, site: TrainingSite, seconds_left: Callable[[], float | None]) -> Objective:
-        return _objective(self.config, self.space, trainer, site, seconds_left=seconds_left)
+    study: optuna.Study
+    storage: StudyStorage
+    publisher: DashboardPublisher
+    workers: WorkerProcesses | None  # None: the test set has been opened, so nothing is left to train
 
 
-def prepare(config: StudyConfig, terminal: Terminal, stop: threading.Event, scratch: Path) -> Prepared:
-    """Everything that `run_study` does before it writes, with what it says and refuses. Nothing is written but into the
-    folder `scratch`. Raises UserError."""
-    config = dataclasses.replace(config, tensorboard=None, mlflow=None)  # each makes its folder
-    files = StudyFiles(config.folder)
-    require_free(files, _sqlite_file(config, files))
-    if config.space_path is not None:
-        read_space_text(config.space_path)
-    storage = look_into_storage(storage_url(config, files), scratch)
-    source = find_data(config.dataset, config.data_dir, config.reading(_reading_watcher(terminal, stop)))
-    run = _Run(config, files, source, Clock(config.timeout), terminal, (), stop, WorkerProcesses)
-    if storage is None:
-        return run.prepared(None)
-    try:
-        return run.prepared(find_study(config.study, storage))
-    finally:
-        storage.engine.dispose()  # opened again where the study is read
-
-
-def _sqlite_file(config: StudyConfig, files: StudyFiles) -> Path | None:
-    """None where the trials are in another database, or at an address that says nothing."""
-    if config.storage is None:
-        return files.storage
-    return Path(config.storage.removeprefix("sqlite:///")) if config.storage.startswith("sqlite:///") else None
-
-
-class _Run:
-    """One run of a study, phase by phase. Holds what the phases share."""
-
-    def __init__(
-        self,
-        config: StudyConfig,
-        files: StudyFiles,
-        source: DataSource,
-        clock: Clock,
-        terminal: Terminal,
-        callbacks: Sequence[Callback],
-        stop: threading.Event,
-        worker_processes: Callable[[Path, threading.Event], WorkerProcesses],
-    ) -> None:
-        self._config = config
-        self._files = files
-        self._source = source
-        self._clock = clock
-        self._terminal = terminal
-        self._stop = stop
-        self._worker_processes = worker_processes
-        # Here, while the study has no folder yet: what is wrong with space or images leaves none.
-        self._split = load_train(source, config.seed)
-        self._space_text, where = _space_text(config, source, len(self._split.train))
-        self._space = space_of(self._space_text, where, source.image_shape, len(source.class_names))
-        self._data = describe_data(config, source, self._split)
-        self._callback = CallbackList([terminal, *_tensorboard(config), *callbacks])
-        self._mlflow = _mlflow(config)
-
-    def prepared(self, study: optuna.Study | None) -> Prepared:
-        """Refuse what `whole` would refuse at its beginning, and change nothing."""
-        if not self._config.is_named_data:
-            self._tell_of_own_images()
-        self._refuse_more_trials_after_test()
-        self._refuse_baselines_after_test()
-        require_identity(self._files, study, study_identity(self._config, self._source, self._space, self._split))
-        self._refuse_missing_storage()
-        is_finished = self._files.test.exists()
-        if study is not None:
-            self._study = study
-            is_finished = self._is_finished_elsewhere() or is_finished
-        n_test = len(self._source.test_digests)
-        return Prepared(self._config, self._files, self._split, self._space, self._data, n_test, study, is_finished)
-
-    def whole(self, search_only: bool) -> FinishedStudy | None:
-        if not self._config.is_named_data:
-            self._tell_of_own_images()
-        self._refuse_more_trials_after_test()
-        if self._files.test.exists():
-            opened = read_json(EvaluationRecord, self._files.test).opened
-            self._terminal.say(
-                f"study {self._config.study} is finished (test set opened {opened}): rebuilding its report"
-            )
-            self._tell_of_retrainings_not_made()
-        self._refuse_baselines_after_test()
-        identity = study_identity(self._config, self._source, self._space, self._split)
-        require_identity(self._files, None, identity)
-        self._refuse_missing_storage()
-        self._storage = open_storage(storage_url(self._config, self._files))
-        self._storage.patience = RetryPolicy(self._terminal.warn, self._stop)
-        with nullcontext() if self._config.storage is None else hold_storage(self._storage):
-            try:
-                # What is refused leaves nothing in the folder, where it would be refused again after its correction.
-                require_identity(self._files, find_study(self._config.study, self._storage), identity)
-                check_identity(self._files, identity)
-                self._files.remove_half_written()
-                if not self._files.test.exists():  # they load for seconds, beside what comes here until the first trial
-                    self._workers = self._worker_processes(self._files.worker_log, self._stop)
-                self._write_beginnings()
-                self._study = create_or_resume(self._config, self._space, self._storage, identity)
-                self._refuse_missing_trials()
-                return self._whole(search_only)
-            finally:  # whoever called from Python may go on for long
-                self._storage.remove_session()
-                self._storage.engine.dispose()
-
-    def _whole(self, search_only: bool) -> FinishedStudy | None:
-        if self._is_finished_elsewhere():
-            return None
-        if self._mlflow is not None:
-            self._mlflow.add_missing(self._study)
-        if self._storage.is_shared:
-            self._study.set_user_attr(f"supervisor {self._name()}", describe_environment(self._config))
-        rungs = build_rungs(self._config.pruner, self._space.fidelity)
-        self._publisher = DashboardPublisher(self._study, self._files, self._config.trials, rungs)
-        with self._publisher.open(), self._dashboard():
-            return self._rest(search_only)
-
-    def _dashboard(self) -> AbstractContextManager[None]:
-        if not self._config.dashboard:
-            return nullcontext()
-        return beside_run(self._files, self._config.storage, self._terminal.warn)
-
-    def _rest(self, search_only: bool) -> FinishedStudy | None:
-        if not self._files.test.exists() and not self._train_everything(search_only):
-            return None
+def run_phases(context: StudyContext, opened: OpenStudy, search_only: bool) -> StudyResult:
+    """Run the phases that the study lacks, from the search to the report."""
+    study, files = opened.study, context.files
+    if is_finished_elsewhere(context, study):
+        return read_study(files, read_trials(study))
+    if context.mlflow is not None:
+        context.mlflow.add_missing(study)
+    if opened.storage.is_shared:
+        study.set_user_attr(f"supervisor {machine_name(files)}", describe_environment(context.config))
+    with opened.publisher.open(), dashboard_of(context):
+        if opened.workers is not None and not train(context, opened, opened.workers, search_only=search_only):
+            return read_study(files, read_trials(study))
         if search_only:
-            self._tell_what_the_search_came_to()
-            return None
-        self._tell_that_test_is_open()
-        if not self._files.model.exists() and self._files.refit_model(0).exists():
-            deliver(self._files)
-        self._export()
-        return self._report()
+            tell_search_result(context, progress_of(context, study, seconds_left_for_search(context, study)))
+            return read_study(files, read_trials(study))
+        share_opened_test(context, study)
+        if not files.model.exists() and files.refit_model(0).exists():
+            deliver(files)
+        export(context, opened.publisher)
+        return report(context, study)
 
-    def _tell_what_the_search_came_to(self) -> None:
-        standing = self._standing()
-        best = standing.best
-        found = f"; best {best.accuracy:.2%}, trial {best.number}: {best.network}" if best else ""
-        self._terminal.show_result(
-            f"the search is complete: {standing}{found}",
-            {"trials": dict(standing.counts), "best": dataclasses.asdict(best) if best else None},
-            {
-                "next": "the same command without --search-only confirms, retrains and opens the test set",
-                "dashboard": self._show_command(),
-            },
-        )
 
-    def _tell_of_own_images(self) -> None:
-        """What was found, decided and noticed: whoever brings images has to know before hours go by."""
-        data, n_test = self._data, len(self._source.test_digests)
-        height, width, channels = data.image_shape
-        self._terminal.say(
-            f"{data.dataset}: {len(data.class_names)} classes, {sum(data.n_images.values()):,} training images and "
-            f"{n_test:,} test images of {height} x {width} pixels, {'grey' if channels == 1 else 'in colour'}"
-        )
-        notes = [*data.notes, *data.duplicates.sentences()]
-        balance = balance_of(data)
-        if balance.is_uneven:
-            notes.append(uneven_classes(balance))
-        if self._config.space_path is None:
-            notes.append(_MIRRORED if self._config.flip else _NOT_MIRRORED)
-        for note in notes:
-            self._terminal.say(note)
+def train(context: StudyContext, opened: OpenStudy, workers: WorkerProcesses, *, search_only: bool) -> bool:
+    """Search, confirm, refit and evaluate; with search_only, search.
 
-    def _tell_that_test_is_open(self) -> None:
-        """To the machines that share the study."""
-        test = read_json(EvaluationRecord, self._files.test)
-        missing = [baseline.name for baseline in missing_baselines(self._files)]
-        opened = {"by": self._name(), "opened": test.opened, "trials": test.n_trials_asked, "lacks": missing}
-        if self._study.user_attrs.get("test_opened") != opened:
-            self._study.set_user_attr("test_opened", opened)
+    Returns False where another machine of the study does what follows the search.
+    """
+    config, files = context.config, context.files
+    save_split(context.split, files.split)
+    final = context.final_round(workers)
+    try:
+        with EarlyConfirmation(final) as early:
+            is_early = not (search_only or opened.storage.is_shared or config.timeout)
+            search(context, opened, final, early if is_early else None)
+            return search_only or finish(context, opened, final, early)
+    finally:
+        shutil.rmtree(files.split)
 
-    def _name(self) -> str:
-        """Of this machine, and where on it the study's files are."""
-        return f"{socket.gethostname()}:{self._files.root.absolute()}"
 
-    def _is_finished_elsewhere(self) -> bool:
-        """Whether another machine of the study has opened its test set. Raises UserError where trials or baselines were
-        to be added after that."""
-        opened = self._study.user_attrs.get("test_opened")
-        if opened is None or self._files.test.exists():
+def finish(context: StudyContext, opened: OpenStudy, final: FinalRound, early: EarlyConfirmation) -> bool:
+    """Confirm, refit and evaluate, on the one machine of the study that leads.
+
+    Returns False on the others. An outage of the database may let another machine take over, so who leads is asked
+    again before the test set is opened.
+    """
+    study = opened.study
+    with opened.storage.leading(context.config.study) as leads:
+        if not is_leader(context, study, leads):
             return False
-        if self._config.trials > opened["trials"]:
-            self._refuse_more_trials(opened["trials"])
-        if self._config.baselines:
-            self._refuse_baselines(opened["lacks"])
-        self._terminal.say(
-            f"study {self._config.study} is finished: its model and report are at {opened['by']} "
-            f"(test set opened {opened['opened']}){'; it is exported there' if self._config.export else ''}"
-        )
+        study.set_user_attr("final_round", machine_name(context.files))
+        winner = confirm_finalists(context, opened, final, early)
+        refit_winner(context, opened, final, winner)
+        if not is_leader(context, study, leads):
+            return False
+        announce(context, opened.publisher, "opening the test set")
+        evaluate(final, context.source, context.config.trials)
+        share_opened_test(context, study)
         return True
 
-    def _refuse_more_trials_after_test(self) -> None:
-        """A search that went on after its test score was seen could be steered by it."""
-        if not self._files.test.exists():
-            return
-        test = read_json(EvaluationRecord, self._files.test)
-        if self._config.trials > test.n_trials_asked:
-            self._refuse_more_trials(test.n_trials_asked)
 
-    def _refuse_more_trials(self, n_trials_asked: int) -> NoReturn:
-        raise UserError(
-            f"study {self._config.study} has opened its test set (with --trials {n_trials_asked}), so it takes no more "
-            f"trials; start another with --study NAME, and use --search-only while a study may still grow"
-        )
+@contextmanager
+def open_study(context: StudyContext, worker_processes: StartWorkers) -> Iterator[OpenStudy]:
+    """Hold the study's storage while the block runs, with the study created or resumed in it.
 
-    def _refuse_baselines_after_test(self) -> None:
-        """The test set is opened once, for all that it is to score."""
-        if self._config.baselines and self._files.test.exists():
-            self._refuse_baselines([baseline.name for baseline in missing_baselines(self._files)])
+    What is refused leaves nothing in the study's folder by which its correction would be refused, too.
 
-    def _refuse_baselines(self, missing: Sequence[str]) -> None:
-        if missing:
-            raise UserError(
-                f"study {self._config.study} has opened its test set without the baselines {', '.join(missing)}, so it "
-                f"takes none any more; leave --baselines out, or start another with --study NAME"
-            )
-
-    def _refuse_missing_storage(self) -> None:
-        """An empty storage in its place would begin the search anew, beside finalists of the old one."""
-        if self._config.storage is None and self._files.ledger.exists() and not self._files.storage.exists():
-            raise UserError(
-                f"{self._files.storage} is missing, and the study's trials with it; restore it, or start a new study "
-                f"with --study NAME"
-            )
-
-    def _refuse_missing_trials(self) -> None:
-        """Trials deleted in a dashboard, say: others by their numbers would be taken for those that were confirmed."""
-        if self._files.ledger.exists() and not any(count_by_state(self._study)[state] for state in FINISHED_STATES):
-            raise UserError(
-                f"the trials of study {self._config.study} are gone, but {self._files.root} has what came of them; "
-                f"restore them, or start a new study with --study NAME"
-            )
-
-    def _tell_of_retrainings_not_made(self) -> None:
-        n_made = len(self._files.read_refit_records())
-        if self._config.refit_seeds > n_made:
-            self._terminal.say(
-                f"it has {count(n_made, 'retraining')}: --refit-seeds {self._config.refit_seeds} adds none to a "
-                f"finished study"
-            )
-
-    def _write_beginnings(self) -> None:
-        if not self._files.data.exists():  # the last to be written: where it is, all are
-            write_arrays(self._files.samples, images=_samples(self._split.train, len(self._source.class_names)))
-            write_text(self._files.space, self._space_text)
-            write_json(self._files.data, self._data)
-        is_tested = self._files.test.exists()  # to build its report again, or to export it, makes no study
-        if not (is_tested and self._files.environment.exists()):
-            write_json(self._files.environment, describe_environment(self._config))
-        if not (is_tested and self._files.command.exists()):
-            has_baselines = self._config.baselines or bool(self._files.read_baseline_records())
-            arguments = as_arguments(dataclasses.replace(self._config, baselines=has_baselines, dashboard=False))
-            command = shlex.join(["python", "-m", "search.run", *arguments])
-            write_text(self._files.command, f"{command}\n")
-
-    def _train_everything(self, search_only: bool) -> bool:
-        """Returns whether the whole of it was done here: another machine may confirm and retrain instead."""
-        save_split(self._split, self._files.split)
-        final = self._final_round()
+    Raises:
+        UserError: the study was made with something else, takes no more of what was asked for, or has lost its trials.
+    """
+    config, files, identity = context.config, context.files, context.identity
+    if not config.is_named_data:
+        tell_own_images(context)
+    refuse_what_came_too_late(config, files)
+    is_tested = files.test.exists()
+    if is_tested:
+        tell_rebuild(context)
+    require_identity(files, None, identity)
+    require_own_storage(config, files)
+    storage = open_storage(storage_url(config, files))
+    storage.retry_policy = RetryPolicy(context.reporter.warn, context.stop)
+    with hold_storage(storage) if config.storage is not None else nullcontext():
         try:
-            with EarlyConfirmation(final) as early:
-                self._search(None if search_only or self._storage.is_shared or self._config.timeout else early)
-                return search_only or self._finish_if_leading(final, early)
-        finally:
-            shutil.rmtree(self._files.split)
+            require_identity(files, find_study(config.study, storage), identity)
+            check_identity(files, identity)
+            files.remove_half_written()
+            workers = None
+            if not is_tested:  # they load for seconds, beside what comes here until the first trial
+                workers = worker_processes(files.worker_log, context.stop)
+            write_beginnings(context)
+            study = create_or_resume(config, context.space, storage, identity)
+            require_trials(config, files, study)
+            publisher = DashboardPublisher(study, files, config.trials, context.rungs)
+            yield OpenStudy(study, storage, publisher, workers)
+        finally:  # whoever called from Python may go on for long
+            storage.remove_session()
+            storage.engine.dispose()
 
-    def _finish_if_leading(self, final: FinalRound, early: EarlyConfirmation) -> bool:
-        with self._storage.leading(self._config.study) as leads:
 
-            def is_mine() -> bool:
-                if leads():
-                    return not self._is_finished_elsewhere()
-                self._terminal.say(
-                    f"the search is complete; {self._study.user_attrs.get('final_round', 'another machine')} confirms "
-                    f"and retrains, and the report will be there. Nothing is left to do here.",
-                    RESULT,
-                )
-                return False
+def write_beginnings(context: StudyContext) -> None:
+    """Write what the study is made with: images of each class, space, data, environment and command."""
+    config, files = context.config, context.files
+    if not files.data.exists():  # the last to be written: where it is, all are
+        write_arrays(files.samples, images=sample_images(context.split, len(context.source.class_names)))
+        write_text(files.space, context.space_text)
+        write_json(files.data, context.data)
+    is_tested = files.test.exists()  # to build its report again, or to export it, makes no study
+    if not (is_tested and files.environment.exists()):
+        write_json(files.environment, describe_environment(config))
+    if not (is_tested and files.command.exists()):
+        has_baselines = config.baselines or bool(files.read_baseline_records())
+        arguments = as_arguments(dataclasses.replace(config, baselines=has_baselines, dashboard=False))
+        write_text(files.command, shlex.join(["python", "-m", "search.run", *arguments]) + "\n")
 
-            if not is_mine():
-                return False
-            self._study.set_user_attr("final_round", self._name())
-            if not self._finish(final, early, is_mine):
-                return False
-            self._tell_that_test_is_open()
-            return True
 
-    # --- search
+def announce(
+    context: StudyContext,
+    publisher: DashboardPublisher,
+    phase: str,
+    n_total: int = 0,
+    n_done: int = 0,
+    labels: Sequence[str] = (),
+) -> None:
+    """Begin a phase, in the terminal and in the dashboard. Raises Interrupted if the run is to stop."""
+    if context.stop.is_set():
+        raise Interrupted
+    context.reporter.say(phase)
+    context.reporter.begin(phase, n_total, n_done, counts_trainings=True, labels=labels)
+    publisher.set_phase(phase)
 
-    def _search(self, early: EarlyConfirmation | None) -> None:
-        """early: takes the workers for which no trial is left. However it ends, the table of trials is written."""
-        try:
-            self._run_trials(early)
-        finally:
-            with suppress(Interrupted):  # the storage is away too
-                write_history(self._files, read_trials(self._study))
-        if self._mlflow is not None:
-            self._mlflow.add_missing(self._study)
 
-    def _run_trials(self, early: EarlyConfirmation | None) -> None:
-        standing = self._standing()
-        if standing.n_finished >= self._config.trials:
-            self._terminal.say(f"the search is complete: {standing}")
-            return
-        self._terminal.say(f"study {self._config.study} in {self._files.root}; dashboard: {self._show_command()}")
-        self._say_details()
-        self._terminal.begin("trials", self._config.trials, standing.n_finished, standing)
-        stopwatch = Stopwatch(self._files, "search", self._config.workers)
+def dashboard_of(context: StudyContext) -> AbstractContextManager[None]:
+    """The dashboard beside the run, if it was asked for."""
+    if not context.config.dashboard:
+        return nullcontext()
+    return beside_run(context.files, context.config.storage, context.reporter.warn)
 
-        def after_trial(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
-            stopwatch.lap()
-            if self._mlflow is not None:
-                self._mlflow.add(study, trial)
-            self._terminal.advance(self._standing())
-            self._publisher.update()
 
-        def when_idle() -> None:
-            if early is not None:
-                early.begin_one(sure_finalists(read_trials(self._study), self._space.fidelity.accuracy_per_doubling))
+def search(context: StudyContext, opened: OpenStudy, final: FinalRound, early: EarlyConfirmation | None) -> None:
+    """Run the trials that are missing. However the search ends, the table of its trials is written.
 
-        run_trials(
-            self._study,
-            _objective(
-                self._config,
-                self._space,
-                self._workers.train,
-                self._site(),
-                seconds_left=self._seconds_left_for_search,
-                callback=self._callback,
-                keep=self._publisher.keep,
-            ),
-            self._storage,
-            n_trials=self._config.trials,
-            n_jobs=self._config.workers,
-            stop=self._stop,
-            timeout=lambda: self._seconds_left_for_search() == 0,
-            after_trial=after_trial,
-            when_idle=when_idle,
-            say=self._terminal.warn,
-        )
+    Args:
+        context: what all phases share.
+        opened: the study.
+        final: where trainings run.
+        early: takes the workers for which no trial is left; None: they wait.
+    """
+    config, study, reporter = context.config, opened.study, context.reporter
+    try:
+        progress = progress_of(context, study, seconds_left_for_search(context, study))
+        if progress.n_finished >= config.trials:
+            reporter.say(f"the search is complete: {progress}")
+        else:
+            shown_by = dashboard_command(context.files, config.storage)
+            reporter.say(f"study {config.study} in {context.files.root}; dashboard: {shown_by}")
+            tell_search_details(context)
+            reporter.begin("trials", config.trials, progress.n_finished, progress)
+            run_search(context, opened, final, early)
+    finally:
+        with suppress(Interrupted):  # the storage is away too
+            write_history(context.files, read_trials(study))
+    if context.mlflow is not None:
+        context.mlflow.add_missing(study)
+
+
+def run_search(context: StudyContext, opened: OpenStudy, final: FinalRound, early: EarlyConfirmation | None) -> None:
+    """Run trials until there are as many as were asked for, or the timeout leaves no time for more."""
+    config, files = context.config, context.files
+    stopwatch = Stopwatch(files, "search", config.workers)
+
+    def seconds_left() -> float | None:
+        return seconds_left_for_search(context, opened.study)
+
+    def after_trial(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+        stopwatch.lap()
+        if context.mlflow is not None:
+            context.mlflow.add(study, trial)
+        context.reporter.advance(progress_of(context, study, seconds_left()))
+        opened.publisher.update()
+
+    def when_idle() -> None:
         if early is not None:
-            early.search_has_ended()
+            early.begin_one(sure_finalists(read_trials(opened.study), context.space.fidelity.accuracy_per_doubling))
 
-    def _standing(self) -> SearchProgress:
-        counts, seconds_left = count_by_state(self._study), self._seconds_left_for_search()
-        best = next(iter(read_best(self._study, 1)), None)
-        if best is None:
-            return SearchProgress(counts, None, seconds_left)
-        n_selection = self._data.n_images["selection"]
-        interval = wilson_95(round(best.value * n_selection), n_selection)
-        network = str(Recipe.from_dict(best.recipe))
-        return SearchProgress(counts, BestTrial(best.number, best.value, interval, network), seconds_left)
-
-    def _say_details(self) -> None:
-        config, site = self._config, self._site()
-        rungs = ", ".join(f"{n:,}" for n in build_rungs(config.pruner, self._space.fidelity))
-        machine = ", ".join(f"{name} {value}" for name, value in describe_environment(config).items())
-        for text in (
-            f"rungs: {rungs} training images; sampler {config.sampler}, pruner {config.pruner}, seed {config.seed}",
-            f"{config.workers} workers of {site.n_threads} threads, each up to {site.memory_limit_mb:,.0f} MB; "
-            f"TensorFlow's own words: {self._files.worker_log}",
-            machine,
-        ):
-            self._terminal.say(text, DETAIL)
-
-    def _seconds_left_for_search(self) -> float | None:
-        if self._config.timeout is None:
-            return None
-        n_epochs = self._space.longest_training
-        images = full_training_images(n_epochs, self._data, self._config.refit_seeds, self._config.workers)
-        return self._clock.seconds_left_for_search(images, read_speeds(self._study, N_FINALISTS_AGAINST_TIME))
-
-    def _site(self) -> TrainingSite:
-        return _site(self._config, self._data, self._files.split)
-
-    # --- after the search
-
-    def _final_round(self) -> FinalRound:
-        return FinalRound(
-            files=self._files,
-            site=self._site(),
-            data=self._data,
-            study_seed=self._config.seed,
-            trainer=self._workers.train,
-            predict=self._workers.predict,
-            workers=self._config.workers,
-            clock=self._clock,
-            stop=self._stop,
-            callback=self._callback,
-        )
-
-    def _finish(self, final: FinalRound, early: EarlyConfirmation, is_mine: Callable[[], bool]) -> bool:
-        """Returns whether it came to its end. is_mine: whether this machine may still open the test set; an outage of
-        the database may have let another one take over."""
-        trials = read_trials(self._study)
-        n_seeds, speeds = self._config.refit_seeds, read_speeds(self._study, N_FINALISTS_AGAINST_TIME)
-        if not speeds and self._config.timeout is not None:
-            raise UserError(
-                f"--timeout {self._config.timeout:g} is too short: no trial got as far as its first look at the "
-                f"selection split; raise it"
-            )
-        speed = min(speeds, default=1.0)  # without a timeout nothing depends on it
-        against_time = self._config.timeout is not None
-        n_most = N_FINALISTS_AGAINST_TIME if against_time else N_FINALISTS
-        price = self._space.fidelity.accuracy_per_doubling
-        finalists = choose_finalists(trials, price, n_most, against_time=against_time)
-        n_finalists = len(finalists)
-        self._announce(f"confirming {count(n_finalists, 'finalist')}", n_finalists, n_confirmed(final, finalists))
-        winner = confirm(final, finalists, n_seeds, speed, early)[0]
-        self._announce(
-            f"retraining trial {winner.trial} with {count(n_seeds, 'seed')} on all images",
-            n_seeds,
-            n_refitted(final, winner),
-        )
-        refit(final, winner, n_seeds)
-        if self._config.baselines:
-            n_baselines = len(BASELINES)
-            n_done = n_baselines - len(missing_baselines(self._files))
-            names = [baseline.name for baseline in BASELINES]
-            self._announce(f"fitting {n_baselines} baselines", n_baselines, n_done, names)
-            fit_baselines(final, memory_limit_of(self._config, n_processes=1))
-        if not is_mine():
-            return False
-        self._announce("opening the test set")
-        evaluate(final, self._source, self._config.trials)
-        return True
-
-    def _announce(self, phase: str, n_total: int = 0, n_done: int = 0, labels: Sequence[str] = ()) -> None:
-        if self._stop.is_set():
-            raise Interrupted
-        self._terminal.say(phase)
-        self._terminal.begin(phase, n_total, n_done, counts_trainings=True, labels=labels)
-        self._publisher.set_phase(phase)
-
-    def _export(self) -> None:
-        """Make the formats that are asked for and lacking. The study's command then has them too."""
-        names = self._config.export
-        missing = missing_exports(self._files, names)
-        if missing:
-            self._announce(f"exporting {self._files.model.name} as {', '.join(missing)}", len(missing), labels=missing)
-            n_threads = self._config.workers * threads_per_worker(self._config)
-            make_exports(self._files, self._source, names, n_threads, self._stop, self._callback)
-            write_text(self._files.command, command_with_exports(self._files) + "\n")
-
-    def _report(self) -> FinishedStudy:
-        study_result = report_study(self._files, self._study)
-        publish_report(self._study, study_result)
-        self._terminal.show_finalists([_finalist_row(study_result, record) for record in study_result.confirmed])
-        interval, n_seeds = study_result.test_interval, len(study_result.test_accuracies)
-        of = f"mean of {count(n_seeds, 'seed')}" if n_seeds > 1 else "one retraining"
-        self._terminal.show_result(
-            f"test accuracy {study_result.test_mean:.2%}, {of}, 95 % interval {interval.low:.2%} to {interval.high:.2%}",
-            {
-                "test_accuracy": study_result.test_mean,
-                "test_accuracies": list(study_result.test_accuracies),
-                "test_wilson_95": [interval.low, interval.high],
-                "trial": study_result.winner.trial,
-            },
-            {
-                "report": str(self._files.report_html),
-                "model": str(self._files.model),
-                "dashboard": self._show_command(),
-                "predict": shlex.join(["python", "-m", "fmnist.predict", str(self._files.model), "IMAGE"]),
-            },
-        )
-        return study_result
-
-    def _show_command(self) -> str:
-        return dashboard_command(self._files, self._config.storage)
+    run_trials(
+        opened.study,
+        context.objective(
+            final.trainer, final.site, seconds_left, callback=context.callback, keep=opened.publisher.store_trial
+        ),
+        opened.storage,
+        n_trials=config.trials,
+        n_jobs=config.workers,
+        stop=context.stop,
+        timeout=lambda: seconds_left() == 0,
+        after_trial=after_trial,
+        when_idle=when_idle,
+        say=context.reporter.warn,
+    )
+    if early is not None:
+        early.search_has_ended()
 
 
-def _tensorboard(config: StudyConfig) -> list[Callback]:
-    if config.tensorboard is None:
-        return []
-    from search.callbacks.tensorboard import TensorBoardRuns  # an extra
-
-    return [TensorBoardRuns(config.tensorboard / config.study)]
-
-
-def _mlflow(config: StudyConfig) -> MLflowRuns | None:
-    if config.mlflow is None:
+def seconds_left_for_search(context: StudyContext, study: optuna.Study) -> float | None:
+    """Seconds until the search has to end, so that confirmation and retraining fit in; None without a timeout."""
+    config = context.config
+    if config.timeout is None:
         return None
-    from search.callbacks.mlflow import MLflowRuns  # an extra
-
-    return MLflowRuns(config.mlflow, config.study)
-
-
-def _objective(
-    config: StudyConfig,
-    space: SearchSpace,
-    trainer: Trainer,
-    site: TrainingSite,
-    *,
-    seconds_left: Callable[[], float | None] = lambda: None,
-    callback: Callback | None = None,
-    keep: Keep = lambda trial, outcome: None,
-) -> Objective:
-    return Objective(
-        space,
-        trainer,
-        site,
-        config.seed,
-        build_rungs(config.pruner, space.fidelity),
-        max_parameters=config.max_parameters,
-        seconds_left=seconds_left,
-        callback=callback,
-        keep=keep,
-    )
+    n_images = full_training_images(context.space.longest_training, context.data, config.refit_seeds, config.workers)
+    return context.clock.seconds_left_for_search(n_images, read_speeds(study, N_FINALISTS_AGAINST_TIME))
 
 
-def _site(config: StudyConfig, data: DataRecord, split_folder: Path) -> TrainingSite:
-    return TrainingSite(
-        split_folder=split_folder,
-        pixel_mean=data.pixel_mean,
-        pixel_std=data.pixel_std,
-        n_train_images=data.n_images["train"],
-        memory_limit_mb=memory_limit_of(config, config.workers),
-        n_threads=threads_per_worker(config),
-        bfloat16=trains_in_bfloat16(config),
-    )
+def confirm_finalists(
+    context: StudyContext, opened: OpenStudy, final: FinalRound, early: EarlyConfirmation
+) -> ConfirmRecord:
+    """Confirm the finalists on the split that no trial has seen. Returns the winner's record."""
+    config = context.config
+    against_time = config.timeout is not None
+    speeds = read_speeds(opened.study, N_FINALISTS_AGAINST_TIME)
+    if against_time and not speeds:
+        raise UserError(
+            f"--timeout {config.timeout:g} is too short: no trial got as far as its first look at the "
+            f"selection split; raise it"
+        )
+    speed = min(speeds, default=1.0)  # without a timeout nothing depends on it
+    n_most = N_FINALISTS_AGAINST_TIME if against_time else N_FINALISTS
+    price = context.space.fidelity.accuracy_per_doubling
+    finalists = choose_finalists(read_trials(opened.study), price, n_most, against_time=against_time)
+    n, n_done = len(finalists), n_confirmed(final, finalists)
+    announce(context, opened.publisher, f"confirming {count(n, 'finalist')}", n, n_done)
+    return confirm(final, finalists, config.refit_seeds, speed, early)[0]
 
 
-def _space_text(config: StudyConfig, source: DataSource, n_train: int) -> tuple[str, object]:
-    """The text of the space file, and its name."""
-    if config.space_path is not None:
-        return read_space_text(config.space_path), config.space_path
-    text = own_space(source.image_shape, len(source.class_names), n_train, flip=config.flip)
-    return text, "the default space"
+def refit_winner(context: StudyContext, opened: OpenStudy, final: FinalRound, winner: ConfirmRecord) -> None:
+    """Retrain the winner on all images, once for each seed, and fit the baselines that were asked for."""
+    n_seeds = context.config.refit_seeds
+    phase = f"retraining trial {winner.trial} with {count(n_seeds, 'seed')} on all images"
+    announce(context, opened.publisher, phase, n_seeds, n_refitted(final, winner))
+    refit(final, winner, n_seeds)
+    if context.config.baselines:
+        n = len(BASELINES)
+        n_done = n - len(missing_baselines(context.files))
+        names = [baseline.name for baseline in BASELINES]
+        announce(context, opened.publisher, f"fitting {n} baselines", n, n_done, names)
+        fit_baselines(final, memory_limit_of(context.config, n_processes=1))
 
 
-def _finalist_row(study_result: FinishedStudy, record: ConfirmRecord) -> FinalistRow:
-    return FinalistRow(
-        trial=record.trial,
-        origin=record.origin,
-        search_accuracy=record.search_accuracy,
-        confirm_accuracy=record.confirm_accuracy,
-        interval=study_result.confirm_interval(record),
-        network=str(Recipe.from_dict(record.recipe)),
-        is_winner=record.trial == study_result.winner.trial,
-    )
+def export(context: StudyContext, publisher: DashboardPublisher) -> None:
+    """Make the formats that are asked for and missing. The study's command has them too from then on."""
+    config, files = context.config, context.files
+    missing = missing_exports(files, config.export)
+    if not missing:
+        return
+    phase = f"exporting {files.model.name} as {', '.join(missing)}"
+    announce(context, publisher, phase, len(missing), labels=missing)
+    n_threads = config.workers * threads_per_worker(config)
+    make_exports(files, context.source, config.export, n_threads, context.stop, context.callback)
+    write_text(files.command, command_with_exports(files) + "\n")
 
 
-def _reading_watcher(terminal: Terminal, stop: threading.Event) -> Callable[[int, int], None]:
-    """Says once that many pictures are read, and ends that where the run is to stop."""
-    has_told = threading.Event()
-
-    def watch(n_read: int, n_files: int) -> None:
-        if stop.is_set():
-            raise Interrupted
-        if n_files >= MANY_PICTURES and not has_told.is_set():
-            has_told.set()
-            terminal.say(f"reading {n_files:,} pictures")
-
-    return watch
-
-
-def _samples(train: LabelledImages, n_classes: int) -> np.ndarray:
-    """The first images of each class: uint8 (n_classes, up to N_SAMPLES_PER_CLASS, height, width, channels)."""
-    by_class = [np.flatnonzero(train.labels == label)[:N_SAMPLES_PER_CLASS] for label in range(n_classes)]
-    n_each = min(len(indices) for indices in by_class)
-    return np.stack([train.images[indices[:n_each]] for indices in by_class])
+def report(context: StudyContext, study: optuna.Study) -> FinishedStudy:
+    """Write the report, publish it to the dashboard, and show what came out."""
+    result = report_study(context.files, study)
+    publish_report(study, result)
+    tell_result(context, result)
+    return result

@@ -1,4 +1,4 @@
-"""What a study was made with: identity, data, environment and command."""
+"""What a study was made with: its identity, its images, the machine and the command."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from fmnist.data.duplicates import count_duplicates
 from fmnist.data.framing import measure_framing
 from fmnist.data.source import DataSource
 from fmnist.data.split import Split, pixel_statistics
+from fmnist.options import to_arguments
 from fmnist.training.precision import has_bfloat16
 from search import __version__
 from search.config import StudyConfig
@@ -26,15 +27,36 @@ from search.space.space import SearchSpace
 from search.study.storage import shown_url
 from search.study.study import OWN_STORAGE
 
+PACKAGES = ("tensorflow", "keras", "optuna", "numpy", "scikit-learn")  # whose versions are recorded
+N_SAMPLES = 10  # training images of each class that are kept for the report
+
 
 def memory_limit_of(config: StudyConfig, n_processes: int) -> float:
-    """Of each of so many that run at a time."""
+    """Megabytes that each of so many training processes may take.
+
+    The configured limit, else an equal part of 80 % of the machine's memory.
+    """
     memory_mb = psutil.virtual_memory().total / 2**20
     return config.memory_limit_mb or 0.8 * memory_mb / n_processes
 
 
+def trains_in_bfloat16(config: StudyConfig) -> bool:
+    """Whether steps of learning convolve in bfloat16 on this machine."""
+    if config.precision == "auto":
+        return has_bfloat16() and not has_gpu()
+    return config.precision == "bfloat16"
+
+
+def threads_per_worker(config: StudyConfig) -> int:
+    """Threads of each training process: an equal part of the cores, at least one."""
+    return max(1, default_workers() // config.workers)
+
+
 def study_identity(config: StudyConfig, source: DataSource, space: SearchSpace, split: Split) -> dict[str, Any]:
-    """What must not change between the runs of a study."""
+    """What must not change between the runs of a study, as plain JSON, passwords left out."""
+    storage = OWN_STORAGE
+    if config.storage:
+        storage = shown_url(config.storage)
     return {
         "version": __version__,
         "study": config.study,
@@ -47,26 +69,31 @@ def study_identity(config: StudyConfig, source: DataSource, space: SearchSpace, 
         "max_parameters": config.max_parameters,
         "image_size": config.image_size,
         "colour": config.colour,
-        "storage": shown_url(config.storage) if config.storage else OWN_STORAGE,
+        "storage": storage,
         "space": space.table,
     }
 
 
 def describe_data(config: StudyConfig, source: DataSource, split: Split) -> DataRecord:
-    parts = {"train": split.train, "selection": split.selection, "confirmation": split.confirmation}
+    """Measure the images that the study learns from: classes, sizes, pixels, duplicates, framing."""
     pixel_mean, pixel_std = pixel_statistics(split.train.images)
     n_classes = len(source.class_names)
+    n_images, class_counts = {}, {}
+    for name in ("train", "selection", "confirmation"):
+        labels = getattr(split, name).labels
+        n_images[name] = len(labels)
+        class_counts[name] = tuple(np.bincount(labels, minlength=n_classes).tolist())
+    place = "bundled with scikit-learn"
+    if source.folder:
+        place = str(source.folder)
     return DataRecord(
         dataset=source.dataset,
-        source=str(source.folder) if source.folder else "bundled with scikit-learn",
+        source=place,
         checksums=source.checksums,
         class_names=source.class_names,
         image_shape=source.image_shape,
-        n_images={name: len(part) for name, part in parts.items()},
-        class_counts={
-            name: tuple(int(count) for count in np.bincount(part.labels, minlength=n_classes))
-            for name, part in parts.items()
-        },
+        n_images=n_images,
+        class_counts=class_counts,
         pixel_mean=pixel_mean,
         pixel_std=pixel_std,
         split_checksum=split.checksum,
@@ -81,58 +108,42 @@ def describe_data(config: StudyConfig, source: DataSource, split: Split) -> Data
     )
 
 
+def sample_images(split: Split, n_classes: int) -> np.ndarray:
+    """The first training images of each class: uint8 (n_classes, up to N_SAMPLES, height, width, channels)."""
+    labels = split.train.labels
+    by_class = [np.flatnonzero(labels == label)[:N_SAMPLES] for label in range(n_classes)]
+    n_each = min(map(len, by_class))
+    return np.stack([split.train.images[indices[:n_each]] for indices in by_class])
+
+
 def describe_environment(config: StudyConfig) -> dict[str, Any]:
-    packages = ("tensorflow", "keras", "optuna", "numpy", "scikit-learn")
+    """Versions of what computes, the machine, and how its cores are shared out."""
+    precision = "float32"
+    if trains_in_bfloat16(config):
+        precision = "bfloat16"
     return {
         "fmnist-search": __version__,
         "python": platform.python_version(),
-        **{package: importlib.metadata.version(package) for package in packages},
+        **{package: importlib.metadata.version(package) for package in PACKAGES},
         "system": platform.platform(),
         "cores": os.cpu_count(),
         "memory_gb": round(psutil.virtual_memory().total / 2**30, 1),
         "gpu": has_gpu(),
         "workers": config.workers,
         "threads_per_worker": threads_per_worker(config),
-        "precision": "bfloat16" if trains_in_bfloat16(config) else "float32",
+        "precision": precision,
         "study_seed": config.seed,
     }
 
 
-def trains_in_bfloat16(config: StudyConfig) -> bool:
-    return config.precision == "bfloat16" or (config.precision == "auto" and has_bfloat16() and not has_gpu())
-
-
-def threads_per_worker(config: StudyConfig) -> int:
-    return max(1, default_workers() // config.workers)
-
-
 def as_arguments(config: StudyConfig) -> list[str]:
-    """The options that differ from their defaults, as one would type them."""
-    names = {"memory_limit_mb": "memory-limit"}
-    arguments = []
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        default = (
-            field.default_factory()
-            if field.default is dataclasses.MISSING and field.name == "workers"
-            else field.default
-        )
-        if value is True:
-            arguments.append(f"--{field.name.replace('_', '-')}")
-        elif value != default:
-            shown = _as_typed(field.name, value)
-            arguments += [f"--{names.get(field.name, field.name.replace('_', '-'))}", shown]
-    return arguments
-
-
-def _as_typed(name: str, value: Any) -> str:
-    if name == "storage":
-        return shown_url(value)
-    return ",".join(value) if isinstance(value, tuple) else str(value)
+    """Return the options that differ from their defaults as one would type them, without a password."""
+    storage = shown_url(config.storage) if config.storage else None
+    return to_arguments(dataclasses.replace(config, storage=storage))
 
 
 def command_with_exports(files: StudyFiles) -> str:
-    """The command that makes the study, with all formats that were ever asked for."""
+    """The command that makes the study, with all formats that it was ever exported in."""
     words = shlex.split(files.read_command())
     if "--export" in words:
         start = words.index("--export")

@@ -1,9 +1,12 @@
-"""Everything that a report is made from, read once and put together. Neither TensorFlow nor a storage is needed."""
+"""What a run of a study came to: the result that `run_study` returns, and the figures of a finished study's report.
+
+Everything is read once, from the study's files; neither TensorFlow nor a connection to the storage is needed.
+"""
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -45,32 +48,109 @@ class Balance:
 
     @property
     def share_of_rarest(self) -> float:
+        """Share of the training images that show the rarest class."""
         return self.n_rarest / self.n_images
 
     @property
     def is_uneven(self) -> bool:
+        """Whether the rarest class has less than half of an even share of the images."""
         return self.share_of_rarest < UNEVEN / self.n_classes
 
 
 def balance_of(data: DataRecord) -> Balance:
-    counts = np.sum([counts for counts in data.class_counts.values()], axis=0)
+    """Count the images of the rarest and of the commonest class over the train, selection and confirmation splits."""
+    counts = np.sum(list(data.class_counts.values()), axis=0)
     rarest, commonest = int(counts.argmin()), int(counts.argmax())
     return Balance(
-        data.class_names[rarest],
-        int(counts[rarest]),
-        data.class_names[commonest],
-        int(counts[commonest]),
-        int(counts.sum()),
-        len(counts),
+        rarest=data.class_names[rarest],
+        n_rarest=int(counts[rarest]),
+        commonest=data.class_names[commonest],
+        n_commonest=int(counts[commonest]),
+        n_images=int(counts.sum()),
+        n_classes=len(counts),
     )
 
 
-@dataclass(frozen=True)
-class FinishedStudy:
-    """A finished study, as read. What can be computed from it is a property."""
+@dataclass(frozen=True, kw_only=True)
+class StudyResult:
+    """A study as a run left it: its files and its trials. A finished one is a `FinishedStudy` and has test figures.
+
+    A study is unfinished after `run_study(..., search_only=True)`, and on a machine that shares it with another that
+    confirms, retrains and evaluates.
+    """
 
     files: StudyFiles
+    config: dict[str, Any]  # what the study was made with, as config.json has it
     trials: tuple[TrialRecord, ...]  # finished ones, by number
+    exports: tuple[ExportRecord, ...] = ()  # in the order of FORMATS; empty where none were asked for
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the test set was opened here, so that the figures below are known."""
+        return False
+
+    @property
+    def best_trial(self) -> TrialRecord | None:
+        """The complete trial with the highest selection accuracy; None while no trial is complete.
+
+        It is what the search found best, before the confirmation: see `winner`.
+        """
+        best: TrialRecord | None = None
+        best_value = -np.inf
+        for trial in self.trials:
+            if trial.value is not None and trial.value > best_value:
+                best, best_value = trial, trial.value
+        return best
+
+    @property
+    def winner(self) -> ConfirmRecord:
+        """The finalist that was retrained and delivered. Raises RuntimeError while the study is unfinished."""
+        raise self._unfinished("winner")
+
+    @property
+    def recipe(self) -> Recipe:
+        """The winner's architecture and training plan. Raises RuntimeError while the study is unfinished."""
+        raise self._unfinished("recipe")
+
+    @property
+    def evaluation(self) -> Evaluation:
+        """The delivered model's scores on the test set. Raises RuntimeError while the study is unfinished."""
+        raise self._unfinished("evaluation")
+
+    @property
+    def test_accuracies(self) -> tuple[float, ...]:
+        """Test accuracy of each retraining. Raises RuntimeError while the study is unfinished."""
+        raise self._unfinished("test_accuracies")
+
+    @property
+    def test_mean(self) -> float:
+        """Test accuracy, the mean of the retrainings. Raises RuntimeError while the study is unfinished."""
+        raise self._unfinished("test_mean")
+
+    @property
+    def test_sd(self) -> float | None:
+        """Sample standard deviation of the retrainings' test accuracies; None where there is one retraining.
+
+        Raises RuntimeError while the study is unfinished.
+        """
+        raise self._unfinished("test_sd")
+
+    @property
+    def test_interval(self) -> Interval:
+        """Wilson 95 % interval of the mean test accuracy. Raises RuntimeError while the study is unfinished."""
+        raise self._unfinished("test_interval")
+
+    def _unfinished(self, figure: str) -> RuntimeError:
+        return RuntimeError(
+            f"{figure} needs a finished study, but {self.files.root.name} has no opened test set in {self.files.root}; "
+            f"call run_study again without search_only=True, or read the result on the machine that finished the study"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinishedStudy(StudyResult):
+    """A study whose test set has been opened, with all that its report is made from."""
+
     command: str  # that makes the study again
     importances: Mapping[str, float] | None  # parameter -> share; None if not to be had
     data: DataRecord
@@ -82,17 +162,22 @@ class FinishedStudy:
     seconds: dict[str, float]  # by phase
     worker_seconds: float  # of the search, those of its workers summed; 0: not recorded
     environment: dict[str, Any]
-    config: dict[str, Any]
     model_bytes: int  # size of best.keras
     baselines: tuple[BaselineOutcome, ...] = ()  # in the order of BASELINES; empty where none were asked for
-    exports: tuple[ExportRecord, ...] = ()  # in the order of FORMATS; empty where none were asked for
 
-    @cached_property
+    @property
+    def is_finished(self) -> bool:
+        """True: a finished study has opened its test set."""
+        return True
+
+    @property
     def winner(self) -> ConfirmRecord:
+        """The confirmation of the finalist that was retrained and delivered."""
         return next(record for record in self.confirmed if record.trial == self.refits[0].trial)
 
     @cached_property
     def winner_trial(self) -> TrialRecord:
+        """The trial of the search in which the winner's recipe was found."""
         return next(trial for trial in self.trials if trial.number == self.refits[0].trial)
 
     @cached_property
@@ -100,52 +185,69 @@ class FinishedStudy:
         """The default recipe's confirmation; None if it was not confirmed."""
         return next((record for record in self.confirmed if record.origin == DEFAULT_NAME), None)
 
-    @cached_property
+    @property
     def recipe(self) -> Recipe:
+        """The winner's architecture and training plan."""
         return Recipe.from_dict(self.winner.recipe)
 
-    @cached_property
+    @property
     def evaluation(self) -> Evaluation:
-        """Of the delivered model, on the test set."""
+        """The delivered model's scores on the test set."""
+        return self._evaluation
+
+    @cached_property
+    def _evaluation(self) -> Evaluation:
         return evaluate(self.arrays.labels, self.arrays.probabilities[0], self.data.class_names)
 
     @cached_property
     def balance(self) -> Balance:
+        """How even the classes of the training images are."""
         return balance_of(self.data)
 
     @property
     def commonest_test_share(self) -> float:
-        """Of the test images, the share of the commonest training class: what always answering that would score."""
+        """Share of the test images in the commonest training class: what always answering that class would score."""
         return float(np.mean(self.arrays.labels == self.data.class_names.index(self.balance.commonest)))
 
-    @cached_property
+    @property
     def test_accuracies(self) -> tuple[float, ...]:
-        """One per retraining, recomputed from its predictions."""
+        """Test accuracy of each retraining, recomputed from its predictions."""
+        return self._test_accuracies
+
+    @cached_property
+    def _test_accuracies(self) -> tuple[float, ...]:
         is_correct = self.arrays.probabilities.argmax(axis=2) == self.arrays.labels
         return tuple(float(share) for share in is_correct.mean(axis=1))
 
     @property
     def test_mean(self) -> float:
+        """Test accuracy, the mean of the retrainings."""
         return statistics.fmean(self.test_accuracies)
 
     @property
     def test_sd(self) -> float | None:
-        """Sample standard deviation over the retrainings; None with one of them."""
-        return statistics.stdev(self.test_accuracies) if len(self.test_accuracies) > 1 else None
+        """Sample standard deviation of the retrainings' test accuracies; None where there is one retraining."""
+        if len(self.test_accuracies) < 2:
+            return None
+        return statistics.stdev(self.test_accuracies)
 
     @property
     def test_interval(self) -> Interval:
-        """Wilson 95 % interval of the mean accuracy, as if one model had scored it."""
+        """Wilson 95 % interval of the mean test accuracy, as if one model had scored it."""
         n = len(self.arrays.labels)
         return wilson_95(round(self.test_mean * n), n)
 
     @property
     def n_by_state(self) -> dict[str, int]:
-        return {state: sum(trial.state == state for trial in self.trials) for state in FINISHED_STATES}
+        """Number of trials that ended in each of FINISHED_STATES."""
+        counts: dict[str, int] = dict.fromkeys(FINISHED_STATES, 0)
+        for trial in self.trials:
+            counts[trial.state] += 1
+        return counts
 
     @property
     def n_images_trained(self) -> dict[str, int]:
-        """Training images seen, by phase."""
+        """Training images seen in the search, the confirmation and the retraining."""
         return {
             "search": sum(trial.n_images for trial in self.trials),
             "confirm": sum(record.n_images for record in self.confirmed),
@@ -154,31 +256,46 @@ class FinishedStudy:
 
     @property
     def search_overhead(self) -> float | None:
-        """Share of the search's time, workers summed, that went into neither learning nor validation: starts of
-        processes, compiling, the sampler, the storage, idle workers. Those that began with the confirmation meanwhile
-        are not counted for that time. None where that was not recorded, and of a study that other machines may have
-        worked on, whose time is not known here."""
+        """Share of the search's time, workers summed, that went into neither learning nor validation.
+
+        That is starting processes, compiling, the sampler, the storage and idle workers. Time that a worker gave to an
+        early confirmation is not counted. None where the time was not recorded, and for a study that other machines may
+        have worked on, whose time is not known here.
+        """
         if self.files.is_shared:
             return None
         in_steps = sum(trial.seconds_in_steps for trial in self.trials)
-        lent = sum(record.seconds_beside_search for record in self.confirmed)
-        paid = self.worker_seconds - lent
-        return 1 - in_steps / paid if in_steps and paid else None
+        in_confirmations = sum(record.seconds_beside_search for record in self.confirmed)
+        paid = self.worker_seconds - in_confirmations
+        if not in_steps or not paid:
+            return None
+        return 1 - in_steps / paid
 
     def confirm_interval(self, record: ConfirmRecord) -> Interval:
+        """Wilson 95 % interval of a finalist's confirmation accuracy."""
         n = self.data.n_images["confirmation"]
         return wilson_95(round(record.confirm_accuracy * n), n)
 
     @property
     def exported(self) -> list[ExportRecord]:
-        """Those that have a file."""
+        """The exports that succeeded, each of which has a file."""
         return [record for record in self.exports if record.failure is None]
 
     def mistakes(self, limit: int, **of_classes: int) -> tuple[tuple[Mistake, np.ndarray], ...]:
-        """The delivered model's most confident mistakes and their images, uint8 (h, w, c)."""
+        """The delivered model's most confident mistakes, each with its image, uint8 (height, width, channels).
+
+        Args:
+            limit: how many at most.
+            of_classes: see `fmnist.metrics.evaluation.top_mistakes`.
+        """
         row_of = {int(index): row for row, index in enumerate(self.arrays.mistake_indices)}
         found = top_mistakes(self.arrays.labels, self.arrays.probabilities[0], limit, **of_classes)
         return tuple((mistake, self.arrays.mistake_images[row_of[mistake.index]]) for mistake in found)
+
+
+def read_study(files: StudyFiles, trials: Iterable[TrialRecord]) -> StudyResult:
+    """Read a study that is not finished on this machine. Of the trials those that have ended are kept."""
+    return StudyResult(files=files, config=read_plain(files.config), trials=_finished_trials(trials))
 
 
 def read_finished_study(
@@ -188,17 +305,26 @@ def read_finished_study(
     command: str,
     importances: Mapping[str, float] | None,
 ) -> FinishedStudy:
-    """Raises UserError if the study has not come to its end, or its files contradict each other."""
+    """Read all records of a finished study.
+
+    Args:
+        files: the study's folder.
+        trials: the study's trials; those that have ended are kept.
+        command: the command line that makes the study.
+        importances: share of each parameter; None where they are not known.
+
+    Raises:
+        UserError: the study has not come to its end, or its files contradict each other.
+    """
     require_finished(files)
-    samples = read_arrays(files.samples)["images"]
-    finished = sorted((t for t in trials if t.state in FINISHED_STATES), key=lambda trial: trial.number)
-    study_result = FinishedStudy(
+    study = FinishedStudy(
         files=files,
-        trials=tuple(finished),
+        config=read_plain(files.config),
+        trials=_finished_trials(trials),
         command=command,
         importances=importances,
         data=read_json(DataRecord, files.data),
-        samples=samples,
+        samples=read_arrays(files.samples)["images"],
         confirmed=tuple(files.read_confirm_records()),
         refits=tuple(files.read_refit_records()),
         test=read_json(EvaluationRecord, files.test),
@@ -206,17 +332,21 @@ def read_finished_study(
         seconds=files.read_ledger(),
         worker_seconds=files.read_worker_seconds(),
         environment=read_plain(files.environment),
-        config=read_plain(files.config),
         model_bytes=files.model.stat().st_size,
         baselines=tuple(files.read_baselines()),
         exports=tuple(files.read_export_records()),
     )
-    _check(study_result)
-    return study_result
+    require_consistent(study)
+    return study
+
+
+def _finished_trials(trials: Iterable[TrialRecord]) -> tuple[TrialRecord, ...]:
+    finished = [trial for trial in trials if trial.state in FINISHED_STATES]
+    return tuple(sorted(finished, key=lambda trial: trial.number))
 
 
 def require_finished(files: StudyFiles) -> None:
-    """Raises UserError where a file is missing that a study has at its end."""
+    """Raise UserError where a file is missing that a study has at its end."""
     needed = (files.data, files.samples, files.refit_record(0), files.test, files.test_arrays, files.model)
     missing = [str(path.relative_to(files.root)) for path in needed if not path.exists()]
     if missing:
@@ -226,20 +356,23 @@ def require_finished(files: StudyFiles) -> None:
         )
 
 
-def _check(study_result: FinishedStudy) -> None:
-    """That the records speak of one and the same winner and the same mistakes: files may be missing, or be another
-    study's. Raises UserError."""
-    winner = study_result.refits[0].trial
+def require_consistent(study: FinishedStudy) -> None:
+    """Raise UserError where the records speak of different winners or mistakes.
+
+    Files may have been lost, or come from another study.
+    """
+    winner = study.refits[0].trial
     restore = "restore the study's files, or start a new one with --study NAME"
-    if winner not in {trial.number for trial in study_result.trials}:
+    if all(trial.number != winner for trial in study.trials):
         raise UserError(f"the retrained trial must be a finished trial of the study, but got {winner}; {restore}")
-    if winner not in {record.trial for record in study_result.confirmed}:
+    if all(record.trial != winner for record in study.confirmed):
         raise UserError(f"the retrained trial must be a confirmed finalist, but got {winner}; {restore}")
-    is_wrong = study_result.arrays.probabilities[0].argmax(axis=1) != study_result.arrays.labels
-    if not np.array_equal(np.flatnonzero(is_wrong), np.sort(study_result.arrays.mistake_indices)):
-        raise UserError(f"{study_result.files.test_arrays} holds other mistakes than its predictions; {restore}")
-    for outcome in study_result.baselines:
-        if outcome.predicted is not None and outcome.predicted.shape != study_result.arrays.labels.shape:
-            path = study_result.files.baseline_arrays(outcome.record.name)
-            n_images, n_predicted = len(study_result.arrays.labels), len(outcome.predicted)
-            raise UserError(f"{path} must predict {n_images:,} test images, but got {n_predicted:,}; {restore}")
+    is_wrong = study.arrays.probabilities[0].argmax(axis=1) != study.arrays.labels
+    if not np.array_equal(np.flatnonzero(is_wrong), np.sort(study.arrays.mistake_indices)):
+        raise UserError(f"{study.files.test_arrays} holds other mistakes than its predictions; {restore}")
+    labels = study.arrays.labels
+    for outcome in study.baselines:
+        predicted = outcome.predicted
+        if predicted is not None and predicted.shape != labels.shape:
+            path = study.files.baseline_arrays(outcome.record.name)
+            raise UserError(f"{path} must predict {len(labels):,} test images, but got {len(predicted):,}; {restore}")

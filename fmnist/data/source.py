@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import psutil
@@ -14,7 +15,8 @@ from fmnist.data.checksums import digests_of, md5
 from fmnist.data.images import LabelledImages
 from fmnist.errors import UserError, first_few
 
-COLOURS = {"grey": 1, "rgb": 3}  # --colour -> channels
+Colour = Literal["grey", "rgb"]
+COLOURS: dict[str, int] = {"grey": 1, "rgb": 3}  # --colour -> channels
 MIN_IMAGES_PER_CLASS = 12  # a twelfth each for selection and confirmation is then at least one image
 MIN_IMAGES_WITH_TEST = 15  # the same where a sixth is held out as the test set first
 MAX_CLASSES = 256  # labels are bytes

@@ -8,29 +8,44 @@ import sys
 import zipfile
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pydantic
 
-from fmnist.cli import EXIT_FAILURE, EXIT_INTERRUPTED, OneLineParser, exit_code_of, nearest_existing
+from fmnist.cli import EXIT_FAILURE, EXIT_INTERRUPTED, exit_code_of, nearest_existing
 from fmnist.errors import UserError
 from fmnist.export.export import export_model
 from fmnist.export.formats import FORMATS, ExportRecord, find_format, in_figures, read_formats, require_runtimes
+from fmnist.options import option, options, parse_options
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 
-@dataclass(frozen=True)
+@options
 class ExportOptions:
-    """What to export, from the command line, checked. Raises UserError."""
+    """What to export, how and where to. Raises UserError for files and formats that cannot be used."""
 
-    model: Path
-    formats: tuple[str, ...]  # names of FORMATS
-    out: Path  # folder
-    images_path: Path | None  # .npz
+    model: Path = option("a .keras file, such as a study's best.keras", positional=True, metavar="MODEL")
+    formats: Sequence[str] = option(
+        f"all, or some of {', '.join(format.name for format in FORMATS)}, joined by commas; may be given again",
+        name="format",
+        metavar="FORMATS",
+    )
+    out: Path = option("folder for the files", default=Path("exports"), metavar="DIR")
+    images: Path | None = option(
+        "what to compare on: an array x of raw pixels, 0 to 255, and, if known, y of labels",
+        default=None,
+        default_shown="noise",
+        metavar="FILE.npz",
+    )
+
+    @pydantic.field_validator("formats", mode="before")
+    @classmethod
+    def _spell_out_formats(cls, words: Any) -> tuple[str, ...]:
+        return read_formats(words, "--format")
 
     def __post_init__(self) -> None:
         if self.model.suffix != ".keras" or not os.path.isfile(self.model):
@@ -42,6 +57,7 @@ class ExportOptions:
 
     @property
     def file_names(self) -> tuple[str, ...]:
+        """The names of the files, and folders, that the formats take in `out`."""
         return tuple(find_format(name).file_name(self.model) for name in self.formats)
 
     def _require_writable_folder(self) -> None:
@@ -60,7 +76,7 @@ def _main(argv: Sequence[str], **seams: Any) -> int:
     from rich.console import Console
 
     options, console = parse(argv), Console()
-    images, labels = (None, None) if options.images_path is None else read_images(options.images_path)
+    images, labels = (None, None) if options.images is None else read_images(options.images)
     more = {"images": images, "labels": labels, "n_threads": _n_cores(), **seams}
     try:
         with console.status(f"exporting {options.model}"):  # nothing, where this is no terminal
@@ -73,9 +89,14 @@ def _main(argv: Sequence[str], **seams: Any) -> int:
 
 
 def parse(argv: Sequence[str]) -> ExportOptions:
-    """Raises UserError for options that cannot be used."""
-    options = _parser().parse_args(argv)
-    return ExportOptions(options.model, read_formats(options.formats, "--format"), options.out, options.images)
+    """Read the options of the command. Raises UserError for those that cannot be used."""
+    return parse_options(
+        ExportOptions,
+        argv,
+        prog="python -m fmnist.export",
+        description="Save a trained model in other formats. Each file is loaded in a fresh process by its own runtime "
+        "alone and compared with the model; one that says something else is not kept.",
+    )
 
 
 def read_images(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
@@ -123,7 +144,7 @@ def _show(console: Console, options: ExportOptions, records: Sequence[ExportReco
     say = functools.partial(console.print, markup=False, highlight=False, soft_wrap=True)
     for record in records:
         say(f"{record.format}: {f'failed: {record.failure}' if record.failure else options.out / record.file}")
-    kind = "images" if options.images_path else "made-up images (noise, always the same; --images takes real ones)"
+    kind = "images" if options.images else "made-up images (noise, always the same; --images takes real ones)"
     say(f"compared with {options.model} on {records[0].n_images:,} {kind}")
     say(f"times: milliseconds an image, given one at a time and in batches of 256, on {records[0].n_threads} threads")
 
@@ -141,35 +162,6 @@ def _cells(record: ExportRecord) -> tuple[str, ...]:
         f"{record.milliseconds_by_1:.3f}",
         f"{record.milliseconds_by_256:.3f}",
     )
-
-
-def _parser() -> OneLineParser:
-    parser = OneLineParser(
-        prog="python -m fmnist.export",
-        description="Save a trained model in other formats. Each file is loaded in a fresh process by its own runtime "
-        "alone and compared with the model; one that says something else is not kept.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("model", type=Path, metavar="MODEL", help="a .keras file, such as a study's best.keras")
-    names = ", ".join(format.name for format in FORMATS)
-    parser.add_argument(
-        "--format",
-        dest="formats",
-        action="append",
-        required=True,
-        metavar="FORMATS",
-        help=f"all, or some of {names}, joined by commas; may be given again",
-    )
-    parser.add_argument(
-        "--out", type=Path, default=Path("exports"), metavar="DIR", help="folder for the files (default: exports)"
-    )
-    parser.add_argument(
-        "--images",
-        type=Path,
-        metavar="FILE.npz",
-        help="what to compare on: an array x of raw pixels, 0 to 255, and, if known, y of labels (default: noise)",
-    )
-    return parser
 
 
 if __name__ == "__main__":

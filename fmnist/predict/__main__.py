@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import shutil
@@ -11,7 +10,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from fmnist.cli import OneLineParser, exit_code_of
+from fmnist.cli import exit_code_of
+from fmnist.options import option, options, parse_options
 from fmnist.predict.classifier import EXIT_INTERRUPTED, N_TOP, ClassProbability, Prediction, predict_batches
 
 EXIT_SOME_FAILED = 1
@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _main(argv: Sequence[str]) -> int:
-    options = _parser().parse_args(argv)
+    options = parse(argv)
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")
     some_failed = False
@@ -127,8 +127,33 @@ def _without_chatter() -> Iterator[None]:
         os.close(kept)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = OneLineParser(
+@options
+class PredictOptions:
+    """What to predict, by which model, and how to show it."""
+
+    model: Path = option("a .keras file, such as a study's best.keras", positional=True, metavar="MODEL")
+    images: tuple[str, ...] = option(
+        "PNG, JPEG, WebP, BMP, GIF (its first frame) or TIFF file; a folder, with all such files in it and its "
+        "subfolders; - for one picture from standard input",
+        positional=True,
+        metavar="IMAGE",
+    )
+    json: bool = option("one JSON object a line instead, failed pictures included", default=False)
+    top: int = option("how many classes to name", default=N_TOP, metavar="K")
+    invert: bool = option("keep light backgrounds light, whatever the model knows", default=True, name="no-invert")
+    temperature: str | None = option(
+        "calibrate the probabilities: a number, or a file such as a study's temperature.json",
+        default=None,
+        default_shown="as the model gives them",
+        metavar="T|FILE",
+    )
+
+
+def parse(argv: Sequence[str]) -> PredictOptions:
+    """Read the options of the command. Raises UserError for those that cannot be used."""
+    return parse_options(
+        PredictOptions,
+        argv,
         prog="python -m fmnist.predict",
         description="Name what pictures show, by a saved model. A picture may be of any size and colour: it is turned "
         "upright, made grey or RGB as the model wants it, inverted where its background is light and the training "
@@ -136,33 +161,7 @@ def _parser() -> argparse.ArgumentParser:
         "trimmed.",
         epilog="Exit codes: 0; 1 where a picture could not be read (named on standard error; the others are predicted)"
         "; 2 for arguments or a model that cannot be used.",
-        allow_abbrev=False,
     )
-    parser.add_argument("model", type=Path, metavar="MODEL", help="a .keras file, such as a study's best.keras")
-    parser.add_argument(
-        "images",
-        nargs="+",
-        metavar="IMAGE",
-        help="PNG, JPEG, WebP, BMP, GIF (its first frame) or TIFF file; a folder, with all such files in it and its "
-        "subfolders; - for one picture from standard input",
-    )
-    parser.add_argument("--json", action="store_true", help="one JSON object a line instead, failed pictures included")
-    parser.add_argument(
-        "--top", type=int, default=N_TOP, metavar="K", help=f"how many classes to name (default: {N_TOP})"
-    )
-    parser.add_argument(
-        "--no-invert",
-        dest="invert",
-        action="store_false",
-        help="keep light backgrounds light, whatever the model knows",
-    )
-    parser.add_argument(
-        "--temperature",
-        metavar="T|FILE",
-        help="calibrate the probabilities: a number, or a file such as a study's temperature.json (default: as the "
-        "model gives them)",
-    )
-    return parser
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Who hears of what happens in trainings: the terminal, taps such as TensorBoard's, and whoever calls from Python."""
+"""The interface of whatever watches trainings: the terminal, TensorBoard, and the callbacks of a Python caller."""
 
 from __future__ import annotations
 
@@ -9,44 +9,64 @@ from fmnist.training.history import HistoryPoint
 
 
 class Callback:
-    """Hears of what happens in trainings, from their threads: what it does, it does under a lock of its own. This one
-    hears nothing; override what is of interest.
+    """Base class for training callbacks. The defaults do nothing: override what is of interest.
 
-    label: "trial 7", "finalist 7", "seed 1" or a baseline's name. what: a recipe, or a baseline in words.
-    n_planned_images: None where nobody knows.
+    Methods are called from worker threads, several at a time, so implementations must be thread-safe. An exception
+    that a method raises ends the run.
+
+    Every method names its training by a label: "trial 7", "finalist 7", "seed 1" or a baseline's name.
     """
 
     def on_training_start(self, label: str, what: Recipe | str, n_planned_images: int | None) -> None:
-        """A training begins. A trial's every rung is one, under the same label; only the last of them ends."""
+        """Called when a training begins.
+
+        Each rung of a trial is a training of its own under the same label; only the last of them ends with
+        `on_training_end`.
+
+        Args:
+            label: names the training.
+            what: its recipe, or a baseline in words.
+            n_planned_images: training images that it will see; None if unknown.
+        """
 
     def on_training_progress(self, label: str, n_images: int) -> None:
-        """So many images were trained on; once a second, between looks too."""
+        """Called about once a second, with the number of training images seen so far."""
 
     def on_evaluation(self, label: str, point: HistoryPoint, best_accuracy: float | None) -> None:
-        """A look at the selection split, or at the training images where nothing is held out."""
+        """Called after each evaluation on the selection split, or on the training images where nothing is held out.
+
+        Args:
+            label: names the training.
+            point: losses and accuracies, and where in the training they were measured.
+            best_accuracy: the highest validation accuracy of this training so far; None if nothing is held out.
+        """
 
     def on_training_end(self, label: str, reason: str) -> None:
-        """A training ended; reason: in words."""
+        """Called when a training has ended, with the reason in words."""
 
 
 class CallbackList(Callback):
-    """Passes everything on to each of them, in their order."""
+    """Calls several callbacks, in their order."""
 
     def __init__(self, callbacks: Sequence[Callback]) -> None:
         self._callbacks = tuple(callbacks)
 
     def on_training_start(self, label: str, what: Recipe | str, n_planned_images: int | None) -> None:
+        """Call every callback's `on_training_start`."""
         for callback in self._callbacks:
             callback.on_training_start(label, what, n_planned_images)
 
     def on_training_progress(self, label: str, n_images: int) -> None:
+        """Call every callback's `on_training_progress`."""
         for callback in self._callbacks:
             callback.on_training_progress(label, n_images)
 
     def on_evaluation(self, label: str, point: HistoryPoint, best_accuracy: float | None) -> None:
+        """Call every callback's `on_evaluation`."""
         for callback in self._callbacks:
             callback.on_evaluation(label, point, best_accuracy)
 
     def on_training_end(self, label: str, reason: str) -> None:
+        """Call every callback's `on_training_end`."""
         for callback in self._callbacks:
             callback.on_training_end(label, reason)

@@ -1,7 +1,7 @@
-"""What a person sees while the tool runs: a line for each training and two for the study; plain lines with the time
-where no terminal is, or one JSON object a line for a program to read.
+"""What a person sees while the tool runs: a line for each training and two for the study, redrawn as they change.
 
-The supervisor alone owns the terminal; worker processes have their standard error in a file.
+Where standard output is no terminal, plain lines with the time of day. The supervisor alone owns the terminal; worker
+processes have their standard error in a file.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -21,68 +21,31 @@ from rich.text import Text
 from fmnist.metrics.intervals import Interval
 from fmnist.recipe import Recipe
 from fmnist.training.history import HistoryPoint
-from search.callbacks.base import Callback
+from search.callbacks.reporter import DETAIL, INFO, NORMAL, QUIET, RESULT, SAID, FinalistRow, Reporter, SearchProgress
 
 FEWEST_TRIALS = 12  # before the time left is told: the portfolio, which comes first, trains for much longer than others
 SHORTEST_LABEL_WIDTH = 11  # "finalist 99"
-STATES = ("complete", "pruned", "infeasible", "failed")  # that a trial may end in, as they are counted out
-
-# How much is said, least first.
-QUIET, NORMAL, VERBOSE = "quiet", "normal", "verbose"
-VERBOSITIES = (QUIET, NORMAL, VERBOSE)
-# What is said, most important first: what came out or went wrong, what goes on, and what only VERBOSE tells.
-RESULT, WARNING, INFO, DETAIL = "result", "warning", "info", "detail"
-SAID = {QUIET: (RESULT, WARNING), NORMAL: (RESULT, WARNING, INFO), VERBOSE: (RESULT, WARNING, INFO, DETAIL)}
-
-
-@dataclass(frozen=True)
-class BestTrial:
-    """The best complete trial so far."""
-
-    number: int
-    accuracy: float  # on the selection split
-    interval: Interval  # 95 %, of the split's images; it says nothing of the choice among many trials
-    network: str  # the recipe's short form
-
-
-@dataclass(frozen=True)
-class SearchProgress:
-    """How far a search has come."""
-
-    counts: Mapping[str, int]  # trials by state
-    best: BestTrial | None = None
-    seconds_left: float | None = None  # that a timeout leaves for the search; None: it has all the time it takes
-
-    @property
-    def n_finished(self) -> int:
-        return sum(self.counts[state] for state in STATES)
-
-    def __str__(self) -> str:
-        return ", ".join(f"{self.counts[state]} {state}" for state in STATES if self.counts[state])
-
-
-@dataclass(frozen=True)
-class FinalistRow:
-    """A finalist in the table at the end."""
-
-    trial: int
-    origin: str  # "sampler", or the portfolio's name for it
-    search_accuracy: float | None  # on the selection split; None if its trial did not complete
-    confirm_accuracy: float
-    interval: Interval  # 95 %, of the confirmation split's images
-    network: str  # the recipe's short form
-    is_winner: bool
 
 
 @dataclass
-class _Line:
+class _Training:
     """A training under way."""
 
     what: Recipe | str
-    n_planned_images: int | None  # None: nobody knows
+    n_planned_images: int | None  # None if unknown
     n_images: int = 0
     best_accuracy: float | None = None
     started: float = field(default_factory=time.monotonic)
+
+    def columns(self) -> tuple[str, str, str]:
+        """Its length, the share of it that is done, and its clock."""
+        elapsed = time.monotonic() - self.started
+        if self.n_planned_images is None:
+            return "", "", f"{_duration(elapsed)} so far"
+        share, clock = self.n_images / self.n_planned_images, ""
+        if self.n_images > 0:
+            clock = f"{_duration(elapsed * (1 / share - 1))} left"
+        return _short_count(self.n_planned_images), f"{share:.0%}", clock
 
 
 @dataclass
@@ -93,58 +56,93 @@ class _Phase:
     n_total: int
     n_done_before: int  # done by earlier runs: they say nothing about this run's speed
     n_done: int
-    standing: SearchProgress | None = None
-    standing_told: float = field(default_factory=time.monotonic)
+    progress: SearchProgress | None = None
+    progress_told: float = field(default_factory=time.monotonic)
     counts_trainings: bool = False  # every training that ends is one more done
     n_images: int = 0  # training images seen in it, of all trainings
     started: float = field(default_factory=time.monotonic)
 
+    def seconds_left(self) -> float | None:
+        """The shorter of two estimates: by the speed so far, once that says something, and by the timeout."""
+        now, known = time.monotonic(), []
+        n_done = self.n_done - self.n_done_before
+        n_needed = 1 if self.counts_trainings else FEWEST_TRIALS
+        if n_done >= n_needed:
+            known.append((self.n_total - self.n_done) * (now - self.started) / n_done)
+        if self.progress is not None and self.progress.seconds_left is not None:
+            known.append(max(0.0, self.progress.seconds_left - (now - self.progress_told)))
+        return min(known, default=None)
 
-class Terminal(Callback):
-    """Shows progress; use it as a context manager. Thread-safe.
+    def line(self) -> str:
+        """Its count, the time left, the speed and the trials by state, as far as known."""
+        parts = [self.name]
+        if self.n_total:
+            parts = [f"{self.name} {self.n_done}/{self.n_total}"]
+        seconds_left = self.seconds_left()
+        if seconds_left is not None:
+            parts.append(f"{_duration(seconds_left)} left")
+        if self.n_images:
+            parts.append(f"{self.n_images / (time.monotonic() - self.started):,.0f} images/s")
+        if self.progress is not None:
+            parts.append(str(self.progress))
+        return " · ".join(part for part in parts if part)
+
+    def best_line(self) -> str:
+        """The best trial so far; empty outside the search."""
+        if self.progress is None:
+            return ""
+        best = self.progress.best
+        if best is None:
+            return "no trial is complete yet"
+        return f"best {best.accuracy:.2%} {_in_words(best.interval)} · trial {best.number} · {best.network}"
+
+
+class Terminal(Reporter):
+    """Shows a run to a person. Use it as a context manager. Thread-safe.
 
     Where standard output is no terminal, each finished training is a line with the time of day, and nothing redraws.
-    verbosity: "quiet" tells what came out and what went wrong, "verbose" every look at the selection split too.
+
+    Args:
+        console: where to write; None: standard output.
+        verbosity: "quiet" tells what came out and what went wrong, "verbose" every evaluation too.
     """
 
     def __init__(self, console: Console | None = None, verbosity: str = NORMAL) -> None:
         self._console = console or Console()
         self._verbosity = verbosity
         self._lock = threading.RLock()
-        self._lines: dict[str, _Line] = {}
+        self._trainings: dict[str, _Training] = {}
         self._phase: _Phase | None = None
         self._label_width = SHORTEST_LABEL_WIDTH
         self._live: Live | None = None
 
-    def __enter__(self) -> Terminal:
+    def __enter__(self) -> Self:
+        """Begin to redraw, if there is a terminal."""
         if self._console.is_terminal and self._verbosity != QUIET:
-            self._live = Live(get_renderable=self._render, console=self._console, refresh_per_second=2, transient=True)
-            self._live.__enter__()
+            self._live = Live(get_renderable=self.render, console=self._console, refresh_per_second=2, transient=True)
+            self._live.start()
         return self
 
     def __exit__(self, *error: object) -> None:
+        """End redrawing; what was said stays."""
         if self._live is not None:
-            self._live.__exit__(*error)
+            self._live.stop()
             self._live = None
 
-    # --- what the study tells
-
     def say(self, text: str, level: str = INFO, *, wrap: bool = True) -> None:
-        """A line that stays. wrap=False cuts it at the terminal's width; what is to be copied wraps."""
+        """Print a line that stays, if the verbosity has that level. wrap=False cuts it at the terminal's width."""
         if level not in SAID[self._verbosity]:
             return
-        if self._console.is_terminal and not wrap:
+        is_terminal = self._console.is_terminal
+        if is_terminal and not wrap:
             self._console.print(_one_line(text), no_wrap=True, overflow="ellipsis")
             return
-        stamp = "" if self._console.is_terminal else f"{datetime.now():%H:%M:%S} "
-        self._console.print(f"{stamp}{text}", markup=False, highlight=False, soft_wrap=True)
-
-    def warn(self, text: str) -> None:
-        """A line that stays, whatever the verbosity."""
-        self.say(text, WARNING)
+        if not is_terminal:
+            text = f"{datetime.now():%H:%M:%S} {text}"
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def show(self, table: Table) -> None:
-        """A table that was asked for, whatever the verbosity."""
+        """Print a table."""
         self._console.print(table)
 
     def begin(
@@ -152,128 +150,98 @@ class Terminal(Callback):
         name: str,
         n_total: int = 0,
         n_done: int = 0,
-        standing: SearchProgress | None = None,
+        progress: SearchProgress | None = None,
         *,
         counts_trainings: bool = False,
         labels: Iterable[str] = (),
     ) -> None:
-        """Start a phase of `n_total` steps, 0 where it has none to count. labels: of its trainings, where they may be
-        longer than those of trials: their lines align."""
+        """Show this phase in the last line from now on."""
         with self._lock:
             self._label_width = max(SHORTEST_LABEL_WIDTH, max(map(len, labels), default=0))
-            self._phase = _Phase(name, n_total, n_done, n_done, standing, counts_trainings=counts_trainings)
+            self._phase = _Phase(name, n_total, n_done, n_done, progress, counts_trainings=counts_trainings)
 
-    def advance(self, standing: SearchProgress) -> None:
-        """Trials have ended. Two threads may count before either tells: the lower count is late."""
+    def advance(self, progress: SearchProgress) -> None:
+        """Show that trials have ended, unless a higher count is shown already."""
         with self._lock:
-            if standing.n_finished <= self._phase.n_done:
+            phase = self._phase
+            if phase is None or progress.n_finished <= phase.n_done:
                 return
-            self._phase.n_done, self._phase.standing = standing.n_finished, standing
-            self._phase.standing_told = time.monotonic()
-            self._tell_advance()
-
-    def _tell_advance(self) -> None:
-        if self._live is None:
-            self.say(" · ".join(part for part in (self._phase_line(), self._best_line()) if part))
+            phase.n_done, phase.progress, phase.progress_told = progress.n_finished, progress, time.monotonic()
+            if self._live is None:
+                self.say(" · ".join(part for part in (phase.line(), phase.best_line()) if part))
 
     def show_finalists(self, rows: Sequence[FinalistRow]) -> None:
-        """A table, best first."""
+        """Print the finalists, the winner marked with >."""
         self.say(f"{'finalists':<24} {'search':>7}  {'confirmation, 95 %':<24} network", RESULT, wrap=False)
         for row in rows:
-            mark, origin = ">" if row.is_winner else " ", "" if row.origin == "sampler" else f" {row.origin}"
-            name = f"{mark} trial {row.trial}{origin}"[:24]
-            found = "" if row.search_accuracy is None else f"{row.search_accuracy:.2%}"
+            name = f"> trial {row.trial}" if row.is_winner else f"  trial {row.trial}"
+            if row.origin != "sampler":
+                name = f"{name} {row.origin}"
+            searched = _accuracy(row.search_accuracy)
             confirmed = f"{row.confirm_accuracy:.2%} {_in_words(row.interval)}"
-            self.say(f"{name:<24} {found:>7}  {confirmed:<24} {row.network}", RESULT, wrap=False)
+            self.say(f"{name[:24]:<24} {searched:>7}  {confirmed:<24} {row.network}", RESULT, wrap=False)
 
     def show_result(self, text: str, figures: Mapping[str, Any], places: Mapping[str, str]) -> None:
-        """The end of a run: what came out, in words and as JSON values, and where to look next."""
+        """Print the result in words, and a line for each place."""
         self.say(text, RESULT)
         width = max(map(len, places))
         for name, place in places.items():
             self.say(f"  {name:<{width}}  {place}", RESULT)
 
-    # --- what the trainings tell (callbacks)
-
     def on_training_start(self, label: str, what: Recipe | str, n_planned_images: int | None) -> None:
-        self._begin(label, what, n_planned_images)
-        length = "" if n_planned_images is None else f"{n_planned_images:,} images of "
-        self.say(f"{label:<{self._label_width}} begins {length}{what}", DETAIL, wrap=False)
+        """Show a line for the training until it ends."""
+        with self._lock:
+            self._trainings[label] = _Training(what, n_planned_images)
+        begun = f"{label:<{self._label_width}} begins "
+        if n_planned_images is not None:
+            begun += f"{n_planned_images:,} images of "
+        self.say(f"{begun}{what}", DETAIL, wrap=False)
 
     def on_training_progress(self, label: str, n_images: int) -> None:
+        """Show how far the training is."""
         with self._lock:
             self._count(label, n_images)
 
     def on_evaluation(self, label: str, point: HistoryPoint, best_accuracy: float | None) -> None:
-        self._look(label, point.n_images, best_accuracy)
-        looked = "" if point.validation_accuracy is None else f"selection {point.validation_accuracy:.2%}, "
-        text = f"{label:<{self._label_width}} {looked}training {point.train_accuracy:.2%}"
-        self.say(f"{text} after {point.n_images:,} images", DETAIL, wrap=False)
+        """Show the training's best accuracy so far, and with "verbose" a line for the evaluation."""
+        with self._lock:
+            self._count(label, point.n_images)
+            self._trainings[label].best_accuracy = best_accuracy
+        text = f"{label:<{self._label_width}} "
+        if point.validation_accuracy is not None:
+            text += f"selection {point.validation_accuracy:.2%}, "
+        self.say(f"{text}training {point.train_accuracy:.2%} after {point.n_images:,} images", DETAIL, wrap=False)
 
     def on_training_end(self, label: str, reason: str) -> None:
-        line = self._end(label)
-        accuracy = "" if line.best_accuracy is None else f"{line.best_accuracy:.2%}"
-        self.say(f"{label:<{self._label_width}} {accuracy:>6}  {reason}  {line.what}", wrap=False)
-
-    def _begin(self, label: str, what: Recipe | str, n_planned_images: int | None) -> None:
-        with self._lock:
-            self._lines[label] = _Line(what, n_planned_images)
-
-    def _look(self, label: str, n_images: int, best_accuracy: float | None) -> None:
-        with self._lock:
-            self._count(label, n_images)
-            self._lines[label].best_accuracy = best_accuracy
-
-    def _end(self, label: str) -> _Line:
+        """Print a line that stays: what the training came to, and why it ended."""
         with self._lock:
             if self._phase is not None and self._phase.counts_trainings:
                 self._phase.n_done += 1
-            return self._lines.pop(label)
+            training = self._trainings.pop(label)
+        accuracy = _accuracy(training.best_accuracy)
+        self.say(f"{label:<{self._label_width}} {accuracy:>6}  {reason}  {training.what}", wrap=False)
 
     def _count(self, label: str, n_images: int) -> None:
-        line = self._lines[label]
+        training = self._trainings[label]
         if self._phase is not None:
-            self._phase.n_images += max(0, n_images - line.n_images)
-        line.n_images = max(line.n_images, n_images)
+            self._phase.n_images += max(0, n_images - training.n_images)
+        training.n_images = max(training.n_images, n_images)
 
-    # --- drawing
-
-    def _render(self) -> Group:
+    def render(self) -> Group:
+        """What redraws, as it is now: a line for each training, the best trial, the phase."""
         with self._lock:
-            lines = [self._training_line(label, line) for label, line in self._lines.items()]
-            best = self._best_line()
-            phase = self._phase_line() if self._phase else "preparing"
-        return Group(
-            *(_one_line(line) for line in lines), *([_one_line(best)] if best else []), _one_line(phase, style="bold")
-        )
-
-    def _training_line(self, label: str, line: _Line) -> str:
-        best = "" if line.best_accuracy is None else f"{line.best_accuracy:.2%}"
-        if line.n_planned_images is None:
-            length, share, clock = "", "", f"{_duration(time.monotonic() - line.started)} so far"
-        else:
-            length, share = _short_count(line.n_planned_images), f"{line.n_images / line.n_planned_images:.0%}"
-            left = _duration(_seconds_left(line))
-            clock = f"{left} left" if left else ""
-        return f"{label:<{self._label_width}} {length:>5} {share:>4} {best:>6} {clock:>12}  {line.what}"
-
-    def _best_line(self) -> str:
-        standing = self._phase.standing if self._phase else None
-        if standing is None:
-            return ""
-        if standing.best is None:
-            return "no trial is complete yet"
-        best = standing.best
-        return f"best {best.accuracy:.2%} {_in_words(best.interval)} · trial {best.number} · {best.network}"
-
-    def _phase_line(self) -> str:
-        phase = self._phase
-        count = f" {phase.n_done}/{phase.n_total}" if phase.n_total else ""
-        seconds = time.monotonic() - phase.started
-        left = f"{_duration(min(known))} left" if (known := _phase_seconds_left(phase)) else ""
-        speed = f"{phase.n_images / seconds:,.0f} images/s" if phase.n_images else ""
-        tally = str(phase.standing) if phase.standing else ""
-        return " · ".join(part for part in (phase.name + count, left, speed, tally) if part)
+            lines = []
+            for label, training in self._trainings.items():
+                length, share, clock = training.columns()
+                best = _accuracy(training.best_accuracy)
+                columns = f"{label:<{self._label_width}} {length:>5} {share:>4} {best:>6} {clock:>12}"
+                lines.append(_one_line(f"{columns}  {training.what}"))
+            if self._phase is None:
+                return Group(*lines, _one_line("preparing", style="bold"))
+            best_line = self._phase.best_line()
+            if best_line:
+                lines.append(_one_line(best_line))
+            return Group(*lines, _one_line(self._phase.line(), style="bold"))
 
 
 def _one_line(text: str, style: str = "") -> Text:
@@ -284,29 +252,18 @@ def _in_words(interval: Interval) -> str:
     return f"({100 * interval.low:.1f} to {100 * interval.high:.1f})"
 
 
+def _accuracy(share: float | None) -> str:
+    """Such as `93.50%`; empty for None."""
+    if share is None:
+        return ""
+    return f"{share:.2%}"
+
+
 def _short_count(n: int) -> str:
     """Such as `800`, `16k`, `1.2M`: five characters at most."""
     if n < 1000:
         return str(n)
     return f"{n / 1000:.0f}k" if n < 999_500 else f"{n / 1e6:.1f}M"
-
-
-def _phase_seconds_left(phase: _Phase) -> list[float]:
-    """By its speed so far, once that says something, and by the clock."""
-    now, known = time.monotonic(), []
-    n_done = phase.n_done - phase.n_done_before
-    if n_done >= (1 if phase.counts_trainings else FEWEST_TRIALS):
-        known.append((phase.n_total - phase.n_done) * (now - phase.started) / n_done)
-    if phase.standing is not None and phase.standing.seconds_left is not None:
-        known.append(max(0.0, phase.standing.seconds_left - (now - phase.standing_told)))
-    return known
-
-
-def _seconds_left(line: _Line) -> float | None:
-    if line.n_images == 0:
-        return None
-    elapsed = time.monotonic() - line.started
-    return elapsed * (line.n_planned_images / line.n_images - 1)
 
 
 def _duration(seconds: float | None) -> str:

@@ -6,11 +6,11 @@ import os
 import sys
 import threading
 from collections.abc import Sequence
-from pathlib import Path
 
-from fmnist.cli import OneLineParser, ending_cleanly, exit_code_of
+from fmnist.cli import ending_cleanly, exit_code_of
+from fmnist.options import parse_options
 from search.cli import take_password_off_the_command_line
-from search.dashboard.server import HOST, UNTIL_INPUT_ENDS, USUAL_PORT, DashboardOptions, serve
+from search.dashboard.server import DashboardOptions, serve
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -39,32 +39,14 @@ def _watch_input(stop: threading.Event) -> None:
 
 
 def parse(argv: Sequence[str]) -> DashboardOptions:
-    """Raises UserError for options that cannot be used."""
-    options = _parser().parse_args(argv)
-    return DashboardOptions(**vars(options))
-
-
-def _parser() -> OneLineParser:
-    parser = OneLineParser(
+    """Read the options of the command. Raises UserError for those that cannot be used."""
+    return parse_options(
+        DashboardOptions,
+        argv,
         prog="python -m search.dashboard",
         description="Show a study, running or finished, in Optuna's dashboard, on this machine alone: trials with "
         "notes, those that got far with pictures.",
-        allow_abbrev=False,
     )
-    parser.add_argument("name", metavar="NAME", help="the study")
-    parser.add_argument(
-        "--studies-dir", type=Path, default=Path("studies"), metavar="DIR", help="where studies live (default: studies)"
-    )
-    parser.add_argument(
-        "--port", type=int, metavar="N", help=f"of {HOST} (default: {USUAL_PORT}, or a free one if that is taken)"
-    )
-    parser.add_argument(
-        "--storage",
-        metavar="URL",
-        help="Optuna's storage with the trials; then the study needs no folder here (default: as it was made with)",
-    )
-    parser.add_argument(UNTIL_INPUT_ENDS, action="store_true", help="end when standard input ends (for scripts)")
-    return parser
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ from typing import Any, BinaryIO
 import numpy as np
 import optuna
 from optuna.artifacts import ArtifactMeta, FileSystemArtifactStore
-from optuna.artifacts._upload import ARTIFACTS_ATTR_PREFIX
 from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.trial import FrozenTrial
 
@@ -23,6 +22,7 @@ from fmnist.training.history import HistoryPoint
 from search.dashboard.trial_charts import confusion_matrix, learning_curve, network
 from search.records.io import atomic_write
 from search.study.objective import RungEnd
+from search.study.optuna_private import ARTIFACT_PREFIX, id_of, set_trial_system_attr
 
 MOST_BYTES = 64_000_000  # that drawn pictures may take of a disk; beyond that they are drawn each time
 CHART_DATA_KEY = "drawn-from"  # a trial's system attribute: what its pictures are drawn from
@@ -38,17 +38,17 @@ def publish_pictures(trial: optuna.Trial, ended: Sequence[RungEnd]) -> None:
         "n_classes": None if counts is None else len(counts),
         "confusion": None if counts is None else [[i, j, int(counts[i, j])] for i, j in cells],
     }
-    trial.storage.set_trial_system_attr(trial._trial_id, CHART_DATA_KEY, drawn_from)
+    set_trial_system_attr(trial, CHART_DATA_KEY, drawn_from)
     for i, name in enumerate(PICTURES):
         if name != "confusion-matrix.png" or counts is not None:
-            trial.storage.set_trial_system_attr(trial._trial_id, *entry(trial._trial_id, i, name))
+            set_trial_system_attr(trial, *entry(id_of(trial), i, name))
 
 
 def entry(trial_id: int, i: int, name: str) -> tuple[str, str]:
     """Key and value by which Optuna knows an artifact. upload_artifact would draw a new id for one that is there."""
     artifact_id = artifact_id_of(trial_id, i)
     meta = ArtifactMeta(artifact_id=artifact_id, filename=name, mimetype="image/png", encoding=None)
-    return f"{ARTIFACTS_ATTR_PREFIX}{artifact_id}", json.dumps(asdict(meta))
+    return f"{ARTIFACT_PREFIX}{artifact_id}", json.dumps(asdict(meta))
 
 
 def artifact_id_of(trial_id: int, i: int) -> str:

@@ -16,8 +16,14 @@ from fmnist.recipe import Architecture, Block, Recipe, short_form
 from search.format import between, count, duration, millions, percent, plan_in_words
 from search.results import FinishedStudy
 from search.study.objective import Outcome
+from search.study.optuna_private import (
+    NOTE_PIECE_CHARACTERS,
+    note_piece_prefix,
+    note_version_key,
+    set_study_system_attr,
+    study_system_attrs,
+)
 
-MOST_CHARACTERS = 2045  # of a piece of a note: as optuna_dashboard cuts them
 RUNNING = "running"  # how the state of a study begins while a run is at work
 
 
@@ -26,24 +32,23 @@ RUNNING = "running"  # how the state of a study begins while a run is at work
 
 def save_note(study: optuna.Study, text: str, trial: optuna.Trial | None = None) -> None:
     """Of the study, or of a trial of it, in place of an earlier one: two writes for a short note."""
-    storage, study_id = study._storage, study._study_id
-    prefix = "dashboard:" if trial is None else f"dashboard:{trial._trial_id}:"
+    version_key, prefix = note_version_key(trial), note_piece_prefix(trial)
     version, n_pieces = 1, 0
     if trial is None:  # written again and again; a trial's once, or the same again
-        kept = storage.get_study_system_attrs(study_id)
-        version = kept.get(f"{prefix}note_ver", 0) + 1
-        n_pieces = sum(key.startswith(f"{prefix}note_str:") for key in kept)
-    pieces = [text[start : start + MOST_CHARACTERS] for start in range(0, len(text), MOST_CHARACTERS)]
+        kept = study_system_attrs(study)
+        version = kept.get(version_key, 0) + 1
+        n_pieces = sum(key.startswith(prefix) for key in kept)
+    starts = range(0, len(text), NOTE_PIECE_CHARACTERS)
+    pieces = [text[start : start + NOTE_PIECE_CHARACTERS] for start in starts]
     pieces += [""] * (n_pieces - len(pieces))
-    storage.set_study_system_attr(study_id, f"{prefix}note_ver", version)
+    set_study_system_attr(study, version_key, version)
     for i, piece in enumerate(pieces):
-        storage.set_study_system_attr(study_id, f"{prefix}note_str:{i}", piece)
+        set_study_system_attr(study, f"{prefix}{i}", piece)
 
 
 def read_note(study: optuna.Study) -> str:
     """The study's own; empty where there is none."""
-    kept = study._storage.get_study_system_attrs(study._study_id)
-    prefix = "dashboard:note_str:"
+    kept, prefix = study_system_attrs(study), note_piece_prefix(None)
     pieces = {int(key.removeprefix(prefix)): text for key, text in kept.items() if key.startswith(prefix)}
     return "".join(pieces[i] for i in sorted(pieces))
 

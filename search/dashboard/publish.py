@@ -24,6 +24,7 @@ from search.records.files import StudyFiles
 from search.records.io import atomic_write
 from search.results import FinishedStudy
 from search.study.objective import Outcome
+from search.study.optuna_private import set_study_system_attr
 from search.study.trials import count_by_state, read_best
 from search.worker.tasks import Interrupted
 
@@ -49,7 +50,7 @@ class DashboardPublisher:
         self._state = RUNNING
         self._updated = 0.0  # time.monotonic
 
-    def keep(self, trial: optuna.Trial, outcome: Outcome) -> None:
+    def store_trial(self, trial: optuna.Trial, outcome: Outcome) -> None:
         """Call it before the trial ends: Optuna takes nothing of a finished one."""
         if outcome.got_far:
             publish_pictures(trial, outcome.ended)
@@ -134,7 +135,7 @@ def publish_report(study: optuna.Study, study_result: FinishedStudy) -> None:
         if (picture := files.report_pictures / name).exists():
             with atomic_write(files.artifacts / artifact_id_of(REPORT_ID, i)) as path:
                 shutil.copyfile(picture, path)
-            study._storage.set_study_system_attr(study._study_id, *entry(REPORT_ID, i, name))
+            set_study_system_attr(study, *entry(REPORT_ID, i, name))
 
 
 # ------------------------------------------------------------------------------------------------------------- pictures

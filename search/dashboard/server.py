@@ -16,7 +16,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING, Any
@@ -24,6 +23,7 @@ from urllib.parse import urlsplit
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from fmnist.errors import UserError
+from fmnist.options import option, options
 from search.cli import check_study_name, without_password
 from search.records.files import StudyFiles, require_study
 from search.records.io import read_json
@@ -50,25 +50,37 @@ STYLE = b"""<style>
 WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
-@dataclass(frozen=True)
+@options
 class DashboardOptions:
-    """What to show. Raises UserError where it is not there."""
+    """Which study to show, and where. Raises UserError for a study that is not there."""
 
-    name: str  # of a study
-    studies_dir: Path  # where its folder is
-    port: int | None  # None: the usual one, or any if that is taken; 0: any
-    storage: str | None  # URL of Optuna's storage with its trials; None: as its configuration says
-    until_input_ends: bool = False  # for a run: ends with it, however that ends
+    name: str = option("the study", positional=True, metavar="NAME")
+    studies_dir: Path = option("where studies live", default=Path("studies"), metavar="DIR")
+    port: int | None = option(
+        f"of {HOST}",
+        default=None,
+        ge=0,
+        le=65535,
+        default_shown=f"{USUAL_PORT}, or a free one if that is taken",
+        remedy="0 takes any that is free",
+        metavar="N",
+    )
+    storage: str | None = option(
+        "Optuna's storage with the trials; then the study needs no folder here",
+        default=None,
+        default_shown="as it was made with",
+        metavar="URL",
+    )
+    until_input_ends: bool = option("end when standard input ends (for scripts)", default=False)
 
     def __post_init__(self) -> None:
         check_study_name(self.name, f"name a study's folder in {self.studies_dir}")
         if self.storage is None:
             require_study(self.studies_dir, self.name, "the dashboard")
-        if self.port is not None and not 0 <= self.port <= 65535:
-            raise UserError(f"--port must be between 0 and 65535, but got {self.port}; 0 takes any that is free")
 
     @property
     def files(self) -> StudyFiles:
+        """The study's folder, which may be missing where a storage is given."""
         return StudyFiles(self.studies_dir / self.name)
 
 
@@ -86,10 +98,12 @@ class _QuietHandler(WSGIRequestHandler):
 
 def serve(options: DashboardOptions, stop: threading.Event) -> None:
     """Until `stop` is set. Says where first."""
+    from search.study.optuna_private import study_id_of
+
     study = _open(options)
     with _listen(options.port, guarded(styled(_application(options, study)))) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        address = f"http://{HOST}:{server.server_port}/dashboard/studies/{study._study_id}"
+        address = f"http://{HOST}:{server.server_port}/dashboard/studies/{study_id_of(study)}"
         print(f"dashboard of {options.name} (Ctrl-C ends it): {address}", flush=True)
         stop.wait()
         server.shutdown()
@@ -126,12 +140,13 @@ def _application(options: DashboardOptions, study: optuna.Study) -> WsgiApp:
     import optuna_dashboard
 
     from search.dashboard.artifacts import DrawnArtifacts
+    from search.study.optuna_private import uncached_storage_of
 
     files = options.files
     if files.root.is_dir() and os.access(files.root, os.W_OK):
         files.artifacts.mkdir(exist_ok=True)
     names = read_json(DataRecord, files.data).class_names if files.data.exists() else None
-    storage = study._storage._backend  # not Optuna's cache before it: that never sees a trial of another run change
+    storage = uncached_storage_of(study)
     return optuna_dashboard.wsgi(storage, artifact_store=DrawnArtifacts(files.artifacts, storage, names))
 
 

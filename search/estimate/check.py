@@ -21,7 +21,7 @@ from fmnist.data.split import Split, save_split
 from fmnist.errors import UserError
 from fmnist.model.layers import count_multiply_adds, count_parameters, describe_layers
 from fmnist.recipe import Recipe
-from search.callbacks.terminal import Terminal
+from search.callbacks.reporter import Reporter
 from search.config import StudyConfig
 from search.estimate.costs import (
     Case,
@@ -36,8 +36,8 @@ from search.estimate.costs import (
     seconds_an_image,
     spread,
 )
+from search.estimate.prepare import Prepared, prepare
 from search.estimate.simulation import Rehearsal, draw_networks, rehearse
-from search.pipeline import Prepared, prepare
 from search.records.models import FINISHED_STATES
 from search.refit.finalists import N_FINALISTS, N_FINALISTS_AGAINST_TIME
 from search.refit.schedule import side_by_side, threads_of_each
@@ -68,7 +68,7 @@ class Findings:
 
 def check_run(
     config: StudyConfig,
-    terminal: Terminal,
+    terminal: Reporter,
     stop: threading.Event,
     *,
     search_only: bool = False,
@@ -97,7 +97,7 @@ def check_run(
 
 
 def _find(
-    prepared: Prepared, search_only: bool, scratch: Path, terminal: Terminal, workers: WorkerProcesses
+    prepared: Prepared, search_only: bool, scratch: Path, terminal: Reporter, workers: WorkerProcesses
 ) -> Findings:
     config = prepared.config
     save_split(_with_few_to_look_at(prepared.split), scratch / "split")
@@ -187,7 +187,7 @@ def _gain_of_threads(
     site: TrainingSite,
     n_trainings: int,
     train: Trainer,
-    terminal: Terminal,
+    terminal: Reporter,
     costs: Costs,
 ) -> float:
     """How much faster a training is for each further thread, as a share of what a worker of its own would bring: where

@@ -77,7 +77,7 @@ def write_text(path: Path, text: str) -> None:
 
 def write_arrays(path: Path, **arrays: np.ndarray) -> None:
     with atomic_write(path) as temporary:
-        np.savez_compressed(temporary, **arrays)
+        np.savez_compressed(temporary, **arrays)  # pyright: ignore[reportArgumentType]  # none is named allow_pickle
 
 
 @contextmanager

@@ -6,14 +6,14 @@ import os
 import sys
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from fmnist.cli import EXIT_FAILURE, EXIT_INTERRUPTED, OneLineParser, ending_cleanly, exit_code_of
+from fmnist.cli import EXIT_FAILURE, EXIT_INTERRUPTED, ending_cleanly, exit_code_of
 from fmnist.data.find import find_data
 from fmnist.data.source import Reading
 from fmnist.errors import UserError
 from fmnist.metrics.intervals import wilson_95
+from fmnist.options import option, options, parse_options
 from fmnist.training.precision import has_bfloat16
 from search.callbacks.terminal import Terminal
 from search.config import MAX_SEED
@@ -64,56 +64,41 @@ def _beside_the_study(outcome: Retrained) -> str:
     return f"the study measured {outcome.expected:.2%} with this seed, on another processor or with other versions"
 
 
-@dataclass(frozen=True)
+@options
 class RefitOptions:
     """What to retrain, from which images, and where to. Raises UserError for places that cannot be used."""
 
-    recipe: Path  # a study's best_recipe.json
-    out: Path  # of the model
-    seed: int | None  # None: that of the study's delivered model
-    dataset: str | None  # None: where the recipe says
-    data_dir: Path | None  # the one place to look for Fashion-MNIST; None: see fmnist.data.named.find_data
+    recipe: Path = option("a study's best_recipe.json", metavar="FILE")
+    out: Path = option("where the model goes", default=Path("retrained.keras"), metavar="FILE")
+    seed: int | None = option(
+        "of this training", default=None, ge=0, le=MAX_SEED, default_shown="the delivered model's", metavar="N"
+    )
+    dataset: str | None = option(
+        "where the study's images are now", default=None, default_shown="where they were", metavar="NAME|PATH"
+    )
+    data_dir: Path | None = option(
+        "where the Fashion-MNIST files are",
+        default=None,
+        default_shown="$FMNIST_DATA_DIR, then the usual places",
+        metavar="DIR",
+    )
 
     def __post_init__(self) -> None:
         if self.out.suffix != ".keras":
             raise UserError(f"--out must be a file with the suffix .keras, but got {self.out}")
         if not (os.path.isdir(self.out.parent) and os.access(self.out.parent, os.W_OK)) or os.path.isdir(self.out):
             raise UserError(f"cannot write to {self.out}; choose a file in a folder of yours with --out")
-        if self.seed is not None and not 0 <= self.seed <= MAX_SEED:
-            raise UserError(f"--seed must be between 0 and {MAX_SEED}, but got {self.seed}")
 
 
 def parse(argv: Sequence[str]) -> RefitOptions:
-    """Raises UserError for options that cannot be used."""
-    return RefitOptions(**vars(_parser().parse_args(argv)))
-
-
-def _parser() -> OneLineParser:
-    parser = OneLineParser(
+    """Read the options of the command. Raises UserError for those that cannot be used."""
+    return parse_options(
+        RefitOptions,
+        argv,
         prog="python -m search.refit",
         description="Train a study's winner once more from its best_recipe.json alone, and score it on the test set. "
         "With a seed of the study, on the same CPU and versions, it is the same model to the bit.",
-        allow_abbrev=False,
     )
-    parser.add_argument("--recipe", type=Path, required=True, metavar="FILE", help="a study's best_recipe.json")
-    parser.add_argument(
-        "--out",
-        type=Path,
-        default=Path("retrained.keras"),
-        metavar="FILE",
-        help="where the model goes (default: retrained.keras)",
-    )
-    parser.add_argument("--seed", type=int, metavar="N", help="of this training (default: the delivered model's)")
-    parser.add_argument(
-        "--dataset", metavar="NAME|PATH", help="where the study's images are now (default: where they were)"
-    )
-    parser.add_argument(
-        "--data-dir",
-        type=Path,
-        metavar="DIR",
-        help="where the Fashion-MNIST files are (default: $FMNIST_DATA_DIR, then the usual places)",
-    )
-    return parser
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from search.records.files import StudyFiles
 from search.records.io import atomic_write, write_json
 from search.records.ledger import Stopwatch
 from search.records.models import BaselineRecord
-from search.refit.round import FinalRound, drive, threads_for
+from search.refit.round import FinalRound, run_task, threads_for
 from search.study.strategy import seed_of
 from search.worker.tasks import BaselineTask, TrainingFailed
 
@@ -41,7 +41,7 @@ def _fit_one_baseline(final: FinalRound, baseline: Baseline, memory_limit_mb: fl
         with atomic_write(final.files.baseline_model(baseline)) as temporary:
             n_threads = threads_for(final, n_parallel=1)
             task = BaselineTask(baseline.name, seed, final.site.split_folder, temporary, memory_limit_mb, n_threads)
-            outcome = asdict(drive(final.trainer, final.callback, task, baseline.name))
+            outcome = asdict(run_task(final.trainer, final.callback, task, baseline.name))
     except TrainingFailed as failure:
         outcome = {**as_failed(failure), "seconds": time.monotonic() - started}
     record = BaselineRecord(

@@ -27,6 +27,7 @@ from search.records.ledger import Stopwatch
 from search.records.models import BestRecipe, ChangedTestScore, EvaluationRecord
 from search.refit.baselines import as_failed
 from search.refit.round import FinalRound, threads_for
+from search.worker.local import training_variables
 from search.worker.tasks import BaselinePredictTask, PredictTask, TrainingFailed
 
 N_UNSURE_KEPT = 24  # of the right answers given with the least confidence, for the report to show
@@ -146,7 +147,7 @@ def predict_outside(model: Path, images: np.ndarray) -> np.ndarray:
         inputs, outputs = Path(folder, "images.npy"), Path(folder, "probabilities.npy")
         np.save(inputs, images)
         command = [sys.executable, "-I", "-c", _PREDICT_OUTSIDE, str(model.absolute()), str(inputs), str(outputs)]
-        environment = os.environ | {"KERAS_BACKEND": "tensorflow"}
+        environment = os.environ | training_variables()
         # A session of its own: Ctrl-C reaches the whole group, and what it breaks here would look like a bad model.
         outcome = subprocess.run(
             command, cwd=folder, env=environment, capture_output=True, text=True, start_new_session=True

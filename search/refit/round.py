@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing
 from dataclasses import dataclass
+from typing import overload
 
 from fmnist.training.history import HistoryPoint, best_point
 from search.callbacks.base import Callback
@@ -14,10 +15,10 @@ from search.records.files import StudyFiles
 from search.records.ledger import Stopwatch
 from search.records.models import DataRecord
 from search.refit.schedule import GAIN_OF_THREADS, Clock, side_by_side, threads_of_each
+from search.worker.drive import drive
 from search.worker.tasks import (
     BaselineResult,
     BaselineTask,
-    ImagesSeen,
     Predictor,
     Trainer,
     TrainingFailed,
@@ -52,28 +53,36 @@ def run_training(trainer: Trainer, callback: Callback, task: TrainTask, label: s
     """Drive one training. The caller reports its end, once the result is on disk."""
     callback.on_training_start(label, task.recipe, task.n_stop_images or task.n_planned_images)
     try:
-        return drive(trainer, callback, task, label)
+        return run_task(trainer, callback, task, label)
     except TrainingFailed as failure:
         callback.on_training_end(label, f"failed ({failure.kind}): {failure.reason}")
         raise
 
 
-def drive(
+@overload
+def run_task(trainer: Trainer, callback: Callback, task: TrainTask, label: str) -> TrainResult: ...
+
+
+@overload
+def run_task(trainer: Trainer, callback: Callback, task: BaselineTask, label: str) -> BaselineResult: ...
+
+
+def run_task(
     trainer: Trainer, callback: Callback, task: TrainTask | BaselineTask, label: str
 ) -> TrainResult | BaselineResult:
-    """Run the task and pass its points on to the callback."""
+    """Run a task of one training, pass its progress on to the callback, and return its result."""
     history: list[HistoryPoint] = []
-    with closing(trainer(task)) as messages:
-        for message in messages:
-            if isinstance(message, ImagesSeen):
-                callback.on_training_progress(label, message.n_images)
-                continue
-            if not isinstance(message, HistoryPoint):
-                return message
-            history.append(message)
-            best = best_point(history)
-            callback.on_evaluation(label, message, best.validation_accuracy if best else None)
-    raise TrainingFailed("error", "the training ended without a result")
+
+    def on_point(point: HistoryPoint) -> None:
+        history.append(point)
+        best = best_point(history)
+        callback.on_evaluation(label, point, best.validation_accuracy if best else None)
+
+    def on_images(n_images: int) -> None:
+        callback.on_training_progress(label, n_images)
+
+    with closing(drive(trainer, task, on_point=on_point, on_images=on_images)) as results:
+        return next(results)
 
 
 def n_parallel_trainings(final: FinalRound, n_jobs: int) -> int:

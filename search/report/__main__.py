@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fmnist.cli import OneLineParser, exit_code_of
+from fmnist.cli import exit_code_of
 from fmnist.errors import UserError
+from fmnist.options import option, options, parse_options
 from search.cli import check_study_name, take_password_off_the_command_line
 from search.records.files import StudyFiles, require_study
 from search.report.comparison.page import write_comparison
@@ -61,13 +61,15 @@ def _read(files: StudyFiles, options: ReportOptions) -> FinishedStudy:
     return read_finished_study(files, trials, command=files.read_command(), importances=None)
 
 
-@dataclass(frozen=True)
+@options
 class ReportOptions:
     """What to report on. Raises UserError for studies that are not there or are not one or two."""
 
-    names: tuple[str, ...]  # one study to report on, or two to compare
-    studies_dir: Path  # where their folders are
-    storage: str | None  # URL of Optuna's storage with their trials; None: as each study's configuration says
+    names: tuple[str, ...] = option("a finished study, or two to compare", positional=True, metavar="NAME")
+    studies_dir: Path = option("where studies live", default=Path("studies"), metavar="DIR")
+    storage: str | None = option(
+        "Optuna's storage with the trials", default=None, default_shown="as each study was made with", metavar="URL"
+    )
 
     def __post_init__(self) -> None:
         if len(self.names) > 2 or len(set(self.names)) < len(self.names):
@@ -82,6 +84,7 @@ class ReportOptions:
 
     @property
     def folders(self) -> tuple[Path, ...]:
+        """The folders of the studies, in their order."""
         return tuple(self.studies_dir / name for name in self.names)
 
     def _require_writable(self) -> None:
@@ -91,27 +94,15 @@ class ReportOptions:
 
 
 def parse(argv: Sequence[str]) -> ReportOptions:
-    """Raises UserError for options that cannot be used."""
-    options = _parser().parse_args(argv)
-    return ReportOptions(tuple(options.names), options.studies_dir, options.storage)
-
-
-def _parser() -> OneLineParser:
-    parser = OneLineParser(
+    """Read the options of the command. Raises UserError for those that cannot be used."""
+    return parse_options(
+        ReportOptions,
+        argv,
         prog="python -m search.report",
         description="Write the report of a finished study anew, from its records: report.html, report.md and "
         "report.json in its folder. With two studies, compare them: compare-A-B.html and compare-A-B.json beside "
         "their folders.",
-        allow_abbrev=False,
     )
-    parser.add_argument("names", nargs="+", metavar="NAME", help="a finished study, or two to compare")
-    parser.add_argument(
-        "--studies-dir", type=Path, default=Path("studies"), metavar="DIR", help="where studies live (default: studies)"
-    )
-    parser.add_argument(
-        "--storage", metavar="URL", help="Optuna's storage with the trials (default: as each study was made with)"
-    )
-    return parser
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""One run at a time has a study's folder and its SQLite file."""
+"""Who may write: one run at a time has a study's folder, and its SQLite file."""
 
 from __future__ import annotations
 
@@ -17,8 +17,11 @@ from search.study.storage import StudyStorage
 
 @contextmanager
 def hold(files: StudyFiles) -> Iterator[None]:
-    """Own the study's folder while the block runs. Raises UserError where it cannot be written or another run has
-    it."""
+    """Own the study's folder while the block runs.
+
+    Raises:
+        UserError: Another run has it, or it cannot be written.
+    """
     try:
         files.root.mkdir(parents=True, exist_ok=True)
         lock = _locked(files.lock)
@@ -36,12 +39,15 @@ def hold(files: StudyFiles) -> Iterator[None]:
 
 @contextmanager
 def hold_storage(storage: StudyStorage) -> Iterator[None]:
-    """Be the only run that writes to an SQLite file while the block runs; PostgreSQL takes any number. Raises
-    UserError."""
+    """Be the only run that writes to an SQLite file while the block runs; PostgreSQL takes any number of runs.
+
+    Raises:
+        UserError: Another run has the file.
+    """
     if storage.is_shared:
         yield
         return
-    with _hold_sqlite(Path(storage.engine.url.database)):
+    with _hold_sqlite(Path(str(storage.engine.url.database))):
         yield
 
 
@@ -62,10 +68,19 @@ def _lock_beside(sqlite: Path) -> Path:
     return Path(f"{sqlite}.lock")
 
 
+def _locked(path: Path) -> filelock.BaseFileLock:
+    lock = filelock.FileLock(path, timeout=0)
+    lock.acquire()
+    return lock
+
+
 def require_free(files: StudyFiles, sqlite: Path | None) -> None:
-    """That a run could hold the study's folder and this SQLite file. Nothing is made: where there is no lock, nobody
-    holds it. Raises UserError."""
-    if os.path.exists(files.lock):
+    """Check that a run could hold the study's folder and this SQLite file, without making anything.
+
+    Raises:
+        UserError: Another run has one of them, or it may not be written.
+    """
+    if os.path.exists(files.lock):  # without a lock file nobody holds it
         with hold(files):
             pass
     if sqlite is not None and os.path.exists(_lock_beside(sqlite)):
@@ -77,15 +92,9 @@ def require_free(files: StudyFiles, sqlite: Path | None) -> None:
 
 
 def _require_writable(folder: Path) -> None:
-    """Of a folder that is not there, the nearest one above it."""
+    """Refuse a folder that may not be written; of one that is missing, the nearest folder above counts."""
     nearest = nearest_existing(folder)
     if not os.path.isdir(nearest):
         raise UserError(f"cannot write to {folder} ({nearest} is no folder); choose a folder of yours")
     if not os.access(nearest, os.W_OK | os.X_OK):
         raise UserError(f"cannot write to {folder} ({nearest} may not be written to); choose a folder of yours")
-
-
-def _locked(path: Path) -> filelock.BaseFileLock:
-    lock = filelock.FileLock(path, timeout=0)
-    lock.acquire()
-    return lock

@@ -1,11 +1,11 @@
-"""Run trials until the budget is spent, the time is up or failures repeat."""
+"""How a search runs its trials: one after the other on each worker, until the budget or the time is spent."""
 
 from __future__ import annotations
 
 import contextlib
+import operator
 import re
 import threading
-import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -13,12 +13,14 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
-from search.study.heartbeat import TrialLeases
+from search.study.attributes import attributes_of
+from search.study.leases import TrialLeases
+from search.study.optuna_private import id_of
 from search.study.storage import StudyStorage
 from search.worker.tasks import Interrupted, TrainingFailed
 
 MAX_EQUAL_FAILURES = 3
-POLL_SECONDS = 1.0  # how often a supervisor without work looks whether another's trial got lost
+POLL_SECONDS = 1.0  # how often a supervisor without work checks whether another's trial was lost
 AfterTrial = Callable[[optuna.Study, FrozenTrial], None]
 
 
@@ -39,41 +41,53 @@ def run_trials(
     when_idle: Callable[[], None] = lambda: None,
     say: Callable[[str], None] = lambda text: None,
 ) -> None:
-    """Run trials until the study has `n_trials` that have ended, whichever supervisor ran them, or `timeout()` says
-    that time is over.
+    """Run trials until the study has `n_trials` that have ended, whichever supervisor ran them.
 
-    A TrainingFailed of the objective is a failed trial; MAX_EQUAL_FAILURES equal ones in a row raise SearchStopped.
-    Whatever else the objective raises ends the run: `stop` is set, so that the trials beside it end too, and what was
-    running waits to run again. Raises Interrupted where `stop` was set from outside.
+    A trial whose objective raises TrainingFailed has failed. Any other error ends the run: `stop` is set, so that the
+    trials beside it end too, and what was running waits to run again.
 
-    when_idle: called by each of the n_jobs threads that finds no trial left, the last one included; the end of the
-    search waits for its return.
+    Args:
+        study: Where trials are asked for and told.
+        objective: Trains a trial and returns its value.
+        storage: The study's storage; its budget is set to `n_trials`.
+        n_trials: Trials that the study shall have.
+        n_jobs: Trials at a time, each in a thread of this process.
+        stop: Set it to end the run.
+        timeout: Says, after each trial, whether the search's time is over.
+        after_trial: Called with each trial that ended here, from its thread.
+        when_idle: Called by each of the n_jobs threads that finds no trial left, the last one included; the end of
+            the search waits for its return.
+        say: Called with messages for the user.
+
+    Raises:
+        SearchStopped: MAX_EQUAL_FAILURES trials in a row failed for the same reason.
+        Interrupted: `stop` was set from outside.
     """
     storage.budget = n_trials
-    # A trial that runs again repeats its first constraints and reports; Optuna keeps the old ones and warns each time.
-    warnings.filterwarnings("ignore", message=".*(already set|already reported).*")
-    ownership = TrialLeases(study, storage)
-    run = _Run(study, ownership, objective, n_trials, stop or threading.Event(), timeout, after_trial, when_idle, say)
+    leases = TrialLeases(study, storage)
+    loop = TrialLoop(
+        study, leases, objective, n_trials, stop or threading.Event(), timeout, after_trial, when_idle, say
+    )
     try:
-        with ownership.kept_alive(), ThreadPoolExecutor(n_jobs) as executor:
-            for future in [executor.submit(run.work) for _ in range(n_jobs)]:
+        with leases.kept_alive(), ThreadPoolExecutor(n_jobs) as executor:
+            for future in [executor.submit(loop.work) for _ in range(n_jobs)]:
                 future.result()
     finally:
         with contextlib.suppress(Interrupted):  # the storage is away too; the next start of a run finds what is lost
-            ownership.release()
-    if run.error is not None:
-        raise run.error
-    if run.stop.is_set():
+            leases.release()
+    if loop.error is not None:
+        raise loop.error
+    if loop.stop.is_set():
         raise Interrupted
 
 
-class _Run:
+class TrialLoop:
     """What the threads of one `run_trials` share: the wish to stop, and the first error that ends the run."""
 
     def __init__(
         self,
         study: optuna.Study,
-        ownership: TrialLeases,
+        leases: TrialLeases,
         objective: Callable[[optuna.Trial], float],
         n_trials: int,
         stop: threading.Event,
@@ -85,20 +99,20 @@ class _Run:
         self.stop = stop
         self.error: BaseException | None = None
         self._study = study
-        self._ownership = ownership
+        self._leases = leases
         self._objective = objective
         self._n_trials = n_trials
         self._timeout = timeout
         self._after_trial = after_trial
         self._when_idle = when_idle
         self._say = say
-        self._is_over = threading.Event()  # the time, for all threads
+        self._is_out_of_time = threading.Event()
         self._has_said_that_it_waits = threading.Event()
 
     def work(self) -> None:
-        """One thread: trial after trial. Never raises; see `error`."""
+        """Run trial after trial, as one of the threads. Never raises: the first error is kept in `error`."""
         try:
-            while not self.stop.is_set() and not self._is_over.is_set():
+            while not self.stop.is_set() and not self._is_out_of_time.is_set():
                 trial = self._next_trial()
                 if trial is None:
                     break
@@ -112,13 +126,18 @@ class _Run:
             self.stop.set()
 
     def _next_trial(self) -> optuna.Trial | None:
-        """None where there is none and will be none, or the run is to stop. While others still run the last trials of
-        the study, it waits: theirs may get lost."""
+        """None when the budget is spent or the run is stopping.
+
+        While other supervisors still run the last trials of the study, this waits: theirs may get lost.
+        """
         while True:
-            self._ownership.requeue_lost()
-            trial = self._ownership.take() if self._n_open() > 0 else None
-            if trial is not None or not self._ownership.someone_else_runs():
-                return trial
+            self._leases.requeue_lost()
+            if self._n_open() > 0:
+                trial = self._leases.acquire()
+                if trial is not None:
+                    return trial
+            if not self._leases.someone_else_runs():
+                return None
             if not self._has_said_that_it_waits.is_set():
                 self._has_said_that_it_waits.set()
                 self._say("all trials are taken; waiting for those that other machines still run")
@@ -131,37 +150,47 @@ class _Run:
         return self._n_trials - sum(trial.state != TrialState.WAITING for trial in trials)
 
     def _run(self, trial: optuna.Trial) -> None:
+        state, value = TrialState.COMPLETE, None
         try:
-            state, value = TrialState.COMPLETE, self._objective(trial)
+            value = self._objective(trial)
         except optuna.TrialPruned:
-            state, value = TrialState.PRUNED, None
+            state = TrialState.PRUNED
         except TrainingFailed:
-            state, value = TrialState.FAIL, None
+            state = TrialState.FAIL
         except UpdateFinishedTrialError:
-            self._ownership.forget(trial)
+            self._leases.forget(trial)
             self._say(f"trial {trial.number} has been finished by another supervisor, which took ours for dead")
             return
-        if self._ownership.finish(trial, state, value):
-            self._after(trial)
-
-    def _after(self, trial: optuna.Trial) -> None:
-        finished = self._study._storage.get_trial(trial._trial_id)
-        self._after_trial(self._study, finished)
-        if finished.state == TrialState.FAIL:
-            _stop_at_equal_failures(self._study)
+        if not self._leases.finish(trial, state, value):
+            return
+        self._after_trial(self._study, trial.storage.get_trial(id_of(trial)))
+        if state == TrialState.FAIL:
+            stop_at_equal_failures(self._study)
         if self._timeout():
-            self._is_over.set()
+            self._is_out_of_time.set()
 
 
-def _stop_at_equal_failures(study: optuna.Study) -> None:
-    """Diverged trials are not counted: the sampler moves away from them."""
-    finished = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL))
-    latest = sorted(finished, key=lambda trial: trial.datetime_complete)[-MAX_EQUAL_FAILURES:]
-    failed = [trial for trial in latest if trial.state == TrialState.FAIL]
-    reasons = {trial.user_attrs.get("reason", "") for trial in failed}
-    has_trained = any(trial.user_attrs.get("n_images") for trial in finished if trial.state != TrialState.FAIL)
-    if not has_trained:  # infeasible ones do not count; each network takes another amount of memory
+def stop_at_equal_failures(study: optuna.Study) -> None:
+    """Raise SearchStopped if the last MAX_EQUAL_FAILURES trials that ended failed for the same reason.
+
+    Diverged trials do not count: the sampler moves away from them.
+    """
+    ended = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL))
+    latest = sorted(ended, key=operator.attrgetter("datetime_complete"))[-MAX_EQUAL_FAILURES:]
+    if len(latest) < MAX_EQUAL_FAILURES or any(trial.state != TrialState.FAIL for trial in latest):
+        return
+    reasons = {attributes_of(trial).get("reason", "") for trial in latest}
+    if not _has_trained(ended):  # each network takes another amount of memory
         reasons = {re.sub(r"used \d+ MB", "used more memory", reason) for reason in reasons}
-    if len(failed) == MAX_EQUAL_FAILURES and len(reasons) == 1 and "(diverged)" not in min(reasons):
-        trace = latest[-1].user_attrs.get("trace", "")
-        raise SearchStopped(f"{len(failed)} trials in a row {reasons.pop()}\n{trace}".rstrip())
+    if len(reasons) > 1:
+        return
+    reason = reasons.pop()
+    if "(diverged)" in reason:
+        return
+    trace = attributes_of(latest[-1]).get("trace", "")
+    raise SearchStopped(f"{len(latest)} trials in a row {reason}\n{trace}".rstrip())
+
+
+def _has_trained(ended: list[FrozenTrial]) -> bool:
+    """Whether a trial has trained without failing. Infeasible ones have not."""
+    return any(trial.state != TrialState.FAIL and attributes_of(trial).get("n_images") for trial in ended)

@@ -1,4 +1,4 @@
-"""Which configuration comes next, and which trial ends early: sampler and pruner by name."""
+"""Which configuration comes next, which trial ends early, and which seed each use has."""
 
 from __future__ import annotations
 
@@ -9,15 +9,21 @@ import numpy as np
 import optuna
 
 from search.space.space import Fidelity
+from search.study.attributes import attributes_of
+
+SEED_PURPOSES = ("sampler", "trial", "confirm", "refit", "baseline")
 
 
 def build_sampler(name: str, seed: int, *draws_before: int) -> optuna.samplers.BaseSampler:
-    """A sampler for one run of a study.
+    """Make the sampler of one run of a study.
 
-    "tpe" is the tree-structured Parzen estimator (Bergstra et al. 2011; multivariate: Falkner et al. 2018). Grouped,
-    it samples the parameters of deeper layers jointly too, not only those that all trials share. "random" samples
-    independently. draws_before: numbers that no other run of the study has, such as that of the trials that it finds;
-    they go into the seed, since it would else repeat the draws of the others.
+    Args:
+        name: "tpe" is the tree-structured Parzen estimator (Bergstra et al. 2011; multivariate: Falkner et al. 2018).
+            Grouped, it samples the parameters of deeper layers jointly too, not only those that all trials share.
+            "random" samples independently.
+        seed: The study's seed.
+        draws_before: Numbers that no other run of the study has, such as that of the trials it finds. They go into
+            the sampler's seed; without them a run would repeat the draws of the run before.
     """
     run_seed = seed_of(seed, "sampler", *draws_before)
     if name == "random":
@@ -28,7 +34,7 @@ def build_sampler(name: str, seed: int, *draws_before: int) -> optuna.samplers.B
 
 
 def build_rungs(pruner: str, fidelity: Fidelity) -> tuple[int, ...]:
-    """Lengths of a trial's trainings in images, rising by the reduction factor; a single one where nothing prunes."""
+    """Lengths of a trial's trainings in images, rising by the reduction factor; one where the pruner is "none"."""
     rungs = []
     length = fidelity.first_rung_images
     while pruner != "none" and length < fidelity.search_images:
@@ -38,11 +44,13 @@ def build_rungs(pruner: str, fidelity: Fidelity) -> tuple[int, ...]:
 
 
 def build_pruner(name: str, fidelity: Fidelity) -> optuna.pruners.BasePruner:
-    """A pruner over steps that are training images seen, asked at the end of each rung (see `Objective`).
+    """Make a pruner whose steps are training images seen; it is asked at the end of each rung (see `Objective`).
 
-    "asha": asynchronous successive halving (Li et al. 2020), see `RecentHalvingPruner`. "median": what is below the
-    median of the complete trials at the same step does not go on, once there are five of them. "none": all train on
-    the last rung at once.
+    Args:
+        name: "asha" is asynchronous successive halving (Li et al. 2020), see `RecentHalvingPruner`. "median" ends a
+            trial below the median of the complete trials at the same step, once there are five of them. "none" trains
+            every trial on the last rung at once.
+        fidelity: First rung, reduction factor and the price of multiply-adds.
     """
     if name == "none":
         return optuna.pruners.NopPruner()
@@ -52,10 +60,10 @@ def build_pruner(name: str, fidelity: Fidelity) -> optuna.pruners.BasePruner:
 
 
 class RecentHalvingPruner(optuna.pruners.BasePruner):
-    """Asynchronous successive halving against the trials that came last, and never more than one in reduction_factor.
+    """Asynchronous successive halving against the latest trials, with a limit on how many go on.
 
-    A trial goes on if its worth (`cost_adjusted_accuracy`) is among the best 1 / reduction_factor of those at the same step, its own
-    and the last WINDOW before it, and no more than that share of all at this step has gone on. Optuna's
+    A trial goes on if its cost-adjusted accuracy is among the best 1 / reduction_factor of those at the same step, its
+    own and the last WINDOW before it, and no more than that share of all trials at this step has gone on. Optuna's
     SuccessiveHalvingPruner compares with all trials and has no such limit; where the sampler learns, later trials beat
     most of the earlier ones, and nearly half went on instead of a quarter (43 of 90, one study of Fashion-MNIST; with
     the window alone 25 of 69, and 12 of these 25 at the next rung). Ask it at the ends of rungs only.
@@ -68,44 +76,52 @@ class RecentHalvingPruner(optuna.pruners.BasePruner):
         self._accuracy_per_doubling = accuracy_per_doubling
 
     def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
+        """Whether the trial ends at its last reported step. The study must maximise."""
         step = trial.last_step
         if step is None:
             return False
-        others = [
-            other
-            for other in study.get_trials(deepcopy=False)
-            if step in other.intermediate_values and other.number != trial.number
-        ]
-        n_went_on = sum(_went_on(other, step) for other in others)
+        others = []
+        for other in study.get_trials(deepcopy=False):
+            if step in other.intermediate_values and other.number != trial.number:
+                others.append(other)
+        n_went_on = sum(went_on(other, step) for other in others)
         recent = others[-self.WINDOW :]
-        n_better = sum(self._worth(other, step) > self._worth(trial, step) for other in recent)  # the study maximizes
+        own_accuracy = self._adjusted_accuracy(trial, step)
+        n_better = sum(self._adjusted_accuracy(other, step) > own_accuracy for other in recent)
         is_among_the_best = n_better < max(1, (len(recent) + 1) // self._reduction_factor)
         has_room = n_went_on < math.ceil((len(others) + 1) / self._reduction_factor)
         return not (is_among_the_best and has_room)
 
-    def _worth(self, trial: optuna.trial.FrozenTrial, step: int) -> float:
-        multiply_adds = trial.user_attrs.get("multiply_adds")
+    def _adjusted_accuracy(self, trial: optuna.trial.FrozenTrial, step: int) -> float:
+        multiply_adds = attributes_of(trial).get("multiply_adds")
         return cost_adjusted_accuracy(trial.intermediate_values[step], multiply_adds, self._accuracy_per_doubling)
 
 
-def _went_on(trial: optuna.trial.FrozenTrial, step: int) -> bool:
-    """Whether a trial that has reported this step was let go on from it: it has come further, or is on its way."""
-    return trial.last_step > step or trial.state == optuna.trial.TrialState.RUNNING
+def went_on(trial: optuna.trial.FrozenTrial, step: int) -> bool:
+    """Whether a trial that reported at this step was let go on from it: it came further, or is on its way."""
+    has_come_further = trial.last_step is not None and trial.last_step > step
+    return has_come_further or trial.state == optuna.trial.TrialState.RUNNING
 
 
 def cost_adjusted_accuracy(accuracy: float, multiply_adds: int | None, accuracy_per_doubling: float) -> float:
-    """By what trials are compared: accuracy less a price, accuracy_per_doubling for each doubling of the multiply-adds.
+    """Subtract a price from an accuracy: accuracy_per_doubling for each doubling of the network's multiply-adds.
 
-    Seconds go with multiply-adds, and twice the seconds, spent on a longer training, would bring accuracy too. None: a
-    trial whose cost is not known has no price.
+    Trials are compared by it. Seconds go with multiply-adds, and twice the seconds, spent on a longer training, would
+    bring accuracy too. A trial whose cost is not known (None) has no price.
     """
     return accuracy - accuracy_per_doubling * math.log2(multiply_adds or 1)
 
 
-_PURPOSES = ("sampler", "trial", "confirm", "refit", "baseline")
-
-
 def seed_of(study_seed: int, purpose: str, *numbers: int) -> int:
-    """A seed for one use, independent of every other use's: purpose is one of _PURPOSES."""
-    sequence = np.random.SeedSequence(study_seed, spawn_key=(_PURPOSES.index(purpose), *numbers))
+    """Draw the 32-bit seed of one use, independent of every other use's.
+
+    Args:
+        study_seed: The study's seed; 0 is a seed like any other.
+        purpose: One of SEED_PURPOSES.
+        numbers: What tells the uses of one purpose apart, such as a trial's number.
+
+    Raises:
+        ValueError: The purpose is none of SEED_PURPOSES.
+    """
+    sequence = np.random.SeedSequence(study_seed, spawn_key=(SEED_PURPOSES.index(purpose), *numbers))
     return int(sequence.generate_state(1)[0])

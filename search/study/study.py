@@ -1,6 +1,7 @@
-"""The study: created or resumed, run to an exact number of trials, and read back as records.
+"""The study itself: what it was made with, where its trials are, how it is created, resumed and opened.
 
-Any callable that takes an `optuna.Trial` and returns a value to maximise serves as the objective.
+A study outlives the versions of this tool. It is refused by its format, and by what would make its trials incomparable
+(data, space, seed, sampler, pruner), never by the version that made it; the versions that worked on it are recorded.
 """
 
 from __future__ import annotations
@@ -13,64 +14,83 @@ from typing import Any
 import optuna
 
 from fmnist.errors import UserError
+from search import __version__
 from search.config import StudyConfig
 from search.records.files import StudyFiles
 from search.records.io import flat, read_plain, write_text
 from search.space.space import SearchSpace
-from search.study.heartbeat import TrialLeases, this_process
+from search.study.leases import TrialLeases, this_process
 from search.study.storage import AlreadyQueued, BudgetSpent, StudyStorage, open_storage, shown_url
 from search.study.strategy import build_pruner, build_sampler
 
-STUDY_FORMAT = 1  # raised when a study of an older tool can no longer be resumed
+STUDY_FORMAT = 1  # of what a study's folder and storage hold
+READABLE_FORMATS = (1,)  # formats of studies that this version continues
 OWN_STORAGE = "the study's folder"  # what a study's configuration calls an SQLite file in it
-
-
-# --- the study's folder and what it was made with
+NOT_COMPARED = ("format", "version")  # of an identity: each has a rule of its own
+OWN_TO_A_MACHINE = ("storage",)  # of an identity: each machine may reach the database by another address
 
 
 def check_identity(files: StudyFiles, identity: dict[str, Any]) -> None:
-    """Store what a new study is made with; of an old one, refuse to go on with anything else.
+    """Write what a new study is made with to its folder; refuse to continue an old one with anything else.
 
-    identity: plain JSON. Raises UserError that names the first difference.
+    Args:
+        files: The study's folder.
+        identity: What must not change between the runs of a study, as plain JSON (see `provenance.study_identity`).
+
+    Raises:
+        UserError: The study was made with something else, named in the message, or has an unreadable format.
     """
-    identity = _with_format(identity)
-    if not files.config.exists():
-        write_text(files.config, json.dumps(identity, indent=2) + "\n")
-        return
-    _refuse_difference(files.root.name, read_plain(files.config), identity)
+    if files.config.exists():
+        _refuse_difference(files.root.name, read_plain(files.config), identity)
+    else:
+        write_text(files.config, json.dumps({"format": STUDY_FORMAT, **identity}, indent=2) + "\n")
 
 
 def check_shared_identity(study: optuna.Study, identity: dict[str, Any]) -> None:
-    """The same between machines: what a study is made with is stored with its trials too. Raises UserError."""
-    identity = _shared(identity)
+    """Store with the trials what a new study is made with; refuse a machine that has anything else.
+
+    Raises:
+        UserError: The study was made with something else, named in the message, or has an unreadable format.
+    """
+    shared = _shared(identity)
     stored = study.user_attrs.get("identity")
     if stored is None:
-        study.set_user_attr("identity", identity)
+        study.set_user_attr("identity", shared)
     else:
-        _refuse_difference(study.study_name, stored, identity)
+        _refuse_difference(study.study_name, stored, shared)
 
 
 def require_identity(files: StudyFiles, study: optuna.Study | None, identity: dict[str, Any]) -> None:
-    """Refuse what both of these would refuse, and store nothing. study: None where there is none yet. Raises
-    UserError."""
+    """Refuse what `check_identity` and `check_shared_identity` would refuse, and store nothing.
+
+    Args:
+        files: The study's folder, which need not exist.
+        study: The study in its storage; None if it has not begun.
+        identity: As for `check_identity`.
+
+    Raises:
+        UserError: The study was made with something else, named in the message, or has an unreadable format.
+    """
     if files.config.exists():
-        _refuse_difference(files.root.name, read_plain(files.config), _with_format(identity))
-    stored = None if study is None else study.user_attrs.get("identity")
-    if stored is not None:
-        _refuse_difference(study.study_name, stored, _shared(identity))
-
-
-def _with_format(identity: dict[str, Any]) -> dict[str, Any]:
-    return json.loads(json.dumps({"format": STUDY_FORMAT, **identity}))
+        _refuse_difference(files.root.name, read_plain(files.config), identity)
+    if study is not None and "identity" in study.user_attrs:
+        _refuse_difference(study.study_name, study.user_attrs["identity"], _shared(identity))
 
 
 def _shared(identity: dict[str, Any]) -> dict[str, Any]:
-    own_to_a_machine = ("storage",)  # each may reach the database by another address
-    return json.loads(json.dumps({key: value for key, value in identity.items() if key not in own_to_a_machine}))
+    return {key: value for key, value in identity.items() if key not in OWN_TO_A_MACHINE}
 
 
 def _refuse_difference(name: str, stored: dict[str, Any], identity: dict[str, Any]) -> None:
-    before, now = flat(stored), flat(identity)
+    study_format = stored.get("format", STUDY_FORMAT)
+    if study_format not in READABLE_FORMATS:
+        maker = stored.get("version", "of another version")
+        raise UserError(
+            f"study {name} has format {study_format}, but version {__version__} continues format "
+            f"{' and '.join(map(str, READABLE_FORMATS))} only; use version {maker}, which made it, or start a new study "
+            f"with --study NAME"
+        )
+    before, now = _compared(stored), _compared(json.loads(json.dumps(identity)))
     for key in sorted(before.keys() | now.keys()):
         if before.get(key) != now.get(key):
             raise UserError(
@@ -79,15 +99,35 @@ def _refuse_difference(name: str, stored: dict[str, Any], identity: dict[str, An
             )
 
 
-# --- storage
+def _compared(identity: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in flat(identity).items() if key not in NOT_COMPARED}
+
+
+def versions_of(study: optuna.Study) -> list[str]:
+    """Versions of this tool that have worked on the study, in the order of their first run."""
+    versions = list(study.user_attrs.get("versions", []))
+    maker = study.user_attrs.get("identity", {}).get("version")
+    if maker is not None and maker not in versions:  # studies from before 0.6.0 record their maker only
+        versions.insert(0, maker)
+    return versions
+
+
+def record_version(study: optuna.Study) -> None:
+    """Add this version to those that have worked on the study."""
+    versions = versions_of(study)
+    if __version__ not in versions:
+        versions.append(__version__)
+    if versions != study.user_attrs.get("versions"):
+        study.set_user_attr("versions", versions)
 
 
 def storage_url(config: StudyConfig, files: StudyFiles) -> str:
+    """Where a run of this configuration keeps its trials: the database it names, or a file in the study's folder."""
     return config.storage or f"sqlite:///{files.storage.absolute()}"
 
 
 def find_study(name: str, storage: StudyStorage) -> optuna.Study | None:
-    """None where the storage has none of this name."""
+    """Load the study of this name; None if the storage has none."""
     try:
         return optuna.load_study(study_name=name, storage=storage)
     except KeyError:
@@ -95,16 +135,25 @@ def find_study(name: str, storage: StudyStorage) -> optuna.Study | None:
 
 
 def open_finished(files: StudyFiles, storage: str | None = None) -> optuna.Study:
-    """A study as it is, to be read: nothing is repaired or queued, so a run may use it at the same time.
+    """Open a study to read it: nothing is repaired or queued, so a run may use it at the same time.
 
-    storage: URL; None: as the study's configuration says. Raises UserError where the trials are not there.
+    Args:
+        files: The study's folder.
+        storage: URL of the storage with its trials; None takes the one of the study's configuration.
+
+    Raises:
+        UserError: The trials are not there.
     """
     config = read_plain(files.config)
     return open_by_name(config["study"], storage or _stored_url(files, config["storage"]))
 
 
 def open_by_name(name: str, url: str) -> optuna.Study:
-    """The same of a study that may have no folder here."""
+    """Open a study to read it, which may have no folder on this machine.
+
+    Raises:
+        UserError: The storage has no study of this name.
+    """
     try:
         return optuna.load_study(study_name=name, storage=open_storage(url, must_exist=True))
     except KeyError:
@@ -122,34 +171,33 @@ def _stored_url(files: StudyFiles, stored: str) -> str:
     return stored
 
 
-# --- create or resume
-
-
 def create_or_resume(
     config: StudyConfig, space: SearchSpace, storage: StudyStorage, identity: dict[str, Any] | None = None
 ) -> optuna.Study:
-    """The study, repaired (see `TrialLeases.requeue_lost`) and with the portfolio waiting in front of the sampler's
-    trials. identity: see `check_shared_identity`; None: it is not looked at."""
+    """Open the study to run it: lost trials are queued again, and the portfolio waits before the sampler's trials.
+
+    Args:
+        config: Name, seed, sampler, pruner and number of trials.
+        space: Portfolio and fidelity.
+        storage: Where the trials are, or will be.
+        identity: See `check_shared_identity`; None compares nothing.
+
+    Raises:
+        UserError: The study was made with something else.
+    """
     study = optuna.create_study(study_name=config.study, storage=storage, direction="maximize", load_if_exists=True)
     if identity is not None:
         check_shared_identity(study, identity)
+        record_version(study)
     storage.budget = max(config.trials, len(study.get_trials(deepcopy=False)))
     TrialLeases(study, storage).requeue_lost()
-    study.sampler = build_sampler(config.sampler, config.seed, *_draws_before(study, storage))
+    # What sets this run's draws apart from those of the runs before it and, on a shared storage, beside it.
+    draws_before = [len(study.get_trials(deepcopy=False))]
+    if storage.is_shared:
+        draws_before.append(zlib.crc32(json.dumps(this_process()).encode()))
+    study.sampler = build_sampler(config.sampler, config.seed, *draws_before)
     study.pruner = build_pruner(config.pruner, space.fidelity)
     for entry in space.portfolio:
         with contextlib.suppress(AlreadyQueued, BudgetSpent):
             study.enqueue_trial(entry.params, user_attrs={"origin": entry.name})
     return study
-
-
-def _draws_before(study: optuna.Study, storage: StudyStorage) -> tuple[int, ...]:
-    """What sets this run's draws apart from those of the runs before it and beside it."""
-    n_before = len(study.get_trials(deepcopy=False))
-    return (n_before, zlib.crc32(json.dumps(this_process()).encode())) if storage.is_shared else (n_before,)
-
-
-# --- run
-
-
-# --- read

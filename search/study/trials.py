@@ -1,4 +1,4 @@
-"""Read a study's trials as records."""
+"""What a study's trials came to: read back as records."""
 
 from __future__ import annotations
 
@@ -13,29 +13,42 @@ from pydantic import TypeAdapter
 
 from fmnist.training.history import HistoryPoint
 from search.records.models import TrialRecord
+from search.study.attributes import attributes_of
+from search.study.optuna_private import queued_params
+
+STATES = ("complete", "pruned", "failed", "infeasible", "running", "waiting")
+MIN_TRIALS_FOR_IMPORTANCES = 4
+_HISTORY = TypeAdapter(tuple[HistoryPoint, ...])  # made once: making them took 97 % of reading many trials
+_BEST = TypeAdapter(HistoryPoint | None)
 
 
 def read_trials(study: optuna.Study) -> list[TrialRecord]:
-    """Every trial as a record, by number."""
-    return [_record_of(trial) for trial in study.get_trials(deepcopy=False)]
-
-
-def count_by_state(study: optuna.Study) -> dict[str, int]:
-    """Trials by state. Made after each trial, so it reads no records: with 10,000 trials that would take seconds."""
-    counts = Counter(_state_of(trial) for trial in study.get_trials(deepcopy=False))
-    return {state: counts[state] for state in ("complete", "pruned", "failed", "infeasible", "running", "waiting")}
+    """Read every trial as a record, by number."""
+    return [record_of(trial) for trial in study.get_trials(deepcopy=False)]
 
 
 def read_best(study: optuna.Study, n: int) -> list[TrialRecord]:
-    """The n complete trials with the highest values, best first."""
+    """Read the n complete trials with the highest values, best first."""
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    return [_record_of(trial) for trial in heapq.nlargest(n, complete, key=lambda trial: trial.value)]
+    best = heapq.nlargest(n, complete, key=lambda trial: trial.values[0])
+    return [record_of(trial) for trial in best]
+
+
+def count_by_state(study: optuna.Study) -> dict[str, int]:
+    """Count the trials in each of STATES.
+
+    It runs after every trial, so it reads no records: with 10,000 trials that would take seconds.
+    """
+    counts = Counter(state_of(trial) for trial in study.get_trials(deepcopy=False))
+    return {state: counts[state] for state in STATES}
 
 
 def read_speeds(study: optuna.Study, n: int) -> list[float]:
-    """Training images per second of one worker: of the n best complete trials, which would be finalists now; where none
-    is complete, of those that came at least half as far as the furthest, running ones among them. What ended moments
-    after its start is not slow: it was still setting up."""
+    """Training images per second of one worker, in each of the n best complete trials: the finalists if it ended now.
+
+    If no trial is complete, in those that came at least half as far as the furthest, running ones among them. What
+    ended moments after its start is not slow: it was still setting up.
+    """
     trials = read_best(study, n)
     if not trials:
         begun = [trial for trial in read_trials(study) if trial.n_images > 0]
@@ -45,10 +58,12 @@ def read_speeds(study: optuna.Study, n: int) -> list[float]:
 
 
 def importances(study: optuna.Study) -> dict[str, float] | None:
-    """How much each parameter explains of the complete trials' accuracy (PED-ANOVA, Watanabe et al. 2023), most first;
-    None where too few trials completed to say."""
+    """Share of the complete trials' accuracy that each parameter explains, largest first.
+
+    By PED-ANOVA (Watanabe et al. 2023). None where fewer than MIN_TRIALS_FOR_IMPORTANCES trials are complete.
+    """
     n_complete = len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
-    if n_complete < 4:
+    if n_complete < MIN_TRIALS_FOR_IMPORTANCES:
         return None
     with warnings.catch_warnings():  # one for each parameter of few trials; the report says it once, for all
         warnings.simplefilter("ignore", UserWarning)
@@ -56,18 +71,16 @@ def importances(study: optuna.Study) -> dict[str, float] | None:
     return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))  # Optuna orders equals by chance
 
 
-_HISTORY = TypeAdapter(tuple[HistoryPoint, ...])  # made once: making them took 97 % of reading many trials
-_BEST = TypeAdapter(HistoryPoint | None)
-
-
-def _record_of(trial: FrozenTrial) -> TrialRecord:
-    attributes = trial.user_attrs
-    state = _state_of(trial)
+def record_of(trial: FrozenTrial) -> TrialRecord:
+    """Read one trial as a record; what it did not get far enough to store has the record's default."""
+    attributes = attributes_of(trial)
+    state = state_of(trial)
+    is_complete = trial.state == TrialState.COMPLETE
     return TrialRecord(
         number=trial.number,
         state=state,
-        value=trial.value if trial.state == TrialState.COMPLETE else None,
-        params=dict(trial.params) or dict(trial.system_attrs.get("fixed_params", {})),
+        value=trial.value if is_complete else None,
+        params=dict(trial.params) or queued_params(trial),
         origin=attributes.get("origin", "sampler"),
         reason=attributes.get("reason", state),
         recipe=attributes.get("recipe"),
@@ -82,16 +95,21 @@ def _record_of(trial: FrozenTrial) -> TrialRecord:
         rung_images=attributes.get("rung_images", 0),
         rung_accuracy=attributes.get("rung_accuracy"),
         out_of_time=attributes.get("out_of_time", False),
-        started=_in_utc(trial.datetime_start),
-        finished=_in_utc(trial.datetime_complete),
+        started=in_utc(trial.datetime_start),
+        finished=in_utc(trial.datetime_complete),
     )
 
 
-def _in_utc(local: datetime | None) -> str | None:
-    return local.astimezone(UTC).isoformat() if local else None
-
-
-def _state_of(trial: FrozenTrial) -> str:
-    if trial.state == TrialState.PRUNED and str(trial.user_attrs.get("reason", "")).startswith("infeasible"):
+def state_of(trial: FrozenTrial) -> str:
+    """Name the trial's state, one of STATES. Optuna knows infeasible trials as pruned ones."""
+    if trial.state == TrialState.FAIL:
+        return "failed"
+    reason = attributes_of(trial).get("reason", "")
+    if trial.state == TrialState.PRUNED and reason.startswith("infeasible"):
         return "infeasible"
-    return "failed" if trial.state == TrialState.FAIL else trial.state.name.lower()
+    return trial.state.name.lower()
+
+
+def in_utc(local: datetime | None) -> str | None:
+    """Write a time of this machine's clock, as Optuna has it, as ISO 8601 in UTC."""
+    return None if local is None else local.astimezone(UTC).isoformat()

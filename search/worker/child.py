@@ -1,4 +1,7 @@
-"""What runs in a training process: train, predict, fit a baseline."""
+"""What a training process does with its task: train, predict, fit a baseline. The child's side of the pipe.
+
+The supervisor loads this module too, so Keras and TensorFlow are imported inside functions only.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ import traceback
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import psutil
@@ -40,18 +43,38 @@ if TYPE_CHECKING:
     from fmnist.training.loop import Training
 
 
-PULSE_SECONDS = 1.0  # how often a worker that has nothing to report says that it computes, or how far it is
-BUSY_SHARE = 0.02  # of a core: a worker that uses less does not compute; looking at its own memory takes 0.0002
+PULSE_SECONDS = 1.0  # how often a process that has nothing to report says that it computes, or how far it is
+BUSY_SHARE = 0.02  # of a core: a process that uses less does not compute; reading its own memory takes 0.0002
+
+
+class OverMemoryLimit(Exception):
+    """The process uses more memory than its task allows."""
 
 
 def serve(pipe: Connection, task: Task, log: Path) -> None:
+    """Spend the whole life of a training process: do the task, send what comes of it, then None.
+
+    Args:
+        pipe: To the supervisor. When it closes its end, or dies, this process ends at once.
+        task: What to do.
+        log: File for standard error.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor decides
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     stderr_to(log)
     go_on = threading.Semaphore(0)
-    threading.Thread(target=_listen, args=(pipe, go_on), daemon=True).start()
+
+    def listen() -> None:
+        try:
+            while True:
+                pipe.recv()  # whatever the supervisor sends means: go on
+                go_on.release()
+        except (EOFError, OSError):
+            os._exit(1)
+
+    threading.Thread(target=listen, daemon=True).start()
     try:
-        for message in _results(task, pipe):
+        for message in messages_of(task, pipe):
             pipe.send(message)
             if isinstance(message, Pause):
                 go_on.acquire()
@@ -59,20 +82,17 @@ def serve(pipe: Connection, task: Task, log: Path) -> None:
     except BrokenPipeError:
         os._exit(1)
     except BaseException as error:
-        pipe.send(_failure_of(error))
+        pipe.send(failure_of(error))
 
 
-def _listen(pipe: Connection, go_on: threading.Semaphore) -> None:
-    """Every word of the supervisor means: go on. The pipe's end means that it closed its side, or died."""
-    try:
-        while True:
-            pipe.recv()
-            go_on.release()
-    except (EOFError, OSError):
-        os._exit(1)
+def stderr_to(log: Path) -> None:
+    """Append this process's standard error to a file, also what libraries in C write."""
+    with open(log, "ab") as file:
+        os.dup2(file.fileno(), 2)
 
 
-def _results(task: Task, pipe: Connection) -> Iterator:
+def messages_of(task: Task, pipe: Connection) -> Iterator[Any]:
+    """Do the task and yield its results; progress goes to the pipe at once."""
     from fmnist.training.loop import limit_threads, make_deterministic
 
     limit_threads(task.n_threads)
@@ -80,56 +100,66 @@ def _results(task: Task, pipe: Connection) -> Iterator:
         make_deterministic()
     match task:
         case TrainTask():
-            yield from _train(task, pipe)
+            yield from train_task(task, pipe)
         case PredictTask():
-            with _Pulsing(pipe, memory_limit_mb=None):
-                predicted = _predict(task)
-            yield predicted
+            with Pulsing(pipe, memory_limit_mb=None):
+                probabilities = predict_task(task)
+            yield probabilities
         case BaselineTask():
-            yield _fit_baseline(task, pipe)
+            yield fit_baseline_task(task, pipe)
         case BaselinePredictTask():
-            yield _predict_by_baseline(task, pipe)
+            make_openmp_passive()
+            with Pulsing(pipe, memory_limit_mb=None):
+                classes = load_baseline(task.name, task.model, task.n_threads).predict_classes(task.images)
+            yield classes
 
 
-def _predict(task: PredictTask) -> np.ndarray:
+def predict_task(task: PredictTask) -> np.ndarray:
+    """Predict probabilities float32 (n, n_classes); with `changed`, (n_changes, n, n_classes)."""
     import keras
 
     from fmnist.model.inference import predict_probabilities
 
-    model = keras.saving.load_model(task.model, compile=False)
+    model: Any = keras.saving.load_model(task.model, compile=False)
     if not task.changed:
         return predict_probabilities(model, task.images)
-    images = (change.apply(task.images, np.random.default_rng(0)) for change in changes(task.border))
-    return np.stack([predict_probabilities(model, changed) for changed in images])
+    predicted = []
+    for change in changes(task.border):
+        changed_images = change.apply(task.images, np.random.default_rng(0))
+        predicted.append(predict_probabilities(model, changed_images))
+    return np.stack(predicted)
 
 
-def _train(task: TrainTask, pipe: Connection) -> Iterator[TrainResult | Pause]:
-    """The task's trainings, one after another. What they have in common is compiled for the first."""
+def train_task(task: TrainTask, pipe: Connection) -> Iterator[TrainResult | Pause]:
+    """Run the task's trainings one after another. What they have in common is compiled for the first."""
     from fmnist.training.loop import train
     from fmnist.training.step import TrainStep
 
     started = time.monotonic()
     split = open_split(task.split_folder)
-    train_images, validation = _images_of(task, split)
+    train_images, validation = images_of(task, split)
     batch_size = min(task.recipe.plan.batch_size, len(train_images))
     train_step = TrainStep(task.recipe, task.pixel_mean, task.pixel_std, batch_size, task.seed, bfloat16=task.bfloat16)
 
     def on_progress(point: HistoryPoint) -> None:
-        _check_memory(task.memory_limit_mb)
+        check_memory(task.memory_limit_mb)
         pipe.send(point)
 
-    said = time.monotonic()
+    last_sent = time.monotonic()
 
     def on_step(n_images: int) -> None:
-        nonlocal said
-        if time.monotonic() - said >= PULSE_SECONDS:
-            said = time.monotonic()
-            _check_memory(task.memory_limit_mb)
+        nonlocal last_sent
+        if time.monotonic() - last_sent >= PULSE_SECONDS:
+            last_sent = time.monotonic()
+            check_memory(task.memory_limit_mb)
             pipe.send(ImagesSeen(n_images))
 
     for i, n_planned_images in enumerate((task.n_planned_images, *task.further_lengths)):
         if i > 0:
             yield Pause()
+        seconds_left = task.seconds_limit
+        if seconds_left:
+            seconds_left -= time.monotonic() - started
         training = train(
             task.recipe,
             train_images,
@@ -141,18 +171,28 @@ def _train(task: TrainTask, pipe: Connection) -> Iterator[TrainResult | Pause]:
             n_stop_images=task.n_stop_images,
             report_every_images=task.report_every_images,
             patience_images=task.patience_images,
-            seconds_limit=task.seconds_limit and task.seconds_limit - (time.monotonic() - started),
+            seconds_limit=seconds_left,
             on_progress=on_progress,
             on_step=on_step,
             train_step=train_step,
         )
-        yield _result(task, training, split)
+        yield result_of(task, training, split)
 
 
-def _result(task: TrainTask, training: Training, split: Split) -> TrainResult:
+def images_of(task: TrainTask, split: Split) -> tuple[LabelledImages, LabelledImages | None]:
+    """Choose the images to train on and to validate with; the latter is None where nothing is held out."""
+    if task.fit_on == "together":
+        return split.together(), None
+    return split.train, split.selection
+
+
+def result_of(task: TrainTask, training: Training, split: Split) -> TrainResult:
+    """Score and save a finished training as the task asks."""
     from fmnist.model.inference import predict_probabilities, save_for_users
 
-    scored = predict_probabilities(training.model, split.confirmation.images) if task.score_on_confirmation else None
+    scored = None
+    if task.score_on_confirmation:
+        scored = predict_probabilities(training.model, split.confirmation.images)
     if task.save_to is not None:
         save_for_users(training.model, task.save_to)
     return TrainResult(
@@ -162,37 +202,37 @@ def _result(task: TrainTask, training: Training, split: Split) -> TrainResult:
         seconds=training.seconds,
         seconds_in_steps=training.seconds_in_steps,
         stopped_by=training.stopped_by,
-        peak_memory_mb=_peak_memory_mb(),
+        peak_memory_mb=peak_memory_mb(),
         confirmation_probabilities=scored,
         confusion=training.confusion,
     )
 
 
-def _fit_baseline(task: BaselineTask, pipe: Connection) -> BaselineResult:
-    # Before scikit-learn is loaded. Its threads would wait for each other at full speed: with others on the same cores,
-    # gradient boosting of the digits took 38 s instead of 5 (n = 1).
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    with _Pulsing(pipe, task.memory_limit_mb) as pulsing:
-        fit = fit_baseline(
-            task.name, open_split(task.split_folder), task.seed, task.n_threads, on_progress=pulsing.send
-        )
+def fit_baseline_task(task: BaselineTask, pipe: Connection) -> BaselineResult:
+    """Fit and save a baseline."""
+    make_openmp_passive()
+    with Pulsing(pipe, task.memory_limit_mb) as pulsing:
+        split = open_split(task.split_folder)
+        fit = fit_baseline(task.name, split, task.seed, task.n_threads, on_progress=pulsing.send)
         fit.model.save(task.save_to)
-    return BaselineResult(
-        fit.n_images, fit.model.n_parameters, fit.n_epochs, fit.seconds, fit.reason, _peak_memory_mb()
-    )
+    return BaselineResult(fit.n_images, fit.model.n_parameters, fit.n_epochs, fit.seconds, fit.reason, peak_memory_mb())
 
 
-def _predict_by_baseline(task: BaselinePredictTask, pipe: Connection) -> np.ndarray:
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as for the fit
-    with _Pulsing(pipe, memory_limit_mb=None):
-        return load_baseline(task.name, task.model, task.n_threads).predict_classes(task.images)
+def make_openmp_passive() -> None:
+    """Let OpenMP's threads sleep while they wait; call it before scikit-learn is loaded.
+
+    They would wait for each other at full speed: with others on the same cores, gradient boosting of the digits took
+    38 s instead of 5 (n = 1).
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
-class _Pulsing:
-    """Says every second that this process computes, while the block runs: a classifier is fitted for minutes within one
-    call. A process that waits forever uses no processor, and its silence tells.
+class Pulsing:
+    """Sends a Pulse every second in which this process computes, while the block runs.
 
-    Also ends the process where it takes more memory than its limit. Whatever else the block sends goes through `send`.
+    A classifier is fitted for minutes within one call. A process that waits forever uses no processor, so it is
+    silent, and the supervisor takes it for hung. The process ends if it takes more memory than its limit. Whatever
+    else the block sends must go through `send`.
     """
 
     def __init__(self, pipe: Connection, memory_limit_mb: float | None, every_seconds: float = PULSE_SECONDS) -> None:
@@ -200,73 +240,59 @@ class _Pulsing:
         self._memory_limit_mb = memory_limit_mb
         self._every_seconds = every_seconds
         self._lock = threading.Lock()  # of the pipe: it takes one message at a time
-        self._over = threading.Event()
+        self._is_over = threading.Event()
         self._thread = threading.Thread(target=self._pulse, daemon=True)
 
     def send(self, message: object) -> None:
+        """Send a message between two pulses. Thread-safe."""
         with self._lock:
             self._pipe.send(message)
 
-    def __enter__(self) -> _Pulsing:
+    def __enter__(self) -> Pulsing:
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._over.set()
+        self._is_over.set()
         self._thread.join()
 
     def _pulse(self) -> None:
         try:
-            _check_memory(self._memory_limit_mb)
+            check_memory(self._memory_limit_mb)
             before = time.process_time()
-            while not self._over.wait(self._every_seconds):
-                _check_memory(self._memory_limit_mb)
+            while not self._is_over.wait(self._every_seconds):
+                check_memory(self._memory_limit_mb)
                 now = time.process_time()
                 if now - before > BUSY_SHARE * self._every_seconds:
                     self.send(Pulse())
                 before = now
-        except _OverMemoryLimit as error:
-            self.send(_failure_of(error))
+        except OverMemoryLimit as error:
+            self.send(failure_of(error))
             os._exit(1)
         except BrokenPipeError:  # the supervisor is gone
             os._exit(1)
 
 
-def _images_of(task: TrainTask, split: Split) -> tuple[LabelledImages, LabelledImages | None]:
-    if task.fit_on == "together":
-        return split.together(), None
-    return split.train, split.selection
-
-
-class _OverMemoryLimit(Exception):
-    pass
-
-
-def _check_memory(limit_mb: float | None) -> None:
+def check_memory(limit_mb: float | None) -> None:
+    """Raise OverMemoryLimit if this process uses more resident memory than the limit."""
     resident_mb = psutil.Process().memory_info().rss / 2**20
     if limit_mb is not None and resident_mb > limit_mb:
-        raise _OverMemoryLimit(f"the process used {resident_mb:.0f} MB, over its limit of {limit_mb:.0f} MB")
+        raise OverMemoryLimit(f"the process used {resident_mb:.0f} MB, over its limit of {limit_mb:.0f} MB")
 
 
-def _peak_memory_mb() -> float:
+def peak_memory_mb() -> float:
+    """Resident memory of this process at its highest, in MB."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10  # bytes there, kilobytes elsewhere
+    bytes_each = 1 if sys.platform == "darwin" else 2**10  # of the system's unit
+    return peak * bytes_each / 2**20
 
 
-def _failure_of(error: BaseException) -> Failure:
-    trace = traceback.format_exc()
-    name = type(error).__name__
+def failure_of(error: BaseException) -> Failure:
+    """Describe an error to the supervisor: a diverged training and lack of memory are told from bugs."""
+    name, trace = type(error).__name__, traceback.format_exc()
     if name == "Diverged":
         return Failure("diverged", str(error), trace)
-    if isinstance(error, MemoryError | _OverMemoryLimit) or name == "ResourceExhaustedError":
-        return Failure("memory", _first_line(error), trace)
-    return Failure("error", f"{name}: {_first_line(error)}", trace)
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
-
-
-def stderr_to(log: Path) -> None:
-    with open(log, "ab") as file:
-        os.dup2(file.fileno(), 2)
+    lines = str(error).strip().splitlines() or [name]
+    if isinstance(error, MemoryError | OverMemoryLimit) or name == "ResourceExhaustedError":
+        return Failure("memory", lines[0], trace)
+    return Failure("error", f"{name}: {lines[0]}", trace)

@@ -1,27 +1,29 @@
-"""The training process: a task in; progress, then a result, out over a pipe.
+"""Training processes on this machine: one fresh process per task, from the supervisor's side.
 
-One fresh process per task: memory cannot grow from trial to trial, and a process that leaks, hangs or is killed takes
-nothing with it. On a CPU it is forked from a server that has imported Keras and run no operation (0.03 s a child
-against 5 s for a spawned one); with an NVIDIA GPU it is spawned, since CUDA does not survive a fork. What a process
-costs is compiling its network, about a second; so a trial's rungs are one task, compiled once.
+A task goes in; progress and then results come out over a pipe. Memory cannot grow from trial to trial, and a process
+that leaks, hangs or is killed takes nothing with it. On a CPU it is forked from a server that has imported Keras and
+run no operation (0.03 s a child against 5 s for a spawned one); with an NVIDIA GPU it is spawned, since CUDA does not
+survive a fork. What a process costs is compiling its network, about a second; so a trial's rungs are one task,
+compiled once.
 
-This module is loaded by the supervisor, so TensorFlow is imported inside the child's functions only.
+The supervisor loads this module, so TensorFlow is imported inside the child's functions only.
 """
 
 from __future__ import annotations
 
 import multiprocessing
+import multiprocessing.forkserver
 import os
 import platform
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
-from multiprocessing.connection import Connection
-from multiprocessing.context import BaseContext
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
@@ -42,22 +44,20 @@ from search.worker.tasks import (
     TrainTask,
 )
 
-if TYPE_CHECKING:
-    pass
-
-POLL_SECONDS = 0.1  # how often a waiting supervisor looks whether it should stop
-STALL_SECONDS = 900.0  # a worker that says nothing for so long is taken for hung
-
-
-# class, at the best point
+POLL_SECONDS = 0.1  # how often a waiting supervisor checks whether it should stop
+STALL_SECONDS = 900.0  # a process that sends nothing for so long counts as hung
+_starting = threading.Lock()  # held while this process's environment is another
 
 
 class WorkerProcesses:
     """Runs each task in a process of its own. Thread-safe: one call per supervisor thread at a time.
 
-    log: file that takes the processes' standard error (TensorFlow is talkative). stop: set it to make every call raise
-    Interrupted. serve: what a process does with (pipe, task, log), and preload: the modules that it finds loaded; tests
-    give others, which train nothing.
+    Args:
+        log: File for the processes' standard error (TensorFlow is talkative).
+        stop: Set it to make every call raise Interrupted.
+        serve: What a process does with (pipe, task, log). Tests give others, which train nothing.
+        preload: Modules that a forked process finds loaded.
+        stall_seconds: A process that sends nothing for so long counts as hung.
     """
 
     def __init__(
@@ -73,26 +73,47 @@ class WorkerProcesses:
         self._stall_seconds = stall_seconds
         self._log = log
         self._serve = serve or child.serve
-        self._context = _start_context(log, preload)
+        self._preload = list(preload)
+        self._spawns = has_gpu()
+        if self._spawns:
+            self._context = multiprocessing.get_context("spawn")
+        else:
+            self._context = multiprocessing.get_context("forkserver")
+            self._ensure_fork_server()  # now: Keras loads in the background
 
-    def train(self, task: TrainTask | BaselineTask) -> Iterator[TrainMessage]:
-        """Progress points, and how far it is once a second, then one TrainResult; the same again for each of the task's
-        further trainings, which starts when more is asked for. Of a baseline a point for each epoch of a network, none
-        of a classifier, then one BaselineResult. Closing the iterator early ends the process.
+    def train(self, task: TrainTask | BaselineTask) -> Generator[TrainMessage, None, None]:
+        """Run a training in a process, and yield its messages as they come.
 
-        Raises TrainingFailed, or Interrupted once `stop` is set.
+        They are evaluations, the number of images seen once a second, and then one TrainResult; the same again for
+        each of the task's further trainings, which starts when more is asked for. A baseline's network yields an
+        evaluation for each epoch, its classifiers none, then one BaselineResult. Close the generator to end the
+        process early.
+
+        Raises:
+            TrainingFailed: The training came to nothing.
+            Interrupted: `stop` was set.
         """
         yield from self._run(task)
 
     def predict(self, task: PredictTask | BaselinePredictTask) -> np.ndarray:
-        """Probabilities float32 (n, n_classes); of a baseline classes uint8 (n,). Raises as `train` does."""
+        """Predict in a process: probabilities float32 (n, n_classes), or a baseline's classes uint8 (n,).
+
+        Raises:
+            TrainingFailed: The prediction failed.
+            Interrupted: `stop` was set.
+        """
         (predicted,) = self._run(task)
         return predicted
 
-    def _run(self, task: Task) -> Iterator:
+    def _run(self, task: Task) -> Generator[Any, None, None]:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=self._serve, args=(theirs, task, self._log), daemon=True)
-        process.start()
+        if self._spawns:
+            with inherited(training_variables()):
+                process.start()
+        else:
+            self._ensure_fork_server()  # it may have been killed since
+            process.start()
         theirs.close()
         try:
             yield from self._receive(ours, process)
@@ -101,22 +122,25 @@ class WorkerProcesses:
             process.kill()
             process.join()
 
-    def _receive(self, pipe: Connection, process: multiprocessing.Process) -> Iterator:
+    def _ensure_fork_server(self) -> None:
+        multiprocessing.set_forkserver_preload(self._preload)
+        with inherited(training_variables()), _stderr_in(self._log):
+            multiprocessing.forkserver.ensure_running()
+
+    def _receive(self, pipe: Connection, process: BaseProcess) -> Generator[Any, None, None]:
+        # Time is counted in waits, not by a clock: a group of processes that was stopped for long (Ctrl-Z) has not hung.
         waited = 0.0
         while True:
             if self._stop.is_set():
                 raise Interrupted
-            if not pipe.poll(POLL_SECONDS):
+            ready = wait([pipe, process.sentinel], POLL_SECONDS)
+            if not ready:
                 waited += POLL_SECONDS
                 if waited > self._stall_seconds:
                     raise TrainingFailed("hung", f"no progress for {self._stall_seconds:.0f} s; the process was ended")
                 continue
             waited = 0.0
-            try:
-                message = pipe.recv()
-            except (EOFError, OSError):  # the latter in the middle of a message
-                process.join()
-                raise TrainingFailed("killed", _death(process.exitcode, self._log)) from None
+            message = self._next_message(pipe, process)
             if message is None:
                 return
             if isinstance(message, Pulse):
@@ -124,50 +148,71 @@ class WorkerProcesses:
             if isinstance(message, Failure):
                 raise TrainingFailed(message.kind, message.reason, message.trace)
             if isinstance(message, Pause):
-                with suppress(BrokenPipeError):  # it has died since; the next word tells
+                with suppress(BrokenPipeError):  # it has died since; the next message tells
                     pipe.send(None)
                 continue
             yield message
 
+    def _next_message(self, pipe: Connection, process: BaseProcess) -> Any:
+        """Receive a message that is there, or raise TrainingFailed if the process has ended without one."""
+        try:
+            if pipe.poll():  # what it sent before its end comes first
+                return pipe.recv()
+        except (EOFError, OSError):  # OSError: it ended in the middle of a message
+            pass
+        process.join()
+        if process.exitcode == -signal.SIGKILL:
+            reason = "the training process was killed (exit code -9), as the system does when memory runs out"
+        else:
+            reason = f"the training process ended without a word (exit code {process.exitcode}); see {self._log}"
+        raise TrainingFailed("killed", reason)
 
-def _start_context(log: Path, preload: Sequence[str]) -> BaseContext:
-    # Whatever the user's shell or Keras' own file says: the steps are TensorFlow's.
-    os.environ["KERAS_BACKEND"] = "tensorflow"
+
+def training_variables() -> dict[str, str]:
+    """Environment variables for a process that loads Keras, beside those that the user has set.
+
+    Whatever the user's shell or Keras' own file says, the training steps are TensorFlow's.
+    """
+    defaults = {}
     if has_gpu():
-        os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # else the first worker takes all of its memory
-        return multiprocessing.get_context("spawn")
-    if platform.machine() in ("x86_64", "AMD64"):
-        # TensorFlow leaves oneDNN off on processors without AVX-512, where networks learned 1.7 to 2.1 times the images
-        # with it (three networks, one probe each, AVX2).
-        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(list(preload))
-    with _quiet(log):
-        multiprocessing.forkserver.ensure_running()
-    return context
+        defaults["TF_FORCE_GPU_ALLOW_GROWTH"] = "true"  # else the first worker takes all of its memory
+    else:
+        defaults["TF_CPP_MIN_LOG_LEVEL"] = "2"
+        if platform.machine() in ("x86_64", "AMD64"):
+            # TensorFlow leaves oneDNN off on processors without AVX-512, where networks learned 1.7 to 2.1 times the
+            # images with it (three networks, one probe each, AVX2).
+            defaults["TF_ENABLE_ONEDNN_OPTS"] = "1"
+    variables = {name: value for name, value in defaults.items() if name not in os.environ}
+    return variables | {"KERAS_BACKEND": "tensorflow"}
 
 
-class _quiet:
-    """Standard error goes to `log` while processes start, so that they inherit it so."""
+@contextmanager
+def inherited(variables: Mapping[str, str]) -> Iterator[None]:
+    """Let processes that start while the block runs inherit these variables; afterwards the environment is as before.
 
-    def __init__(self, log: Path) -> None:
-        self._log = log
-
-    def __enter__(self) -> None:
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-        sys.stderr.flush()
-        self._kept = os.dup(2)
-        stderr_to(self._log)
-
-    def __exit__(self, *_: object) -> None:
-        os.dup2(self._kept, 2)
-        os.close(self._kept)
-
-
-def _death(exit_code: int | None, log: Path) -> str:
-    if exit_code == -signal.SIGKILL:
-        return "the training process was killed (exit code -9), as the system does when memory runs out"
-    return f"the training process ended without a word (exit code {exit_code}); see {log}"
+    `multiprocessing` passes on this process's environment and takes no other.
+    """
+    with _starting:
+        before = {name: os.environ.get(name) for name in variables}
+        os.environ.update(variables)
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    del os.environ[name]
+                else:
+                    os.environ[name] = value
 
 
-# From here on: inside the child.
+@contextmanager
+def _stderr_in(log: Path) -> Iterator[None]:
+    """Let processes that start while the block runs write their standard error to a file."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    stderr_to(log)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)

@@ -1,8 +1,8 @@
-"""What goes between a supervisor and its training processes: tasks, messages and failures."""
+"""What goes between a supervisor and its training processes: tasks, messages and failures; no Keras here."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from fmnist.training.history import HistoryPoint
 
 @dataclass(frozen=True)
 class TrainTask:
-    """One training, said completely; or several of one recipe, one after another."""
+    """Everything that one training needs; or several of one recipe, one after another."""
 
     recipe: Recipe
     seed: int
@@ -36,17 +36,22 @@ class TrainTask:
     save_to: Path | None = None  # write the trained model here (.keras)
     deterministic: bool = False  # by TensorFlow's own switch: for GPUs, where it is slower; a CPU repeats itself anyway
 
+    @property
+    def n_trainings(self) -> int:
+        """How many results the task gives."""
+        return 1 + len(self.further_lengths)
+
 
 @dataclass(frozen=True)
 class ImagesSeen:
-    """How far a training has come, between its looks at the selection split."""
+    """How far a training has come, between its evaluations."""
 
     n_images: int
 
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What a training came to."""
+    """What a training gave."""
 
     history: tuple[HistoryPoint, ...]
     best: HistoryPoint | None  # None where nothing was validated
@@ -66,10 +71,8 @@ class PredictTask:
     model: Path  # .keras
     images: np.ndarray  # uint8 (n, height, width, channels)
     n_threads: int = 1
-    changed: bool = (
-        False  # instead of them, once for each of fmnist.metrics.robustness.changes(), all drawn from seed 0
-    )
-    border: str = "black"  # of those that are moved
+    changed: bool = False  # predict each of fmnist.metrics.robustness.changes() of them instead, drawn from seed 0
+    border: str = "black"  # of images that are moved
 
 
 @dataclass(frozen=True)
@@ -83,10 +86,15 @@ class BaselineTask:
     memory_limit_mb: float | None = None  # resident memory of the process; over it the fit fails
     n_threads: int = 1
 
+    @property
+    def n_trainings(self) -> int:
+        """How many results the task gives."""
+        return 1
+
 
 @dataclass(frozen=True)
 class BaselineResult:
-    """What the fit of a baseline came to."""
+    """What the fit of a baseline gave."""
 
     n_images: int  # that it learned from
     n_parameters: int | None  # of a network
@@ -111,37 +119,44 @@ Task = TrainTask | PredictTask | BaselineTask | BaselinePredictTask
 
 @dataclass(frozen=True)
 class Failure:
+    """Why a process gives up; TrainingFailed in the supervisor."""
+
     kind: str
     reason: str
     trace: str
 
 
 class Pause:
-    """The child waits for a word before its next training; it gets it as soon as the iterator is asked for more."""
+    """The process waits before its next training until the supervisor answers, once more results are asked for."""
 
 
 class Pulse:
-    """The child computes, and has nothing else to say."""
+    """The process computes, and has nothing else to say."""
 
 
 class TrainingFailed(Exception):
-    """A training that came to nothing, or a baseline's fit. `kind` is "diverged", "memory", "killed", "hung" or
-    "error"."""
+    """A training, or the fit of a baseline, came to nothing.
+
+    Attributes:
+        kind: "diverged", "memory", "killed", "hung" or "error".
+        reason: In one line.
+        trace: The process's traceback; empty if it could not send one.
+    """
 
     def __init__(self, kind: str, reason: str, trace: str = "") -> None:
         super().__init__(reason)
         self.kind = kind
         self.reason = reason
-        self.trace = trace  # of the child, empty where it could not send one
+        self.trace = trace
 
 
 class Interrupted(BaseException):
-    """The run is to stop now. Not an Exception: Optuna would record the trial as failed, and it shall run again."""
+    """The run is to stop now. Not an Exception: Optuna would record the trial as failed, but it is to run again."""
 
 
-# Points as they come, and how far it is once a second; then one result.
 TrainMessage = HistoryPoint | ImagesSeen | TrainResult | BaselineResult
-Trainer = Callable[[TrainTask | BaselineTask], Iterator[TrainMessage]]
+Trainer = Callable[[TrainTask | BaselineTask], Generator[TrainMessage, None, None]]
+RecipeTrainer = Callable[[TrainTask], Generator[TrainMessage, None, None]]  # takes no baselines
 Predictor = Callable[[PredictTask | BaselinePredictTask], np.ndarray]
 
 
@@ -160,6 +175,15 @@ class TrainingSite:
     def task(
         self, recipe: Recipe, seed: int, n_planned_images: int, report_every_images: int, **more: Any
     ) -> TrainTask:
+        """Describe a training at this site.
+
+        Args:
+            recipe: What is trained.
+            seed: Of its weights and batches.
+            n_planned_images: Length of the schedule.
+            report_every_images: Training images between two evaluations.
+            **more: Further fields of TrainTask, in place of the site's.
+        """
         return TrainTask(
             recipe=recipe,
             seed=seed,
@@ -175,10 +199,11 @@ class TrainingSite:
 
 
 def reason_of(result: TrainResult) -> str:
-    """Why a training ended, in words."""
-    return {
+    """Say why a training ended."""
+    reasons = {
         "end": "trained to the end",
         "stop point": f"trained to its stop point, {result.n_images:,} images",
         "early stopping": f"stopped early at {result.n_images:,} images",
         "time limit": f"out of time at {result.n_images:,} images",
-    }[result.stopped_by]
+    }
+    return reasons[result.stopped_by]

@@ -22,6 +22,8 @@ from fmnist.training.history import HistoryPoint
 from search.worker.local import WorkerProcesses
 from search.worker.tasks import BaselinePredictTask, BaselineResult, BaselineTask
 
+pytestmark = pytest.mark.trains
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -32,10 +32,11 @@ from optuna.trial import FrozenTrial
 
 from fmnist.data.find import find_data
 from fmnist.training.history import HistoryPoint, best_point
-from search.callbacks.terminal import SearchProgress, Terminal
+from search.callbacks.reporter import Reporter, SearchProgress
 from search.config import SHIPPED_SPACES, StudyConfig
-from search.pipeline import _Run as PipelineRun
-from search.records.files import StudyFiles
+from search.context import read_context
+from search.dashboard.publish import DashboardPublisher
+from search.pipeline import OpenStudy, search
 from search.refit.schedule import Clock
 from search.space.schema import read_space
 from search.space.space import Limits, SearchSpace
@@ -44,7 +45,6 @@ from search.study.storage import StudyStorage, open_storage
 from search.study.strategy import build_pruner, build_rungs
 from search.study.study import create_or_resume
 from search.study.trials import count_by_state, read_trials
-from search.worker.local import WorkerProcesses
 from search.worker.tasks import TrainingFailed, TrainingSite, TrainResult, TrainTask
 
 N_REPEATS = 12  # measurements of each step at each size; the study grows by as many trials meanwhile
@@ -172,18 +172,15 @@ class Timings:
         self.processor[name].append(time.process_time() - processor)
 
 
-class LapTerminal(Terminal):
-    """Says nothing; measures from the end of one trial to the end of the next."""
+class LapReporter(Reporter):
+    """Measures from the end of one trial to the end of the next."""
 
     def __init__(self, timings: Timings, name: str) -> None:
-        super().__init__()
         self._timings = timings
         self._name = name
         self._lap = None
 
-    def say(self, text: str, level: str = "", *, wrap: bool = True) -> None: ...
-
-    def advance(self, standing: SearchProgress) -> None:
+    def advance(self, progress: SearchProgress) -> None:
         if self._lap is not None:
             self._lap.__exit__(None, None, None)
         self._lap = self._timings.measure(self._name)
@@ -221,12 +218,12 @@ def measure_whole(
     n_trials = len(study.get_trials(deepcopy=False)) + N_REPEATS + 1
     config = StudyConfig("growth", trials=n_trials, timeout=timeout, dataset="digits", workers=1, studies_dir=folder)
     name = "whole trial" if timeout is None else "whole trial, --timeout"
-    terminal, files = LapTerminal(timings, name), StudyFiles(config.folder)
-    source, stop = find_data("digits", None), threading.Event()
-    run = PipelineRun(config, files, source, Clock(timeout), terminal, (), stop, WorkerProcesses)
-    run._study, run._storage, run._space = study, storage, space
-    run._workers = SimpleNamespace(train=FakeTrainer(n_trials))
-    run._search(None)
+    reporter, stop = LapReporter(timings, name), threading.Event()
+    context = read_context(config, find_data("digits", None), Clock(timeout), reporter, stop)
+    context = dataclasses.replace(context, space=space)
+    final = context.final_round(SimpleNamespace(train=FakeTrainer(n_trials), predict=None))
+    publisher = DashboardPublisher(study, context.files, n_trials, context.rungs)
+    search(context, OpenStudy(study, storage, publisher, workers=None), final, early=None)
 
 
 def measure_study(storage: StudyStorage, sampler: str, space: SearchSpace, folder: Path) -> Timings:

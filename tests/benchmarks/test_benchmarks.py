@@ -9,8 +9,8 @@ import pytest
 
 from fmnist.errors import UserError
 from search.space.schema import read_space
-from tests.benchmarks import peers
-from tests.benchmarks.curves import (
+from tests.benchmarks.peers import __main__ as peers
+from tests.benchmarks.peers.curves import (
     CurvePoint,
     HistoryMark,
     accuracy_at,
@@ -19,9 +19,9 @@ from tests.benchmarks.curves import (
     seconds_to_reach,
     trial_points,
 )
-from tests.benchmarks.picture import draw, spread
-from tests.benchmarks.records import Assignment, Ledger, Outcome, read_meta, read_outcome, write_outcome
-from tests.benchmarks.table import make_markdown, make_rows
+from tests.benchmarks.peers.picture import draw, spread
+from tests.benchmarks.peers.records import Assignment, Ledger, Outcome, read_meta, read_outcome, write_outcome
+from tests.benchmarks.peers.table import make_markdown, make_rows
 
 ROOT = Path(__file__).resolve().parents[2]
 SURROUNDINGS = {
@@ -181,7 +181,7 @@ def test_a_picture_is_drawn_of_one_seed_of_several_and_of_none_in_time(tmp_path)
 
 
 def test_the_peers_small_space_is_a_valid_space():
-    space = read_space(ROOT / "tests/benchmarks/small-space.toml", (28, 28, 1), 10)
+    space = read_space(ROOT / "tests/benchmarks/peers/small-space.toml", (28, 28, 1), 10)
     assert set(space.filters[0].values) == {16, 32, 64}
 
 
@@ -220,7 +220,10 @@ def test_a_finished_contender_of_another_length_is_refused(tmp_path):
         peers._check_same(options, options.files("ours", 0))
 
 
+@pytest.mark.process
 def test_the_command_loads_neither_tensorflow_nor_keras_tuner():
-    script = "import sys, tests.benchmarks.peers; print({'keras', 'tensorflow', 'keras_tuner'} & set(sys.modules))"
+    script = (
+        "import sys, tests.benchmarks.peers.__main__; print({'keras', 'tensorflow', 'keras_tuner'} & set(sys.modules))"
+    )
     child = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
     assert child.stdout.strip() == "set()", child.stderr

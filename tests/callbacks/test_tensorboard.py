@@ -179,6 +179,7 @@ def test_folder_named_as_a_package_is_not_taken_for_it(monkeypatch: pytest.Monke
         require_installed("mlflow")
 
 
+@pytest.mark.process
 def test_search_is_shown_without_tensorflow(tmp_path: Path) -> None:
     options = ["--dataset", "digits", "--trials", "4", "--study", "s", "--search-only"]
     options += ["--studies-dir", str(tmp_path / "studies"), "--tensorboard", str(tmp_path / "shown")]

@@ -3,31 +3,18 @@
 from __future__ import annotations
 
 import io
-import json
-from typing import Any
 
 import pytest
 from rich.console import Console
 
-from fmnist.metrics.intervals import Interval
-from fmnist.recipe import Architecture, Block, Recipe, TrainingPlan
 from fmnist.training.history import HistoryPoint
-from search.callbacks.json_lines import JsonTerminal
-from search.callbacks.terminal import BestTrial, FinalistRow, SearchProgress, Terminal
-
-RECIPE = Recipe(Architecture((28, 28, 1), 10, (Block(32, 2, 3),) * 4), TrainingPlan())
-
-
-POINT = HistoryPoint(30_000, 1.0, 0.1, 1.0, 0.5, 0.4, 0.9)
+from search.callbacks.reporter import SearchProgress
+from search.callbacks.terminal import Terminal
+from tests.support.reporting import POINT, RECIPE, progress, tell_a_training, tell_the_end
 
 
 def terminal(*, is_terminal: bool, width: int = 80, verbosity: str = "normal") -> Terminal:
     return Terminal(Console(file=io.StringIO(), force_terminal=is_terminal, width=width, color_system=None), verbosity)
-
-
-def standing(complete: int = 0, best: float | None = None, **counts: int) -> SearchProgress:
-    states = {"complete": complete, "pruned": 0, "infeasible": 0, "failed": 0, **counts}
-    return SearchProgress(states, None if best is None else BestTrial(17, best, Interval(0.93, 0.944), str(RECIPE)))
 
 
 def shown(terminal: Terminal) -> list[str]:
@@ -37,7 +24,7 @@ def shown(terminal: Terminal) -> list[str]:
 def drawn(terminal: Terminal) -> list[str]:
     """The redrawn lines, as they are now."""
     with terminal._console.capture() as capture:
-        terminal._console.print(terminal._render())
+        terminal._console.print(terminal.render())
     return capture.get().splitlines()
 
 
@@ -55,7 +42,7 @@ def test_finished_training_is_a_timed_line_without_a_terminal() -> None:
 @pytest.mark.parametrize("width", [80, 140])
 def test_running_trainings_are_a_line_each_and_the_study_one(width: int) -> None:
     live = terminal(is_terminal=True, width=width)
-    live.begin("trials", 100, 7, standing(6, 0.9372, pruned=1))
+    live.begin("trials", 100, 7, progress(6, 0.9372, pruned=1))
     for number in (7, 8):
         live.on_training_start(f"trial {number}", RECIPE, 150_000)
         live.on_evaluation(f"trial {number}", POINT, 0.9)
@@ -104,7 +91,7 @@ def test_count_that_comes_late_is_not_shown() -> None:
     plain = terminal(is_terminal=False)
     plain.begin("trials", 30)
     for n_done in (2, 1, 2, 3):
-        plain.advance(standing(n_done))
+        plain.advance(progress(n_done))
     assert [line[9:21] for line in shown(plain)] == ["trials 2/30 ", "trials 3/30 "]
 
 
@@ -113,10 +100,10 @@ def test_quiet_tells_what_came_out_and_what_went_wrong_alone() -> None:
     with quiet:
         quiet.begin("trials", 2)
         quiet.say("study s in studies/s")
-        watch_one(quiet)
-        quiet.advance(standing(1))
+        tell_a_training(quiet)
+        quiet.advance(progress(1))
         quiet.warn("the storage does not answer")
-        end(quiet)
+        tell_the_end(quiet)
     lines = [line.strip() for line in shown(quiet)]
     assert lines[0] == "the storage does not answer"
     assert lines[1].startswith("finalists") and lines[2].startswith("> trial 7 ")
@@ -125,7 +112,7 @@ def test_quiet_tells_what_came_out_and_what_went_wrong_alone() -> None:
 
 def test_verbose_tells_of_every_look() -> None:
     verbose = terminal(is_terminal=False, verbosity="verbose")
-    watch_one(verbose)
+    tell_a_training(verbose)
     begun, looked, ended = [line[9:] for line in shown(verbose)]
     assert begun.startswith("trial 3     begins 150,000 images of c32-c32-p")
     assert looked == "trial 3     selection 90.00%, training 50.00% after 30,000 images"
@@ -134,50 +121,12 @@ def test_verbose_tells_of_every_look() -> None:
 
 def test_finalists_fit_into_80_columns_and_the_winner_is_marked() -> None:
     live = terminal(is_terminal=True)
-    end(live)
+    tell_the_end(live)
     head, winner, default, *_ = shown(live)
     assert all(len(line) <= 80 for line in (head, winner, default))
     assert winner.startswith("> trial 7                 93.50%  94.60% (94.0 to 95.2)    c32-c32-p")
     assert default.startswith("  trial 0 default                 93.00% (92.3 to 93.7)")
     assert head.index("network") == winner.index("c32-c32-p")
-
-
-def test_json_lines_say_all_that_the_terminal_shows() -> None:
-    console = Console(file=io.StringIO(), force_terminal=True, width=80)  # even there: one object a line, unbroken
-    terminal = JsonTerminal(console, "verbose")
-    with terminal:
-        terminal.begin("trials", 2)
-        terminal.say("a message\nof two lines")
-        watch_one(terminal)
-        terminal.advance(standing(1, 0.9, pruned=1))
-        end(terminal)
-    events = [json.loads(line) for line in console.file.getvalue().splitlines()]
-    assert all(event["time"].endswith("+00:00") for event in events)
-    by_name: dict[str, Any] = {event["event"]: event for event in events}
-    assert [event["event"] for event in events] == list(by_name)
-    assert by_name["phase"]["n_total"] == 2
-    assert by_name["message"]["text"] == "a message\nof two lines"
-    assert by_name["training_started"]["network"] == str(RECIPE)
-    assert by_name["progress"]["validation_accuracy"] == by_name["training_ended"]["best_accuracy"] == 0.9
-    assert by_name["standing"]["counts"]["pruned"] == 1
-    assert by_name["standing"]["best"]["interval"] == {"low": 0.93, "high": 0.944}
-    assert [row["trial"] for row in by_name["finalists"]["rows"]] == [7, 0]
-    assert by_name["result"]["test_accuracy"] == 0.94 and by_name["result"]["model"] == "m.keras"
-
-
-def watch_one(terminal: Terminal) -> None:
-    terminal.on_training_start("trial 3", RECIPE, 150_000)
-    terminal.on_training_progress("trial 3", 10_000)
-    terminal.on_evaluation("trial 3", POINT, 0.9)
-    terminal.on_training_end("trial 3", "trained to the end")
-
-
-def end(terminal: Terminal) -> None:
-    winner = FinalistRow(7, "sampler", 0.935, 0.946, Interval(0.94, 0.952), str(RECIPE), True)
-    default = FinalistRow(0, "default", None, 0.93, Interval(0.923, 0.937), str(RECIPE), False)
-    terminal.show_finalists([winner, default])
-    places = {"model": "m.keras", "report": "r.html"}
-    terminal.show_result("test accuracy 94.00%", {"test_accuracy": 0.94}, places)
 
 
 def test_phase_counts_its_trainings_and_estimates_its_end() -> None:
@@ -190,9 +139,9 @@ def test_phase_counts_its_trainings_and_estimates_its_end() -> None:
 
 def test_time_left_is_no_longer_than_a_timeout_leaves() -> None:
     live = terminal(is_terminal=True)
-    live.begin("trials", 1000, 0, SearchProgress(standing().counts, None, 90.0))
+    live.begin("trials", 1000, 0, SearchProgress(progress().counts, None, 90.0))
     assert "trials 0/1000 · 1:30 left" in drawn(live)[-1]
-    live.advance(SearchProgress(standing(20).counts, None, 61.0))
+    live.advance(SearchProgress(progress(20).counts, None, 61.0))
     assert "trials 20/1000 · 0:00 left" in drawn(live)[-1]  # 20 in no time: 1,000 take none either
 
 

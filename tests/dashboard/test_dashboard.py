@@ -74,7 +74,7 @@ def ended_trial(study: optuna.Study, files: StudyFiles, outcome: Outcome) -> opt
     """A trial as the objective leaves it."""
     trial = study.ask()
     trial.set_user_attr("recipe", outcome.recipe.to_dict())
-    DashboardPublisher(study, files, 5, (1000, 4000, 16000)).keep(trial, outcome)
+    DashboardPublisher(study, files, 5, (1000, 4000, 16000)).store_trial(trial, outcome)
     study.tell(trial, state=optuna.trial.TrialState.PRUNED)
     return study.trials[trial.number]
 
@@ -113,7 +113,7 @@ def test_trial_that_ended_early_has_a_note_alone(study: optuna.Study, files: Stu
 def test_trial_that_runs_again_has_its_pictures_once(study: optuna.Study, files: StudyFiles) -> None:
     trial = study.ask()
     for _ in range(2):
-        DashboardPublisher(study, files, 5, (1000, 4000)).keep(trial, FAR)
+        DashboardPublisher(study, files, 5, (1000, 4000)).store_trial(trial, FAR)
     assert len(get_all_artifact_meta(trial)) == 3
 
 
@@ -210,6 +210,7 @@ def test_port_that_is_taken_is_one_clear_line(tmp_path: Path, capsys: pytest.Cap
     assert f"but {port} is not (Address already in use)" in capsys.readouterr().err
 
 
+@pytest.mark.process
 def test_help_answers_without_optuna() -> None:
     script = "import sys, search.dashboard.__main__ as it; it.parse(['--help'])"
     loaded = "import atexit, sys; atexit.register(lambda: print('optuna' in sys.modules))"
@@ -266,6 +267,7 @@ def answers(url: str) -> bool:
         return False
 
 
+@pytest.mark.process
 def test_dashboard_beside_a_run_ends_with_it(tmp_path: Path) -> None:
     files, trials = make_study(tmp_path / "made", Made(n_trials=4))
     store_trials(files, trials)
@@ -290,6 +292,7 @@ with beside_run(StudyFiles(Path(sys.argv[1])), None, lambda text: print(text, fl
 """
 
 
+@pytest.mark.process
 @pytest.mark.faults
 def test_dashboard_does_not_outlive_a_killed_run(tmp_path: Path) -> None:
     files, trials = make_study(tmp_path / "made", Made(n_trials=4))
@@ -303,6 +306,7 @@ def test_dashboard_does_not_outlive_a_killed_run(tmp_path: Path) -> None:
         wait_until(lambda: not answers(url), seconds=20)
 
 
+@pytest.mark.process
 @pytest.mark.faults
 def test_dashboard_that_cannot_start_is_said_once_and_ends_nothing(files: StudyFiles) -> None:
     said: list[str] = []

@@ -406,6 +406,7 @@ def test_swapped_official_files_are_recognised(tmp_path):
     assert message.endswith("holds the content of train-labels-idx1-ubyte.gz: were files swapped?")
 
 
+@pytest.mark.process
 def test_finding_data_leaves_keras_unloaded():
     script = "import sys; from fmnist.data.find import find_data; find_data('digits'); print('keras' in sys.modules)"
     child = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

@@ -29,7 +29,7 @@ from search.config import StudyConfig
 from search.estimate import check
 from search.estimate.check import choose_networks
 from search.estimate.costs import seconds_an_image
-from search.pipeline import prepare
+from search.estimate.prepare import prepare
 from search.records.files import StudyFiles
 from search.run import main
 from search.worker.probes import FEWEST, probe_all, probe_lengths

@@ -22,6 +22,8 @@ from fmnist.export.formats import FORMATS, ExportRecord, Format, find_format, re
 from fmnist.model.metadata import ModelNotes, add_notes, read_notes
 from tests.support import fake_conversion
 
+pytestmark = pytest.mark.trains
+
 ROOT = Path(__file__).parents[2]
 NAMES = [format.name for format in FORMATS]
 N_IMAGES = 300

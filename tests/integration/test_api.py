@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
+import os
 import re
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 from optuna.trial import TrialState
 
 import search
 from fmnist.errors import UserError
 from fmnist.training.history import HistoryPoint
-from search import Callback, StudyConfig, open_objective, run_study
+from search import Callback, FinishedStudy, StudyConfig, StudyResult, Terminal, open_objective, run_study
 from search.records.files import StudyFiles
 from search.records.io import read_json
 from search.records.models import FINISHED_STATES, BestRecipe
 from search.refit.__main__ import main as refit_main
-from search.results import FinishedStudy
 from search.study.study import open_finished
 from search.study.trials import read_trials
 from tests.support.fakes import fake_workers
@@ -82,7 +85,7 @@ class Raising(Callback):
         self.n_ended += 1
 
 
-def test_bug_in_a_watcher_ends_the_run_with_its_trace_and_loses_no_trial(tmp_path: Path) -> None:
+def test_bug_in_a_callback_ends_the_run_with_its_trace_and_loses_no_trial(tmp_path: Path) -> None:
     config = StudyConfig(study="s", dataset="digits", trials=6, workers=1, studies_dir=tmp_path)
     how = {"search_only": True, "worker_processes": fake_workers}
     with pytest.raises(ZeroDivisionError, match="in trial 2") as caught:
@@ -95,6 +98,57 @@ def test_bug_in_a_watcher_ends_the_run_with_its_trace_and_loses_no_trial(tmp_pat
     after = read_trials(open_finished(StudyFiles(config.folder)))
     assert after[:2] == before[:2]
     assert [trial.number for trial in after if trial.state in FINISHED_STATES] == list(range(6))
+
+
+def searched(folder: Path, **options: Any) -> StudyResult:
+    """A study of four trials whose test set stays unopened."""
+    config = StudyConfig(study="s", dataset="digits", trials=4, workers=1, studies_dir=folder, **options)
+    return run_study(config, search_only=True, worker_processes=fake_workers)
+
+
+def test_unfinished_study_has_its_trials_and_says_how_to_get_test_figures(tmp_path: Path) -> None:
+    study = searched(tmp_path)
+    assert type(study) is StudyResult
+    assert not study.is_finished
+    assert [trial.number for trial in study.trials] == [0, 1, 2, 3]
+    complete = [trial for trial in study.trials if trial.value is not None]
+    assert study.best_trial == max(complete, key=lambda trial: trial.value)
+    assert study.config["dataset"] == "digits"
+    for figure in ("winner", "recipe", "evaluation", "test_accuracies", "test_mean", "test_sd", "test_interval"):
+        with pytest.raises(RuntimeError, match=rf"{figure} needs a finished study, but s has .*search_only=True"):
+            getattr(study, figure)
+
+
+def test_finished_study_is_a_study_result_too(finished: FinishedStudy) -> None:
+    assert isinstance(finished, StudyResult) and finished.is_finished
+    assert finished.best_trial in finished.trials
+    assert finished.recipe.to_dict() == finished.winner.recipe
+
+
+def test_run_from_python_prints_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    searched(tmp_path)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_run_shows_itself_in_the_terminal_that_it_is_given(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = StudyConfig(study="s", dataset="digits", trials=2, workers=1, studies_dir=tmp_path)
+    run_study(config, Terminal(), search_only=True, worker_processes=fake_workers)
+    assert "the search is complete: " in capsys.readouterr().out
+
+
+def test_run_from_python_leaves_logging_warnings_and_environment_as_they_were(tmp_path: Path) -> None:
+    def state() -> dict[str, object]:
+        loggers = [logging.getLogger(), *map(logging.getLogger, logging.root.manager.loggerDict)]
+        levels = {logger.name: logger.level for logger in loggers if logger.level != logging.NOTSET}
+        return {"levels": levels, "filters": list(warnings.filters), "environment": dict(os.environ)}
+
+    optuna.logging.set_verbosity(optuna.logging.DEBUG)
+    before = state()
+    searched(tmp_path)
+    assert state() == before
+    with pytest.raises(UserError):
+        searched(tmp_path, seed=1)
+    assert state() == before
 
 
 def test_objective_serves_a_plain_study_of_optuna(tmp_path: Path) -> None:

@@ -9,6 +9,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 
 # Elsewhere inside functions, or not. The conversion is a script that nothing imports.
@@ -53,12 +55,14 @@ def test_keras_is_imported_at_the_top_of_its_own_modules_only():
         assert path.relative_to(ROOT).as_posix() in KERAS_MODULES or not tops & HEAVY, path
 
 
+@pytest.mark.process
 def test_importing_the_command_leaves_keras_unloaded():
     script = f"import sys, search.run; print(sorted({HEAVY!r} & set(sys.modules)))"
     child = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (child.returncode, child.stdout.strip()) == (0, "[]"), child.stderr
 
 
+@pytest.mark.process
 def test_help_answers_without_tensorflow():
     command = [sys.executable, "-X", "importtime", "-m", "search.run", "--help"]
     child = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

@@ -15,6 +15,7 @@ from search.machine import default_workers
 from search.provenance import as_arguments, command_with_exports
 from search.records.files import StudyFiles
 from search.records.io import write_json
+from search.results import StudyResult
 from search.run import RunOptions, _exit_code, parse
 
 
@@ -113,7 +114,8 @@ def test_run_fails_where_an_export_that_it_was_asked_for_did():
     )
     codes = {names: _exit_code(StudyConfig("mine", export=names), study) for names in [(), ("keras",), ("keras,onnx",)]}
     assert list(codes.values()) == [0, 0, 1]
-    assert _exit_code(StudyConfig("mine", export=["onnx"]), None) == 0  # --search-only
+    unfinished = StudyResult(files=StudyFiles(Path("mine")), config={}, trials=())
+    assert _exit_code(StudyConfig("mine", export=["onnx"]), unfinished) == 0  # --search-only
 
 
 def test_study_is_named_after_its_data_set(tmp_path):

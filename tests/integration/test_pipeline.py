@@ -29,6 +29,8 @@ from search.records.files import StudyFiles
 from search.records.io import read_arrays
 from search.records.models import PHASES
 
+pytestmark = pytest.mark.process
+
 ROOT = Path(__file__).parents[2]
 NO_NETWORK = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
 

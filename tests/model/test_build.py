@@ -12,6 +12,8 @@ from fmnist.model.inference import predict_probabilities, save_for_users
 from fmnist.model.layers import count_multiply_adds, count_parameters, describe_layers
 from fmnist.recipe import ACTIVATIONS, Architecture, Block
 
+pytestmark = pytest.mark.trains
+
 SMALL, GREY, COLOUR = (8, 8, 1), (28, 28, 1), (13, 10, 3)
 ARCHITECTURES = [
     Architecture(GREY, 10, (Block(8, 1, 3), Block(16, 2, 3), Block(16, 2, 3)), head_dropout=0.2),

@@ -11,6 +11,8 @@ from fmnist.errors import UserError
 from fmnist.model.metadata import ENTRY, ModelNotes, add_notes, read_notes
 from search.refit.evaluation import predict_outside
 
+pytestmark = pytest.mark.trains
+
 NOTES = ModelNotes(("T-shirt/top", "Übergröße", "c"), (8, 8, 1), 12.5, 0.75, 250.0)
 
 

@@ -29,6 +29,8 @@ from fmnist.predict.classifier import Prediction, predict
 from fmnist.predict.preprocess import MAX_PIXELS, Unreadable, read_photograph
 from tests.support.made_images import white_tiff_of_12_bits
 
+pytestmark = pytest.mark.trains
+
 ROOT = Path(__file__).parents[2]
 QUADRANTS = ("top left", "top right", "bottom left", "bottom right")
 SIDE = 16

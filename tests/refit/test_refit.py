@@ -48,6 +48,8 @@ from search.worker.tasks import (
     TrainTask,
 )
 
+pytestmark = pytest.mark.trains
+
 N_EPOCHS = 4
 
 

@@ -93,6 +93,7 @@ def test_study_that_a_run_holds_can_be_read(studies: Path) -> None:
         assert run(studies, "alpha") == 0
 
 
+@pytest.mark.process
 def test_building_it_loads_no_tensorflow(studies: Path) -> None:
     command = [sys.executable, "-X", "importtime", "-m", "search.report", "alpha", "--studies-dir", str(studies)]
     child = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -102,6 +103,7 @@ def test_building_it_loads_no_tensorflow(studies: Path) -> None:
     assert not {"keras", "tensorflow"} & loaded
 
 
+@pytest.mark.process
 def test_importing_the_report_loads_no_optuna() -> None:
     script = "import sys, search.report.page; print(sorted({'optuna', 'keras', 'tensorflow'} & set(sys.modules)))"
     child = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)

@@ -16,7 +16,10 @@ from search.report.__main__ import main
 from tests.support.made_study import Made, make_study, store_trials
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here; on Debian: apt-get install chromium")
+pytestmark = [
+    pytest.mark.process,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here; on Debian: apt-get install chromium"),
+]
 
 WIDTHS, SCHEMES = (1280, 390), ("light", "dark")
 PLAIN_PAGES = ("alpha/report.html", "compare-alpha-beta.html")

@@ -20,8 +20,8 @@ import sqlalchemy
 from optuna.trial import TrialState
 
 from fmnist.errors import UserError
-from search.study import heartbeat
-from search.study.heartbeat import TrialLeases
+from search.study import leases
+from search.study.leases import TrialLeases
 from search.study.retry import RetryPolicy
 from search.study.storage import AlreadyQueued, BudgetSpent, StudyStorage, open_storage
 from search.study.study import check_shared_identity
@@ -30,6 +30,7 @@ from tests.support.postgres import PASSWORD, Server, programs
 
 ROOT = Path(__file__).parents[2]
 pytestmark = [
+    pytest.mark.process,
     pytest.mark.postgres,
     pytest.mark.skipif(programs() is None, reason="no PostgreSQL server here; install Debian's package postgresql"),
 ]
@@ -44,7 +45,7 @@ def server() -> Iterator[Server]:
 @pytest.fixture
 def storage(server: Server) -> Iterator[StudyStorage]:
     storage = open_storage(server.url)
-    storage.patience = RetryPolicy(seconds=60)
+    storage.retry_policy = RetryPolicy(seconds=60)
     yield storage
     storage.engine.dispose()
 
@@ -83,15 +84,15 @@ def test_portfolio_is_queued_once(server, storage):
 
 def test_live_trial_of_another_supervisor_is_left_alone(server, storage):
     study = new_study(storage)
-    TrialLeases(study, storage).take()
+    TrialLeases(study, storage).acquire()
     other, other_storage = temporary(study, server)
     assert TrialLeases(other, other_storage).requeue_lost() == []
 
 
 def test_silent_trial_of_another_machine_waits_again(server, storage, monkeypatch):
-    monkeypatch.setattr(heartbeat.socket, "gethostname", lambda: "elsewhere")
+    monkeypatch.setattr(leases.socket, "gethostname", lambda: "elsewhere")
     study = new_study(storage)
-    TrialLeases(study, storage).take()
+    TrialLeases(study, storage).acquire()
     monkeypatch.undo()
     other, other_storage = temporary(study, server)
     other_storage.grace_period = 1
@@ -116,15 +117,15 @@ def test_trial_that_another_supervisor_ran_before_it_was_signed_is_passed_over(s
     study = new_study(storage)
     other, _ = temporary(study, server)
     stood_still = TrialLeases(study, storage)
-    beat = stood_still._beat
+    beat = stood_still.send_heartbeat
 
     def finish_elsewhere_then_beat(trial_id: int) -> None:
         if trial_id == study.trials[0]._trial_id:
             other.tell(0, 0.7)
         beat(trial_id)
 
-    monkeypatch.setattr(stood_still, "_beat", finish_elsewhere_then_beat)
-    assert stood_still.take().number == 1
+    monkeypatch.setattr(stood_still, "send_heartbeat", finish_elsewhere_then_beat)
+    assert stood_still.acquire().number == 1
     assert [trial.state for trial in study.trials] == [TrialState.COMPLETE, TrialState.RUNNING]
     assert stood_still.release() == [1]
 
@@ -132,7 +133,7 @@ def test_trial_that_another_supervisor_ran_before_it_was_signed_is_passed_over(s
 def test_late_result_of_a_trial_that_waits_again_is_kept(server, storage):
     study = new_study(storage)
     slow = TrialLeases(study, storage)
-    trial = slow.take()
+    trial = slow.acquire()
     storage.requeue(trial._trial_id, study.trials[0].user_attrs["owner"], 1)
     assert slow.finish(trial, TrialState.COMPLETE, 0.7)
     assert study.trials[0].value == 0.7
@@ -141,11 +142,11 @@ def test_late_result_of_a_trial_that_waits_again_is_kept(server, storage):
 def test_late_result_of_a_trial_that_runs_elsewhere_is_kept_and_the_second_one_is_dropped(server, storage):
     study = new_study(storage)
     slow = TrialLeases(study, storage)
-    trial = slow.take()
+    trial = slow.acquire()
     storage.requeue(trial._trial_id, study.trials[0].user_attrs["owner"], 1)
     other, other_storage = temporary(study, server)
     quick = TrialLeases(other, other_storage)
-    again = quick.take()
+    again = quick.acquire()
     assert again.number == trial.number
     assert slow.finish(trial, TrialState.COMPLETE, 0.7)
     assert not quick.finish(again, TrialState.COMPLETE, 0.7)
@@ -154,7 +155,7 @@ def test_late_result_of_a_trial_that_runs_elsewhere_is_kept_and_the_second_one_i
 
 def test_trial_is_taken_back_from_its_own_owner_only(storage):
     study = new_study(storage)
-    trial = TrialLeases(study, storage).take()
+    trial = TrialLeases(study, storage).acquire()
     assert not storage.requeue(trial._trial_id, {"host": "elsewhere", "pid": 1, "started": 0.0}, 1)
     assert study.trials[0].state == TrialState.RUNNING
 
@@ -188,7 +189,7 @@ def test_one_at_a_time_leads(server, storage):
 def test_database_that_goes_away_is_waited_for_and_said_once(server, storage):
     said: list[str] = []
     study = new_study(storage)
-    storage.patience = RetryPolicy(said.append, seconds=60)
+    storage.retry_policy = RetryPolicy(said.append, seconds=60)
     server.stop()
     restart = _later(1.5, server.start)
     trial = study.ask()
@@ -196,7 +197,7 @@ def test_database_that_goes_away_is_waited_for_and_said_once(server, storage):
     study.tell(trial, 0.5)
     assert [trial.value for trial in study.trials] == [0.5]
     assert ["does not answer" in said[0], "answers again" in said[1], len(said)] == [True, True, 2]
-    assert 0 < storage.patience.seconds_since_return() < 60
+    assert 0 < storage.retry_policy.seconds_since_return() < 60
 
 
 def test_leader_is_found_although_the_database_was_away(server, storage):
@@ -222,7 +223,7 @@ def test_leader_that_an_outage_has_cut_off_leads_on_unless_another_took_over(ser
 def test_transaction_that_stood_still_for_too_long_is_tried_again(server, monkeypatch):
     monkeypatch.setattr("search.study.storage.IDLE_SECONDS", 1)
     storage = open_storage(server.url)
-    storage.patience = RetryPolicy(seconds=60)
+    storage.retry_policy = RetryPolicy(seconds=60)
     tries: list[bool] = []
 
     def stand_still_once() -> None:
@@ -232,14 +233,14 @@ def test_transaction_that_stood_still_for_too_long_is_tried_again(server, monkey
             tries.append(True)
             connection.execute(sqlalchemy.text("SELECT 2"))
 
-    storage.patience.call(stand_still_once)
+    storage.retry_policy.call(stand_still_once)
     assert len(tries) == 2
 
 
 def test_patience_ends_in_one_line(server):
     storage = open_storage(server.url)
     study = new_study(storage)
-    storage.patience = RetryPolicy(seconds=0.5)
+    storage.retry_policy = RetryPolicy(seconds=0.5)
     server.stop()
     try:
         with pytest.raises(UserError, match=r"has not answered for 0 s .*the same command goes on from here"):

@@ -22,7 +22,7 @@ from search.records.files import StudyFiles
 from search.refit.finalists import choose_finalists
 from search.space.schema import read_space
 from search.space.space import SearchSpace
-from search.study.heartbeat import MAX_LOSSES, TrialLeases
+from search.study.leases import MAX_LOSSES, TrialLeases
 from search.study.locks import hold
 from search.study.loop import SearchStopped
 from search.study.loop import run_trials as run_trials_of
@@ -320,6 +320,7 @@ t.run_trials(t.open_study(config, space), t.objective_of(space, dying), n_trials
 """
 
 
+@pytest.mark.process
 @pytest.mark.faults
 def test_killed_run_goes_on_to_exactly_n_trials_none_running_none_lost(
     config: StudyConfig, space: SearchSpace, tmp_path: Path

@@ -21,7 +21,7 @@ from pathlib import Path
 from fmnist.training.history import HistoryPoint
 from search.run import main
 from search.study import storage
-from search.worker.child import _Pulsing
+from search.worker.child import Pulsing
 from search.worker.local import WorkerProcesses
 from search.worker.tasks import Pause, PredictTask, TrainResult, TrainTask
 
@@ -70,7 +70,7 @@ def serve_and_hang(pipe: Connection, task: TrainTask, log: Path) -> None:
 def serve_in_silence(pipe: Connection, task: TrainTask, log: Path) -> None:
     """A process that computes for two seconds, and says that it does, before its only result."""
     started = time.monotonic()
-    with _Pulsing(pipe, memory_limit_mb=None, every_seconds=0.1):
+    with Pulsing(pipe, memory_limit_mb=None, every_seconds=0.1):
         while time.monotonic() - started < 2.1:
             sum(range(1000))
     seconds = time.monotonic() - started

@@ -8,6 +8,8 @@ from fmnist.model.build import build_model
 from fmnist.recipe import Architecture, Block
 from fmnist.training.fused import with_fused_normalization
 
+pytestmark = pytest.mark.trains
+
 BLOCKS = (Block(4, 2, 3, residual=True), Block(6, 1, 3))
 
 

@@ -18,6 +18,8 @@ from fmnist.training.optimizer import learning_rate_at
 from fmnist.training.precision import has_bfloat16
 from fmnist.training.step import TrainStep
 
+pytestmark = pytest.mark.trains
+
 PLAN = TrainingPlan(batch_size=50, flip=False, shift=1, erasing=0.2)
 ARCHITECTURE = Architecture((8, 8, 1), 10, (Block(8, 1, 3), Block(12, 1, 3)), head="flatten", head_dropout=0.1)
 

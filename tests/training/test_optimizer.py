@@ -8,6 +8,8 @@ import tensorflow as tf
 from fmnist.recipe import SCHEDULES, TrainingPlan
 from fmnist.training.optimizer import Optimizer, learning_rate_at
 
+pytestmark = pytest.mark.trains
+
 
 def rates(n_steps: int, **plan) -> np.ndarray:
     return np.array([learning_rate_at(TrainingPlan(**plan), step, n_steps) for step in range(n_steps)])

@@ -20,7 +20,7 @@ from fmnist.data.split import Split, open_split, pixel_statistics, save_split
 from fmnist.metrics.robustness import changes
 from fmnist.recipe import Architecture, Block, Recipe, TrainingPlan
 from fmnist.training.history import HistoryPoint
-from search.worker.child import _Pulsing
+from search.worker.child import Pulsing
 from search.worker.local import WorkerProcesses
 from search.worker.tasks import (
     BaselineTask,
@@ -32,6 +32,8 @@ from search.worker.tasks import (
     TrainTask,
 )
 from tests.support.fakes import serve_and_hang, serve_in_silence
+
+pytestmark = pytest.mark.trains
 
 RECIPE = Recipe(Architecture((8, 8, 1), 10, (Block(8, 1, 3),)), TrainingPlan(batch_size=32, flip=False))
 
@@ -154,7 +156,7 @@ def test_process_that_computes_in_silence_is_not_taken_for_hung(
 
 def test_pulse_tells_of_computing_and_not_of_waiting() -> None:
     ours, theirs = multiprocessing.Pipe()
-    with _Pulsing(theirs, memory_limit_mb=None, every_seconds=0.1):
+    with Pulsing(theirs, memory_limit_mb=None, every_seconds=0.1):
         end = time.monotonic() + 0.5
         while time.monotonic() < end:
             sum(range(1000))

@@ -1,4 +1,4 @@
-"""The last step: python -m tests.benchmarks.scoring OUT DATA_DIR FOLDER..., which opens the test set for all of them.
+"""The last step: python -m tests.benchmarks.peers.scoring OUT DATA_DIR FOLDER..., which opens the test set for all of them.
 
 DATA_DIR may be empty. Writes OUT/scores.json: folder -> how many test images its delivered model gets right.
 """
@@ -15,7 +15,7 @@ import numpy as np
 from fmnist.data.find import find_data
 from fmnist.data.images import LabelledImages
 from fmnist.data.split import load_test
-from tests.benchmarks.records import ContenderFiles, read_scores
+from tests.benchmarks.peers.records import ContenderFiles, read_scores
 
 
 def main(out: Path, data_dir: Path | None, folders: list[str]) -> None:

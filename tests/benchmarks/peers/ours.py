@@ -13,10 +13,10 @@ import optuna
 
 from fmnist.training.history import HistoryPoint
 from search.records.files import StudyFiles
-from tests.benchmarks.curves import CurvePoint, HistoryMark, points_ending_at, trial_points
-from tests.benchmarks.records import Assignment, Ledger
+from tests.benchmarks.peers.curves import CurvePoint, HistoryMark, points_ending_at, trial_points
+from tests.benchmarks.peers.records import Assignment, Ledger
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 SMALL_SPACE = Path(__file__).with_name("small-space.toml")
 STUDY = "study"
 MANY_TRIALS = 1000  # the clock ends the search, not the budget

@@ -9,7 +9,7 @@ import numpy as np
 from fmnist.data.find import find_data
 from fmnist.data.images import LabelledImages
 from fmnist.data.split import load_train
-from tests.benchmarks.records import Assignment
+from tests.benchmarks.peers.records import Assignment
 
 
 def load_for_peers(assignment: Assignment) -> tuple[LabelledImages, LabelledImages]:

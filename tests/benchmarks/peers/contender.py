@@ -1,4 +1,4 @@
-"""The process of one contender: python -m tests.benchmarks.contender ASSIGNMENT, which is JSON. See `peers`."""
+"""The process of one contender: python -m tests.benchmarks.peers.contender ASSIGNMENT, which is JSON. See `peers`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import os
 import shutil
 import sys
 
-from tests.benchmarks.records import Assignment, Ledger, write_outcome
-from tests.benchmarks.surroundings import describe
+from tests.benchmarks.peers.records import Assignment, Ledger, write_outcome
+from tests.benchmarks.peers.surroundings import describe
 
 MODULES = {  # contender -> module and function; imported in its own process only
     "ours": ("ours", "compete"),
@@ -30,7 +30,7 @@ def main(argument: str) -> None:
     module, function = MODULES[assignment.contender]
     assignment.files.scratch.mkdir()
     try:
-        getattr(importlib.import_module(f"tests.benchmarks.{module}"), function)(assignment, ledger)
+        getattr(importlib.import_module(f"tests.benchmarks.peers.{module}"), function)(assignment, ledger)
     finally:
         shutil.rmtree(assignment.files.scratch)
     write_outcome(assignment, ledger, surroundings)

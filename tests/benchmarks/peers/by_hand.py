@@ -12,8 +12,8 @@ from typing import Any
 import keras
 import optuna
 
-from tests.benchmarks.data import load_for_peers
-from tests.benchmarks.records import Assignment, Ledger
+from tests.benchmarks.peers.data import load_for_peers
+from tests.benchmarks.peers.records import Assignment, Ledger
 
 N_EPOCHS = 10  # of a trial, at most
 BATCH_SIZE = 128

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from fmnist.metrics.intervals import wilson_95
-from tests.benchmarks.curves import accuracy_at, seconds_to_reach
-from tests.benchmarks.records import TITLES, Outcome
+from tests.benchmarks.peers.curves import accuracy_at, seconds_to_reach
+from tests.benchmarks.peers.records import TITLES, Outcome
 
 REFERENCE = "optuna"  # the contender whose accuracy the others are timed to
 REFERENCE_SHARE = 0.75  # of all seconds, at which that accuracy is taken

@@ -25,8 +25,8 @@ from search.space.schema import read_space
 from search.space.space import DEFAULT_NAME, SearchSpace
 from search.worker.local import WorkerProcesses
 from search.worker.tasks import TrainingFailed, TrainResult, TrainTask
-from tests.benchmarks.data import load_for_peers
-from tests.benchmarks.records import Assignment, Ledger
+from tests.benchmarks.peers.data import load_for_peers
+from tests.benchmarks.peers.records import Assignment, Ledger
 
 N_EPOCHS = 10  # of a full training
 REPORTS_PER_EPOCH = 2

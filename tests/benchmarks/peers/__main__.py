@@ -23,9 +23,9 @@ from typing import NoReturn
 from fmnist.data.find import find_data
 from fmnist.errors import UserError
 from search.config import MAX_SEED
-from tests.benchmarks.curves import accuracy_at
-from tests.benchmarks.picture import draw
-from tests.benchmarks.records import (
+from tests.benchmarks.peers.curves import accuracy_at
+from tests.benchmarks.peers.picture import draw
+from tests.benchmarks.peers.records import (
     TITLES,
     Assignment,
     ContenderFiles,
@@ -34,10 +34,10 @@ from tests.benchmarks.records import (
     read_outcome,
     read_scores,
 )
-from tests.benchmarks.surroundings import describe
-from tests.benchmarks.table import make_markdown, make_rows
+from tests.benchmarks.peers.surroundings import describe
+from tests.benchmarks.peers.table import make_markdown, make_rows
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 FEWEST_SECONDS = 30
 EXIT_FAILURE = 1  # a contender failed
 EXIT_USER_ERROR = 2
@@ -183,7 +183,7 @@ def _score(options: Options) -> None:
 
 def _in_own_process(log: Path, module: str, *arguments: str) -> None:
     """Run a module of this package. Raises ContenderFailed."""
-    command = [sys.executable, "-m", f"tests.benchmarks.{module}", *arguments]
+    command = [sys.executable, "-m", f"tests.benchmarks.peers.{module}", *arguments]
     environment = os.environ | {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "2"}
     with log.open("ab") as file:
         child = subprocess.run(

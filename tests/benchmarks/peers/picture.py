@@ -14,8 +14,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
-from tests.benchmarks.curves import Curve, accuracy_at
-from tests.benchmarks.records import TITLES, Outcome
+from tests.benchmarks.peers.curves import Curve, accuracy_at
+from tests.benchmarks.peers.records import TITLES, Outcome
 
 STYLES = {  # Okabe and Ito's colours, told apart with any colour vision; dashes besides, for the printed page
     "ours": ("#0072B2", "-", 2.6),

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from fmnist.errors import UserError
-from tests.benchmarks.curves import Curve, CurvePoint, improvements
+from tests.benchmarks.peers.curves import Curve, CurvePoint, improvements
 
 TITLES = {  # contender -> how tables and pictures call it, in the order in which they run
     "ours": "ours",

@@ -1,0 +1,129 @@
+"""The interface of whatever shows a run: the terminal's lines, the JSON lines, and nothing at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from rich.table import Table
+
+from fmnist.metrics.intervals import Interval
+from search.callbacks.base import Callback
+
+STATES = ("complete", "pruned", "infeasible", "failed")  # that a trial may end in, in the order they are counted out
+
+# How much is said, least first.
+QUIET, NORMAL, VERBOSE = "quiet", "normal", "verbose"
+VERBOSITIES = (QUIET, NORMAL, VERBOSE)
+# What is said, most important first: what came out or went wrong, what goes on, and what only VERBOSE tells.
+RESULT, WARNING, INFO, DETAIL = "result", "warning", "info", "detail"
+SAID = {QUIET: (RESULT, WARNING), NORMAL: (RESULT, WARNING, INFO), VERBOSE: (RESULT, WARNING, INFO, DETAIL)}
+
+
+@dataclass(frozen=True)
+class BestTrial:
+    """The best complete trial so far."""
+
+    number: int
+    accuracy: float  # on the selection split
+    interval: Interval  # 95 %, of the split's images; it says nothing of the choice among many trials
+    network: str  # the recipe's short form
+
+
+@dataclass(frozen=True)
+class SearchProgress:
+    """How far a search has come."""
+
+    counts: Mapping[str, int]  # trials by state
+    best: BestTrial | None = None
+    seconds_left: float | None = None  # that a timeout leaves for the search; None: it has all the time it takes
+
+    @property
+    def n_finished(self) -> int:
+        """Number of trials that have ended, in whichever state."""
+        return sum(self.counts[state] for state in STATES)
+
+    def __str__(self) -> str:
+        """The finished trials by state, such as `6 complete, 1 pruned`."""
+        return ", ".join(f"{self.counts[state]} {state}" for state in STATES if self.counts[state])
+
+
+@dataclass(frozen=True)
+class FinalistRow:
+    """A finalist in the table at the end."""
+
+    trial: int
+    origin: str  # "sampler", or the portfolio's name for it
+    search_accuracy: float | None  # on the selection split; None if its trial did not complete
+    confirm_accuracy: float
+    interval: Interval  # 95 %, of the confirmation split's images
+    network: str  # the recipe's short form
+    is_winner: bool
+
+
+class Reporter(Callback):
+    """Base class of what shows a run, and a reporter that shows nothing. Use it as a context manager.
+
+    A reporter is a callback too: it hears of every training. Methods are called from worker threads, so implementations
+    must be thread-safe.
+    """
+
+    def __enter__(self) -> Self:
+        """Begin to show."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """End showing."""
+
+    def say(self, text: str, level: str = INFO, *, wrap: bool = True) -> None:
+        """Say something that stays.
+
+        Args:
+            text: what to say.
+            level: RESULT, WARNING, INFO or DETAIL; the verbosity decides which of them are shown.
+            wrap: False if the line may be cut at the terminal's width. What is to be copied wraps.
+        """
+
+    def warn(self, text: str) -> None:
+        """Say what went wrong, whatever the verbosity."""
+        self.say(text, WARNING)
+
+    def show(self, table: Table) -> None:
+        """Show a table that was asked for, whatever the verbosity."""
+
+    def begin(
+        self,
+        name: str,
+        n_total: int = 0,
+        n_done: int = 0,
+        progress: SearchProgress | None = None,
+        *,
+        counts_trainings: bool = False,
+        labels: Iterable[str] = (),
+    ) -> None:
+        """Begin a phase of the run.
+
+        Args:
+            name: what goes on, in words.
+            n_total: steps of the phase; 0 if it has none to count.
+            n_done: steps that earlier runs have done.
+            progress: how far the search is, if the phase is the search.
+            counts_trainings: whether every training that ends is one step done.
+            labels: of the phase's trainings, where they may be longer than those of trials, so that lines align.
+        """
+
+    def advance(self, progress: SearchProgress) -> None:
+        """Show that trials have ended. Two threads may count before either tells: the lower count comes late."""
+
+    def show_finalists(self, rows: Sequence[FinalistRow]) -> None:
+        """Show the finalists as a table, best first."""
+
+    def show_result(self, text: str, figures: Mapping[str, Any], places: Mapping[str, str]) -> None:
+        """Show what the run came to, at its end.
+
+        Args:
+            text: the result in words.
+            figures: the result as JSON values, for programs.
+            places: where to look next, by name.
+        """

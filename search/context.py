@@ -1,0 +1,256 @@
+"""What all phases of a run share: options, images, space, clock, and who watches. Read before anything is written."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import optuna
+
+from fmnist.data.find import find_data
+from fmnist.data.source import DataSource
+from fmnist.data.split import Split, load_train, save_split
+from search.callbacks.base import Callback, CallbackList
+from search.callbacks.reporter import Reporter
+from search.config import StudyConfig
+from search.provenance import (
+    describe_data,
+    memory_limit_of,
+    study_identity,
+    threads_per_worker,
+    trains_in_bfloat16,
+)
+from search.records.files import StudyFiles
+from search.records.models import DataRecord
+from search.refit.round import FinalRound
+from search.refit.schedule import Clock
+from search.space.default import own_space
+from search.space.schema import read_space_text, space_of
+from search.space.space import SearchSpace
+from search.study.objective import Keep, Objective
+from search.study.strategy import build_rungs
+from search.worker.local import WorkerProcesses
+from search.worker.tasks import Interrupted, Trainer, TrainingSite
+
+if TYPE_CHECKING:
+    from search.callbacks.mlflow import MLflowRuns
+
+MANY_PICTURES = 5_000  # files; reading as many takes seconds, so it is said
+
+
+@dataclasses.dataclass(frozen=True)
+class StudyContext:
+    """What every phase of a run is given."""
+
+    config: StudyConfig
+    files: StudyFiles
+    source: DataSource
+    split: Split
+    space: SearchSpace
+    space_text: str  # the space file's content
+    data: DataRecord
+    clock: Clock
+    reporter: Reporter
+    callback: Callback  # calls the reporter, the trackers and the caller's callbacks
+    mlflow: MLflowRuns | None  # takes every finished trial
+    stop: threading.Event  # set: the run is to end
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What must not change between the runs of a study."""
+        return study_identity(self.config, self.source, self.space, self.split)
+
+    @property
+    def n_test_images(self) -> int:
+        """Number of test images, which stay unread until the evaluation."""
+        return len(self.source.test_digests)
+
+    @property
+    def rungs(self) -> tuple[int, ...]:
+        """Lengths of a trial's trainings, in images, rising."""
+        return build_rungs(self.config.pruner, self.space.fidelity)
+
+    def site(self, split_folder: Path) -> TrainingSite:
+        """What the study's trainings have in common. split_folder: where their images are."""
+        return TrainingSite(
+            split_folder=split_folder,
+            pixel_mean=self.data.pixel_mean,
+            pixel_std=self.data.pixel_std,
+            n_train_images=self.data.n_images["train"],
+            memory_limit_mb=memory_limit_of(self.config, self.config.workers),
+            n_threads=threads_per_worker(self.config),
+            bfloat16=trains_in_bfloat16(self.config),
+        )
+
+    def final_round(self, workers: WorkerProcesses) -> FinalRound:
+        """What confirmation, retraining and baselines have in common. workers: train and predict."""
+        return FinalRound(
+            files=self.files,
+            site=self.site(self.files.split),
+            data=self.data,
+            study_seed=self.config.seed,
+            trainer=workers.train,
+            predict=workers.predict,
+            workers=self.config.workers,
+            clock=self.clock,
+            stop=self.stop,
+            callback=self.callback,
+        )
+
+    def objective(
+        self,
+        trainer: Trainer,
+        site: TrainingSite,
+        seconds_left: Callable[[], float | None] = lambda: None,
+        *,
+        callback: Callback | None = None,
+        keep: Keep = lambda trial, outcome: None,
+    ) -> Objective:
+        """The search's objective; see `Objective` for the arguments."""
+        return Objective(
+            self.space,
+            trainer,
+            site,
+            self.config.seed,
+            self.rungs,
+            max_parameters=self.config.max_parameters,
+            seconds_left=seconds_left,
+            callback=callback,
+            keep=keep,
+        )
+
+
+def find_images(config: StudyConfig, reporter: Reporter, stop: threading.Event) -> DataSource:
+    """Find the study's images and read their headers; many picture files are read in full.
+
+    Raises:
+        UserError: the images, or the space file, which is read first, cannot be used.
+        Interrupted: `stop` was set.
+    """
+    if config.space_path is not None:  # before many pictures are read
+        read_space_text(config.space_path)
+    has_told = threading.Event()
+
+    def on_progress(n_read: int, n_files: int) -> None:
+        if stop.is_set():
+            raise Interrupted
+        if n_files >= MANY_PICTURES and not has_told.is_set():
+            has_told.set()
+            reporter.say(f"reading {n_files:,} pictures")
+
+    return find_data(config.dataset, config.data_dir, config.reading(on_progress))
+
+
+def read_context(
+    config: StudyConfig,
+    source: DataSource,
+    clock: Clock,
+    reporter: Reporter,
+    stop: threading.Event,
+    callbacks: Sequence[Callback] = (),
+) -> StudyContext:
+    """Read images and space. The study's folder is not touched: what is wrong with either leaves none.
+
+    Args:
+        config: the study's options. Those of TensorBoard and MLflow make their folders.
+        source: the study's images, see `find_images`.
+        clock: counts since the start of the run.
+        reporter: shows the run.
+        stop: ends the run once it is set.
+        callbacks: hear of every training, after the reporter.
+
+    Raises:
+        UserError: images, space or a tracker's folder cannot be used.
+    """
+    split = load_train(source, config.seed)
+    n_classes = len(source.class_names)
+    if config.space_path is not None:
+        text, name = read_space_text(config.space_path), str(config.space_path)
+    else:
+        text = own_space(source.image_shape, n_classes, len(split.train), flip=config.flip)
+        name = "the default space"
+    space = space_of(text, name, source.image_shape, n_classes)
+    data = describe_data(config, source, split)
+    return StudyContext(
+        config=config,
+        files=StudyFiles(config.folder),
+        source=source,
+        split=split,
+        space=space,
+        space_text=text,
+        data=data,
+        clock=clock,
+        reporter=reporter,
+        callback=CallbackList([reporter, *_tensorboard(config), *callbacks]),
+        mlflow=_mlflow(config),
+        stop=stop,
+    )
+
+
+def _tensorboard(config: StudyConfig) -> list[Callback]:
+    if config.tensorboard is None:
+        return []
+    from search.callbacks.tensorboard import TensorBoardRuns  # an extra
+
+    return [TensorBoardRuns(config.tensorboard / config.study)]
+
+
+def _mlflow(config: StudyConfig) -> MLflowRuns | None:
+    if config.mlflow is None:
+        return None
+    from search.callbacks.mlflow import MLflowRuns  # an extra
+
+    return MLflowRuns(config.mlflow, config.study)
+
+
+@contextmanager
+def silent_optuna() -> Iterator[None]:
+    """Keep Optuna's log and this project's warning filters to the block: the caller's are as before after it."""
+    level = optuna.logging.get_verbosity()
+    with warnings.catch_warnings():
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        try:
+            yield
+        finally:
+            optuna.logging.set_verbosity(level)
+
+
+@contextmanager
+def open_objective(config: StudyConfig, callback: Callback | None = None) -> Iterator[Objective]:
+    """The search's objective for a study of your own, with any sampler, pruner and storage of Optuna's that maximises.
+
+    Nothing else of this project is needed:
+
+        with open_objective(StudyConfig(study="mine", dataset="digits")) as objective:
+            study = optuna.create_study(direction="maximize", pruner=objective.pruner)
+            study.optimize(objective, n_trials=20, n_jobs=2, catch=TrainingFailed)
+
+    A training that comes to nothing (weights that diverge, memory, a killed process) raises TrainingFailed; `catch`
+    lets the study go on. The value is selection accuracy; the test set stays out of reach. Nothing is written to the
+    study's folder.
+
+    Args:
+        config: images, space, seed, limits and machine count, and the pruner for the rungs ("none": one). `workers`
+            should be study.optimize's n_jobs, which share the cores.
+        callback: is called in every training.
+
+    Raises:
+        UserError: the input cannot be used.
+    """
+    stop = threading.Event()
+    config = dataclasses.replace(config, tensorboard=None, mlflow=None)
+    context = read_context(config, find_images(config, Reporter(), stop), Clock(None), Reporter(), stop)
+    with tempfile.TemporaryDirectory() as folder:
+        split_folder = Path(folder, "split")
+        save_split(context.split, split_folder)
+        workers = WorkerProcesses(Path(folder, "worker.log"), stop)
+        try:
+            yield context.objective(workers.train, context.site(split_folder), callback=callback)
+        finally:
+            stop.set()

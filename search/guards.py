@@ -1,0 +1,138 @@
+"""What a run may still do to a study that was begun before: what is refused, and which machine finishes the study."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+
+import optuna
+
+from fmnist.errors import UserError
+from search.config import StudyConfig
+from search.context import StudyContext
+from search.messages import tell_finished_elsewhere, tell_other_leader
+from search.records.files import StudyFiles
+from search.records.io import read_json
+from search.records.models import FINISHED_STATES, EvaluationRecord
+from search.refit.baselines import missing_baselines
+from search.study.trials import count_by_state
+
+OPENED = "test_opened"  # the study attribute that holds an OpenedTest
+
+
+@dataclass(frozen=True)
+class OpenedTest:
+    """What the machines that share a study know of its opened test set; a study attribute, by its fields' names."""
+
+    by: str  # the machine, and its folder of the study
+    opened: str  # when, ISO 8601
+    trials: int | None  # as they were asked for; None: not recorded
+    lacks: Sequence[str]  # names of the baselines that were not fitted
+
+
+def refuse_what_came_too_late(config: StudyConfig, files: StudyFiles) -> None:
+    """Raise UserError for more trials, or more baselines, than the study had when its test set was opened.
+
+    A search that went on after its test score was seen could be steered by it, and the test set is opened once, for
+    all that it is to score.
+    """
+    if not files.test.exists():
+        return
+    refuse_more_trials(config, read_json(EvaluationRecord, files.test).n_trials_asked)
+    refuse_baselines(config, [baseline.name for baseline in missing_baselines(files)])
+
+
+def opened_elsewhere(config: StudyConfig, files: StudyFiles, study: optuna.Study) -> OpenedTest | None:
+    """What another machine of the study has stored about its opened test set; None if no other one opened it.
+
+    Raises:
+        UserError: trials or baselines were to be added after that.
+    """
+    stored = study.user_attrs.get(OPENED)
+    if stored is None or files.test.exists():
+        return None
+    opened = OpenedTest(**stored)
+    refuse_more_trials(config, opened.trials)
+    refuse_baselines(config, opened.lacks)
+    return opened
+
+
+def refuse_more_trials(config: StudyConfig, n_trials_asked: int | None) -> None:
+    """Raise UserError if the study was asked for fewer trials when its test set was opened. None: not recorded."""
+    if n_trials_asked is not None and config.trials > n_trials_asked:
+        raise UserError(
+            f"study {config.study} has opened its test set (with --trials {n_trials_asked}), so it takes no more "
+            f"trials; start another with --study NAME, and use --search-only while a study may still grow"
+        )
+
+
+def refuse_baselines(config: StudyConfig, missing: Sequence[str]) -> None:
+    """Raise UserError if baselines are asked for that the study lacked when its test set was opened."""
+    if config.baselines and missing:
+        raise UserError(
+            f"study {config.study} has opened its test set without the baselines {', '.join(missing)}, so it "
+            f"takes none any more; leave --baselines out, or start another with --study NAME"
+        )
+
+
+def require_own_storage(config: StudyConfig, files: StudyFiles) -> None:
+    """Raise UserError where the study's SQLite file is gone.
+
+    An empty one in its place would begin the search anew, beside finalists of the old one.
+    """
+    if config.storage is None and files.ledger.exists() and not files.storage.exists():
+        raise UserError(
+            f"{files.storage} is missing, and the study's trials with it; restore it, or start a new study "
+            f"with --study NAME"
+        )
+
+
+def require_trials(config: StudyConfig, files: StudyFiles, study: optuna.Study) -> None:
+    """Raise UserError where the trials of a study that has trained are gone, deleted in a dashboard, say.
+
+    Others by their numbers would be taken for those that were confirmed.
+    """
+    if not files.ledger.exists():
+        return
+    counts = count_by_state(study)
+    if not any(counts[state] for state in FINISHED_STATES):
+        raise UserError(
+            f"the trials of study {config.study} are gone, but {files.root} has what came of them; "
+            f"restore them, or start a new study with --study NAME"
+        )
+
+
+def machine_name(files: StudyFiles) -> str:
+    """The name of this machine, and where on it the study's files are."""
+    return f"{socket.gethostname()}:{files.root.absolute()}"
+
+
+def is_finished_elsewhere(context: StudyContext, study: optuna.Study) -> bool:
+    """Whether another machine of the study has opened its test set, which is said.
+
+    Raises UserError where trials or baselines were to be added after that.
+    """
+    opened = opened_elsewhere(context.config, context.files, study)
+    if opened is None:
+        return False
+    tell_finished_elsewhere(context, opened.by, opened.opened)
+    return True
+
+
+def is_leader(context: StudyContext, study: optuna.Study, leads: Callable[[], bool]) -> bool:
+    """Whether this machine confirms, refits and evaluates; if it does not, who does is said."""
+    if leads():
+        return not is_finished_elsewhere(context, study)
+    tell_other_leader(context, study)
+    return False
+
+
+def share_opened_test(context: StudyContext, study: optuna.Study) -> None:
+    """Tell the machines that share the study that its test set is open, and what it was opened with."""
+    files = context.files
+    test = read_json(EvaluationRecord, files.test)
+    missing = [baseline.name for baseline in missing_baselines(files)]
+    opened = asdict(OpenedTest(machine_name(files), test.opened, test.n_trials_asked, missing))
+    if study.user_attrs.get(OPENED) != opened:
+        study.set_user_attr(OPENED, opened)

@@ -1,0 +1,155 @@
+"""What a run says to the person who started it, at the beginning and at the end of its phases."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+
+import optuna
+
+from fmnist.metrics.intervals import wilson_95
+from fmnist.recipe import Recipe
+from search.callbacks.reporter import DETAIL, RESULT, BestTrial, FinalistRow, SearchProgress
+from search.context import StudyContext
+from search.dashboard.server import dashboard_command
+from search.format import count
+from search.provenance import describe_environment
+from search.records.io import read_json
+from search.records.models import EvaluationRecord
+from search.report.text import uneven_classes
+from search.results import FinishedStudy, balance_of
+from search.study.trials import count_by_state, read_best
+
+MIRRORED = "training mirrors images left-right, as --flip says"
+NOT_MIRRORED = (
+    "training does not mirror images: pass --flip where a mirror image still shows its class, as most photographs do, "
+    "and digits, letters and signs do not"
+)
+
+
+def tell_own_images(context: StudyContext) -> None:
+    """Say what was found, decided and noticed about images of one's own, before hours go by."""
+    data, config = context.data, context.config
+    height, width, channels = data.image_shape
+    colour = "grey" if channels == 1 else "in colour"
+    notes = [
+        f"{data.dataset}: {len(data.class_names)} classes, {sum(data.n_images.values()):,} training images and "
+        f"{context.n_test_images:,} test images of {height} x {width} pixels, {colour}",
+        *data.notes,
+    ]
+    if data.duplicates is not None:
+        notes += data.duplicates.sentences()
+    balance = balance_of(data)
+    if balance.is_uneven:
+        notes.append(uneven_classes(balance))
+    if config.space_path is None:
+        notes.append(MIRRORED if config.flip else NOT_MIRRORED)
+    for note in notes:
+        context.reporter.say(note)
+
+
+def tell_rebuild(context: StudyContext) -> None:
+    """Say that the study is finished, and that retrainings beyond those made are not."""
+    config, files = context.config, context.files
+    opened = read_json(EvaluationRecord, files.test).opened
+    context.reporter.say(f"study {config.study} is finished (test set opened {opened}): rebuilding its report")
+    n_made = len(files.read_refit_records())
+    if config.refit_seeds > n_made:
+        context.reporter.say(
+            f"it has {count(n_made, 'retraining')}: --refit-seeds {config.refit_seeds} adds none to a finished study"
+        )
+
+
+def tell_finished_elsewhere(context: StudyContext, place: str, opened: str) -> None:
+    """Say where the model and report of a study are that another machine has finished. opened: its test set, when."""
+    text = f"study {context.config.study} is finished: its model and report are at {place} (test set opened {opened})"
+    if context.config.export:
+        text += "; it is exported there"
+    context.reporter.say(text)
+
+
+def tell_other_leader(context: StudyContext, study: optuna.Study) -> None:
+    """Say which machine of the study confirms and retrains, since this one does not."""
+    leader = study.user_attrs.get("final_round", "another machine")
+    context.reporter.say(
+        f"the search is complete; {leader} confirms and retrains, and the report will be there. Nothing is left to do "
+        f"here.",
+        RESULT,
+    )
+
+
+def progress_of(context: StudyContext, study: optuna.Study, seconds_left: float | None) -> SearchProgress:
+    """Read from the storage how far the search is. seconds_left: that a timeout leaves for it."""
+    counts = count_by_state(study)
+    best = next(iter(read_best(study, 1)), None)
+    if best is None or best.value is None or best.recipe is None:
+        return SearchProgress(counts, None, seconds_left)
+    n_selection = context.data.n_images["selection"]
+    interval = wilson_95(round(best.value * n_selection), n_selection)
+    network = str(Recipe.from_dict(best.recipe))
+    return SearchProgress(counts, BestTrial(best.number, best.value, interval, network), seconds_left)
+
+
+def tell_search_details(context: StudyContext) -> None:
+    """Say what the search runs with, to whoever wants details: rungs, sampler, workers, the machine."""
+    config = context.config
+    site = context.site(context.files.split)
+    rungs = ", ".join(f"{n:,}" for n in context.rungs)
+    machine = ", ".join(f"{name} {value}" for name, value in describe_environment(config).items())
+    for text in (
+        f"rungs: {rungs} training images; sampler {config.sampler}, pruner {config.pruner}, seed {config.seed}",
+        f"{config.workers} workers of {site.n_threads} threads, each up to {site.memory_limit_mb:,.0f} MB; "
+        f"TensorFlow's own words: {context.files.worker_log}",
+        machine,
+    ):
+        context.reporter.say(text, DETAIL)
+
+
+def tell_search_result(context: StudyContext, progress: SearchProgress) -> None:
+    """Show what a run came to that ends after the search."""
+    best, text, figures = progress.best, f"the search is complete: {progress}", None
+    if best is not None:
+        text += f"; best {best.accuracy:.2%}, trial {best.number}: {best.network}"
+        figures = dataclasses.asdict(best)
+    context.reporter.show_result(
+        text,
+        {"trials": dict(progress.counts), "best": figures},
+        {
+            "next": "the same command without --search-only confirms, retrains and opens the test set",
+            "dashboard": dashboard_command(context.files, context.config.storage),
+        },
+    )
+
+
+def tell_result(context: StudyContext, result: FinishedStudy) -> None:
+    """Show the finalists and the test accuracy of a finished study, and where its model and report are."""
+    rows = [
+        FinalistRow(
+            trial=record.trial,
+            origin=record.origin,
+            search_accuracy=record.search_accuracy,
+            confirm_accuracy=record.confirm_accuracy,
+            interval=result.confirm_interval(record),
+            network=str(Recipe.from_dict(record.recipe)),
+            is_winner=record.trial == result.winner.trial,
+        )
+        for record in result.confirmed
+    ]
+    context.reporter.show_finalists(rows)
+    interval, n_seeds, files = result.test_interval, len(result.test_accuracies), context.files
+    of = f"mean of {count(n_seeds, 'seed')}" if n_seeds > 1 else "one retraining"
+    context.reporter.show_result(
+        f"test accuracy {result.test_mean:.2%}, {of}, 95 % interval {interval.low:.2%} to {interval.high:.2%}",
+        {
+            "test_accuracy": result.test_mean,
+            "test_accuracies": list(result.test_accuracies),
+            "test_wilson_95": [interval.low, interval.high],
+            "trial": result.winner.trial,
+        },
+        {
+            "report": str(files.report_html),
+            "model": str(files.model),
+            "dashboard": dashboard_command(files, context.config.storage),
+            "predict": shlex.join(["python", "-m", "fmnist.predict", str(files.model), "IMAGE"]),
+        },
+    )

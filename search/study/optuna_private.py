@@ -1,0 +1,165 @@
+"""Every name of Optuna's and optuna-dashboard's that is not public, behind functions with plain names.
+
+No other module uses one of them (`tests/integration/test_architecture.py`), each has a contract test
+(`tests/study/test_optuna_private.py`), and the upper bounds of both packages in pyproject.toml follow from this
+module: raise a bound when these tests pass with the new release.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from typing import Any
+
+import optuna
+import sqlalchemy
+from optuna.storages import BaseStorage, RDBStorage
+from optuna.storages._rdb import models
+from optuna.storages._rdb.storage import _create_scoped_session
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.orm import Session
+
+from search.study.retry import RetryPolicy, retried
+
+NOTE_PIECE_CHARACTERS = 2045  # optuna_dashboard cuts a note into pieces of this length
+ARTIFACT_PREFIX = "artifacts:"  # of the system attributes that describe an artifact
+
+
+def id_of(trial: optuna.Trial | FrozenTrial) -> int:
+    """The trial's key in the storage, which is not its number in the study."""
+    return trial._trial_id
+
+
+def study_id_of(study: optuna.Study) -> int:
+    """The study's key in its storage."""
+    return study._study_id
+
+
+def uncached_storage_of(study: optuna.Study) -> BaseStorage:
+    """The storage behind Optuna's cache, which never sees that a trial of another process has changed."""
+    return getattr(study._storage, "_backend", study._storage)
+
+
+def ask(study: optuna.Study) -> optuna.Trial:
+    """Take the next trial as `Study.optimize` does.
+
+    `Study.ask` alone would warn that heartbeats belong to `Study.optimize`; a search sends its own.
+    """
+    study._thread_local.in_optimize_loop = True
+    try:
+        return study.ask()
+    finally:
+        study._thread_local.in_optimize_loop = False
+
+
+def queued_params(trial: FrozenTrial) -> dict[str, Any]:
+    """Parameters that `Study.enqueue_trial` gave a trial which has not drawn its own yet."""
+    return dict(trial.system_attrs.get("fixed_params", {}))
+
+
+def stored(trial: optuna.Trial) -> FrozenTrial:
+    """The trial as its storage has it now. One that runs again has the reports and constraints of its last run."""
+    return trial.storage.get_trial(trial._trial_id)
+
+
+def set_trial_system_attr(trial: optuna.Trial, key: str, value: Any) -> None:
+    """Store something beside a trial that is neither shown nor drawn: what a chart is made from, an artifact."""
+    trial.storage.set_trial_system_attr(trial._trial_id, key, value)
+
+
+def study_system_attrs(study: optuna.Study) -> dict[str, Any]:
+    """Read what is stored beside a study and not shown as its user attributes."""
+    return study._storage.get_study_system_attrs(study._study_id)
+
+
+def set_study_system_attr(study: optuna.Study, key: str, value: Any) -> None:
+    """Store something beside a study that is not shown as its user attribute: a piece of a note, an artifact."""
+    study._storage.set_study_system_attr(study._study_id, key, value)
+
+
+def note_version_key(trial: optuna.Trial | None) -> str:
+    """Where optuna_dashboard counts the versions of a note; of the study's own where `trial` is None.
+
+    Its functions are not called: importing it takes 2.3 s of a core in each run of a search.
+    """
+    return "dashboard:note_ver" if trial is None else f"dashboard:{trial._trial_id}:note_ver"
+
+
+def note_piece_prefix(trial: optuna.Trial | None) -> str:
+    """Where optuna_dashboard keeps the pieces of a note: this prefix and the piece's index."""
+    return "dashboard:note_str:" if trial is None else f"dashboard:{trial._trial_id}:note_str:"
+
+
+def has_tables(connection: sqlalchemy.Connection) -> bool:
+    """Whether Optuna has been in this database before."""
+    return sqlalchemy.inspect(connection).has_table(models.StudyModel.__tablename__)
+
+
+class StudyTrials:
+    """A study's trials within a transaction that has the study's row locked: what is counted holds until its end."""
+
+    def __init__(self, session: Session, study_id: int) -> None:
+        self._query = session.query(models.TrialModel).filter(models.TrialModel.study_id == study_id)
+
+    def count(self) -> int:
+        """Count the trials, in whatever state."""
+        return self._query.count()
+
+    def has_user_attr(self, key: str, value: Any) -> bool:
+        """Whether a trial has this user attribute with this value."""
+        attribute = models.TrialUserAttributeModel
+        found = self._query.join(attribute).filter(attribute.key == key, attribute.value_json == json.dumps(value))
+        return found.count() > 0
+
+
+class RelationalStorage(RDBStorage):
+    """Optuna's relational storage with its private steps under plain names.
+
+    retry_policy: how long every call waits for a database that is away. taking: a lock that is held while a trial
+    changes its state. Both must be set before `__init__` of Optuna's class runs, which reads the database.
+    """
+
+    retry_policy: RetryPolicy
+    taking: AbstractContextManager[object]
+
+    _set_trial_param = retried(RDBStorage._set_trial_param)
+    _get_best_trial_id = retried(RDBStorage._get_best_trial_id)
+    _get_trials = retried(RDBStorage._get_trials)
+    _get_stale_trial_ids = retried(RDBStorage._get_stale_trial_ids)
+    _create_new_trial_with_retries = retried(RDBStorage._create_new_trial)
+
+    def _create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> FrozenTrial:
+        with self.taking:
+            return self._create_new_trial_with_retries(study_id, template_trial)
+
+    def _get_prepared_new_trial(
+        self, study_id: int, template_trial: FrozenTrial | None, session: Session
+    ) -> models.TrialModel:
+        # Optuna calls this with the study's row locked, right before it adds the trial.
+        self.admit(StudyTrials(session, study_id), template_trial)
+        return super()._get_prepared_new_trial(study_id, template_trial, session)
+
+    def admit(self, trials: StudyTrials, template_trial: FrozenTrial | None) -> None:
+        """Refuse a new trial by raising. `template_trial` is what it is made from; None where the sampler draws it."""
+
+    def stale_trial_ids(self, study: optuna.Study) -> list[int]:
+        """Keys of running trials whose last heartbeat is older than the grace period, by the database's clock."""
+        return self._get_stale_trial_ids(study._study_id)
+
+    def requeue_running(self, trial_id: int, owner: Mapping[str, Any] | None, attributes: Mapping[str, Any]) -> bool:
+        """Let a running trial wait again, with these user attributes, in one transaction.
+
+        Returns False, with nothing changed, if it does not run or its user attribute "owner" is not `owner`.
+        """
+        with self.taking, _create_scoped_session(self.scoped_session) as session:
+            trial: Any = models.TrialModel.find_or_raise_by_id(trial_id, session, for_update=True)
+            found = {row.key: json.loads(row.value_json) for row in trial.user_attributes}
+            if trial.state != TrialState.RUNNING or found.get("owner") != owner:
+                return False
+            for key, value in attributes.items():
+                self._set_trial_attr_without_commit(session, models.TrialUserAttributeModel, trial_id, key, value)
+            for heartbeat in trial.heartbeats:  # else the next owner's trial is stale before its first heartbeat
+                session.delete(heartbeat)
+            trial.state = TrialState.WAITING
+            return True

@@ -1,0 +1,67 @@
+"""What a program reads of a run: one JSON object a line."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from search.callbacks.json_lines import JsonReporter
+from tests.support.reporting import RECIPE, progress, tell_a_training, tell_the_end
+
+
+def events(console: Console) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in console.file.getvalue().splitlines()]
+
+
+def test_json_lines_say_all_that_the_terminal_shows() -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=80)  # even there: one object a line, unbroken
+    reporter = JsonReporter(console, "verbose")
+    with reporter:
+        reporter.begin("trials", 2)
+        reporter.say("a message\nof two lines")
+        tell_a_training(reporter)
+        reporter.advance(progress(1, 0.9, pruned=1))
+        tell_the_end(reporter)
+    written = events(console)
+    assert all(event["time"].endswith("+00:00") for event in written)
+    by_name: dict[str, Any] = {event["event"]: event for event in written}
+    assert [event["event"] for event in written] == list(by_name)
+    assert by_name["phase"]["n_total"] == 2
+    assert by_name["message"]["text"] == "a message\nof two lines"
+    assert by_name["training_started"]["network"] == str(RECIPE)
+    assert by_name["progress"]["validation_accuracy"] == by_name["training_ended"]["best_accuracy"] == 0.9
+    assert by_name["standing"]["counts"]["pruned"] == 1
+    assert by_name["standing"]["best"]["interval"] == {"low": 0.93, "high": 0.944}
+    assert [row["trial"] for row in by_name["finalists"]["rows"]] == [7, 0]
+    assert by_name["result"]["test_accuracy"] == 0.94 and by_name["result"]["model"] == "m.keras"
+
+
+def test_count_that_comes_late_is_not_written() -> None:
+    console = Console(file=io.StringIO())
+    reporter = JsonReporter(console)
+    reporter.begin("trials", 30)
+    for n_done in (2, 1, 2, 3):
+        reporter.advance(progress(n_done))
+    assert [event["counts"]["complete"] for event in events(console)[1:]] == [2, 3]
+
+
+def test_table_is_written_as_rows_of_text() -> None:
+    console = Console(file=io.StringIO())
+    table = Table("name", "seconds")
+    table.add_row("search", "3")
+    JsonReporter(console).show(table)
+    assert (events(console)[0]["columns"], events(console)[0]["rows"]) == (["name", "seconds"], [["search", "3"]])
+
+
+def test_quiet_writes_the_result_and_what_went_wrong_alone() -> None:
+    console = Console(file=io.StringIO())
+    reporter = JsonReporter(console, "quiet")
+    reporter.begin("trials", 2)
+    reporter.warn("the storage does not answer")
+    tell_a_training(reporter)
+    tell_the_end(reporter)
+    assert [event["event"] for event in events(console)] == ["message", "finalists", "result"]
