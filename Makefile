@@ -16,7 +16,7 @@ try: $(READY)  ## the same in small: bundled digits, five trials
 	$(RUN) --dataset digits --trials 5 --study try $(ARGS)
 
 check: lint  ## the inner loop: lint, types, imports, and the tests that load no TensorFlow and start no process
-	$(PYTEST) -m "not slow and not trains and not process" $(ARGS)
+	.venv/bin/python -m pytest --light $(ARGS)
 
 test: $(READY)  ## all but the slow ones: ten minutes on two cores
 	$(PYTEST) -m "not slow" $(ARGS)

@@ -33,7 +33,9 @@ from tests.support.fakes import fake_workers
 ROOT = Path(__file__).parents[2]
 
 
-EXAMPLES = re.findall(r"```python\n(.*?)```", (ROOT / "docs/python-api.md").read_text(encoding="utf-8"), flags=re.DOTALL)
+EXAMPLES = re.findall(
+    r"```python\n(.*?)```", (ROOT / "docs/python-api.md").read_text(encoding="utf-8"), flags=re.DOTALL
+)
 
 
 def example(word: str, folder: Path) -> dict[str, Any]:
