@@ -13,7 +13,7 @@ import optuna
 
 from fmnist.model.layers import count_multiply_adds, count_parameters
 from fmnist.recipe import Architecture, Block, Recipe, short_form
-from search.format import between, count, duration, millions, percent, plan_in_words
+from search.format import count, duration, percent, percent_range, plan_in_words, short_count, with_noun
 from search.results import FinishedStudy
 from search.study.objective import Outcome
 from search.study.optuna_private import (
@@ -69,8 +69,8 @@ def trial_note(number: int, origin: str | None, outcome: Outcome) -> str:
         (
             f"**Trial {number}** ({came}): {ended}.",
             "",
-            f"**Network**, {millions(count_parameters(recipe.architecture))} parameters, "
-            f"{millions(count_multiply_adds(recipe.architecture))} multiply-adds an image: `{short_form(recipe)}`",
+            f"**Network**, {short_count(count_parameters(recipe.architecture))} parameters, "
+            f"{short_count(count_multiply_adds(recipe.architecture))} multiply-adds an image: `{short_form(recipe)}`",
             "",
             *(f"- {line}" for line in architecture_in_words(recipe.architecture)),
             "",
@@ -98,7 +98,7 @@ def architecture_in_words(architecture: Architecture) -> list[str]:
 def _block(block: Block, pooling: str | None) -> str:
     kernel = f"{block.kernel_size} x {block.kernel_size}"
     parts = [
-        f"{count(block.n_convolutions, 'convolution')} {kernel} of {block.filters} filters",
+        f"{with_noun(block.n_convolutions, 'convolution')} {kernel} of {block.filters} filters",
         "residual" if block.residual else "",
         f"{pooling} pooling" if pooling else "",
         f"dropout {block.dropout:.2g}" if block.dropout else "",
@@ -145,11 +145,11 @@ def _search(standing: StudySummary) -> list[str]:
 
 def _result(study_result: FinishedStudy) -> list[str]:
     winner, recipe = study_result.winner, study_result.recipe
-    n_parameters = millions(count_parameters(recipe.architecture))
-    n_seeds = count(len(study_result.test_accuracies), "retraining")
+    n_parameters = short_count(count_parameters(recipe.architecture))
+    n_seeds = with_noun(len(study_result.test_accuracies), "retraining")
     return [
         f"**Test accuracy {percent(study_result.test_mean)}** (mean of {n_seeds}; 95 % interval "
-        f"{between(study_result.test_interval)}, {count(len(study_result.arrays.labels))} test images)",
+        f"{percent_range(study_result.test_interval)}, {count(len(study_result.arrays.labels))} test images)",
         f"**Winner: trial {winner.trial}**, {n_parameters} parameters: `{short_form(recipe)}`",
         "\n".join(_finalists(study_result)),
     ]
@@ -158,8 +158,8 @@ def _result(study_result: FinishedStudy) -> list[str]:
 def _finalists(study_result: FinishedStudy) -> Sequence[str]:
     rows = [
         f"| {record.trial}{' (winner)' if record is study_result.winner else ''} | {percent(record.search_accuracy)} | "
-        f"{percent(record.confirm_accuracy)} | {between(study_result.confirm_interval(record))} | "
-        f"{millions(count_parameters(Recipe.from_dict(record.recipe).architecture))} |"
+        f"{percent(record.confirm_accuracy)} | {percent_range(study_result.confirm_interval(record))} | "
+        f"{short_count(count_parameters(Recipe.from_dict(record.recipe).architecture))} |"
         for record in study_result.confirmed
     ]
     head = "| finalist | in the search | confirmed | 95 % interval | parameters |"

@@ -18,7 +18,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from fmnist.model.layers import LayerSummary, count_multiply_adds, count_parameters, describe_layers
 from fmnist.recipe import Architecture
 from fmnist.training.history import HistoryPoint, best_point
-from search.format import count, millions, percent
+from search.format import count, percent, short_count, tick_count
 from search.report.charts.model import confusion_figure
 from search.report.charts.style import BLUE, GREEN, GREY, ORANGE, PURPLE, clean, figure_png, percent_axis
 from search.study.objective import RungEnd
@@ -69,7 +69,7 @@ def _draw_curves(axes: Axes, ended: Sequence[RungEnd], name: str) -> None:
             )
     axes.set_xlim(0, 1.02 * _n_images(ended[-1]))
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda n_images, _: _thousands(n_images)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda n_images, _: tick_count(n_images)))
     axes.set_xlabel("training images seen", fontsize=10)
     clean(axes)
 
@@ -87,7 +87,7 @@ def _mark_rungs(axes: Axes, ended: Sequence[RungEnd]) -> None:
         length = rung.history[-1].n_images
         if len(ended) > 1 and length > 0.15 * width:
             place = (rung.n_images_before + length / 2) / width
-            words = f"training {i}: {_thousands(length)}" if length > 0.3 * width else _thousands(length)
+            words = f"training {i}: {tick_count(length)}" if length > 0.3 * width else tick_count(length)
             axes.text(place, 1.02, words, transform=axes.transAxes, fontsize=8, color=GREY, ha="center", va="bottom")
 
 
@@ -95,10 +95,6 @@ def _mark_best(axes: Axes, rung: RungEnd) -> None:
     best: HistoryPoint = best_point(rung.history)
     place = (rung.n_images_before + best.n_images, best.validation_accuracy)
     axes.plot(*place, "*", color="#111111", markersize=11, label="best point", zorder=4, clip_on=False)
-
-
-def _thousands(n_images: float) -> str:
-    return f"{n_images / 1000:g} k" if n_images >= 1000 else f"{n_images:g}"
 
 
 # ------------------------------------------------------------------------------------------------------------ mistakes
@@ -197,7 +193,10 @@ def _words(layer: LayerSummary, architecture: Architecture, block: int | None) -
 
 
 def _write_head(axes: Axes, number: int, architecture: Architecture) -> None:
-    n_parameters, multiply_adds = millions(count_parameters(architecture)), millions(count_multiply_adds(architecture))
+    n_parameters, multiply_adds = (
+        short_count(count_parameters(architecture)),
+        short_count(count_multiply_adds(architecture)),
+    )
     title = f"Trial {number}: {n_parameters} parameters, {multiply_adds} multiply-adds an image"
     axes.text(0, -2.4, title, fontsize=12, weight="bold", va="center")
     normalization = "batch normalization and " if architecture.batch_normalization else ""
@@ -229,7 +228,7 @@ def _draw_row(axes: Axes, y: int, row: _Row, architecture: Architecture) -> None
     axes.text(LABEL, y, row.words, fontsize=9.5, color=INK, va="center")
     axes.text(SIZE, y, " x ".join(map(str, row.shape)), fontsize=9.5, color=INK, ha="center", va="center")
     if row.n_parameters:
-        axes.text(PARAMETERS, y, millions(row.n_parameters), fontsize=9.5, color=INK, ha="right", va="center")
+        axes.text(PARAMETERS, y, short_count(row.n_parameters), fontsize=9.5, color=INK, ha="right", va="center")
 
 
 def _draw_shortcuts(axes: Axes, rows: Sequence[_Row]) -> None:
