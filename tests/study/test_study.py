@@ -20,7 +20,6 @@ from fmnist.training.history import HistoryPoint
 from search.config import SHIPPED_SPACES, StudyConfig
 from search.records.files import StudyFiles
 from search.refit.finalists import choose_finalists
-from search.space.schema import read_space
 from search.space.space import SearchSpace
 from search.study.leases import MAX_LOSSES, TrialLeases
 from search.study.locks import hold
@@ -32,11 +31,12 @@ from search.study.strategy import build_rungs, build_sampler
 from search.study.study import check_identity, create_or_resume, storage_url
 from search.study.trials import count_by_state, importances, read_speeds, read_trials
 from search.worker.tasks import Interrupted, Trainer, TrainingFailed, TrainingSite, TrainResult, TrainTask
+from tests.support.spaces import space_from
 
 
 @pytest.fixture
 def space() -> SearchSpace:
-    return read_space(SHIPPED_SPACES / "digits.toml", (8, 8, 1), 10)
+    return space_from(SHIPPED_SPACES / "digits.toml", (8, 8, 1), 10)
 
 
 @pytest.fixture
@@ -305,8 +305,8 @@ import os, signal, sys, threading
 from pathlib import Path
 import tests.study.test_study as t
 from search.config import SHIPPED_SPACES, StudyConfig
-from search.space.schema import read_space
-space = read_space(SHIPPED_SPACES / "digits.toml", (8, 8, 1), 10)
+from search.space.schema import read_space_text, space_of
+space = space_of(read_space_text(SHIPPED_SPACES / "digits.toml"), "digits", (8, 8, 1), 10)
 config = StudyConfig(study="s", dataset="digits", studies_dir=Path(sys.argv[1]))
 n_points = 0
 def dying(task):
