@@ -11,7 +11,7 @@ from fmnist.metrics.intervals import wilson_95
 from fmnist.recipe import Recipe
 from search.callbacks.reporter import DETAIL, RESULT, BestTrial, FinalistRow, SearchProgress
 from search.context import StudyContext
-from search.dashboard.server import dashboard_command
+from search.dashboard.beside import dashboard_command
 from search.format import with_noun
 from search.provenance import describe_environment
 from search.records.io import read_json

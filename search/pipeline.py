@@ -19,8 +19,8 @@ from search.callbacks.base import Callback
 from search.callbacks.reporter import Reporter
 from search.config import StudyConfig
 from search.context import StudyContext, find_images, read_context, silent_optuna
+from search.dashboard.beside import beside_run, dashboard_command
 from search.dashboard.publish import DashboardPublisher, publish_report
-from search.dashboard.server import beside_run, dashboard_command
 from search.format import with_noun
 from search.guards import (
     is_finished_elsewhere,
