@@ -123,7 +123,7 @@ def _train_on_batch(pipe: Connection, recipe: Recipe, n_threads: int) -> None:
     import keras
 
     from fmnist.model.build import build_model
-    from fmnist.training.loop import limit_threads
+    from fmnist.training.execution import limit_threads
 
     limit_threads(n_threads)
     model = build_model(recipe.architecture, 72.0, 90.0)

@@ -17,10 +17,12 @@ ROOT = Path(__file__).resolve().parents[2]
 KERAS_MODULES = {
     "fmnist/model/build.py",
     "fmnist/model/inference.py",
+    "fmnist/training/execution.py",
     "fmnist/training/fused.py",
     "fmnist/training/optimizer.py",
     "fmnist/training/step.py",
     "fmnist/training/loop.py",
+    "fmnist/baselines/networks.py",
     "fmnist/export/conversion.py",
 }
 HEAVY = {"keras", "tensorflow"}
