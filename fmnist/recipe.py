@@ -7,9 +7,10 @@ JSON and back without loss. Seeds, the amount of training and the split are argu
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+import functools
+import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, get_origin, get_type_hints
 
 POOLINGS = ("max", "average")
 ACTIVATIONS = ("relu", "elu", "silu", "gelu")
@@ -20,6 +21,36 @@ SCHEDULES = ("constant", "cosine", "one_cycle")
 
 
 @dataclass(frozen=True)
+class Between:
+    """Numbers from low to high, both included; a field that is annotated with it takes no others."""
+
+    low: float
+    high: float = math.inf
+
+    def __contains__(self, value: float) -> bool:
+        return self.low <= value <= self.high
+
+    def __str__(self) -> str:
+        return f"at least {self.low:g}" if self.high == math.inf else f"between {self.low:g} and {self.high:g}"
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """Values that the code knows; a field that is annotated with it takes no others."""
+
+    values: tuple[Any, ...]
+
+    def __contains__(self, value: Any) -> bool:
+        return value in self.values
+
+    def __str__(self) -> str:
+        return f"one of {', '.join(str(value) for value in self.values)}"
+
+
+Share = Annotated[float, Between(0, 0.95)]
+
+
+@dataclass(frozen=True)
 class Block:
     """Convolutions, and pooling after the last of them, in a residual block after the first (see `Architecture.pools`).
 
@@ -27,26 +58,19 @@ class Block:
     its output (He et al. 2015).
     """
 
-    filters: int  # output channels of every convolution of the block
-    n_convolutions: int  # 1 to 3
-    kernel_size: int  # side of the square kernel, in pixels; odd
-    dropout: float = 0.0  # share of channels dropped at the end of the block, 0 to below 1
+    filters: Annotated[int, Between(1, 2048)]  # output channels of every convolution of the block
+    n_convolutions: Annotated[int, Between(1, 3)]
+    kernel_size: Annotated[int, OneOf((1, 3, 5, 7, 9, 11))]  # side of the square kernel, in pixels
+    dropout: Share = 0.0  # of channels, dropped at the end of the block
     residual: bool = False
 
     def __post_init__(self) -> None:
-        _require(self.filters >= 1, "filters of a block must be at least 1", filters=self.filters)
-        _require(1 <= self.n_convolutions <= 3, "a block has 1 to 3 convolutions", n_convolutions=self.n_convolutions)
+        _require_declared(self)
         _require(
             self.n_convolutions >= 2 or not self.residual,
             "a residual block needs at least 2 convolutions",
             n_convolutions=self.n_convolutions,
         )
-        _require(
-            self.kernel_size % 2 == 1 and 1 <= self.kernel_size <= 11,
-            "kernel_size must be odd and between 1 and 11",
-            kernel_size=self.kernel_size,
-        )
-        _require(0 <= self.dropout < 1, "dropout must be in [0, 1)", dropout=self.dropout)
 
 
 @dataclass(frozen=True)
@@ -54,25 +78,21 @@ class Architecture:
     """A plain convolutional network: blocks, a head, 0 or more dense layers, one logit per class."""
 
     image_shape: tuple[int, int, int]  # height, width, channels
-    n_classes: int
+    n_classes: Annotated[int, Between(2)]
     blocks: tuple[Block, ...]  # from the image inwards
-    pooling: str = "max"  # one of POOLINGS; 2 x 2, stride 2
+    pooling: Annotated[str, OneOf(POOLINGS)] = "max"  # 2 x 2, stride 2
     batch_normalization: bool = True
-    activation: str = "relu"  # one of ACTIVATIONS
-    head: str = "global_max"  # one of HEADS
-    dense_units: tuple[int, ...] = ()  # width of each hidden dense layer
-    head_dropout: float = 0.0  # before every dense layer, the logits' included
+    activation: Annotated[str, OneOf(ACTIVATIONS)] = "relu"
+    head: Annotated[str, OneOf(HEADS)] = "global_max"
+    dense_units: tuple[Annotated[int, Between(1, 8192)], ...] = ()  # width of each hidden dense layer
+    head_dropout: Share = 0.0  # before every dense layer, the logits' included
 
     def __post_init__(self) -> None:
         height, width, channels = self.image_shape
+        _require_declared(self)
         _require(min(height, width, channels) >= 1, "image_shape must be positive", image_shape=self.image_shape)
-        _require(self.n_classes >= 2, "a classifier needs at least 2 classes", n_classes=self.n_classes)
         _require(len(self.blocks) >= 1, "a network needs at least 1 block", blocks=self.blocks)
-        _require_choice("pooling", self.pooling, POOLINGS)
-        _require_choice("activation", self.activation, ACTIVATIONS)
-        _require_choice("head", self.head, HEADS)
         _require(all(u >= 1 for u in self.dense_units), "dense_units must be positive", dense_units=self.dense_units)
-        _require(0 <= self.head_dropout < 1, "head_dropout must be in [0, 1)", head_dropout=self.head_dropout)
         deepest = max_blocks(self.image_shape, self.head)
         _require(
             len(self.blocks) <= deepest,
@@ -97,41 +117,29 @@ class Architecture:
 class TrainingPlan:
     """How a network learns. The length is that of a full training; a search may train for less."""
 
-    optimizer: str = "adamw"  # one of OPTIMIZERS; sgd has Nesterov momentum 0.9
-    peak_learning_rate: float = 6e-3  # at the end of warm-up, or throughout for a constant schedule
-    weight_decay: float = 0.05  # decoupled, times the learning rate; 0 for adam
-    schedule: str = "one_cycle"  # one of SCHEDULES
-    warmup_fraction: float = 0.2  # share of all steps; not used by a constant schedule
-    batch_size: int = 256  # images a step
-    label_smoothing: float = 0.1  # share of the target spread evenly over the classes
+    optimizer: Annotated[str, OneOf(OPTIMIZERS)] = "adamw"  # sgd has Nesterov momentum 0.9
+    peak_learning_rate: Annotated[float, Between(1e-9, 10)] = (
+        6e-3  # after warm-up; throughout if the schedule is constant
+    )
+    weight_decay: Annotated[float, Between(0, 1)] = 0.05  # decoupled, times the learning rate; 0 for adam
+    schedule: Annotated[str, OneOf(SCHEDULES)] = "one_cycle"
+    warmup_fraction: Share = 0.2  # of all steps; not used by a constant schedule
+    batch_size: Annotated[int, Between(1, 65536)] = 256  # images a step
+    label_smoothing: Share = 0.1  # of the target, spread evenly over the classes
     flip: bool = True  # left-right: every image is mirrored in every second epoch
-    shift: int = 1  # largest shift in pixels, each direction
-    border: str = "black"  # one of BORDERS: what comes in over the border of a shifted image; "edge" repeats its pixels
-    erasing: float = 0.0  # probability that a random rectangle is erased; less in trainings of less than n_epochs
-    averaging: float = 0.0  # weights are averaged over about the last this share of all steps; 0: not at all
-    n_epochs: int = 10  # of a full training, each a pass over its training images
+    shift: Annotated[int, Between(0, 64)] = 1  # largest shift in pixels, each direction
+    border: Annotated[str, OneOf(BORDERS)] = "black"  # what a shift brings in; "edge": the pixels next to it
+    erasing: Annotated[float, Between(0, 1)] = 0.0  # probability of erasing a rectangle; less in shorter trainings
+    averaging: Share = 0.0  # weights are averaged over about the last this share of all steps; 0: not at all
+    n_epochs: Annotated[int, Between(1, 10_000)] = 10  # of a full training, each a pass over its training images
 
     def __post_init__(self) -> None:
-        _require_choice("optimizer", self.optimizer, OPTIMIZERS)
-        _require_choice("schedule", self.schedule, SCHEDULES)
-        rate = self.peak_learning_rate
-        _require(0 < rate <= 10, "peak_learning_rate must be in (0, 10]", peak_learning_rate=rate)
-        _require(0 <= self.weight_decay <= 1, "weight_decay must be in [0, 1]", weight_decay=self.weight_decay)
+        _require_declared(self)
         _require(
             self.optimizer != "adam" or self.weight_decay == 0,
             "adam has no weight decay (adamw does)",
             weight_decay=self.weight_decay,
         )
-        share = self.warmup_fraction
-        _require(0 <= share < 1, "warmup_fraction must be in [0, 1)", warmup_fraction=share)
-        _require(self.batch_size >= 1, "batch_size must be at least 1", batch_size=self.batch_size)
-        smoothing = self.label_smoothing
-        _require(0 <= smoothing < 1, "label_smoothing must be in [0, 1)", label_smoothing=smoothing)
-        _require(self.shift >= 0, "shift must be 0 or more pixels", shift=self.shift)
-        _require_choice("border", self.border, BORDERS)
-        _require(0 <= self.erasing <= 1, "erasing must be in [0, 1]", erasing=self.erasing)
-        _require(0 <= self.averaging < 1, "averaging must be in [0, 1)", averaging=self.averaging)
-        _require(self.n_epochs >= 1, "n_epochs must be at least 1", n_epochs=self.n_epochs)
 
 
 @dataclass(frozen=True)
@@ -196,5 +204,15 @@ def _require(condition: bool, requirement: str, **received: Any) -> None:
         raise ValueError(f"{requirement}, but got {', '.join(f'{k}={v!r}' for k, v in received.items())}")
 
 
-def _require_choice(name: str, value: str, choices: Iterable[str]) -> None:
-    _require(value in choices, f"{name} must be one of {', '.join(choices)}", **{name: value})
+def _require_declared(fields: object) -> None:
+    """Raise ValueError where a field of a dataclass lies outside the values that it is annotated with."""
+    for name, accepted in _declared(type(fields)).items():
+        value = getattr(fields, name)
+        if value not in accepted:
+            raise ValueError(f"{name} must be {accepted}, but got {name}={value!r}")
+
+
+@functools.cache
+def _declared(cls: type) -> dict[str, Between | OneOf]:
+    hints = get_type_hints(cls, include_extras=True)
+    return {name: hint.__metadata__[0] for name, hint in hints.items() if get_origin(hint) is Annotated}

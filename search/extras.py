@@ -11,7 +11,7 @@ from fmnist.errors import UserError
 
 OPTIONAL_EXTRAS = {  # option, and extra of the same name -> modules
     "tensorboard": ("tensorboard",),
-    "mlflow": ("mlflow", "optuna_integration"),
+    "mlflow": ("mlflow",),
 }
 
 
@@ -26,8 +26,8 @@ def require_installed(name: str) -> None:
 
 
 def _is_there(module: str) -> bool:
-    """optuna_integration puts an object without a specification in its own place once it is loaded. A folder of that
-    name, such as `--mlflow mlflow` makes, is found too, but has no origin."""
+    """Whether a package can be imported. A folder of its name, such as `--mlflow mlflow` makes, is found too, but has
+    no origin."""
     if module in sys.modules:
         return True
     found = find_spec(module)

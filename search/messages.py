@@ -11,8 +11,8 @@ from fmnist.metrics.intervals import wilson_95
 from fmnist.recipe import Recipe
 from search.callbacks.reporter import DETAIL, RESULT, BestTrial, FinalistRow, SearchProgress
 from search.context import StudyContext
-from search.dashboard.server import dashboard_command
-from search.format import count
+from search.dashboard.beside import dashboard_command
+from search.format import with_noun
 from search.provenance import describe_environment
 from search.records.io import read_json
 from search.records.models import EvaluationRecord
@@ -56,7 +56,7 @@ def tell_rebuild(context: StudyContext) -> None:
     n_made = len(files.read_refit_records())
     if config.refit_seeds > n_made:
         context.reporter.say(
-            f"it has {count(n_made, 'retraining')}: --refit-seeds {config.refit_seeds} adds none to a finished study"
+            f"it has {with_noun(n_made, 'retraining')}: --refit-seeds {config.refit_seeds} adds none to a finished study"
         )
 
 
@@ -137,7 +137,7 @@ def tell_result(context: StudyContext, result: FinishedStudy) -> None:
     ]
     context.reporter.show_finalists(rows)
     interval, n_seeds, files = result.test_interval, len(result.test_accuracies), context.files
-    of = f"mean of {count(n_seeds, 'seed')}" if n_seeds > 1 else "one retraining"
+    of = f"mean of {with_noun(n_seeds, 'seed')}" if n_seeds > 1 else "one retraining"
     context.reporter.show_result(
         f"test accuracy {result.test_mean:.2%}, {of}, 95 % interval {interval.low:.2%} to {interval.high:.2%}",
         {

@@ -19,9 +19,9 @@ from search.callbacks.base import Callback
 from search.callbacks.reporter import Reporter
 from search.config import StudyConfig
 from search.context import StudyContext, find_images, read_context, silent_optuna
+from search.dashboard.beside import beside_run, dashboard_command
 from search.dashboard.publish import DashboardPublisher, publish_report
-from search.dashboard.server import beside_run, dashboard_command
-from search.format import count
+from search.format import with_noun
 from search.guards import (
     is_finished_elsewhere,
     is_leader,
@@ -354,14 +354,14 @@ def confirm_finalists(
     price = context.space.fidelity.accuracy_per_doubling
     finalists = choose_finalists(read_trials(opened.study), price, n_most, against_time=against_time)
     n, n_done = len(finalists), n_confirmed(final, finalists)
-    announce(context, opened.publisher, f"confirming {count(n, 'finalist')}", n, n_done)
+    announce(context, opened.publisher, f"confirming {with_noun(n, 'finalist')}", n, n_done)
     return confirm(final, finalists, config.refit_seeds, speed, early)[0]
 
 
 def refit_winner(context: StudyContext, opened: OpenStudy, final: FinalRound, winner: ConfirmRecord) -> None:
     """Retrain the winner on all images, once for each seed, and fit the baselines that were asked for."""
     n_seeds = context.config.refit_seeds
-    phase = f"retraining trial {winner.trial} with {count(n_seeds, 'seed')} on all images"
+    phase = f"retraining trial {winner.trial} with {with_noun(n_seeds, 'seed')} on all images"
     announce(context, opened.publisher, phase, n_seeds, n_refitted(final, winner))
     refit(final, winner, n_seeds)
     if context.config.baselines:

@@ -94,7 +94,7 @@ def fit_network(
     """The network, why its training ended, and its epochs: plain `compile` and `fit`, in batches of 32."""
     import keras
 
-    from fmnist.training.loop import limit_threads
+    from fmnist.training.execution import limit_threads
 
     limit_threads(n_threads)
     keras.utils.set_random_seed(seed)  # initial weights, dropout, the order of the images

@@ -1,4 +1,4 @@
-"""Predict with a built network, and save it for users."""
+"""What does a built network predict, and how is it saved for whoever uses it?"""
 
 from __future__ import annotations
 
@@ -11,18 +11,36 @@ import numpy as np
 
 
 def in_chunks(predict: Callable[[np.ndarray], np.ndarray], images: np.ndarray, batch_size: int) -> np.ndarray:
-    """Apply `predict` to equal chunks of at most batch_size images, the last one padded with zeros: one shape for the
-    whole set. images: (n, ...), n > 0."""
+    """Apply `predict` to equal chunks of the images, the last one padded with zeros, so that it meets one shape only.
+
+    Args:
+        predict: takes (chunk, ...) and gives (chunk, n_classes).
+        images: (n, ...), n > 0.
+        batch_size: images in a chunk, at most.
+
+    Returns:
+        What predict gives for the n images, padding left out: (n, n_classes).
+    """
     n_images = len(images)
     chunk_size = math.ceil(n_images / math.ceil(n_images / batch_size))
-    padding = np.zeros((-n_images % chunk_size, *images.shape[1:]), images.dtype)
-    padded = np.concatenate([images, padding]) if len(padding) else images
-    chunks = [predict(padded[start : start + chunk_size]) for start in range(0, len(padded), chunk_size)]
-    return np.concatenate(chunks)[:n_images]
+    n_missing = -n_images % chunk_size
+    if n_missing:
+        images = np.concatenate([images, np.zeros((n_missing, *images.shape[1:]), images.dtype)])
+    predicted = [predict(images[start : start + chunk_size]) for start in range(0, len(images), chunk_size)]
+    return np.concatenate(predicted)[:n_images]
 
 
 def predict_probabilities(model: keras.Model, images: np.ndarray, batch_size: int = 500) -> np.ndarray:
-    """The probability of each class: float32 (n, n_classes). images: uint8 (n, height, width, channels), raw pixels."""
+    """Predict the probability of each class.
+
+    Args:
+        model: raw pixels -> probabilities.
+        images: uint8 (n, height, width, channels), raw pixels; n may be 0.
+        batch_size: images in a call of the model, at most.
+
+    Returns:
+        float32 (n, n_classes).
+    """
     if len(images) == 0:
         return np.zeros((0, model.output_shape[-1]), np.float32)
     return in_chunks(lambda chunk: model.predict_on_batch(chunk.astype(np.float32)), images, batch_size)
@@ -31,6 +49,7 @@ def predict_probabilities(model: keras.Model, images: np.ndarray, batch_size: in
 def save_for_users(model: keras.Model, path: Path) -> None:
     """Write a .keras file with the network alone: no optimizer, no loss, nothing that needs more than Keras to load.
 
-    Raises ValueError unless the path ends in .keras.
+    Raises:
+        ValueError: the path does not end in .keras.
     """
     keras.Model(model.inputs, model.outputs, name=model.name).save(path)  # the same layers, never compiled

@@ -1,4 +1,4 @@
-"""What a training leaves behind, point by point. Shared by training, search and report; no Keras here."""
+"""What does a training leave behind, point by point? Shared by training, search and report; no Keras here."""
 
 from __future__ import annotations
 
@@ -20,7 +20,12 @@ class HistoryPoint:
 
 
 def best_point(history: Sequence[HistoryPoint]) -> HistoryPoint | None:
-    """The first point with the highest validation accuracy: the one rule for 'best' everywhere. None if no
-    point was validated."""
-    validated = [point for point in history if point.validation_accuracy is not None]
-    return max(validated, key=lambda point: point.validation_accuracy, default=None)
+    """Find the first point with the highest validation accuracy: the one rule for 'best' everywhere.
+
+    None if no point was validated.
+    """
+    best, highest = None, float("-inf")
+    for point in history:
+        if point.validation_accuracy is not None and point.validation_accuracy > highest:
+            best, highest = point, point.validation_accuracy
+    return best

@@ -1,4 +1,4 @@
-"""Whether this machine multiplies bfloat16 numbers faster than float32 ones, asked without loading TensorFlow."""
+"""Does this machine multiply bfloat16 numbers faster than float32 ones? Asked without loading TensorFlow."""
 
 from __future__ import annotations
 
@@ -10,7 +10,14 @@ BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16"}  # either will do; without them one
 
 
 def has_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
-    """Whether the processor has instructions for bfloat16. Systems that keep no such file are taken for without."""
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    flags = next((line.partition(":")[2].split() for line in lines if line.startswith("flags")), [])
-    return not BFLOAT16_FLAGS.isdisjoint(flags)
+    """Tell whether the processor has instructions for bfloat16.
+
+    Args:
+        cpuinfo: where Linux describes the processor. On a system without that file the answer is no.
+    """
+    if not cpuinfo.exists():
+        return False
+    for line in cpuinfo.read_text().splitlines():
+        if line.startswith("flags"):
+            return not BFLOAT16_FLAGS.isdisjoint(line.partition(":")[2].split())
+    return False

@@ -18,10 +18,10 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from fmnist.metrics.intervals import Interval
 from fmnist.recipe import Recipe
 from fmnist.training.history import HistoryPoint
 from search.callbacks.reporter import DETAIL, INFO, NORMAL, QUIET, RESULT, SAID, FinalistRow, Reporter, SearchProgress
+from search.format import clock_time, narrow_count, narrow_range
 
 FEWEST_TRIALS = 12  # before the time left is told: the portfolio, which comes first, trains for much longer than others
 SHORTEST_LABEL_WIDTH = 11  # "finalist 99"
@@ -41,11 +41,11 @@ class _Training:
         """Its length, the share of it that is done, and its clock."""
         elapsed = time.monotonic() - self.started
         if self.n_planned_images is None:
-            return "", "", f"{_duration(elapsed)} so far"
+            return "", "", f"{clock_time(elapsed)} so far"
         share, clock = self.n_images / self.n_planned_images, ""
         if self.n_images > 0:
-            clock = f"{_duration(elapsed * (1 / share - 1))} left"
-        return _short_count(self.n_planned_images), f"{share:.0%}", clock
+            clock = f"{clock_time(elapsed * (1 / share - 1))} left"
+        return narrow_count(self.n_planned_images), f"{share:.0%}", clock
 
 
 @dataclass
@@ -80,7 +80,7 @@ class _Phase:
             parts = [f"{self.name} {self.n_done}/{self.n_total}"]
         seconds_left = self.seconds_left()
         if seconds_left is not None:
-            parts.append(f"{_duration(seconds_left)} left")
+            parts.append(f"{clock_time(seconds_left)} left")
         if self.n_images:
             parts.append(f"{self.n_images / (time.monotonic() - self.started):,.0f} images/s")
         if self.progress is not None:
@@ -94,7 +94,7 @@ class _Phase:
         best = self.progress.best
         if best is None:
             return "no trial is complete yet"
-        return f"best {best.accuracy:.2%} {_in_words(best.interval)} · trial {best.number} · {best.network}"
+        return f"best {best.accuracy:.2%} {narrow_range(best.interval)} · trial {best.number} · {best.network}"
 
 
 class Terminal(Reporter):
@@ -178,7 +178,7 @@ class Terminal(Reporter):
             if row.origin != "sampler":
                 name = f"{name} {row.origin}"
             searched = _accuracy(row.search_accuracy)
-            confirmed = f"{row.confirm_accuracy:.2%} {_in_words(row.interval)}"
+            confirmed = f"{row.confirm_accuracy:.2%} {narrow_range(row.interval)}"
             self.say(f"{name[:24]:<24} {searched:>7}  {confirmed:<24} {row.network}", RESULT, wrap=False)
 
     def show_result(self, text: str, figures: Mapping[str, Any], places: Mapping[str, str]) -> None:
@@ -248,28 +248,8 @@ def _one_line(text: str, style: str = "") -> Text:
     return Text(text, style=style, no_wrap=True, overflow="ellipsis")
 
 
-def _in_words(interval: Interval) -> str:
-    return f"({100 * interval.low:.1f} to {100 * interval.high:.1f})"
-
-
 def _accuracy(share: float | None) -> str:
     """Such as `93.50%`; empty for None."""
     if share is None:
         return ""
     return f"{share:.2%}"
-
-
-def _short_count(n: int) -> str:
-    """Such as `800`, `16k`, `1.2M`: five characters at most."""
-    if n < 1000:
-        return str(n)
-    return f"{n / 1000:.0f}k" if n < 999_500 else f"{n / 1e6:.1f}M"
-
-
-def _duration(seconds: float | None) -> str:
-    """Such as `1:05:09` or `2:07`; empty for None."""
-    if seconds is None:
-        return ""
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

@@ -1,4 +1,4 @@
-"""Show a study in Optuna's dashboard: `python -m search.dashboard NAME`."""
+"""The command that shows a study in Optuna's dashboard: `python -m search.dashboard NAME`."""
 
 from __future__ import annotations
 
@@ -10,32 +10,39 @@ from collections.abc import Sequence
 from fmnist.cli import ending_cleanly, exit_code_of
 from fmnist.options import parse_options
 from search.cli import take_password_off_the_command_line
-from search.dashboard.server import DashboardOptions, serve
+from search.dashboard.options import DashboardOptions
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line until Ctrl-C. Returns the exit code: 0, or 2 for input that cannot be used, said in one
-    line."""
-    return exit_code_of(lambda: _main(argv))
+    """Run the command line until Ctrl-C.
+
+    Returns the exit code: 0, or 2 for input that cannot be used, said in one line.
+    """
+
+    def run() -> int:
+        if argv is None:
+            take_password_off_the_command_line()
+        show(parse(sys.argv[1:] if argv is None else argv))
+        return 0
+
+    return exit_code_of(run)
 
 
-def _main(argv: Sequence[str] | None) -> int:
-    if argv is None:
-        take_password_off_the_command_line()
-    options = parse(sys.argv[1:] if argv is None else argv)
+def show(options: DashboardOptions) -> None:
+    """Serve the dashboard until Ctrl-C, or until standard input ends if the options say so."""
+    from search.dashboard.server import serve  # seconds: not for --help or a bad option
+
     stop = threading.Event()
+
+    def watch_input() -> None:  # the other end of the pipe closes with the run's process, also where that is killed
+        sys.stdin.buffer.read()
+        stop.set()
+
     if options.until_input_ends:
         os.nice(10)  # the trainings go first
-        threading.Thread(target=_watch_input, args=(stop,), daemon=True).start()
+        threading.Thread(target=watch_input, daemon=True).start()
     with ending_cleanly(stop):
         serve(options, stop)
-    return 0
-
-
-def _watch_input(stop: threading.Event) -> None:
-    """The other end of the pipe closes with the run's process, also where that is killed."""
-    sys.stdin.buffer.read()
-    stop.set()
 
 
 def parse(argv: Sequence[str]) -> DashboardOptions:

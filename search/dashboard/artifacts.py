@@ -1,4 +1,4 @@
-"""Pictures of trials, drawn when they are looked at."""
+"""Charts of trials in Optuna's dashboard: stored as data with the trial, drawn when they are looked at."""
 
 from __future__ import annotations
 
@@ -19,47 +19,64 @@ from optuna.trial import FrozenTrial
 
 from fmnist.recipe import Recipe
 from fmnist.training.history import HistoryPoint
-from search.dashboard.trial_charts import confusion_matrix, learning_curve, network
+from search.dashboard.network_chart import draw_network
+from search.dashboard.trial_charts import draw_confusion_matrix, draw_learning_curve
 from search.records.io import atomic_write
 from search.study.objective import RungEnd
 from search.study.optuna_private import ARTIFACT_PREFIX, id_of, set_trial_system_attr
 
-MOST_BYTES = 64_000_000  # that drawn pictures may take of a disk; beyond that they are drawn each time
-CHART_DATA_KEY = "drawn-from"  # a trial's system attribute: what its pictures are drawn from
-PICTURES = ("learning-curve.png", "confusion-matrix.png", "network.png")
+MOST_BYTES = 64_000_000  # that drawn charts may take of a disk; beyond that they are drawn each time
+CHART_DATA_KEY = "drawn-from"  # a trial's system attribute: what its charts are drawn from
+CURVE, CONFUSION, NETWORK = CHARTS = ("learning-curve.png", "confusion-matrix.png", "network.png")
 
 
-def publish_pictures(trial: optuna.Trial, ended: Sequence[RungEnd]) -> None:
-    """Store what the trial's pictures are drawn from, and tell the dashboard of them. ended: one or more."""
+def publish_charts(trial: optuna.Trial, ended: Sequence[RungEnd]) -> None:
+    """Store what the trial's charts are drawn from, and tell the dashboard that they are there.
+
+    Args:
+        trial: one that still runs; Optuna takes nothing of a finished one.
+        ended: the rungs that it was trained on to the end, one or more.
+    """
+    rungs = []
+    for rung in ended:
+        rungs.append([rung.n_images_before, [astuple(point) for point in rung.history]])
+    names = [CURVE, NETWORK]
+    n_classes, confusion = None, None
     counts = ended[-1].confusion
-    cells = None if counts is None else np.argwhere(counts).tolist()
-    drawn_from = {
-        "rungs": [[rung.n_images_before, [astuple(point) for point in rung.history]] for rung in ended],
-        "n_classes": None if counts is None else len(counts),
-        "confusion": None if counts is None else [[i, j, int(counts[i, j])] for i, j in cells],
-    }
-    set_trial_system_attr(trial, CHART_DATA_KEY, drawn_from)
-    for i, name in enumerate(PICTURES):
-        if name != "confusion-matrix.png" or counts is not None:
-            set_trial_system_attr(trial, *entry(id_of(trial), i, name))
+    if counts is not None:
+        names.append(CONFUSION)
+        n_classes = len(counts)
+        confusion = [[i, j, int(counts[i, j])] for i, j in np.argwhere(counts).tolist()]
+    chart_data = {"rungs": rungs, "n_classes": n_classes, "confusion": confusion}
+    set_trial_system_attr(trial, CHART_DATA_KEY, chart_data)
+    for name in names:
+        set_trial_system_attr(trial, *artifact_entry(id_of(trial), CHARTS.index(name), name))
 
 
-def entry(trial_id: int, i: int, name: str) -> tuple[str, str]:
-    """Key and value by which Optuna knows an artifact. upload_artifact would draw a new id for one that is there."""
+def artifact_entry(trial_id: int, i: int, name: str) -> tuple[str, str]:
+    """Key and value of the attribute by which Optuna knows an artifact.
+
+    Optuna's own upload_artifact draws a new id each time, so a chart that is stored again would be there twice.
+    """
     artifact_id = artifact_id_of(trial_id, i)
     meta = ArtifactMeta(artifact_id=artifact_id, filename=name, mimetype="image/png", encoding=None)
     return f"{ARTIFACT_PREFIX}{artifact_id}", json.dumps(asdict(meta))
 
 
 def artifact_id_of(trial_id: int, i: int) -> str:
+    """The id, and file name, of a trial's artifact number i."""
     return f"{trial_id:08x}-{i:02x}"
 
 
 class DrawnArtifacts(FileSystemArtifactStore):
-    """A study's artifacts. Pictures of trials are drawn when they are first asked for, and kept in the folder while
-    they take no more than MOST_BYTES there. Thread-safe.
+    """A study's artifacts, of which trials' charts are drawn when they are first asked for. Thread-safe.
 
-    class_names: None where they are not known here.
+    Drawn charts are kept in the folder while they take no more than MOST_BYTES there.
+
+    Args:
+        folder: where artifacts are kept.
+        storage: Optuna's storage with the trials.
+        class_names: None where they are not known here.
     """
 
     def __init__(self, folder: Path, storage: optuna.storages.BaseStorage, class_names: Sequence[str] | None) -> None:
@@ -70,44 +87,51 @@ class DrawnArtifacts(FileSystemArtifactStore):
         self._drawing = threading.Lock()
 
     def open_reader(self, artifact_id: str) -> BinaryIO:
+        """Open an artifact, drawing it if need be. Raises ArtifactNotFound for one that nothing is known of."""
         with self._drawing:
             try:
                 return super().open_reader(artifact_id)
             except ArtifactNotFound:
-                drawn = self._draw(artifact_id)
-                self._keep(artifact_id, drawn)
-                return io.BytesIO(drawn)
+                png = self.draw(artifact_id)
+            # It can be drawn again, so a folder that takes no more, for whatever reason, is no error.
+            with suppress(OSError):
+                n_bytes = sum(path.stat().st_size for path in self._folder.iterdir())
+                if n_bytes + len(png) <= MOST_BYTES:
+                    with atomic_write(self._folder / artifact_id) as path:
+                        path.write_bytes(png)
+            return io.BytesIO(png)
 
     def remove(self, artifact_id: str) -> None:
-        """It need not have been drawn."""
+        """Remove an artifact, which need not have been drawn."""
         with suppress(ArtifactNotFound):
             super().remove(artifact_id)
 
-    def _draw(self, artifact_id: str) -> bytes:
+    def draw(self, artifact_id: str) -> bytes:
+        """Draw a trial's chart as PNG. Raises ArtifactNotFound where the storage has no data for it."""
         trial_id, _, i = artifact_id.partition("-")
         try:
             trial = self._storage.get_trial(int(trial_id, 16))
-            drawn_from, name = trial.system_attrs[CHART_DATA_KEY], PICTURES[int(i, 16)]
+            chart_data, name = trial.system_attrs[CHART_DATA_KEY], CHARTS[int(i, 16)]
         except (KeyError, ValueError, IndexError):
             raise ArtifactNotFound(f"{artifact_id} is not on this machine") from None
-        return draw(trial, drawn_from, name, self._class_names)
-
-    def _keep(self, artifact_id: str, drawn: bytes) -> None:
-        """It can be drawn again, so a folder that takes no more, for whatever reason, is no error."""
-        with suppress(OSError):
-            if sum(path.stat().st_size for path in self._folder.iterdir()) + len(drawn) <= MOST_BYTES:
-                with atomic_write(self._folder / artifact_id) as path:
-                    path.write_bytes(drawn)
+        return draw_chart(trial, chart_data, name, self._class_names)
 
 
-def draw(trial: FrozenTrial, drawn_from: Mapping[str, Any], name: str, class_names: Sequence[str] | None) -> bytes:
-    """One of PICTURES. drawn_from: as `publish_pictures` stored it."""
-    if name == "network.png":
-        return network(trial.number, Recipe.from_dict(trial.user_attrs["recipe"]).architecture)
-    if name == "learning-curve.png":
-        rungs = [RungEnd(tuple(HistoryPoint(*it) for it in points), n, None) for n, points in drawn_from["rungs"]]
-        return learning_curve(trial.number, rungs)
-    counts = np.zeros((drawn_from["n_classes"],) * 2, np.int64)
-    for i, j, n in drawn_from["confusion"]:
+def draw_chart(
+    trial: FrozenTrial, chart_data: Mapping[str, Any], name: str, class_names: Sequence[str] | None
+) -> bytes:
+    """Draw one of CHARTS as PNG. chart_data: as `publish_charts` stored it."""
+    if name == NETWORK:
+        return draw_network(trial.number, Recipe.from_dict(trial.user_attrs["recipe"]).architecture)
+    if name == CURVE:
+        rungs = []
+        for n_images_before, points in chart_data["rungs"]:
+            rungs.append(RungEnd(tuple(HistoryPoint(*point) for point in points), n_images_before, None))
+        return draw_learning_curve(trial.number, rungs)
+    n_classes = chart_data["n_classes"]
+    counts = np.zeros((n_classes, n_classes), np.int64)
+    for i, j, n in chart_data["confusion"]:
         counts[i, j] = n
-    return confusion_matrix(trial.number, counts, class_names or [str(i) for i in range(len(counts))])
+    if class_names is None:
+        class_names = [str(i) for i in range(n_classes)]
+    return draw_confusion_matrix(trial.number, counts, class_names)

@@ -1,4 +1,4 @@
-"""The notes that Optuna's dashboard shows beside a study and its trials: numbers in, Markdown out; how they are kept.
+"""The notes that Optuna's dashboard shows beside a study and its trials: figures in, Markdown out, and how it is kept.
 
 A note is kept as optuna_dashboard.save_note keeps it. That is not called: importing it takes 2.3 s of a core, once in
 each run of a search, and it reads all notes of the study twice for each that it writes.
@@ -6,14 +6,14 @@ each run of a search, and it reads all notes of the study twice for each that it
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import optuna
 
 from fmnist.model.layers import count_multiply_adds, count_parameters
 from fmnist.recipe import Architecture, Block, Recipe, short_form
-from search.format import between, count, duration, millions, percent, plan_in_words
+from search.format import count, duration, percent, percent_range, plan_in_words, short_count, with_noun
 from search.results import FinishedStudy
 from search.study.objective import Outcome
 from search.study.optuna_private import (
@@ -25,13 +25,11 @@ from search.study.optuna_private import (
 )
 
 RUNNING = "running"  # how the state of a study begins while a run is at work
-
-
-# ------------------------------------------------------------------------------------------------------------- storing
+HEADS = {"flatten": "flattened", "global_average": "global average pooling", "global_max": "global max pooling"}
 
 
 def save_note(study: optuna.Study, text: str, trial: optuna.Trial | None = None) -> None:
-    """Of the study, or of a trial of it, in place of an earlier one: two writes for a short note."""
+    """Store the study's note, or a trial's, in place of an earlier one; a short one takes two writes."""
     version_key, prefix = note_version_key(trial), note_piece_prefix(trial)
     version, n_pieces = 1, 0
     if trial is None:  # written again and again; a trial's once, or the same again
@@ -47,71 +45,80 @@ def save_note(study: optuna.Study, text: str, trial: optuna.Trial | None = None)
 
 
 def read_note(study: optuna.Study) -> str:
-    """The study's own; empty where there is none."""
-    kept, prefix = study_system_attrs(study), note_piece_prefix(None)
-    pieces = {int(key.removeprefix(prefix)): text for key, text in kept.items() if key.startswith(prefix)}
+    """Read the study's note; empty where it has none."""
+    prefix, pieces = note_piece_prefix(None), {}
+    for key, text in study_system_attrs(study).items():
+        if key.startswith(prefix):
+            pieces[int(key.removeprefix(prefix))] = text
     return "".join(pieces[i] for i in sorted(pieces))
 
 
-# --------------------------------------------------------------------------------------------------------------- trial
-
-
 def trial_note(number: int, origin: str | None, outcome: Outcome) -> str:
-    """Why a trial ended, and its recipe in words. origin: its name in the portfolio; None: suggested by the sampler."""
+    """Write a trial's note: why it ended, and its recipe in words.
+
+    Args:
+        number: of the trial.
+        origin: its name in the portfolio; None: suggested by the sampler.
+        outcome: what became of it.
+    """
     recipe = outcome.recipe
-    came = f"{origin}, of the portfolio" if origin else "suggested by the sampler"
-    figures = [
-        f"{percent(outcome.accuracy)} selection accuracy" if outcome.accuracy is not None else "",
-        duration(outcome.seconds) if outcome.ended else "",
+    came = "suggested by the sampler"
+    if origin is not None:
+        came = f"{origin}, of the portfolio"
+    ended = [outcome.reason]
+    if outcome.accuracy is not None:
+        ended.append(f"{percent(outcome.accuracy)} selection accuracy")
+    if outcome.ended:
+        ended.append(duration(outcome.seconds))
+    lines = [
+        f"**Trial {number}** ({came}): {'; '.join(ended)}.",
+        "",
+        f"**Network**, {short_count(count_parameters(recipe.architecture))} parameters, "
+        f"{short_count(count_multiply_adds(recipe.architecture))} multiply-adds an image: `{short_form(recipe)}`",
+        "",
     ]
-    ended = "; ".join(part for part in (outcome.reason, *figures) if part)
-    return "\n".join(
-        (
-            f"**Trial {number}** ({came}): {ended}.",
-            "",
-            f"**Network**, {millions(count_parameters(recipe.architecture))} parameters, "
-            f"{millions(count_multiply_adds(recipe.architecture))} multiply-adds an image: `{short_form(recipe)}`",
-            "",
-            *(f"- {line}" for line in architecture_in_words(recipe.architecture)),
-            "",
-            "**Training**",
-            "",
-            *(f"- {line}" for line in plan_in_words(recipe.plan)),
-        )
-    )
+    for line in architecture_in_words(recipe.architecture):
+        lines.append(f"- {line}")
+    lines += ["", "**Training**", ""]
+    for line in plan_in_words(recipe.plan):
+        lines.append(f"- {line}")
+    return "\n".join(lines)
 
 
 def architecture_in_words(architecture: Architecture) -> list[str]:
-    """A sentence for each block, one for the head."""
-    normalization = "batch normalization, " if architecture.batch_normalization else "no normalization, "
-    blocks = [
-        f"Block {i}: {_block(block, architecture.pooling if architecture.pools(i - 1) else None)}."
-        for i, block in enumerate(architecture.blocks, start=1)
-    ]
-    head = {"flatten": "flattened", "global_average": "global average pooling", "global_max": "global max pooling"}
-    layers = [f"dense layer of {units}" for units in architecture.dense_units]
-    dropout = [f"dropout {architecture.head_dropout:.2g} before each layer"] if architecture.head_dropout else []
-    parts = ", ".join([head[architecture.head], *layers, f"{architecture.n_classes} classes", *dropout])
-    return [*blocks, f"Head: {parts}.", f"Throughout: {normalization}{architecture.activation}."]
+    """Describe an architecture: a sentence for each block, one for the head, one for what holds throughout."""
+    sentences = []
+    for i, block in enumerate(architecture.blocks):
+        pooling = architecture.pooling if architecture.pools(i) else None
+        sentences.append(f"Block {i + 1}: {block_in_words(block, pooling)}.")
+    head = [HEADS[architecture.head]]
+    for units in architecture.dense_units:
+        head.append(f"dense layer of {units}")
+    head.append(f"{architecture.n_classes} classes")
+    if architecture.head_dropout:
+        head.append(f"dropout {architecture.head_dropout:.2g} before each layer")
+    sentences.append(f"Head: {', '.join(head)}.")
+    normalization = "batch normalization" if architecture.batch_normalization else "no normalization"
+    sentences.append(f"Throughout: {normalization}, {architecture.activation}.")
+    return sentences
 
 
-def _block(block: Block, pooling: str | None) -> str:
+def block_in_words(block: Block, pooling: str | None) -> str:
+    """Describe a block. pooling: the kind that follows its first convolution; None: none does."""
     kernel = f"{block.kernel_size} x {block.kernel_size}"
-    parts = [
-        f"{count(block.n_convolutions, 'convolution')} {kernel} of {block.filters} filters",
-        "residual" if block.residual else "",
-        f"{pooling} pooling" if pooling else "",
-        f"dropout {block.dropout:.2g}" if block.dropout else "",
-    ]
-    return ", ".join(part for part in parts if part)
-
-
-# --------------------------------------------------------------------------------------------------------------- study
+    parts = [f"{with_noun(block.n_convolutions, 'convolution')} {kernel} of {block.filters} filters"]
+    if block.residual:
+        parts.append("residual")
+    if pooling is not None:
+        parts.append(f"{pooling} pooling")
+    if block.dropout:
+        parts.append(f"dropout {block.dropout:.2g}")
+    return ", ".join(parts)
 
 
 @dataclass(frozen=True)
 class StudySummary:
-    """How a study stands, as one of its machines sees it."""
+    """How far a study is, as one of its machines sees it."""
 
     name: str
     state: str  # "running: ...", "complete", "interrupted", ...
@@ -121,60 +128,69 @@ class StudySummary:
     command: str | None  # that goes on with it, or makes its report again
     folder: str  # as the command would name it
     machine: str | None  # whose folder that is, where several work on the study
-    pictures_from: int | None  # training images of a rung: trials that ended it have pictures
+    charts_from: int | None  # training images of a rung: trials that ended it have charts
+
+    @property
+    def n_ended(self) -> int:
+        """Number of trials that have ended, in whichever state."""
+        return sum(n for state, n in self.counts.items() if state not in ("running", "waiting"))
 
 
-def study_note(standing: StudySummary, study_result: FinishedStudy | None) -> str:
-    """material: of a study that has come to its end."""
-    parts = [f"## {standing.name}: {standing.state}", *_search(standing)]
-    if study_result is not None:
-        parts += _result(study_result)
-    parts += _places(standing, has_report=study_result is not None)
+def study_note(summary: StudySummary, result: FinishedStudy | None) -> str:
+    """Write the study's note. result: the figures of a finished study; None while it is unfinished."""
+    parts = [f"## {summary.name}: {summary.state}", search_in_words(summary)]
+    if result is not None:
+        parts += result_in_words(result)
+    on = ""
+    if summary.machine is not None:
+        on = f" on {summary.machine}"
+    report, command_does = "The report will be", "Goes on with it"
+    if result is not None:
+        report, command_does = "Report", "Builds the report again"
+    parts.append(f"{report}: `{summary.folder}/report.html`{on}")
+    if summary.command is not None:
+        parts.append(f"{command_does}: `{summary.command}`{on}")
+    if summary.charts_from is not None:
+        parts.append(
+            f"Trials that were trained on {count(summary.charts_from)} images or more have pictures: learning "
+            "curve, confusion matrix, network (in `python -m search.dashboard`)."
+        )
     return "\n\n".join(parts)
 
 
-def _search(standing: StudySummary) -> list[str]:
-    shown = {state: n for state, n in standing.counts.items() if n}
-    n_taken = sum(n for state, n in shown.items() if state not in ("running", "waiting"))
-    asked = f" of {count(standing.n_asked)}" if standing.n_asked else ""
-    tally = ", ".join(f"{count(n)} {state}" for state, n in shown.items()) or "none yet"
-    best = "" if standing.best is None else f" Best: trial {standing.best[0]}, {percent(standing.best[1])} on the "
-    best += "selection split." if best else ""
-    return [f"**{count(n_taken)}{asked} trials** ({tally}).{best}"]
+def search_in_words(summary: StudySummary) -> str:
+    """Count the trials by state, and name the best of them."""
+    tally = ", ".join(f"{count(n)} {state}" for state, n in summary.counts.items() if n)
+    trials = count(summary.n_ended)
+    if summary.n_asked:
+        trials += f" of {count(summary.n_asked)}"
+    text = f"**{trials} trials** ({tally or 'none yet'})."
+    if summary.best is not None:
+        number, value = summary.best
+        text += f" Best: trial {number}, {percent(value)} on the selection split."
+    return text
 
 
-def _result(study_result: FinishedStudy) -> list[str]:
-    winner, recipe = study_result.winner, study_result.recipe
-    n_parameters = millions(count_parameters(recipe.architecture))
-    n_seeds = count(len(study_result.test_accuracies), "retraining")
-    return [
-        f"**Test accuracy {percent(study_result.test_mean)}** (mean of {n_seeds}; 95 % interval "
-        f"{between(study_result.test_interval)}, {count(len(study_result.arrays.labels))} test images)",
-        f"**Winner: trial {winner.trial}**, {n_parameters} parameters: `{short_form(recipe)}`",
-        "\n".join(_finalists(study_result)),
-    ]
-
-
-def _finalists(study_result: FinishedStudy) -> Sequence[str]:
+def result_in_words(result: FinishedStudy) -> list[str]:
+    """Give the test accuracy, the winner, and a table of the finalists."""
+    winner, recipe = result.winner, result.recipe
     rows = [
-        f"| {record.trial}{' (winner)' if record is study_result.winner else ''} | {percent(record.search_accuracy)} | "
-        f"{percent(record.confirm_accuracy)} | {between(study_result.confirm_interval(record))} | "
-        f"{millions(count_parameters(Recipe.from_dict(record.recipe).architecture))} |"
-        for record in study_result.confirmed
+        "| finalist | in the search | confirmed | 95 % interval | parameters |",
+        "| --- | ---: | ---: | ---: | ---: |",
     ]
-    head = "| finalist | in the search | confirmed | 95 % interval | parameters |"
-    return [head, "| --- | ---: | ---: | ---: | ---: |", *rows]
-
-
-def _places(standing: StudySummary, *, has_report: bool) -> list[str]:
-    on = f" on {standing.machine}" if standing.machine else ""
-    parts = [f"{'Report' if has_report else 'The report will be'}: `{standing.folder}/report.html`{on}"]
-    if standing.command is not None:
-        verb = "Builds the report again" if has_report else "Goes on with it"
-        parts.append(f"{verb}: `{standing.command}`{on}")
-    if standing.pictures_from is not None:
-        parts.append(
-            f"Trials that were trained on {count(standing.pictures_from)} images or more have pictures: learning "
-            "curve, confusion matrix, network (in `python -m search.dashboard`)."
+    for record in result.confirmed:
+        name = str(record.trial)
+        if record is winner:
+            name += " (winner)"
+        n_parameters = count_parameters(Recipe.from_dict(record.recipe).architecture)
+        rows.append(
+            f"| {name} | {percent(record.search_accuracy)} | {percent(record.confirm_accuracy)} | "
+            f"{percent_range(result.confirm_interval(record))} | {short_count(n_parameters)} |"
         )
-    return parts
+    return [
+        f"**Test accuracy {percent(result.test_mean)}** (mean of {with_noun(len(result.test_accuracies), 'retraining')}; "
+        f"95 % interval {percent_range(result.test_interval)}, {count(len(result.arrays.labels))} test images)",
+        f"**Winner: trial {winner.trial}**, {short_count(count_parameters(recipe.architecture))} parameters: "
+        f"`{short_form(recipe)}`",
+        "\n".join(rows),
+    ]

@@ -1,42 +1,35 @@
-"""python -m search.dashboard NAME: Optuna's dashboard of a study, running or finished, with its notes and pictures.
+"""Optuna's dashboard of a study, running or finished, with its notes and charts, on this machine alone.
 
 The dashboard has no login and can change and delete studies. So it listens on 127.0.0.1 only, and answers no page of
 another site that a browser on this machine may have open.
-
-Only what the options need is imported before they are read, so that --help and a bad option answer at once.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-import shlex
-import subprocess
-import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable, Iterable
 from socketserver import ThreadingMixIn
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
+import optuna
+import optuna_dashboard
+
 from fmnist.errors import UserError
-from fmnist.options import option, options
-from search.cli import check_study_name, without_password
-from search.records.files import StudyFiles, require_study
+from search.dashboard.artifacts import DrawnArtifacts
+from search.dashboard.options import HOST, USUAL_PORT, DashboardOptions
+from search.dashboard.publish import mark_finished
+from search.records.files import StudyFiles
 from search.records.io import read_json
 from search.records.models import DataRecord
+from search.study.locks import hold
+from search.study.optuna_private import study_id_of, uncached_storage_of
+from search.study.study import open_by_name, open_finished
 
-if TYPE_CHECKING:
-    import optuna
-
-HOST = "127.0.0.1"
-USUAL_PORT = 8080
 OWN_HOSTS = ("127.0.0.1", "localhost")  # as a browser may call this machine
-SECONDS_TO_END = 5.0
-UNTIL_INPUT_ENDS = "--until-input-ends"
 
 # Attributes of a trial stay within the page, a note's tables have gaps, and pictures are large enough to read.
 STYLE = b"""<style>
@@ -50,58 +43,30 @@ STYLE = b"""<style>
 WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
-@options
-class DashboardOptions:
-    """Which study to show, and where. Raises UserError for a study that is not there."""
+class Server(ThreadingMixIn, WSGIServer):
+    """Answers each request in a thread of its own."""
 
-    name: str = option("the study", positional=True, metavar="NAME")
-    studies_dir: Path = option("where studies live", default=Path("studies"), metavar="DIR")
-    port: int | None = option(
-        f"of {HOST}",
-        default=None,
-        ge=0,
-        le=65535,
-        default_shown=f"{USUAL_PORT}, or a free one if that is taken",
-        remedy="0 takes any that is free",
-        metavar="N",
-    )
-    storage: str | None = option(
-        "Optuna's storage with the trials; then the study needs no folder here",
-        default=None,
-        default_shown="as it was made with",
-        metavar="URL",
-    )
-    until_input_ends: bool = option("end when standard input ends (for scripts)", default=False)
-
-    def __post_init__(self) -> None:
-        check_study_name(self.name, f"name a study's folder in {self.studies_dir}")
-        if self.storage is None:
-            require_study(self.studies_dir, self.name, "the dashboard")
-
-    @property
-    def files(self) -> StudyFiles:
-        """The study's folder, which may be missing where a storage is given."""
-        return StudyFiles(self.studies_dir / self.name)
-
-
-# -------------------------------------------------------------------------------------------------------------- server
-
-
-class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
 
 
-class _QuietHandler(WSGIRequestHandler):
+class QuietHandler(WSGIRequestHandler):
+    """Logs no request: a page asks every few seconds."""
+
     def log_message(self, format: str, *arguments: object) -> None:
-        """A page asks every few seconds."""
+        """Log nothing."""
 
 
 def serve(options: DashboardOptions, stop: threading.Event) -> None:
-    """Until `stop` is set. Says where first."""
-    from search.study.optuna_private import study_id_of
+    """Serve the dashboard until `stop` is set. Prints its address first.
 
-    study = _open(options)
-    with _listen(options.port, guarded(styled(_application(options, study)))) as server:
+    It is the whole of a process: Optuna's log is silenced for good.
+
+    Raises:
+        UserError: the study's trials are not there, or the port is taken.
+    """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = open_study(options)
+    with listen(options.port, guarded(styled(dashboard_app(options, study)))) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         address = f"http://{HOST}:{server.server_port}/dashboard/studies/{study_id_of(study)}"
         print(f"dashboard of {options.name} (Ctrl-C ends it): {address}", flush=True)
@@ -109,25 +74,19 @@ def serve(options: DashboardOptions, stop: threading.Event) -> None:
         server.shutdown()
 
 
-def _open(options: DashboardOptions) -> optuna.Study:
-    import optuna
-
-    from search.study.study import open_by_name, open_finished
-
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    if not os.path.isfile(options.files.config):
+def open_study(options: DashboardOptions) -> optuna.Study:
+    """Open the study to show. The note of one whose run was killed is corrected: it says that the run is at work."""
+    files = options.files
+    if options.storage is not None and not os.path.isfile(files.config):
         return open_by_name(options.name, options.storage)
-    study = open_finished(options.files, options.storage)
-    if not options.until_input_ends:
-        _tell_of_killed_run(options.files, study)
+    study = open_finished(files, options.storage)
+    if not options.until_input_ends:  # else it stands beside a run
+        correct_note(files, study)
     return study
 
 
-def _tell_of_killed_run(files: StudyFiles, study: optuna.Study) -> None:
-    """The note of a study whose run was killed still says that it runs."""
-    from search.dashboard.publish import mark_finished
-    from search.study.locks import hold
-
+def correct_note(files: StudyFiles, study: optuna.Study) -> None:
+    """Mark a study as finished whose note says that a run is at work, if none is."""
     if files.lock.exists() and os.access(files.root, os.W_OK):
         try:
             with hold(files):
@@ -136,30 +95,28 @@ def _tell_of_killed_run(files: StudyFiles, study: optuna.Study) -> None:
             return
 
 
-def _application(options: DashboardOptions, study: optuna.Study) -> WsgiApp:
-    import optuna_dashboard
-
-    from search.dashboard.artifacts import DrawnArtifacts
-    from search.study.optuna_private import uncached_storage_of
-
+def dashboard_app(options: DashboardOptions, study: optuna.Study) -> WsgiApp:
+    """Optuna's dashboard as an application, over the study's storage and artifacts."""
     files = options.files
     if files.root.is_dir() and os.access(files.root, os.W_OK):
         files.artifacts.mkdir(exist_ok=True)
-    names = read_json(DataRecord, files.data).class_names if files.data.exists() else None
+    class_names = None
+    if files.data.exists():
+        class_names = read_json(DataRecord, files.data).class_names
     storage = uncached_storage_of(study)
-    return optuna_dashboard.wsgi(storage, artifact_store=DrawnArtifacts(files.artifacts, storage, names))
+    return optuna_dashboard.wsgi(storage, artifact_store=DrawnArtifacts(files.artifacts, storage, class_names))
 
 
-def _listen(port: int | None, application: WsgiApp) -> WSGIServer:
-    """Raises UserError where the port is taken."""
+def listen(port: int | None, application: WsgiApp) -> WSGIServer:
+    """Bind a server to the port; None: the usual one, or any that is free. Raises UserError where the port is taken."""
     wanted = USUAL_PORT if port is None else port
     try:
-        return make_server(HOST, wanted, application, server_class=_Server, handler_class=_QuietHandler)
+        return make_server(HOST, wanted, application, server_class=Server, handler_class=QuietHandler)
     except OSError as error:
         if error.errno not in (errno.EADDRINUSE, errno.EACCES):
             raise
         if port is None:
-            return _listen(0, application)
+            return listen(0, application)
         raise UserError(
             f"--port must be one that is free for you, but {port} is not ({os.strerror(error.errno)}); choose another, "
             f"or leave it out"
@@ -167,8 +124,10 @@ def _listen(port: int | None, application: WsgiApp) -> WSGIServer:
 
 
 def guarded(application: WsgiApp) -> WsgiApp:
-    """The same, for browsers on this machine that have asked from the dashboard's own pages: another site's page could
-    send requests here too, under this address or, by its name server, under its own."""
+    """Wrap an application so that it answers only browsers on this machine that ask from its own pages.
+
+    Another site's page could send requests here too, under this address or, by its name server, under its own.
+    """
 
     def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         host, origin = environ.get("HTTP_HOST", ""), environ.get("HTTP_ORIGIN")
@@ -183,7 +142,7 @@ def guarded(application: WsgiApp) -> WsgiApp:
 
 
 def styled(application: WsgiApp) -> WsgiApp:
-    """The same, its page with STYLE."""
+    """Wrap an application so that STYLE is added to the head of its page."""
 
     def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         if not environ.get("PATH_INFO", "").startswith("/dashboard"):
@@ -198,65 +157,3 @@ def styled(application: WsgiApp) -> WsgiApp:
         return [page]
 
     return answer
-
-
-# -------------------------------------------------------------------------------------------------------- beside a run
-
-
-def dashboard_command(files: StudyFiles, storage: str | None) -> str:
-    """What a person types to see the study. storage: URL that it was made with, if not its folder's; one with a
-    password is not stored with the study, so it has to be named."""
-    words = ["python", "-m", "search.dashboard", files.root.name]
-    if files.root.parent != Path("studies"):
-        words += ["--studies-dir", str(files.root.parent)]
-    if storage is not None and (url := without_password(storage))[1] is not None:
-        words += ["--storage", url[0]]
-    return shlex.join(words)
-
-
-@contextmanager
-def beside_run(files: StudyFiles, storage: str | None, say: Callable[[str], None]) -> Iterator[None]:
-    """The dashboard of a study in a process of its own while the block runs, on a free port that is said. It ends with
-    this process, however that ends; that it ends before, or does not start, is said once, and nothing else.
-
-    storage: URL that the study was made with; None: its folder's.
-    """
-    url, password = (None, None) if storage is None else without_password(storage)
-    command = [sys.executable, "-m", "search.dashboard", files.root.name, "--studies-dir", str(files.root.parent)]
-    command += ["--port", "0", UNTIL_INPUT_ENDS, *(["--storage", url] if url else [])]
-    environment = os.environ | ({"PGPASSWORD": password} if password is not None else {})
-    with files.dashboard_log.open("wb") as log:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            env=environment,
-            start_new_session=True,  # Ctrl-C is for the run, which ends it
-        )
-    is_over = threading.Event()
-    listener = threading.Thread(target=_hear, args=(process, is_over, say, files.dashboard_log), daemon=True)
-    listener.start()
-    try:
-        yield
-    finally:
-        is_over.set()
-        process.stdin.close()
-        process.terminate()
-        try:
-            process.wait(SECONDS_TO_END)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        listener.join()
-        process.stdout.close()
-
-
-def _hear(process: subprocess.Popen[bytes], is_over: threading.Event, say: Callable[[str], None], log: Path) -> None:
-    """Pass on where the dashboard is, and that it has ended too early."""
-    for line in process.stdout:
-        say(f"dashboard: {line.decode().split()[-1]}")
-    if not is_over.is_set():
-        code = process.wait()
-        lines = log.read_text(errors="replace").strip().splitlines() or [f"exit code {code}"]
-        say(f"the dashboard has ended ({lines[-1]}; see {log}); the search goes on without it")

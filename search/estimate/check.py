@@ -38,6 +38,7 @@ from search.estimate.costs import (
 )
 from search.estimate.prepare import Prepared, prepare
 from search.estimate.simulation import Rehearsal, draw_networks, rehearse
+from search.format import rough_duration, rough_size, rounded_count
 from search.records.models import FINISHED_STATES
 from search.refit.finalists import N_FINALISTS, N_FINALISTS_AGAINST_TIME
 from search.refit.schedule import side_by_side, threads_of_each
@@ -246,7 +247,7 @@ def _refuse_full_disk(config: StudyConfig, n_bytes: int) -> None:
     free = _free_bytes(config.folder)
     if free < n_bytes:
         raise UserError(
-            f"{config.folder} must have room for about {_size(n_bytes)}, but {_size(free)} are free; free some, or "
+            f"{config.folder} must have room for about {rough_size(n_bytes)}, but {rough_size(free)} are free; free some, or "
             f"choose another disk with --studies-dir"
         )
 
@@ -258,7 +259,9 @@ def _notes(prepared: Prepared, outcome: Outcome, job: Job, memory: Memory) -> li
     config, site_limit = prepared.config, prepared.site(Path()).memory_limit_mb
     notes = [*outcome.failures]
     if memory.of_worker > site_limit:
-        notes.append(f"A worker may take more memory than its limit of {_megabytes(site_limit)}; such trials fail.")
+        notes.append(
+            f"A worker may take more memory than its limit of {rough_size(site_limit * 2**20)}; such trials fail."
+        )
     if memory.in_all > psutil.virtual_memory().available / 2**20:
         notes.append("The workers together may take more memory than is free: take fewer, with --workers.")
     if job.n_trials_done:
@@ -279,21 +282,37 @@ def _costs_table(findings: Findings) -> Table:
         table.add_column(name, justify="right")
     for i, phase in enumerate(typical.phases):
         low, high = spread([case.phases[i].seconds for case in cases])
-        table.add_row(phase.name, _count(phase.n_images), _time(phase.seconds), _time(low), _time(high))
+        table.add_row(
+            phase.name,
+            rounded_count(phase.n_images),
+            rough_duration(phase.seconds),
+            rough_duration(low),
+            rough_duration(high),
+        )
     low, high = spread([case.seconds for case in cases])
-    table.add_row("in all", _count(typical.n_images), _time(typical.seconds), _time(low), _time(high), style="bold")
+    table.add_row(
+        "in all",
+        rounded_count(typical.n_images),
+        rough_duration(typical.seconds),
+        rough_duration(low),
+        rough_duration(high),
+        style="bold",
+    )
     return table
 
 
 def _facts_table(findings: Findings) -> Table:
     config, memory, typical = findings.prepared.config, findings.memory, middle(findings.cases)
-    limit = _megabytes(findings.prepared.site(Path()).memory_limit_mb)
-    available = _megabytes(psutil.virtual_memory().available / 2**20)
+    limit = rough_size(findings.prepared.site(Path()).memory_limit_mb * 2**20)
+    available = rough_size(psutil.virtual_memory().available)
     facts = [
         ("trials", f"{typical.n_trials}, of which about {typical.n_infeasible} over the limits"),
-        ("memory", f"up to {_megabytes(memory.of_worker)} a worker, of {limit} that it may take"),
-        ("", f"up to {_megabytes(memory.in_all)} in all, {available} are free"),
-        ("disk", f"about {_size(findings.disk)} in {config.folder}, {_size(_free_bytes(config.folder))} are free"),
+        ("memory", f"up to {rough_size(memory.of_worker * 2**20)} a worker, of {limit} that it may take"),
+        ("", f"up to {rough_size(memory.in_all * 2**20)} in all, {available} are free"),
+        (
+            "disk",
+            f"about {rough_size(findings.disk)} in {config.folder}, {rough_size(_free_bytes(config.folder))} are free",
+        ),
         *_timeout_facts(config, typical),
         *(("note", note) for note in findings.notes),
         ("assumed", "a machine as busy as now; accuracy unrelated to a network's cost"),
@@ -314,22 +333,3 @@ def _timeout_facts(config: StudyConfig, typical: Case) -> list[tuple[str, str]]:
     if typical.refit_share < 1:
         cut.append(f"retrainings of {typical.refit_share:.0%} of their length")
     return [("time", f"--timeout {config.timeout:g} leaves room for {' and '.join(cut) or 'everything'}")]
-
-
-def _count(n_images: float) -> str:
-    """To three figures: more would be made up."""
-    return f"{float(f'{n_images:.3g}'):,.0f}" if n_images else ""
-
-
-def _time(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-def _megabytes(megabytes: float) -> str:
-    return _size(megabytes * 2**20)
-
-
-def _size(n_bytes: float) -> str:
-    return f"{n_bytes / 1e6:,.0f} MB" if n_bytes < 1e9 else f"{n_bytes / 1e9:,.1f} GB"

@@ -30,7 +30,7 @@ from fmnist.metrics.intervals import (
     mcnemar,
     wilson_95,
 )
-from search.format import count, percent
+from search.format import percent, with_noun
 from search.records.files import StudyFiles
 from search.records.io import read_arrays, write_text
 from search.records.models import BaselineOutcome, BaselineRecord, ConfirmRecord, TrialRecord
@@ -307,8 +307,8 @@ def depth(rows: Sequence[dict[str, Any]]) -> str:
         return "No depth has a trial that was trained to its end."
     best = max(scored, key=lambda row: row["best"])
     return (
-        f"The best trial has {count(best['n_blocks'], 'block')}: {percent(best['best'])}, the best of "
-        f"{count(best['n_complete'], 'trial')} trained to the end at that depth."
+        f"The best trial has {with_noun(best['n_blocks'], 'block')}: {percent(best['best'])}, the best of "
+        f"{with_noun(best['n_complete'], 'trial')} trained to the end at that depth."
     )
 
 

@@ -20,7 +20,7 @@ import numpy as np
 from fmnist.export.formats import FORMATS, find_format
 from fmnist.metrics.evaluation import Mistake
 from fmnist.model.layers import describe_layers
-from search import format
+from search.format import percent, plan_in_words
 from search.records.files import StudyFiles
 from search.records.history_csv import write_history
 from search.records.io import atomic_write, flat, write_text
@@ -121,7 +121,7 @@ def _page(study_result: FinishedStudy, evidence: Evidence, summary: dict[str, An
         "evidence": evidence,
         "json": summary,
         "words": text,
-        "format": format,
+        "plan": plan_in_words(study_result.recipe.plan),
         "analysis": analysis,
         "charts": _charts(study_result, evidence, summary, names),
         "layers": describe_layers(study_result.recipe.architecture),
@@ -185,7 +185,7 @@ def _captioned(study_result: FinishedStudy, mistake: Mistake, image: np.ndarray)
         "index": mistake.index,
         "true": names[mistake.true],
         "predicted": names[mistake.predicted],
-        "confidence": format.percent(mistake.confidence, 0 if mistake.confidence < 0.995 else 1),
+        "confidence": percent(mistake.confidence, 0 if mistake.confidence < 0.995 else 1),
     }
 
 

@@ -14,7 +14,21 @@ import numpy as np
 from markupsafe import Markup
 
 from fmnist.export.formats import in_figures
-from search.format import count, duration, file_size, millions, milliseconds, p_value, parameter_value, percent
+from search.format import (
+    count,
+    duration,
+    file_size,
+    milliseconds,
+    p_value,
+    parameter_value,
+    percent,
+    percent_range,
+    points,
+    setting_value,
+    short_count,
+    signed,
+    with_noun,
+)
 from search.report.charts.images import image_png
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -42,9 +56,12 @@ def templates(*, markdown: bool = False) -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    filters = (percent, count, millions, file_size, duration, p_value, milliseconds, in_figures)
+    filters = (
+        *(percent, percent_range, points, signed, p_value, count, with_noun, short_count),
+        *(file_size, duration, milliseconds, in_figures, parameter_value, setting_value),
+    )
     made.filters.update({function.__name__: function for function in filters})
-    made.filters.update(md=markdown_text, svg=_svg_address, png=_png_address, value=parameter_value)
+    made.filters.update(md=markdown_text, svg=_svg_address, png=_png_address)
     return made
 
 

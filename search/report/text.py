@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from fmnist.export.formats import ExportRecord, find_format, in_figures
 from fmnist.metrics.evaluation import Confusion, Evaluation
-from search.format import count, duration, millions, milliseconds, percent, points
+from search.format import count, duration, milliseconds, percent, points, short_count, with_noun
 from search.records.models import FINISHED_STATES, ConfirmRecord, TrialRecord
 from search.report.analysis import Calibration, PairedComparison, RejectionCurvePoint, Rung, SelectionBias
 from search.results import Balance, FinishedStudy
@@ -32,8 +32,8 @@ def headline(study_result: FinishedStudy) -> str:
     winner = study_result.winner
     by = "the default recipe" if winner is study_result.default else f"trial {winner.trial}"
     return (
-        f"Of {count(len(study_result.trials), 'trial')} ({trial_states(study_result)}) and "
-        f"{count(len(study_result.confirmed), 'confirmed finalist')}, {by} won."
+        f"Of {with_noun(len(study_result.trials), 'trial')} ({trial_states(study_result)}) and "
+        f"{with_noun(len(study_result.confirmed), 'confirmed finalist')}, {by} won."
     )
 
 
@@ -100,14 +100,14 @@ def uneven_on_test(study_result: FinishedStudy) -> str:
 
 def confusion_finding(evaluation: Evaluation) -> str:
     if not evaluation.most_confused:
-        return f"Not one of {count(evaluation.n_images, 'test image')} is classified wrongly."
+        return f"Not one of {with_noun(evaluation.n_images, 'test image')} is classified wrongly."
     n_mistakes = sum(sum(row) for row in evaluation.confusion_matrix) - sum(
         row[i] for i, row in enumerate(evaluation.confusion_matrix)
     )
     top = evaluation.most_confused[0]
     return (
-        f"{pair(top)} is the commonest mistake: {count(top.n_images, 'image')}, {percent(top.share, 1)} of the class "
-        f"{top.true} and {percent(top.n_images / n_mistakes, 0)} of all {count(n_mistakes, 'mistake')}."
+        f"{pair(top)} is the commonest mistake: {with_noun(top.n_images, 'image')}, {percent(top.share, 1)} of the class "
+        f"{top.true} and {percent(top.n_images / n_mistakes, 0)} of all {with_noun(n_mistakes, 'mistake')}."
     )
 
 
@@ -138,10 +138,10 @@ def luck(study_result: FinishedStudy, selection_bias: SelectionBias) -> str:
     selection, confirm = selection_bias.selection_luck, selection_bias.confirm_luck
     n_selection, n_confirmation = (count(study_result.data.n_images[name]) for name in ("selection", "confirmation"))
     return (
-        f"{count(selection_bias.n_tried, 'configuration')} were scored on {n_selection} selection images. Were all of them "
+        f"{with_noun(selection_bias.n_tried, 'configuration')} were scored on {n_selection} selection images. Were all of them "
         f"exactly {percent(selection_bias.confirm_accuracy)} good, the best would show {percent(selection.expected)} there "
         f"on average, and in one case of twenty more than {percent(selection.high)}, by luck alone. The best of "
-        f"{count(selection_bias.n_finalists, 'equal finalist')} would show {percent(confirm.expected)} on the "
+        f"{with_noun(selection_bias.n_finalists, 'equal finalist')} would show {percent(confirm.expected)} on the "
         f"{n_confirmation} confirmation images. That is the most that luck does: real configurations fail on the same "
         "difficult images. This study opened its test set once, for what had been chosen; it can't know whether the "
         "same images were looked at before, in another study whose outcome led to this one."
@@ -225,9 +225,9 @@ def label_issues(n_suspects: int, n_models: int, n_mistakes: int) -> str:
     if n_suspects == 0:
         return f"None: on no image are all {n_models} retrainings, calibrated, at least 90 % sure of one other class."
     return (
-        f"On {count(n_suspects, 'image')} all {n_models} retrainings, calibrated, are at least 90 % sure of one and "
+        f"On {with_noun(n_suspects, 'image')} all {n_models} retrainings, calibrated, are at least 90 % sure of one and "
         f"the same other class: {percent(n_suspects / n_mistakes, 0)} of the delivered model's "
-        f"{count(n_mistakes, 'mistake')}. These are suspicions, not findings: the models learned from the same labels "
+        f"{with_noun(n_mistakes, 'mistake')}. These are suspicions, not findings: the models learned from the same labels "
         "and share their blind spots."
     )
 
@@ -277,7 +277,7 @@ def history(trials: Sequence[TrialRecord]) -> str:
     after = len(trials) - before - 1
     return (
         f"The best selection accuracy of the search, {percent(best.value)}, came with trial {best.number} "
-        f"({best.origin}); {count(after, 'trial')} after it brought nothing better."
+        f"({best.origin}); {with_noun(after, 'trial')} after it brought nothing better."
     )
 
 
@@ -286,7 +286,7 @@ def survival(rungs: Sequence[Rung]) -> str:
         return "No trial was trained."
     first, last = rungs[0], rungs[-1]
     return (
-        f"{count(first.n_ended)} of {count(first.n_reached, 'trained trial')} ended after {count(first.n_images)} "
+        f"{count(first.n_ended)} of {with_noun(first.n_reached, 'trained trial')} ended after {count(first.n_images)} "
         f"training images; {count(last.n_ended)} saw {count(last.n_images)}."
     )
 
@@ -296,7 +296,7 @@ def anytime(curve: Sequence[tuple[int, float]], n_images: int) -> str:
     near = next(n for n, value in curve if value >= best - 0.005)
     return (
         f"The last improvement, to {percent(best)}, came after {percent(at / n_images, 0)} of the search's "
-        f"{millions(n_images)} training images; half a point below it was reached after {percent(near / n_images, 0)}."
+        f"{short_count(n_images)} training images; half a point below it was reached after {percent(near / n_images, 0)}."
     )
 
 
@@ -352,7 +352,7 @@ def finalists(study_result: FinishedStudy) -> str:
 def exports(study_result: FinishedStudy) -> str:
     """What became of the formats, in one sentence."""
     made, n_failed = study_result.exported, len(study_result.exports) - len(study_result.exported)
-    failed = f"{count(n_failed, 'format')} failed" if n_failed else ""
+    failed = f"{with_noun(n_failed, 'format')} failed" if n_failed else ""
     if not made:
         return f"{failed}, so there is no other file of the model than {study_result.files.model.name}."
     exact = [record for record in made if find_format(record.format).is_exact]
@@ -370,7 +370,7 @@ def _same_numbers(exact: Sequence[ExportRecord]) -> str:
     """What is to be said of the formats that keep float32."""
     furthest = max(exact, key=lambda record: record.largest_difference)
     n_changed = max(record.n_images - record.n_same_class for record in exact)
-    n_images = count(furthest.n_images, "test image")
+    n_images = with_noun(furthest.n_images, "test image")
     who = "The file in float32 gives" if len(exact) == 1 else f"{len(exact)} files in float32 give"
     whom = f"all {n_images}" if n_changed == 0 else f"all but {n_changed} of {n_images}"
     near = in_figures(furthest.largest_difference)
@@ -379,7 +379,7 @@ def _same_numbers(exact: Sequence[ExportRecord]) -> str:
 
 def _fewer_bits(study_result: FinishedStudy, record: ExportRecord) -> str:
     n_changed = record.n_images - record.n_same_class
-    changed = f"{count(n_changed, 'image')} ({percent(n_changed / record.n_images)})" if n_changed else "no image"
+    changed = f"{with_noun(n_changed, 'image')} ({percent(n_changed / record.n_images)})" if n_changed else "no image"
     return (
         f"with weights in 8 bits, {changed} got another class, and the file has "
         f"{percent(record.n_bytes / study_result.model_bytes, 0)} of the size of {study_result.files.model.name}"

@@ -1,79 +1,188 @@
-"""The kinds of parameters in a search space, and trials whose parameters are given."""
+"""What is a parameter of a search space? A fixed value, a range or some choices, asked of a trial or given."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from decimal import Decimal
+from typing import Annotated, Any, Generic, Protocol, Self, TypeVar, get_args, get_origin
+
+import pydantic
+from pydantic import AfterValidator, BaseModel, Discriminator, Strict, Tag
+from pydantic_core import PydanticCustomError
 
 from fmnist.errors import UserError
-from search.space.kinds import listed, shown
+from fmnist.recipe import Between, OneOf
+
+Value = TypeVar("Value")  # with its bounds
+Step = TypeVar("Step")  # the same type without bounds
 
 
 class SuggestingTrial(Protocol):
     """What `suggest` needs of a trial: `optuna.Trial`, `optuna.trial.FixedTrial` and `GivenParameters` have it."""
 
-    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int: ...
+    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
+        """Return a whole number from low to high, both included."""
+        ...
 
     def suggest_float(
         self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
-    ) -> float: ...
+    ) -> float:
+        """Return a number from low to high, both included."""
+        ...
 
-    def suggest_categorical(self, name: str, choices: Any) -> Any: ...
+    def suggest_categorical(self, name: str, choices: Any) -> Any:
+        """Return one of the choices."""
+        ...
 
 
-@dataclass(frozen=True)
-class Fixed:
+class Table(BaseModel):
+    """A table of a space file: no other keys than its fields, no value of another type than theirs."""
+
+    model_config = pydantic.ConfigDict(frozen=True, strict=True)
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _know_every_key(cls, table: Any) -> Any:
+        """Before anything else is looked at: a key that is spelt wrong is missing too."""
+        for key in table if isinstance(table, dict) else ():
+            if key not in cls.model_fields:
+                raise PydanticCustomError("unknown_key", "unknown key", {"key": key, "known": set(cls.model_fields)})
+        return table
+
+
+class Fixed(BaseModel):
     """A value that is not searched; the trial never hears of it."""
 
+    model_config = pydantic.ConfigDict(frozen=True)
     value: Any
 
     @property
     def highest(self) -> Any:
+        """The value."""
         return self.value
 
     @property
     def values(self) -> tuple[Any, ...]:
+        """The value alone."""
         return (self.value,)
 
     def suggest(self, trial: SuggestingTrial, name: str) -> Any:
+        """Return the value without asking the trial."""
         return self.value
 
 
-@dataclass(frozen=True)
-class Range:
-    """Numbers from low to high, both included."""
-
-    low: float
-    high: float
-    step: float | None
-    log: bool
-
-    @property
-    def highest(self) -> float:
-        return self.high
-
-    def suggest(self, trial: SuggestingTrial, name: str) -> float:
-        if isinstance(self.low, int):
-            return trial.suggest_int(name, self.low, self.high, step=self.step or 1, log=self.log)
-        return trial.suggest_float(name, self.low, self.high, step=self.step, log=self.log)
-
-
-@dataclass(frozen=True)
-class Choices:
+class Choices(Table, Generic[Value]):
     """One of these values."""
 
-    values: tuple[Any, ...]
+    choices: Annotated[tuple[Value, ...], Strict(False), pydantic.Field(min_length=1)]
+
+    @pydantic.field_validator("choices", mode="after")
+    @classmethod
+    def _differ(cls, choices: tuple[Value, ...]) -> tuple[Value, ...]:
+        if len(set(choices)) < len(choices):
+            raise ValueError(f"must differ from each other, but got {shown(list(choices))}; take the repeated one out")
+        return choices
 
     @property
     def highest(self) -> Any:
-        return max(self.values)
+        """The largest of the values."""
+        return max(self.choices)  # type: ignore[type-var]  # only numbers are asked for it
+
+    @property
+    def values(self) -> tuple[Any, ...]:
+        """The values, in the order of the file."""
+        return self.choices
 
     def suggest(self, trial: SuggestingTrial, name: str) -> Any:
-        return trial.suggest_categorical(name, self.values)
+        """Ask the trial for one of the values."""
+        return trial.suggest_categorical(name, self.choices)
 
 
-Parameter = Fixed | Range | Choices
+class Range(Table, Generic[Value, Step]):
+    """Numbers from low to high, both included."""
+
+    low: Value
+    high: Value
+    step: Step | None = None
+    log: bool = False
+
+    @pydantic.model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        low, high, step = self._numbers()
+        received = f"low = {low}, high = {high}"
+        if low > high:
+            raise ValueError(f"low must not be above high, but got {received}; swap them")
+        if self.log and low <= 0:
+            raise ValueError(f"log = true needs low above 0, but got low = {low}; raise low or leave log out")
+        if step is None:
+            return self
+        if self.log:
+            raise ValueError("step goes without log = true, but got both; leave one of them out")
+        received = f"{received}, step = {step}"
+        if step <= 0 or step > high - low:
+            raise ValueError(
+                f"step must be above 0 and at most high - low, but got {received}; correct it or leave it out"
+            )
+        # Optuna would move high to the last step, with a warning a trial. Decimal: 0.3 is not three binary 0.1.
+        if (Decimal(str(high)) - Decimal(str(low))) % Decimal(str(step)) != 0:
+            raise ValueError(f"high must be low plus whole steps, but got {received}; move high")
+        return self
+
+    @property
+    def highest(self) -> Any:
+        """The upper end."""
+        return self.high
+
+    def suggest(self, trial: SuggestingTrial, name: str) -> Any:
+        """Ask the trial for a number of the range."""
+        low, high, step = self._numbers()
+        if isinstance(low, int):
+            return trial.suggest_int(name, low, high, step=step or 1, log=self.log)
+        return trial.suggest_float(name, low, high, step=step, log=self.log)
+
+    def _numbers(self) -> tuple[Any, Any, Any]:
+        return self.low, self.high, self.step
+
+
+Parameter = Fixed | Range[Any, Any] | Choices[Any]
+
+
+def parameter_type(hint: Any) -> Any:
+    """Return the type by which pydantic reads a parameter from a space file.
+
+    Args:
+        hint: The type of its values, such as `Annotated[int, Between(1, 3)]` or bool.
+    """
+    value_type: Any = get_args(hint)[0] if get_origin(hint) is Annotated else hint
+    accepted: Any = hint.__metadata__[0] if get_origin(hint) is Annotated else None
+    plain = Annotated[value_type, Strict()]
+    value: Any = plain if accepted is None else Annotated[plain, AfterValidator(functools.partial(accept, accepted))]
+    fixed: Any = Annotated[value, AfterValidator(lambda value: Fixed(value=value)), Tag("<fixed>")]
+    choices: Any = Annotated[Choices[value], Tag("<choices>")]
+    if value_type not in (int, float) or isinstance(accepted, OneOf):
+        return Annotated[fixed | choices, Discriminator(_form)]
+    return Annotated[fixed | choices | Annotated[Range[value, plain], Tag("<range>")], Discriminator(_form)]
+
+
+def _form(spec: Any) -> str:
+    if not isinstance(spec, dict):
+        return "<fixed>"
+    return "<choices>" if "choices" in spec else "<range>"
+
+
+def accept(accepted: Between | OneOf, value: Any) -> Any:
+    """Return the value. Raises ValueError where it is not among the accepted ones."""
+    if value not in accepted:
+        remedy = "other values have no layer" if isinstance(accepted, OneOf) else "bring it into that range"
+        raise ValueError(f"must be {accepted}, but got {shown(value)}; {remedy}")
+    return value
+
+
+def shown(value: Any) -> str:
+    """Return the value on one line of at most 80 characters."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 class GivenParameters:
@@ -85,17 +194,15 @@ class GivenParameters:
     def __init__(self, params: Mapping[str, Any], where: str) -> None:
         self._params = params
         self._where = where
-        self._used: set[str] = set()
+        self.used: set[str] = set()
 
     @property
     def unused(self) -> list[str]:
-        return [name for name in self._params if name not in self._used]
-
-    @property
-    def used(self) -> set[str]:
-        return self._used
+        """The names of the parameters that nothing asked for, in their order."""
+        return [name for name in self._params if name not in self.used]
 
     def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
+        """Return the given whole number."""
         value = self._take(name)
         on_grid = type(value) is int and low <= value <= high and (value - low) % step == 0
         in_steps = "" if step == 1 else f" in steps of {step}"
@@ -104,22 +211,26 @@ class GivenParameters:
     def suggest_float(
         self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
     ) -> float:
+        """Return the given number."""
         value = self._take(name)
-        is_number = type(value) in (int, float)
-        in_range = is_number and low <= value <= high
-        on_grid = in_range and (step is None or abs((value - low) / step - round((value - low) / step)) < 1e-8)
-        in_steps = "" if step is None else f" in steps of {step:g}"
+        on_grid = type(value) in (int, float) and low <= value <= high
+        in_steps = ""
+        if step is not None:
+            in_steps = f" in steps of {step:g}"
+            n_steps = (value - low) / step if on_grid else 0.0
+            on_grid = on_grid and abs(n_steps - round(n_steps)) < 1e-8
         return float(self._accept(name, value, on_grid, f"a number from {low:g} to {high:g}{in_steps}"))
 
     def suggest_categorical(self, name: str, choices: Any) -> Any:
+        """Return the given one of the choices; True is not 1."""
         value = self._take(name)
         matches = any(type(value) is type(choice) and value == choice for choice in choices)
-        return self._accept(name, value, matches, f"one of {listed(choices)}")
+        return self._accept(name, value, matches, f"one of {', '.join(map(str, choices))}")
 
     def _take(self, name: str) -> Any:
         if name not in self._params:
             raise UserError(f"{self._where}: {name} is missing; add it, or take the whole configuration out")
-        self._used.add(name)
+        self.used.add(name)
         return self._params[name]
 
     def _accept(self, name: str, value: Any, accepted: bool, requirement: str) -> Any:

@@ -3,38 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, fields
+from functools import partial
+from typing import Annotated, Any
+
+import pydantic
+from pydantic import AfterValidator
 
 from fmnist.errors import UserError
-from fmnist.recipe import Architecture, Block, Recipe, TrainingPlan
-from search.space.kinds import OPTIMIZER_KINDS, TRAINING_KINDS, hint
-from search.space.parameters import GivenParameters, Parameter, SuggestingTrial
+from fmnist.recipe import Architecture, Between, Block, Recipe, TrainingPlan
+from search.space.parameters import GivenParameters, Parameter, SuggestingTrial, Table, accept
+from search.space.refusals import hint
 
 DEFAULT_NAME = "default"  # the portfolio's configuration that always reaches the final round
 SAMPLER_NAME = "sampler"  # the origin of every trial that is not the portfolio's
 
 
-@dataclass(frozen=True)
-class Limits:
+# Parameters of the training that have a range per optimizer: one range would be wrong for all of them.
+BY_OPTIMIZER = ("peak_learning_rate", "weight_decay")
+Positive = Annotated[int, AfterValidator(partial(accept, Between(1)))]
+
+
+class Limits(Table):
     """What a network may cost; None: no limit."""
 
-    max_parameters: int | None
-    max_multiply_adds: int | None  # per image, forward
+    max_parameters: Positive | None = None
+    max_multiply_adds: Positive | None = None  # per image, forward
 
 
-@dataclass(frozen=True)
-class Fidelity:
+class Fidelity(Table):
     """How much of a training a trial gets, in training images seen. Rungs are trainings of their own."""
 
-    search_images: int  # length of the last rung
-    report_every_images: int
-    first_rung_images: int  # length of the first rung; each further one has reduction_factor times the images
-    reduction_factor: int  # one in so many goes on to the next rung
-    patience_images: int  # early stopping: no higher accuracy for so long
-    accuracy_per_doubling: (
-        float  # what twice the multiply-adds must bring, where trials are compared: see `cost_adjusted_accuracy`
-    )
+    report_every_images: Positive
+    first_rung_images: Positive  # length of the first rung; each further one has reduction_factor times the images
+    search_images: Positive  # length of the last rung
+    reduction_factor: Annotated[int, AfterValidator(partial(accept, Between(2, 16)))]  # one in so many goes on
+    patience_images: Positive  # early stopping: no higher accuracy for so long
+    # What twice the multiply-adds must bring, where trials are compared: see `search.study.strategy`.
+    accuracy_per_doubling: Annotated[float, AfterValidator(partial(accept, Between(0, 0.1)))] = 0.0
+
+    @pydantic.field_validator("search_images", mode="after")
+    @classmethod
+    def _reach_the_first_rung(cls, search_images: int, info: pydantic.ValidationInfo) -> int:
+        first_rung_images = info.data.get("first_rung_images", 0)
+        if search_images < first_rung_images:
+            raise ValueError(
+                f"must be at least first_rung_images = {first_rung_images}, but got {search_images}; raise it, or "
+                "lower first_rung_images"
+            )
+        return search_images
 
 
 @dataclass(frozen=True)
@@ -105,10 +122,11 @@ class SearchSpace:
 
     def _suggest_plan(self, trial: SuggestingTrial) -> TrainingPlan:
         optimizer = self._suggest(trial, "optimizer")
-        by_optimizer = {
-            key: self._suggest(trial, f"{key}.{optimizer}", f"{key}_{optimizer}") for key in OPTIMIZER_KINDS
-        }
-        others = {key: self._suggest(trial, key) for key in TRAINING_KINDS if key != "optimizer"}
+        by_optimizer = {key: self._suggest(trial, f"{key}.{optimizer}", f"{key}_{optimizer}") for key in BY_OPTIMIZER}
+        others = {}
+        for field in fields(TrainingPlan):
+            if field.name not in ("optimizer", *BY_OPTIMIZER):
+                others[field.name] = self._suggest(trial, field.name)
         return TrainingPlan(optimizer=optimizer, **by_optimizer, **others)
 
     def _suggest(self, trial: SuggestingTrial, key: str, name: str | None = None) -> Any:

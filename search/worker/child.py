@@ -93,7 +93,7 @@ def stderr_to(log: Path) -> None:
 
 def messages_of(task: Task, pipe: Connection) -> Iterator[Any]:
     """Do the task and yield its results; progress goes to the pipe at once."""
-    from fmnist.training.loop import limit_threads, make_deterministic
+    from fmnist.training.execution import limit_threads, make_deterministic
 
     limit_threads(task.n_threads)
     if isinstance(task, TrainTask) and task.deterministic:

@@ -38,10 +38,10 @@ from fmnist.model.layers import count_multiply_adds, count_parameters
 from fmnist.recipe import Recipe
 from search.config import SHIPPED_SPACES
 from search.machine import default_workers
-from search.space.schema import read_space
 from search.space.space import SearchSpace
 from search.worker.local import WorkerProcesses
 from search.worker.tasks import TrainingFailed, TrainingSite, TrainResult, TrainTask
+from tests.support.spaces import space_from
 
 WAYS = ("annealed", "averaged", "plain")
 AVERAGING = 0.1  # of the steps up to the last rung
@@ -63,7 +63,7 @@ def main() -> None:
     options = _parse()
     source = find_data("fashion-mnist", options.data_dir)
     split = load_train(source, 0)
-    space = read_space(options.space, source.image_shape, len(source.class_names))
+    space = space_from(options.space, source.image_shape, len(source.class_names))
     recipes = choose_recipes(space, options.configurations, options.seed)
     results = json.loads(options.out.read_text()) if options.out.exists() else {}
     train_all(jobs_for(recipes, options.rungs, options.full), split, results, options.out, options.seed)

@@ -27,11 +27,11 @@ from fmnist.data.split import load_train, open_split, pixel_statistics, save_spl
 from fmnist.model.layers import count_multiply_adds, count_parameters
 from search.config import SHIPPED_SPACES
 from search.machine import default_workers
-from search.space.schema import read_space
 from search.space.space import SearchSpace
 from search.study.strategy import seed_of
 from search.worker.local import WorkerProcesses
 from search.worker.tasks import TrainingFailed, TrainingSite, TrainResult
+from tests.support.spaces import space_from
 
 Sampler = optuna.samplers.BaseSampler
 SAMPLERS: dict[str, Callable[[int], Sampler]] = {
@@ -47,7 +47,7 @@ def main() -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
     source = find_data("digits", None)
-    space = read_space(SHIPPED_SPACES / "digits.toml", source.image_shape, len(source.class_names))
+    space = space_from(SHIPPED_SPACES / "digits.toml", source.image_shape, len(source.class_names))
     results = json.loads(options.out.read_text()) if options.out.exists() else {}
     with tempfile.TemporaryDirectory() as folder:
         split = load_train(source, 0)

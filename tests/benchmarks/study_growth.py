@@ -38,7 +38,6 @@ from search.context import read_context
 from search.dashboard.publish import DashboardPublisher
 from search.pipeline import OpenStudy, search
 from search.refit.schedule import Clock
-from search.space.schema import read_space
 from search.space.space import Limits, SearchSpace
 from search.study.objective import Objective
 from search.study.storage import StudyStorage, open_storage
@@ -46,6 +45,7 @@ from search.study.strategy import build_pruner, build_rungs
 from search.study.study import create_or_resume
 from search.study.trials import count_by_state, read_trials
 from search.worker.tasks import TrainingFailed, TrainingSite, TrainResult, TrainTask
+from tests.support.spaces import space_from
 
 N_REPEATS = 12  # measurements of each step at each size; the study grows by as many trials meanwhile
 N_RESUMES = 3  # of opening a stored study: seconds each at 10,000 trials
@@ -103,7 +103,7 @@ def _point(n_images: int, accuracy: float) -> HistoryPoint:
 
 def read_fashion_space() -> SearchSpace:
     """The space that ships for Fashion-MNIST, without its portfolio: no trial shall wait in front of the sampler."""
-    space = read_space(SHIPPED_SPACES / "fashion-mnist.toml", (28, 28, 1), 10)
+    space = space_from(SHIPPED_SPACES / "fashion-mnist.toml", (28, 28, 1), 10)
     return dataclasses.replace(space, portfolio=())
 
 
@@ -111,7 +111,9 @@ def make_trials(space: SearchSpace, n_trials: int) -> list[FrozenTrial]:
     """Random trials as `Objective` leaves them: about a third complete, half pruned, a tenth infeasible, few failed."""
     sampler, pruner = optuna.samplers.RandomSampler(seed=0), DrawnPruner(space, np.random.default_rng(0))
     study = optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner)
-    space = dataclasses.replace(space, limits=Limits(MAX_PARAMETERS, space.limits.max_multiply_adds * 10))
+    space = dataclasses.replace(
+        space, limits=Limits(max_parameters=MAX_PARAMETERS, max_multiply_adds=space.limits.max_multiply_adds * 10)
+    )
     objective = Objective(space, FakeTrainer(0, FAILED_SHARE), _site(), 0, build_rungs("asha", space.fidelity))
     study.optimize(objective, n_trials=n_trials, catch=(TrainingFailed,))
     return study.get_trials()

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from fmnist.errors import UserError
-from search.space.schema import read_space
 from tests.benchmarks.peers import __main__ as peers
 from tests.benchmarks.peers.curves import (
     CurvePoint,
@@ -22,6 +21,7 @@ from tests.benchmarks.peers.curves import (
 from tests.benchmarks.peers.picture import draw, spread
 from tests.benchmarks.peers.records import Assignment, Ledger, Outcome, read_meta, read_outcome, write_outcome
 from tests.benchmarks.peers.table import make_markdown, make_rows
+from tests.support.spaces import space_from
 
 ROOT = Path(__file__).resolve().parents[2]
 SURROUNDINGS = {
@@ -181,7 +181,7 @@ def test_a_picture_is_drawn_of_one_seed_of_several_and_of_none_in_time(tmp_path)
 
 
 def test_the_peers_small_space_is_a_valid_space():
-    space = read_space(ROOT / "tests/benchmarks/peers/small-space.toml", (28, 28, 1), 10)
+    space = space_from(ROOT / "tests/benchmarks/peers/small-space.toml", (28, 28, 1), 10)
     assert set(space.filters[0].values) == {16, 32, 64}
 
 

@@ -32,9 +32,9 @@ from fmnist.recipe import Recipe
 from fmnist.training.precision import has_bfloat16
 from search.config import SHIPPED_SPACES
 from search.machine import default_workers
-from search.space.schema import read_space
 from search.worker.local import WorkerProcesses
 from search.worker.tasks import TrainingSite, TrainResult
+from tests.support.spaces import space_from
 
 CEILING_SECONDS = 10.0
 T = TypeVar("T")
@@ -44,7 +44,7 @@ def main() -> None:
     options = _parse()
     source = find_data("fashion-mnist", options.data_dir)
     split = load_train(source, 0)
-    space = read_space(options.space, source.image_shape, len(source.class_names))
+    space = space_from(options.space, source.image_shape, len(source.class_names))
     cores = default_workers()
     with tempfile.TemporaryDirectory() as folder:
         save_split(split, Path(folder))
@@ -123,7 +123,7 @@ def _train_on_batch(pipe: Connection, recipe: Recipe, n_threads: int) -> None:
     import keras
 
     from fmnist.model.build import build_model
-    from fmnist.training.loop import limit_threads
+    from fmnist.training.execution import limit_threads
 
     limit_threads(n_threads)
     model = build_model(recipe.architecture, 72.0, 90.0)

@@ -15,7 +15,6 @@ import pytest
 from optuna.trial import TrialState
 
 pytest.importorskip("mlflow", reason="needs the extra mlflow: pip install -c constraints.txt -e '.[mlflow]'")
-pytest.importorskip("optuna_integration", reason="needs the extra mlflow")
 
 from mlflow import MlflowClient
 from mlflow.entities import Run
@@ -23,6 +22,7 @@ from mlflow.entities import Run
 from fmnist.errors import UserError
 from search.callbacks.mlflow import DATABASE, METRIC, MLflowRuns
 
+pytestmark = pytest.mark.process  # MLflow asks git which commit it is
 ROOT = Path(__file__).parents[2]
 
 
@@ -152,3 +152,28 @@ def test_search_enters_its_trials_without_tensorflow_or_network(folder: Path, tm
     client = MlflowClient(f"sqlite:///{folder / DATABASE}")
     experiment = client.get_experiment_by_name("s")
     assert len(client.search_runs([experiment.experiment_id])) == 4
+
+
+STATE = """
+import logging, os, sys, tempfile
+from pathlib import Path
+import optuna
+before = dict(os.environ)
+from search.callbacks.mlflow import MLflowRuns
+levels = {name: logging.getLogger(name).level for name in ("mlflow", "alembic")}
+study = optuna.create_study(direction="maximize")
+study.tell(study.ask(), 0.5)
+MLflowRuns(Path(sys.argv[1]), "s").add_missing(study)
+assert dict(os.environ) == before
+assert levels == {name: logging.getLogger(name).level for name in levels}
+import mlflow
+assert sys.argv[1] not in mlflow.get_tracking_uri()
+"""
+
+
+def test_nothing_of_the_caller_s_process_is_changed(folder: Path) -> None:
+    """Its environment, its loggers' levels, the address that it tracks its own runs at."""
+    environment = {name: value for name, value in os.environ.items() if name not in NO_TELEMETRY_ANYWAY}
+    command = [sys.executable, "-c", STATE, str(folder)]
+    child = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert child.returncode == 0, child.stderr

@@ -166,7 +166,7 @@ def test_missing_package_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("search.extras._is_there", lambda module: False)
     with pytest.raises(UserError, match=r"--tensorboard needs tensorboard, which .* -e '\.\[tensorboard\]'"):
         StudyConfig("s", tensorboard=tmp_path)
-    with pytest.raises(UserError, match=r"--mlflow needs mlflow, optuna_integration, which .* -e '\.\[mlflow\]'"):
+    with pytest.raises(UserError, match=r"--mlflow needs mlflow, which .* -e '\.\[mlflow\]'"):
         StudyConfig("s", mlflow=tmp_path)
 
 

@@ -31,9 +31,10 @@ from fmnist.training.history import HistoryPoint
 from search.dashboard import artifacts
 from search.dashboard.__main__ import main
 from search.dashboard.artifacts import DrawnArtifacts
+from search.dashboard.beside import beside_run, dashboard_command
 from search.dashboard.notes import read_note, save_note
 from search.dashboard.publish import DashboardPublisher, mark_finished, publish_report
-from search.dashboard.server import beside_run, dashboard_command, guarded
+from search.dashboard.server import guarded
 from search.records.files import StudyFiles
 from search.report.page import report_study
 from search.study.objective import Outcome, RungEnd
@@ -285,7 +286,7 @@ def test_dashboard_beside_a_run_ends_with_it(tmp_path: Path) -> None:
 RUN = """
 import sys, time
 from pathlib import Path
-from search.dashboard.server import beside_run
+from search.dashboard.beside import beside_run
 from search.records.files import StudyFiles
 with beside_run(StudyFiles(Path(sys.argv[1])), None, lambda text: print(text, flush=True)):
     time.sleep(600)

@@ -10,13 +10,13 @@ import pytest
 
 from search.config import SHIPPED_SPACES, StudyConfig
 from search.estimate.simulation import LONGEST, Rehearsal, draw_networks, rehearse
-from search.space.schema import read_space
 from search.space.space import SearchSpace
 from search.study.objective import Objective
 from search.study.strategy import build_rungs
 from search.worker.tasks import Trainer, TrainingSite
+from tests.support.spaces import space_from
 
-SPACE = read_space(SHIPPED_SPACES / "fashion-mnist.toml", (28, 28, 1), 10)
+SPACE = space_from(SHIPPED_SPACES / "fashion-mnist.toml", (28, 28, 1), 10)
 FIRST, SECOND, LAST = 16_000, 64_000, 256_000
 
 

@@ -56,6 +56,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FinishedStudy
         yield study
 
 
+@pytest.mark.process
 def test_a_study_made_from_python_gives_the_records_that_the_command_writes(finished: FinishedStudy) -> None:
     written = json.loads(finished.files.report_json.read_text())
     assert finished.test_mean == written["test"]["accuracy"]["mean"] > 0.8
@@ -64,6 +65,7 @@ def test_a_study_made_from_python_gives_the_records_that_the_command_writes(fini
     assert finished.files.model.exists()
 
 
+@pytest.mark.process
 def test_callback_is_called_in_every_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     callback = example("Callback", tmp_path)["callback"]
     assert set(callback.by_label) == {"trial 0", "trial 1"}
@@ -87,6 +89,7 @@ class Raising(Callback):
         self.n_ended += 1
 
 
+@pytest.mark.process
 def test_bug_in_a_callback_ends_the_run_with_its_trace_and_loses_no_trial(tmp_path: Path) -> None:
     config = StudyConfig(study="s", dataset="digits", trials=6, workers=1, studies_dir=tmp_path)
     how = {"search_only": True, "worker_processes": fake_workers}
@@ -108,6 +111,7 @@ def searched(folder: Path, **options: Any) -> StudyResult:
     return run_study(config, search_only=True, worker_processes=fake_workers)
 
 
+@pytest.mark.process
 def test_unfinished_study_has_its_trials_and_says_how_to_get_test_figures(tmp_path: Path) -> None:
     study = searched(tmp_path)
     assert type(study) is StudyResult
@@ -121,23 +125,27 @@ def test_unfinished_study_has_its_trials_and_says_how_to_get_test_figures(tmp_pa
             getattr(study, figure)
 
 
+@pytest.mark.process
 def test_finished_study_is_a_study_result_too(finished: FinishedStudy) -> None:
     assert isinstance(finished, StudyResult) and finished.is_finished
     assert finished.best_trial in finished.trials
     assert finished.recipe.to_dict() == finished.winner.recipe
 
 
+@pytest.mark.process
 def test_run_from_python_prints_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     searched(tmp_path)
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.process
 def test_run_shows_itself_in_the_terminal_that_it_is_given(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = StudyConfig(study="s", dataset="digits", trials=2, workers=1, studies_dir=tmp_path)
     run_study(config, Terminal(), search_only=True, worker_processes=fake_workers)
     assert "the search is complete: " in capsys.readouterr().out
 
 
+@pytest.mark.process
 def test_run_from_python_leaves_logging_warnings_and_environment_as_they_were(tmp_path: Path) -> None:
     def state() -> dict[str, object]:
         loggers = [logging.getLogger(), *map(logging.getLogger, logging.root.manager.loggerDict)]
@@ -153,6 +161,7 @@ def test_run_from_python_leaves_logging_warnings_and_environment_as_they_were(tm
     assert state() == before
 
 
+@pytest.mark.process
 def test_objective_serves_a_plain_study_of_optuna(tmp_path: Path) -> None:
     study = example("open_objective", tmp_path)["study"]
     assert len(study.trials) == 4
@@ -204,6 +213,7 @@ def weights_of(model: Path) -> bytes:
     return child.stdout
 
 
+@pytest.mark.process
 def test_recipe_of_other_images_is_refused(finished: FinishedStudy, tmp_path: Path, capsys) -> None:
     recipe = tmp_path / "best_recipe.json"
     content = json.loads(finished.files.best_recipe.read_text())
@@ -236,6 +246,7 @@ def test_bad_options_of_a_retraining_are_said_in_one_line(options: list[str], sa
 # --- what the study's folder says of itself
 
 
+@pytest.mark.process
 def test_guide_names_every_file_that_a_study_leaves(finished: FinishedStudy) -> None:
     guide = finished.files.guide.read_text()
     left = {path.name for path in finished.files.root.iterdir()} - {"README.md"}

@@ -17,10 +17,12 @@ ROOT = Path(__file__).resolve().parents[2]
 KERAS_MODULES = {
     "fmnist/model/build.py",
     "fmnist/model/inference.py",
+    "fmnist/training/execution.py",
     "fmnist/training/fused.py",
     "fmnist/training/optimizer.py",
     "fmnist/training/step.py",
     "fmnist/training/loop.py",
+    "fmnist/baselines/networks.py",
     "fmnist/export/conversion.py",
 }
 HEAVY = {"keras", "tensorflow"}
@@ -99,6 +101,31 @@ def names_in_code(path: Path) -> set[str]:
             case ast.keyword(arg=str(name)) | ast.Constant(value=str(name)):
                 names.add(name)
     return names
+
+
+def private_names(path: Path) -> set[str]:
+    """Underscored names that a module takes from other packages' modules or objects, its own `self` left aside."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom | ast.Import):
+            found.update(part for name in imported_names(node) for part in name.split("."))
+        elif isinstance(node, ast.Attribute) and ast.unparse(node.value) not in ("self", "cls", "super()", "os"):
+            found.add(node.attr)
+    return {name for name in found if name.startswith("_") and not name.startswith("__")}
+
+
+def test_only_one_module_uses_private_names_of_optuna_and_its_dashboard() -> None:
+    """Keys of theirs, which are strings, count too."""
+    home = ROOT / "search" / "study" / "optuna_private.py"
+    assert {"_trial_id", "_study_id", "_storage", "_rdb"} <= private_names(home)
+    keys = re.compile(r"['\"](fixed_params|_backend|artifacts:|dashboard:note|dashboard:\{)")
+    for path in modules("search"):
+        if path == home:
+            continue
+        assert not private_names(path) & private_names(home), path
+        assert not keys.search(path.read_text()), path
+        optuna_imports = [name for name in all_imports(path) if name.startswith("optuna")]
+        assert not [name for name in optuna_imports if "._" in name], path
 
 
 def our_files() -> list[Path]:

@@ -25,9 +25,9 @@ from search.records.files import StudyFiles
 from search.records.io import write_json
 from search.records.models import BaselineRecord, EvaluationRecord
 from search.run import main
-from search.space.schema import read_space
 from search.study.study import check_identity
 from tests.support.fakes import fake_workers
+from tests.support.spaces import space_from
 
 DIGITS_TEXT = (SHIPPED_SPACES / "digits.toml").read_text(encoding="utf-8")
 
@@ -276,7 +276,7 @@ def made(studies) -> StudyFiles:
     """A study of the digits as its first run leaves it before the first training."""
     config = StudyConfig("digits", dataset="digits", studies_dir=studies)
     source = find_data("digits")
-    space = read_space(config.space_path, source.image_shape, len(source.class_names))
+    space = space_from(config.space_path, source.image_shape, len(source.class_names))
     files = StudyFiles(config.folder)
     check_identity(files, study_identity(config, source, space, load_train(source, config.seed)))
     return files
@@ -445,7 +445,7 @@ def test_storage_that_cannot_be_read_keeps_its_password_to_itself(refused, studi
 def test_passwords_stay_out_of_the_files_of_a_study():
     config = StudyConfig("digits", dataset="digits", storage="postgresql://user:s3cret@host/db")
     source = find_data("digits")
-    space = read_space(config.space_path, source.image_shape, len(source.class_names))
+    space = space_from(config.space_path, source.image_shape, len(source.class_names))
     identity = study_identity(config, source, space, load_train(source, config.seed))
     assert identity["storage"] == "postgresql://user:***@host/db"
     assert "s3cret" not in json.dumps(identity)

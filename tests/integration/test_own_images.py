@@ -17,8 +17,8 @@ from search.records.files import StudyFiles
 from search.records.io import read_json
 from search.records.models import DataRecord
 from search.run import main
-from search.space.schema import read_space
 from tests.support.made_images import NAMES, digits_of_each, in_colour, write_divided, write_idx, write_pictures
+from tests.support.spaces import space_from
 
 OF_THE_DEFAULT_DATA = re.compile(r"fashion|mnist|zalando|clothes|trouser|sneaker|notebook gives", re.IGNORECASE)
 TINY = {
@@ -132,7 +132,7 @@ def test_uneven_classes_are_told_everywhere_and_even_ones_nowhere(finished: Fini
 @pytest.mark.slow
 def test_space_that_was_written_for_the_images_is_kept_and_can_be_searched_again(finished: Finished) -> None:
     data = read_json(DataRecord, finished.files.data)
-    space = read_space(finished.files.space, data.image_shape, len(data.class_names))
+    space = space_from(finished.files.space, data.image_shape, len(data.class_names))
     text = finished.files.space.read_text()
     is_default = finished.files.root.name == "painted"
     assert text.startswith("# The default search space for images of 16 x 16 pixels in 3 classes") is is_default

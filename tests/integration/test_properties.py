@@ -23,7 +23,7 @@ from fmnist.data.split import load_train
 from fmnist.errors import UserError
 from search.config import SHIPPED_SPACES
 from search.run import main, parse
-from search.space.schema import read_space
+from tests.support.spaces import space_from
 
 DIGITS_LINES = (SHIPPED_SPACES / "digits.toml").read_text(encoding="utf-8").splitlines()
 generated = settings(
@@ -91,7 +91,7 @@ def test_bad_space_file_is_refused_in_one_line(text: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "space.toml")
         path.write_bytes(text.encode("utf-8", "surrogatepass"))
-        assume(not is_good(lambda: read_space(path, (8, 8, 1), 10)))
+        assume(not is_good(lambda: space_from(path, (8, 8, 1), 10)))
         refused_in_one_line("--dataset", "digits", "--space", str(path))
 
 

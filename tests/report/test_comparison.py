@@ -259,11 +259,6 @@ def test_one_retraining_is_said_to_tell_nothing_of_seeds(compared: Comparison, t
     )
 
 
-@pytest.mark.parametrize(("difference", "text"), [(0.004, "0.00"), (-0.004, "0.00"), (0.42, "+0.42")])
-def test_differences_bear_their_sign_unless_they_round_to_nothing(difference: float, text: str) -> None:
-    assert words.signed(difference) == text
-
-
 def test_page_is_one_file_with_a_sentence_for_every_picture_and_table(compared: Comparison, tmp_path: Path) -> None:
     html = write_comparison(compared.a, compared.b, tmp_path).read_text()
     assert json.loads((tmp_path / "compare-alpha-beta.json").read_text()) == summarize(compared)

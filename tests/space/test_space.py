@@ -14,8 +14,8 @@ from fmnist.errors import UserError
 from fmnist.model.layers import count_multiply_adds, count_parameters
 from fmnist.recipe import Recipe
 from search.config import SHIPPED_SPACES
-from search.space.schema import read_space
 from search.space.space import SearchSpace
+from tests.support.spaces import space_from
 
 FASHION, DIGITS = SHIPPED_SPACES / "fashion-mnist.toml", SHIPPED_SPACES / "digits.toml"
 SHAPES = {FASHION: (28, 28, 1), DIGITS: (8, 8, 1)}
@@ -24,12 +24,12 @@ DIGITS_TEXT = DIGITS.read_text(encoding="utf-8")
 
 @pytest.fixture(scope="module")
 def fashion() -> SearchSpace:
-    return read_space(FASHION, (28, 28, 1), 10)
+    return space_from(FASHION, (28, 28, 1), 10)
 
 
 @pytest.fixture(scope="module")
 def digits() -> SearchSpace:
-    return read_space(DIGITS, (8, 8, 1), 10)
+    return space_from(DIGITS, (8, 8, 1), 10)
 
 
 def random_trials(space: SearchSpace, n: int) -> list[tuple[dict[str, Any], Recipe]]:
@@ -51,13 +51,13 @@ def with_fixed(space: SearchSpace, **params: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("path", SHAPES, ids=lambda path: path.stem)
 def test_shipped_file_is_valid_for_its_images(path):
-    space = read_space(path, SHAPES[path], 10)
+    space = space_from(path, SHAPES[path], 10)
     assert space.image_shape == SHAPES[path] and len(space.portfolio) >= 2
 
 
 @pytest.mark.parametrize("path", SHAPES, ids=lambda path: path.stem)
 def test_every_portfolio_network_is_within_the_limits(path):
-    space = read_space(path, SHAPES[path], 10)
+    space = space_from(path, SHAPES[path], 10)
     for entry in space.portfolio:
         architecture = space.recipe_of(entry.params).architecture
         assert count_parameters(architecture) <= space.limits.max_parameters, entry.name
@@ -66,7 +66,7 @@ def test_every_portfolio_network_is_within_the_limits(path):
 
 @pytest.mark.parametrize("path", SHAPES, ids=lambda path: path.stem)
 def test_rungs_lie_within_a_trial(path):
-    fidelity = read_space(path, SHAPES[path], 10).fidelity
+    fidelity = space_from(path, SHAPES[path], 10).fidelity
     assert fidelity.first_rung_images < fidelity.search_images
     assert fidelity.patience_images <= fidelity.search_images
 
@@ -144,7 +144,7 @@ def test_fixed_values_are_not_parameters(digits):
 
 @pytest.mark.parametrize("path", SHAPES, ids=lambda path: path.stem)
 def test_stored_parameters_give_the_same_recipe_again(path):
-    space = read_space(path, SHAPES[path], 10)
+    space = space_from(path, SHAPES[path], 10)
     for params, recipe in random_trials(space, 50):
         assert space.suggest(optuna.trial.FixedTrial(params)) == recipe
         assert space.recipe_of(json.loads(json.dumps(params))) == recipe
@@ -159,7 +159,7 @@ def test_random_trials_differ_from_each_other_and_stay_in_the_space(fashion):
 
 def test_optuna_finds_nothing_to_warn_of(recwarn):
     for path, shape in SHAPES.items():
-        random_trials(read_space(path, shape, 10), 20)
+        random_trials(space_from(path, shape, 10), 20)
     assert [str(warning.message) for warning in recwarn] == []
 
 
@@ -168,7 +168,7 @@ def test_longest_training_is_the_most_epochs_of_the_space(digits, tmp_path):
     text = DIGITS_TEXT.replace("\nerasing = 0.0\n", "\nerasing = 0.0\nn_epochs = 10\n")  # in the portfolio
     for searched, longest in (("{ low = 5, high = 40 }", 40), ("{ choices = [50, 10] }", 50)):
         path = written(tmp_path, text.replace("n_epochs = 30", f"n_epochs = {searched}"))
-        assert read_space(path, (8, 8, 1), 10).longest_training == longest
+        assert space_from(path, (8, 8, 1), 10).longest_training == longest
 
 
 @pytest.mark.parametrize(
@@ -198,7 +198,7 @@ def test_parameters_outside_the_space_are_refused(digits, change, message):
 
 
 def read(folder: Path, table: dict[str, Any]) -> SearchSpace:
-    return read_space(written(folder, as_toml(table)), (8, 8, 1), 10)
+    return space_from(written(folder, as_toml(table)), (8, 8, 1), 10)
 
 
 def written(folder: Path, text: str) -> Path:
@@ -210,7 +210,7 @@ def written(folder: Path, text: str) -> Path:
 def changed(folder: Path, old: str, new: str) -> SearchSpace:
     """The digits' file with one place changed."""
     assert DIGITS_TEXT.count(old) >= 1, f"{old!r} is not in digits.toml any more"
-    return read_space(written(folder, DIGITS_TEXT.replace(old, new, 1)), (8, 8, 1), 10)
+    return space_from(written(folder, DIGITS_TEXT.replace(old, new, 1)), (8, 8, 1), 10)
 
 
 def as_toml(table: dict[str, Any]) -> str:
@@ -511,30 +511,30 @@ def test_limits_may_be_left_out(tmp_path):
 
 def test_missing_file_is_named_with_the_option(tmp_path):
     with pytest.raises(UserError, match=r"no search-space file at .*none\.toml; see --space"):
-        read_space(tmp_path / "none.toml", (8, 8, 1), 10)
+        space_from(tmp_path / "none.toml", (8, 8, 1), 10)
 
 
 def test_folder_in_the_place_of_a_file_is_refused(tmp_path):
     with pytest.raises(UserError, match="must be a readable TOML text file, but got: Is a directory; see --space"):
-        read_space(tmp_path, (8, 8, 1), 10)
+        space_from(tmp_path, (8, 8, 1), 10)
 
 
 def test_empty_file_lacks_everything(tmp_path):
     with pytest.raises(UserError, match=r"architecture is missing; studies/fashion-mnist\.toml shows every key"):
-        read_space(written(tmp_path, ""), (8, 8, 1), 10)
+        space_from(written(tmp_path, ""), (8, 8, 1), 10)
 
 
 def test_binary_file_is_refused(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_bytes(b"\x89PNG\r\n\x1a\n\x00")
     with pytest.raises(UserError, match="must be a readable TOML text file, but got: 'utf-8' codec"):
-        read_space(path, (8, 8, 1), 10)
+        space_from(path, (8, 8, 1), 10)
 
 
 def test_byte_order_mark_and_windows_line_ends_are_read(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_bytes(b"\xef\xbb\xbf" + DIGITS_TEXT.replace("\n", "\r\n").encode())
-    assert read_space(path, (8, 8, 1), 10).table == tomllib.loads(DIGITS_TEXT)
+    assert space_from(path, (8, 8, 1), 10).table == tomllib.loads(DIGITS_TEXT)
 
 
 def test_range_of_one_value_is_that_value(tmp_path):
@@ -548,6 +548,6 @@ def test_fewer_blocks_with_a_flat_head_than_with_a_global_one(tmp_path):
     four = DIGITS_TEXT.replace(BLOCKS, "n_blocks = { low = 1, high = 4 }").replace(FILTERS, FILTERS * 2, 1)
     path = written(tmp_path, four.replace(heads, 'head = { choices = ["global_average", "global_max"] }'))
     with pytest.raises(UserError, match="portfolio 'notebook, shallow': head must be one of"):
-        read_space(path, (8, 8, 1), 10)
+        space_from(path, (8, 8, 1), 10)
     with pytest.raises(UserError, match="carry at most 3 blocks"):
-        read_space(written(tmp_path, four), (8, 8, 1), 10)
+        space_from(written(tmp_path, four), (8, 8, 1), 10)

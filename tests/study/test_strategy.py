@@ -9,9 +9,9 @@ import pytest
 from optuna.trial import TrialState
 
 from search.config import SHIPPED_SPACES
-from search.space.schema import read_space
 from search.space.space import Fidelity, SearchSpace
 from search.study.strategy import build_pruner, build_rungs, build_sampler, seed_of
+from tests.support.spaces import space_from
 
 FIDELITY = Fidelity(
     search_images=16_000,
@@ -25,7 +25,7 @@ FIDELITY = Fidelity(
 
 @pytest.fixture(scope="module")
 def digits_space() -> SearchSpace:
-    return read_space(Path(SHIPPED_SPACES) / "digits.toml", (8, 8, 1), 10)
+    return space_from(Path(SHIPPED_SPACES) / "digits.toml", (8, 8, 1), 10)
 
 
 def drawn(space: SearchSpace, sampler_name: str, seed: int, n_trials_before: int, n_trials: int = 4) -> list[dict]:

@@ -1,5 +1,6 @@
-"""Training processes that train nothing: what a task reports follows from its seed alone, and every report is entered
-in a ledger beside the worker's log before it is sent, so that a test can say what was lost.
+"""Training processes that train nothing: what a task reports follows from its seed alone.
+
+Every report is entered in a ledger beside the worker's log before it is sent, so that a test can say what was lost.
 
     python -m tests.support.fakes OPTIONS
 
@@ -21,7 +22,6 @@ from pathlib import Path
 from fmnist.training.history import HistoryPoint
 from search.run import main
 from search.study import storage
-from search.worker.child import Pulsing
 from search.worker.local import WorkerProcesses
 from search.worker.tasks import Pause, PredictTask, TrainResult, TrainTask
 
@@ -59,23 +59,6 @@ def serve(pipe: Connection, task: TrainTask | PredictTask, log: Path) -> None:
         pipe.send(None)
     except (BrokenPipeError, EOFError):
         os._exit(1)
-
-
-def serve_and_hang(pipe: Connection, task: TrainTask, log: Path) -> None:
-    """A process that goes still after its first report."""
-    pipe.send(next(points_of(task, task.n_planned_images)))
-    time.sleep(600)
-
-
-def serve_in_silence(pipe: Connection, task: TrainTask, log: Path) -> None:
-    """A process that computes for two seconds, and says that it does, before its only result."""
-    started = time.monotonic()
-    with Pulsing(pipe, memory_limit_mb=None, every_seconds=0.1):
-        while time.monotonic() - started < 2.1:
-            sum(range(1000))
-    seconds = time.monotonic() - started
-    pipe.send(TrainResult((), None, task.n_planned_images, seconds, seconds, "end", 100.0))
-    pipe.send(None)
 
 
 def _enter(log: Path, seed: int, length: int, point: HistoryPoint) -> None:

@@ -9,11 +9,11 @@ from fmnist.training.precision import has_bfloat16
     ("flags", "expected"),
     [("fpu avx2 avx512_bf16 sse", True), ("fpu amx_bf16", True), ("fpu avx2 avx512f", False), ("", False)],
 )
-def test_bfloat16_is_told_from_the_processors_flags(tmp_path, flags, expected):
+def test_bfloat16_is_told_from_the_processors_flags(tmp_path, flags, expected) -> None:
     cpuinfo = tmp_path / "cpuinfo"
     cpuinfo.write_text(f"processor\t: 0\nmodel name\t: Some avx512_bf16\nflags\t\t: {flags}\n\n")
     assert has_bfloat16(cpuinfo) is expected
 
 
-def test_a_system_without_the_file_is_taken_for_without(tmp_path):
+def test_a_system_without_the_file_is_taken_for_without(tmp_path) -> None:
     assert not has_bfloat16(tmp_path / "cpuinfo")

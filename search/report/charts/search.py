@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
-from search.format import parameter_value
+from search.format import parameter_value, thousands
 from search.records.models import TrialRecord
 from search.report.analysis import Rung, anytime, is_number
 from search.report.charts.style import BLUE, MANY_POINTS, STATE_STYLES, Chart, clean, fitting, make_chart, percent_axis
@@ -219,7 +219,7 @@ def _draw_survival(figure: Figure, rungs: Sequence[Rung]) -> None:
     axes.step(x, y, where="pre", color=BLUE, linewidth=1.8)
     axes.fill_between(x, y, step="pre", color=BLUE, alpha=0.15)
     axes.set_xscale("log")
-    axes.set_xticks([rung.n_images for rung in _apart(rungs)], [_thousands(rung.n_images) for rung in _apart(rungs)])
+    axes.set_xticks([rung.n_images for rung in _apart(rungs)], [thousands(rung.n_images) for rung in _apart(rungs)])
     axes.minorticks_off()
     axes.set_ylim(bottom=0)
     axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
@@ -237,10 +237,6 @@ def _apart(rungs: Sequence[Rung]) -> list[Rung]:
         else:
             kept.append(rung)
     return kept
-
-
-def _thousands(n: int) -> str:
-    return f"{n / 1000:g}" if n % 100 == 0 else f"{n / 1000:.1f}"
 
 
 def anytime_chart(trials: Sequence[TrialRecord]) -> Chart | None:

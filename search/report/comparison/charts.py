@@ -10,12 +10,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from search.format import percent
+from search.format import percent, signed, tick_count
 from search.report.analysis import BestSoFar
 from search.report.charts.search import accuracy_floor
 from search.report.charts.style import BLUE, ORANGE, Chart, clean, fitting, make_chart
 from search.report.comparison.data import ClassContrast, Comparison
-from search.report.comparison.text import signed
 
 COLOURS, LINES, MARKERS = (BLUE, ORANGE), ("-", "--"), ("o", "s")  # of the first study and the second
 MOST_CLASSES = 30  # in a picture; the table has all
@@ -111,7 +110,7 @@ def _draw_curves(figure: Figure, is_narrow: bool, comparison: Comparison) -> Non
     by_images.set_xlabel("training images seen", fontsize=10)
     by_trials.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     by_images.xaxis.set_major_locator(MaxNLocator(5))
-    by_images.xaxis.set_major_formatter(FuncFormatter(_short_count))
+    by_images.xaxis.set_major_formatter(FuncFormatter(lambda n, _: tick_count(n)))
     label = "best selection accuracy (%)" if comparison.is_same_test else "points from its own best"
     for axes in (by_trials, by_images) if is_narrow else (by_trials,):
         axes.set_ylabel(label, fontsize=10)
@@ -124,10 +123,6 @@ def _draw_curves(figure: Figure, is_narrow: bool, comparison: Comparison) -> Non
         *by_trials.get_legend_handles_labels(), loc="outside upper left", ncols=1 if is_narrow else 2, fontsize=9,
         frameon=False,
     )  # fmt: skip
-
-
-def _short_count(n: float, _: int) -> str:
-    return f"{n / 1e6:g} M" if n >= 1e6 else f"{n / 1e3:g} k" if n >= 1e3 else f"{n:g}"
 
 
 def _heights(curve: Sequence[BestSoFar], is_same_test: bool) -> list[float]:

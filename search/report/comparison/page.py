@@ -13,14 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from search import format
-from search.format import between, count, duration, file_size, percent
+from search.format import count, duration, file_size, percent, percent_range, points, ratio, signed
 from search.records.io import write_text
 from search.records.models import FINISHED_STATES
 from search.report.charts.style import Chart
 from search.report.comparison import charts, text
 from search.report.comparison.data import ClassContrast, Comparison, Entry, mean_confidence, multiply_adds, n_parameters
-from search.report.comparison.text import ratio, signed
 from search.report.templating import plain, templates
 from search.results import FinishedStudy
 
@@ -167,7 +165,6 @@ def _page(comparison: Comparison) -> dict[str, Any]:
         "c": comparison,
         "names": comparison.names,
         "words": text,
-        "format": format,
         "sections": {id: (number, heading) for number, (id, heading) in enumerate(shown, start=1)},
         "charts": {chart.name: chart for chart in _charts(comparison)},
         "accuracy_rows": _accuracy_rows(comparison) if tested else [],
@@ -178,7 +175,6 @@ def _page(comparison: Comparison) -> dict[str, Any]:
         "network_rows": _network_rows(comparison),
         "differing_settings": [entry for entry in comparison.settings if entry.differs],
         "most_classes": charts.MOST_CLASSES,
-        "between": between,
         "multiply_adds": multiply_adds,
         "json_name": f"{_stem(comparison)}.json",
     }
@@ -227,18 +223,14 @@ def _rows_by_phase(
 def _accuracy_rows(comparison: Comparison) -> list[Row]:
     return [
         _share_row(comparison, "Mean of the retrainings", lambda m: m.test_mean),
-        _row(comparison, "Its Wilson 95 % interval", lambda m: m.test_interval, between),
-        _row(comparison, "Standard deviation over seeds", lambda m: m.test_sd, _in_points),
+        _row(comparison, "Its Wilson 95 % interval", lambda m: m.test_interval, percent_range),
+        _row(comparison, "Standard deviation over seeds", lambda m: m.test_sd, points),
         _row(comparison, "Retrainings", lambda m: len(m.test_accuracies), str),
         _share_row(comparison, "Delivered model", lambda m: m.evaluation.accuracy),
-        _row(comparison, "Its Wilson 95 % interval", lambda m: m.evaluation.accuracy_interval, between),
+        _row(comparison, "Its Wilson 95 % interval", lambda m: m.evaluation.accuracy_interval, percent_range),
         _share_row(comparison, "Its balanced accuracy", lambda m: m.evaluation.balanced_accuracy),
         _score_row(comparison, "Its macro F1", lambda m: m.evaluation.macro_f1, 4),
     ]
-
-
-def _in_points(share: float | None) -> str:
-    return "not known" if share is None else f"{100 * share:.2f} points"
 
 
 def _calibration_rows(comparison: Comparison) -> list[Row]:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
-from search.format import count, duration, p_value, percent, points
+from search.format import duration, p_value, percent, points, ratio, with_noun
 from search.report.analysis import BestSoFar
 from search.report.comparison.data import Comparison, Entry, multiply_adds, n_parameters
 from search.results import FinishedStudy
@@ -13,32 +12,6 @@ from search.results import FinishedStudy
 SIGNIFICANCE = 0.05
 NEAR_BEST = 0.005  # accuracy below a search's own best that counts as near it
 DECIDES_SPEED = ("system", "cores", "gpu", "workers", "threads_per_worker", "precision")  # of a machine's entries
-
-
-# ---------------------------------------------------------------------------------------------------------- numbers
-
-
-def signed(difference: float, digits: int = 2) -> str:
-    """Such as `+0.42`, with a true minus; no sign where it rounds to nothing."""
-    text = f"{difference:+.{digits}f}"
-    return text.replace("-", "\N{MINUS SIGN}") if float(text) else text[1:]
-
-
-def ratio(a: float, b: float) -> str:
-    """b by a, such as `0.50`."""
-    return f"{b / a:.2f}" if a else "not known"
-
-
-def entry_value(value: Any) -> str:
-    if value is None:
-        return "not given"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    if isinstance(value, list | tuple):
-        return ", ".join(entry_value(item) for item in value) or "none"
-    return str(value)
 
 
 # --------------------------------------------------------------------------------------------------------- findings
@@ -56,7 +29,7 @@ def verdict(comparison: Comparison) -> str:
 
 def _tested_on(study_result: FinishedStudy) -> str:
     return (
-        f"{study_result.files.root.name} was tested on {count(len(study_result.arrays.labels), 'image')} of "
+        f"{study_result.files.root.name} was tested on {with_noun(len(study_result.arrays.labels), 'image')} of "
         f"{study_result.data.dataset}"
     )
 
@@ -82,7 +55,7 @@ def _seeds_apart(better: FinishedStudy, worse: FinishedStudy) -> str:
 def delivered(comparison: Comparison) -> str:
     """What McNemar's test says of the two delivered models."""
     (name_a, name_b), test = comparison.names, comparison.test
-    n = count(len(comparison.a.arrays.labels), "test image")
+    n = with_noun(len(comparison.a.arrays.labels), "test image")
     if test.n_only_a + test.n_only_b == 0:
         return f"The two delivered models have the same ones of {n} right."
     return (
@@ -132,7 +105,7 @@ def searches(comparison: Comparison) -> str:
 
 
 def _tried(study_result: FinishedStudy) -> str:
-    return f"{count(len(study_result.trials), 'configuration')} and trained {study_result.n_by_state['complete']:,} to the end"
+    return f"{with_noun(len(study_result.trials), 'configuration')} and trained {study_result.n_by_state['complete']:,} to the end"
 
 
 def curves(comparison: Comparison) -> str:
@@ -169,7 +142,7 @@ def reached(curve: Sequence[BestSoFar], accuracy: float) -> BestSoFar:
 
 
 def _spent(point: BestSoFar) -> str:
-    return f"{count(point.n_trials, 'trial')} and {count(point.n_images, 'training image')}"
+    return f"{with_noun(point.n_trials, 'trial')} and {with_noun(point.n_images, 'training image')}"
 
 
 def curve_note(comparison: Comparison) -> str:

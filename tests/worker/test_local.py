@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import pickle
 import signal
 import subprocess
 import sys
 import threading
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +18,6 @@ from fmnist.data.split import Split, open_split, pixel_statistics, save_split
 from fmnist.metrics.robustness import changes
 from fmnist.recipe import Architecture, Block, Recipe, TrainingPlan
 from fmnist.training.history import HistoryPoint
-from search.worker.child import Pulsing
 from search.worker.local import WorkerProcesses
 from search.worker.tasks import (
     BaselineTask,
@@ -31,7 +28,7 @@ from search.worker.tasks import (
     TrainResult,
     TrainTask,
 )
-from tests.support.fakes import serve_and_hang, serve_in_silence
+from tests.support.silent import serve_and_hang, serve_in_silence
 
 pytestmark = pytest.mark.trains
 
@@ -154,20 +151,6 @@ def test_process_that_computes_in_silence_is_not_taken_for_hung(
     assert result.seconds > 2.0
 
 
-def test_pulse_tells_of_computing_and_not_of_waiting() -> None:
-    ours, theirs = multiprocessing.Pipe()
-    with Pulsing(theirs, memory_limit_mb=None, every_seconds=0.1):
-        end = time.monotonic() + 0.5
-        while time.monotonic() < end:
-            sum(range(1000))
-        assert ours.poll(0)
-        n_intervals_heard = 0
-        while ours.poll(0.3):  # now and then others in this process compute a little
-            ours.recv()
-            n_intervals_heard += 1
-            assert n_intervals_heard < 100, "it never falls silent"
-
-
 @pytest.mark.parametrize("name", ["random-forest", "conv-pool-dense"])
 def test_baseline_over_its_memory_limit_fails_with_both_figures(
     workers: WorkerProcesses, task: TrainTask, tmp_path: Path, name: str
@@ -232,6 +215,31 @@ def test_saved_model_predicts_in_another_process(workers: WorkerProcesses, task:
     upside_down = workers.predict(PredictTask(path, images[:, ::-1]))
     assert changed.shape == (len(changes()), *result.confirmation_probabilities.shape)
     assert (changed[-1] == upside_down).all()
+
+
+ONE_TRAINING = """
+import os, pickle, sys, threading
+from pathlib import Path
+from search.worker.local import WorkerProcesses
+if __name__ == "__main__":
+    before = dict(os.environ)
+    task = pickle.loads(Path(sys.argv[1]).read_bytes())
+    workers = WorkerProcesses(Path(sys.argv[2]), threading.Event())
+    *_, result = workers.train(task)
+    assert dict(os.environ) == before, set(os.environ.items()) ^ set(before.items())
+    print(result.n_images)
+"""
+
+
+def test_other_backend_of_the_caller_is_neither_used_nor_changed(task: TrainTask, tmp_path: Path) -> None:
+    """JAX is not installed: a process that loaded Keras with it would fail."""
+    (tmp_path / "task").write_bytes(pickle.dumps(task))
+    script = tmp_path / "caller.py"
+    script.write_text(ONE_TRAINING)
+    command = [sys.executable, str(script), str(tmp_path / "task"), str(tmp_path / "log")]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "KERAS_BACKEND": "jax"}
+    said = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (said.returncode, said.stdout) == (0, "1984\n"), said.stderr
 
 
 SUPERVISOR = """

@@ -1,0 +1,56 @@
+"""How fast does a network learn at each step? The learning rate and the rate of weight averaging; plain arithmetic."""
+
+from __future__ import annotations
+
+import math
+
+from fmnist.recipe import TrainingPlan
+
+
+def learning_rate_at(plan: TrainingPlan, step: int, n_steps: int) -> float:
+    """Compute the learning rate of one step: the plan's peak times a share.
+
+    With t = (step + 1/2) / n_steps, the middle of the step, and w = warmup_fraction, the share is:
+
+        constant   1
+        one_cycle  t / w while t < w, then (1 - t) / (1 - w)
+        cosine     t / w while t < w, then (1 + cos(pi (t - w) / (1 - w))) / 2
+
+    As t is never 0 or 1, no step has a rate of 0.
+
+    Args:
+        plan: names the schedule, its peak and its warm-up.
+        step: 0 <= step < n_steps.
+        n_steps: steps of the whole schedule, even where the training ends before.
+
+    Raises:
+        ValueError: the step lies outside the schedule.
+    """
+    if not 0 <= step < n_steps:
+        raise ValueError(f"a step must be at least 0 and below n_steps, but got {step=}, {n_steps=}")
+    if plan.schedule == "constant":
+        return plan.peak_learning_rate
+    progress, warmup = (step + 0.5) / n_steps, plan.warmup_fraction
+    if progress < warmup:
+        return plan.peak_learning_rate * progress / warmup
+    descent = (progress - warmup) / (1 - warmup)  # 0 at the peak, 1 at the end
+    if plan.schedule == "one_cycle":
+        return plan.peak_learning_rate * (1 - descent)
+    return plan.peak_learning_rate * ((1 + math.cos(math.pi * descent)) / 2)
+
+
+def averaging_rate_at(plan: TrainingPlan, step: int, n_steps: int) -> float:
+    """Compute how far the average of the weights moves towards the weights after one step: 0 to 1.
+
+    The exponential average remembers about `plan.averaging * n_steps` steps, less at the start, where it would
+    otherwise hold on to the initial weights: (1 + step) / (10 + step) is the most that is kept, as in TensorFlow's own
+    ExponentialMovingAverage. Averaging is by Polyak and Juditsky 1992.
+
+    Args:
+        plan: says how much is averaged, as a share of all steps.
+        step: 0 <= step < n_steps.
+        n_steps: steps of the whole schedule.
+    """
+    memory = max(1.0, plan.averaging * n_steps)
+    kept = min(1 - 1 / memory, (1 + step) / (10 + step))
+    return 1 - kept

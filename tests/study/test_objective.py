@@ -1,0 +1,166 @@
+"""The objective: rungs, reports and pruning, limits, and the end of the time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from dataclasses import replace
+from pathlib import Path
+
+import optuna
+import pytest
+
+from search.config import StudyConfig
+from search.refit.finalists import choose_finalists
+from search.space.space import SearchSpace
+from search.study.storage import open_storage
+from search.study.trials import read_trials
+from search.worker.tasks import TrainMessage, TrainResult, TrainTask
+from tests.support.trainers import (
+    by_filters,
+    fake_trainer,
+    noting,
+    objective_of,
+    open_study,
+    point,
+    run_trials,
+)
+
+
+def test_default_recipe_is_never_pruned(config: StudyConfig, space: SearchSpace) -> None:
+    worst_default = fake_trainer(lambda task: 0.1 if task.seed == default_seed else 0.9)
+    tasks: list[TrainTask] = []
+    run_trials(open_study(config, space), objective_of(space, noting(tasks)), n_trials=1)
+    default_seed = tasks[0].seed
+    fresh = replace(config, study="fresh")
+    study = open_study(fresh, space)
+    run_trials(study, objective_of(space, worst_default), n_trials=12, n_jobs=1)
+    assert read_trials(study)[0].state == "complete"
+
+
+def test_bad_trials_are_pruned_and_say_where(config: StudyConfig, space: SearchSpace) -> None:
+    study = open_study(config, space)
+    run_trials(study, objective_of(space, by_filters), n_trials=30)
+    pruned = [trial for trial in read_trials(study) if trial.state == "pruned"]
+    assert pruned
+    assert all(trial.reason == "pruned after 4,000 images" for trial in pruned)
+    assert all(trial.best is not None and trial.n_images == 4_000 for trial in pruned)
+
+
+def test_rung_is_a_training_of_its_own_with_its_own_schedule(config: StudyConfig, space: SearchSpace) -> None:
+    tasks: list[TrainTask] = []
+
+    study = open_study(config, space)
+    run_trials(study, objective_of(space, noting(tasks)), n_trials=8)
+    assert [(task.n_planned_images, *task.further_lengths) for task in tasks[2:]] == [(4_000, 16_000)] * 6
+    climbed = next(trial for trial in read_trials(study)[2:] if trial.state == "complete")
+    trial = study.trials[climbed.number]
+    assert trial.last_step == 20_000
+    assert climbed.n_images == 20_000
+    assert trial.value == trial.intermediate_values[20_000]
+
+
+@pytest.mark.parametrize(("attributes", "state"), [({"passed_step": 4_000}, "complete"), ({}, "pruned")])
+def test_trial_that_runs_again_is_not_asked_at_rungs_it_had_passed(
+    tmp_path: Path, space: SearchSpace, attributes: dict[str, int], state: str
+) -> None:
+    class Strict(optuna.pruners.BasePruner):
+        def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
+            return True
+
+    storage = open_storage(f"sqlite:///{tmp_path}/study.db")
+    study = optuna.create_study(storage=storage, direction="maximize", pruner=Strict())
+    study.enqueue_trial(space.portfolio[1].params, user_attrs=attributes)  # no origin: it starts at the first rung
+    run_trials(study, objective_of(space, by_filters), n_trials=1)
+    assert read_trials(study)[0].state == state
+
+
+def test_default_recipe_trains_on_the_last_rung_at_once_and_reports_the_same_steps(
+    config: StudyConfig, space: SearchSpace
+) -> None:
+    tasks: list[TrainTask] = []
+
+    study = open_study(config, space)
+    run_trials(study, objective_of(space, noting(tasks)), n_trials=1)
+    assert [(task.n_planned_images, task.further_lengths) for task in tasks] == [(16_000, ())]
+    assert study.trials[0].last_step == 20_000
+    assert read_trials(study)[0].n_images == 16_000
+
+
+def test_rest_of_the_portfolio_is_spared_the_first_rung_and_no_other(config: StudyConfig, space: SearchSpace) -> None:
+    tasks: list[TrainTask] = []
+
+    fidelity = replace(space.fidelity, first_rung_images=1_000)
+    study = open_study(config, space)
+    run_trials(study, objective_of(replace(space, fidelity=fidelity), noting(tasks)), n_trials=3)
+    lengths = [(task.n_planned_images, *task.further_lengths) for task in tasks]
+    assert lengths == [(16_000,), (4_000, 16_000), (1_000, 4_000, 16_000)]
+    assert study.trials[1].last_step in (5_000, 21_000)
+
+
+def test_value_is_the_best_point_not_the_last(config: StudyConfig, space: SearchSpace) -> None:
+    def falling(task: TrainTask) -> Generator[TrainMessage, None, None]:
+        for end in (task.n_planned_images, *task.further_lengths):
+            history = (point(1000, 0.5), point(2000, 0.9), point(end, 0.4))
+            yield from history
+            yield TrainResult(history, history[1], end, 0.1, 0.1, "end", 100.0)
+
+    study = open_study(config, space)
+    run_trials(study, objective_of(space, falling), n_trials=1)
+    record = read_trials(study)[0]
+    assert record.value == 0.9
+    assert record.best.n_images == 2000
+
+
+def test_network_over_the_limit_is_infeasible_and_never_trained(config: StudyConfig, space: SearchSpace) -> None:
+    def refuse(task: TrainTask) -> Generator[TrainMessage, None, None]:
+        raise AssertionError("trained")
+        yield
+
+    study = open_study(config, space)
+    run_trials(study, objective_of(space, refuse, max_parameters=10), n_trials=4)
+    assert {trial.state for trial in read_trials(study)} == {"infeasible"}
+    assert all("over max_parameters = 10" in trial.reason for trial in read_trials(study))
+    assert all(max(trial.constraints.values()) > 0 for trial in study.trials)
+
+
+def test_training_cut_by_the_clock_is_not_a_complete_trial(config: StudyConfig, space: SearchSpace) -> None:
+    def cut(task: TrainTask) -> Generator[TrainMessage, None, None]:
+        yield point(1000, 0.9)
+        yield TrainResult((point(1000, 0.9),), point(1000, 0.9), 1000, 0.1, 0.1, "time limit", 100.0)
+
+    study = open_study(config, space)
+    run_trials(study, objective_of(space, cut), n_trials=9, timeout=lambda: True)
+    assert [record.state for record in read_trials(study) if record.state != "waiting"] == ["pruned"]
+
+
+def test_rung_that_the_clock_would_cut_is_not_begun_and_the_trial_stays_a_candidate(
+    config: StudyConfig, space: SearchSpace
+) -> None:
+    """Its last rung is four times the first, which took a tenth of a second: there is no time for that."""
+
+    def slow(task: TrainTask) -> Generator[TrainMessage, None, None]:
+        for message in by_filters(task):
+            time.sleep(0.02)
+            yield message
+
+    study = open_study(config, space)
+    run_trials(study, objective_of(space, slow, seconds_left=lambda: 0.05), n_trials=8)
+    ended = [record for record in read_trials(study) if record.out_of_time]
+    assert ended and all(record.reason == "no time was left for 16,000 images more" for record in ended)
+    assert all(record.n_images == record.rung_images == 4_000 for record in ended)
+    assert all(record.rung_accuracy == record.best.validation_accuracy for record in ended)
+    assert choose_finalists(read_trials(study))[0].trial in {0, 1}  # the portfolio has the last rung only, here
+
+
+def test_speed_is_known_before_a_trial_has_ended(config: StudyConfig, space: SearchSpace) -> None:
+    study = open_study(config, space)
+    running = []
+
+    def seconds_left() -> float:
+        running.extend(trial for trial in read_trials(study) if trial.state == "running")
+        return 1000.0
+
+    run_trials(study, objective_of(space, by_filters, seconds_left=seconds_left), n_trials=9)
+    assert {trial.n_images for trial in running} == {0, 4_000}
+    assert all(trial.seconds > 0 for trial in running if trial.n_images)

@@ -1,0 +1,208 @@
+"""What this project takes from Optuna and optuna-dashboard without it being public: one contract for each name."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+import sqlalchemy
+from optuna.artifacts._upload import ARTIFACTS_ATTR_PREFIX
+from optuna.distributions import FloatDistribution
+from optuna.storages import RDBStorage
+from optuna.trial import TrialState
+
+from search.study import optuna_private
+from search.study.attributes import set_attributes
+from search.study.optuna_private import RelationalStorage, StudyTrials
+from search.study.retry import RetryPolicy, T
+from search.study.storage import StudyStorage, open_storage
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> StudyStorage:
+    return open_storage(f"sqlite:///{tmp_path}/s.db")
+
+
+@pytest.fixture
+def study(storage: StudyStorage) -> optuna.Study:
+    return optuna.create_study(study_name="s", storage=storage, direction="maximize")
+
+
+def test_key_of_a_trial_finds_it_in_the_storage(storage: StudyStorage, study: optuna.Study) -> None:
+    optuna.create_study(study_name="other", storage=storage).ask()  # so that keys and numbers differ
+    trial = study.ask()
+    assert (trial.number, storage.get_trial(optuna_private.id_of(trial)).number) == (0, 0)
+    assert optuna_private.id_of(trial) == optuna_private.id_of(study.trials[0]) != 0
+
+
+def test_key_of_a_study_finds_its_trials(storage: StudyStorage, study: optuna.Study) -> None:
+    study.ask()
+    assert len(storage.get_all_trials(optuna_private.study_id_of(study))) == 1
+
+
+def test_storage_behind_the_cache_is_the_one_that_was_given(storage: StudyStorage, study: optuna.Study) -> None:
+    assert optuna_private.uncached_storage_of(study) is storage
+    in_memory = optuna.create_study()
+    assert isinstance(optuna_private.uncached_storage_of(in_memory), optuna.storages.InMemoryStorage)
+
+
+def test_asking_with_heartbeats_warns_nobody_and_leaves_the_study_as_it_was(tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        study = optuna.create_study(storage=RDBStorage(f"sqlite:///{tmp_path}/h.db", heartbeat_interval=60))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert optuna_private.ask(study).number == 0
+    with pytest.warns(UserWarning, match="Heartbeat of storage is supposed to be used with"):
+        study.ask()
+
+
+def test_queued_parameters_are_known_before_they_are_drawn(study: optuna.Study) -> None:
+    study.enqueue_trial({"x": 0.5})
+    assert optuna_private.queued_params(study.trials[0]) == {"x": 0.5}
+
+
+def test_stored_trial_has_reports_and_constraints_of_the_running_one(study: optuna.Study) -> None:
+    trial = study.ask()
+    assert (optuna_private.stored(trial).intermediate_values, optuna_private.stored(trial).constraints) == ({}, {})
+    trial.report(0.5, 10)
+    trial.set_constraint("size", -0.5)
+    assert optuna_private.stored(trial).intermediate_values == {10: 0.5}
+    assert optuna_private.stored(trial).constraints == {"size": -0.5}
+
+
+def test_attributes_beside_a_study_and_a_trial_come_back(study: optuna.Study) -> None:
+    trial = study.ask()
+    optuna_private.set_study_system_attr(study, "a", [1])
+    optuna_private.set_trial_system_attr(trial, "b", {"c": 2})
+    assert optuna_private.study_system_attrs(study)["a"] == [1]
+    assert study.trials[0].system_attrs["b"] == {"c": 2}
+
+
+def test_notes_have_the_keys_and_the_length_of_the_dashboard(study: optuna.Study) -> None:
+    from optuna_dashboard import _note as note  # 2 s: in no other test of this file
+
+    trial = study.ask()
+    for each, key in ((None, None), (trial, optuna_private.id_of(trial))):
+        assert optuna_private.note_version_key(each) == note.note_ver_key(key)
+        assert optuna_private.note_piece_prefix(each) == note.note_str_key_prefix(key)
+    assert note.SYSTEM_ATTR_MAX_LENGTH == optuna_private.NOTE_PIECE_CHARACTERS
+
+
+def test_artifacts_have_the_prefix_of_optuna() -> None:
+    assert optuna_private.ARTIFACT_PREFIX == ARTIFACTS_ATTR_PREFIX
+
+
+def test_tables_are_seen_once_optuna_has_made_them(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/t.db"
+    engine = sqlalchemy.create_engine(url)
+    with engine.connect() as connection:
+        assert not optuna_private.has_tables(connection)
+    RDBStorage(url)
+    with engine.connect() as connection:
+        assert optuna_private.has_tables(connection)
+
+
+class Counting(RelationalStorage):
+    """Notes what it is asked to admit."""
+
+    def __init__(self, url: str) -> None:
+        self.retry_policy = RetryPolicy(seconds=0.0)
+        self.taking = nullcontext()
+        self.seen: list[tuple[int, bool, object]] = []
+        super().__init__(url)
+
+    def admit(self, trials: StudyTrials, template_trial: optuna.trial.FrozenTrial | None) -> None:
+        origin = None if template_trial is None else template_trial.user_attrs.get("origin")
+        self.seen.append((trials.count(), trials.has_user_attr("origin", "default"), origin))
+
+
+def test_new_trial_is_admitted_by_the_trials_of_its_own_study(tmp_path: Path) -> None:
+    storage = Counting(f"sqlite:///{tmp_path}/s.db")
+    optuna.create_study(study_name="other", storage=storage).ask()
+    study = optuna.create_study(study_name="s", storage=storage)
+    storage.seen.clear()
+    study.enqueue_trial({}, user_attrs={"origin": "default"})
+    study.ask()  # takes the waiting one
+    study.ask()
+    assert storage.seen == [(0, False, "default"), (1, True, None)]
+
+
+def test_running_trial_waits_again_with_its_attributes_and_without_its_heartbeat(tmp_path: Path) -> None:
+    storage = Counting(f"sqlite:///{tmp_path}/s.db")
+    study = optuna.create_study(storage=storage)
+    trial = study.ask()
+    set_attributes(trial, n_losses=0)
+    storage.record_heartbeat(optuna_private.id_of(trial))
+    assert not storage.requeue_running(optuna_private.id_of(trial), {"pid": 1}, {})
+    assert study.trials[0].state == TrialState.RUNNING
+    assert storage.requeue_running(optuna_private.id_of(trial), None, {"n_losses": 1})
+    assert (study.trials[0].state, study.trials[0].user_attrs) == (TrialState.WAITING, {"n_losses": 1})
+    assert not storage.requeue_running(optuna_private.id_of(trial), None, {}), "it does not run"
+    with storage.engine.connect() as connection:
+        assert connection.execute(sqlalchemy.text("SELECT COUNT(*) FROM trial_heartbeats")).scalar() == 0
+
+
+def test_trial_without_a_heartbeat_for_long_is_stale(tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        storage = StudyStorage(f"sqlite:///{tmp_path}/s.db", {}, is_shared=True)
+    study = optuna.create_study(storage=storage)
+    trial_id = optuna_private.id_of(optuna_private.ask(study))
+    storage.record_heartbeat(trial_id)
+    assert storage.stale_trial_ids(study) == []
+    with storage.engine.begin() as connection:
+        connection.execute(sqlalchemy.text("UPDATE trial_heartbeats SET heartbeat = '2000-01-01 00:00:00'"))
+    assert storage.stale_trial_ids(study) == [trial_id]
+
+
+class Watching(RetryPolicy):
+    """Knows whether a call is under way."""
+
+    depth = 0
+
+    def call(self, function: Callable[[], T]) -> T:
+        self.depth += 1
+        try:
+            return super().call(function)
+        finally:
+            self.depth -= 1
+
+
+def test_everything_that_a_study_reads_or_writes_is_retried(storage: StudyStorage) -> None:
+    """A name that a new release of Optuna adds to the way of a trial would be found here."""
+    storage.retry_policy = watching = Watching(seconds=0.0)
+    unprotected: list[str] = []
+
+    def on_statement(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+        if watching.depth == 0:
+            unprotected.append(statement)
+
+    sqlalchemy.event.listen(storage.engine, "before_cursor_execute", on_statement)
+    study = optuna.create_study(study_name="s", storage=storage, direction="maximize", load_if_exists=True)
+    study = optuna.create_study(study_name="s", storage=storage, direction="maximize", load_if_exists=True)
+    study = optuna.load_study(study_name="s", storage=storage, pruner=optuna.pruners.MedianPruner(n_startup_trials=0))
+    study.set_user_attr("a", 1)
+    optuna_private.set_study_system_attr(study, "b", 1)
+    assert (study.user_attrs, study.directions) == ({"a": 1}, [optuna.study.StudyDirection.MAXIMIZE])
+    study.enqueue_trial({"x": 0.1}, user_attrs={"origin": "default"})
+    for _ in range(3):
+        trial = optuna_private.ask(study)
+        trial.suggest_float("x", 0, 1)
+        trial.suggest_categorical("kind", ["a", "b"])
+        trial.set_user_attr("recipe", {})
+        trial.set_constraint("size", -1.0)
+        trial.report(0.5, 10)
+        trial.should_prune()
+        study.tell(trial, 0.5)
+    study.tell(optuna_private.ask(study), state=TrialState.FAIL)
+    assert study.best_trial.value == 0.5
+    assert len(study.trials) == 4
+    optuna_private.study_system_attrs(study)
+    assert storage.requeue(optuna_private.id_of(study.ask({"x": FloatDistribution(0, 1)})), None, 1)
+    assert unprotected == []

@@ -1,0 +1,22 @@
+"""The command line: a password is taken out of what anyone on the machine may read."""
+
+from __future__ import annotations
+
+import pytest
+
+from search.cli import without_password
+
+
+@pytest.mark.parametrize(
+    ("word", "url", "password"),
+    [
+        ("postgresql://u:a%40b@h/d", "postgresql://u@h/d", "a@b"),
+        ("--storage=postgresql+psycopg://u:p@h:1/d?x=1", "--storage=postgresql+psycopg://u@h:1/d?x=1", "p"),
+        ("postgresql://u@h/d", "postgresql://u@h/d", None),
+        ("postgresql://h/d", "postgresql://h/d", None),
+        ("sqlite:///a:b@c.db", "sqlite:///a:b@c.db", None),
+        ("--trials", "--trials", None),
+    ],
+)
+def test_password_is_taken_out_of_a_word(word: str, url: str, password: str | None) -> None:
+    assert without_password(word) == (url, password)
