@@ -278,6 +278,11 @@ def snippet(page: str, word: str) -> str:
 # --- run, one after the other, in one folder
 
 
+def in_folder(test: Callable[..., None]) -> Callable[..., None]:
+    """Marks of what runs commands; the time of the fixture, three studies, is not the first test's."""
+    return pytest.mark.slow(pytest.mark.process(pytest.mark.timeout(600, func_only=True)(test)))
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three studies, pictures, an archive and class folders, made from the digits, by the names that the pages have."""
@@ -311,8 +316,7 @@ def finish(outcome: subprocess.CompletedProcess[str]) -> str:
     return outcome.stdout
 
 
-@pytest.mark.slow
-@pytest.mark.process
+@in_folder
 @pytest.mark.parametrize("line", RUNS)
 def test_command_of_the_pages_runs(folder: Path, line: str) -> None:
     if line == ON_TRACKERS:
@@ -323,8 +327,7 @@ def test_command_of_the_pages_runs(folder: Path, line: str) -> None:
     assert finish(run(folder, RUNS[line](words)))
 
 
-@pytest.mark.slow
-@pytest.mark.process
+@in_folder
 @pytest.mark.parametrize(
     ("page", "word", "said"),
     [
@@ -344,8 +347,7 @@ def test_python_of_the_pages_runs(folder: Path, page: str, word: str, said: str)
     assert said in finish(run(folder, ["python", script.name]))
 
 
-@pytest.mark.slow
-@pytest.mark.process
+@in_folder
 def test_dashboard_of_the_pages_says_where_it_is_and_ends_at_ctrl_c(folder: Path) -> None:
     words = [sys.executable, *shlex.split(BROWSED)[1:], "--port", "0"]
     with subprocess.Popen(words, cwd=folder, stdout=subprocess.PIPE, text=True) as process:
@@ -354,8 +356,7 @@ def test_dashboard_of_the_pages_says_where_it_is_and_ends_at_ctrl_c(folder: Path
         assert process.wait(timeout=30) == 0
 
 
-@pytest.mark.slow
-@pytest.mark.process
+@in_folder
 @pytest.mark.postgres
 @pytest.mark.skipif(programs() is None, reason="no PostgreSQL server here; install Debian's package postgresql")
 def test_command_for_several_machines_runs(folder: Path) -> None:
