@@ -1,4 +1,4 @@
-"""The one kind of error that is the user's to mend."""
+"""Errors that are the user's to fix, and the words that several of them share."""
 
 from __future__ import annotations
 
@@ -16,12 +16,20 @@ class UserError(Exception):
 
 
 def unreadable(path: Path, error: OSError) -> UserError:
-    """What to raise where a file or folder cannot be read."""
+    """Return the error for a file or folder that cannot be read."""
     return UserError(f"{path} must be readable, but: {error.strerror or error}; check the file and its permissions")
 
 
+def not_installed(option: str, modules: Sequence[str], extras: Sequence[str]) -> UserError:
+    """Return the error for an option that needs modules of optional extras of this project."""
+    return UserError(
+        f"{option} needs {', '.join(modules)}, which is not installed; run "
+        f"pip install 'fmnist-search[{','.join(extras)}]'"
+    )
+
+
 def first_few(names: Sequence[object]) -> str:
-    """Such as `a.png, b.png and 3 more`: the first N_NAMED, and how many there are beyond them."""
+    """Return the first N_NAMED and how many there are beyond them, such as `a.png, b.png and 3 more`."""
     shown = ", ".join(map(str, names[:N_NAMED]))
     n_more = len(names) - N_NAMED
     return f"{shown} and {n_more:,} more" if n_more > 0 else shown

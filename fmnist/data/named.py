@@ -69,7 +69,10 @@ _DOWNLOAD = (
 
 def usual_places() -> tuple[Path, ...]:
     """Where Fashion-MNIST is looked for when nobody says where, in order; Keras' cache is last."""
-    bases = dict.fromkeys((Path.cwd(), Path(__file__).resolve().parents[2]))
+    bases = [Path.cwd()]
+    checkout = Path(__file__).resolve().parents[2]
+    if (checkout / "pyproject.toml").is_file():  # else the package is installed, and this is no folder of the user's
+        bases.append(checkout)
     folders = ("data/fashion-mnist", "../shared/fashion-mnist")
     places = (Path(os.path.normpath(base / folder)) for folder in folders for base in bases)
     return (*dict.fromkeys(places), keras_cache())

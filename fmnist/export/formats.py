@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from fmnist.errors import UserError
+from fmnist.errors import UserError, not_installed
 
 # Runtimes add the same float32 numbers in other orders, which moved probabilities by 1e-6 at most where it was measured
 # (10,000 images); a layer that is left out, or still in training, moves them by 0.01 and more. There is room between.
@@ -122,11 +122,8 @@ def require_runtimes(names: Sequence[str], option: str) -> None:
     missing = [(name, module) for name in names for module in find_format(name).modules if find_spec(module) is None]
     if missing:
         formats, modules = (dict.fromkeys(column) for column in zip(*missing, strict=True))
-        extras = dict.fromkeys(find_format(name).extra for name in formats)
-        raise UserError(
-            f"{option} {','.join(formats)} needs {', '.join(modules)}, which is not installed; run "
-            f"pip install -c constraints.txt -e '.[{','.join(extras)}]'"
-        )
+        extras = dict.fromkeys(find_format(name).extra or "" for name in formats)
+        raise not_installed(f"{option} {','.join(formats)}", list(modules), list(extras))
 
 
 HALF_WRITTEN = ".writing-"  # how the names of files and folders begin that are not whole yet

@@ -163,15 +163,15 @@ def test_folder_that_cannot_be_written_is_refused_before_anything_is_there(tmp_p
 
 
 def test_missing_package_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("search.extras._is_there", lambda module: False)
-    with pytest.raises(UserError, match=r"--tensorboard needs tensorboard, which .* -e '\.\[tensorboard\]'"):
+    monkeypatch.setattr("search.extras.is_installed", lambda module: False)
+    with pytest.raises(UserError, match=r"--tensorboard needs tensorboard, which .* 'fmnist-search\[tensorboard\]'"):
         StudyConfig("s", tensorboard=tmp_path)
-    with pytest.raises(UserError, match=r"--mlflow needs mlflow, which .* -e '\.\[mlflow\]'"):
+    with pytest.raises(UserError, match=r"--mlflow needs mlflow, which .* 'fmnist-search\[mlflow\]'"):
         StudyConfig("s", mlflow=tmp_path)
 
 
 def test_folder_named_as_a_package_is_not_taken_for_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The tap's own one, say, in the folder that Python runs in."""
+    """The folder of the extra itself, say, in the folder that Python runs in."""
     (tmp_path / "made_up").mkdir()
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setitem(OPTIONAL_EXTRAS, "mlflow", ("made_up",))

@@ -131,7 +131,7 @@ def test_export_whose_runtime_is_not_installed(refused, studies, monkeypatch):
         refused("--dataset", "digits", "--export", "all"),
         "--export onnx needs onnxruntime",
         "not installed",
-        "'.[onnx]'",
+        "'fmnist-search[onnx]'",
     )
     assert not studies.exists()
 

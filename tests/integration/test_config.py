@@ -30,7 +30,7 @@ def test_command_line_and_python_have_the_same_defaults():
 
 
 def test_every_option_reaches_its_field(monkeypatch):
-    monkeypatch.setattr("search.extras._is_there", lambda module: True)
+    monkeypatch.setattr("search.extras.is_installed", lambda module: True)
     options = [
         *("--study", "mine", "--dataset", "some/folder", "--image-size", "32", "--colour", "grey", "--flip"),
         "--skip-unreadable",
