@@ -323,7 +323,10 @@ def test_all_runtimes_are_installed_where_the_tests_run() -> None:
 @pytest.mark.parametrize(
     ("modules", "message"),
     [
-        (["onnxruntime"], "--export onnx needs onnxruntime, which is not installed; run pip install 'fmnist-search[onnx]'"),
+        (
+            ["onnxruntime"],
+            "--export onnx needs onnxruntime, which is not installed; run pip install 'fmnist-search[onnx]'",
+        ),
         (["tf2onnx", "onnx"], "--export onnx needs onnx, tf2onnx, which .* 'fmnist-search[onnx]'"),
         (["ai_edge_litert"], "--export litert,litert-int8 needs ai_edge_litert, which .* 'fmnist-search[litert]'"),
         (
