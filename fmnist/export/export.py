@@ -35,7 +35,7 @@ from fmnist.export.formats import (
     Format,
     find_format,
 )
-from fmnist.model.metadata import add_notes, read_notes
+from fmnist.model.metadata import write_metadata, read_metadata
 
 if TYPE_CHECKING:
     pass
@@ -125,8 +125,8 @@ def _finish(bench: ExportJob, format: Format, conversion: Conversion, folder: Pa
     try:
         if conversion.error is not None:
             raise ExportFailed(f"the conversion failed: {conversion.error}", conversion.trace)
-        if format.name == "keras" and (notes := read_notes(bench.model)) is not None:
-            add_notes(made, notes)  # Keras has left them behind
+        if format.name == "keras" and (notes := read_metadata(bench.model)) is not None:
+            write_metadata(made, notes)  # Keras has left them behind
         record = dataclasses.replace(record, n_bytes=_n_bytes(made))
         probabilities, found = _run_alone(bench, format, made)
         record = dataclasses.replace(record, **found)

@@ -11,7 +11,7 @@ from fmnist.data.framing import measure_framing
 from fmnist.data.source import DataSource
 from fmnist.data.split import Split, load_test, load_train, pixel_statistics, save_split
 from fmnist.errors import UserError
-from fmnist.model.metadata import ModelNotes, add_notes
+from fmnist.model.metadata import ModelMetadata, write_metadata
 from fmnist.recipe import Recipe
 from search.callbacks.base import Callback
 from search.machine import has_gpu
@@ -54,7 +54,7 @@ def retrain(
         with atomic_write(out) as temporary:
             result = run_training(workers.train, callback, replace(task, save_to=temporary), label)
             framing = measure_framing(split.train.images)
-            add_notes(temporary, ModelNotes(source.class_names, source.image_shape, **asdict(framing)))
+            write_metadata(temporary, ModelMetadata(source.class_names, source.image_shape, **asdict(framing)))
         callback.on_training_end(label, reason_of(result))
         test = load_test(source)
         accuracy = accuracy_of(workers.predict(PredictTask(out, test.images)), test)

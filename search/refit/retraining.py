@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from fmnist.data.find import DATASETS
-from fmnist.model.metadata import ModelNotes, add_notes
+from fmnist.model.metadata import ModelMetadata, write_metadata
 from fmnist.recipe import Recipe
 from search import __version__
 from search.records.files import StudyFiles
@@ -179,7 +179,7 @@ def _refit_one(final: FinalRound, winner: ConfirmRecord, seed_index: int, n_plan
         result = run_training(
             final.trainer, final.callback, replace(task, n_stop_images=n_stop, save_to=temporary), label
         )
-        add_notes(temporary, _notes(final.data))
+        write_metadata(temporary, _notes(final.data))
     n_cut = result.n_images if result.stopped_by == "time limit" else None
     record = RefitRecord(
         trial=winner.trial,
@@ -228,9 +228,9 @@ def _length_in_words(final: FinalRound, n_wanted: int, n_planned: int, best_shar
     )
 
 
-def _notes(data: DataRecord) -> ModelNotes:
+def _notes(data: DataRecord) -> ModelMetadata:
     """What every model file says of itself, so that it can be used on pictures without this study."""
-    return ModelNotes(data.class_names, data.image_shape, data.background, data.object_share, data.contrast)
+    return ModelMetadata(data.class_names, data.image_shape, data.background, data.object_share, data.contrast)
 
 
 # --- baselines

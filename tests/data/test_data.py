@@ -12,7 +12,7 @@ import pytest
 
 from fmnist.data import source
 from fmnist.data.find import find_data
-from fmnist.data.idx_folder import IDX_NAMES
+from fmnist.data.idx import IDX_NAMES
 from fmnist.data.images import LabelledImages
 from fmnist.data.named import (
     FASHION_MNIST_MD5,

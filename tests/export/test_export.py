@@ -19,7 +19,7 @@ from fmnist.errors import UserError
 from fmnist.export.__main__ import main, read_images
 from fmnist.export.export import HERE, ExportFailed, _require_parity, export_model
 from fmnist.export.formats import FORMATS, ExportRecord, Format, find_format, read_formats, require_runtimes
-from fmnist.model.metadata import ModelNotes, add_notes, read_notes
+from fmnist.model.metadata import ModelMetadata, write_metadata, read_metadata
 from tests.support import fake_conversion
 
 pytestmark = pytest.mark.trains
@@ -121,10 +121,10 @@ def test_weights_in_8_bits_make_a_smaller_file(exported) -> None:
 @pytest.mark.slow
 def test_exported_keras_file_knows_its_classes_too(model, tmp_path: Path) -> None:
     path = shutil.copy(model[1], tmp_path)
-    notes = ModelNotes(tuple("abcdefghij"), (12, 12, 1), 200.0, 0.7, 90.0)
-    add_notes(Path(path), notes)
+    notes = ModelMetadata(tuple("abcdefghij"), (12, 12, 1), 200.0, 0.7, 90.0)
+    write_metadata(Path(path), notes)
     (record,) = export_model(Path(path), ["keras"], tmp_path / "out")
-    assert read_notes(tmp_path / "out" / record.file) == notes
+    assert read_metadata(tmp_path / "out" / record.file) == notes
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ import pytest
 from fmnist.baselines.catalog import BASELINES
 from fmnist.cli import EXIT_USER_ERROR
 from fmnist.data.find import find_data
-from fmnist.data.idx_folder import IDX_NAMES, TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS
+from fmnist.data.idx import IDX_NAMES, TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS
 from fmnist.data.split import load_train
 from search.config import SHIPPED_SPACES, StudyConfig
 from search.provenance import study_identity

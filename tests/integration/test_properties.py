@@ -18,7 +18,7 @@ from PIL import Image
 
 from fmnist.cli import EXIT_USER_ERROR
 from fmnist.data.find import find_data
-from fmnist.data.idx_folder import IDX_NAMES, TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS
+from fmnist.data.idx import IDX_NAMES, TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS
 from fmnist.data.split import load_train
 from fmnist.errors import UserError
 from search.config import SHIPPED_SPACES

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from fmnist.errors import UserError
-from fmnist.model.metadata import ENTRY, ModelNotes, add_notes, read_notes
+from fmnist.model.metadata import ENTRY, ModelMetadata, write_metadata, read_metadata
 from search.refit.evaluation import predict_outside
 
 pytestmark = pytest.mark.trains
 
-NOTES = ModelNotes(("T-shirt/top", "Übergröße", "c"), (8, 8, 1), 12.5, 0.75, 250.0)
+NOTES = ModelMetadata(("T-shirt/top", "Übergröße", "c"), (8, 8, 1), 12.5, 0.75, 250.0)
 
 
 @pytest.fixture
@@ -30,17 +30,17 @@ def members(path: Path) -> dict[str, bytes]:
 
 
 def test_notes_are_read_as_they_were_added_and_the_last_ones_stay(model: Path) -> None:
-    assert read_notes(model) is None
-    add_notes(model, ModelNotes(("a", "b"), (2, 3, 3), 0))
-    add_notes(model, NOTES)
-    assert read_notes(model) == NOTES
+    assert read_metadata(model) is None
+    write_metadata(model, ModelMetadata(("a", "b"), (2, 3, 3), 0))
+    write_metadata(model, NOTES)
+    assert read_metadata(model) == NOTES
 
 
 def test_notes_change_nothing_else_and_the_same_are_the_same_bytes(model: Path) -> None:
     before = members(model)
-    add_notes(model, NOTES)
+    write_metadata(model, NOTES)
     first = model.read_bytes()
-    add_notes(model, NOTES)
+    write_metadata(model, NOTES)
     assert model.read_bytes() == first
     after = members(model)
     assert after.pop(ENTRY) and after == before
@@ -50,14 +50,14 @@ def test_notes_change_nothing_else_and_the_same_are_the_same_bytes(model: Path) 
 def test_model_with_notes_loads_with_plain_keras_and_predicts_the_same(model: Path) -> None:
     images = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 1), np.uint8)
     before = predict_outside(model, images)
-    add_notes(model, NOTES)
+    write_metadata(model, NOTES)
     assert (predict_outside(model, images) == before).all()
 
 
 def test_notes_need_no_class_of_a_later_version(model: Path) -> None:
     with zipfile.ZipFile(model, "a") as archive:
         archive.writestr(ENTRY, '{"class_names": ["a", "b"], "image_shape": [8, 8, 1], "background": 3, "new": 1}')
-    assert read_notes(model) == ModelNotes(("a", "b"), (8, 8, 1), 3.0)
+    assert read_metadata(model) == ModelMetadata(("a", "b"), (8, 8, 1), 3.0)
 
 
 @pytest.mark.parametrize(
@@ -77,13 +77,13 @@ def test_notes_that_cannot_be_are_named(model: Path, content: str, reason: str) 
     with zipfile.ZipFile(model, "a") as archive:
         archive.writestr(ENTRY, content)
     with pytest.raises(UserError, match=rf"the notes in .*m\.keras must be those of a model, but .*({reason})"):
-        read_notes(model)
+        read_metadata(model)
 
 
 def test_file_that_is_no_model_is_named_and_left_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "m.keras"
     path.write_text("text")
-    for call in (lambda: read_notes(path), lambda: add_notes(path, NOTES)):
+    for call in (lambda: read_metadata(path), lambda: write_metadata(path, NOTES)):
         with pytest.raises(UserError, match=r"must be a \.keras file, but .*m\.keras is none, or damaged"):
             call()
     assert path.read_text() == "text" and len(list(tmp_path.iterdir())) == 1
@@ -103,4 +103,4 @@ def test_file_that_is_no_model_is_named_and_left_as_it_is(tmp_path: Path) -> Non
 def test_values_that_cannot_be_are_refused(change: dict, message: str) -> None:
     fields = {"class_names": ("a", "b"), "image_shape": (8, 8, 1), "background": 0.0}
     with pytest.raises(ValueError, match=message):
-        ModelNotes(**{**fields, **change})
+        ModelMetadata(**{**fields, **change})

@@ -23,7 +23,7 @@ from PIL import Image, ImageDraw
 
 from fmnist.errors import UserError
 from fmnist.metrics.calibration import with_temperature
-from fmnist.model.metadata import ModelNotes, add_notes
+from fmnist.model.metadata import ModelMetadata, write_metadata
 from fmnist.predict.__main__ import main
 from fmnist.predict.classifier import Prediction, predict
 from fmnist.predict.preprocess import MAX_PIXELS, Unreadable, read_photograph
@@ -45,14 +45,14 @@ def quadrant_model(n_channels: int = 1, side: int = SIDE) -> keras.Model:
     return keras.Model(inputs, keras.layers.Softmax()(20 * x))
 
 
-def save(model: keras.Model, path: Path, notes: ModelNotes | None) -> Path:
+def save(model: keras.Model, path: Path, notes: ModelMetadata | None) -> Path:
     model.save(path)
     if notes is not None:
-        add_notes(path, notes)
+        write_metadata(path, notes)
     return path
 
 
-NOTES = ModelNotes(QUADRANTS, (SIDE, SIDE, 1), background=10.0, contrast=255.0)
+NOTES = ModelMetadata(QUADRANTS, (SIDE, SIDE, 1), background=10.0, contrast=255.0)
 
 
 @pytest.fixture(scope="module")
@@ -63,14 +63,14 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def colour_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    notes = ModelNotes(QUADRANTS, (SIDE, SIDE, 3), background=120.0)
+    notes = ModelMetadata(QUADRANTS, (SIDE, SIDE, 3), background=120.0)
     return save(quadrant_model(3), tmp_path_factory.mktemp("model") / "colour.keras", notes)
 
 
 @pytest.fixture(scope="module")
 def light_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Of grey images on white."""
-    notes = ModelNotes(QUADRANTS, (SIDE, SIDE, 1), background=250.0, contrast=255.0)
+    notes = ModelMetadata(QUADRANTS, (SIDE, SIDE, 1), background=250.0, contrast=255.0)
     return save(quadrant_model(), tmp_path_factory.mktemp("model") / "light.keras", notes)
 
 
@@ -315,7 +315,7 @@ def test_thing_takes_up_as_much_of_the_frame_as_those_in_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     smaller = save(
-        quadrant_model(), tmp_path / "m.keras", ModelNotes(QUADRANTS, (SIDE, SIDE, 1), 0.0, object_share=0.5)
+        quadrant_model(), tmp_path / "m.keras", ModelMetadata(QUADRANTS, (SIDE, SIDE, 1), 0.0, object_share=0.5)
     )
     (seen,) = pixels_seen_by(smaller, [written(tmp_path / "a.png", drawing(size=(300, 300)))], monkeypatch)
     assert np.flatnonzero(seen.any(axis=0)).tolist() == list(range(4, 12))
@@ -548,7 +548,7 @@ def bad_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "wide": quadrant_model(2),
     }
     paths = {name: save(each, folder / f"{name}.keras", None) for name, each in models.items()}
-    paths["mismatch"] = save(quadrant_model(), folder / "mismatch.keras", ModelNotes(("a", "b"), (8, 8, 1), 0.0))
+    paths["mismatch"] = save(quadrant_model(), folder / "mismatch.keras", ModelMetadata(("a", "b"), (8, 8, 1), 0.0))
     paths["text"] = folder / "text.keras"
     paths["text"].write_text("not a model")
     paths["archive"] = folder / "archive.keras"

@@ -20,7 +20,7 @@ from fmnist.data.split import Split, load_test, save_split
 from fmnist.errors import UserError
 from fmnist.export.formats import ExportRecord
 from fmnist.metrics.robustness import changes
-from fmnist.model.metadata import ModelNotes, read_notes
+from fmnist.model.metadata import ModelMetadata, read_metadata
 from fmnist.recipe import Architecture, Block, Recipe, TrainingPlan
 from fmnist.training.history import HistoryPoint
 from search.callbacks.base import Callback
@@ -432,9 +432,9 @@ def test_every_retrained_model_carries_its_class_names_and_what_its_images_look_
     trainer = FakeTrainer(digits_split.confirmation.labels, lambda filters: 0.5)
     final = final_round(tmp_path, digits_split, trainer)
     refit(final, confirm(final, choose_finalists([trial(1, 0.9)]), 1, 1000)[0], n_seeds=2)
-    notes = ModelNotes(tuple("0123456789"), (8, 8, 1), 40.0, 1.0, 255.0)
+    notes = ModelMetadata(tuple("0123456789"), (8, 8, 1), 40.0, 1.0, 255.0)
     paths = (final.files.refit_model(0), final.files.refit_model(1), final.files.model)
-    assert [read_notes(path) for path in paths] == [notes] * 3
+    assert [read_metadata(path) for path in paths] == [notes] * 3
 
 
 def test_recipe_names_every_retraining_also_where_fewer_are_asked_for_later(
