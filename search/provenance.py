@@ -104,6 +104,7 @@ def describe_data(config: StudyConfig, source: DataSource, split: Split) -> Data
         image_size=config.image_size,
         colour=config.colour,
         skip_unreadable=config.skip_unreadable,
+        picture_form=source.picture_form,
         **dataclasses.asdict(measure_framing(split.train.images)),
     )
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from fmnist.data.find import find_data
-from fmnist.data.named import fashion_mnist_folder
+from fmnist.data.named import find_fashion_mnist
 from fmnist.data.split import Split, load_train
 from fmnist.errors import UserError
 
@@ -92,7 +92,7 @@ def marks_are_true(request: pytest.FixtureRequest) -> Iterator[None]:
 def _why_no_real_data() -> str | None:
     """None where the four files of Fashion-MNIST are in one of the usual places. Tests never download them."""
     try:
-        folder = fashion_mnist_folder()
+        folder = find_fashion_mnist()
     except UserError as error:
         return str(error)
     return "no Fashion-MNIST in the usual places; name its folder in $FMNIST_DATA_DIR" if folder is None else None

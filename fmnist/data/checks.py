@@ -39,7 +39,7 @@ def check_train_labels(labels: np.ndarray, where: object, class_names: Sequence[
     if len(counts) < 2 or len(absent):
         received = f"{where} goes up to {len(counts) - 1}"
         if len(absent):
-            received += f"; absent: {first_few(absent)}"
+            received += f"; absent: {first_few(absent.tolist())}"
         raise UserError(
             f"labels must be 0 to k - 1 with none left out and k at least 2, but {received}; number the classes from 0"
         )

@@ -200,9 +200,9 @@ def fit_all(images: np.ndarray, side: int) -> np.ndarray:
 def upright_size(picture: Image.Image) -> tuple[int, int]:
     """Height and width that an opened picture will have once it is turned upright."""
     width, height = picture.size
-    if picture.getexif().get(ORIENTATION, 1) >= 5:
+    if picture.format != "TIFF" and picture.getexif().get(ORIENTATION, 1) >= 5:
         return width, height
-    return height, width
+    return height, width  # of a TIFF, Pillow gives the upright size from the start
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -240,7 +241,7 @@ def read_digits() -> tuple[LabelledImages, LabelledImages]:
     """Read the training and the test images of scikit-learn's digits, their 17 greys spread over 0 to 255."""
     from sklearn.datasets import load_digits  # here: scikit-learn takes a second that readers of IDX files save
 
-    digits = load_digits()
+    digits: Any = load_digits()
     images = np.round(digits.images[..., np.newaxis] * 255 / 16).astype(np.uint8)
     labels = digits.target.astype(np.uint8)
     train, test = stratified(np.arange(len(labels)), labels, math.ceil(len(labels) / 5), seed=0)

@@ -35,7 +35,7 @@ from fmnist.export.formats import (
     Format,
     find_format,
 )
-from fmnist.model.metadata import write_metadata, read_metadata
+from fmnist.model.metadata import read_metadata, write_metadata
 
 if TYPE_CHECKING:
     pass

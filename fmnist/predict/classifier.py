@@ -94,7 +94,7 @@ def load_model(path: Path) -> keras.Model:
     import keras
 
     try:
-        return keras.saving.load_model(path, compile=False)
+        return keras.saving.load_model(path, compile=False)  # pyright: ignore[reportReturnType]  has no annotation
     except Exception as error:  # of any kind: a damaged file, a layer of somebody's own, a newer Keras
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise UserError(

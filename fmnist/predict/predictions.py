@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -132,12 +132,11 @@ def predict_batches(
 
 def read_temperature(given: float | str | Path) -> float:
     """Read a temperature: a number, or what a JSON file has under "temperature". Raises UserError."""
+    if not isinstance(given, Path):
+        with suppress(ValueError):  # then it is a path
+            return _require_useful(float(given), str(given))
     try:
-        return _require_useful(float(given), str(given))
-    except (TypeError, ValueError):  # then it is a path
-        pass
-    try:
-        content = json.loads(Path(given).read_bytes())
+        content = json.loads(Path(str(given)).read_bytes())
         return _require_useful(float(content["temperature"]), str(given))
     except OSError as error:
         raise UserError(

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from fmnist.data.decode import Form
 from fmnist.data.duplicates import Duplicates
 from fmnist.training.history import HistoryPoint
 
@@ -167,8 +168,9 @@ class DataRecord:
     colour: str | None = None
     skip_unreadable: bool = False
     background: float | None = None  # mean border pixel of the training split, 0 to 255; None in studies without it
-    object_share: float | None = None  # as in fmnist.data.framing.Appearance
+    object_share: float | None = None  # as in fmnist.data.framing.Framing
     contrast: float | None = None
+    picture_form: Form | None = None  # how picture files were read; None: the images were in no such files
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,12 @@ def retrain(
         with atomic_write(out) as temporary:
             result = run_training(workers.train, callback, replace(task, save_to=temporary), label)
             framing = measure_framing(split.train.images)
-            write_metadata(temporary, ModelMetadata(source.class_names, source.image_shape, **asdict(framing)))
+            write_metadata(
+                temporary,
+                ModelMetadata(
+                    source.class_names, source.image_shape, **asdict(framing), picture_form=source.picture_form
+                ),
+            )
         callback.on_training_end(label, reason_of(result))
         test = load_test(source)
         accuracy = accuracy_of(workers.predict(PredictTask(out, test.images)), test)

@@ -179,7 +179,7 @@ def _refit_one(final: FinalRound, winner: ConfirmRecord, seed_index: int, n_plan
         result = run_training(
             final.trainer, final.callback, replace(task, n_stop_images=n_stop, save_to=temporary), label
         )
-        write_metadata(temporary, _notes(final.data))
+        write_metadata(temporary, model_metadata(final.data))
     n_cut = result.n_images if result.stopped_by == "time limit" else None
     record = RefitRecord(
         trial=winner.trial,
@@ -228,9 +228,16 @@ def _length_in_words(final: FinalRound, n_wanted: int, n_planned: int, best_shar
     )
 
 
-def _notes(data: DataRecord) -> ModelMetadata:
+def model_metadata(data: DataRecord) -> ModelMetadata:
     """What every model file says of itself, so that it can be used on pictures without this study."""
-    return ModelMetadata(data.class_names, data.image_shape, data.background, data.object_share, data.contrast)
+    return ModelMetadata(
+        class_names=data.class_names,
+        image_shape=data.image_shape,
+        background=data.background,
+        object_share=data.object_share,
+        contrast=data.contrast,
+        picture_form=data.picture_form,
+    )
 
 
 # --- baselines

@@ -19,7 +19,7 @@ from fmnist.errors import UserError
 from fmnist.export.__main__ import main, read_images
 from fmnist.export.export import HERE, ExportFailed, _require_parity, export_model
 from fmnist.export.formats import FORMATS, ExportRecord, Format, find_format, read_formats, require_runtimes
-from fmnist.model.metadata import ModelMetadata, write_metadata, read_metadata
+from fmnist.model.metadata import ModelMetadata, read_metadata, write_metadata
 from tests.support import fake_conversion
 
 pytestmark = pytest.mark.trains

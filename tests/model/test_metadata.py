@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fmnist.errors import UserError
-from fmnist.model.metadata import ENTRY, ModelMetadata, write_metadata, read_metadata
+from fmnist.model.metadata import ENTRY, ModelMetadata, read_metadata, write_metadata
 from search.refit.evaluation import predict_outside
 
 pytestmark = pytest.mark.trains

@@ -21,12 +21,13 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from fmnist.data.decode import MAX_PIXELS, UnreadablePicture
 from fmnist.errors import UserError
 from fmnist.metrics.calibration import with_temperature
 from fmnist.model.metadata import ModelMetadata, write_metadata
 from fmnist.predict.__main__ import main
-from fmnist.predict.classifier import Prediction, predict
-from fmnist.predict.preprocess import MAX_PIXELS, Unreadable, read_photograph
+from fmnist.predict.files import read_content
+from fmnist.predict.predictions import Prediction, predict
 from tests.support.made_images import white_tiff_of_12_bits
 
 pytestmark = pytest.mark.trains
@@ -360,8 +361,8 @@ def test_file_without_permission_is_named(tmp_path: Path) -> None:
     if user == 0:  # permissions do not bind the superuser
         os.seteuid(65534)
     try:
-        with pytest.raises(Unreadable, match=r"^Permission denied$"):
-            read_photograph(str(path), (SIDE, SIDE, 1))
+        with pytest.raises(UnreadablePicture, match=r"^Permission denied$"):
+            read_content(str(path))
     finally:
         os.seteuid(user)
 
@@ -388,8 +389,10 @@ def test_more_pixels_than_the_limit_are_refused_unread(model: Path, tmp_path: Pa
 
 
 def test_pixels_of_unknown_scale_are_refused(model: Path, tmp_path: Path) -> None:
-    paths = [written(tmp_path / f"{mode}.tif", Image.new(mode, (30, 20))) for mode in ("I", "F")]
-    assert all("its pixels have 32 bits" in each.error for each in predict(model, paths))
+    integers = written(tmp_path / "i.tif", Image.new("I", (30, 20), 70_000))
+    decimals = written(tmp_path / "f.tif", Image.new("F", (30, 20)))
+    errors = [each.error or "" for each in predict(model, [integers, decimals])]
+    assert "beyond the 65,535 of 16 bits" in errors[0] and "decimal numbers" in errors[1]
 
 
 def test_name_with_a_line_break_stays_one_line(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -491,7 +494,7 @@ def test_on_a_terminal_long_paths_are_cut_at_their_front(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = written(tmp_path / "shirt.png", drawing())
-    monkeypatch.setattr("fmnist.predict.__main__._terminal_width", lambda: 80)
+    monkeypatch.setattr("fmnist.predict.__main__.terminal_width", lambda: 80)
     assert main([str(model), str(path)]) == 0
     (line,) = capsys.readouterr().out.splitlines()
     assert len(line) == 80 and line.startswith("…") and "/shirt.png  top left" in line

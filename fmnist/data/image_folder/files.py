@@ -27,7 +27,9 @@ class PictureFiles:
     """What reading many files gave, in their order."""
 
     files: Sequence[Path]
-    images: np.ndarray | None  # uint8 (n, height, width, channels); None if they were not to be kept, or none is readable
+    images: (
+        np.ndarray | None
+    )  # uint8 (n, height, width, channels); None if they were not to be kept, or none is readable
     shapes: np.ndarray  # int32 (n, 3): height, width, channels as read; 0 for an unreadable file
     own_sizes: np.ndarray  # int32 (n, 2): height, width before it was fitted
     is_constant: np.ndarray  # bool (n,): all its pixels are the same
