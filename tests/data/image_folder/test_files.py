@@ -47,7 +47,7 @@ def test_pixels_that_are_not_kept_leave_a_digest(tmp_path) -> None:
         (b"", "the file is empty"),
         (b"%PDF-1.7 no picture", "no picture of a format that can be read"),
         (encoded(Image.fromarray(COLOUR))[:60], ".+"),
-        (encoded(Image.fromarray(COLOUR).resize((64, 64)), "JPEG")[:-400], "damaged: .*truncated.*"),
+        (encoded(Image.fromarray(COLOUR).resize((64, 64)), "JPEG")[:-400], "(?i)damaged: .*truncated.*"),
     ],
     ids=["empty", "other format", "cut PNG", "cut JPEG"],
 )
