@@ -35,7 +35,15 @@ def is_installed(module: str) -> bool:
 
 
 def require_writable(name: str, folder: Path) -> None:
-    """Make the folder that an option names. Raises UserError where it cannot be made, or takes no file."""
+    """Make the folder that an option names.
+
+    Args:
+        name: Of the option, without dashes.
+        folder: Its value.
+
+    Raises:
+        UserError: The folder cannot be made, or takes no file.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

@@ -16,7 +16,7 @@ from search.provenance import as_arguments, command_with_exports
 from search.records.files import StudyFiles
 from search.records.io import write_json
 from search.results import StudyResult
-from search.run import RunOptions, _exit_code, parse
+from search.run import RunOptions, exit_code, parse
 
 
 def test_defaults_are_a_hundred_trials_of_fashion_mnist_on_every_core():
@@ -112,10 +112,10 @@ def test_run_fails_where_an_export_that_it_was_asked_for_did():
             SimpleNamespace(format="onnx", failure="no such layer"),
         ]
     )
-    codes = {names: _exit_code(StudyConfig("mine", export=names), study) for names in [(), ("keras",), ("keras,onnx",)]}
+    codes = {names: exit_code(StudyConfig("mine", export=names), study) for names in [(), ("keras",), ("keras,onnx",)]}
     assert list(codes.values()) == [0, 0, 1]
     unfinished = StudyResult(files=StudyFiles(Path("mine")), config={}, trials=())
-    assert _exit_code(StudyConfig("mine", export=["onnx"]), unfinished) == 0  # --search-only
+    assert exit_code(StudyConfig("mine", export=["onnx"]), unfinished) == 0  # --search-only
 
 
 def test_study_is_named_after_its_data_set(tmp_path):
