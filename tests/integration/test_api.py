@@ -144,7 +144,12 @@ def test_run_shows_itself_in_the_terminal_that_it_is_given(tmp_path: Path, capsy
 
 
 @pytest.mark.process
-def test_run_from_python_leaves_logging_warnings_and_environment_as_they_were(tmp_path: Path) -> None:
+def test_run_from_python_leaves_logging_warnings_and_environment_as_they_were(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("KERAS_BACKEND", "TF_CPP_MIN_LOG_LEVEL", "TF_ENABLE_ONEDNN_OPTS"):
+        monkeypatch.delenv(name, raising=False)
+
     def state() -> dict[str, object]:
         loggers = [logging.getLogger(), *map(logging.getLogger, logging.root.manager.loggerDict)]
         levels = {logger.name: logger.level for logger in loggers if logger.level != logging.NOTSET}
