@@ -166,7 +166,7 @@ def fit(picture: Image.Image, side: int) -> np.ndarray:
         uint8 (side, side, channels).
     """
     scale = side / max(picture.size)
-    width, height = (max(1, round(length * scale)) for length in picture.size)
+    width, height = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
     if picture.size != (width, height):
         method = Image.Resampling.BICUBIC
         if scale < 1:
@@ -239,8 +239,8 @@ def _upright(picture: Image.Image, min_side: int | None) -> tuple[Image.Image, i
     """The decoded picture, and its bits a channel. Of a JPEG a reduced size is decoded, no smaller than min_side."""
     if min_side is not None:
         picture.draft(None, (min_side, min_side))
-    # Of a TIFF, 16 of other formats. Pillow widens 12 bits to 16 without scaling them, and once turned upright a picture
-    # no longer knows.
+    # Only a TIFF says so. Pillow widens 12 bits to 16 without scaling them, and a picture that was turned upright no
+    # longer knows.
     bits = getattr(picture, "tag_v2", {}).get(BITS_PER_SAMPLE, (16,))[0]
     return ImageOps.exif_transpose(picture), bits
 

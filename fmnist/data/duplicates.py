@@ -34,9 +34,9 @@ def count_duplicates(split: Split, test_digests: Sequence[bytes]) -> Duplicates:
         split: The training images.
         test_digests: Of the test images, see `fmnist.data.source.DataSource`.
     """
-    train, selection, confirmation = (
-        digests_of(part.images) for part in (split.train, split.selection, split.confirmation)
-    )
+    train = digests_of(split.train.images)
+    selection = digests_of(split.selection.images)
+    confirmation = digests_of(split.confirmation.images)
     everything = [*train, *selection, *confirmation]
     labels = np.concatenate([split.train.labels, split.selection.labels, split.confirmation.labels])
     labels_of: dict[bytes, set[int]] = {}

@@ -58,7 +58,7 @@ def idx_source(folder: Path, reading: Reading) -> DataSource:
         raise UserError(f"a folder of IDX files must hold all four, but {folder} lacks {', '.join(missing)}")
     class_names = read_class_names(folder)
 
-    train_labels, test_labels = (require_member(folder, name) for name in (TRAIN_LABELS, TEST_LABELS))
+    train_labels, test_labels = require_member(folder, TRAIN_LABELS), require_member(folder, TEST_LABELS)
     n_classes = check_train_labels(read_labels(train_labels), train_labels, class_names, MIN_IMAGES_PER_CLASS)
     check_test_labels(read_labels(test_labels).astype(np.int64), test_labels, n_classes)
 

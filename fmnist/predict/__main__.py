@@ -112,7 +112,7 @@ def as_table(predictions: Sequence[Prediction]) -> list[str]:
         else:
             remarks.append("")
     columns = (aligned(names), probabilities, aligned(runners_up), remarks)
-    rests = ["  ".join(row) for row in zip(*columns, strict=True)]
+    rests = list(map("  ".join, zip(*columns, strict=True)))
     room = max(16, terminal_width() - 2 - max(map(len, rests), default=0))
     for i, path in enumerate(paths):
         if len(path) > room:

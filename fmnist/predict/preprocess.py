@@ -224,6 +224,6 @@ def _scaled(pixels: np.ndarray, metadata: ModelMetadata) -> np.ndarray:
 def _centred(small: np.ndarray, around: np.ndarray | float, metadata: ModelMetadata) -> np.ndarray:
     frame = np.empty(metadata.image_shape, np.float32)
     frame[...] = around
-    top, left = ((frame.shape[axis] - small.shape[axis]) // 2 for axis in (0, 1))
+    top, left = (frame.shape[0] - small.shape[0]) // 2, (frame.shape[1] - small.shape[1]) // 2
     frame[top : top + small.shape[0], left : left + small.shape[1]] = small
     return frame

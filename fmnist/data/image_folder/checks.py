@@ -94,11 +94,11 @@ def note_fitted(own_sizes: np.ndarray, side: int | None) -> list[str]:
     if side is None or sizes.tolist() == [[side, side]]:
         return []
     by_area = sizes[np.argsort(sizes.prod(axis=1), kind="stable")]
-    ends = dict.fromkeys(f"{height} x {width}" for height, width in (by_area[0], by_area[-1]))
-    return [
-        f"Pictures of {' to '.join(ends)} pixels are fitted into {side} x {side}, the border repeated along the shorter "
-        "side"
-    ]
+    (height, width), (last_height, last_width) = by_area[0], by_area[-1]
+    own = f"{height} x {width}"
+    if len(by_area) > 1:
+        own += f" to {last_height} x {last_width}"
+    return [f"Pictures of {own} pixels are fitted into {side} x {side}, the border repeated along the shorter side"]
 
 
 def note_repeated(folder: Path, train: PictureFiles, test: PictureFiles) -> list[str]:

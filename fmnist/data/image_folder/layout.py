@@ -3,7 +3,7 @@
     DIR/CLASS/...                 or    DIR/train/CLASS/..., DIR/val/CLASS/..., DIR/test/CLASS/...
 
 A class is a folder of pictures, those in folders below it included. `train` may be called `training`, `test` `testing`
-and `val` `valid` or `validation`, in small or capital letters. Links are followed. Hidden files and folders are ignored.
+and `val` `valid` or `validation`, in small or capital letters. Links are followed, hidden files and folders ignored.
 """
 
 from __future__ import annotations
@@ -92,8 +92,8 @@ def find_parts(folder: Path) -> dict[str, Path]:
             others.append(subfolder)
         else:
             found[part].append(subfolder)
-    is_divided = any(folders_in(path) for paths in found.values() for path in paths)
-    if not is_divided:
+    known = [path for path in subfolders if path not in others]
+    if not any(map(folders_in, known)):  # a part holds folders, a class may be called like one
         if not others:
             raise _no_classes(subfolders[0])
         return {TRAIN: folder}
@@ -207,14 +207,9 @@ def require_same_classes(
     train_folder: Path, train: Sequence[FilesOfClass], folder: Path, part: Sequence[FilesOfClass]
 ) -> None:
     """Raise UserError unless another part has the classes of the training part, naming those in one of them only."""
-    train_names = [each.name for each in train]
-    part_names = [each.name for each in part]
     differences = []
-    for where, names, other_names in (
-        (train_folder, train_names, part_names),
-        (folder, part_names, train_names),
-    ):
-        lone = [name for name in names if name not in other_names]
+    for where, classes, others in ((train_folder, train, part), (folder, part, train)):
+        lone = _names_missing_from(others, classes)
         if lone:
             verb = "are"
             if len(lone) == 1:
@@ -227,13 +222,21 @@ def require_same_classes(
         )
 
 
+def _names_missing_from(others: Sequence[FilesOfClass], classes: Sequence[FilesOfClass]) -> list[str]:
+    known = {each.name for each in others}
+    return [each.name for each in classes if each.name not in known]
+
+
 def _entries(folder: Path) -> list[Path]:
     try:
         names = os.listdir(folder)
     except OSError as error:
         raise unreadable(folder, error) from error
-    shown = [name for name in names if not name.startswith(".") and name not in IGNORED]
-    return [folder / name for name in sorted(shown, key=natural)]
+    entries = []
+    for name in sorted(names, key=natural):
+        if not name.startswith(".") and name not in IGNORED:
+            entries.append(folder / name)
+    return entries
 
 
 def _no_classes(folder: Path) -> UserError:
