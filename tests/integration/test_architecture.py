@@ -132,7 +132,9 @@ def our_files() -> list[Path]:
     folders = ("fmnist", "search", "tests", ".ci")
     files = [path for folder in folders for path in (ROOT / folder).rglob("*") if "__pycache__" not in path.parts]
     files += [*(ROOT / "studies").glob("*.toml"), *ROOT.glob("*.md"), *ROOT.glob("*.toml"), *ROOT.glob("*.txt")]
-    return [path for path in [*files, ROOT / "Makefile"] if path.is_file() and path.suffix not in {".png", ".pyc"}]
+    return [
+        path for path in [*files, ROOT / "Makefile"] if path.is_file() and path.suffix not in {".png", ".pyc", ".npz"}
+    ]
 
 
 def test_no_file_names_a_place_of_one_machine() -> None:

@@ -95,9 +95,9 @@ def test_silent_trial_of_another_machine_waits_again(
     TrialLeases(study, storage).acquire()
     monkeypatch.undo()
     other, other_storage = temporary(study, server)
-    other_storage.grace_period = 1
+    other_storage.grace_period = 4
     assert TrialLeases(other, other_storage).requeue_lost() == []
-    time.sleep(2)
+    time.sleep(5)
     assert TrialLeases(other, other_storage).requeue_lost() == [0]
     assert other.trials[0].state == TrialState.WAITING
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -111,7 +110,7 @@ def _first_pruned(study: optuna.Study, curve: list[float]) -> int | None:
 
 def went_on(values: list[float], reduction_factor: int = 4) -> list[bool]:
     """Whether each trial passed its one rung, run one after the other; who passes trains on, and reports once more."""
-    pruner = build_pruner("asha", replace(FIDELITY, reduction_factor=reduction_factor))
+    pruner = build_pruner("asha", FIDELITY.model_copy(update={"reduction_factor": reduction_factor}))
     study = optuna.create_study(direction="maximize", pruner=pruner)
     passed = []
     for value in values:
@@ -145,7 +144,7 @@ def test_asha_compares_with_the_last_trials_only() -> None:
 
 def test_costly_trial_must_be_better_than_a_cheap_one_to_go_on() -> None:
     study = optuna.create_study(
-        direction="maximize", pruner=build_pruner("asha", replace(FIDELITY, accuracy_per_doubling=0.01))
+        direction="maximize", pruner=build_pruner("asha", FIDELITY.model_copy(update={"accuracy_per_doubling": 0.01}))
     )
 
     def goes_on(accuracy: float, multiply_adds: int) -> bool:
@@ -176,7 +175,7 @@ def test_without_a_pruner_nothing_is_pruned() -> None:
 
 def test_rungs_rise_by_the_reduction_factor_up_to_the_last() -> None:
     assert build_rungs("asha", FIDELITY) == (2_000, 8_000, 16_000)
-    assert build_rungs("median", replace(FIDELITY, first_rung_images=4_000)) == (4_000, 16_000)
+    assert build_rungs("median", FIDELITY.model_copy(update={"first_rung_images": 4_000})) == (4_000, 16_000)
 
 
 def test_without_a_pruner_there_is_one_rung() -> None:
