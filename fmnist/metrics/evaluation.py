@@ -225,7 +225,10 @@ def _require_valid(labels: np.ndarray, probabilities: np.ndarray, class_names: S
 
 
 def _normalized(probabilities: np.ndarray) -> np.ndarray:
-    """Convert to float64, each row summing to 1 at that precision. Raises ValueError on a row that is no distribution."""
+    """Convert to float64, each row summing to 1 at that precision.
+
+    Raises ValueError on a row that is no distribution.
+    """
     probabilities = probabilities.astype(np.float64)
     totals = probabilities.sum(axis=1, keepdims=True)
     if not (np.isfinite(totals).all() and probabilities.min() >= 0 and np.abs(totals - 1).max() < 1e-3):
