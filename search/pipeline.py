@@ -57,7 +57,7 @@ from search.refit.baselines import fit_baselines, missing_baselines
 from search.refit.confirmation import EarlyConfirmation, confirm, n_confirmed
 from search.refit.evaluation import evaluate
 from search.refit.exports import make_exports, missing_exports
-from search.refit.finalists import N_FINALISTS, N_FINALISTS_AGAINST_TIME, choose_finalists, sure_finalists
+from search.refit.finalists import N_FINALISTS_AGAINST_TIME, choose_finalists, n_finalists, sure_finalists
 from search.refit.retraining import deliver, n_refitted, refit
 from search.refit.round import FinalRound
 from search.refit.schedule import Clock
@@ -341,7 +341,7 @@ def confirm_finalists(
             f"selection split; raise it"
         )
     speed = min(speeds, default=1.0)  # without a timeout nothing depends on it
-    n_most = N_FINALISTS_AGAINST_TIME if against_time else N_FINALISTS
+    n_most = n_finalists(config.timeout)
     price = context.space.fidelity.accuracy_per_doubling
     finalists = choose_finalists(read_trials(opened.study), price, n_most, against_time=against_time)
     n, n_done = len(finalists), n_confirmed(final, finalists)

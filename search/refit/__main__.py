@@ -24,8 +24,10 @@ from search.worker.tasks import Interrupted, TrainingFailed
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line. Returns the exit code: 0; 1 where the training fails; 2 for input that cannot be used, said
-    in one line; 130 when interrupted."""
+    """Run the command line and return its exit code.
+
+    0 for success, 1 if the training fails, 2 for input that cannot be used, said in one line, 130 when interrupted.
+    """
     return exit_code_of(lambda: _main(parse(sys.argv[1:] if argv is None else argv)))
 
 
@@ -57,6 +59,7 @@ def _main(options: RefitOptions) -> int:
 
 
 def _beside_the_study(outcome: Retrained) -> str:
+    """Compare the accuracy with what the study measured."""
     if outcome.expected is None:
         return "the study has no training with this seed"
     if outcome.expected == outcome.test_accuracy:
