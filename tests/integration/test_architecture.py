@@ -73,17 +73,13 @@ def test_help_answers_without_tensorflow() -> None:
     assert not HEAVY & loaded
 
 
-def test_only_what_follows_the_search_opens_the_test_set() -> None:
+def test_only_the_evaluation_opens_the_test_set() -> None:
     callers = {
         path.relative_to(ROOT).as_posix()
         for path in [*modules("fmnist"), *modules("search")]
         if "load_test" in names_in_code(path)
     }
-    assert callers - {"fmnist/data/split.py"} <= {
-        "search/refit/evaluation.py",
-        "search/refit/exports.py",
-        "search/refit/reproduction.py",
-    }
+    assert callers == {"fmnist/data/split.py", "search/refit/evaluation.py"}
 
 
 def test_only_the_data_modules_know_what_reads_test_images() -> None:
