@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,7 +10,7 @@ from fmnist.errors import UserError, not_installed
 
 OPTIONAL_EXTRAS = {  # option, and extra of the same name -> modules
     "tensorboard": ("tensorboard",),
-    "mlflow": ("mlflow", "optuna_integration"),
+    "mlflow": ("mlflow",),
 }
 
 
@@ -25,11 +24,8 @@ def require_installed(name: str) -> None:
 def is_installed(module: str) -> bool:
     """Whether a module can be imported, asked without importing it.
 
-    optuna_integration puts an object without a specification in its own place once it is loaded. A folder of that
-    name, such as `--mlflow mlflow` makes, is found too, but has no origin.
+    A folder of that name, such as `--mlflow mlflow` makes, is found too, but has no origin.
     """
-    if module in sys.modules:
-        return True
     found = find_spec(module)
     return found is not None and found.origin is not None
 

@@ -186,9 +186,6 @@ def test_what_the_package_offers_is_there_and_nothing_else() -> None:
         search.run_studdy  # noqa: B018
 
 
-# --- once more, from best_recipe.json alone
-
-
 @pytest.mark.slow
 def test_recipe_alone_gives_the_study_s_model_to_the_bit_each_time(
     finished: FinishedStudy, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -244,9 +241,6 @@ def test_bad_options_of_a_retraining_are_said_in_one_line(options: list[str], sa
     assert refit_main(options) == 2
     error = capsys.readouterr().err
     assert re.search(said, error) and error.count("\n") == 1
-
-
-# --- what the study's folder says of itself
 
 
 @pytest.mark.process
