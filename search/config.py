@@ -9,11 +9,10 @@ from typing import Any, Literal
 
 import pydantic
 
-from fmnist.data.find import DATASETS
-from fmnist.data.source import Colour, Reading
 from fmnist.errors import UserError
 from fmnist.export.formats import FORMATS, read_formats, require_runtimes
 from fmnist.options import option, options
+from fmnist.reading import DATASETS, Colour, Reading
 from fmnist.training.precision import BFLOAT16_FLAGS, Precision, has_bfloat16
 from search.cli import check_study_name
 from search.extras import OPTIONAL_EXTRAS, require_installed

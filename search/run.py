@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from fmnist.cli import EXIT_FAILURE, EXIT_INTERRUPTED, OneLineParser, ending_cleanly, exit_code_of
-from fmnist.data.npz import SUFFIX as NPZ
 from fmnist.options import add_options, fields_of, option, options
+from fmnist.reading import ARCHIVE_SUFFIX
 from search.cli import take_password_off_the_command_line
 from search.config import DEFAULT_DATASET, STUDY, StudyConfig
 
@@ -96,7 +96,7 @@ def study_named_after(dataset: str) -> str:
     """Return the usual name of a data set's study: the data set's own, or that of its folder or file."""
     path = Path(dataset)
     name = path.name
-    if path.suffix.lower() == NPZ:
+    if path.suffix.lower() == ARCHIVE_SUFFIX:
         name = path.stem
     return name or "study"
 

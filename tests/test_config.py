@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from fmnist.data.find import DATASETS
 from fmnist.errors import UserError
+from fmnist.reading import DATASETS
 from search.config import MAX_SEED, StudyConfig
 from search.machine import default_workers
 from search.run import parse

@@ -10,8 +10,8 @@ import numpy as np
 import psutil
 
 from fmnist.data.images import Shape
-from fmnist.data.source import Reading
 from fmnist.errors import UserError, first_few
+from fmnist.reading import Reading
 
 MIN_IMAGES_PER_CLASS = 12  # a twelfth each for selection and confirmation is then at least one image
 MIN_IMAGES_WITH_TEST = 15  # the same where a sixth is held out as the test set first

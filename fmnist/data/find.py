@@ -9,11 +9,10 @@ from pathlib import Path
 from fmnist.data.idx import has_idx_files, idx_source
 from fmnist.data.image_folder.reading import class_folders_source
 from fmnist.data.named import digits_source, download_with_keras, expanded, fashion_mnist_source
-from fmnist.data.npz import SUFFIX, npz_source
-from fmnist.data.source import DataSource, Reading
+from fmnist.data.npz import npz_source
+from fmnist.data.source import DataSource
 from fmnist.errors import UserError
-
-DATASETS = ("fashion-mnist", "digits")
+from fmnist.reading import ARCHIVE_SUFFIX, DATASETS, Reading
 
 
 def find_data(
@@ -64,11 +63,11 @@ def find_own_images(dataset: str, reading: Reading) -> DataSource:
         )
     if is_folder:
         return idx_source(path.resolve(), reading)
-    if path.suffix.lower() == SUFFIX and os.path.isfile(path):
+    if path.suffix.lower() == ARCHIVE_SUFFIX and os.path.isfile(path):
         return npz_source(path.resolve(), reading)
     raise UserError(
         f"the dataset must be {', '.join(DATASETS)} or a folder of images (class folders or the four IDX files) or an "
-        f"{SUFFIX} file, but got {dataset!r}; check the spelling of --dataset"
+        f"{ARCHIVE_SUFFIX} file, but got {dataset!r}; check the spelling of --dataset"
     )
 
 

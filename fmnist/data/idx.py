@@ -31,8 +31,9 @@ from fmnist.data.checks import (
 from fmnist.data.checksums import md5_of_file
 from fmnist.data.decode import fit_all
 from fmnist.data.images import LabelledImages, is_constant
-from fmnist.data.source import DataSource, PreloadedReader, Reading, Shape, build_source
+from fmnist.data.source import DataSource, PreloadedReader, Shape, build_source
 from fmnist.errors import UserError, unreadable
+from fmnist.reading import Reading
 
 LABELS, IMAGES = "labels", "images"
 N_DIMENSIONS = {2049: 1, 2051: 3, 2052: 4}  # of unsigned bytes, by magic number

@@ -32,11 +32,11 @@ from fmnist.data.checks import (
 from fmnist.data.checksums import md5_of_file
 from fmnist.data.decode import fit_all
 from fmnist.data.images import LabelledImages, Shape, is_constant, joined
-from fmnist.data.source import DataSource, PreloadedReader, Reading, build_source
+from fmnist.data.source import DataSource, PreloadedReader, build_source
 from fmnist.data.split import hold_out, note_held_out
 from fmnist.errors import UserError, first_few, unreadable
+from fmnist.reading import Reading
 
-SUFFIX = ".npz"
 TRAIN, VALIDATION, TEST = ("x_train", "y_train"), ("x_val", "y_val"), ("x_test", "y_test")
 NAMES = "class_names"
 AS_BYTES = "save them as uint8, from 0 to 255; of numbers from 0 to 1: np.round(255 * x).astype('uint8')"

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from fmnist.cli import EXIT_FAILURE, EXIT_INTERRUPTED, ending_cleanly, exit_code_of
 from fmnist.data.find import find_data
-from fmnist.data.source import Reading
 from fmnist.errors import UserError
 from fmnist.metrics.intervals import wilson_95
 from fmnist.options import option, options, parse_options
+from fmnist.reading import Reading
 from fmnist.training.precision import has_bfloat16
 from search.callbacks.terminal import Terminal
 from search.config import MAX_SEED

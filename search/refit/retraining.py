@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
-from fmnist.data.find import DATASETS
 from fmnist.model.metadata import ModelMetadata, write_metadata
+from fmnist.reading import DATASETS
 from fmnist.recipe import Recipe
 from search import __version__
 from search.records.files import StudyFiles

@@ -18,9 +18,10 @@ from fmnist.data.duplicates import Duplicates, count_duplicates
 from fmnist.data.find import find_data
 from fmnist.data.image_folder import reading
 from fmnist.data.images import LabelledImages
-from fmnist.data.source import DataSource, Reading
+from fmnist.data.source import DataSource
 from fmnist.data.split import Split, load_test, load_train
 from fmnist.errors import UserError
+from fmnist.reading import Reading
 from search.format import duplicates_in_words
 from tests.support.made_images import NAMES, digits_of_each, idx, in_colour, write_divided, write_pictures
 

@@ -10,10 +10,11 @@ from PIL import Image
 
 from fmnist.data.find import find_data
 from fmnist.data.framing import measure_framing
-from fmnist.data.source import DataSource, Reading
+from fmnist.data.source import DataSource
 from fmnist.model.metadata import ModelMetadata
 from fmnist.predict.files import find_picture_files
 from fmnist.predict.preprocess import Prepared, prepare
+from fmnist.reading import Reading
 
 SUFFIXES = ("avif", "ppm", "jp2", "png", "jpg", "webp", "gif", "bmp", "tif")
 FRAME = (24, 18)  # width and height

@@ -11,8 +11,8 @@ import numpy as np
 from fmnist.data.checks import note_constant
 from fmnist.data.checksums import digests_of
 from fmnist.data.image_folder.files import PictureFiles
-from fmnist.data.source import Reading
 from fmnist.errors import UserError, first_few
+from fmnist.reading import Reading
 
 COLOUR_NAMES = {1: "grey", 3: "in colour"}
 N_KINDS = 3  # of sizes that an error names, beside the commonest

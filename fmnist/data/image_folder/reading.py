@@ -22,9 +22,10 @@ from fmnist.data.image_folder.checks import check_alike, counted, note_pictures,
 from fmnist.data.image_folder.files import PictureFiles, read_pictures
 from fmnist.data.image_folder.layout import TEST, TRAIN, VALIDATION, FilesOfClass, Layout, find_layout
 from fmnist.data.images import LabelledImages, Shape
-from fmnist.data.source import COLOURS, DataSource, PreloadedReader, Reading, checksum_of_test_set
+from fmnist.data.source import DataSource, PreloadedReader, checksum_of_test_set
 from fmnist.data.split import hold_out, note_held_out
 from fmnist.errors import UserError, first_few
+from fmnist.reading import COLOURS, Reading
 
 TRAINING_PICTURES, TEST_PICTURES, ALL_PICTURES = "training pictures", "test pictures", "pictures"  # of checksums
 
