@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from fmnist.data.find import find_data
-from fmnist.reading import Reading
 from fmnist.errors import UserError
+from fmnist.reading import Reading
 from tests.support.data_sets import refused
 from tests.support.made_images import write_divided
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from fmnist.reading import Reading
 from fmnist.errors import UserError
+from fmnist.reading import Reading
 
 
 @pytest.mark.parametrize("image_size", [7, 129, 0, -1])

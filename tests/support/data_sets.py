@@ -13,8 +13,8 @@ import pytest
 from fmnist.data.find import find_data
 from fmnist.data.images import LabelledImages
 from fmnist.data.source import DataSource
-from fmnist.reading import Reading
 from fmnist.errors import UserError
+from fmnist.reading import Reading
 
 
 def labels_of(n: int) -> np.ndarray:
