@@ -2,7 +2,10 @@ PYTHON ?= python3
 TRIALS ?= 100
 ARGS ?=
 
-READY := .venv/.ready
+# What is installed in .venv: what running needs, and what testing needs as well.
+READY := .venv/.ready-run
+READY_TEST := .venv/.ready-test
+INSTALL := .venv/bin/python -m pip install --quiet -c constraints.txt -e
 RUN := .venv/bin/python -m search.run
 
 PYTEST := .venv/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
@@ -15,34 +18,40 @@ search: $(READY)  ## search, confirm, retrain, report
 try: $(READY)  ## the same in small: bundled digits, five trials
 	$(RUN) --dataset digits --trials 5 --study try $(ARGS)
 
-check: lint  ## the inner loop: lint, types, imports, and the tests that load no TensorFlow and start no process
-	.venv/bin/python -m pytest --light $(ARGS)
+check: lint  ## a minute: lint, types, imports, and the tests that load no TensorFlow and start no process
+	$(PYTEST) --light $(ARGS)
 
-test: $(READY)  ## all but the slow ones: ten minutes on two cores
+test: $(READY_TEST)  ## all but the slow ones: ten minutes on two cores
 	$(PYTEST) -m "not slow" $(ARGS)
 
-test-slow: $(READY)  ## the others: kills, several machines, exports, whole studies
+test-slow: $(READY_TEST)  ## the others: kills, several machines, exports, the wheel, whole studies
 	$(PYTEST) -m slow $(ARGS)
 
-lint: $(READY)
+lint: $(READY_TEST)
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/lint-imports
 	.venv/bin/pyright
 
 docs: $(READY)  ## the documentation as a site, in site/
-	.venv/bin/python -m pip install --quiet -c constraints.txt -e '.[docs]'
+	$(INSTALL) '.[docs]'
 	NO_MKDOCS_2_WARNING=1 .venv/bin/python -m mkdocs build --strict $(ARGS)
 
-benchmark: $(READY)  ## the tool against its peers at equal time: seven, 20 minutes each
-	.venv/bin/python -m pip install --quiet -c constraints.txt -e '.[test,benchmark]'
+benchmark: $(READY_TEST)  ## the tool against its peers at equal time: seven, 20 minutes each
+	$(INSTALL) '.[test,benchmark]'
 	.venv/bin/python -m tests.benchmarks.peers $(ARGS)
 
 clean:  ## caches only: no study, no environment
 	find . \( -name .venv -o -name .git -o -name studies \) -prune -o -name __pycache__ -type d -exec rm -rf {} +
-	rm -rf .pytest_cache .ruff_cache build site *.egg-info
+	rm -rf .pytest_cache .ruff_cache .coverage build site *.egg-info
 
-$(READY): pyproject.toml constraints.txt
+.venv/bin/python:
 	$(PYTHON) -m venv .venv
-	.venv/bin/python -m pip install --quiet -c constraints.txt -e '.[test]'
+
+$(READY): pyproject.toml constraints.txt | .venv/bin/python
+	$(INSTALL) .
+	touch $@
+
+$(READY_TEST): $(READY)
+	$(INSTALL) '.[test]'
 	touch $@

@@ -1,1 +1,14 @@
-"""Small image classifiers: data, recipes, networks, training, evaluation. Knows nothing of the search."""
+"""Small image classifiers: data, recipes, networks, training, evaluation. It knows nothing of the search.
+
+The folders, each of which imports only those before it:
+
+    data        images from where they are: class folders, IDX files, .npz archives, named data sets; their split
+    model       a network from an architecture, its cost, its predictions, its metadata
+    training    one training of a recipe
+    metrics     accuracy with its intervals, calibration, robustness
+    baselines   plain networks and classical classifiers to compare with
+    predict     `python -m fmnist.predict`: what pictures show, by a delivered model
+    export      `python -m fmnist.export`: a delivered model in other formats
+
+A `Recipe` (fmnist.recipe) is an architecture and a training plan: all that a training needs beside images and a seed.
+"""

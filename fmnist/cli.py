@@ -1,5 +1,4 @@
-"""What all commands have in common: errors in one line, exit codes, an end at Ctrl-C that loses nothing; where a path
-leads."""
+"""What all commands share: errors in one line, exit codes, and a clean end at Ctrl-C."""
 
 from __future__ import annotations
 
@@ -23,32 +22,43 @@ EXIT_INTERRUPTED = 130  # what a shell reports after Ctrl-C
 
 
 def exit_code_of(command: Callable[[], int]) -> int:
-    """The command's own exit code; 2 for input that cannot be used and for a full disk, said in one line on standard
-    error. A bug keeps its trace."""
+    """Run a command and return its exit code, with the user's errors as one line on standard error.
+
+    Input that cannot be used and a full disk give EXIT_USER_ERROR. A bug keeps its trace.
+
+    Args:
+        command: Does the work and returns the exit code of a run without errors.
+    """
     try:
         return command()
     except UserError as error:
         print("error:", " ".join(str(error).splitlines()), file=sys.stderr)  # an argument may hold a line break
         return EXIT_USER_ERROR
     except Exception as error:
-        if not _is_disk_full(error):
+        if not is_disk_full(error):
             raise
         print("error: the disk is full; free some space, then the same command goes on from here", file=sys.stderr)
         return EXIT_USER_ERROR
 
 
-def _is_disk_full(error: BaseException | None) -> bool:
-    """Whether that is the cause, or the cause's cause: SQLite and Optuna wrap it."""
+def is_disk_full(error: BaseException | None) -> bool:
+    """Tell whether a full disk is behind an error, at any depth: SQLite and Optuna wrap the system's own."""
     if error is None:
         return False
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return True
-    return "disk is full" in str(error) or _is_disk_full(error.__cause__ or error.__context__)
+    return "disk is full" in str(error) or is_disk_full(error.__cause__ or error.__context__)
 
 
 @contextmanager
 def ending_cleanly(stop: threading.Event) -> Iterator[None]:
-    """SIGINT and SIGTERM set `stop`, once; a second one acts as it always does."""
+    """Turn the first SIGINT or SIGTERM inside the block into a request to stop.
+
+    A second signal acts as it did before the block, so that a run which does not stop can still be ended.
+
+    Args:
+        stop: Set by the first signal. Whoever works inside the block watches it.
+    """
     previous = {}
 
     def ask_to_stop(number: int, frame: FrameType | None) -> None:
@@ -66,13 +76,19 @@ def ending_cleanly(stop: threading.Event) -> Iterator[None]:
 
 
 class OneLineParser(argparse.ArgumentParser):
-    """Its errors are the user's, in one line."""
+    """An argument parser that reports wrong arguments as a UserError instead of printing its usage and exiting."""
 
     def error(self, message: str) -> NoReturn:
+        """Raise what argparse found wrong as a UserError that names `--help`."""
         raise UserError(f"{message}; see {self.prog} --help")
 
 
 def nearest_existing(path: Path) -> Path:
-    """The path itself, or the nearest folder above it that can be seen: where permission is lacking, os.path says no
-    rather than raise."""
-    return next(each for each in (path.absolute(), *path.absolute().parents) if os.path.exists(each))
+    """Return the path itself if it exists, else the nearest folder above it that does.
+
+    Where permission to look is lacking, a path counts as missing: `os.path.exists` says no instead of raising.
+    """
+    for each in (path.absolute(), *path.absolute().parents):
+        if os.path.exists(each):
+            return each
+    raise AssertionError("the root of a file system always exists")

@@ -1,7 +1,8 @@
-"""A recipe says everything about one network and its training, and nothing about the data. No Keras here.
+"""What is trained, and how? A recipe says everything about one network and its training, and nothing about the data.
 
 `Architecture` (what is built) + `TrainingPlan` (how it learns) = `Recipe`. All are frozen and validated, and go to
-JSON and back without loss. Seeds, the amount of training and the split are arguments of `training.train`.
+JSON and back without loss. The values that a field takes are part of its type; search spaces are checked against the
+same. Not covered: seeds, the amount of training and the split, which are arguments of the training. No Keras here.
 """
 
 from __future__ import annotations
@@ -22,7 +23,10 @@ SCHEDULES = ("constant", "cosine", "one_cycle")
 
 @dataclass(frozen=True)
 class Between:
-    """Numbers from low to high, both included; a field that is annotated with it takes no others."""
+    """Numbers from low to high, both included.
+
+    A field that is annotated with it, as in `Annotated[int, Between(1, 3)]`, takes no others.
+    """
 
     low: float
     high: float = math.inf
@@ -31,12 +35,17 @@ class Between:
         return self.low <= value <= self.high
 
     def __str__(self) -> str:
-        return f"at least {self.low:g}" if self.high == math.inf else f"between {self.low:g} and {self.high:g}"
+        if self.high == math.inf:
+            return f"at least {self.low:g}"
+        return f"between {self.low:g} and {self.high:g}"
 
 
 @dataclass(frozen=True)
 class OneOf:
-    """Values that the code knows; a field that is annotated with it takes no others."""
+    """Values that the code knows.
+
+    A field that is annotated with it, as in `Annotated[str, OneOf(POOLINGS)]`, takes no others.
+    """
 
     values: tuple[Any, ...]
 
@@ -44,7 +53,7 @@ class OneOf:
         return value in self.values
 
     def __str__(self) -> str:
-        return f"one of {', '.join(str(value) for value in self.values)}"
+        return f"one of {', '.join(map(str, self.values))}"
 
 
 Share = Annotated[float, Between(0, 0.95)]
@@ -106,11 +115,13 @@ class Architecture:
         return self.head == "flatten" or not is_last
 
     def pools_after(self, block_index: int) -> int | None:
-        """After which convolution of this block, from 1, its pooling comes; None without."""
+        """After which convolution of this block, from 1, its pooling comes; None where it has none."""
         block = self.blocks[block_index]
         if not self.pools(block_index):
             return None
-        return 1 if block.residual else block.n_convolutions
+        if block.residual:
+            return 1
+        return block.n_convolutions
 
 
 @dataclass(frozen=True)
@@ -150,12 +161,17 @@ class Recipe:
     plan: TrainingPlan
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain dicts, lists, strings and numbers, ready for `json.dumps`."""
-        return _plain(dataclasses.asdict(self))
+        """Return plain dicts, lists, strings and numbers, ready for `json.dumps`."""
+        return plain(dataclasses.asdict(self))
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> Recipe:
-        """The inverse of `to_dict`. Raises TypeError on unknown or missing keys, ValueError on bad values."""
+        """Return the recipe that `to_dict` was called on.
+
+        Raises:
+            TypeError: A key is unknown or missing.
+            ValueError: A value cannot be used.
+        """
         architecture = dict(fields["architecture"])
         architecture["blocks"] = tuple(Block(**block) for block in architecture["blocks"])
         architecture["image_shape"] = tuple(architecture["image_shape"])
@@ -167,35 +183,48 @@ class Recipe:
 
 
 def max_blocks(image_shape: tuple[int, int, int], head: str) -> int:
-    """How many blocks images of this shape carry: no pooling may reduce the smaller side below one pixel."""
+    """Return how many blocks images of this shape carry: no pooling may reduce the smaller side below one pixel.
+
+    image_shape: (height, width, channels). head: one of HEADS; a global one does the last block's pooling itself.
+    """
     n_halvings = min(image_shape[:2]).bit_length() - 1
-    return n_halvings if head == "flatten" else n_halvings + 1
+    if head == "flatten":
+        return n_halvings
+    return n_halvings + 1
 
 
 def short_form(recipe: Recipe) -> str:
-    """One line such as `c32-p | c64-c64-p | c128-c128 | gmax | d128 | adamw 6e-03`."""
+    """Return the recipe on one line, such as `c32-p | c64-c64-p | c128-c128 | gmax | d128 | adamw 6e-03`."""
     architecture, plan = recipe.architecture, recipe.plan
-    parts = [_short_block(block, architecture.pools(i)) for i, block in enumerate(architecture.blocks)]
+    parts = [short_block(block, architecture.pools(i)) for i, block in enumerate(architecture.blocks)]
     parts.append({"flatten": "flat", "global_average": "gavg", "global_max": "gmax"}[architecture.head])
     parts.extend(f"d{units}" for units in architecture.dense_units)
     parts.append(f"{plan.optimizer} {plan.peak_learning_rate:.0e}")
     return " | ".join(parts)
 
 
-def _short_block(block: Block, pools: bool) -> str:
-    kernel = "" if block.kernel_size == 3 else f"k{block.kernel_size}"
-    first, *others = [f"c{block.filters}{kernel}"] * block.n_convolutions
-    pooling = ["p"] if pools else []
+def short_block(block: Block, pools: bool) -> str:
+    """Return a block in the words of `short_form`, such as `c32-p-+(c32)` for a residual one that pools."""
+    convolution = f"c{block.filters}"
+    if block.kernel_size != 3:
+        convolution += f"k{block.kernel_size}"
+    others = [convolution] * (block.n_convolutions - 1)
+    parts = [convolution]
     if block.residual:
-        return "-".join([first, *pooling, f"+({'-'.join(others)})"])
-    return "-".join([first, *others, *pooling])
+        parts += ["p"] * pools
+        parts.append(f"+({'-'.join(others)})")
+    else:
+        parts += others
+        parts += ["p"] * pools
+    return "-".join(parts)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Return the value with lists in the place of tuples, at every depth: what JSON gives back."""
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     return value
 
 
@@ -206,13 +235,17 @@ def _require(condition: bool, requirement: str, **received: Any) -> None:
 
 def _require_declared(fields: object) -> None:
     """Raise ValueError where a field of a dataclass lies outside the values that it is annotated with."""
-    for name, accepted in _declared(type(fields)).items():
+    for name, accepted in accepted_values(type(fields)).items():
         value = getattr(fields, name)
         if value not in accepted:
             raise ValueError(f"{name} must be {accepted}, but got {name}={value!r}")
 
 
 @functools.cache
-def _declared(cls: type) -> dict[str, Between | OneOf]:
-    hints = get_type_hints(cls, include_extras=True)
-    return {name: hint.__metadata__[0] for name, hint in hints.items() if get_origin(hint) is Annotated}
+def accepted_values(cls: type) -> dict[str, Between | OneOf]:
+    """Return the values that each field of a dataclass takes, by name, for those that are annotated with any."""
+    accepted = {}
+    for name, hint in get_type_hints(cls, include_extras=True).items():
+        if get_origin(hint) is Annotated:
+            accepted[name] = hint.__metadata__[0]
+    return accepted

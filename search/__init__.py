@@ -1,7 +1,14 @@
 """Search a small convolutional network for an image data set, confirm it, retrain it, and report on it.
 
-From Python: `run_study(StudyConfig(...))` does what `python -m search.run` does and returns a `StudyResult`;
-`open_objective(StudyConfig(...))` gives the search's objective to a study of your own.
+From Python, `run_study` does what `python -m search.run` does:
+
+    from search import StudyConfig, run_study
+
+    study = run_study(StudyConfig(study="digits", dataset="digits", trials=5))
+    print(study.test_mean, study.test_interval, study.files.model)
+
+`open_objective` gives the search's objective to a study of your own, and a `Callback` is called in every training.
+Trainings run in processes of their own, so a script needs the usual `if __name__ == "__main__":`.
 """
 
 from __future__ import annotations

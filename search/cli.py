@@ -1,4 +1,4 @@
-"""No password where everyone on the machine can read it: on a command line."""
+"""What do all commands of the search check first? The study's name, and that no password stands on a command line."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ from fmnist.errors import UserError
 
 
 def take_password_off_the_command_line() -> None:
-    """Everyone on a machine can read command lines (ps). Start again without the password, which goes on in
-    $PGPASSWORD: that is the owner's to read alone."""
+    """Start the process again without the password of a PostgreSQL URL, if its command line holds one.
+
+    Everyone on a machine can read command lines (ps). The password goes on in $PGPASSWORD, which only the owner of the
+    process can read.
+    """
     for i, word in enumerate(sys.orig_argv):
         url, password = without_password(word)
         if password is not None:
@@ -21,8 +24,17 @@ def take_password_off_the_command_line() -> None:
 
 
 def without_password(word: str) -> tuple[str, str | None]:
-    """A word of the command line that holds a PostgreSQL address, without its password, and that. None: it has none."""
-    option, equals, url = word.partition("=") if word.startswith("--storage=") else ("", "", word)
+    """Split the password off a word of the command line.
+
+    Args:
+        word: A PostgreSQL URL, `--storage=` and such a URL, or anything else.
+
+    Returns:
+        The word without the password, and the password; the word as it is and None where it has none.
+    """
+    option, url = "", word
+    if word.startswith("--storage="):
+        option, url = "--storage=", word.removeprefix("--storage=")
     if not url.startswith("postgresql"):
         return word, None
     parts = urllib.parse.urlsplit(url)
@@ -30,11 +42,16 @@ def without_password(word: str) -> tuple[str, str | None]:
     if not colon:
         return word, None
     host = parts.netloc.rpartition("@")[2]
-    return option + equals + parts._replace(netloc=f"{user}@{host}").geturl(), urllib.parse.unquote(password)
+    return option + parts._replace(netloc=f"{user}@{host}").geturl(), urllib.parse.unquote(password)
 
 
 def check_study_name(name: str, remedy: str) -> None:
-    """It is a folder's name too. Raises UserError, with the remedy."""
+    """Raise UserError for a name that cannot be a study's: it is a folder's name, and part of URLs and file names.
+
+    Args:
+        name: As given.
+        remedy: What to do about it, the end of the message.
+    """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
         raise UserError(
             "the study's name must be 1 to 64 letters, digits, '.', '_' or '-', starting with a letter or digit, "

@@ -9,11 +9,10 @@ from typing import Any, Literal
 
 import pydantic
 
-from fmnist.data.find import DATASETS
-from fmnist.data.source import Colour, Reading
 from fmnist.errors import UserError
 from fmnist.export.formats import FORMATS, read_formats, require_runtimes
 from fmnist.options import option, options
+from fmnist.reading import DATASETS, Colour, Reading
 from fmnist.training.precision import BFLOAT16_FLAGS, Precision, has_bfloat16
 from search.cli import check_study_name
 from search.extras import OPTIONAL_EXTRAS, require_installed
@@ -28,10 +27,14 @@ STUDY, DATA, MACHINE = "the study", "data and places", "the machine"  # headings
 
 
 def shipped_spaces() -> Path:
-    """Return the folder of the search spaces that ship with the tool: in its package, or at the top of its checkout."""
+    """Return the folder of the search spaces that ship with the tool.
+
+    A wheel has them in its package; in a checkout they lie at the top.
+    """
     package = Path(str(importlib.resources.files("search")))
-    installed = package / "studies"
-    return installed if installed.is_dir() else package.parent / "studies"
+    if (package / "studies").is_dir():
+        return package / "studies"
+    return package.parent / "studies"
 
 
 SHIPPED_SPACES = shipped_spaces()
@@ -39,7 +42,12 @@ SHIPPED_SPACES = shipped_spaces()
 
 @options
 class StudyConfig:
-    """Everything that a run of a study needs to know. Raises UserError where a value cannot be used."""
+    """Everything that a run of a study needs to know. Raises UserError where a value cannot be used.
+
+    `StudyConfig(study="mine", dataset="digits", trials=20)` is `--study mine --dataset digits --trials 20`: each field
+    is the option of its name, but for memory_limit_mb, which is --memory-limit. `python -m search.run --help` describes
+    them. None stands for what --help names as the default.
+    """
 
     study: str = option("its name and folder", default_shown="the data set's name", metavar="NAME", group=STUDY)
     trials: int = option("trials in the study, however many runs it takes", default=100, ge=1, metavar="N", group=STUDY)
@@ -202,8 +210,10 @@ class StudyConfig:
 
     @property
     def space_path(self) -> Path | None:
-        """The space file: the named one, else the one that ships for the data set. None: one is written for the images
-        themselves (see `search.space.default`)."""
+        """The space file: the named one, else the one that ships for the data set.
+
+        None: one is written for the images themselves (see `search.space.default`).
+        """
         if self.space is not None or not self.is_named_data:
             return self.space
         return SHIPPED_SPACES / f"{self.dataset}.toml"
@@ -214,5 +224,9 @@ class StudyConfig:
         return self.dataset in DATASETS
 
     def reading(self, on_progress: Callable[[int, int], None] = lambda n_read, n_files: None) -> Reading:
-        """Return how images of one's own are to be read. on_progress: told the files read, and all, as they go."""
+        """Return how images of one's own are to be read.
+
+        Args:
+            on_progress: Called with the number of files read so far and of all files. It may raise, to end the reading.
+        """
         return Reading(self.image_size, self.colour, self.skip_unreadable, self.seed, on_progress)

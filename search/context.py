@@ -1,8 +1,9 @@
-"""What all phases of a run share: options, images, space, clock, and who watches. Read before anything is written."""
+"""What all phases of a run share: options, images, space, clock, and who watches; read, and then written down once."""
 
 from __future__ import annotations
 
 import dataclasses
+import shlex
 import tempfile
 import threading
 import warnings
@@ -20,21 +21,27 @@ from search.callbacks.base import Callback, CallbackList
 from search.callbacks.reporter import Reporter
 from search.config import StudyConfig
 from search.provenance import (
+    as_arguments,
     describe_data,
+    describe_environment,
     memory_limit_of,
+    sample_images,
     study_identity,
     threads_per_worker,
     trains_in_bfloat16,
 )
 from search.records.files import StudyFiles
+from search.records.io import write_arrays, write_json, write_text
 from search.records.models import DataRecord
+from search.refit.finalists import N_FINALISTS_AGAINST_TIME
 from search.refit.round import FinalRound
-from search.refit.schedule import Clock
+from search.refit.schedule import Clock, full_training_images
 from search.space.default import own_space
 from search.space.schema import read_space_text, space_of
 from search.space.space import SearchSpace
 from search.study.objective import Keep, Objective
 from search.study.strategy import build_rungs
+from search.study.trials import read_speeds
 from search.worker.local import WorkerProcesses
 from search.worker.tasks import Interrupted, Trainer, TrainingSite
 
@@ -75,6 +82,14 @@ class StudyContext:
     def rungs(self) -> tuple[int, ...]:
         """Lengths of a trial's trainings, in images, rising."""
         return build_rungs(self.config.pruner, self.space.fidelity)
+
+    def seconds_left_for_search(self, study: optuna.Study) -> float | None:
+        """Seconds until the search has to end, so that confirmation and retraining fit in; None without a timeout."""
+        config = self.config
+        if config.timeout is None:
+            return None
+        n_images = full_training_images(self.space.longest_training, self.data, config.refit_seeds, config.workers)
+        return self.clock.seconds_left_for_search(n_images, read_speeds(study, N_FINALISTS_AGAINST_TIME))
 
     def site(self, split_folder: Path) -> TrainingSite:
         """What the study's trainings have in common. split_folder: where their images are."""
@@ -207,6 +222,25 @@ def _mlflow(config: StudyConfig) -> MLflowRuns | None:
     from search.callbacks.mlflow import MLflowRuns  # an extra
 
     return MLflowRuns(config.mlflow, config.study)
+
+
+def write_beginnings(context: StudyContext) -> None:
+    """Write what the study is made with: images of each class, space, data, environment and command.
+
+    What is there stays, but for the environment and the command of a study that still trains.
+    """
+    config, files = context.config, context.files
+    if not files.data.exists():  # the last to be written: where it is, all are
+        write_arrays(files.samples, images=sample_images(context.split, len(context.source.class_names)))
+        write_text(files.space, context.space_text)
+        write_json(files.data, context.data)
+    is_tested = files.test.exists()  # to build its report again, or to export it, makes no study
+    if not (is_tested and files.environment.exists()):
+        write_json(files.environment, describe_environment(config))
+    if not (is_tested and files.command.exists()):
+        has_baselines = config.baselines or bool(files.read_baseline_records())
+        arguments = as_arguments(dataclasses.replace(config, baselines=has_baselines, dashboard=False))
+        write_text(files.command, shlex.join(["python", "-m", "search.run", *arguments]) + "\n")
 
 
 @contextmanager

@@ -1,13 +1,12 @@
-"""What a tap needs, a place where a running search is shown to others' tools: checked before anything starts."""
+"""Is what an optional integration needs installed, and can its folder be written? Asked before anything starts."""
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
-from fmnist.errors import UserError
+from fmnist.errors import UserError, not_installed
 
 OPTIONAL_EXTRAS = {  # option, and extra of the same name -> modules
     "tensorboard": ("tensorboard",),
@@ -16,26 +15,31 @@ OPTIONAL_EXTRAS = {  # option, and extra of the same name -> modules
 
 
 def require_installed(name: str) -> None:
-    """Raises UserError where a module of this tap is missing."""
-    missing = [module for module in OPTIONAL_EXTRAS[name] if not _is_there(module)]
+    """Raise UserError where a module of this extra, one of OPTIONAL_EXTRAS, is missing."""
+    missing = [module for module in OPTIONAL_EXTRAS[name] if not is_installed(module)]
     if missing:
-        raise UserError(
-            f"--{name} needs {', '.join(missing)}, which is not installed; run "
-            f"pip install -c constraints.txt -e '.[{name}]'"
-        )
+        raise not_installed(f"--{name}", missing, [name])
 
 
-def _is_there(module: str) -> bool:
-    """Whether a package can be imported. A folder of its name, such as `--mlflow mlflow` makes, is found too, but has
-    no origin."""
-    if module in sys.modules:
-        return True
+def is_installed(module: str) -> bool:
+    """Whether a module can be imported, asked without importing it.
+
+    A folder of that name, such as `--mlflow mlflow` makes, is found too, but has no origin.
+    """
     found = find_spec(module)
     return found is not None and found.origin is not None
 
 
 def require_writable(name: str, folder: Path) -> None:
-    """Make the tap's folder. Raises UserError where it cannot be made, or takes no file."""
+    """Make the folder that an option names.
+
+    Args:
+        name: Of the option, without dashes.
+        folder: Its value.
+
+    Raises:
+        UserError: The folder cannot be made, or takes no file.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

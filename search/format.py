@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from fmnist.data.duplicates import Duplicates
 from fmnist.metrics.intervals import Interval
 from fmnist.recipe import TrainingPlan
 
@@ -183,6 +184,31 @@ def setting_value(value: Any) -> str:
 def _three_figures(number: float) -> str:
     digits = max(0, 2 - int(math.log10(max(number, 1))))
     return f"{number:.{digits}f}"
+
+
+def duplicates_in_words(duplicates: Duplicates) -> list[str]:
+    """Sentences about images that occur twice; one sentence if there is none."""
+    repeating = _with_verb(duplicates.within_training, "training image", "repeats", "repeat")
+    shared = _with_verb(duplicates.across_splits, "image", "is", "are")
+    ambiguous = _with_verb(duplicates.contradicting, "image", "bears", "bear")
+    leaked = _with_verb(duplicates.test_in_training, "test image", "is", "are")
+    sentences = []
+    if duplicates.within_training:
+        sentences.append(f"{repeating} another one")
+    if duplicates.across_splits:
+        sentences.append(f"{shared} in two of the splits that learn, select and confirm")
+    if duplicates.contradicting:
+        sentences.append(f"{ambiguous} the labels of several classes")
+    if duplicates.test_in_training:
+        sentences.append(f"{leaked} among the training images too, so the test accuracy flatters")
+    return sentences or ["No image occurs twice, pixel by pixel"]
+
+
+def _with_verb(n: int, noun: str, one: str, many: str) -> str:
+    verb = many
+    if n == 1:
+        verb = one
+    return f"{with_noun(n, noun)} {verb}"
 
 
 def plan_in_words(plan: TrainingPlan) -> list[str]:

@@ -36,6 +36,10 @@ def refuse_what_came_too_late(config: StudyConfig, files: StudyFiles) -> None:
 
     A search that went on after its test score was seen could be steered by it, and the test set is opened once, for
     all that it is to score.
+
+    Args:
+        config: what this run asks for.
+        files: the study's folder; nothing is refused where its test set is unopened.
     """
     if not files.test.exists():
         return
@@ -45,6 +49,11 @@ def refuse_what_came_too_late(config: StudyConfig, files: StudyFiles) -> None:
 
 def opened_elsewhere(config: StudyConfig, files: StudyFiles, study: optuna.Study) -> OpenedTest | None:
     """What another machine of the study has stored about its opened test set; None if no other one opened it.
+
+    Args:
+        config: what this run asks for.
+        files: the study's folder on this machine.
+        study: the study in its storage, which the machines share.
 
     Raises:
         UserError: trials or baselines were to be added after that.
@@ -121,7 +130,13 @@ def is_finished_elsewhere(context: StudyContext, study: optuna.Study) -> bool:
 
 
 def is_leader(context: StudyContext, study: optuna.Study, leads: Callable[[], bool]) -> bool:
-    """Whether this machine confirms, refits and evaluates; if it does not, who does is said."""
+    """Whether this machine confirms, refits and evaluates; if it does not, who does is said.
+
+    Args:
+        context: what all phases share.
+        study: the study in its storage, which the machines share.
+        leads: asks the storage, see `StudyStorage.leading`.
+    """
     if leads():
         return not is_finished_elsewhere(context, study)
     tell_other_leader(context, study)

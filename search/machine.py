@@ -1,4 +1,4 @@
-"""What this machine has: cores and GPUs."""
+"""What does this machine have? Cores, GPUs, and file systems that other machines share."""
 
 from __future__ import annotations
 
@@ -10,10 +10,17 @@ from typing import Any
 
 import psutil
 
+NETWORK_FILE_SYSTEMS = re.compile(
+    r"^(nfs\d*|cifs|smb\w*|fuse\.sshfs|fuse\.glusterfs|glusterfs|ceph|afs|ncpfs|beegfs|lustre)$"
+)
+
 
 def default_workers() -> int:
-    """One single-threaded worker per core that this process may use: on two cores, two of them trained 1.5 times the
-    images of one worker with two threads (one probe, the default recipe's network)."""
+    """Return the number of cores that this process may use: one single-threaded worker for each.
+
+    On two cores, two of them trained 1.5 times the images of one worker with two threads (one probe, the default
+    recipe's network).
+    """
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1  # macOS and Windows do not tell which cores
@@ -24,18 +31,19 @@ def has_gpu() -> bool:
     return Path("/dev/nvidia0").exists() and os.environ.get("CUDA_VISIBLE_DEVICES") != "-1"
 
 
-NETWORK_FILE_SYSTEMS = re.compile(
-    r"^(nfs\d*|cifs|smb\w*|fuse\.sshfs|fuse\.glusterfs|glusterfs|ceph|afs|ncpfs|beegfs|lustre)$"
-)
-
-
 def network_file_system(path: Path, partitions: Sequence[Any] | None = None) -> str | None:
-    """The kind of network file system that a path lies on, such as nfs4; None on a local disk.
+    """Return the kind of network file system that a path lies on, such as nfs4; None on a local disk.
 
-    partitions: what psutil.disk_partitions(all=True) gives, for tests.
+    Args:
+        path: A file or folder, which need not exist.
+        partitions: What `psutil.disk_partitions(all=True)` gives, for tests.
     """
     folder = path.absolute().parent.resolve()
-    mounts = psutil.disk_partitions(all=True) if partitions is None else partitions
-    holding = [mount for mount in mounts if folder.is_relative_to(mount.mountpoint)]
-    nearest = max(holding, key=lambda mount: len(Path(mount.mountpoint).parts), default=None)
-    return nearest.fstype if nearest is not None and NETWORK_FILE_SYSTEMS.match(nearest.fstype) else None
+    nearest, depth = None, -1
+    for mount in psutil.disk_partitions(all=True) if partitions is None else partitions:
+        parts = Path(mount.mountpoint).parts
+        if folder.is_relative_to(mount.mountpoint) and len(parts) > depth:
+            nearest, depth = mount, len(parts)
+    if nearest is None or not NETWORK_FILE_SYSTEMS.match(nearest.fstype):
+        return None
+    return nearest.fstype

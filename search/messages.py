@@ -12,7 +12,7 @@ from fmnist.recipe import Recipe
 from search.callbacks.reporter import DETAIL, RESULT, BestTrial, FinalistRow, SearchProgress
 from search.context import StudyContext
 from search.dashboard.beside import dashboard_command
-from search.format import with_noun
+from search.format import duplicates_in_words, with_noun
 from search.provenance import describe_environment
 from search.records.io import read_json
 from search.records.models import EvaluationRecord
@@ -38,7 +38,7 @@ def tell_own_images(context: StudyContext) -> None:
         *data.notes,
     ]
     if data.duplicates is not None:
-        notes += data.duplicates.sentences()
+        notes += duplicates_in_words(data.duplicates)
     balance = balance_of(data)
     if balance.is_uneven:
         notes.append(uneven_classes(balance))
@@ -55,9 +55,8 @@ def tell_rebuild(context: StudyContext) -> None:
     context.reporter.say(f"study {config.study} is finished (test set opened {opened}): rebuilding its report")
     n_made = len(files.read_refit_records())
     if config.refit_seeds > n_made:
-        context.reporter.say(
-            f"it has {with_noun(n_made, 'retraining')}: --refit-seeds {config.refit_seeds} adds none to a finished study"
-        )
+        made = with_noun(n_made, "retraining")
+        context.reporter.say(f"it has {made}: --refit-seeds {config.refit_seeds} adds none to a finished study")
 
 
 def tell_finished_elsewhere(context: StudyContext, place: str, opened: str) -> None:
@@ -78,8 +77,9 @@ def tell_other_leader(context: StudyContext, study: optuna.Study) -> None:
     )
 
 
-def progress_of(context: StudyContext, study: optuna.Study, seconds_left: float | None) -> SearchProgress:
-    """Read from the storage how far the search is. seconds_left: that a timeout leaves for it."""
+def progress_of(context: StudyContext, study: optuna.Study) -> SearchProgress:
+    """Read from the storage how far the search is."""
+    seconds_left = context.seconds_left_for_search(study)
     counts = count_by_state(study)
     best = next(iter(read_best(study, 1)), None)
     if best is None or best.value is None or best.recipe is None:

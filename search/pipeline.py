@@ -1,9 +1,13 @@
-"""The whole of a run, phase by phase: prepare, search, confirm, refit, evaluate, export, report."""
+"""The whole of a run, phase by phase: prepare, search, confirm, refit, evaluate, export, report.
+
+Each phase is a function of the `StudyContext`, which is fixed before the first of them, and of what the phases before
+gave: the study that this run holds (`OpenStudy`), where its trainings run (`FinalRound`), the winner. A phase does what
+the study lacks: a run that was killed goes on where it ended, and repeats at most the trainings that were under way.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-import shlex
 import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +22,7 @@ from fmnist.errors import UserError
 from search.callbacks.base import Callback
 from search.callbacks.reporter import Reporter
 from search.config import StudyConfig
-from search.context import StudyContext, find_images, read_context, silent_optuna
+from search.context import StudyContext, find_images, read_context, silent_optuna, write_beginnings
 from search.dashboard.beside import beside_run, dashboard_command
 from search.dashboard.publish import DashboardPublisher, publish_report
 from search.format import with_noun
@@ -40,25 +44,23 @@ from search.messages import (
     tell_search_result,
 )
 from search.provenance import (
-    as_arguments,
     command_with_exports,
     describe_environment,
     memory_limit_of,
-    sample_images,
     threads_per_worker,
 )
 from search.records.history_csv import write_history
-from search.records.io import write_arrays, write_json, write_text
+from search.records.io import write_text
 from search.records.ledger import Stopwatch
 from search.records.models import ConfirmRecord
 from search.refit.baselines import fit_baselines, missing_baselines
 from search.refit.confirmation import EarlyConfirmation, confirm, n_confirmed
 from search.refit.evaluation import evaluate
 from search.refit.exports import make_exports, missing_exports
-from search.refit.finalists import N_FINALISTS, N_FINALISTS_AGAINST_TIME, choose_finalists, sure_finalists
+from search.refit.finalists import N_FINALISTS_AGAINST_TIME, choose_finalists, n_finalists, sure_finalists
 from search.refit.retraining import deliver, n_refitted, refit
 from search.refit.round import FinalRound
-from search.refit.schedule import Clock, full_training_images
+from search.refit.schedule import Clock
 from search.report.page import report_study
 from search.results import FinishedStudy, StudyResult, read_study
 from search.study.locks import hold, hold_storage
@@ -128,7 +130,7 @@ class OpenStudy:
 
 
 def run_phases(context: StudyContext, opened: OpenStudy, search_only: bool) -> StudyResult:
-    """Run the phases that the study lacks, from the search to the report."""
+    """Run the phases that the study lacks, from the search to the report, or to the search's end with search_only."""
     study, files = opened.study, context.files
     if is_finished_elsewhere(context, study):
         return read_study(files, read_trials(study))
@@ -140,7 +142,7 @@ def run_phases(context: StudyContext, opened: OpenStudy, search_only: bool) -> S
         if opened.workers is not None and not train(context, opened, opened.workers, search_only=search_only):
             return read_study(files, read_trials(study))
         if search_only:
-            tell_search_result(context, progress_of(context, study, seconds_left_for_search(context, study)))
+            tell_search_result(context, progress_of(context, study))
             return read_study(files, read_trials(study))
         share_opened_test(context, study)
         if not files.model.exists() and files.refit_model(0).exists():
@@ -152,7 +154,8 @@ def run_phases(context: StudyContext, opened: OpenStudy, search_only: bool) -> S
 def train(context: StudyContext, opened: OpenStudy, workers: WorkerProcesses, *, search_only: bool) -> bool:
     """Search, confirm, refit and evaluate; with search_only, search.
 
-    Returns False where another machine of the study does what follows the search.
+    The images that training processes map are on disk while it lasts. Returns False where another machine of the study
+    does what follows the search.
     """
     config, files = context.config, context.files
     save_split(context.split, files.split)
@@ -167,10 +170,10 @@ def train(context: StudyContext, opened: OpenStudy, workers: WorkerProcesses, *,
 
 
 def finish(context: StudyContext, opened: OpenStudy, final: FinalRound, early: EarlyConfirmation) -> bool:
-    """Confirm, refit and evaluate, on the one machine of the study that leads.
+    """Confirm, refit and evaluate, on the one machine of the study that leads; returns False on the others.
 
-    Returns False on the others. An outage of the database may let another machine take over, so who leads is asked
-    again before the test set is opened.
+    An outage of the database may let another machine take over, so who leads is asked again before the test set is
+    opened. early: has confirmed some finalists already, beside the end of the search.
     """
     study = opened.study
     with opened.storage.leading(context.config.study) as leads:
@@ -225,22 +228,6 @@ def open_study(context: StudyContext, worker_processes: StartWorkers) -> Iterato
             storage.engine.dispose()
 
 
-def write_beginnings(context: StudyContext) -> None:
-    """Write what the study is made with: images of each class, space, data, environment and command."""
-    config, files = context.config, context.files
-    if not files.data.exists():  # the last to be written: where it is, all are
-        write_arrays(files.samples, images=sample_images(context.split, len(context.source.class_names)))
-        write_text(files.space, context.space_text)
-        write_json(files.data, context.data)
-    is_tested = files.test.exists()  # to build its report again, or to export it, makes no study
-    if not (is_tested and files.environment.exists()):
-        write_json(files.environment, describe_environment(config))
-    if not (is_tested and files.command.exists()):
-        has_baselines = config.baselines or bool(files.read_baseline_records())
-        arguments = as_arguments(dataclasses.replace(config, baselines=has_baselines, dashboard=False))
-        write_text(files.command, shlex.join(["python", "-m", "search.run", *arguments]) + "\n")
-
-
 def announce(
     context: StudyContext,
     publisher: DashboardPublisher,
@@ -249,7 +236,11 @@ def announce(
     n_done: int = 0,
     labels: Sequence[str] = (),
 ) -> None:
-    """Begin a phase, in the terminal and in the dashboard. Raises Interrupted if the run is to stop."""
+    """Begin a phase, in the terminal and in the dashboard; see `Reporter.begin`.
+
+    Raises:
+        Interrupted: the run is to stop.
+    """
     if context.stop.is_set():
         raise Interrupted
     context.reporter.say(phase)
@@ -267,15 +258,11 @@ def dashboard_of(context: StudyContext) -> AbstractContextManager[None]:
 def search(context: StudyContext, opened: OpenStudy, final: FinalRound, early: EarlyConfirmation | None) -> None:
     """Run the trials that are missing. However the search ends, the table of its trials is written.
 
-    Args:
-        context: what all phases share.
-        opened: the study.
-        final: where trainings run.
-        early: takes the workers for which no trial is left; None: they wait.
+    early: takes the workers for which no trial is left; None: they wait.
     """
     config, study, reporter = context.config, opened.study, context.reporter
     try:
-        progress = progress_of(context, study, seconds_left_for_search(context, study))
+        progress = progress_of(context, study)
         if progress.n_finished >= config.trials:
             reporter.say(f"the search is complete: {progress}")
         else:
@@ -292,18 +279,23 @@ def search(context: StudyContext, opened: OpenStudy, final: FinalRound, early: E
 
 
 def run_search(context: StudyContext, opened: OpenStudy, final: FinalRound, early: EarlyConfirmation | None) -> None:
-    """Run trials until there are as many as were asked for, or the timeout leaves no time for more."""
+    """Run trials until there are as many as were asked for, or the timeout leaves no time for more.
+
+    Raises:
+        SearchStopped: trials fail again and again for the same reason.
+        Interrupted: the run is to stop.
+    """
     config, files = context.config, context.files
     stopwatch = Stopwatch(files, "search", config.workers)
 
     def seconds_left() -> float | None:
-        return seconds_left_for_search(context, opened.study)
+        return context.seconds_left_for_search(opened.study)
 
     def after_trial(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
         stopwatch.lap()
         if context.mlflow is not None:
             context.mlflow.add(study, trial)
-        context.reporter.advance(progress_of(context, study, seconds_left()))
+        context.reporter.advance(progress_of(context, study))
         opened.publisher.update()
 
     def when_idle() -> None:
@@ -328,19 +320,18 @@ def run_search(context: StudyContext, opened: OpenStudy, final: FinalRound, earl
         early.search_has_ended()
 
 
-def seconds_left_for_search(context: StudyContext, study: optuna.Study) -> float | None:
-    """Seconds until the search has to end, so that confirmation and retraining fit in; None without a timeout."""
-    config = context.config
-    if config.timeout is None:
-        return None
-    n_images = full_training_images(context.space.longest_training, context.data, config.refit_seeds, config.workers)
-    return context.clock.seconds_left_for_search(n_images, read_speeds(study, N_FINALISTS_AGAINST_TIME))
-
-
 def confirm_finalists(
     context: StudyContext, opened: OpenStudy, final: FinalRound, early: EarlyConfirmation
 ) -> ConfirmRecord:
-    """Confirm the finalists on the split that no trial has seen. Returns the winner's record."""
+    """Confirm the finalists on the split that no trial has seen.
+
+    Returns:
+        The winner's record.
+
+    Raises:
+        UserError: the timeout was too short for any trial to be evaluated.
+        TrainingFailed: every finalist's training failed.
+    """
     config = context.config
     against_time = config.timeout is not None
     speeds = read_speeds(opened.study, N_FINALISTS_AGAINST_TIME)
@@ -350,7 +341,7 @@ def confirm_finalists(
             f"selection split; raise it"
         )
     speed = min(speeds, default=1.0)  # without a timeout nothing depends on it
-    n_most = N_FINALISTS_AGAINST_TIME if against_time else N_FINALISTS
+    n_most = n_finalists(config.timeout)
     price = context.space.fidelity.accuracy_per_doubling
     finalists = choose_finalists(read_trials(opened.study), price, n_most, against_time=against_time)
     n, n_done = len(finalists), n_confirmed(final, finalists)
@@ -373,7 +364,11 @@ def refit_winner(context: StudyContext, opened: OpenStudy, final: FinalRound, wi
 
 
 def export(context: StudyContext, publisher: DashboardPublisher) -> None:
-    """Make the formats that are asked for and missing. The study's command has them too from then on."""
+    """Export the delivered model in the formats that are asked for and missing.
+
+    A format that fails is recorded with its reason, and the others go on. The study's command has them too from then
+    on.
+    """
     config, files = context.config, context.files
     missing = missing_exports(files, config.export)
     if not missing:

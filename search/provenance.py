@@ -53,7 +53,14 @@ def threads_per_worker(config: StudyConfig) -> int:
 
 
 def study_identity(config: StudyConfig, source: DataSource, space: SearchSpace, split: Split) -> dict[str, Any]:
-    """What must not change between the runs of a study, as plain JSON, passwords left out."""
+    """What must not change between the runs of a study, as plain JSON, passwords left out.
+
+    Args:
+        config: the study's options.
+        source: where its images come from, with their checksums.
+        space: what is searched.
+        split: which images select, and which confirm.
+    """
     storage = OWN_STORAGE
     if config.storage:
         storage = shown_url(config.storage)
@@ -75,7 +82,10 @@ def study_identity(config: StudyConfig, source: DataSource, space: SearchSpace, 
 
 
 def describe_data(config: StudyConfig, source: DataSource, split: Split) -> DataRecord:
-    """Measure the images that the study learns from: classes, sizes, pixels, duplicates, framing."""
+    """Measure the images that the study learns from: classes, sizes, pixels, duplicates, framing.
+
+    Test images are known by their checksums only; none is read.
+    """
     pixel_mean, pixel_std = pixel_statistics(split.train.images)
     n_classes = len(source.class_names)
     n_images, class_counts = {}, {}
@@ -104,6 +114,7 @@ def describe_data(config: StudyConfig, source: DataSource, split: Split) -> Data
         image_size=config.image_size,
         colour=config.colour,
         skip_unreadable=config.skip_unreadable,
+        picture_form=source.picture_form,
         **dataclasses.asdict(measure_framing(split.train.images)),
     )
 

@@ -76,7 +76,13 @@ class StudyResult:
     """A study as a run left it: its files and its trials. A finished one is a `FinishedStudy` and has test figures.
 
     A study is unfinished after `run_study(..., search_only=True)`, and on a machine that shares it with another that
-    confirms, retrains and evaluates.
+    confirms, retrains and evaluates. Its figures are properties; those that need the opened test set raise RuntimeError
+    until there is one:
+
+        study = run_study(config, search_only=True)
+        study.best_trial.value  # selection accuracy, from the search
+        study = run_study(config)
+        study.test_mean, study.test_interval  # on test images that nothing was chosen by
     """
 
     files: StudyFiles
@@ -86,7 +92,7 @@ class StudyResult:
 
     @property
     def is_finished(self) -> bool:
-        """Whether the test set was opened here, so that the figures below are known."""
+        """Whether this is a `FinishedStudy`, whose test figures are known."""
         return False
 
     @property
@@ -201,7 +207,7 @@ class FinishedStudy(StudyResult):
 
     @cached_property
     def balance(self) -> Balance:
-        """How even the classes of the training images are."""
+        """How many training images the rarest and the commonest class have."""
         return balance_of(self.data)
 
     @property

@@ -1,6 +1,7 @@
-"""python -m search.run: search, confirm, retrain, evaluate, report. Run it again to go on where it ended.
+"""How does a command line become a run? `python -m search.run` searches, confirms, retrains, evaluates and reports.
 
-Only what the options need is imported before they are read, so that --help and a bad option answer at once.
+Run it again to go on where it ended. Only what the options need is imported before they are read, so that --help and a
+bad option answer at once.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from fmnist.cli import EXIT_FAILURE, EXIT_INTERRUPTED, OneLineParser, ending_cleanly, exit_code_of
-from fmnist.data.npz import SUFFIX as NPZ
 from fmnist.options import add_options, fields_of, option, options
+from fmnist.reading import ARCHIVE_SUFFIX
 from search.cli import take_password_off_the_command_line
 from search.config import DEFAULT_DATASET, STUDY, StudyConfig
 
@@ -24,16 +25,24 @@ SHOWN = "what is shown"  # heading of --help
 
 
 def main(argv: Sequence[str] | None = None, **seams: Any) -> int:
-    """Run the command line. Returns the exit code: 0; 1 where trainings keep failing, or an export fails; 2 for input
-    that cannot be used, said in one line; 130 when interrupted. A bug keeps its trace. seams: see `run_study`."""
-    return exit_code_of(lambda: _main(argv, **seams))
+    """Run the command line.
 
+    Args:
+        argv: The words behind the program's name; None: those of this process.
+        seams: Stand-ins for parts of the run, for tests: see `search.pipeline.run_study`.
 
-def _main(argv: Sequence[str] | None, **seams: Any) -> int:
-    if argv is None:
-        take_password_off_the_command_line()
-    config, run = parse(sys.argv[1:] if argv is None else argv)
-    return _run(config, run, **seams)
+    Returns:
+        The exit code: 0; 1 where trainings keep failing, or an export fails; 2 for input that cannot be used, said in
+        one line; 130 when interrupted. A bug keeps its trace.
+    """
+
+    def command() -> int:
+        if argv is None:
+            take_password_off_the_command_line()
+        words = sys.argv[1:] if argv is None else argv
+        return run(*parse(words), **seams)
+
+    return exit_code_of(command)
 
 
 @options
@@ -63,7 +72,11 @@ class RunOptions:
 
 
 def parse(argv: Sequence[str]) -> tuple[StudyConfig, RunOptions]:
-    """Read the study's options, and the run's. Raises UserError for options that cannot be used."""
+    """Read the study's options, and the run's, from a command line's words.
+
+    Raises:
+        UserError: The words or their values cannot be used.
+    """
     parser = OneLineParser(
         prog="python -m search.run",
         description="Find a strong small CNN for an image data set, prove how good it is, hand it over. "
@@ -73,18 +86,34 @@ def parse(argv: Sequence[str]) -> tuple[StudyConfig, RunOptions]:
     add_options(parser, StudyConfig)
     add_options(parser, RunOptions)
     given = vars(parser.parse_args(argv))
-    run = {name: given.pop(name) for name in fields_of(RunOptions) if name in given}
+    of_run = {name: given.pop(name) for name in fields_of(RunOptions) if name in given}
     if "study" not in given:
-        given["study"] = _study_named_after(given.get("dataset", DEFAULT_DATASET))
-    return StudyConfig(**given), RunOptions(**run)
+        given["study"] = study_named_after(given.get("dataset", DEFAULT_DATASET))
+    return StudyConfig(**given), RunOptions(**of_run)
 
 
-def _study_named_after(dataset: str) -> str:
+def study_named_after(dataset: str) -> str:
+    """Return the usual name of a data set's study: the data set's own, or that of its folder or file."""
     path = Path(dataset)
-    return (path.stem if path.suffix.lower() == NPZ else path.name) or "study"
+    name = path.name
+    if path.suffix.lower() == ARCHIVE_SUFFIX:
+        name = path.stem
+    return name or "study"
 
 
-def _run(config: StudyConfig, run: RunOptions, **seams: Any) -> int:
+def run(config: StudyConfig, options: RunOptions, **seams: Any) -> int:
+    """Run a study, or only check it, and show it on the terminal.
+
+    SIGINT and SIGTERM end it cleanly: trainings stop, and everything that has finished is kept.
+
+    Args:
+        config: The study.
+        options: What concerns this run alone.
+        seams: Stand-ins for parts of the run, for tests: see `search.pipeline.run_study`.
+
+    Returns:
+        The exit code, see `main`.
+    """
     from search.callbacks.json_lines import JsonReporter
     from search.callbacks.reporter import RESULT
     from search.callbacks.terminal import Terminal
@@ -94,25 +123,28 @@ def _run(config: StudyConfig, run: RunOptions, **seams: Any) -> int:
     from search.worker.tasks import Interrupted, TrainingFailed
 
     stop = threading.Event()
-    terminal = (JsonReporter if run.log_format == "json" else Terminal)(verbosity=run.verbosity)
+    reporter = JsonReporter if options.log_format == "json" else Terminal
+    terminal = reporter(verbosity=options.verbosity)
     try:
         with ending_cleanly(stop), terminal:
-            if run.check:
-                return check_run(config, terminal, stop, search_only=run.search_only, **seams)
-            study = run_study(config, terminal, stop, search_only=run.search_only, **seams)
+            if options.check:
+                return check_run(config, terminal, stop, search_only=options.search_only, **seams)
+            study = run_study(config, terminal, stop, search_only=options.search_only, **seams)
     except Interrupted:
-        kept = "everything finished so far is kept. The same command goes on from here."
-        terminal.say("stopped" if run.check else f"stopped; {kept}", RESULT)
+        message = "stopped"
+        if not options.check:
+            message += "; everything finished so far is kept. The same command goes on from here."
+        terminal.say(message, RESULT)
         return EXIT_INTERRUPTED
     except (SearchStopped, TrainingFailed) as failure:
         trace = getattr(failure, "trace", "")
         print(f"error: {failure}\n{trace}".rstrip(), file=sys.stderr)
         return EXIT_FAILURE
-    return _exit_code(config, study)
+    return exit_code(config, study)
 
 
-def _exit_code(config: StudyConfig, study: StudyResult) -> int:
-    """EXIT_FAILURE if an export that was asked for has failed, else 0."""
+def exit_code(config: StudyConfig, study: StudyResult) -> int:
+    """Return EXIT_FAILURE if an export that was asked for has failed, else 0."""
     for record in study.exports:
         if record.failure and record.format in config.export:
             return EXIT_FAILURE

@@ -15,12 +15,12 @@ from pathlib import Path
 import pytest
 
 from fmnist.data.find import find_data
-from fmnist.data.named import fashion_mnist_folder
+from fmnist.data.named import find_fashion_mnist
 from fmnist.data.split import Split, load_train
 from fmnist.errors import UserError
 
 # The files that take longest, first: of two processes that take file by file, none is left with one of them at the end.
-LONGEST_FIRST = ("test_pipeline", "test_machines", "test_page", "test_api", "test_datasets", "test_baselines")
+LONGEST_FIRST = ("test_pipeline", "test_machines", "test_page", "test_api", "test_fitting")
 HEAVY_MARKS = {"slow", "trains", "process"}
 WHOLE_FILE_TRAINS = re.compile(r"^pytestmark = .*\btrains\b", re.MULTILINE)
 STARTS_A_PROCESS = {"subprocess.Popen", "os.fork", "os.posix_spawn", "os.exec"}  # audit events
@@ -92,7 +92,7 @@ def marks_are_true(request: pytest.FixtureRequest) -> Iterator[None]:
 def _why_no_real_data() -> str | None:
     """None where the four files of Fashion-MNIST are in one of the usual places. Tests never download them."""
     try:
-        folder = fashion_mnist_folder()
+        folder = find_fashion_mnist()
     except UserError as error:
         return str(error)
     return "no Fashion-MNIST in the usual places; name its folder in $FMNIST_DATA_DIR" if folder is None else None

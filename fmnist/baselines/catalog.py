@@ -1,4 +1,9 @@
-"""The baselines by name: plain networks and classical classifiers, as one would begin without this tool."""
+"""Which baselines are there? Plain networks and classical classifiers by name, as one would begin without this tool.
+
+They are fitted and scored beside a study's winner, on the same images and the same machine; nothing of them is tuned.
+Those that watch nothing learn from all training images; those that stop early, or lower their rate, by the selection
+split learn from the rest. The supervisor and the report read this table, so it needs neither Keras nor scikit-learn.
+"""
 
 from __future__ import annotations
 
@@ -22,10 +27,11 @@ class Baseline:
     n_epochs: int | None = None  # of a network's training, at most
     watches_selection: bool = False  # learns from train and confirmation split only
     stops_early: bool = False
+    features: str = "pixels"  # of a classifier: "pixels" or "gradients", histograms of oriented gradients
 
     @property
     def suffix(self) -> str:
-        """Of the file that its model is saved in."""
+        """The suffix of the file that the fitted model is saved in."""
         return ".keras" if self.kind == "network" else ".joblib"
 
 
@@ -65,7 +71,10 @@ BASELINES = (
     ),
     Baseline("logistic-regression", "classical", "logistic regression on the pixels"),
     Baseline(
-        "hog-linear-svm", "classical", "linear support vector machine on histograms of oriented gradients of the image"
+        "hog-linear-svm",
+        "classical",
+        "linear support vector machine on histograms of oriented gradients of the image",
+        features="gradients",
     ),
     Baseline("gradient-boosting", "classical", "histogram gradient boosting on the pixels, 100 rounds"),
     Baseline("random-forest", "classical", "random forest on the pixels, 100 trees"),
@@ -76,13 +85,16 @@ BASELINES = (
 class FittedModel(Protocol):
     """What a baseline has learned: a network or a classifier."""
 
-    n_parameters: int | None  # of a network
+    @property
+    def n_parameters(self) -> int | None:
+        """The number of a network's weights; None for a classifier."""
 
     def predict_classes(self, images: np.ndarray) -> np.ndarray:
-        """The class of each image: uint8 (n,). images: uint8 (n, height, width, channels), n > 0."""
+        """Predict the class of each image: uint8 (n,). images: uint8 (n, height, width, channels), n > 0."""
+        ...
 
     def save(self, path: Path) -> None:
-        """Write it where `load_baseline` reads it. The path ends in the baseline's suffix."""
+        """Write the model where `load_baseline` reads it. The path ends in the baseline's suffix."""
 
 
 def ignore(point: HistoryPoint) -> None:
@@ -90,7 +102,11 @@ def ignore(point: HistoryPoint) -> None:
 
 
 def find_baseline(name: str) -> Baseline:
-    """Raises ValueError if there is none of this name."""
+    """Find a baseline by its name.
+
+    Raises:
+        ValueError: there is none of this name.
+    """
     for baseline in BASELINES:
         if baseline.name == name:
             return baseline

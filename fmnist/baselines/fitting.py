@@ -1,4 +1,7 @@
-"""Fit a baseline by its name, and load what was fitted."""
+"""How is a baseline fitted, or loaded, by its name? Keras or scikit-learn is loaded by whoever needs it, and then only.
+
+Every training process imports this module, and most of them never fit a baseline.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +9,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from fmnist.baselines.catalog import Baseline, FittedModel, find_baseline, ignore
-from fmnist.baselines.classical import Classifier, fit_classifier
-from fmnist.baselines.networks import Network, fit_network
-from fmnist.data.images import LabelledImages, joined
+from fmnist.baselines.catalog import FittedModel, find_baseline, ignore
+from fmnist.data.images import joined
 from fmnist.data.split import Split
 from fmnist.training.history import HistoryPoint
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)
@@ -38,37 +35,52 @@ def fit_baseline(
     *,
     on_progress: Callable[[HistoryPoint], None] = ignore,
 ) -> Fit:
-    """Fit the baseline of this name. Networks call on_progress after each epoch; classifiers say nothing.
+    """Fit the baseline of this name. Same seed, machine and number of threads: the same model.
 
-    Same seed, machine and number of threads: the same model. Raises ValueError for an unknown name; RuntimeError where
-    TensorFlow has run something with another number of threads.
+    Args:
+        name: one of BASELINES'.
+        split: it learns from all three parts; a baseline that watches the selection split learns from the others.
+        seed: of whatever its method draws.
+        n_threads: of the fit and of a classifier's predictions.
+        on_progress: called by networks after each epoch; classifiers say nothing.
+
+    Raises:
+        ValueError: there is no baseline of this name.
+        RuntimeError: TensorFlow has run something with another number of threads.
     """
     baseline, started = find_baseline(name), time.monotonic()
-    learned_from, watched = _images_for(baseline, split)
+    if baseline.watches_selection:
+        learned_from, watched = joined(split.train, split.confirmation), split.selection
+    else:
+        learned_from, watched = split.together(), None
     if baseline.kind == "network":
+        from fmnist.baselines.networks import fit_network
+
         model, reason, n_epochs = fit_network(baseline, learned_from, watched, seed, n_threads, on_progress)
     else:
+        from fmnist.baselines.classical import fit_classifier
+
         model, reason = fit_classifier(baseline, learned_from, seed, n_threads)
         n_epochs = None
     return Fit(model, len(learned_from), n_epochs, time.monotonic() - started, reason)
 
 
 def load_baseline(name: str, path: Path, n_threads: int = 1) -> FittedModel:
-    """What `save` of the fitted baseline of this name wrote. A classifier's file is a pickle: load your own only.
+    """Load what `save` of the fitted baseline of this name wrote. A classifier's file is a pickle: load your own only.
 
-    n_threads: of a classifier's predictions; a network takes TensorFlow's, see `training.limit_threads`.
+    Args:
+        name: one of BASELINES'.
+        path: of the file.
+        n_threads: of a classifier's predictions; a network takes TensorFlow's, see `training.execution`.
+
+    Raises:
+        ValueError: there is no baseline of this name.
     """
-    if find_baseline(name).kind == "network":
-        import keras
+    baseline = find_baseline(name)
+    if baseline.kind == "network":
+        from fmnist.baselines.networks import load_network
 
-        return Network(keras.saving.load_model(path, compile=False))
-    import joblib
+        return load_network(path)
+    from fmnist.baselines.classical import load_classifier
 
-    return Classifier(name, joblib.load(path), n_threads)
-
-
-def _images_for(baseline: Baseline, split: Split) -> tuple[LabelledImages, LabelledImages | None]:
-    """What it learns from, and what it watches meanwhile."""
-    if baseline.watches_selection:
-        return joined(split.train, split.confirmation), split.selection
-    return split.together(), None
+    return load_classifier(baseline, path, n_threads)

@@ -1,9 +1,6 @@
-"""What users start from: the plain networks of notebooks, and scikit-learn's classifiers. All fixed, nothing tuned.
+"""How are the networks of notebooks fitted? By Keras' own `compile` and `fit`, as their authors do it.
 
-They are fitted and scored beside a study's winner, on the same images and the same machine. Those that watch nothing
-learn from all training images; those that stop early, or lower their rate, by the selection split learn from the rest.
-
-This module is loaded by the supervisor and the report, so Keras and scikit-learn are imported inside functions.
+Loads Keras, so only the processes that fit or load a network import this module (see `fitting`).
 """
 
 from __future__ import annotations
@@ -11,54 +8,45 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
+import keras
 import numpy as np
 
 from fmnist.baselines.catalog import Baseline
 from fmnist.data.images import LabelledImages
+from fmnist.model.inference import predict_probabilities, save_for_users
+from fmnist.training.execution import limit_threads
 from fmnist.training.history import HistoryPoint
-
-if TYPE_CHECKING:
-    import keras
-
-
-def _n_classes(labelled: LabelledImages) -> int:
-    return int(labelled.labels.max()) + 1  # none is left out in training, see `data.find_data`
-
-
-# --- networks
 
 
 @dataclass(frozen=True)
-class _Notebook:
-    """How a network is built and trained there."""
+class NotebookNetwork:
+    """How a network is built and trained in the notebook that it comes from."""
 
     filters: tuple[int, ...]  # of each convolution; max pooling after each
     dense_units: tuple[int, ...]
     dropout: float = 0.0  # after each dense layer
     is_one_hot: bool = False  # how labels are written; the loss goes with it
-    callback: Callable[[], keras.callbacks.Callback] | None = None  # of the selection split
+    callback: Callable[[], keras.callbacks.Callback] | None = None  # that watches the selection split
 
 
-def _early_stopping() -> keras.callbacks.Callback:
-    import keras
-
-    return keras.callbacks.EarlyStopping(patience=10, restore_best_weights=True)
-
-
-def _halving_on_plateau() -> keras.callbacks.Callback:
-    import keras
-
-    return keras.callbacks.ReduceLROnPlateau(monitor="val_accuracy", factor=0.5, patience=3, min_lr=1e-5)
-
-
-_NOTEBOOKS = {
-    "three-convolutions": _Notebook((32, 64, 128), (512, 512), dropout=0.2),
-    "conv-pool-dense": _Notebook((32,), (100,)),
-    "conv-pool-dense-stopped": _Notebook((32,), (100,), callback=_early_stopping),
-    "conv-pool-dense-plateau": _Notebook((32,), (100,), is_one_hot=True, callback=_halving_on_plateau),
+NETWORKS = {
+    "three-convolutions": NotebookNetwork((32, 64, 128), (512, 512), dropout=0.2),
+    "conv-pool-dense": NotebookNetwork((32,), (100,)),
+    "conv-pool-dense-stopped": NotebookNetwork(
+        (32,), (100,), callback=partial(keras.callbacks.EarlyStopping, patience=10, restore_best_weights=True)
+    ),
+    "conv-pool-dense-plateau": NotebookNetwork(
+        (32,),
+        (100,),
+        is_one_hot=True,
+        callback=partial(
+            keras.callbacks.ReduceLROnPlateau, monitor="val_accuracy", factor=0.5, patience=3, min_lr=1e-5
+        ),
+    ),
 }
 
 
@@ -70,17 +58,22 @@ class Network:
 
     @property
     def n_parameters(self) -> int:
+        """The number of all weights."""
         return self.model.count_params()
 
     def predict_classes(self, images: np.ndarray) -> np.ndarray:
-        from fmnist.model.inference import predict_probabilities
-
+        """Predict the class of each image: uint8 (n,). images: uint8 (n, height, width, channels), n > 0."""
         return predict_probabilities(self.model, images).argmax(axis=1).astype(np.uint8)
 
     def save(self, path: Path) -> None:
-        from fmnist.model.inference import save_for_users
-
+        """Write the network alone to a .keras file, without its optimizer."""
         save_for_users(self.model, path)
+
+
+def load_network(path: Path) -> Network:
+    """Load what `Network.save` wrote."""
+    model: Any = keras.saving.load_model(path, compile=False)
+    return Network(model)
 
 
 def fit_network(
@@ -91,66 +84,98 @@ def fit_network(
     n_threads: int,
     on_progress: Callable[[HistoryPoint], None],
 ) -> tuple[Network, str, int]:
-    """The network, why its training ended, and its epochs: plain `compile` and `fit`, in batches of 32."""
-    import keras
+    """Fit a baseline of kind "network" by plain `compile` and `fit`, in batches of 32.
 
-    from fmnist.training.execution import limit_threads
+    Args:
+        baseline: one of NETWORKS.
+        learned_from: the images to learn from.
+        watched: the images by which it stops or lowers its rate; None: it watches none.
+        seed: of initial weights, dropout and the order of images.
+        n_threads: of TensorFlow.
+        on_progress: called after each epoch.
 
+    Returns:
+        The network, why its training ended, in words, and its epochs.
+
+    Raises:
+        RuntimeError: TensorFlow has run something with another number of threads.
+    """
     limit_threads(n_threads)
     keras.utils.set_random_seed(seed)  # initial weights, dropout, the order of the images
-    notebook, n_classes = _NOTEBOOKS[baseline.name], _n_classes(learned_from)
-    model = _build_network(notebook, learned_from.images.shape[1:], n_classes)
-    loss = "categorical_crossentropy" if notebook.is_one_hot else "sparse_categorical_crossentropy"
+    network = NETWORKS[baseline.name]
+    assert baseline.n_epochs is not None  # every network has them
+    n_classes = int(learned_from.labels.max()) + 1  # none is left out in training, see `fmnist.data.find`
+    model = build_network(network, learned_from.images.shape[1:], n_classes)
+    loss = "categorical_crossentropy" if network.is_one_hot else "sparse_categorical_crossentropy"
     model.compile(optimizer=keras.optimizers.Adam(1e-3), loss=loss, metrics=["accuracy"])
-    keras_callbacks = [notebook.callback()] if notebook.callback else []
+    callbacks: list[keras.callbacks.Callback] = []
+    if network.callback is not None:
+        callbacks.append(network.callback())
+    images, labels = _arrays(learned_from, n_classes, network.is_one_hot)
     history = model.fit(
-        *_arrays(learned_from, n_classes, notebook.is_one_hot),
+        images,
+        labels,
         epochs=baseline.n_epochs,
-        validation_data=_arrays(watched, n_classes, notebook.is_one_hot) if watched else None,
-        callbacks=[*keras_callbacks, _reporting(model, len(learned_from), on_progress)],
-        verbose=0,
+        validation_data=None if watched is None else _arrays(watched, n_classes, network.is_one_hot),
+        callbacks=[*callbacks, ProgressReporter(len(learned_from), on_progress)],
+        verbose=0,  # pyright: ignore[reportArgumentType]  # inferred from its default, "auto"
     )
-    return Network(model), _why_ended(len(history.epoch), keras_callbacks), len(history.epoch)
+    n_epochs = len(history.epoch)
+    reason = f"trained for {n_epochs} epochs"
+    for callback in callbacks:
+        if isinstance(callback, keras.callbacks.EarlyStopping):
+            reason += f", weights of epoch {callback.best_epoch + 1}"
+    return Network(model), reason, n_epochs
 
 
-def _build_network(notebook: _Notebook, image_shape: tuple[int, int, int], n_classes: int) -> keras.Model:
-    """Keras' defaults, so convolutions without padding. On maps too small for that they are padded, and too small for
-    pooling they are not pooled: images of 28 x 28 meet neither."""
-    import keras
-    from keras import layers
+def build_network(network: NotebookNetwork, image_shape: tuple[int, ...], n_classes: int) -> keras.Model:
+    """Build a notebook's network for images of any size: raw pixels, 0 to 255 -> probabilities.
 
+    Convolutions have Keras' defaults, so no padding. On maps too small for that they are padded, and maps too small
+    for pooling are not pooled: images of 28 x 28 meet neither.
+
+    Args:
+        network: what to build.
+        image_shape: height, width, channels.
+        n_classes: of the last layer.
+    """
     pixels = keras.Input(image_shape, dtype="float32")
-    x = layers.Rescaling(1 / 255)(pixels)
-    for n_filters in notebook.filters:
+    x: Any = keras.layers.Rescaling(1 / 255)(pixels)
+    for n_filters in network.filters:
         padding = "valid" if min(x.shape[1:3]) >= 3 else "same"
-        x = layers.Conv2D(n_filters, 3, padding=padding, activation="relu")(x)
-        x = layers.MaxPooling2D()(x) if min(x.shape[1:3]) >= 2 else x
-    x = layers.Flatten()(x)
-    for units in notebook.dense_units:
-        x = layers.Dense(units, activation="relu")(x)
-        x = layers.Dropout(notebook.dropout)(x) if notebook.dropout > 0 else x
-    return keras.Model(pixels, layers.Dense(n_classes, activation="softmax")(x))
+        x = keras.layers.Conv2D(n_filters, 3, padding=padding, activation="relu")(x)
+        if min(x.shape[1:3]) >= 2:
+            x = keras.layers.MaxPooling2D()(x)
+    x = keras.layers.Flatten()(x)
+    for units in network.dense_units:
+        x = keras.layers.Dense(units, activation="relu")(x)
+        if network.dropout > 0:
+            x = keras.layers.Dropout(network.dropout)(x)
+    return keras.Model(pixels, keras.layers.Dense(n_classes, activation="softmax")(x))
 
 
-def _arrays(labelled: LabelledImages, n_classes: int, is_one_hot: bool) -> tuple[np.ndarray, np.ndarray]:
-    """float32 (n, height, width, channels); uint8 (n,), or float32 (n, n_classes)."""
-    labels = np.eye(n_classes, dtype=np.float32)[labelled.labels] if is_one_hot else labelled.labels
-    return labelled.images.astype(np.float32), labels
+class ProgressReporter(keras.callbacks.Callback):
+    """Reports a history point after each epoch.
 
+    Args:
+        n_images: of an epoch.
+        on_progress: called with the point.
+    """
 
-def _reporting(
-    model: keras.Model, n_images: int, on_progress: Callable[[HistoryPoint], None]
-) -> keras.callbacks.Callback:
-    import keras
+    def __init__(self, n_images: int, on_progress: Callable[[HistoryPoint], None]) -> None:
+        super().__init__()
+        self._n_images = n_images
+        self._on_progress = on_progress
+        self._started = time.monotonic()
 
-    started = time.monotonic()
-
-    def report(epoch: int, logs: dict[str, float]) -> None:
-        on_progress(
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Report the epoch's losses and accuracies."""
+        assert self.model is not None and logs is not None  # Keras sets the one and passes the other
+        self._on_progress(
             HistoryPoint(
-                n_images=(epoch + 1) * n_images,
-                seconds=time.monotonic() - started,
-                learning_rate=float(model.optimizer.learning_rate),
+                n_images=(epoch + 1) * self._n_images,
+                seconds=time.monotonic() - self._started,
+                learning_rate=float(self.model.optimizer.learning_rate),
                 train_loss=logs["loss"],
                 train_accuracy=logs["accuracy"],
                 validation_loss=logs.get("val_loss"),
@@ -158,16 +183,8 @@ def _reporting(
             )
         )
 
-    return keras.callbacks.LambdaCallback(on_epoch_end=report)
 
-
-def _why_ended(n_epochs: int, keras_callbacks: list[keras.callbacks.Callback]) -> str:
-    import keras
-
-    for callback in keras_callbacks:
-        if isinstance(callback, keras.callbacks.EarlyStopping):
-            return f"trained for {n_epochs} epochs, weights of epoch {callback.best_epoch + 1}"
-    return f"trained for {n_epochs} epochs"
-
-
-# --- classifiers
+def _arrays(labelled: LabelledImages, n_classes: int, is_one_hot: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Images float32 (n, height, width, channels); labels uint8 (n,), or float32 (n, n_classes)."""
+    labels = np.eye(n_classes, dtype=np.float32)[labelled.labels] if is_one_hot else labelled.labels
+    return labelled.images.astype(np.float32), labels

@@ -1,298 +1,336 @@
-"""Picture files -> pixels: upright, opaque, 8 bits a channel, grey or colour, fitted into a square where asked for.
+"""Picture files -> pixels: the one decoder, for training and for prediction.
 
-`decode` reads one; `read_pictures` reads any number with threads, holding few files at a time. What of a file cannot be
-read becomes a reason, so that one error can name them all. Of several frames the first counts.
+`decode` gives what training learns from: upright, opaque, 8 bits a channel, grey or colour, fitted into a square if
+asked for, as a `Form` says. `decode_layers` gives what a photograph's background can be judged by before it is made
+opaque (see `fmnist.predict.preprocess`). Both take a file's content and raise `UnreadablePicture` with the reason.
+
+Does not cover: colour profiles, which are not applied; all frames of an animation but the first.
 """
 
 from __future__ import annotations
 
 import io
-import os
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
+from typing import Literal
 
 import numpy as np
-from PIL import Image, ImageOps
-
-from fmnist.data.checksums import digest_of, md5
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 # Those that hold pictures of pixels. EPS and others that Pillow hands to another program are not among them.
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM", "AVIF", "JPEG2000")
-FILES_AT_ONCE = 64  # one thread's share: more would let an interruption wait, fewer would cost time
+MAX_PIXELS = 100_000_000  # a file of a few bytes may promise more than fits the memory
 DRAFT = 2  # a JPEG is decoded at no less than so many times the side it is fitted into, which saves most of the time
 GREY_MODES = ("1", "L", "LA", "La")
 ORIENTATION = 0x0112  # the EXIF tag; from 5 on, height and width change places
+BITS_PER_SAMPLE = 258  # the TIFF tag
 
-Progress = Callable[[int, int], None]  # (files read, of how many); an exception from it ends the reading
+
+class UnreadablePicture(Exception):
+    """A file cannot be decoded as a picture. The message says why, in a few words of one line."""
+
+
+class UnknownFormat(UnreadablePicture):
+    """A file has none of the formats that can be read."""
 
 
 @dataclass(frozen=True)
 class Form:
-    """How pictures are to come out; None: as they are."""
+    """How pictures come out, and by which rules. A model file records it, to have new pictures read by the same.
 
-    side: int | None = None  # pixels, of the square that they are fitted into
-    channels: int | None = None  # 1: grey, 3: colour
+    The rules have one value each today. They are recorded all the same: a version that reads differently must be able
+    to tell.
+    """
+
+    side: int | None = None  # pixels, of the square that each is fitted into; None: they keep their size
+    channels: Literal[1, 3] | None = None  # 1: grey, 3: RGB; None: whichever the file has
+    fitting: Literal["whole"] = "whole"  # into a square: nothing is cut, the border repeated along the shorter side
+    transparency: Literal["white"] = "white"  # what transparent pixels lie on
+
+    def __post_init__(self) -> None:
+        if self.side is not None and self.side < 1:
+            raise ValueError(f"side must be at least 1 pixel, but got {self.side}")
 
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """A file, decoded."""
+    """A decoded file, as its Form asks."""
 
     pixels: np.ndarray  # uint8 (height, width, channels)
     own_size: tuple[int, int]  # height and width before it was fitted, upright
 
 
-@dataclass(eq=False)
-class PictureFiles:
-    """What reading many files gave, in their order."""
+@dataclass(frozen=True, eq=False)
+class Layers:
+    """A decoded file whose transparency is still apart."""
 
-    files: Sequence[Path]
-    images: np.ndarray | None  # uint8 (n, height, width, channels); None where they were not to be kept
-    shapes: np.ndarray  # int32 (n, 3): height, width, channels as read; 0 where a file is unreadable
-    own_sizes: np.ndarray  # int32 (n, 2): height, width before it was fitted
-    is_constant: np.ndarray  # bool (n,): all its pixels are the same
-    md5s: list[str]  # of the files' bytes; "" where a file is unreadable
-    digests: list[bytes]  # of the pixels, where they were not kept
-    failures: dict[int, str] = field(default_factory=dict)  # row -> why that file is unreadable
-
-    def without_failures(self) -> PictureFiles:
-        """Of the readable files alone."""
-        if not self.failures:
-            return self
-        rows = [i for i in range(len(self.files)) if i not in self.failures]
-        return PictureFiles(
-            files=[self.files[i] for i in rows],
-            images=None if self.images is None else self.images[rows],
-            shapes=self.shapes[rows],
-            own_sizes=self.own_sizes[rows],
-            is_constant=self.is_constant[rows],
-            md5s=[self.md5s[i] for i in rows],
-            digests=[self.digests[i] for i in rows],
-        )
+    pixels: np.ndarray  # float32 (height, width, channels), 0 to 255
+    opacity: np.ndarray | None  # float32 (height, width, 1), 0 to 1; None: nothing is transparent
+    own_size: tuple[int, int]  # height and width of the file's picture, upright; the pixels may be fewer
 
 
 @cache
 def picture_suffixes() -> frozenset[str]:
-    """How the names of picture files end, in small letters, with the dot."""
+    """List how the names of picture files end, in small letters, with the dot."""
     Image.init()
     return frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in FORMATS)
 
 
 @cache
-def _formats() -> tuple[str, ...]:
-    """Those that this build of Pillow has."""
+def readable_formats() -> tuple[str, ...]:
+    """List those of FORMATS that this build of Pillow can read."""
     Image.init()
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
-# --- many
-
-
-def read_pictures(
-    files: Sequence[Path],
-    form: Form,
-    *,
-    keep: bool = True,
-    check_shape: Callable[[tuple[int, int, int]], None] = lambda shape: None,
-    on_progress: Progress = lambda n_read, n_files: None,
-) -> PictureFiles:
-    """Read them all. keep: hold the pixels, those of the shape that the first readable file has; else their digests.
-
-    check_shape: called with that shape before memory is taken; what it raises passes through.
-    """
-    n = len(files)
-    found = PictureFiles(
-        files, None, np.zeros((n, 3), np.int32), np.zeros((n, 2), np.int32), np.zeros(n, bool), [""] * n, [b""] * n
-    )
-    with _warnings_told_apart():
-        n_begun = _read_until_shape(found, form, keep, check_shape)
-        on_progress(n_begun, n)
-        for n_done in _in_threads(found, form, keep, n_begun):
-            on_progress(n_done, n)
-    return found
-
-
-def _read_until_shape(
-    found: PictureFiles, form: Form, keep: bool, check_shape: Callable[[tuple[int, int, int]], None]
-) -> int:
-    """Read up to the first readable file, which says what memory to take. Returns how many that were."""
-    for i, path in enumerate(found.files):
-        pixels = _read_one(found, i, path, form)
-        if pixels is None:
-            continue
-        check_shape(pixels.shape)
-        if keep:
-            found.images = np.empty((len(found.files), *pixels.shape), np.uint8)
-        _store(found, i, pixels)
-        return i + 1
-    return len(found.files)
-
-
-def _in_threads(found: PictureFiles, form: Form, keep: bool, first: int) -> Iterator[int]:
-    """Read the files from `first` on; gives after each share how many are read."""
-
-    def read_share(start: int) -> int:
-        rows = range(start, min(start + FILES_AT_ONCE, len(found.files)))
-        for i in rows:
-            pixels = _read_one(found, i, found.files[i], form)
-            if pixels is not None:
-                _store(found, i, pixels)
-        return len(rows)
-
-    executor = ThreadPoolExecutor(n_threads(), thread_name_prefix="pictures")
-    try:
-        shares: list[Future[int]] = [
-            executor.submit(read_share, start) for start in range(first, len(found.files), FILES_AT_ONCE)
-        ]
-        n_done = first
-        for share in shares:
-            n_done += share.result()
-            yield n_done
-    finally:
-        executor.shutdown(cancel_futures=True)
-
-
-def n_threads() -> int:
-    """That read pictures. Decoding leaves Python's lock, so that each core has work; one more waits for the disk."""
-    n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return n_cores + 1
-
-
-def _read_one(found: PictureFiles, i: int, path: Path, form: Form) -> np.ndarray | None:
-    """The pixels; None where the file is unreadable, and why is noted."""
-    try:
-        if not os.path.isfile(path):  # a pipe would be waited for
-            raise OSError("no file of that name" if not os.path.lexists(path) else "not a file")
-        content = path.read_bytes()
-        picture = decode(content, form)
-    except Exception as error:  # Pillow's decoders raise whatever a damaged file makes of them
-        found.failures[i] = _reason(error)
-        return None
-    found.md5s[i] = md5(content)
-    found.shapes[i], found.own_sizes[i] = picture.pixels.shape, picture.own_size
-    found.is_constant[i] = (picture.pixels == picture.pixels[0, 0]).all()
-    return picture.pixels
-
-
-def _store(found: PictureFiles, i: int, pixels: np.ndarray) -> None:
-    if found.images is None:
-        found.digests[i] = digest_of(pixels)
-    elif pixels.shape == found.images.shape[1:]:
-        found.images[i] = pixels
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, Image.UnidentifiedImageError):
-        return "no picture of a format that can be read"
-    text = (error.strerror if isinstance(error, OSError) and error.strerror else str(error)).strip()
-    return (text or type(error).__name__).splitlines()[0]
-
-
 @contextmanager
-def _warnings_told_apart() -> Iterator[None]:
-    """Pillow warns of pictures too large to be safe, which become errors here, and of odd metadata, which changes no
-    pixel."""
+def without_warnings() -> Iterator[None]:
+    """Silence Pillow's warnings of odd metadata, which change no pixel, and of size, which has a limit here.
+
+    Warnings are silenced for the whole process, so threads that decode share one such block around them all.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
         yield
 
 
-# --- one
-
-
 def decode(content: bytes, form: Form) -> Picture:
-    """A picture file's bytes. Raises whatever Pillow does where they are damaged or of no format in FORMATS, ValueError
-    where its values are no pixels.
+    """Decode a picture file as training does.
 
-    Turned upright by its EXIF tag; 16 bits scaled to 8; what is transparent lies on white. Grey is what is stored as
-    grey, a palette of greys included. Into a square it is fitted whole, its border repeated along the shorter side.
+    The picture is turned upright by its EXIF tag; 16 bits are scaled to 8; what is transparent lies on white. Grey is
+    what is stored as grey, a palette of greys included. Into a square it is fitted whole, see `fit`.
+
+    Args:
+        content: The file's bytes.
+        form: How it is to come out.
+
+    Raises:
+        UnreadablePicture: The content is damaged, has no format in FORMATS, or holds values that are no pixels.
     """
-    with Image.open(io.BytesIO(content), formats=_formats()) as picture:
-        own_size = _upright_size(picture)
-        if form.side is not None:
-            picture.draft(None, (DRAFT * form.side, DRAFT * form.side))  # of a JPEG; others stay as they are
-        bits = bits_of_tiff(picture)  # turned upright, it no longer knows
-        plain = _in_channels(_opaque(_eight_bits(ImageOps.exif_transpose(picture), bits)), form.channels)
+    side = None
     if form.side is not None:
-        return Picture(fit(plain, form.side), own_size)
-    return Picture(_pixels(plain), own_size)
+        side = DRAFT * form.side
+    with _naming_damage(content), _opened(content) as picture:
+        own_size = upright_size(picture)
+        upright, bits = _upright(picture, side)
+        plain = _in_channels(_opaque(_eight_bits(upright, bits)), form.channels)
+        if form.side is not None:
+            return Picture(fit(plain, form.side), own_size)
+        return Picture(_as_array(plain), own_size)
+
+
+def decode_layers(content: bytes, n_channels: int, min_side: int) -> Layers:
+    """Decode a picture file without deciding what its transparent pixels lie on.
+
+    Args:
+        content: The file's bytes.
+        n_channels: 1 for grey, 3 for RGB.
+        min_side: A larger picture is reduced by a whole number, to no less than this on its longer side.
+
+    Raises:
+        UnreadablePicture: As for `decode`.
+    """
+    with _naming_damage(content), _opened(content) as picture:
+        own_size = upright_size(picture)
+        upright, bits = _upright(picture, min_side)
+        layers = _with_alpha(upright, bits, n_channels)
+        reduced = layers.reduce(max(1, max(layers.size) // min_side))
+        pixels = _as_array(reduced).astype(np.float32)
+    opacity = None
+    if reduced.mode in ("LA", "RGBA"):
+        pixels, alpha = pixels[..., :-1], pixels[..., -1:]
+        if alpha.min() < 255:
+            opacity = alpha / 255
+    if pixels.shape[-1] < n_channels:
+        pixels = np.repeat(pixels, n_channels, axis=-1)
+    return Layers(pixels, opacity, own_size)
+
+
+def size_of(content: bytes) -> tuple[int, int]:
+    """Read the height and width of a picture file, upright, from its header. Raises UnreadablePicture."""
+    with _naming_damage(content), _opened(content) as picture:
+        return upright_size(picture)
 
 
 def fit(picture: Image.Image, side: int) -> np.ndarray:
-    """Fit a picture of mode L or RGB whole into a square, in its middle: uint8 (side, side, channels). The border's
-    pixels are repeated along the shorter side."""
+    """Fit a picture whole into the middle of a square, its border's pixels repeated along the shorter side.
+
+    Args:
+        picture: Of mode L or RGB.
+        side: Of the square, in pixels.
+
+    Returns:
+        uint8 (side, side, channels).
+    """
     scale = side / max(picture.size)
-    width, height = (max(1, round(length * scale)) for length in picture.size)
+    width, height = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
     if picture.size != (width, height):
-        method = Image.Resampling.LANCZOS if scale < 1 else Image.Resampling.BICUBIC
+        method = Image.Resampling.BICUBIC
+        if scale < 1:
+            method = Image.Resampling.LANCZOS
         picture = picture.resize((width, height), method, reducing_gap=3.0)
     above, left = (side - height) // 2, (side - width) // 2
     margins = ((above, side - height - above), (left, side - width - left), (0, 0))
-    return np.pad(_pixels(picture), margins, mode="edge")
+    return np.pad(_as_array(picture), margins, mode="edge")
 
 
 def fit_all(images: np.ndarray, side: int) -> np.ndarray:
-    """The same for images in an array: uint8 (n, side, side, channels), for uint8 (n, height, width, channels)."""
+    """Fit images in an array into squares, as `fit` does with pictures.
+
+    Args:
+        images: uint8 (n, height, width, channels).
+        side: Of the squares, in pixels.
+
+    Returns:
+        uint8 (n, side, side, channels); the array itself if its images have that size.
+    """
     if images.shape[1:3] == (side, side):
         return images
     fitted = np.empty((len(images), side, side, images.shape[3]), np.uint8)
     for i, image in enumerate(images):
-        fitted[i] = fit(Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image), side)
+        if image.shape[-1] == 1:
+            image = image[..., 0]
+        fitted[i] = fit(Image.fromarray(image), side)
     return fitted
 
 
-def _upright_size(picture: Image.Image) -> tuple[int, int]:
+def upright_size(picture: Image.Image) -> tuple[int, int]:
+    """Height and width that an opened picture will have once it is turned upright."""
     width, height = picture.size
-    return (width, height) if picture.getexif().get(ORIENTATION, 1) >= 5 else (height, width)
+    if picture.format != "TIFF" and picture.getexif().get(ORIENTATION, 1) >= 5:
+        return width, height
+    return height, width  # of a TIFF, Pillow gives the upright size from the start
 
 
-def bits_of_tiff(picture: Image.Image) -> int:
-    """For each channel; 16 of other formats. Pillow widens 12 bits to 16 without scaling them."""
-    return getattr(picture, "tag_v2", {}).get(258, (16,))[0]  # BitsPerSample
+@contextmanager
+def _naming_damage(content: bytes) -> Iterator[None]:
+    """Turn whatever Pillow's decoders make of a damaged file into UnreadablePicture."""
+    try:
+        yield
+    except UnreadablePicture:
+        raise
+    except UnidentifiedImageError as error:
+        if not content:
+            raise UnreadablePicture("the file is empty") from error
+        raise UnknownFormat("no picture of a format that can be read") from error
+    except Image.DecompressionBombError as error:
+        raise UnreadablePicture(f"refused: more than {MAX_PIXELS:,} pixels, which could fill the memory") from error
+    except MemoryError as error:
+        raise UnreadablePicture("needs more memory than there is") from error
+    except Exception as error:  # ValueError, SyntaxError, struct.error, ...: anything
+        first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UnreadablePicture(f"damaged: {first_line}") from error
+
+
+@contextmanager
+def _opened(content: bytes) -> Iterator[Image.Image]:
+    """The picture, of which nothing but the header has been read."""
+    with Image.open(io.BytesIO(content), formats=readable_formats()) as picture:
+        width, height = picture.size
+        if width * height > MAX_PIXELS:
+            raise Image.DecompressionBombError
+        yield picture
+
+
+def _upright(picture: Image.Image, min_side: int | None) -> tuple[Image.Image, int]:
+    """The decoded picture, and its bits a channel. Of a JPEG a reduced size is decoded, no smaller than min_side."""
+    if min_side is not None:
+        picture.draft(None, (min_side, min_side))
+    # Only a TIFF says so. Pillow widens 12 bits to 16 without scaling them, and a picture that was turned upright no
+    # longer knows.
+    bits = getattr(picture, "tag_v2", {}).get(BITS_PER_SAMPLE, (16,))[0]
+    return ImageOps.exif_transpose(picture), bits
 
 
 def _eight_bits(picture: Image.Image, bits: int) -> Image.Image:
+    """The picture with 8 bits a channel. Raises UnreadablePicture for values that have no known white."""
     if picture.mode == "F":
-        raise ValueError("it holds decimal numbers, which have no largest value to be white")
+        raise UnreadablePicture("it holds decimal numbers, which have no largest value to be white")
     if not picture.mode.startswith("I"):
         return picture
     values = np.asarray(picture).astype(np.int64)
-    if values.min() < 0 or values.max() > 65_535:
-        raise ValueError(f"it holds values from {values.min()} to {values.max()}, beyond the 65,535 of 16 bits")
-    white = 2**bits - 1 if picture.mode.startswith("I;16") else 65_535
+    white = _white_of(picture.mode, bits, values)
     return Image.fromarray(((values * 255 + white // 2) // white).astype(np.uint8))
 
 
+def _white_of(mode: str, bits: int, values: np.ndarray) -> int:
+    if values.min() < 0 or values.max() > 65_535:
+        raise UnreadablePicture(f"it holds values from {values.min()} to {values.max()}, beyond the 65,535 of 16 bits")
+    if mode.startswith("I;16"):
+        return 2**bits - 1
+    return 65_535
+
+
 def _opaque(picture: Image.Image) -> Image.Image:
-    """On white where it is transparent, as viewers and pages show it."""
+    """On white if it is transparent anywhere, as viewers and pages show it."""
     if not picture.has_transparency_data:
         return picture
     layers = picture.convert("RGBA")
     paper = Image.new("RGBA", layers.size, "white")
     paper.alpha_composite(layers)
-    return paper.convert("L" if _is_grey(picture) else "RGB")
+    if _is_grey(picture):
+        return paper.convert("L")
+    return paper.convert("RGB")
+
+
+def _converted(picture: Image.Image, mode: str) -> Image.Image:
+    if picture.mode == mode:
+        return picture
+    try:
+        return picture.convert(mode)
+    except ValueError as error:
+        raise UnreadablePicture(f"its colours cannot be read ({error}); save it as RGB") from error
 
 
 def _in_channels(picture: Image.Image, channels: int | None) -> Image.Image:
     """In mode L or RGB."""
-    is_grey = _is_grey(picture) if channels is None else channels == 1
-    mode = "L" if is_grey else "RGB"
-    return picture if picture.mode == mode else picture.convert(mode)
+    if channels == 1 or (channels is None and _is_grey(picture)):
+        return _converted(picture, "L")
+    return _converted(picture, "RGB")
 
 
 def _is_grey(picture: Image.Image) -> bool:
-    if picture.mode in ("P", "PA"):
-        palette = np.array(picture.getpalette("RGB"), np.uint8).reshape(-1, 3)
-        return bool((palette == palette[:, :1]).all())
-    return picture.mode in GREY_MODES
+    if picture.mode not in ("P", "PA"):
+        return picture.mode in GREY_MODES
+    palette = np.array(picture.getpalette("RGB"), np.uint8).reshape(-1, 3)
+    return bool((palette == palette[:, :1]).all())
 
 
-def _pixels(picture: Image.Image) -> np.ndarray:
+def _with_alpha(picture: Image.Image, bits: int, n_channels: int) -> Image.Image:
+    """In mode L or RGB, in LA or RGBA if something is transparent, or in F with the fractions of more than 8 bits."""
+    if picture.mode.startswith("I;16"):
+        return _from_16_bits(picture, bits)
+    picture = _eight_bits(picture, bits)
+    if picture.mode == "1":
+        picture = _converted(picture, "L")
+    elif picture.mode == "La":
+        picture = _converted(picture, "LA")
+    elif picture.has_transparency_data and picture.mode != "LA":
+        picture = _converted(picture, "RGBA")
+    elif picture.mode not in ("L", "LA"):
+        picture = _converted(picture, "RGB")
+    mode = {1: "L", 3: "RGB"}[n_channels]
+    if picture.mode.endswith("A"):
+        mode += "A"
+    return _converted(picture, mode)
+
+
+def _from_16_bits(picture: Image.Image, bits: int) -> Image.Image:
+    values = np.asarray(picture)
+    grey = Image.fromarray(np.multiply(values, np.float32(255 / (2**bits - 1)), dtype=np.float32))
+    transparent = picture.info.get("transparency")  # of a PNG file: one value
+    if transparent is None:
+        return grey
+    opaque = Image.fromarray(np.where(values == transparent, 0, 255).astype(np.uint8))
+    return Image.merge("LA", (grey.convert("L"), opaque))
+
+
+def _as_array(picture: Image.Image) -> np.ndarray:
+    """(height, width, channels), of whichever type the picture's values have."""
     pixels = np.asarray(picture)
-    return pixels[..., np.newaxis] if pixels.ndim == 2 else pixels
+    if pixels.ndim == 2:
+        return pixels[..., np.newaxis]
+    return pixels

@@ -1,4 +1,4 @@
-"""Find a data set by its name or its path."""
+"""Find a data set by its name or its path, of whichever kind it is."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from fmnist.data.idx_folder import has_idx_files, idx_source
+from fmnist.data.idx import has_idx_files, idx_source
 from fmnist.data.image_folder.reading import class_folders_source
-from fmnist.data.named import digits_source, download_with_keras, expanded, fashion_mnist, require_utf8
-from fmnist.data.npz import SUFFIX, archive_source
-from fmnist.data.source import DataSource, Reading
+from fmnist.data.named import digits_source, download_with_keras, expanded, fashion_mnist_source
+from fmnist.data.npz import npz_source
+from fmnist.data.source import DataSource
 from fmnist.errors import UserError
-
-DATASETS = ("fashion-mnist", "digits")
+from fmnist.reading import ARCHIVE_SUFFIX, DATASETS, Reading
 
 
 def find_data(
@@ -22,14 +21,19 @@ def find_data(
     reading: Reading | None = None,
     *,
     places: Sequence[Path] | None = None,
-    download: Callable[[], Path] | None = None,
+    download: Callable[[], Path] = download_with_keras,
 ) -> DataSource:
-    """Find and check a data set by name, or the folder or .npz file `dataset`. Raises UserError if there is none to be
-    had, or if something of it cannot be used.
+    """Find and check a data set.
 
-    `data_dir` (or else $FMNIST_DATA_DIR) is the one place to look for Fashion-MNIST. Without it, `places` (default:
-    `usual_places()`) are tried in turn, then `download` (default: `download_with_keras`) gives a folder. `reading`: how
-    to read images of one's own.
+    Args:
+        dataset: One of DATASETS, or the path of class folders of pictures, of a folder of IDX files or of an .npz file.
+        data_dir: The one place to look for Fashion-MNIST; None: $FMNIST_DATA_DIR if it is set, else `places`.
+        reading: How to read a user's own images.
+        places: Folders where Fashion-MNIST may be, tried in turn; None: `fmnist.data.named.usual_places()`.
+        download: Gets Fashion-MNIST if no place has it, and returns its folder.
+
+    Raises:
+        UserError: There is no such data set, or something of it cannot be used.
     """
     reading = reading or Reading()
     if data_dir is not None and dataset != "fashion-mnist":
@@ -40,13 +44,15 @@ def find_data(
             "out"
         )
     if dataset == "fashion-mnist":
-        return fashion_mnist(data_dir, places, download or download_with_keras)
+        return fashion_mnist_source(data_dir, places, download)
     if dataset == "digits":
         return digits_source()
-    return _own_source(dataset, expanded(dataset), reading)
+    return find_own_images(dataset, reading)
 
 
-def _own_source(dataset: str, path: Path, reading: Reading) -> DataSource:
+def find_own_images(dataset: str, reading: Reading) -> DataSource:
+    """Find and check images of the user's own: `find_data` for a path."""
+    path = expanded(dataset)
     require_utf8(path)
     is_folder = dataset != "" and os.path.isdir(path)
     if is_folder and not has_idx_files(path):
@@ -57,9 +63,19 @@ def _own_source(dataset: str, path: Path, reading: Reading) -> DataSource:
         )
     if is_folder:
         return idx_source(path.resolve(), reading)
-    if path.suffix.lower() == SUFFIX and os.path.isfile(path):
-        return archive_source(path.resolve(), reading)
+    if path.suffix.lower() == ARCHIVE_SUFFIX and os.path.isfile(path):
+        return npz_source(path.resolve(), reading)
     raise UserError(
         f"the dataset must be {', '.join(DATASETS)} or a folder of images (class folders or the four IDX files) or an "
-        f"{SUFFIX} file, but got {dataset!r}; check the spelling of --dataset"
+        f"{ARCHIVE_SUFFIX} file, but got {dataset!r}; check the spelling of --dataset"
     )
+
+
+def require_utf8(path: Path) -> None:
+    """Raise UserError if a path is not UTF-8, as it goes into the study's records."""
+    try:
+        str(path.resolve()).encode()
+    except UnicodeEncodeError:
+        raise UserError(
+            f"the path of a dataset must be UTF-8, but got {os.fsencode(path)!r}; rename what is not"
+        ) from None

@@ -18,91 +18,96 @@ from typing import IO
 
 import numpy as np
 
-from fmnist.data.checksums import md5_of_file
-from fmnist.data.decode import fit_all
-from fmnist.data.images import LabelledImages, is_constant, joined
-from fmnist.data.source import (
+from fmnist.data.checks import (
     MAX_CLASSES,
     MIN_IMAGES_PER_CLASS,
     MIN_IMAGES_WITH_TEST,
-    DataSource,
-    Reading,
-    ReadOnce,
-    build_source,
     check_memory,
     check_names,
     check_sides,
     check_test_labels,
     check_train_labels,
-    describe_test_set,
-    hold_out,
     note_constant,
-    note_held_out,
 )
+from fmnist.data.checksums import md5_of_file
+from fmnist.data.decode import fit_all
+from fmnist.data.images import LabelledImages, Shape, is_constant, joined
+from fmnist.data.source import DataSource, PreloadedReader, build_source
+from fmnist.data.split import hold_out, note_held_out
 from fmnist.errors import UserError, first_few, unreadable
+from fmnist.reading import Reading
 
-SUFFIX = ".npz"
 TRAIN, VALIDATION, TEST = ("x_train", "y_train"), ("x_val", "y_val"), ("x_test", "y_test")
 NAMES = "class_names"
 AS_BYTES = "save them as uint8, from 0 to 255; of numbers from 0 to 1: np.round(255 * x).astype('uint8')"
 
 
-def archive_source(path: Path, reading: Reading) -> DataSource:
-    """Raises UserError where the archive is damaged, lacks an array, or holds other values than it must."""
-    archive = _Archive(path, reading)
-    everything = archive.everything()
+def npz_source(path: Path, reading: Reading) -> DataSource:
+    """Check an archive and make it a data set.
+
+    Raises:
+        UserError: The archive is damaged, lacks an array, or holds other values than it must.
+    """
+    archive = Archive(path, reading)
+    everything = archive.read_not_test()
     class_names = archive.class_names()
-    least = MIN_IMAGES_PER_CLASS if archive.has(TEST) else MIN_IMAGES_WITH_TEST
-    n_classes = check_train_labels(everything.labels, f"{path}: {TRAIN[1]}", class_names, least)
+    where = f"{path}: {TRAIN[1]}"
     notes = archive.notes()
-    if not archive.has(TEST):
-        archive.rows = hold_out(everything.labels, reading.seed)
-        notes.append(note_held_out(len(archive.rows[1]), len(everything), reading.seed, lacks=TEST[0]))
+    if archive.has(TEST):
+        n_classes = check_train_labels(everything.labels, where, class_names, MIN_IMAGES_PER_CLASS)
+    else:
+        n_classes = check_train_labels(everything.labels, where, class_names, MIN_IMAGES_WITH_TEST)
+        archive.held_out = hold_out(everything.labels, reading.seed)
+        n_test = len(archive.held_out[1])
+        notes.append(note_held_out(n_test, len(everything), reading.seed, missing=TEST[0]))
     train, test = archive.train_of(everything), archive.test_of(everything)
     if archive.has(TEST):
-        _check_test(test, train, path, n_classes)
+        check_addition(test, train, path, n_classes)
     return build_source(
-        path.stem,
-        path,
-        {path.name: md5_of_file(path)},
-        class_names or [str(label) for label in range(n_classes)],
-        train.images.shape[1:],
-        **describe_test_set(test),
-        read_train=ReadOnce(train, lambda: archive.train_of(archive.everything())),
-        read_test=lambda: archive.test_of(None if archive.has(TEST) else archive.everything()),
+        dataset=path.stem,
+        folder=path,
+        checksums={path.name: md5_of_file(path)},
+        class_names=class_names or list(map(str, range(n_classes))),
+        image_shape=train.shape,
+        test=test,
+        read_train=PreloadedReader(train, archive.read_train),
+        read_test=archive.read_test,
         notes=[*notes, *note_constant(is_constant(train.images), lambda i: f"training image {i:,}")],
     )
 
 
-def _check_test(test: LabelledImages, train: LabelledImages, path: Path, n_classes: int) -> None:
-    check_test_labels(test.labels.astype(np.int64), f"{path}: {TEST[1]}", n_classes)
-    ours, theirs = train.images.shape[1:], test.images.shape[1:]
-    if ours != theirs:
+def check_addition(other: LabelledImages, train: LabelledImages, path: Path, n_classes: int) -> None:
+    """Raise UserError unless test or validation images have the shape and the classes of the training images."""
+    check_test_labels(other.labels.astype(np.int64), f"{path}: {TEST[1]}", n_classes)
+    if train.shape != other.shape:
         raise UserError(
-            f"training and test images must have one shape, but in {path} they have {_in_words(ours)} and "
-            f"{_in_words(theirs)}; make them alike, or pass --image-size where only the sides differ"
+            f"training and test images must have one shape, but in {path} they have {_in_words(train.shape)} and "
+            f"{_in_words(other.shape)}; make them alike, or pass --image-size where only the sides differ"
         )
 
 
 @dataclass(frozen=True)
-class _Header:
-    """What an array's header says of it."""
+class Header:
+    """What the header of an array says, without its values."""
 
     shape: tuple[int, ...]
     dtype: np.dtype
 
 
-class _Archive:
-    """The arrays of one file, read when they are asked for."""
+class Archive:
+    """The arrays of one file, each read when it is asked for.
+
+    Every method raises UserError if the file or the array in question cannot be used.
+    """
 
     def __init__(self, path: Path, reading: Reading) -> None:
         self._path = path
         self._reading = reading
-        self._headers = _headers(path)
-        self.rows: tuple[np.ndarray, np.ndarray] | None = None  # of training and test, where the latter is held out
+        self._headers = read_headers(path)
+        self.held_out: tuple[np.ndarray, np.ndarray] | None = None  # rows to train and to test on, if drawn
 
     def has(self, pair: tuple[str, str]) -> bool:
-        """Whether both arrays are there. Raises UserError where one of them is."""
+        """Tell whether both arrays of a pair are there. One without the other is a UserError."""
         found = [name for name in pair if name in self._headers]
         if len(found) == 1:
             raise UserError(
@@ -111,28 +116,45 @@ class _Archive:
             )
         return len(found) == 2
 
-    def everything(self) -> LabelledImages:
-        """All that is not x_test."""
+    def read_not_test(self) -> LabelledImages:
+        """Read the training images, and the validation images behind them."""
         if not self.has(TRAIN):
             raise UserError(
                 f"{self._path} must hold arrays {TRAIN[0]} and {TRAIN[1]}, but got "
                 f"{first_few(list(self._headers)) or 'none'}; save it with np.savez({self._path.name!r}, x_train=..., "
                 "y_train=...)"
             )
-        train = self._labelled(TRAIN)
+        train = self._read_pair(TRAIN)
         if not self.has(VALIDATION):
             return train
-        more = self._labelled(VALIDATION)
-        _check_test(more, train, self._path, MAX_CLASSES)
+        more = self._read_pair(VALIDATION)
+        check_addition(more, train, self._path, MAX_CLASSES)
         return joined(train, more)
 
-    def train_of(self, everything: LabelledImages) -> LabelledImages:
-        return everything if self.rows is None else everything.rows(self.rows[0])
+    def read_train(self) -> LabelledImages:
+        """Read the images to train on."""
+        return self.train_of(self.read_not_test())
 
-    def test_of(self, everything: LabelledImages | None) -> LabelledImages:
-        return self._labelled(TEST) if self.rows is None else everything.rows(self.rows[1])
+    def read_test(self) -> LabelledImages:
+        """Read the images to test on."""
+        if self.held_out is None:
+            return self._read_pair(TEST)
+        return self.test_of(self.read_not_test())
+
+    def train_of(self, everything: LabelledImages) -> LabelledImages:
+        """Select the images to train on from what `read_not_test` gave."""
+        if self.held_out is None:
+            return everything
+        return everything.rows(self.held_out[0])
+
+    def test_of(self, everything: LabelledImages) -> LabelledImages:
+        """Select the images to test on from what `read_not_test` gave, or read them if they are apart."""
+        if self.held_out is None:
+            return self._read_pair(TEST)
+        return everything.rows(self.held_out[1])
 
     def class_names(self) -> tuple[str, ...] | None:
+        """Read the names of the classes; None if there are none."""
         if NAMES not in self._headers:
             return None
         header = self._headers[NAMES]
@@ -141,16 +163,21 @@ class _Archive:
                 f"{NAMES} in {self._path} must be one text for each class, but got {header.dtype} "
                 f"{header.shape}; save np.array([...]) of the names"
             )
-        return check_names([str(name) for name in self._array(NAMES)], f"{self._path}: {NAMES}")
+        return check_names(list(map(str, self._read_array(NAMES))), f"{self._path}: {NAMES}")
 
     def notes(self) -> list[str]:
+        """Write sentences about validation images and about arrays that nothing reads."""
+        notes = []
+        if self.has(VALIDATION):
+            notes.append(f"{VALIDATION[0]} joins the training images")
         known = {*TRAIN, *VALIDATION, *TEST, NAMES}
         others = [name for name in self._headers if name not in known]
-        notes = [f"{VALIDATION[0]} joins the training images"] if self.has(VALIDATION) else []
-        return [*notes, f"Arrays that nothing reads: {first_few(others)}"] if others else notes
+        if others:
+            notes.append(f"Arrays that nothing reads: {first_few(others)}")
+        return notes
 
-    def _labelled(self, pair: tuple[str, str]) -> LabelledImages:
-        images, labels = self._images(pair[0]), self._labels(pair[1])
+    def _read_pair(self, pair: tuple[str, str]) -> LabelledImages:
+        images, labels = self.read_images(pair[0]), self.read_labels(pair[1])
         if len(images) != len(labels):
             raise UserError(
                 f"every image needs a label, but {self._path} holds {len(images):,} images in {pair[0]} and "
@@ -158,33 +185,35 @@ class _Archive:
             )
         return LabelledImages(images, labels)
 
-    def _images(self, name: str) -> np.ndarray:
-        """uint8 (n, height, width, channels), fitted into the image size where there is one."""
-        shape, dtype = self._headers[name].shape, self._headers[name].dtype
-        where = f"{name} in {self._path}"
-        n, *sides = shape or (0,)
-        if len(sides) == 2:
-            sides.append(1)
-        if len(sides) != 3 or sides[2] not in (1, 3):
-            raise UserError(
-                f"{where} must have the shape (n, height, width), or with 1 or 3 channels at the end, but got {shape}; "
-                "reshape or transpose it"
-            )
-        check_sides(tuple(sides), where, self._reading)
-        check_memory(n, tuple(sides), dtype.itemsize)
-        pixels = _as_bytes(self._array(name), where).reshape(n, *sides)
-        return pixels if self._reading.image_size is None else fit_all(pixels, self._reading.image_size)
+    def read_images(self, name: str) -> np.ndarray:
+        """Read an array of images, fitted into the image size if one is asked for.
 
-    def _labels(self, name: str) -> np.ndarray:
-        """uint8 (n,)."""
+        Shape and memory are checked by the header, before the values are read.
+
+        Returns:
+            uint8 (n, height, width, channels).
+        """
+        header, where = self._headers[name], f"{name} in {self._path}"
+        n, shape = image_shape(header.shape, where)
+        check_sides(shape, where, self._reading)
+        check_memory(n, shape, header.dtype.itemsize)
+        pixels = as_bytes(self._read_array(name), where).reshape(n, *shape)
+        if self._reading.image_size is None:
+            return pixels
+        return fit_all(pixels, self._reading.image_size)
+
+    def read_labels(self, name: str) -> np.ndarray:
+        """Read an array of labels: uint8 (n,)."""
         header, where = self._headers[name], f"{name} in {self._path}"
         if header.dtype.kind not in "iu" or header.shape[1:] not in ((), (1,)) or header.shape == ():
-            remedy = f"{name}.argmax(axis=1) turns one-hot rows into them" if len(header.shape) == 2 else "number them"
+            remedy = "number them"
+            if len(header.shape) == 2:
+                remedy = f"{name}.argmax(axis=1) turns one-hot rows into them"
             raise UserError(
                 f"{where} must be whole numbers of the shape (n,), the class of each image, but got {header.dtype} "
                 f"{header.shape}; {remedy}"
             )
-        labels = self._array(name).reshape(-1)
+        labels = self._read_array(name).reshape(-1)
         if len(labels) and not 0 <= labels.min() <= labels.max() < MAX_CLASSES:
             raise UserError(
                 f"{where} must number the classes from 0 to {MAX_CLASSES - 1} at most, but got {labels.min()} to "
@@ -192,50 +221,81 @@ class _Archive:
             )
         return labels.astype(np.uint8)
 
-    def _array(self, name: str) -> np.ndarray:
+    def _read_array(self, name: str) -> np.ndarray:
         with _naming_damage(self._path), np.load(self._path, allow_pickle=False) as arrays:
             return arrays[name]
 
 
-def _as_bytes(values: np.ndarray, where: str) -> np.ndarray:
-    """The same as uint8. Decimal numbers are refused, not scaled: whoever uses the model would have to know by what."""
+def image_shape(shape: tuple[int, ...], where: str) -> tuple[int, Shape]:
+    """Tell the number of images and their shape from the shape of an array. Raises UserError if it holds none."""
+    if len(shape) == 3:
+        return shape[0], (shape[1], shape[2], 1)
+    if len(shape) == 4 and shape[3] in (1, 3):
+        return shape[0], (shape[1], shape[2], shape[3])
+    raise UserError(
+        f"{where} must have the shape (n, height, width), or with 1 or 3 channels at the end, but got {shape}; "
+        "reshape or transpose it"
+    )
+
+
+def as_bytes(values: np.ndarray, where: str) -> np.ndarray:
+    """Turn whole numbers from 0 to 255 into uint8.
+
+    Decimal numbers are refused, not scaled: whoever uses the model would have to know by what.
+
+    Raises:
+        UserError: The values are others. where: the array and its file, for the message.
+    """
     is_number = values.dtype.kind in "iuf" and values.size > 0
-    if is_number and not (n_good := np.isfinite(values).sum()) == values.size:
-        raise UserError(
-            f"{where} must be whole numbers from 0 to 255, but {values.size - n_good:,} of its values are NaN or "
-            f"infinite; mend them, then {AS_BYTES}"
-        )
-    if values.dtype.kind not in "iu" or (is_number and not 0 <= values.min() <= values.max() <= 255):
-        between = f", {values.min():g} to {values.max():g}" if is_number else ""
-        raise UserError(f"{where} must be whole numbers from 0 to 255, but got {values.dtype}{between}; {AS_BYTES}")
-    return values.astype(np.uint8, copy=False)
+    between = ""
+    if is_number:
+        n_bad = values.size - np.isfinite(values).sum()
+        if n_bad:
+            raise UserError(
+                f"{where} must be whole numbers from 0 to 255, but {n_bad:,} of its values are NaN or infinite; fix "
+                f"them, then {AS_BYTES}"
+            )
+        low, high = values.min(), values.max()
+        between = f", {low:g} to {high:g}"
+        if values.dtype.kind in "iu" and low >= 0 and high <= 255:
+            return values.astype(np.uint8, copy=False)
+    elif values.dtype.kind in "iu":  # an empty array
+        return values.astype(np.uint8, copy=False)
+    raise UserError(f"{where} must be whole numbers from 0 to 255, but got {values.dtype}{between}; {AS_BYTES}")
 
 
-def _headers(path: Path) -> dict[str, _Header]:
-    """Of every array, by name, in the file's order."""
+def read_headers(path: Path) -> dict[str, Header]:
+    """Read the header of every array, by name, in the file's order.
+
+    Raises:
+        UserError: The file is no archive, is damaged, or holds Python objects.
+    """
     if not zipfile.is_zipfile(path):
         raise UserError(f"{path} must be an .npz archive, but is none, or cut; save it again with np.savez")
+    headers = {}
     with _naming_damage(path), zipfile.ZipFile(path) as archive:
-        found = {}
         for name in archive.namelist():
             with archive.open(name) as file:
-                found[name.removesuffix(".npy")] = _header(file)
-    objects = [name for name, header in found.items() if header.dtype.hasobject]
+                headers[name.removesuffix(".npy")] = read_header(file)
+    objects = [name for name, header in headers.items() if header.dtype.hasobject]
     if objects:
         raise UserError(
             f"{path} must hold numbers, but {first_few(objects)} holds Python objects, which are not loaded, since "
             "that could run any code; save an array of one shape and of whole numbers"
         )
-    return found
+    return headers
 
 
-def _header(file: IO[bytes]) -> _Header:
+def read_header(file: IO[bytes]) -> Header:
+    """Read the header of an array in NumPy's format. Raises ValueError if it is damaged or of an unknown version."""
     version = np.lib.format.read_magic(file)
-    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-    if version not in read:
+    if version == (1, 0):
+        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+    elif version == (2, 0):
+        shape, _, dtype = np.lib.format.read_array_header_2_0(file)
+    else:
         raise ValueError(f"an array of version {version}")
-    shape, _, dtype = read[version](file)
-    return _Header(shape, dtype)
+    return Header(shape, dtype)
 
 
 @contextmanager

@@ -5,23 +5,20 @@ from __future__ import annotations
 import functools
 import os
 import sys
-import zipfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 import pydantic
+from rich.console import Console
+from rich.table import Table
 
 from fmnist.cli import EXIT_FAILURE, EXIT_INTERRUPTED, exit_code_of, nearest_existing
 from fmnist.errors import UserError
-from fmnist.export.export import export_model
+from fmnist.export.export import HERE, export_model
 from fmnist.export.formats import FORMATS, ExportRecord, find_format, in_figures, read_formats, require_runtimes
+from fmnist.export.images import read_images
 from fmnist.options import option, options, parse_options
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 
 @options
@@ -66,25 +63,43 @@ class ExportOptions:
             raise UserError(f"--out must be a folder that can be written to, but {there} is not; choose another")
 
 
-def main(argv: Sequence[str] | None = None, **seams: Any) -> int:
-    """Run the command line. Returns the exit code: 0; 1 where a format failed; 2 for input that cannot be used, said in
-    one line; 130 when interrupted. A bug keeps its trace. seams: see `export_model`."""
-    return exit_code_of(lambda: _main(sys.argv[1:] if argv is None else argv, **seams))
+def main(argv: Sequence[str] | None = None, *, scripts: Path = HERE) -> int:
+    """Run the command line. A bug keeps its trace.
+
+    Args:
+        argv: the arguments; None: those of this process.
+        scripts: see `export_model`.
+
+    Returns:
+        The exit code: 0; 1 where a format failed; 2 for input that cannot be used, said in one line; 130 when
+        interrupted.
+    """
+    return exit_code_of(lambda: run(parse(sys.argv[1:] if argv is None else argv), scripts))
 
 
-def _main(argv: Sequence[str], **seams: Any) -> int:
-    from rich.console import Console
-
-    options, console = parse(argv), Console()
-    images, labels = (None, None) if options.images is None else read_images(options.images)
-    more = {"images": images, "labels": labels, "n_threads": _n_cores(), **seams}
+def run(options: ExportOptions, scripts: Path) -> int:
+    """Export by these options and show what came of it. Returns the exit code."""
+    console = Console()
+    images, labels = None, None
+    if options.images is not None:
+        images, labels = read_images(options.images)
+    n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    exports = export_model(
+        options.model,
+        options.formats,
+        options.out,
+        images=images,
+        labels=labels,
+        n_threads=n_cores,
+        scripts=scripts,
+    )
     try:
         with console.status(f"exporting {options.model}"):  # nothing, where this is no terminal
-            records = list(export_model(options.model, options.formats, options.out, **more))
+            records = list(exports)
     except KeyboardInterrupt:
         print(f"stopped; the formats that were done are in {options.out}", file=sys.stderr)
         return EXIT_INTERRUPTED
-    _show(console, options, records)
+    show_records(console, options, records)
     return EXIT_FAILURE if any(record.failure for record in records) else 0
 
 
@@ -99,69 +114,32 @@ def parse(argv: Sequence[str]) -> ExportOptions:
     )
 
 
-def read_images(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
-    """The arrays x, raw pixels (n, height, width, channels), and y, labels (n,), of an .npz file; None: it has no y.
-
-    x may lack the channels. Raises UserError where they cannot be used.
-    """
-    try:
-        with np.load(path) as arrays:
-            x, y = (arrays.get(name) for name in ("x", "y"))
-    except (OSError, EOFError, ValueError, AttributeError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-        raise UserError(
-            f"--images must be an .npz file of arrays, but {path}: {error}; write it with numpy.savez"
-        ) from error
-    if x is None or x.ndim not in (3, 4) or len(x) == 0 or x.dtype.kind not in "uif":
-        got = "it has no x" if x is None else f"x is {x.dtype} of shape {x.shape}"
-        raise UserError(f"x of {path} must be images, (n, height, width) or (n, height, width, channels), but {got}")
-    _require_raw_pixels(path, x)
-    if y is not None and (y.shape != (len(x),) or y.dtype.kind not in "ui"):
-        raise UserError(f"y of {path} must be {len(x):,} whole numbers, one for each image, but is {y.dtype} {y.shape}")
-    return x if x.ndim == 4 else x[..., np.newaxis], y
-
-
-def _require_raw_pixels(path: Path, x: np.ndarray) -> None:
-    low, high = x.min(), x.max()
-    if not (low >= 0 and 1 < high <= 255):
-        raise UserError(
-            f"x of {path} must be raw pixels from 0 to 255, as the model takes them, but goes from {low:g} to {high:g}"
-        )
-
-
-def _n_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _show(console: Console, options: ExportOptions, records: Sequence[ExportRecord]) -> None:
-    from rich.table import Table
-
+def show_records(console: Console, options: ExportOptions, records: Sequence[ExportRecord]) -> None:
+    """Print a table of the formats, where their files are, and what was compared on what."""
     table = Table("format", "size", "differs by", "same class", "accuracy", "1 image", "of 256", box=None)
     for column in table.columns[1:]:
         column.justify = "right"
     for record in records:
-        table.add_row(*_cells(record))
+        if record.failure or record.n_bytes is None or record.largest_difference is None or record.n_same_class is None:
+            table.add_row(record.format, "failed")
+            continue
+        table.add_row(
+            record.format,
+            f"{record.n_bytes / 1000:,.1f} kB",
+            in_figures(record.largest_difference),
+            f"{record.n_same_class / record.n_images:.2%}",
+            "" if record.accuracy is None else f"{record.accuracy:.2%}",
+            f"{record.milliseconds_by_1:.3f}",
+            f"{record.milliseconds_by_256:.3f}",
+        )
     console.print(table)
     say = functools.partial(console.print, markup=False, highlight=False, soft_wrap=True)
     for record in records:
-        say(f"{record.format}: {f'failed: {record.failure}' if record.failure else options.out / record.file}")
+        outcome = f"failed: {record.failure}" if record.failure else options.out / record.file
+        say(f"{record.format}: {outcome}")
     kind = "images" if options.images else "made-up images (noise, always the same; --images takes real ones)"
     say(f"compared with {options.model} on {records[0].n_images:,} {kind}")
     say(f"times: milliseconds an image, given one at a time and in batches of 256, on {records[0].n_threads} threads")
-
-
-def _cells(record: ExportRecord) -> tuple[str, ...]:
-    """In the order of the table's columns."""
-    if record.failure:
-        return (record.format, "failed")
-    return (
-        record.format,
-        f"{record.n_bytes / 1000:,.1f} kB",
-        in_figures(record.largest_difference),
-        f"{record.n_same_class / record.n_images:.2%}",
-        "" if record.accuracy is None else f"{record.accuracy:.2%}",
-        f"{record.milliseconds_by_1:.3f}",
-        f"{record.milliseconds_by_256:.3f}",
-    )
 
 
 if __name__ == "__main__":

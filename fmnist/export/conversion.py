@@ -1,8 +1,9 @@
-"""Convert a Keras model to other formats: a script of its own, so that whoever starts it loads no TensorFlow.
+"""How is a Keras model converted to other formats? By a script, so that whoever starts it loads no TensorFlow.
 
     python -I conversion.py FOLDER
 
-It knows nothing of this project, as the model does not. FOLDER/request.json says what to do (see `Request`). Written
+It knows nothing of this project, as the model does not, and imports nothing of it: where it repeats a line of the
+project's, that is on purpose. FOLDER/request.json says what to do (see `Request`). Written
 into FOLDER: images.npy where it is not there yet, reference.npy (float32 (n, n_classes), what the Keras model says of
 these images), a file or folder for each format, and results.jsonl, a line for whatever has happened.
 """
@@ -45,7 +46,7 @@ class Unusable(Exception):
 
 
 def main(folder: Path) -> None:
-    """Do what is asked. A format that fails is told in results.jsonl, and the others go on."""
+    """Do what FOLDER/request.json asks. A format that fails is told in results.jsonl, and the others go on."""
     request = Request(**json.loads((folder / "request.json").read_text(encoding="utf-8")))
     tf.config.threading.set_intra_op_parallelism_threads(request.n_threads)
     tf.config.threading.set_inter_op_parallelism_threads(request.n_threads)
@@ -68,23 +69,22 @@ def main(folder: Path) -> None:
 
 
 def append_result(folder: Path, **what: Any) -> None:
+    """Add a line to results.jsonl: `unusable`, `begun`, or `ended` with its seconds and, if it failed, the error."""
     with open(folder / "results.jsonl", "a", encoding="utf-8") as file:
         file.write(json.dumps(what) + "\n")
 
 
 def in_one_line(error: BaseException) -> str:
-    """Its kind and the first line of what it says, not all of it where that is long."""
+    """Give an error's kind and the first line of what it says, cut where that is long."""
+    kind = type(error).__name__
     lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0][:LONGEST_LINE]}" if lines else type(error).__name__
-
-
-# --- the model and what it says
+    return f"{kind}: {lines[0][:LONGEST_LINE]}" if lines else kind
 
 
 def load(path: Path) -> keras.Model:
-    """Raises Unusable unless it takes one batch of images and gives one of vectors."""
+    """Load a .keras file. Raises Unusable unless it takes one batch of images and gives one of vectors."""
     try:
-        model = keras.saving.load_model(path, compile=False)
+        model: Any = keras.saving.load_model(path, compile=False)
     except Exception as error:  # Keras raises whatever the file's damage leads to
         raise Unusable(f"{path} must load with plain Keras, but: {in_one_line(error)}") from error
     inputs, outputs = (keras.tree.flatten(getattr(model, name, None)) for name in ("inputs", "outputs"))
@@ -98,8 +98,10 @@ def load(path: Path) -> keras.Model:
 
 
 def write_reference_predictions(model: keras.Model, folder: Path) -> None:
-    """Write what the model says of the images, and first the images where there are none. Raises Unusable where they
-    are not of the model's size, or where it does not give probabilities."""
+    """Write what the model says of the images into reference.npy, and first images.npy where it is not there.
+
+    Raises Unusable where they are not of the model's size, or where it does not give probabilities.
+    """
     shape = tuple(model.inputs[0].shape[1:])
     path = folder / "images.npy"
     if not path.exists():
@@ -107,18 +109,17 @@ def write_reference_predictions(model: keras.Model, folder: Path) -> None:
     images = np.load(path, mmap_mode="r")
     if images.shape[1:] != shape:
         raise Unusable(f"images must be (n, {', '.join(map(str, shape))}) for this model, but got {images.shape}")
-    chunks = (images[start : start + BATCH_SIZE] for start in range(0, len(images), BATCH_SIZE))
-    reference = np.concatenate([model.predict_on_batch(chunk.astype(np.float32)) for chunk in chunks])
+    predicted = []
+    for start in range(0, len(images), BATCH_SIZE):
+        predicted.append(model.predict_on_batch(images[start : start + BATCH_SIZE].astype(np.float32)))
+    reference = np.concatenate(predicted)
     if not np.allclose(reference.sum(axis=1), 1, atol=1e-3) or reference.min() < 0:
         raise Unusable("the model must give probabilities, but its outputs for an image do not add up to 1")
     np.save(folder / "reference.npy", reference.astype(np.float32))
 
 
-# --- formats
-
-
 class Source:
-    """What all formats are made from."""
+    """What all formats are made from: the model, its part for inference, and a SavedModel of that."""
 
     def __init__(self, model: keras.Model, folder: Path) -> None:
         self.model = model
@@ -126,37 +127,45 @@ class Source:
 
     @functools.cached_property
     def inference(self) -> keras.Model:
-        """The model as it predicts: layers that are there for training only, such as random flips, are not run. What
-        Keras exports of the model itself goes on flipping."""
-        pixels = keras.Input(self.model.inputs[0].shape[1:], dtype="float32", name="pixels")
+        """The model as it predicts, without layers that are there for training only, such as random flips.
+
+        What Keras exports of the model itself goes on flipping.
+        """
+        shape = self.model.inputs[0].shape[1:]
+        pixels = keras.Input(shape, dtype="float32", name="pixels")
         inference = keras.Model(pixels, self.model(pixels, training=False), name=self.model.name)
-        inference(tf.zeros((1, *pixels.shape[1:])))  # Keras exports to ONNX only what has been called once
+        inference(tf.zeros((1, *shape)))  # Keras exports to ONNX only what has been called once
         return inference
 
     @functools.cached_property
     def saved(self) -> Path:
-        """A SavedModel of it."""
+        """The folder of a SavedModel of `inference`."""
         path = self._folder / "intermediate"
         self.inference.export(path, format="tf_saved_model", verbose=False)
         return path
 
 
 def to_keras(source: Source, path: Path) -> None:
-    """Without optimizer and loss."""
+    """Save the model without optimizer and loss."""
     model = source.model
     keras.Model(model.inputs, model.outputs, name=model.name).save(path)  # the same layers, never compiled
 
 
 def to_saved_model(source: Source, path: Path) -> None:
+    """Save the model as a folder for TensorFlow."""
     shutil.copytree(source.saved, path)
 
 
 def to_litert(source: Source, path: Path) -> None:
+    """Save the model for LiteRT, in float32."""
     path.write_bytes(_litert_converter(source).convert())
 
 
 def to_litert_int8(source: Source, path: Path) -> None:
-    """Weights in 8 bits, what flows between layers in float32 (dynamic-range quantization)."""
+    """Save the model for LiteRT with weights in 8 bits, what flows between layers in float32.
+
+    That is dynamic-range quantization.
+    """
     converter = _litert_converter(source)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     path.write_bytes(converter.convert())
@@ -169,6 +178,7 @@ def _litert_converter(source: Source) -> tf.lite.TFLiteConverter:
 
 
 def to_onnx(source: Source, path: Path) -> None:
+    """Save the model for ONNX. Raises RuntimeError for an operation that ONNX does not have."""
     _teach_erfc()
     with _no_unsupported_operations():
         source.inference.export(path, format="onnx", verbose=False)
@@ -176,13 +186,16 @@ def to_onnx(source: Source, path: Path) -> None:
 
 @functools.cache
 def _teach_erfc() -> None:
-    """TensorFlow computes an exact GELU by erfc, which ONNX has not; erfc(x) = 1 - erf(x)."""
+    """Teach tf2onnx that erfc(x) = 1 - erf(x): ONNX has no erfc, by which TensorFlow computes an exact GELU."""
     from tf2onnx.handler import tf_op
 
     @tf_op("Erfc")
     class Erfc:
+        """How tf2onnx handles the operation."""
+
         @classmethod
         def version_9(cls, ctx: Any, node: Any, **_: Any) -> None:  # the first version of ONNX that has erf
+            """Replace the node by erf and a subtraction."""
             (output,), name = node.output, node.name
             shape, dtype = ctx.get_shape(output), ctx.get_dtype(output)
             ctx.remove_node(name)
@@ -195,8 +208,10 @@ def _teach_erfc() -> None:
 
 @contextmanager
 def _no_unsupported_operations() -> Iterator[None]:
-    """tf2onnx writes operations that it does not know into the file as they are, says so in its log, and succeeds.
-    Raises RuntimeError with what it said."""
+    """Raise RuntimeError where tf2onnx meets operations that it does not know.
+
+    Left alone, it writes them into the file as they are, says so in its log, and succeeds.
+    """
     said: list[str] = []
     handler = logging.Handler(logging.ERROR)
     handler.emit = lambda record: said.append(record.getMessage())

@@ -1,6 +1,6 @@
-"""The formats that a model can be exported in: what each is called, needs, and has to keep of the model.
+"""In which formats can a model be exported? What each is called, needs, and has to keep of the model.
 
-This module is loaded by the supervisor, and loads nothing itself.
+The supervisor loads this module, and it loads nothing heavy itself.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from fmnist.errors import UserError
+from fmnist.errors import UserError, not_installed
 
 # Runtimes add the same float32 numbers in other orders, which moved probabilities by 1e-6 at most where it was measured
 # (10,000 images); a layer that is left out, or still in training, moves them by 0.01 and more. There is room between.
@@ -35,15 +35,19 @@ class Format:
     is_exact: bool = True  # the same float32 numbers; else weights in 8 bits
 
     def usage(self, file: str) -> str:
-        """Lines of Python that load the file and predict. images: float32 (n, height, width, channels), 0 to 255."""
+        """Write lines of Python that load the file and predict.
+
+        They expect `images`, float32 (n, height, width, channels), 0 to 255, and give `probabilities`.
+        """
         return self.load_lines.format(file=file)
 
     def file_name(self, model: Path) -> str:
+        """Name the file, a folder for a SavedModel, that this model is exported to."""
         return f"{model.stem}{self.ending}"
 
     @property
     def limit(self) -> str:
-        """What the comparison asks of it, in words."""
+        """What the comparison with the model asks of this format, in words."""
         if self.is_exact:
             return f"no probability differs by more than {LARGEST_DIFFERENCE:g}"
         return f"at most {100 * MOST_CHANGED:g} % of the images change a class that led by more than {CLEAR_LEAD:g}"
@@ -100,7 +104,11 @@ session = onnxruntime.InferenceSession("{file}")
 
 
 def find_format(name: str) -> Format:
-    """Raises ValueError if there is none of this name."""
+    """Find a format by its name.
+
+    Raises:
+        ValueError: there is none of this name.
+    """
     for format in FORMATS:
         if format.name == name:
             return format
@@ -108,8 +116,18 @@ def find_format(name: str) -> Format:
 
 
 def read_formats(words: Sequence[str], option: str) -> tuple[str, ...]:
-    """Names of formats, in the order of FORMATS, from words such as `onnx,litert` and `all`. Raises UserError for
-    others, naming the option that they came with."""
+    """Read names of formats from words such as `onnx,litert` and `all`.
+
+    Args:
+        words: each with one name, or several joined by commas.
+        option: that they came with, for the message.
+
+    Returns:
+        The names in the order of FORMATS.
+
+    Raises:
+        UserError: a word names no format.
+    """
     names = [format.name for format in FORMATS]
     asked = {part.strip() for word in words for part in word.split(",")}
     for name in sorted(asked - {*names, "all"}):
@@ -118,18 +136,30 @@ def read_formats(words: Sequence[str], option: str) -> tuple[str, ...]:
 
 
 def require_runtimes(names: Sequence[str], option: str) -> None:
-    """Raises UserError where a format cannot be made, or not be checked, with what is installed."""
-    missing = [(name, module) for name in names for module in find_format(name).modules if find_spec(module) is None]
-    if missing:
-        formats, modules = (dict.fromkeys(column) for column in zip(*missing, strict=True))
-        extras = dict.fromkeys(find_format(name).extra for name in formats)
-        raise UserError(
-            f"{option} {','.join(formats)} needs {', '.join(modules)}, which is not installed; run "
-            f"pip install -c constraints.txt -e '.[{','.join(extras)}]'"
-        )
+    """Require that these formats can be made, and checked, with what is installed.
+
+    Args:
+        names: of FORMATS.
+        option: that they came with, for the message.
+
+    Raises:
+        UserError: a module is missing; the message names the extra that installs it.
+    """
+    lacking: list[str] = []  # names of formats
+    modules: dict[str, None] = {}  # each once, in order
+    extras: dict[str, None] = {}
+    for name in names:
+        format = find_format(name)
+        missing = [module for module in format.modules if find_spec(module) is None]
+        if missing and format.extra is not None:
+            lacking.append(name)
+            modules.update(dict.fromkeys(missing))
+            extras[format.extra] = None
+    if lacking:
+        raise not_installed(f"{option} {','.join(lacking)}", list(modules), list(extras))
 
 
-HALF_WRITTEN = ".writing-"  # how the names of files and folders begin that are not whole yet
+HALF_WRITTEN = ".writing-"  # how the names of files and folders that are not complete yet begin
 
 
 @dataclass(frozen=True)
@@ -153,7 +183,7 @@ class ExportRecord:
 
 
 def in_figures(difference: float) -> str:
-    """Of probabilities, two significant figures: `0`, `3.1e-7`, `0.04`."""
+    """Write a difference of probabilities in two significant figures: `0`, `3.1e-7`, `0.04`."""
     if difference >= 1e-3 or difference == 0:
         return f"{difference:.2g}"
     figures, exponent = f"{difference:.1e}".split("e")

@@ -1,10 +1,11 @@
-"""Run a saved model by its own runtime alone: a script of its own, started in a fresh process for each file.
+"""What does a saved model predict by its own runtime alone? A script, started in a fresh process for each file.
 
     python -I runtimes.py RUNTIME MODEL IMAGES OUT N_THREADS
 
 RUNTIME: keras, tensorflow, ai_edge_litert or onnxruntime; everything else that could load a model is out of reach, this
-project above all. IMAGES: .npy, raw pixels 0 to 255, (n, height, width, channels). Written: OUT.npy, probabilities
-float32 (n, n_classes), and OUT.json, the runtime's version and its times, or why it does not run the model.
+project above all, so the script is self-contained on purpose and repeats a line or two of it. IMAGES: .npy, raw pixels
+0 to 255, (n, height, width, channels). Written: OUT.npy, probabilities float32 (n, n_classes), and OUT.json, the
+runtime's version and its times, or why it does not run the model.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import traceback
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -34,7 +36,11 @@ Predict = Callable[[np.ndarray], np.ndarray]  # float32 (n, height, width, chann
 
 
 def main(runtime: str, model: Path, images: Path, out: str, n_threads: int) -> int:
-    """Returns the exit code: 0, or 1 where the runtime raises something. Its trace goes to standard error."""
+    """Run the model and write what is found, for the arguments see the module.
+
+    Returns:
+        The exit code: 0, or 1 where the runtime raises something. Its trace goes to standard error.
+    """
     try:
         found = run(runtime, model, np.load(images, mmap_mode="r"), out, n_threads)
     except Exception as error:  # a runtime raises whatever it likes of a file that it cannot run
@@ -45,37 +51,52 @@ def main(runtime: str, model: Path, images: Path, out: str, n_threads: int) -> i
 
 
 def run(runtime: str, model: Path, images: np.ndarray, out: str, n_threads: int) -> dict[str, str | float]:
-    """Write the probabilities; returns what else is found. images: uint8 or float32 (n, height, width, channels)."""
-    for name in ("fmnist", "search", *OUT_OF_REACH[runtime]):
-        sys.modules[name] = None  # not to be imported, wherever it is installed
+    """Write the probabilities into OUT.npy and time the runtime.
+
+    Args:
+        runtime: name of one of LOADERS.
+        model: its file or folder.
+        images: uint8 or float32 (n, height, width, channels), raw pixels 0 to 255.
+        out: OUT of the script.
+        n_threads: of the runtime.
+
+    Returns:
+        The runtime with its version, and milliseconds an image by images a call.
+    """
+    out_of_reach: dict[str, Any] = dict.fromkeys(("fmnist", "search", *OUT_OF_REACH[runtime]))
+    sys.modules.update(out_of_reach)  # None: not to be imported, wherever it is installed
     predict = LOADERS[runtime](model, n_threads)
-    chunks = (images[start : start + BATCH_SIZE] for start in range(0, len(images), BATCH_SIZE))
-    np.save(f"{out}.npy", np.concatenate([predict(chunk.astype(np.float32)) for chunk in chunks]))
+    probabilities = []
+    for start in range(0, len(images), BATCH_SIZE):
+        probabilities.append(predict(images[start : start + BATCH_SIZE].astype(np.float32)))
+    np.save(f"{out}.npy", np.concatenate(probabilities))
     times = {f"milliseconds_by_{size}": milliseconds_per_image(predict, images, size) for size in N_CALLS}
     return {"runtime": f"{runtime} {version(runtime.replace('_', '-'))}", **times}
 
 
 def milliseconds_per_image(predict: Predict, images: np.ndarray, size: int) -> float:
-    """Median of several calls with so many images each, after one that is not timed."""
+    """Time several calls with so many images each, after one that is not timed; their median, for one image."""
     batch = np.resize(images[:size], (size, *images.shape[1:])).astype(np.float32)  # fewer images are repeated
     predict(batch)
-    return 1000 * statistics.median(seconds_of(predict, batch) for _ in range(N_CALLS[size])) / size
-
-
-def seconds_of(predict: Predict, batch: np.ndarray) -> float:
-    started = time.perf_counter()
-    predict(batch)
-    return time.perf_counter() - started
+    seconds = []
+    for _ in range(N_CALLS[size]):
+        started = time.perf_counter()
+        predict(batch)
+        seconds.append(time.perf_counter() - started)
+    return 1000 * statistics.median(seconds) / size
 
 
 def with_keras(model: Path, n_threads: int) -> Predict:
+    """Load a .keras file by Keras."""
     limit_tensorflow(n_threads)
     import keras
 
-    return keras.saving.load_model(model, compile=False).predict_on_batch
+    loaded: Any = keras.saving.load_model(model, compile=False)
+    return loaded.predict_on_batch
 
 
 def with_tensorflow(model: Path, n_threads: int) -> Predict:
+    """Load a SavedModel by TensorFlow, without Keras."""
     limit_tensorflow(n_threads)
     import tensorflow as tf
 
@@ -91,6 +112,7 @@ def with_tensorflow(model: Path, n_threads: int) -> Predict:
 
 
 def limit_tensorflow(n_threads: int) -> None:
+    """Have TensorFlow compute on this many threads."""
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(n_threads)
@@ -98,6 +120,7 @@ def limit_tensorflow(n_threads: int) -> None:
 
 
 def with_litert(model: Path, n_threads: int) -> Predict:
+    """Load a .tflite file by LiteRT."""
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(str(model), num_threads=n_threads)
@@ -118,13 +141,18 @@ def with_litert(model: Path, n_threads: int) -> Predict:
 
 
 def with_onnxruntime(model: Path, n_threads: int) -> Predict:
+    """Load an .onnx file by ONNX Runtime."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = n_threads
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     (pixels,) = session.get_inputs()
-    return lambda batch: session.run(None, {pixels.name: batch})[0]
+
+    def predict(batch: np.ndarray) -> np.ndarray:
+        return np.asarray(session.run(None, {pixels.name: batch})[0])
+
+    return predict
 
 
 LOADERS: dict[str, Callable[[Path, int], Predict]] = {

@@ -1,4 +1,4 @@
-"""Whether a model is right as often as it says: reliability, and one temperature that mends it. NumPy and SciPy only.
+"""Is a model right as often as it says? Reliability, and one temperature that fixes it. NumPy and SciPy only.
 
 labels: int (n,). probabilities: float (n, n_classes), each row summing to 1.
 """
@@ -30,40 +30,83 @@ class ReliabilityBin:
 
 
 def expected_calibration_error(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """How far confidence and accuracy lie apart: mean over the images of |accuracy - confidence| of their bin.
+    """Measure how far confidence and accuracy lie apart: mean over the images of |accuracy - confidence| of their bin.
 
     15 bins of equal width, each open below and closed above, as in Guo et al. 2017, section 2.
+
+    Args:
+        labels: int (n,).
+        probabilities: float (n, n_classes).
+
+    Returns:
+        0 for a model that is right exactly as often as it says, 1 at most.
     """
-    bins, excess = _bins(probabilities), _is_right(labels, probabilities) - probabilities.max(axis=1).astype(float)
-    return float(np.abs(np.bincount(bins, weights=excess, minlength=N_BINS)).sum() / len(labels))
+    excess = _is_right(labels, probabilities) - probabilities.max(axis=1).astype(float)
+    sums = np.bincount(_bins(probabilities), weights=excess, minlength=N_BINS)
+    return float(np.abs(sums).sum() / len(labels))
 
 
 def reliability(labels: np.ndarray, probabilities: np.ndarray) -> tuple[ReliabilityBin, ...]:
-    """The bins that hold images, from the least confident to the most."""
+    """Compare accuracy with confidence by bins of confidence.
+
+    Args:
+        labels: int (n,).
+        probabilities: float (n, n_classes).
+
+    Returns:
+        The bins that hold images, from the least confident to the most.
+    """
     bins, is_right = _bins(probabilities), _is_right(labels, probabilities)
     confidences = probabilities.max(axis=1).astype(float)
-    return tuple(_bin(i, confidences[bins == i], is_right[bins == i]) for i in np.unique(bins).tolist())
+    found = []
+    for i in np.unique(bins).tolist():
+        is_inside = bins == i
+        n, n_right = int(is_inside.sum()), int(is_right[is_inside].sum())
+        found.append(
+            ReliabilityBin(
+                low=i / N_BINS,
+                high=(i + 1) / N_BINS,
+                n_images=n,
+                mean_confidence=float(confidences[is_inside].mean()),
+                accuracy=n_right / n,
+                accuracy_interval=wilson_95(n_right, n),
+            )
+        )
+    return tuple(found)
 
 
 def fit_temperature(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """The temperature by which these probabilities have the least log loss (Guo et al. 2017): above 1 where the model
-    claims too much. Within 0.05 and 20."""
+    """Find the temperature by which these probabilities have the least log loss (Guo et al. 2017).
+
+    Args:
+        labels: int (n,), of images that the model has not learned from.
+        probabilities: float (n, n_classes).
+
+    Returns:
+        A number within 0.05 and 20: above 1 where the model claims too much.
+    """
+
+    def loss_at(log_temperature: float) -> float:
+        return log_loss(labels, with_temperature(probabilities, np.exp(log_temperature)))
+
     low, high = np.log(TEMPERATURES)
-    found = minimize_scalar(
-        lambda log: log_loss(labels, with_temperature(probabilities, np.exp(log))), bounds=(low, high), method="bounded"
-    )
+    found = minimize_scalar(loss_at, bounds=(low, high), method="bounded")
     return float(np.exp(found.x))
 
 
 def with_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarray:
-    """The probabilities if the logits behind them were divided by the temperature: float64 (n, n_classes)."""
+    """Compute the probabilities if the logits behind them were divided by the temperature: float64 (n, n_classes)."""
     logits = _log(probabilities) / temperature
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     return powers / powers.sum(axis=1, keepdims=True)
 
 
 def log_loss(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """Mean negative natural logarithm of the true class' probability."""
+    """Compute the mean negative natural logarithm of the true class' probability.
+
+    scikit-learn's, which `evaluate` uses, cuts probabilities at 2.2e-16 instead of 1e-12. Here the floor is that of
+    `with_temperature`, so that temperatures are compared on the same footing.
+    """
     return float(-_log(probabilities)[np.arange(len(labels)), labels].mean())
 
 
@@ -77,10 +120,3 @@ def _is_right(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
 
 def _bins(probabilities: np.ndarray) -> np.ndarray:
     return np.digitize(probabilities.max(axis=1), np.linspace(0, 1, N_BINS + 1)[1:-1], right=True)
-
-
-def _bin(i: int, confidences: np.ndarray, is_right: np.ndarray) -> ReliabilityBin:
-    n, n_right = len(confidences), int(is_right.sum())
-    return ReliabilityBin(
-        i / N_BINS, (i + 1) / N_BINS, n, float(confidences.mean()), n_right / n, wilson_95(n_right, n)
-    )

@@ -1,4 +1,4 @@
-"""From predictions to the numbers that are claimed. NumPy, SciPy and scikit-learn only; no Keras here.
+"""What is claimed of a set of predictions? NumPy, SciPy and scikit-learn only; no Keras here.
 
 Every function takes `labels`, int (n,), and `probabilities`, float (n, n_classes), whose rows sum to 1. The predicted
 class is the most probable one, the first of equals.
@@ -79,23 +79,35 @@ class Evaluation:
 
 
 def evaluate(labels: np.ndarray, probabilities: np.ndarray, class_names: Sequence[str]) -> Evaluation:
-    """Raises ValueError if the shapes don't fit each other, or there is no image or a label outside the classes."""
-    _check(labels, probabilities, class_names)
+    """Score one set of predictions.
+
+    Args:
+        labels: int (n,), n > 0.
+        probabilities: float (n, n_classes), each row summing to 1.
+        class_names: (n_classes,).
+
+    Raises:
+        ValueError: the shapes don't fit each other, a row is no distribution, or there is no image or a label outside
+            the classes.
+    """
+    _require_valid(labels, probabilities, class_names)
     labels, probabilities = labels.astype(int), _normalized(probabilities)
     predicted = probabilities.argmax(axis=1)
     classes = np.arange(len(class_names))
     n_correct = int((predicted == labels).sum())
-    confusion = metrics.confusion_matrix(labels, predicted, labels=classes)
+    confusion = np.asarray(metrics.confusion_matrix(labels, predicted, labels=classes))
     per_class = _class_scores(labels, predicted, class_names)
+    recalls = [score.recall for score in per_class]
+    recalls_of_present = [score.recall for score in per_class if score.support]
     return Evaluation(
         n_images=len(labels),
         accuracy=n_correct / len(labels),
         accuracy_interval=wilson_95(n_correct, len(labels)),
-        macro_f1=_mean([score.f1 for score in per_class]),
+        macro_f1=float(np.mean([score.f1 for score in per_class])),
         macro_f1_interval=macro_f1_95(confusion),
-        macro_precision=_mean([score.precision for score in per_class]),
-        macro_recall=_mean([score.recall for score in per_class]),
-        balanced_accuracy=_mean([score.recall for score in per_class if score.support]),
+        macro_precision=float(np.mean([score.precision for score in per_class])),
+        macro_recall=float(np.mean(recalls)),
+        balanced_accuracy=float(np.mean(recalls_of_present)),
         log_loss=float(metrics.log_loss(labels, probabilities, labels=classes)),
         per_class=per_class,
         confusion_matrix=tuple(tuple(row) for row in confusion.tolist()),
@@ -105,10 +117,20 @@ def evaluate(labels: np.ndarray, probabilities: np.ndarray, class_names: Sequenc
 
 
 def most_confused(confusion: np.ndarray, class_names: Sequence[str], limit: int = 10) -> tuple[Confusion, ...]:
-    """The ordered pairs true -> predicted with most images. confusion: int (n_classes, n_classes), row true."""
-    pairs = [(int(n), i, j) for (i, j), n in np.ndenumerate(confusion) if i != j and n > 0]
-    pairs.sort(key=lambda pair: (-pair[0], pair[1], pair[2]))
-    return tuple(Confusion(class_names[i], class_names[j], n, n / int(confusion[i].sum())) for n, i, j in pairs[:limit])
+    """Find the ordered pairs true -> predicted with most images, most first.
+
+    Args:
+        confusion: int (n_classes, n_classes), row true, column predicted.
+        class_names: (n_classes,).
+        limit: pairs to give, at most.
+    """
+    pairs = []
+    for true, row in enumerate(confusion.tolist()):
+        for predicted, n_images in enumerate(row):
+            if true != predicted and n_images > 0:
+                pairs.append(Confusion(class_names[true], class_names[predicted], n_images, n_images / sum(row)))
+    pairs.sort(key=lambda pair: -pair.n_images)  # equal ones stay in the order of their classes
+    return tuple(pairs[:limit])
 
 
 def top_mistakes(
@@ -119,7 +141,15 @@ def top_mistakes(
     true: int | None = None,
     predicted: int | None = None,
 ) -> tuple[Mistake, ...]:
-    """The most confident mistakes, most confident first; of one true or one predicted class where it is given."""
+    """Find the most confident mistakes, most confident first.
+
+    Args:
+        labels: int (n,).
+        probabilities: float (n, n_classes).
+        limit: mistakes to give, at most.
+        true: index of the only true class that counts; None: all do.
+        predicted: index of the only predicted class that counts; None: all do.
+    """
     predictions, confidences = probabilities.argmax(axis=1), probabilities.max(axis=1)
     is_wanted = predictions != labels
     if true is not None:
@@ -134,25 +164,33 @@ def top_mistakes(
 def rejection_curve(
     labels: np.ndarray, probabilities: np.ndarray, shares: Sequence[float] = (0.0, 0.01, 0.05, 0.1, 0.2)
 ) -> tuple[RejectionCurvePoint, ...]:
-    """Accuracy on the images that are kept where the least confident share is not. shares: each in [0, 1)."""
+    """Score the images that are kept where the least confident share is left to someone else.
+
+    Args:
+        labels: int (n,).
+        probabilities: float (n, n_classes).
+        shares: of the images left, each in [0, 1).
+    """
     order = np.argsort(probabilities.max(axis=1), kind="stable")
     is_right = (probabilities.argmax(axis=1) == labels)[order]
-    return tuple(_abstention(share, is_right, round(share * len(labels))) for share in shares)
-
-
-def _abstention(share: float, is_right: np.ndarray, n_left: int) -> RejectionCurvePoint:
-    kept, left = is_right[n_left:], is_right[:n_left]
-    return RejectionCurvePoint(
-        share_left=share,
-        n_kept=len(kept),
-        accuracy_kept=float(kept.mean()),
-        interval_kept=wilson_95(int(kept.sum()), len(kept)),
-        accuracy_left=float(left.mean()) if n_left else None,
-    )
+    points = []
+    for share in shares:
+        n_left = round(share * len(labels))
+        left, kept = is_right[:n_left], is_right[n_left:]
+        points.append(
+            RejectionCurvePoint(
+                share_left=share,
+                n_kept=len(kept),
+                accuracy_kept=float(kept.mean()),
+                interval_kept=wilson_95(int(kept.sum()), len(kept)),
+                accuracy_left=float(left.mean()) if n_left else None,
+            )
+        )
+    return tuple(points)
 
 
 def least_confident_hits(labels: np.ndarray, probabilities: np.ndarray, limit: int) -> np.ndarray:
-    """Rows of the right answers given with the least confidence, least first: int64 (at most limit,)."""
+    """Find the right answers given with the least confidence, least first: their rows, int64 (at most limit,)."""
     hits = np.flatnonzero(probabilities.argmax(axis=1) == labels)
     return hits[np.argsort(probabilities[hits].max(axis=1), kind="stable")][:limit].astype(np.int64)
 
@@ -160,10 +198,14 @@ def least_confident_hits(labels: np.ndarray, probabilities: np.ndarray, limit: i
 def find_label_issues(
     labels: np.ndarray, probabilities: np.ndarray, least_confidence: float = 0.9
 ) -> tuple[Mistake, ...]:
-    """Images that may bear a wrong label: every model is confident of one and the same other class (a suspicion in the
-    sense of confident learning, Northcutt et al. 2021, and no more). Most suspect first.
+    """Find images that may bear a wrong label, most suspect first: every model is confident of the same other class.
 
-    probabilities: float (n_models, n, n_classes). The confidence is that of the model that is least sure.
+    It is a suspicion in the sense of confident learning (Northcutt et al. 2021), and no more.
+
+    Args:
+        labels: int (n,).
+        probabilities: float (n_models, n, n_classes).
+        least_confidence: that every model must have. The confidence given is that of the model that is least sure.
     """
     predicted, confidences = probabilities.argmax(axis=2), probabilities.max(axis=2).min(axis=0)
     agree = (predicted == predicted[0]).all(axis=0)
@@ -172,7 +214,7 @@ def find_label_issues(
     return tuple(Mistake(int(i), int(labels[i]), int(predicted[0][i]), float(confidences[i])) for i in rows)
 
 
-def _check(labels: np.ndarray, probabilities: np.ndarray, class_names: Sequence[str]) -> None:
+def _require_valid(labels: np.ndarray, probabilities: np.ndarray, class_names: Sequence[str]) -> None:
     expected = (len(labels), len(class_names))
     if len(labels) == 0:
         raise ValueError("an evaluation needs at least 1 image, but got 0")
@@ -183,7 +225,10 @@ def _check(labels: np.ndarray, probabilities: np.ndarray, class_names: Sequence[
 
 
 def _normalized(probabilities: np.ndarray) -> np.ndarray:
-    """As float64, each row summing to 1 at that precision. Raises ValueError on a row that is no distribution."""
+    """Convert to float64, each row summing to 1 at that precision.
+
+    Raises ValueError on a row that is no distribution.
+    """
     probabilities = probabilities.astype(np.float64)
     totals = probabilities.sum(axis=1, keepdims=True)
     if not (np.isfinite(totals).all() and probabilities.min() >= 0 and np.abs(totals - 1).max() < 1e-3):
@@ -193,18 +238,15 @@ def _normalized(probabilities: np.ndarray) -> np.ndarray:
 
 def _class_scores(labels: np.ndarray, predicted: np.ndarray, class_names: Sequence[str]) -> tuple[ClassScore, ...]:
     columns = metrics.precision_recall_fscore_support(
-        labels, predicted, labels=np.arange(len(class_names)), zero_division=0
+        labels,
+        predicted,
+        labels=np.arange(len(class_names)),
+        zero_division=0,  # pyright: ignore[reportArgumentType]  # inferred from its default, "warn"
     )
-    return tuple(
-        ClassScore(name, float(precision), float(recall), _recall_interval(recall, support), float(f1), int(support))
-        for name, precision, recall, f1, support in zip(class_names, *columns, strict=True)
-    )
-
-
-def _recall_interval(recall: float, support: int) -> Interval | None:
-    """By Wilson and not by bootstrap, which gives an interval of no width where every image is found."""
-    return wilson_95(round(recall * support), int(support)) if support else None
-
-
-def _mean(values: Sequence[float]) -> float:
-    return float(np.mean(values))
+    precisions, recalls, f1s, supports = (np.asarray(column).tolist() for column in columns)
+    scores = []
+    for name, precision, recall, f1, support in zip(class_names, precisions, recalls, f1s, supports, strict=True):
+        # By Wilson and not by bootstrap, which gives an interval of no width where every image is found.
+        interval = wilson_95(round(recall * support), support) if support else None
+        scores.append(ClassScore(name, precision, recall, interval, f1, support))
+    return tuple(scores)

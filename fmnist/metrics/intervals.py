@@ -1,4 +1,4 @@
-"""What chance does to a score: confidence intervals, tests, the best of many by luck. NumPy and SciPy only."""
+"""What does chance do to a score? Confidence intervals, tests, the best of many by luck. NumPy and SciPy only."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ LEVEL = 0.95
 
 @dataclass(frozen=True)
 class Interval:
-    """A confidence interval."""
+    """A confidence interval, ends included."""
 
     low: float
     high: float
 
     def overlaps(self, other: Interval) -> bool:
+        """Tell whether the two intervals have a point in common; touching is enough."""
         return self.low <= other.high and other.low <= self.high
 
 
@@ -41,16 +42,24 @@ class ExpectedMaximum:
 
 
 def wilson_95(n_correct: int, n: int) -> Interval:
-    """The Wilson 95 % interval of a share of `n` images. Raises ValueError unless 0 <= n_correct <= n and n >= 1."""
+    """Compute the Wilson 95 % interval of a share of `n` images (Wilson 1927).
+
+    Raises:
+        ValueError: not 0 <= n_correct <= n, or no image.
+    """
     interval = stats.binomtest(n_correct, n).proportion_ci(confidence_level=LEVEL, method="wilson")
     return Interval(float(interval.low), float(interval.high))
 
 
 def macro_f1_95(confusion: np.ndarray, seed: int = 0) -> Interval:
-    """The 95 % interval of macro F1 by the percentile bootstrap over images (Efron 1979).
+    """Compute the 95 % interval of macro F1 by the percentile bootstrap over images (Efron 1979).
 
-    confusion: int (n_classes, n_classes), row true. Macro F1 depends on the images by this table alone, and the table
-    of n images drawn with replacement is a multinomial draw from it; so it is drawn, and no image is.
+    Macro F1 depends on the images by the confusion table alone, and the table of n images drawn with replacement is a
+    multinomial draw from it; so the table is drawn, and no image is.
+
+    Args:
+        confusion: int (n_classes, n_classes), row true, column predicted.
+        seed: of the draws.
     """
     n = int(confusion.sum())
     tables = np.random.default_rng(seed).multinomial(n, confusion.ravel() / n, size=N_RESAMPLES)
@@ -60,14 +69,27 @@ def macro_f1_95(confusion: np.ndarray, seed: int = 0) -> Interval:
 
 
 def macro_f1(confusions: np.ndarray) -> np.ndarray:
-    """Mean F1 over the classes, 0 for a class neither there nor predicted. (..., n_classes, n_classes) -> (...)"""
+    """Compute the mean F1 over the classes, 0 for a class neither there nor predicted.
+
+    Args:
+        confusions: (..., n_classes, n_classes), row true, column predicted.
+
+    Returns:
+        One figure for each table: (...).
+    """
     hits = np.diagonal(confusions, axis1=-2, axis2=-1)
     named = confusions.sum(axis=-1) + confusions.sum(axis=-2)
     return np.divide(2 * hits, named, out=np.zeros(named.shape), where=named > 0).mean(axis=-1)
 
 
 def mcnemar(labels: np.ndarray, predicted_a: np.ndarray, predicted_b: np.ndarray) -> McNemar:
-    """The exact test of McNemar (1947) of two classifiers' predictions for the same images, all int (n,)."""
+    """Test whether two classifiers are equally good on the same images: the exact test of McNemar (1947).
+
+    Args:
+        labels: int (n,).
+        predicted_a: int (n,), classes predicted by the one.
+        predicted_b: int (n,), classes predicted by the other.
+    """
     is_right_a, is_right_b = predicted_a == labels, predicted_b == labels
     n_only_a, n_only_b = int(np.sum(is_right_a & ~is_right_b)), int(np.sum(is_right_b & ~is_right_a))
     n_either = n_only_a + n_only_b
@@ -76,8 +98,10 @@ def mcnemar(labels: np.ndarray, predicted_a: np.ndarray, predicted_b: np.ndarray
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """P-values adjusted for being several (Holm 1979), in their order: below 0.05 with a probability of at most 0.05
-    for any of those whose hypothesis is true."""
+    """Adjust p-values for being several, in their order (Holm 1979).
+
+    With a probability of at most 0.05, any of those whose hypothesis is true comes out below 0.05.
+    """
     order = np.argsort(p_values)
     factors = len(p_values) - np.arange(len(p_values))
     rising = np.maximum.accumulate(factors * np.asarray(p_values, float)[order])
@@ -87,10 +111,18 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def expected_best_of(accuracy: float, n_images: int, n_configurations: int) -> ExpectedMaximum:
-    """What the best of `n_configurations` shows on `n_images` images where all have the same true accuracy.
+    """Compute what the best of several configurations shows where all have the same true accuracy.
 
     They are taken to err independently. Real ones fail on the same difficult images, so that luck brings them less: it
-    is the most that luck does. Raises ValueError unless there is a configuration and an image.
+    is the most that luck does.
+
+    Args:
+        accuracy: the true one, of each.
+        n_images: that each is scored on.
+        n_configurations: of which the best is taken.
+
+    Raises:
+        ValueError: there is no configuration, or no image.
     """
     if n_images < 1 or n_configurations < 1:
         raise ValueError(f"luck needs at least 1 image and 1 configuration, but got {n_images} and {n_configurations}")

@@ -1,4 +1,4 @@
-"""What test images may look like elsewhere: moved, noisy, darker, mirrored. Arrays in, arrays out.
+"""What may test images look like elsewhere? Moved, noisy, darker, mirrored. Arrays in, arrays out.
 
 Images are uint8 (n, height, width, channels) and stay so. What is random is drawn from a seed, so that every model
 sees the same images.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -26,45 +27,62 @@ class Change:
 
 
 def changes(border: str = "black") -> tuple[Change, ...]:
-    """All that are tried, each kind from little to much. border: of moved images, see `TrainingPlan.border`."""
-    return (
-        *(Change("shift", f"moved by {n} px, one of four ways", _shifted_by(n, border)) for n in (1, 2, 4)),
-        *(Change("noise", f"noise of standard deviation {sd} (of 255)", _noisy_by(sd)) for sd in (10, 25, 50)),
-        *(Change("brightness", f"brightness times {factor}", _brighter_by(factor)) for factor in (0.5, 0.75, 1.5)),
-        Change("mirror", "mirrored left-right", lambda images, _: images[:, :, ::-1]),
-        Change("mirror", "upside down", lambda images, _: images[:, ::-1]),
-    )
+    """List all changes that are tried, each kind from little to much.
+
+    Args:
+        border: what comes in over the border of moved images, see `TrainingPlan.border`.
+    """
+    found = []
+    for n in (1, 2, 4):
+        move = partial(move_one_way, n_pixels=n, border=border)
+        found.append(Change("shift", f"moved by {n} px, one of four ways", move))
+    for sd in (10, 25, 50):
+        found.append(Change("noise", f"noise of standard deviation {sd} (of 255)", partial(add_noise, sd=sd)))
+    for factor in (0.5, 0.75, 1.5):
+        found.append(Change("brightness", f"brightness times {factor}", partial(scale_brightness, factor=factor)))
+    found.append(Change("mirror", "mirrored left-right", mirror_left_right))
+    found.append(Change("mirror", "upside down", turn_upside_down))
+    return tuple(found)
 
 
-def _shifted_by(n_pixels: int, border: str) -> Callable[[np.ndarray, np.random.Generator], np.ndarray]:
-    def shifted(images: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-        ways = generator.integers(len(DIRECTIONS), size=len(images))
-        moved = np.empty_like(images)
-        for way, (rows, columns) in enumerate(DIRECTIONS):
-            moved[ways == way] = _moved(images[ways == way], rows * n_pixels, columns * n_pixels, border)
-        return moved
+def move_one_way(images: np.ndarray, generator: np.random.Generator, n_pixels: int, border: str) -> np.ndarray:
+    """Move every image by this many pixels up, down, left or right, all equally likely.
 
-    return shifted
-
-
-def _moved(images: np.ndarray, rows: int, columns: int, border: str) -> np.ndarray:
-    """By so many rows down and columns to the right."""
+    Args:
+        images: uint8 (n, height, width, channels).
+        generator: draws the directions.
+        n_pixels: at least 1.
+        border: what comes in, see `TrainingPlan.border`.
+    """
     height, width = images.shape[1:3]
-    n_pixels = max(abs(rows), abs(columns))
-    padded = with_margin(images, n_pixels, border)
-    return padded[:, n_pixels - rows : n_pixels - rows + height, n_pixels - columns : n_pixels - columns + width]
+    ways = generator.integers(len(DIRECTIONS), size=len(images))
+    moved = np.empty_like(images)
+    for way, (down, right) in enumerate(DIRECTIONS):
+        padded = with_margin(images[ways == way], n_pixels, border)
+        top, left = n_pixels * (1 - down), n_pixels * (1 - right)
+        moved[ways == way] = padded[:, top : top + height, left : left + width]
+    return moved
 
 
-def _noisy_by(sd: int) -> Callable[[np.ndarray, np.random.Generator], np.ndarray]:
-    def noisy(images: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-        noise = generator.standard_normal(images.shape, dtype=np.float32) * sd
-        return _as_pixels(images + noise)
-
-    return noisy
+def add_noise(images: np.ndarray, generator: np.random.Generator, sd: float) -> np.ndarray:
+    """Add Gaussian noise of this standard deviation, of 255, to every pixel and channel."""
+    noise = generator.standard_normal(images.shape, dtype=np.float32) * sd
+    return _as_pixels(images + noise)
 
 
-def _brighter_by(factor: float) -> Callable[[np.ndarray, np.random.Generator], np.ndarray]:
-    return lambda images, _: _as_pixels(images * np.float32(factor))
+def scale_brightness(images: np.ndarray, generator: np.random.Generator, factor: float) -> np.ndarray:
+    """Multiply every pixel by the factor; nothing is random in it."""
+    return _as_pixels(images * np.float32(factor))
+
+
+def mirror_left_right(images: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Exchange left and right; nothing is random in it."""
+    return images[:, :, ::-1]
+
+
+def turn_upside_down(images: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Exchange top and bottom; nothing is random in it."""
+    return images[:, ::-1]
 
 
 def _as_pixels(values: np.ndarray) -> np.ndarray:

@@ -3,6 +3,6 @@
 From the command line: `python -m fmnist.predict best.keras IMAGE ...`.
 """
 
-from fmnist.predict.classifier import ClassProbability, Prediction, predict, predict_batches
+from fmnist.predict.predictions import ClassProbability, Prediction, predict, predict_batches
 
 __all__ = ["ClassProbability", "Prediction", "predict", "predict_batches"]

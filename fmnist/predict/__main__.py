@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -10,18 +11,28 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from fmnist.cli import exit_code_of
+from fmnist.cli import EXIT_INTERRUPTED, exit_code_of
 from fmnist.options import option, options, parse_options
-from fmnist.predict.classifier import EXIT_INTERRUPTED, N_TOP, ClassProbability, Prediction, predict_batches
+from fmnist.predict.predictions import N_TOP, Prediction, predict_batches
 
 EXIT_SOME_FAILED = 1
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line. Returns the exit code: 0; 1 where a picture could not be read; 2 for arguments or a model
-    that cannot be used, said in one line; 130 when interrupted. A bug keeps its trace."""
+    """Run the command line.
+
+    Args:
+        argv: The arguments, without the program's name; None: those of this process.
+
+    Returns:
+        The exit code: 0; 1 if a picture could not be read; 2 for arguments or a model that cannot be used, said in one
+        line; 130 when interrupted. A bug keeps its trace.
+    """
+    arguments = list(sys.argv[1:])
+    if argv is not None:
+        arguments = list(argv)
     try:
-        return exit_code_of(lambda: _main(sys.argv[1:] if argv is None else argv))
+        return exit_code_of(lambda: print_predictions(arguments))
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except BrokenPipeError:  # whoever read the output has closed it, as `head` does
@@ -29,35 +40,50 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_SOME_FAILED
 
 
-def _main(argv: Sequence[str]) -> int:
+def print_predictions(argv: Sequence[str]) -> int:
+    """Print what the named pictures show, batch by batch, and name those that could not be read on standard error.
+
+    Returns:
+        The exit code: 0, or 1 if a picture could not be read.
+
+    Raises:
+        UserError: The arguments or the model cannot be used.
+    """
     options = parse(argv)
-    if hasattr(sys.stdout, "reconfigure"):
+    if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
-    some_failed = False
+    exit_code = 0
     batches = predict_batches(
         options.model,
         options.images,
         top=options.top,
         invert=options.invert,
         temperature=options.temperature,
-        say=lambda text: _complain("note", text),
-        room=_without_chatter,
+        say=lambda text: complain("note", text),
+        guard=without_chatter,
     )
     for batch in batches:
         for prediction in batch:
             if prediction.error is not None:
-                some_failed = True
-                _complain("error", f"{prediction.path}: {prediction.error}")
-        lines = map(_as_json, batch) if options.json else _as_text(batch)
-        print(*lines, sep="\n", end="\n" if options.json or any(p.error is None for p in batch) else "", flush=True)
-    return EXIT_SOME_FAILED if some_failed else 0
+                exit_code = EXIT_SOME_FAILED
+                complain("error", f"{prediction.path}: {prediction.error}")
+        if options.json:
+            lines = [as_json(prediction) for prediction in batch]
+        else:
+            lines = as_table([prediction for prediction in batch if prediction.error is None])
+        for line in lines:
+            print(line)
+        sys.stdout.flush()
+    return exit_code
 
 
-def _complain(kind: str, text: str) -> None:
-    print(f"{kind}: {_printable(text)}", file=sys.stderr, flush=True)
+def complain(kind: str, text: str) -> None:
+    """Print one line on standard error, such as `note: ...`."""
+    print(f"{kind}: {printable(text)}", file=sys.stderr, flush=True)
 
 
-def _as_json(prediction: Prediction) -> str:
+def as_json(prediction: Prediction) -> str:
+    """Write a prediction as one JSON object, with the same keys whether or not the picture could be read."""
     width, height = prediction.original_size or (None, None)
     fields = {
         "path": prediction.path,
@@ -73,45 +99,58 @@ def _as_json(prediction: Prediction) -> str:
     return json.dumps(fields)
 
 
-def _as_text(batch: Sequence[Prediction]) -> list[str]:
-    """A line for each picture that could be read, aligned. On a terminal, paths are cut at their front to fit in."""
-    good = [prediction for prediction in batch if prediction.error is None]
-    columns = [
-        _aligned([prediction.class_name for prediction in good]),
-        [f"{prediction.probability:6.1%}" for prediction in good],
-        _aligned([", ".join(_runner_up(one) for one in prediction.top[1:]) for prediction in good]),
-        ["inverted" if prediction.inverted else "" for prediction in good],
-    ]
-    rests = ["  ".join(row) for row in zip(*columns, strict=True)]
-    paths = [_printable(prediction.path) for prediction in good]
-    room = max(16, _terminal_width() - 2 - max(map(len, rests), default=0))
-    paths = _aligned([path if len(path) <= room else f"…{path[-room + 1 :]}" for path in paths])
-    return [f"{path}  {rest}".rstrip() for path, rest in zip(paths, rests, strict=True)]
+def as_table(predictions: Sequence[Prediction]) -> list[str]:
+    """Write a line for each prediction, in aligned columns. On a terminal, paths are cut at their front to fit in."""
+    paths, names, probabilities, runners_up, remarks = [], [], [], [], []
+    for prediction in predictions:
+        paths.append(printable(prediction.path))
+        names.append(prediction.class_name or "")
+        probabilities.append(f"{prediction.probability:6.1%}")
+        runners_up.append(", ".join(f"{one.class_name} {one.probability:.0%}" for one in prediction.top[1:]))
+        if prediction.inverted:
+            remarks.append("inverted")
+        else:
+            remarks.append("")
+    columns = (aligned(names), probabilities, aligned(runners_up), remarks)
+    rests = list(map("  ".join, zip(*columns, strict=True)))
+    room = max(16, terminal_width() - 2 - max(map(len, rests), default=0))
+    for i, path in enumerate(paths):
+        if len(path) > room:
+            paths[i] = f"…{path[-room + 1 :]}"
+    return [f"{path}  {rest}".rstrip() for path, rest in zip(aligned(paths), rests, strict=True)]
 
 
-def _runner_up(one: ClassProbability) -> str:
-    return f"{one.class_name} {one.probability:.0%}"
-
-
-def _aligned(texts: Sequence[str]) -> list[str]:
+def aligned(texts: Sequence[str]) -> list[str]:
+    """Pad texts with spaces to the length of the longest."""
     width = max(map(len, texts), default=0)
     return [text.ljust(width) for text in texts]
 
 
-def _terminal_width() -> int:
-    """In characters. What is no terminal is read by programs, which want whole paths."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
+def terminal_width() -> int:
+    """Tell how many characters fit on a line: any number if programs read the output, which want whole paths."""
+    if sys.stdout.isatty():
+        return shutil.get_terminal_size().columns
+    return sys.maxsize
 
 
-def _printable(text: str) -> str:
-    """With nothing that could break a line or steer a terminal: a file may have any name."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+def printable(text: str) -> str:
+    """Escape whatever could break a line or steer a terminal, as a file may have any name."""
+    shown = []
+    for character in text:
+        if character.isprintable():
+            shown.append(character)
+        else:
+            shown.append(character.encode("unicode_escape").decode("ascii"))
+    return "".join(shown)
 
 
 @contextmanager
-def _without_chatter() -> Iterator[None]:
-    """TensorFlow writes to standard error while it loads and starts, whatever its settings say, and so does libtiff of
-    damaged files. To see it all: TF_CPP_MIN_LOG_LEVEL=0."""
+def without_chatter() -> Iterator[None]:
+    """Discard what is written to standard error inside the block.
+
+    TensorFlow writes there while it loads and starts, whatever its settings say, and so does libtiff about damaged
+    files. TF_CPP_MIN_LOG_LEVEL=0 shows it all.
+    """
     if os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0":
         yield
         return

@@ -120,7 +120,14 @@ class DrawnArtifacts(FileSystemArtifactStore):
 def draw_chart(
     trial: FrozenTrial, chart_data: Mapping[str, Any], name: str, class_names: Sequence[str] | None
 ) -> bytes:
-    """Draw one of CHARTS as PNG. chart_data: as `publish_charts` stored it."""
+    """Draw one of CHARTS as PNG.
+
+    Args:
+        trial: whose chart it is, with its recipe as a user attribute.
+        chart_data: as `publish_charts` stored it.
+        name: of the chart.
+        class_names: by label; None: labels are shown by their numbers.
+    """
     if name == NETWORK:
         return draw_network(trial.number, Recipe.from_dict(trial.user_attrs["recipe"]).architecture)
     if name == CURVE:

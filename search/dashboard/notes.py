@@ -29,7 +29,13 @@ HEADS = {"flatten": "flattened", "global_average": "global average pooling", "gl
 
 
 def save_note(study: optuna.Study, text: str, trial: optuna.Trial | None = None) -> None:
-    """Store the study's note, or a trial's, in place of an earlier one; a short one takes two writes."""
+    """Store the study's note, or a trial's, in place of an earlier one; a short one takes two writes.
+
+    Args:
+        study: the study, in its storage.
+        text: Markdown.
+        trial: a trial of the study, whose note it is; None: the study's own.
+    """
     version_key, prefix = note_version_key(trial), note_piece_prefix(trial)
     version, n_pieces = 1, 0
     if trial is None:  # written again and again; a trial's once, or the same again
@@ -137,7 +143,12 @@ class StudySummary:
 
 
 def study_note(summary: StudySummary, result: FinishedStudy | None) -> str:
-    """Write the study's note. result: the figures of a finished study; None while it is unfinished."""
+    """Write the study's note: how far it is, what came out, where its report is and which command goes on.
+
+    Args:
+        summary: how far the study is.
+        result: the figures of a finished study; None while it is unfinished.
+    """
     parts = [f"## {summary.name}: {summary.state}", search_in_words(summary)]
     if result is not None:
         parts += result_in_words(result)
@@ -187,8 +198,9 @@ def result_in_words(result: FinishedStudy) -> list[str]:
             f"| {name} | {percent(record.search_accuracy)} | {percent(record.confirm_accuracy)} | "
             f"{percent_range(result.confirm_interval(record))} | {short_count(n_parameters)} |"
         )
+    n_seeds = with_noun(len(result.test_accuracies), "retraining")
     return [
-        f"**Test accuracy {percent(result.test_mean)}** (mean of {with_noun(len(result.test_accuracies), 'retraining')}; "
+        f"**Test accuracy {percent(result.test_mean)}** (mean of {n_seeds}; "
         f"95 % interval {percent_range(result.test_interval)}, {count(len(result.arrays.labels))} test images)",
         f"**Winner: trial {winner.trial}**, {short_count(count_parameters(recipe.architecture))} parameters: "
         f"`{short_form(recipe)}`",

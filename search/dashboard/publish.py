@@ -147,7 +147,14 @@ def mark_finished(
 
 
 def publish_report(study: optuna.Study, result: FinishedStudy) -> None:
-    """Put the figures of a finished study into its note, and the report's pictures beside it."""
+    """Put the figures of a finished study into its note, and the report's pictures beside it.
+
+    A study whose report is built again has each of them once.
+
+    Args:
+        study: the study, in its storage.
+        result: its figures; its report has been written.
+    """
     files = result.files
     summary = summarize(study, files, "complete", result.test.n_trials_asked)
     save_note(study, study_note(summary, result))

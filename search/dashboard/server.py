@@ -108,7 +108,15 @@ def dashboard_app(options: DashboardOptions, study: optuna.Study) -> WsgiApp:
 
 
 def listen(port: int | None, application: WsgiApp) -> WSGIServer:
-    """Bind a server to the port; None: the usual one, or any that is free. Raises UserError where the port is taken."""
+    """Bind a server of the application to a port of this machine, which no other machine reaches.
+
+    Args:
+        port: None: the usual one, or any that is free if that is taken; 0: any that is free.
+        application: answers the requests.
+
+    Raises:
+        UserError: the port is taken, or may not be used.
+    """
     wanted = USUAL_PORT if port is None else port
     try:
         return make_server(HOST, wanted, application, server_class=Server, handler_class=QuietHandler)

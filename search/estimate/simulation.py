@@ -1,7 +1,6 @@
-"""The search, rehearsed: the real objective, sampler, pruner, portfolio and limits, with trainings that take no time
-and report an accuracy that is drawn.
+"""Rehearse a search: real objective, sampler, pruner, portfolio and limits, with trainings that take no time.
 
-So what a search costs is counted by the rules that it will follow. The one thing invented is the accuracy: it is drawn
+They report an accuracy that is drawn. So what a search costs is counted by the rules that it will follow. The one thing invented is the accuracy: it is drawn
 for each trial, the same for every rung, so that any network is as likely to go on as any other, whatever it costs.
 """
 
@@ -46,6 +45,7 @@ class Rehearsal:
 
     @property
     def n_infeasible(self) -> int:
+        """Number of trials over the limits."""
         return sum(not trial.rungs for trial in self.trials)
 
 
@@ -55,8 +55,14 @@ def rehearse(
     objective_with: Callable[[Trainer], Objective],
     n_finalists: int,
 ) -> list[Rehearsal]:
-    """Several rehearsals of the whole search, which differ by chance. objective_with: the run's objective around a
-    trainer."""
+    """Rehearse the whole search several times; the rehearsals differ by chance.
+
+    Args:
+        config: The run's options.
+        space: The search space.
+        objective_with: Makes the run's objective around a trainer.
+        n_finalists: How many there are at most.
+    """
     n_trials = min(config.trials, LONGEST)
     n_rehearsals = min(MOST_REHEARSALS, max(2, N_TRIALS_IN_ALL // n_trials))
     return [_rehearse_once(config, space, objective_with, n_trials, n_finalists, i) for i in range(n_rehearsals)]
@@ -65,7 +71,10 @@ def rehearse(
 def draw_networks(
     space: SearchSpace, objective_with: Callable[[Trainer], Objective], n: int, seed: int
 ) -> list[Recipe]:
-    """Recipes of networks within the limits, from n draws of the space at random; none may be left."""
+    """Draw n recipes of the space at random, and return those whose networks are within its limits.
+
+    The list may be empty. For the arguments see `rehearse`.
+    """
     sampler = build_sampler("random", seed)
     study = optuna.create_study(direction="maximize", sampler=sampler, pruner=build_pruner("none", space.fidelity))
     trainer = _Trainer(np.random.default_rng(seed))
@@ -82,7 +91,9 @@ def _rehearse_once(
     n_finalists: int,
     number: int,
 ) -> Rehearsal:
-    sampler, pruner = build_sampler(config.sampler, config.seed, number), build_pruner(config.pruner, space.fidelity)
+    """Rehearse the search once; number: tells this rehearsal from others."""
+    sampler = build_sampler(config.sampler, config.seed, number)
+    pruner = build_pruner(config.pruner, space.fidelity)
     study = optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner)
     for entry in space.portfolio:
         study.enqueue_trial(entry.params, user_attrs={"origin": entry.name})
@@ -90,15 +101,16 @@ def _rehearse_once(
     objective = objective_with(trainer)
     trials = [_run(study, objective, trainer) for _ in range(n_trials)]
     records = read_trials(study)
-    has_any = any(record.state == "complete" for record in records)  # else the run will say what is wrong
-    price = space.fidelity.accuracy_per_doubling
-    against_time = config.timeout is not None
-    finalists = choose_finalists(records, price, n_finalists, against_time=against_time) if has_any else []
+    finalists: list[Finalist] = []
+    if any(record.state == "complete" for record in records):  # else the run will say what is wrong
+        price = space.fidelity.accuracy_per_doubling
+        finalists = choose_finalists(records, price, n_finalists, against_time=config.timeout is not None)
     left_out = config.trials - n_trials
     return Rehearsal((*trials, *_extrapolated(trials, left_out)), tuple(finalists))
 
 
 def _run(study: optuna.Study, objective: Objective, trainer: _Trainer) -> RehearsedTrial:
+    """Run one trial, and return what would have been trained of it."""
     trial = study.ask()
     trainer.lengths = []
     try:
@@ -110,13 +122,16 @@ def _run(study: optuna.Study, objective: Objective, trainer: _Trainer) -> Rehear
 
 
 def _extrapolated(trials: list[RehearsedTrial], n: int) -> list[RehearsedTrial]:
-    """The second half of them, over and over: it has no portfolio and a sampler that has learned the limits."""
+    """Return n more trials: the second half of these, over and over.
+
+    That half has no portfolio, and a sampler that has learned the limits.
+    """
     typical = trials[len(trials) // 2 :]
     return [typical[i % len(typical)] for i in range(n)]
 
 
 class _Trainer:
-    """Trains nothing. Notes the lengths that are asked for."""
+    """Trains nothing, and notes the lengths that it is asked for."""
 
     def __init__(self, draws: np.random.Generator) -> None:
         self._draws = draws

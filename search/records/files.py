@@ -1,4 +1,8 @@
-"""A study's folder: where each of its files is."""
+"""Where each file of a study is, and how it is read and written.
+
+Sole owner of the paths under `studies/<name>/`. Trials live in Optuna's storage (see `search.study.trials`);
+everything else of a study is a file here. Reading needs neither TensorFlow nor a connection to a database.
+"""
 
 from __future__ import annotations
 
@@ -23,11 +27,11 @@ from search.records.models import (
 
 
 class StudyFiles:
-    """The paths of one study and how each is read and written. `root` is `studies/<name>`."""
+    """The files of one study. `root` is its folder, `studies/<name>`."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.config = root / "config.json"  # StudyConfig, checksums and versions the study was made with
+        self.config = root / "config.json"  # what the study was made with, see search.study.study.check_identity
         self.space = root / "space.toml"  # copy of the search space
         self.storage = root / "study.db"  # Optuna's SQLite storage, unless another is named
         self.lock = root / "run.lock"  # held while a run is under way
@@ -45,8 +49,8 @@ class StudyFiles:
         self.artifacts = root / "artifacts"  # pictures that Optuna's dashboard shows, under its names
         self.dashboard_log = root / "dashboard.log"  # what the dashboard beside a run says
         self.exports = root / "exports"  # the model in other formats, and of each an ExportRecord
-        self.test = root / "test.json"  # TestRecord
-        self.test_arrays = root / "test.npz"  # TestArrays
+        self.test = root / "test.json"  # EvaluationRecord
+        self.test_arrays = root / "test.npz"  # EvaluationArrays
         self.best_recipe = root / "best_recipe.json"  # BestRecipe
         self.model = root / "best.keras"
         self.temperature = root / "temperature.json"  # what calibrates the model's probabilities
@@ -58,78 +62,96 @@ class StudyFiles:
         self.report_pictures = root / "report-pictures"  # of report.md
 
     def confirm_record(self, trial: int) -> Path:
+        """Path of a finalist's ConfirmRecord."""
         return self.confirm / f"trial-{trial:04d}.json"
 
     def confirm_arrays(self, trial: int) -> Path:
-        return self.confirm / f"trial-{trial:04d}.npz"  # "probabilities" float32 (n, n_classes), "labels" uint8 (n,)
+        """Path of a finalist's predictions on the confirmation split.
+
+        Arrays: "probabilities" float32 (n, n_classes), "labels" uint8 (n,).
+        """
+        return self.confirm / f"trial-{trial:04d}.npz"
 
     def refit_record(self, seed_index: int) -> Path:
+        """Path of a retraining's RefitRecord."""
         return self.refit / f"seed-{seed_index}.json"
 
     def refit_model(self, seed_index: int) -> Path:
+        """Path of a retraining's model."""
         return self.refit / f"seed-{seed_index}.keras"
 
     def baseline_record(self, name: str) -> Path:
+        """Path of a baseline's BaselineRecord."""
         return self.baselines / f"{name}.json"
 
     def baseline_model(self, baseline: Baseline) -> Path:
-        """Removed once its predictions are stored: a forest takes hundreds of megabytes."""
+        """Path of a fitted baseline. It is removed once its predictions are stored: a forest takes hundreds of
+        megabytes."""
         return self.baselines / f"{baseline.name}{baseline.suffix}"
 
     def baseline_arrays(self, name: str) -> Path:
-        return self.baselines / f"{name}.npz"  # "predicted" uint8 (n,), of the test set
+        """Path of a baseline's predictions on the test set, "predicted" uint8 (n,)."""
+        return self.baselines / f"{name}.npz"
 
     def export_record(self, name: str) -> Path:
+        """Path of the ExportRecord of a format."""
         return self.exports / f"{name}.json"
 
     def read_confirm_records(self) -> list[ConfirmRecord]:
-        """All finalists confirmed so far, best confirmation accuracy first."""
+        """Read all finalists confirmed so far, best confirmation accuracy first."""
         records = [read_json(ConfirmRecord, path) for path in sorted(self.confirm.glob("trial-*.json"))]
         return sorted(records, key=lambda record: -record.confirm_accuracy)
 
     def read_refit_records(self) -> list[RefitRecord]:
-        """All retrainings so far, by seed_index."""
+        """Read all retrainings so far, by seed_index."""
         records = [read_json(RefitRecord, path) for path in self.refit.glob("seed-*.json")]
         return sorted(records, key=lambda record: record.seed_index)
 
     def read_baseline_records(self) -> list[BaselineRecord]:
-        """All baselines fitted or failed so far, in the order of BASELINES; others, of another version, last."""
+        """Read all baselines fitted or failed so far, in the order of BASELINES; those of another version come last."""
         records = [read_json(BaselineRecord, path) for path in sorted(self.baselines.glob("[!.]*.json"))]
-        names = [baseline.name for baseline in BASELINES]
-        return sorted(records, key=lambda record: names.index(record.name) if record.name in names else len(names))
+        places = {baseline.name: place for place, baseline in enumerate(BASELINES)}
+        return sorted(records, key=lambda record: places.get(record.name, len(places)))
 
     def read_baselines(self) -> list[BaselineOutcome]:
-        """The same with their predictions. Call it once the test set was opened."""
-        return [
-            BaselineOutcome(
-                record, None if record.failure else read_arrays(self.baseline_arrays(record.name))["predicted"]
-            )
-            for record in self.read_baseline_records()
-        ]
+        """Read all baselines with their predictions on the test set, once it was opened."""
+        outcomes = []
+        for record in self.read_baseline_records():
+            predicted = None
+            if not record.failure:
+                predicted = read_arrays(self.baseline_arrays(record.name))["predicted"]
+            outcomes.append(BaselineOutcome(record, predicted))
+        return outcomes
 
     def read_export_records(self) -> list[ExportRecord]:
-        """All formats exported or failed so far, in the order of FORMATS."""
+        """Read all formats exported or failed so far, in the order of FORMATS."""
         paths = [self.export_record(format.name) for format in FORMATS]
         return [read_json(ExportRecord, path) for path in paths if path.exists()]
 
     def read_command(self) -> str:
-        """The command line that makes the study. One of before version 0.4.0 has it in its report only."""
+        """Read the command line that makes the study. Before version 0.4.0 only the report has it."""
         if not self.command.exists():
             return read_plain(self.report_json)["command"]
         with naming_damage(self.command):
             return self.command.read_text(encoding="utf-8").strip()
 
     def read_ledger(self) -> dict[str, float]:
-        """Seconds by phase (see PHASES), summed over every run of the study."""
+        """Read the seconds of each phase (see PHASES), summed over every run of the study."""
         seconds = self._read_whole_ledger()
         return {phase: seconds.get(phase, 0.0) for phase in PHASES}
 
     def read_worker_seconds(self) -> float:
-        """Seconds of the search, those of all its workers summed; 0 where that was not recorded."""
+        """Read the seconds of the search, summed over its workers; 0 if they were not recorded."""
         return self._read_whole_ledger().get(WORKERS_SUMMED, 0.0)
 
     def add_to_ledger(self, phase: str, seconds: float, n_workers: int | None = None) -> None:
-        """n_workers: of the search, in this run."""
+        """Add seconds of one run to a phase.
+
+        Args:
+            phase: One of PHASES.
+            seconds: What this run took since it last added some.
+            n_workers: Workers of the search; None for another phase.
+        """
         ledger = self.read_ledger()
         ledger[phase] += seconds
         worker_seconds = self.read_worker_seconds() + seconds * (n_workers or 0)
@@ -140,11 +162,11 @@ class StudyFiles:
 
     @property
     def is_shared(self) -> bool:
-        """Whether other machines may work on the study too."""
+        """Whether other machines may work on the study too: its trials are in a PostgreSQL database."""
         return self.config.exists() and str(read_plain(self.config).get("storage")).startswith("postgresql")
 
     def remove_half_written(self) -> None:
-        """What killed runs were writing. Call it while no other run can be writing."""
+        """Remove what killed runs were writing. No other run may be writing meanwhile."""
         for path in list(self.root.rglob(f"{HALF_WRITTEN}*")):
             if path.is_dir():
                 shutil.rmtree(path)
@@ -152,12 +174,24 @@ class StudyFiles:
                 path.unlink(missing_ok=True)  # it may have been in such a folder
 
     def read_test_arrays(self) -> EvaluationArrays:
+        """Read the predictions on the test set."""
         return EvaluationArrays(**read_arrays(self.test_arrays))
 
 
 def require_study(studies_dir: Path, name: str, what: str) -> None:
-    """Raises UserError where the study has no folder there. what: needs it, in words."""
+    """Check that a study has a folder.
+
+    Args:
+        studies_dir: Where folders of studies are.
+        name: Of the study.
+        what: What needs it, for the message: "a report".
+
+    Raises:
+        UserError: It has none; the message lists those that are there.
+    """
     if not os.path.isfile(StudyFiles(studies_dir / name).config):
         there = sorted(path.parent.name for path in studies_dir.glob("*/config.json"))
-        known = f"choose among {', '.join(there)}" if there else "pass the folder of your studies as --studies-dir"
+        known = "pass the folder of your studies as --studies-dir"
+        if there:
+            known = f"choose among {', '.join(there)}"
         raise UserError(f"{what} needs a study of {studies_dir}, but got {name}, which it has not; {known}")

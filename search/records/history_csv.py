@@ -1,10 +1,9 @@
-"""Every trial of a study as a row of `history.csv`, for spreadsheets, pandas and R."""
+"""What `history.csv` holds: every trial of a study as a row, for spreadsheets, pandas and R."""
 
 from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
-from typing import Any
 
 from fmnist.recipe import Recipe, short_form
 from search.records.files import StudyFiles
@@ -20,17 +19,18 @@ PARAMETER = "params_"  # stands before the name of a parameter, as in Optuna's o
 
 
 def write_history(files: StudyFiles, trials: Sequence[TrialRecord]) -> None:
-    """Write the table: a row a trial in their order, a column for each of COLUMNS and for each parameter that any trial
-    has, in the order of their names. What is not known, or a trial does not have, is left empty."""
+    """Write the table of trials to the study's `history.csv`.
+
+    It has a row for each trial, in their order, and a column for each of COLUMNS and of the trials' parameters, those
+    by name. What is not known, or what a trial does not have, is left empty.
+    """
     parameters = sorted({name for trial in trials for name in trial.params})
     with atomic_write(files.history) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow([*COLUMNS, *(f"{PARAMETER}{name}" for name in parameters)])
         for trial in trials:
-            known = _cells(trial)
-            writer.writerow([*(known[name] for name in COLUMNS), *(trial.params.get(name) for name in parameters)])
-
-
-def _cells(trial: TrialRecord) -> dict[str, Any]:
-    network = None if trial.recipe is None else short_form(Recipe.from_dict(trial.recipe))
-    return vars(trial) | {"network": network}
+            cells = vars(trial) | {"network": None}
+            if trial.recipe is not None:
+                cells["network"] = short_form(Recipe.from_dict(trial.recipe))
+            row = [cells[name] for name in COLUMNS]
+            writer.writerow(row + [trial.params.get(name) for name in parameters])

@@ -1,4 +1,4 @@
-"""Read and write JSON, text and arrays; a file is whole or not there."""
+"""How JSON, text and arrays are read and written: a file is complete or not there, and a damaged one is named."""
 
 from __future__ import annotations
 
@@ -21,68 +21,103 @@ T = TypeVar("T")
 
 
 def read_json(kind: type[T], path: Path) -> T:
-    """A record of this kind. Raises UserError where the file is missing, damaged or of another shape."""
+    """Read a record.
+
+    Args:
+        kind: The record's dataclass.
+        path: A file that `write_json` wrote.
+
+    Raises:
+        UserError: The file is missing, damaged or of another shape.
+    """
     with naming_damage(path):
         return TypeAdapter(kind).validate_json(path.read_bytes())
 
 
 def read_plain(path: Path) -> dict[str, Any]:
-    """A file of plain JSON. Raises UserError where it is missing or damaged."""
+    """Read a JSON object.
+
+    Raises:
+        UserError: The file is missing or damaged.
+    """
     with naming_damage(path):
         return TypeAdapter(dict[str, Any]).validate_json(path.read_bytes())
 
 
 def flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    """Plain JSON as one level, keys joined by dots; tables in a list go by their name, or by their place. Other lists
-    stay as they are."""
+    """Flatten plain JSON to one level, its keys joined by dots.
+
+    Objects in a list go by their "name", or by their place. Other lists stay as they are.
+
+    Args:
+        value: Plain JSON.
+        prefix: Key of `value` within what is flattened.
+    """
     if isinstance(value, dict):
-        children = value.items()
+        children = dict(value)
     elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
-        children = ((str(item.get("name", index)), item) for index, item in enumerate(value))
+        children = {str(item.get("name", index)): item for index, item in enumerate(value)}
     else:
         return {prefix: value}
-    return {
-        key: leaf
-        for name, child in children
-        for key, leaf in flat(child, f"{prefix}.{name}" if prefix else name).items()
-    }
+    leaves = {}
+    for name, child in children.items():
+        key = f"{prefix}.{name}" if prefix else name
+        leaves.update(flat(child, key))
+    return leaves
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """All arrays of an .npz file by name. Raises UserError where it is missing or damaged."""
+    """Read all arrays of an .npz file, by name.
+
+    Raises:
+        UserError: The file is missing or damaged.
+    """
     with naming_damage(path), np.load(path) as arrays:
         return {name: arrays[name] for name in arrays.files}
 
 
 @contextmanager
 def naming_damage(path: Path) -> Iterator[None]:
-    """We write files whole, so one that cannot be read was damaged from outside: its owner has to hear which."""
+    """Turn what goes wrong while the block reads a file into a UserError that names it.
+
+    Files are written whole, so one that cannot be read was damaged from outside: its owner has to know which.
+    """
     try:
         yield
     except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        cause = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error).splitlines()[0]
+        cause = str(error).splitlines()[0]
+        if isinstance(error, ValidationError):
+            cause = error.errors()[0]["msg"]
         raise UserError(
             f"{path} cannot be read ({cause}); restore it, or start a new study with --study NAME"
         ) from error
 
 
 def write_json(path: Path, record: Any) -> None:
+    """Write a record, a dataclass or plain JSON, indented."""
     write_text(path, TypeAdapter(type(record)).dump_json(record, indent=2).decode() + "\n")
 
 
 def write_text(path: Path, text: str) -> None:
+    """Write text as UTF-8."""
     with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def write_arrays(path: Path, **arrays: np.ndarray) -> None:
+    """Write arrays to a compressed .npz file, by name."""
     with atomic_write(path) as temporary:
         np.savez_compressed(temporary, **arrays)  # pyright: ignore[reportArgumentType]  # none is named allow_pickle
 
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """A path beside `path`, of the same suffix, renamed to it when the block ends well and removed when it does not."""
+    """Write a file so that no reader meets half of it.
+
+    Yields:
+        A temporary path beside `path`, of the same suffix. It is renamed to `path` when the block ends well, and
+        removed when it does not.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f"{HALF_WRITTEN}{path.stem}-", suffix=path.suffix, dir=path.parent)
     os.close(handle)

@@ -1,4 +1,4 @@
-"""The seconds that each phase of a study took, kept across its runs."""
+"""How long each phase of a study took, kept across its runs."""
 
 from __future__ import annotations
 
@@ -10,9 +10,14 @@ from search.records.files import StudyFiles
 
 
 class Stopwatch:
-    """Adds the seconds of a phase to the ledger, lap by lap, so that a killed run loses its last lap at most.
+    """Adds the seconds of a phase to the study's ledger, lap by lap, so that a killed run loses its last lap at most.
 
-    n_workers: see `StudyFiles.add_to_ledger`.
+    It starts when it is made, and leaving it as a context manager ends the last lap. Thread-safe.
+
+    Args:
+        files: The study's files.
+        phase: One of PHASES.
+        n_workers: See `StudyFiles.add_to_ledger`.
     """
 
     def __init__(self, files: StudyFiles, phase: str, n_workers: int | None = None) -> None:
@@ -23,7 +28,7 @@ class Stopwatch:
         self._since = time.monotonic()
 
     def lap(self) -> None:
-        """On a full disk the next lap brings these seconds too: no search has to end for them."""
+        """Add the seconds since the last lap. On a full disk the next lap brings them too: no search ends for them."""
         with self._lock:
             now = time.monotonic()
             try:

@@ -1,8 +1,7 @@
-"""What a study writes and reads back, and where: sole owner of the paths under `studies/<name>/`.
+"""What a study's files hold: one frozen dataclass for each kind of record.
 
-Files are written beside their place and renamed, so that a reader never meets half a file. Trials live in Optuna's
-storage (see `search.study.study`); everything else of a study is a file here. Reading needs neither TensorFlow nor a storage
-connection, except for the trials.
+They are stored as JSON by field name, so a field's name is part of the format of a study: add fields with a default,
+and rename none.
 """
 
 from __future__ import annotations
@@ -12,19 +11,18 @@ from typing import Any
 
 import numpy as np
 
+from fmnist.data.decode import Form
 from fmnist.data.duplicates import Duplicates
 from fmnist.training.history import HistoryPoint
 
 PHASES = ("search", "confirm", "refit", "baselines", "evaluate", "exports")
 WORKERS_SUMMED = "search, workers summed"  # in the ledger beside the phases
-
-
 FINISHED_STATES = ("complete", "pruned", "failed", "infeasible")  # of a TrialRecord
 
 
 @dataclass(frozen=True)
 class TrialRecord:
-    """One trial of the study, as the report sees it."""
+    """One trial of a study, read back from Optuna's storage."""
 
     number: int
     state: str  # complete, pruned, failed, infeasible, running or waiting
@@ -45,12 +43,12 @@ class TrialRecord:
     finished: str | None = None  # the same
     rung_images: int = 0  # length of the longest rung that it was trained on to the end
     rung_accuracy: float | None = None  # best selection accuracy there
-    out_of_time: bool = False  # the clock ended it, nobody's judgement
+    out_of_time: bool = False  # stopped by --timeout, not by the pruner
 
 
 @dataclass(frozen=True)
 class ConfirmRecord:
-    """A finalist, trained on the training split and scored on the confirmation split."""
+    """A finalist's training on the training split, scored on the confirmation split."""
 
     trial: int  # number of the trial whose recipe this is
     origin: str  # as in TrialRecord
@@ -72,7 +70,7 @@ class ConfirmRecord:
 
 @dataclass(frozen=True)
 class RefitRecord:
-    """The winner, trained once more on all training images with one seed."""
+    """One retraining of the winner, on all training images."""
 
     trial: int
     seed_index: int  # 0 to refit_seeds - 1; 0 is the delivered model
@@ -91,7 +89,7 @@ class RefitRecord:
 
 @dataclass(frozen=True)
 class Retraining:
-    """One of the winner's trainings, as a BestRecipe has it."""
+    """What repeats one of the winner's retrainings, as a BestRecipe has it."""
 
     seed: int
     n_threads: int
@@ -101,7 +99,7 @@ class Retraining:
 
 @dataclass(frozen=True)
 class BestRecipe:
-    """All that is needed to train a study's winner again, on the same images."""
+    """Everything that is needed to train a study's winner again, on the same images."""
 
     made_with: dict[str, str]  # package -> version
     study: str
@@ -122,7 +120,7 @@ class BestRecipe:
 
 @dataclass(frozen=True)
 class BaselineRecord:
-    """A baseline, fitted once, or why it could not be."""
+    """The fit of a baseline, or why it failed."""
 
     name: str  # of one of fmnist.baselines.networks.BASELINES
     kind: str  # "network" or "classical"
@@ -141,7 +139,7 @@ class BaselineRecord:
 
 @dataclass(frozen=True, eq=False)
 class BaselineOutcome:
-    """A baseline and what it says about the test set."""
+    """A baseline with its predictions on the test set."""
 
     record: BaselineRecord
     predicted: np.ndarray | None  # uint8 (n,): the class of each test image; None where it failed
@@ -149,7 +147,7 @@ class BaselineOutcome:
 
 @dataclass(frozen=True)
 class DataRecord:
-    """The data a study was made on."""
+    """The images that a study was made on."""
 
     dataset: str  # "fashion-mnist", "digits" or the folder's or file's name
     source: str  # where it was found
@@ -170,13 +168,14 @@ class DataRecord:
     colour: str | None = None
     skip_unreadable: bool = False
     background: float | None = None  # mean border pixel of the training split, 0 to 255; None in studies without it
-    object_share: float | None = None  # as in fmnist.data.framing.Appearance
+    object_share: float | None = None  # as in fmnist.data.framing.Framing
     contrast: float | None = None
+    picture_form: Form | None = None  # how picture files were read; None: the images were in no such files
 
 
 @dataclass(frozen=True)
 class ChangedTestScore:
-    """How the delivered model fares on the test images once they are changed (see `fmnist.metrics.robustness`)."""
+    """Accuracy of the delivered model on changed test images (see `fmnist.metrics.robustness`)."""
 
     kind: str
     change: str  # in words
@@ -185,9 +184,7 @@ class ChangedTestScore:
 
 @dataclass(frozen=True)
 class EvaluationRecord:
-    """What the one opening of the test set gave, beside the arrays of `test.npz` (see `EvaluationArrays`)."""
-
-    __test__ = False  # not a pytest class
+    """What the one opening of the test set gave; the predictions are EvaluationArrays."""
 
     opened: str  # ISO 8601, UTC
     n_images: int
@@ -203,8 +200,6 @@ class EvaluationRecord:
 @dataclass(frozen=True)
 class EvaluationArrays:
     """Predictions on the test set. `probabilities[0]` is the delivered model's."""
-
-    __test__ = False
 
     labels: np.ndarray  # uint8 (n,)
     probabilities: np.ndarray  # float32 (n_seeds, n, n_classes)

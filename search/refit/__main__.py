@@ -10,10 +10,10 @@ from pathlib import Path
 
 from fmnist.cli import EXIT_FAILURE, EXIT_INTERRUPTED, ending_cleanly, exit_code_of
 from fmnist.data.find import find_data
-from fmnist.data.source import Reading
 from fmnist.errors import UserError
 from fmnist.metrics.intervals import wilson_95
 from fmnist.options import option, options, parse_options
+from fmnist.reading import Reading
 from fmnist.training.precision import has_bfloat16
 from search.callbacks.terminal import Terminal
 from search.config import MAX_SEED
@@ -24,8 +24,10 @@ from search.worker.tasks import Interrupted, TrainingFailed
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line. Returns the exit code: 0; 1 where the training fails; 2 for input that cannot be used, said
-    in one line; 130 when interrupted."""
+    """Run the command line and return its exit code.
+
+    0 for success, 1 if the training fails, 2 for input that cannot be used, said in one line, 130 when interrupted.
+    """
     return exit_code_of(lambda: _main(parse(sys.argv[1:] if argv is None else argv)))
 
 
@@ -57,6 +59,7 @@ def _main(options: RefitOptions) -> int:
 
 
 def _beside_the_study(outcome: Retrained) -> str:
+    """Compare the accuracy with what the study measured."""
     if outcome.expected is None:
         return "the study has no training with this seed"
     if outcome.expected == outcome.test_accuracy:

@@ -10,16 +10,20 @@ from search.records.files import StudyFiles
 from search.records.io import atomic_write, write_json
 from search.records.ledger import Stopwatch
 from search.records.models import BaselineRecord
-from search.refit.round import FinalRound, run_task, threads_for
+from search.refit.round import FinalRound, run_task
 from search.study.strategy import seed_of
 from search.worker.tasks import BaselineTask, TrainingFailed
 
 
 def fit_baselines(final: FinalRound, memory_limit_mb: float | None) -> list[BaselineRecord]:
-    """Fit the baselines that this study still lacks, one after another, each in a process of its own with the threads
-    of all workers. One that fails is recorded with its reason, and the others go on.
+    """Fit the baselines that the study is missing, one after another, and return the records of all.
 
-    memory_limit_mb: of each process. Returns the records of all.
+    Each is fitted in a process of its own with the threads of all workers. One that fails is recorded with its reason,
+    and the others are fitted.
+
+    Args:
+        final: Where they are fitted.
+        memory_limit_mb: Of each process; None for no limit.
     """
     with Stopwatch(final.files, "baselines") as stopwatch:
         for baseline in missing_baselines(final.files):
@@ -29,27 +33,31 @@ def fit_baselines(final: FinalRound, memory_limit_mb: float | None) -> list[Base
 
 
 def missing_baselines(files: StudyFiles) -> list[Baseline]:
-    """Those that have neither been fitted nor failed."""
+    """Return the baselines that have neither been fitted nor failed."""
     done = {record.name for record in files.read_baseline_records()}
     return [baseline for baseline in BASELINES if baseline.name not in done]
 
 
 def _fit_one_baseline(final: FinalRound, baseline: Baseline, memory_limit_mb: float | None) -> None:
-    seed, started = seed_of(final.study_seed, "baseline", BASELINES.index(baseline)), time.monotonic()
-    final.callback.on_training_start(baseline.name, baseline.description, _length_of(final, baseline))
+    """Fit a baseline, and write its record and its model."""
+    seed = seed_of(final.study_seed, "baseline", BASELINES.index(baseline))
+    started = time.monotonic()
+    final.callback.on_training_start(baseline.name, baseline.description, _n_images(final, baseline))
     try:
         with atomic_write(final.files.baseline_model(baseline)) as temporary:
-            n_threads = threads_for(final, n_parallel=1)
+            n_threads = final.threads_per_training(1)
             task = BaselineTask(baseline.name, seed, final.site.split_folder, temporary, memory_limit_mb, n_threads)
             outcome = asdict(run_task(final.trainer, final.callback, task, baseline.name))
     except TrainingFailed as failure:
         outcome = {**as_failed(failure), "seconds": time.monotonic() - started}
+    published = None  # what the notebooks say of their own data set is no figure for another
+    if final.data.dataset == "fashion-mnist":
+        published = baseline.published_accuracy
     record = BaselineRecord(
         name=baseline.name,
         kind=baseline.kind,
         description=baseline.description,
-        # What the notebooks say of their own data set is no figure for another.
-        published_accuracy=baseline.published_accuracy if final.data.dataset == "fashion-mnist" else None,
+        published_accuracy=published,
         seed=seed,
         **outcome,
     )
@@ -57,8 +65,8 @@ def _fit_one_baseline(final: FinalRound, baseline: Baseline, memory_limit_mb: fl
     final.callback.on_training_end(baseline.name, record.reason)
 
 
-def _length_of(final: FinalRound, baseline: Baseline) -> int | None:
-    """In training images; None where nobody knows."""
+def _n_images(final: FinalRound, baseline: Baseline) -> int | None:
+    """Return how many training images the fit of a network sees; None if unknown."""
     if baseline.n_epochs is None or baseline.stops_early:
         return None
     n_watched = final.data.n_images["selection"] if baseline.watches_selection else 0
@@ -66,7 +74,7 @@ def _length_of(final: FinalRound, baseline: Baseline) -> int | None:
 
 
 def as_failed(failure: TrainingFailed) -> dict[str, str]:
-    """What a BaselineRecord says of it."""
+    """Return the fields by which a BaselineRecord says that the baseline failed."""
     return {
         "reason": f"failed ({failure.kind}): {failure.reason}",
         "failure": failure.kind,

@@ -1,4 +1,4 @@
-"""Confirm the finalists on a split that no trial has seen."""
+"""Confirm the finalists on a split that no trial has seen; the best of them is the winner."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 
@@ -13,32 +14,27 @@ from fmnist.data.split import open_split
 from fmnist.recipe import Recipe
 from search.records.io import write_arrays, write_json
 from search.records.models import ConfirmRecord
-from search.refit.finalists import Finalist, training_cost
-from search.refit.round import (
-    FinalRound,
-    effective_workers,
-    n_parallel_trainings,
-    run_parallel,
-    run_training,
-    threads_for,
-)
+from search.refit.finalists import Finalist
+from search.refit.round import FinalRound, run_training
 from search.refit.schedule import (
     CONFIRM_LENGTH,
     CONFIRM_SHARE_OF_TIME,
     SHARE_OF_TIME,
-    looks_of_confirmation,
-    second_longest,
+    confirmation_evaluation_interval,
+    confirmation_length,
+    confirmation_share,
+    full_length,
 )
 from search.study.strategy import seed_of
-from search.worker.tasks import TrainingFailed, reason_of
+from search.worker.tasks import reason_of
 
 
 class EarlyConfirmation:
-    """Confirms finalists by workers that the search has no trial left for, while its last trials still run: the last
-    rung takes long, and all but one of the workers would wait for it.
+    """Confirms finalists on workers that the search has no trial left for, while its last trials still run.
 
-    Use it as a context manager around the search and `confirm`; without a timeout only, since one may shorten the
-    confirmations by what the search has left. Thread-safe.
+    A trial's last rung takes long, and all workers but one would wait for it. Use it as a context manager around the
+    search and `confirm`; without a timeout only, since a timeout may shorten the confirmations by what the search
+    leaves. Thread-safe.
     """
 
     def __init__(self, final: FinalRound) -> None:
@@ -57,15 +53,16 @@ class EarlyConfirmation:
         self._executor.shutdown()
 
     def begin_one(self, finalists: Sequence[Finalist]) -> None:
-        """Begin with the longest of them that nobody has begun with, on the threads of one worker."""
+        """Start the most expensive finalist that is not running yet, on one worker's threads."""
         with self._lock:
             done = {record.trial for record in self._final.files.read_confirm_records()}
             missing = [finalist for finalist in finalists if finalist.trial not in done | self.begun.keys()]
             if missing:
-                chosen = max(missing, key=training_cost)
+                chosen = max(missing, key=lambda finalist: finalist.training_cost)
                 self.begun[chosen.trial] = self._executor.submit(self._confirm, chosen)
 
     def search_has_ended(self) -> None:
+        """Note that confirmations no longer run beside the search."""
         self._search_ended = time.monotonic()
 
     def _confirm(self, finalist: Finalist) -> None:
@@ -85,30 +82,41 @@ def confirm(
     images_per_second: float,
     early: EarlyConfirmation | None = None,
 ) -> list[ConfirmRecord]:
-    """Train each finalist for CONFIRM_LENGTH of a full training, the whole schedule squeezed into it, with a fresh seed
-    on the training split, and score it on the confirmation split.
+    """Train each finalist anew on the training split and score it on the confirmation split.
 
-    images_per_second: of one worker, as measured before; used where a timeout shortens the trainings, all by the same
-    share. early: has begun with some of them, see there. Returns the records, best confirmation accuracy first; the
-    first is the winner. What an earlier run of the study confirmed stays in the race, also where trials have since
-    taken its place among the finalists. A finalist whose training fails is left out; raises TrainingFailed if all do.
+    A confirmation lasts CONFIRM_LENGTH of a full training, the whole learning-rate schedule squeezed into that, with a
+    fresh seed. What an earlier run of the study confirmed stays in the race, also where trials have since taken its
+    place among the finalists. A finalist whose training fails is left out.
+
+    Args:
+        final: Where trainings run.
+        finalists: The recipes to compare.
+        n_refits: Seeds of the retraining that follows.
+        images_per_second: Speed of one worker, as measured in the search; used where a timeout shortens the trainings,
+            all by the same share.
+        early: Has begun with some of the finalists.
+
+    Returns:
+        The records, best confirmation accuracy first: the first one is the winner.
+
+    Raises:
+        TrainingFailed: No finalist could be trained.
+        Interrupted: The run is to stop.
     """
     done = {record.trial: record for record in final.files.read_confirm_records()}
-    missing = sorted(
-        (finalist for finalist in finalists if finalist.trial not in done), key=training_cost, reverse=True
-    )
     share = _length_share(final, finalists, list(done.values()), n_refits, images_per_second)
-    n_parallel = n_parallel_trainings(final, len(missing))
-    begun = {} if early is None else early.begun
+    begun = early.begun if early is not None else {}
+    missing = [finalist for finalist in finalists if finalist.trial not in done]
+    missing.sort(key=lambda finalist: finalist.training_cost, reverse=True)
     missing.sort(key=lambda finalist: finalist.trial not in begun)  # first what has a worker already
-    jobs = [
-        begun[finalist.trial].result
-        if finalist.trial in begun
-        else lambda finalist=finalist: _confirm_one(final, finalist, share, n_parallel)
-        for finalist in missing
-    ]
-    outcomes = run_parallel(final, "confirm", jobs, n_parallel)
-    failures = [outcome for outcome in outcomes if isinstance(outcome, TrainingFailed)]
+    n_parallel = final.n_parallel(len(missing))
+    jobs: list[Callable[[], None]] = []
+    for finalist in missing:
+        if finalist.trial in begun:
+            jobs.append(begun[finalist.trial].result)
+        else:
+            jobs.append(partial(_confirm_one, final, finalist, share, n_parallel))
+    failures = final.run_parallel("confirm", jobs, n_parallel)
     records = final.files.read_confirm_records()
     if not records:
         raise failures[0]
@@ -116,7 +124,7 @@ def confirm(
 
 
 def n_confirmed(final: FinalRound, finalists: Sequence[Finalist]) -> int:
-    """How many of the finalists have been confirmed already."""
+    """Return how many of the finalists have been confirmed already."""
     chosen = {finalist.trial for finalist in finalists}
     return sum(record.trial in chosen for record in final.files.read_confirm_records())
 
@@ -128,26 +136,19 @@ def _length_share(
     n_refits: int,
     images_per_second: float,
 ) -> float:
-    """How much of the full length every finalist gets. An interrupted round goes on as it began, to stay fair.
-
-    Where a timeout leaves room for a share of the trainings only, confirmation is shortened by its square: comparing
-    needs less than the retraining, which takes all that is left. But a training shorter than those that two or more of
-    them were chosen by would tell less than these did, so it is as long, as far as a share of the time allows.
-    """
+    """Return the share of its full length that every finalist gets. An interrupted round goes on as it began, to stay
+    fair."""
     n_train = final.site.n_train_images
     if done:
-        return done[0].n_planned_images / full_length(Recipe.from_dict(done[0].recipe), n_train)
-    longest = max(full_length(finalist.recipe, n_train) for finalist in finalists)
-    confirmations = longest * len(finalists) / effective_workers(final, len(finalists))
-    retrainings = longest * n_refits * final.n_all_images / n_train / effective_workers(final, n_refits)
-    share = final.clock.share_that_fits(confirmations * CONFIRM_LENGTH + retrainings, images_per_second, SHARE_OF_TIME)
-    as_searched = second_longest([finalist.searched_images for finalist in finalists]) / longest
-    at_most = final.clock.share_that_fits(confirmations, images_per_second, CONFIRM_SHARE_OF_TIME)
-    return min(CONFIRM_LENGTH, max(CONFIRM_LENGTH * share**2, min(as_searched, at_most)))
-
-
-def full_length(recipe: Recipe, n_train_images: int) -> int:
-    return recipe.plan.n_epochs * n_train_images
+        return done[0].n_planned_images / full_length(Recipe.from_dict(done[0].recipe).plan.n_epochs, n_train)
+    longest = max(full_length(finalist.recipe.plan.n_epochs, n_train) for finalist in finalists)
+    confirmations = longest * len(finalists) / final.effective_workers(len(finalists))
+    retrainings = longest * n_refits * final.n_all_images / n_train / final.effective_workers(n_refits)
+    all_images = confirmations * CONFIRM_LENGTH + retrainings
+    share_of_all = final.clock.share_that_fits(all_images, images_per_second, SHARE_OF_TIME)
+    affordable = final.clock.share_that_fits(confirmations, images_per_second, CONFIRM_SHARE_OF_TIME)
+    searched = [finalist.searched_images for finalist in finalists]
+    return confirmation_share(share_of_all, searched, longest, affordable)
 
 
 def _confirm_one(
@@ -157,34 +158,45 @@ def _confirm_one(
     n_parallel: int,
     seconds_beside_search: Callable[[], float] = lambda: 0.0,
 ) -> None:
-    n_planned = max(1, round(share * full_length(finalist.recipe, final.site.n_train_images)))
+    """Train a finalist, and write its record and what it predicts.
+
+    Args:
+        final: Where the training runs.
+        finalist: The recipe.
+        share: Length of the training, as a share of a full one.
+        n_parallel: Trainings that run at a time.
+        seconds_beside_search: Returns how long this training has run while the search did.
+    """
+    n_train = final.site.n_train_images
+    n_planned = confirmation_length(finalist.recipe.plan.n_epochs, n_train, share)
     seed = seed_of(final.study_seed, "confirm", finalist.trial)
     task = final.site.task(
         finalist.recipe,
         seed,
         n_planned,
-        looks_of_confirmation(n_planned, final.site.n_train_images),
+        confirmation_evaluation_interval(n_planned, n_train),
         patience_images=max(1, n_planned // 2),
         seconds_limit=final.clock.seconds_left(),
         score_on_confirmation=True,
-        n_threads=threads_for(final, n_parallel),
+        n_threads=final.threads_per_training(n_parallel),
     )
     label = f"finalist {finalist.trial}"
     result = run_training(final.trainer, final.callback, task, label)
+    best, probabilities = result.best, result.confirmation_probabilities
+    if best is None or probabilities is None:
+        raise RuntimeError(f"{label} must have been evaluated and have predicted, but its training gave {result}")
     labels = np.array(open_split(task.split_folder).confirmation.labels)
-    write_arrays(
-        final.files.confirm_arrays(finalist.trial), probabilities=result.confirmation_probabilities, labels=labels
-    )
+    write_arrays(final.files.confirm_arrays(finalist.trial), probabilities=probabilities, labels=labels)
     record = ConfirmRecord(
         trial=finalist.trial,
         origin=finalist.origin,
         recipe=finalist.recipe.to_dict(),
         seed=seed,
         search_accuracy=finalist.search_accuracy,
-        selection_accuracy=result.best.validation_accuracy,
-        confirm_accuracy=float(np.mean(result.confirmation_probabilities.argmax(axis=1) == labels)),
+        selection_accuracy=best.validation_accuracy,
+        confirm_accuracy=float(np.mean(probabilities.argmax(axis=1) == labels)),
         history=result.history,
-        best=result.best,
+        best=best,
         n_planned_images=n_planned,
         n_images=result.n_images,
         seconds=result.seconds,

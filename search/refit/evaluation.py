@@ -1,4 +1,7 @@
-"""Open the test set, once, and score everything on it."""
+"""Open the test set, once, after everything is chosen, and score everything on it.
+
+This is the only module that loads test images. Exports and a later retraining are given them here, too.
+"""
 
 from __future__ import annotations
 
@@ -26,19 +29,28 @@ from search.records.io import read_json, write_arrays, write_json
 from search.records.ledger import Stopwatch
 from search.records.models import BestRecipe, ChangedTestScore, EvaluationRecord
 from search.refit.baselines import as_failed
-from search.refit.round import FinalRound, threads_for
+from search.refit.round import FinalRound
 from search.worker.local import training_variables
-from search.worker.tasks import BaselinePredictTask, PredictTask, TrainingFailed
+from search.worker.tasks import BaselinePredictTask, Predictor, PredictTask, TrainingFailed
 
 N_UNSURE_KEPT = 24  # of the right answers given with the least confidence, for the report to show
 
 
 def evaluate(final: FinalRound, source: DataSource, n_trials_asked: int) -> EvaluationRecord:
-    """Open the test set, once: predict with every retrained model, with best.keras as a user will load it, and with
-    every baseline that was fitted.
+    """Open the test set, once, and predict with every retrained model, best.keras and every fitted baseline.
 
-    Raises RuntimeError if best.keras, loaded by plain Keras in a process that knows nothing of this project, does not
-    score exactly what is about to be reported.
+    best.keras is loaded as a user will load it: by plain Keras, in a process that knows nothing of this project.
+
+    Args:
+        final: Where predictions run, and whose files they go to.
+        source: The study's images.
+        n_trials_asked: Trials that the study was asked for; it takes no more of them afterwards.
+
+    Returns:
+        The record of the evaluation; of an earlier one where the test set has been opened before.
+
+    Raises:
+        RuntimeError: best.keras does not score exactly what is about to be reported.
     """
     if final.files.test.exists():
         return read_json(EvaluationRecord, final.files.test)
@@ -46,12 +58,28 @@ def evaluate(final: FinalRound, source: DataSource, n_trials_asked: int) -> Eval
         return _open_test_set(final, source, n_trials_asked)
 
 
+def opened_test_images(files: StudyFiles, source: DataSource) -> LabelledImages:
+    """Return the test images of a study that has opened them before, for a comparison by which nothing is chosen.
+
+    Raises RuntimeError if the study has not been evaluated yet.
+    """
+    if not files.test.exists():
+        raise RuntimeError(f"the test set of {files.root.name} may be used after its evaluation only")
+    return load_test(source)
+
+
+def score_retrained(predict: Predictor, model: Path, source: DataSource) -> tuple[float, int]:
+    """Return the test accuracy of a model that was trained once more, and the number of test images."""
+    test = load_test(source)
+    return accuracy_of(predict(PredictTask(model, test.images)), test), len(test)
+
+
 def _open_test_set(final: FinalRound, source: DataSource, n_trials_asked: int) -> EvaluationRecord:
     started = time.monotonic()
     models = [final.files.refit_model(record.seed_index) for record in final.files.read_refit_records()]
     test = load_test(source)
     probabilities = np.stack([final.predict(PredictTask(model, test.images)) for model in models])
-    accuracies = tuple(accuracy_of(seed_probabilities, test) for seed_probabilities in probabilities)
+    accuracies = _accuracies(probabilities, test)
     flip_accuracies = _flip_accuracies(final, models, probabilities, test)
     delivered = accuracy_of(predict_outside(final.files.model, test.images), test)
     if delivered != accuracies[0]:
@@ -79,26 +107,29 @@ def _open_test_set(final: FinalRound, source: DataSource, n_trials_asked: int) -
         n_trials_asked=n_trials_asked,
         changed=changed,
     )
-    _tell_best_recipe(final.files, accuracies)
+    _add_scores_to_best_recipe(final.files, accuracies)
     write_json(final.files.test, record)
     return record
 
 
-def _tell_best_recipe(files: StudyFiles, accuracies: Sequence[float]) -> None:
-    """What each retraining scored, for whoever repeats it."""
+def _add_scores_to_best_recipe(files: StudyFiles, accuracies: Sequence[float]) -> None:
+    """Write what each retraining scored to best_recipe.json, for whoever repeats it."""
     best = read_json(BestRecipe, files.best_recipe)
-    scored = (replace(each, test_accuracy=score) for each, score in zip(best.retrainings, accuracies, strict=True))
+    scored = []
+    for retraining, accuracy in zip(best.retrainings, accuracies, strict=True):
+        scored.append(replace(retraining, test_accuracy=accuracy))
     write_json(files.best_recipe, replace(best, retrainings=tuple(scored)))
 
 
 def _predict_by_baselines(final: FinalRound, test: LabelledImages) -> None:
-    """Store what each fitted baseline says, then remove its model."""
+    """Store what each fitted baseline predicts, then remove its model."""
     for record in final.files.read_baseline_records():
         if record.failure is not None:
             continue
-        model, arrays = final.files.baseline_model(find_baseline(record.name)), final.files.baseline_arrays(record.name)
+        model = final.files.baseline_model(find_baseline(record.name))
+        arrays = final.files.baseline_arrays(record.name)
         if not arrays.exists():  # a killed run may have come past it
-            task = BaselinePredictTask(record.name, model, test.images, threads_for(final, n_parallel=1))
+            task = BaselinePredictTask(record.name, model, test.images, final.threads_per_training(1))
             try:
                 write_arrays(arrays, predicted=final.predict(task))
             except TrainingFailed as failure:
@@ -109,27 +140,32 @@ def _predict_by_baselines(final: FinalRound, test: LabelledImages) -> None:
 def _flip_accuracies(
     final: FinalRound, models: Sequence[Path], probabilities: np.ndarray, test: LabelledImages
 ) -> tuple[float, ...] | None:
-    """Of each model, its probabilities averaged over an image and its mirror image: float32 (n_models, n, n_classes)
-    are those of the images as they are. None where the recipe does not take mirror images for the same class."""
+    """Return the accuracy of each model, its probabilities averaged over an image and its mirror image.
+
+    None if the recipe does not take a mirror image for the same class. probabilities: of the images as they are,
+    float32 (n_models, n, n_classes).
+    """
     if not _winning_plan(final.files).flip:
         return None
     mirrored = test.images[:, :, ::-1]
-    both = np.stack([final.predict(PredictTask(model, mirrored)) for model in models]) + probabilities
-    return tuple(accuracy_of(seed_probabilities, test) for seed_probabilities in both)
+    of_mirrored = np.stack([final.predict(PredictTask(model, mirrored)) for model in models])
+    return _accuracies(of_mirrored + probabilities, test)
 
 
 def _winning_plan(files: StudyFiles) -> TrainingPlan:
+    """Return how the delivered model was trained."""
     return Recipe.from_dict(read_json(BestRecipe, files.best_recipe).recipe).plan
 
 
 def _scores_of_changed_images(final: FinalRound, test: LabelledImages) -> tuple[ChangedTestScore, ...]:
-    """Of the delivered model."""
+    """Return the accuracy of the delivered model on test images that were moved, darkened and so on."""
     border = _winning_plan(final.files).border
-    task = PredictTask(final.files.model, test.images, threads_for(final, 1), changed=True, border=border)
-    return tuple(
-        ChangedTestScore(change.kind, change.name, accuracy_of(probabilities, test))
-        for change, probabilities in zip(changes(border), final.predict(task), strict=True)
-    )
+    n_threads = final.threads_per_training(1)
+    task = PredictTask(final.files.model, test.images, n_threads, changed=True, border=border)
+    scores = []
+    for change, probabilities in zip(changes(border), final.predict(task), strict=True):
+        scores.append(ChangedTestScore(change.kind, change.name, accuracy_of(probabilities, test)))
+    return tuple(scores)
 
 
 _PREDICT_OUTSIDE = """
@@ -142,7 +178,18 @@ numpy.save(sys.argv[3], model.predict(numpy.load(sys.argv[2]), batch_size=500, v
 
 
 def predict_outside(model: Path, images: np.ndarray) -> np.ndarray:
-    """Probabilities float32 (n, n_classes) of a saved model, by plain Keras in a fresh, isolated process."""
+    """Predict with a saved model by plain Keras, in a fresh, isolated process that cannot import this project.
+
+    Args:
+        model: A .keras file.
+        images: uint8 (n, height, width, channels).
+
+    Returns:
+        Probabilities, float32 (n, n_classes).
+
+    Raises:
+        RuntimeError: The model does not load; with what Keras says.
+    """
     with tempfile.TemporaryDirectory() as folder:
         inputs, outputs = Path(folder, "images.npy"), Path(folder, "probabilities.npy")
         np.save(inputs, images)
@@ -158,4 +205,10 @@ def predict_outside(model: Path, images: np.ndarray) -> np.ndarray:
 
 
 def accuracy_of(probabilities: np.ndarray, test: LabelledImages) -> float:
+    """Return the share of images whose most probable class is their label. probabilities: (n, n_classes)."""
     return float(np.mean(probabilities.argmax(axis=1) == test.labels))
+
+
+def _accuracies(probabilities: np.ndarray, test: LabelledImages) -> tuple[float, ...]:
+    """Return the accuracy of each model. probabilities: (n_models, n, n_classes)."""
+    return tuple(accuracy_of(of_model, test) for of_model in probabilities)

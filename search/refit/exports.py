@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 
 from fmnist.data.source import DataSource
-from fmnist.data.split import load_test
 from fmnist.export.export import export_model
 from fmnist.export.formats import ExportRecord, find_format, in_figures
 from search.callbacks.base import Callback
 from search.records.files import StudyFiles
 from search.records.io import write_json
 from search.records.ledger import Stopwatch
+from search.refit.evaluation import opened_test_images
 from search.worker.tasks import Interrupted
 
 Exporter = Callable[..., Iterator[ExportRecord]]  # as `fmnist.export.export.export_model`
@@ -29,11 +29,25 @@ def make_exports(
     *,
     export: Exporter = export_model,
 ) -> list[ExportRecord]:
-    """Export the delivered model in those of these formats that the study lacks, and compare each file with it on the
-    whole test set, which must have been opened before. One that fails is recorded with its reason, and the others go
-    on. Returns the records of all that were ever made.
+    """Export the delivered model in the formats that the study is missing, and compare each file with the model.
 
-    Raises Interrupted once `stop` is set. export: tests give another.
+    They are compared on the whole test set, which must have been opened before. A format that fails is recorded with
+    its reason, and the others are made.
+
+    Args:
+        files: The study's files.
+        source: The study's images.
+        names: Formats asked for.
+        n_threads: Threads that predict.
+        stop: Set it to end the exports.
+        callback: Is told of each format.
+        export: Makes the files, as `fmnist.export.export.export_model` does; tests pass another.
+
+    Returns:
+        The records of all exports that were ever made.
+
+    Raises:
+        Interrupted: `stop` was set.
     """
 
     def check_cancelled() -> None:
@@ -43,7 +57,7 @@ def make_exports(
     missing = missing_exports(files, names)
     if not missing:
         return files.read_export_records()
-    test = load_test(source)
+    test = opened_test_images(files, source)
     how = {"images": test.images, "labels": test.labels, "n_threads": n_threads, "check_cancelled": check_cancelled}
     with Stopwatch(files, "exports") as stopwatch, closing(export(files.model, missing, files.exports, **how)) as made:
         for record in made:
@@ -55,16 +69,17 @@ def make_exports(
 
 
 def missing_exports(files: StudyFiles, names: Sequence[str]) -> list[str]:
-    """Those of these formats that have not been made. One that failed is tried again when it is asked for again."""
-    done = {
-        record.format
-        for record in files.read_export_records()
-        if record.failure is None and (files.exports / record.file).exists()
-    }
+    """Return the formats among the names that have not been made. One that failed is tried again when it is asked for
+    again."""
+    done = set()
+    for record in files.read_export_records():
+        if record.failure is None and (files.exports / record.file).exists():
+            done.add(record.format)
     return [name for name in names if name not in done]
 
 
 def _export_in_words(record: ExportRecord) -> str:
+    """Say what became of an export."""
     if record.failure is not None:
         return f"failed: {record.failure}"
     return (

@@ -1,4 +1,4 @@
-"""Choose the finalists among the trials of a search."""
+"""How many finalists a search has, and which trials they are."""
 
 from __future__ import annotations
 
@@ -28,6 +28,19 @@ class Finalist:
     search_accuracy: float | None  # on the selection split; None if the trial did not complete
     searched_images: int = 0  # length of the longest rung that its trial was trained on to the end
 
+    @property
+    def training_cost(self) -> int:
+        """Multiply-adds of a full training, about. The costliest is trained first, so that no worker waits for it at
+        the end."""
+        return self.recipe.plan.n_epochs * count_multiply_adds(self.recipe.architecture)
+
+
+def n_finalists(timeout: float | None) -> int:
+    """Return how many finalists a search has at most; timeout: seconds of the run, None without a limit."""
+    if timeout is None:
+        return N_FINALISTS
+    return N_FINALISTS_AGAINST_TIME
+
 
 def choose_finalists(
     trials: Sequence[TrialRecord],
@@ -36,52 +49,77 @@ def choose_finalists(
     *,
     against_time: bool = False,
 ) -> list[Finalist]:
-    """The best complete trials by selection accuracy, n_finalists at most, the default recipe always among them: also
-    where its own trial failed (a process may be killed for reasons that are not the recipe's), unless it is infeasible.
-    Places that are left over go to trials that the clock alone kept from the last rung, the highest rung first.
-    against_time: to pruned trials too, for in a search that a timeout ended early the pruner has judged by few others,
-    and let the default pass whatever it was worth.
+    """Choose the best complete trials by selection accuracy, the default recipe always among them.
 
-    accuracy_per_doubling: the price of multiply-adds, see `strategy.cost_adjusted_accuracy`. Equal recipes count once. Raises UserError
-    if there is none.
+    The default is in even if its own trial failed (a process may be killed for reasons that are not the recipe's),
+    unless it is infeasible. Places that are left over go to trials that the clock alone kept from the last rung, the
+    highest rung first. Equal recipes count once.
+
+    Args:
+        trials: Every trial of the study.
+        accuracy_per_doubling: Price of multiply-adds, see `strategy.cost_adjusted_accuracy`.
+        n_finalists: How many there are at most.
+        against_time: Give places that are left over to pruned trials too: in a search that a timeout ended early, the
+            pruner has compared a trial with few others, and let the default pass whatever its accuracy was.
+
+    Raises:
+        UserError: No trial came far enough to be confirmed.
     """
-    complete = [(math.inf, trial.value, trial) for trial in trials if trial.state == "complete"]
-    unfinished = [
-        (trial.rung_images, trial.rung_accuracy, trial)
-        for trial in trials
-        if trial.rung_images and (trial.out_of_time or (against_time and trial.state == "pruned"))
-    ]
-    ranked = sorted(
-        [*complete, *unfinished],
-        key=lambda entry: (-entry[0], -cost_adjusted_accuracy(entry[1], entry[2].multiply_adds, accuracy_per_doubling)),
-    )
     by_recipe: dict[str, TrialRecord] = {}
-    for *_, trial in ranked:  # best first: the first of equal recipes stays, in its place
-        by_recipe.setdefault(json.dumps(trial.recipe), trial)
+    for trial in _best_first(trials, accuracy_per_doubling, against_time):
+        by_recipe.setdefault(json.dumps(trial.recipe), trial)  # the first of equal recipes stays, in its place
     distinct = list(by_recipe.values())
-    default = next((trial for trial in trials if trial.origin == DEFAULT_NAME and trial.state != "infeasible"), None)
     chosen = distinct[:n_finalists]
-    if default is not None and default.recipe is not None and all(default.recipe != t.recipe for t in chosen):
+    default = _feasible_default(trials)
+    if default is not None and all(default.recipe != trial.recipe for trial in chosen):
         chosen = [*distinct[: n_finalists - 1], default]
     if not chosen:
         raise UserError(
             "no trial of this study was trained to its end, so there is nothing to confirm; raise --trials or --timeout"
         )
-    return [Finalist(t.number, t.origin, Recipe.from_dict(t.recipe), t.value, t.rung_images) for t in chosen]
+    finalists = []
+    for trial in chosen:
+        recipe = Recipe.from_dict(trial.recipe or {})
+        finalists.append(Finalist(trial.number, trial.origin, recipe, trial.value, trial.rung_images))
+    return finalists
 
 
 def sure_finalists(
     trials: Sequence[TrialRecord], accuracy_per_doubling: float, n_finalists: int = N_FINALISTS
 ) -> list[Finalist]:
-    """Those that will be among the finalists however well the trials do that still run: each of them can push out one,
-    but never the default recipe."""
+    """Return those that will be finalists however well the running trials do.
+
+    Each running trial can push out one of them, but never the default recipe. For the arguments see
+    `choose_finalists`.
+    """
     finished = [trial for trial in trials if trial.state in FINISHED_STATES]
-    n_sure = n_finalists - sum(trial.state == "running" for trial in trials)
-    if n_sure < 1 or not any(trial.state == "complete" for trial in finished):
+    n_running = sum(trial.state == "running" for trial in trials)
+    is_any_complete = any(trial.state == "complete" for trial in finished)
+    if n_running >= n_finalists or not is_any_complete:
         return []
-    return choose_finalists(finished, accuracy_per_doubling, n_sure)
+    return choose_finalists(finished, accuracy_per_doubling, n_finalists - n_running)
 
 
-def training_cost(finalist: Finalist) -> int:
-    """Multiply-adds of a full training, about. The longest goes first, so that no worker waits for it at the end."""
-    return finalist.recipe.plan.n_epochs * count_multiply_adds(finalist.recipe.architecture)
+def _best_first(trials: Sequence[TrialRecord], accuracy_per_doubling: float, against_time: bool) -> list[TrialRecord]:
+    """Return the trials that can be finalists: complete ones first, then by rung, then by accuracy less its price."""
+    rank: dict[int, tuple[float, float]] = {}  # by number
+    candidates = []
+    for trial in trials:
+        if trial.state == "complete":
+            rung, accuracy = math.inf, trial.value
+        elif trial.out_of_time or (against_time and trial.state == "pruned"):
+            rung, accuracy = trial.rung_images, trial.rung_accuracy
+        else:
+            continue
+        if rung > 0 and accuracy is not None and trial.recipe is not None:
+            rank[trial.number] = rung, cost_adjusted_accuracy(accuracy, trial.multiply_adds, accuracy_per_doubling)
+            candidates.append(trial)
+    return sorted(candidates, key=lambda trial: rank[trial.number], reverse=True)
+
+
+def _feasible_default(trials: Sequence[TrialRecord]) -> TrialRecord | None:
+    """Return the trial of the default recipe, if it has one that is within the limits."""
+    for trial in trials:
+        if trial.origin == DEFAULT_NAME and trial.state != "infeasible":
+            return trial if trial.recipe is not None else None
+    return None

@@ -9,24 +9,24 @@ from pathlib import Path
 
 from fmnist.data.framing import measure_framing
 from fmnist.data.source import DataSource
-from fmnist.data.split import Split, load_test, load_train, pixel_statistics, save_split
+from fmnist.data.split import Split, load_train, pixel_statistics, save_split
 from fmnist.errors import UserError
-from fmnist.model.metadata import ModelNotes, add_notes
+from fmnist.model.metadata import ModelMetadata, write_metadata
 from fmnist.recipe import Recipe
 from search.callbacks.base import Callback
 from search.machine import has_gpu
 from search.records.io import atomic_write
 from search.records.models import BestRecipe, Retraining
-from search.refit.evaluation import accuracy_of
+from search.refit.evaluation import score_retrained
 from search.refit.round import run_training
 from search.refit.schedule import retraining_evaluation_interval
 from search.worker.local import WorkerProcesses
-from search.worker.tasks import PredictTask, TrainTask, reason_of
+from search.worker.tasks import TrainTask, reason_of
 
 
 @dataclass(frozen=True)
 class Retrained:
-    """What `retrain` came to."""
+    """The result of training a study's winner once more."""
 
     test_accuracy: float
     n_images: int  # of the test set
@@ -36,17 +36,27 @@ class Retrained:
 def retrain(
     best: BestRecipe, source: DataSource, seed: int, out: Path, callback: Callback, stop: threading.Event
 ) -> Retrained:
-    """Train a study's winner on all training images as its study did, write the model to `out`
-    (.keras), then score it on the test set.
+    """Train a study's winner on all training images as its study did, save the model, and score it on the test set.
 
-    seed: one of the study's, which gives the same model to the bit on the same CPU and versions; or any other. On a GPU
-    retrainings equal each other, the study's own only nearly. Raises UserError where the images or their order are not
-    the study's, TrainingFailed, and Interrupted once `stop` is set.
+    Args:
+        best: The study's best_recipe.json.
+        source: The study's images.
+        seed: One of the study's, which gives the same model to the bit on the same CPU and versions; or any other. On a
+            GPU retrainings equal each other, and the study's own nearly.
+        out: Where the model goes, a .keras file.
+        callback: Is told how the training goes.
+        stop: Set it to end the training.
+
+    Raises:
+        UserError: The images or their order are not the study's.
+        TrainingFailed: The training came to nothing.
+        Interrupted: `stop` was set.
     """
     _require_same_data(best, source)
     split = load_train(source, best.split_seed)
     _require_same("the split of the training images", best.split_checksum, split.checksum)
-    own, label = next((each for each in best.retrainings if each.seed == seed), None), f"seed {seed}"
+    own = next((retraining for retraining in best.retrainings if retraining.seed == seed), None)
+    label = f"seed {seed}"
     with tempfile.TemporaryDirectory() as folder:
         task = _retraining_task(best, own, split, seed, Path(folder, "split"))
         save_split(split, task.split_folder)
@@ -54,18 +64,24 @@ def retrain(
         with atomic_write(out) as temporary:
             result = run_training(workers.train, callback, replace(task, save_to=temporary), label)
             framing = measure_framing(split.train.images)
-            add_notes(temporary, ModelNotes(source.class_names, source.image_shape, **asdict(framing)))
+            write_metadata(
+                temporary,
+                ModelMetadata(
+                    source.class_names, source.image_shape, **asdict(framing), picture_form=source.picture_form
+                ),
+            )
         callback.on_training_end(label, reason_of(result))
-        test = load_test(source)
-        accuracy = accuracy_of(workers.predict(PredictTask(out, test.images)), test)
-    return Retrained(accuracy, len(test), own.test_accuracy if own else None)
+        accuracy, n_images = score_retrained(workers.predict, out, source)
+    return Retrained(accuracy, n_images, own.test_accuracy if own else None)
 
 
 def _retraining_task(
     best: BestRecipe, own: Retraining | None, split: Split, seed: int, split_folder: Path
 ) -> TrainTask:
-    """own: the study's training with this seed, whose end is then this one's too."""
-    n_stop = best.n_stop_images if own is None or own.n_cut_images is None else own.n_cut_images
+    """Return the task of the training. own: the study's training with this seed, which ends where that one did."""
+    n_stop = best.n_stop_images
+    if own is not None and own.n_cut_images is not None:
+        n_stop = own.n_cut_images
     pixel_mean, pixel_std = pixel_statistics(split.train.images)
     return TrainTask(
         recipe=Recipe.from_dict(best.recipe),
@@ -84,11 +100,13 @@ def _retraining_task(
 
 
 def _require_same_data(best: BestRecipe, source: DataSource) -> None:
+    """Raise UserError if a file of the images is not the study's."""
     for name in sorted(best.data_checksums.keys() | source.checksums.keys()):
         _require_same(name, best.data_checksums.get(name), source.checksums.get(name))
 
 
 def _require_same(what: str, expected: str | None, received: str | None) -> None:
+    """Raise UserError if two checksums differ."""
     if expected != received:
         raise UserError(
             f"{what} must be as it was in the study (checksum {expected}), but got {received}; pass the study's images "

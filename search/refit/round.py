@@ -14,7 +14,7 @@ from search.callbacks.base import Callback
 from search.records.files import StudyFiles
 from search.records.ledger import Stopwatch
 from search.records.models import DataRecord
-from search.refit.schedule import GAIN_OF_THREADS, Clock, side_by_side, threads_of_each
+from search.refit.schedule import Clock, effective_workers, n_parallel_trainings, threads_per_training
 from search.worker.drive import drive
 from search.worker.tasks import (
     BaselineResult,
@@ -30,7 +30,7 @@ from search.worker.tasks import (
 
 @dataclass(frozen=True)
 class FinalRound:
-    """What confirmation, retraining and baselines have in common. One object serves all, and the tests."""
+    """What confirmation, retraining, baselines and evaluation of one study share."""
 
     files: StudyFiles
     site: TrainingSite
@@ -40,17 +40,65 @@ class FinalRound:
     predict: Predictor  # in a process of its own
     workers: int
     clock: Clock
-    stop: threading.Event
+    stop: threading.Event  # set: the run is to end
     callback: Callback
 
     @property
     def n_all_images(self) -> int:
-        """Training images of a retraining: train, selection and confirmation split together."""
-        return sum(self.data.n_images[name] for name in ("train", "selection", "confirmation"))
+        """Number of images that a retraining learns from: training, selection and confirmation split together."""
+        n_images = self.data.n_images
+        return n_images["train"] + n_images["selection"] + n_images["confirmation"]
+
+    def n_parallel(self, n_trainings: int) -> int:
+        """Return how many of so many trainings run at a time."""
+        return n_parallel_trainings(n_trainings, self.workers)
+
+    def threads_per_training(self, n_parallel: int) -> int:
+        """Return the threads of each of n_parallel trainings that run at a time."""
+        return threads_per_training(n_parallel, self.workers, self.site.n_threads)
+
+    def effective_workers(self, n_trainings: int) -> float:
+        """Return how many workers' speed a round of so many trainings has."""
+        return effective_workers(self.n_parallel(n_trainings), self.workers, self.site.n_threads)
+
+    def run_parallel(self, phase: str, jobs: Sequence[Callable[[], None]], n_parallel: int) -> list[TrainingFailed]:
+        """Run jobs side by side, their time going to the phase's account, and return the failures among them.
+
+        A TrainingFailed is an outcome; any other error stops the other jobs and is raised.
+        """
+        failures: list[TrainingFailed] = []
+        if not jobs:
+            return failures
+        with Stopwatch(self.files, phase) as stopwatch, ThreadPoolExecutor(max_workers=n_parallel) as executor:
+            futures = [executor.submit(job) for job in jobs]
+            try:
+                for future in as_completed(futures):
+                    failure = future.exception()
+                    if isinstance(failure, TrainingFailed):
+                        failures.append(failure)
+                    elif failure is not None:
+                        raise failure
+                    stopwatch.lap()
+            except BaseException:
+                self.stop.set()
+                executor.shutdown(cancel_futures=True)
+                raise
+        return failures
 
 
 def run_training(trainer: Trainer, callback: Callback, task: TrainTask, label: str) -> TrainResult:
-    """Drive one training. The caller reports its end, once the result is on disk."""
+    """Run one training and return its result. The caller reports its end, once the result is on disk.
+
+    Args:
+        trainer: Where the training runs.
+        callback: Is told of its start, its progress, and its end where it fails.
+        task: The training.
+        label: Its name in the callback, such as "seed 1".
+
+    Raises:
+        TrainingFailed: The training came to nothing.
+        Interrupted: The run is to stop.
+    """
     callback.on_training_start(label, task.recipe, task.n_stop_images or task.n_planned_images)
     try:
         return run_task(trainer, callback, task, label)
@@ -83,51 +131,3 @@ def run_task(
 
     with closing(drive(trainer, task, on_point=on_point, on_images=on_images)) as results:
         return next(results)
-
-
-def n_parallel_trainings(final: FinalRound, n_jobs: int) -> int:
-    return side_by_side(n_jobs, final.workers)
-
-
-def threads_for(final: FinalRound, n_parallel: int) -> int:
-    return threads_of_each(n_parallel, final.workers, final.site.n_threads)
-
-
-def effective_workers(final: FinalRound, n_jobs: int) -> float:
-    """How many workers' speed a round of so many trainings has: with fewer trainings than workers each has several
-    threads, which bring less than as many workers."""
-    n_parallel = min(n_parallel_trainings(final, n_jobs), final.workers)
-    more_threads = threads_for(final, n_parallel) / final.site.n_threads - 1
-    return n_parallel * (1 + GAIN_OF_THREADS * more_threads)
-
-
-def run_parallel(
-    final: FinalRound, phase: str, jobs: Sequence[Callable[[], None]], n_parallel: int
-) -> list[TrainingFailed | None]:
-    """Run the jobs, n_parallel at a time, their time going to the phase's account.
-
-    A TrainingFailed is an outcome; any other error stops the others and is raised.
-    """
-    if not jobs:
-        return []
-    with Stopwatch(final.files, phase) as stopwatch, ThreadPoolExecutor(max_workers=n_parallel) as executor:
-        futures = [executor.submit(_outcome, job) for job in jobs]
-        try:
-            return [_lapped(future.result(), stopwatch) for future in as_completed(futures)]
-        except BaseException:
-            final.stop.set()
-            executor.shutdown(cancel_futures=True)
-            raise
-
-
-def _lapped(outcome: TrainingFailed | None, stopwatch: Stopwatch) -> TrainingFailed | None:
-    stopwatch.lap()
-    return outcome
-
-
-def _outcome(job: Callable[[], None]) -> TrainingFailed | None:
-    try:
-        job()
-    except TrainingFailed as failure:
-        return failure
-    return None

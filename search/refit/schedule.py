@@ -1,6 +1,7 @@
-"""The time of one run: what `--timeout` leaves for a trial, for the finalists and for the retraining.
+"""How long every training after the search is, how many run at a time, and what `--timeout` keeps back for them.
 
-Confirmation and retraining train for much longer than a trial does, so their time is kept back from the start.
+Pure arithmetic of time: the run follows it, and `--check` simulates it. Confirmation and retraining train for much
+longer than a trial does, so their time is reserved from the start.
 """
 
 from __future__ import annotations
@@ -12,12 +13,37 @@ from collections.abc import Callable, Sequence
 from search.records.models import ConfirmRecord, DataRecord
 from search.refit.finalists import N_FINALISTS_AGAINST_TIME
 
-LARGEST_RESERVE = 0.7  # share of the timeout; where that is too little, the full trainings get shorter instead,
-SEARCH_GIVES = 0.5  # and the search, by this share of its own time where next to nothing of them fits in
+# Largest share of a timeout that is reserved for the full trainings. Where they need more, they get shorter, ...
+LARGEST_RESERVE = 0.7
+# ... and the search gives up to this share of its own time, the more the less of the full trainings fits in.
+SEARCH_GIVES = 0.5
+# Length of a confirmation, as a share of a full training: enough to tell finalists apart; the time saved goes into the
+# retraining.
+CONFIRM_LENGTH = 0.4
+# Largest share of the time left that confirmations may take where a short timeout lengthens them to match the search.
+CONFIRM_SHARE_OF_TIME = 0.2
+# What each further thread of a training adds, as a share of a worker's speed (two threads: 1.33 and 1.65 times the
+# speed of one; two probes).
+GAIN_OF_THREADS = 0.5
+# Share of the time left for measuring the speed of retrainings that have to be shortened, ...
+SHARE_OF_TRYING = 0.02
+# ... in seconds: with fewer a training is not under way before the measurement ends; more would be wasted.
+FEWEST_SECONDS_OF_TRYING, MOST_SECONDS_OF_TRYING = 4, 20
+# Share of the time left that full trainings are planned for; process starts and the evaluation take the rest.
+SHARE_OF_TIME = 0.9
+# Share of the time left after which a retraining that turned out slower is cut; the evaluation needs the rest.
+LAST_SHARE_OF_TIME = 0.96
+# No training is planned shorter than this share of its full length.
+SMALLEST_SHARE = 1e-3
 
 
 class Clock:
-    """Counts from its making. timeout: seconds, None for no limit. now: seconds, for tests."""
+    """The time of one run, counted from the making of this object.
+
+    Args:
+        timeout: Seconds that the run may take; None for no limit.
+        now: Returns seconds that only grow; tests pass a clock of their own.
+    """
 
     def __init__(self, timeout: float | None, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
@@ -25,19 +51,21 @@ class Clock:
         self._started = now()
 
     def seconds_left(self) -> float | None:
-        """Until the timeout, 0 where it has passed; None without a limit."""
+        """Return the seconds until the timeout, 0 once it has passed, None without a limit."""
         if self._timeout is None:
             return None
         return max(0.0, self._timeout - (self._now() - self._started))
 
     def seconds_left_for_search(self, full_images: int, speeds: Sequence[float]) -> float | None:
-        """Until the search has to end, so that the full trainings fit in.
+        """Return the seconds until the search has to end so that the full trainings fit in; None without a limit.
 
-        full_images: training images that one worker sees in confirmation and retraining. speeds: training images per
-        second of one worker, as measured so far; empty: nothing is known yet, and the largest reserve is kept.
+        Args:
+            full_images: Training images that one worker sees in confirmation and retraining.
+            speeds: Training images per second of one worker, as measured so far. Empty: nothing is known yet, and the
+                largest reserve is kept.
         """
         left = self.seconds_left()
-        if left is None:
+        if left is None or self._timeout is None:
             return None
         reserve = LARGEST_RESERVE * self._timeout
         if speeds:
@@ -47,68 +75,165 @@ class Clock:
             reserve = min(full_seconds, reserve + SEARCH_GIVES * missing * (self._timeout - reserve))
         return max(0.0, left - reserve)
 
-    def share_that_fits(self, n_images: int, images_per_second: float, share_of_time: float = 1.0) -> float:
-        """How much of these training images fits into this share of the time left: above 0, at most 1."""
+    def share_that_fits(self, n_images: float, images_per_second: float, share_of_time: float = 1.0) -> float:
+        """Return how much of these training images fits into this share of the time left: above 0, at most 1."""
         left = self.seconds_left()
         if left is None:
             return 1.0
-        fitting = left * share_of_time * images_per_second
-        return min(1.0, max(fitting / n_images, 1e-3))
+        return share_that_fits(left * share_of_time * images_per_second, n_images)
 
 
-CONFIRM_LENGTH = 0.4  # of a full training: enough to tell finalists apart, and the time goes into the retraining
-CONFIRM_SHARE_OF_TIME = 0.2  # of that, at most for confirmations that are longer only so as not to be too short
-GAIN_OF_THREADS = 0.5  # of a worker's speed, by each further thread (two threads: 1.33 and 1.65 times one; two probes)
-SHARE_OF_TRYING = 0.02  # of the time left, for trying how fast the retrainings are, where they have to be shortened;
-FEWEST_SECONDS_OF_TRYING, MOST_SECONDS_OF_TRYING = 4, 20  # less is over before a training is under way
-SHARE_OF_TIME = 0.9  # of what a timeout leaves for the full trainings; the rest is for starts and the evaluation
-LAST_SHARE_OF_TIME = 0.96  # of that, when a retraining is cut that turned out slower; the evaluation needs the rest
+def share_that_fits(available: float, needed: float) -> float:
+    """Return how much of what is needed is available, above 0 and at most 1; both in seconds, or both in images."""
+    if available >= needed:
+        return 1.0
+    return max(available / needed, SMALLEST_SHARE)
 
 
 def full_training_images(n_epochs: int, data: DataRecord, n_refits: int, workers: int) -> int:
-    """Training images that one worker sees in confirmation and retraining under a timeout, for the clock."""
+    """Return the training images that one worker sees in confirmation and retraining under a timeout.
+
+    n_epochs: of the longest training of the search space. n_refits: seeds of the retraining.
+    """
     n_train = data.n_images["train"]
     n_all = sum(data.n_images[name] for name in ("train", "selection", "confirmation"))
     return math.ceil(n_epochs * (N_FINALISTS_AGAINST_TIME * CONFIRM_LENGTH * n_train + n_refits * n_all) / workers)
 
 
+def full_length(n_epochs: int, n_images: int) -> int:
+    """Return the length of a full training, in images seen; n_images: of one epoch."""
+    return n_epochs * n_images
+
+
+def n_parallel_trainings(n_trainings: int, workers: int) -> int:
+    """Return how many trainings run at a time.
+
+    As many as there are workers; but all of them, sharing the cores, where some cores would otherwise lie idle while
+    the last one runs.
+    """
+    if n_trainings <= 2 * workers:
+        return n_trainings
+    return workers
+
+
+def threads_per_training(n_parallel: int, workers: int, n_threads: int) -> int:
+    """Return the threads of each training: with fewer trainings than workers, of n_threads each, all cores are used."""
+    return max(1, n_threads * workers // n_parallel)
+
+
+def effective_workers(n_parallel: int, workers: int, n_threads: int, gain_of_threads: float = GAIN_OF_THREADS) -> float:
+    """Return how many workers' speed a round of trainings has.
+
+    With fewer trainings than workers, each has several threads, which bring less than as many workers would.
+
+    Args:
+        n_parallel: Trainings at a time.
+        workers: Workers of the run.
+        n_threads: Threads of each worker.
+        gain_of_threads: What each further thread adds, as a share of a worker's speed.
+    """
+    n_running = min(n_parallel, workers)
+    further_threads = threads_per_training(n_running, workers, n_threads) / n_threads - 1
+    return n_running * (1 + gain_of_threads * further_threads)
+
+
+def confirmation_share(share_of_all: float, searched_lengths: Sequence[int], longest: int, affordable: float) -> float:
+    """Return the length of every confirmation, as a share of a full training.
+
+    Where a timeout leaves room for a share of the full trainings only, confirmation is shortened by its square:
+    comparing needs less than the retraining, which takes all that is left. But a training shorter than those that two
+    or more finalists were chosen by would tell less than these did, so it is as long, as far as the time allows.
+
+    Args:
+        share_of_all: How much of confirmation and retraining fits into the time left.
+        searched_lengths: Length of the longest rung that each finalist's trial finished, in images.
+        longest: Length of the longest full training among the finalists, in images.
+        affordable: Share of a full training that confirmations may take to be as long as those rungs.
+    """
+    as_searched = second_longest(searched_lengths) / longest
+    shortened = CONFIRM_LENGTH * share_of_all**2
+    return min(CONFIRM_LENGTH, max(shortened, min(as_searched, affordable)))
+
+
 def second_longest(lengths: Sequence[int]) -> int:
-    """0 where there are fewer than two."""
+    """Return the second longest of the lengths; 0 if there are fewer than two."""
     return sorted((0, 0, *lengths))[-2]
 
 
-def looks_of_confirmation(n_planned_images: int, n_train_images: int) -> int:
-    """After how many images each a confirmation looks at the selection split."""
+def confirmation_length(n_epochs: int, n_train_images: int, share: float) -> int:
+    """Return the length of a confirmation, in training images; share: of a full training."""
+    return max(1, round(share * full_length(n_epochs, n_train_images)))
+
+
+def confirmation_evaluation_interval(n_planned_images: int, n_train_images: int) -> int:
+    """Return after how many training images a confirmation is evaluated on the selection split, again and again."""
     return max(1, min(n_planned_images // 2, n_train_images))
 
 
 def stop_share(winner: ConfirmRecord, n_selection: int) -> float:
-    """At which share of its schedule a retraining stops: where the confirmation training was best on the selection
-    split, if that was better than its last look by more than one standard error; else at the end, also where that
-    training ended early because it could not get any better.
+    """Return the share of its schedule after which a retraining stops.
 
-    The highest of many looks is often noise, and a schedule that is cut short keeps a learning rate that is too high.
-    The one-standard-error rule: Breiman et al. 1984. The error as of Agresti and Coull 1998, two right and two wrong
-    images added: that of the share itself would be 0 where all are right, and one image would decide.
+    It is where the confirmation training was best on the selection split, if that was better than its last evaluation
+    by more than one standard error; else the end, also where that training ended early because it could not get any
+    better.
+
+    The highest of many evaluations is often noise, and a schedule that is cut short keeps a learning rate that is too
+    high. The one-standard-error rule: Breiman et al. 1984. The error: Agresti and Coull 1998, two right and two wrong
+    images added; that of the share itself would be 0 where all are right, and one image would decide.
+
+    Args:
+        winner: The confirmation of the recipe that is retrained.
+        n_selection: Images of the selection split.
     """
     best, last = winner.best.validation_accuracy, winner.history[-1].validation_accuracy
+    if best is None or last is None:
+        return 1.0
     share = (best * n_selection + 2) / (n_selection + 4)
-    if best - last > math.sqrt(share * (1 - share) / (n_selection + 4)):
+    standard_error = math.sqrt(share * (1 - share) / (n_selection + 4))
+    if best - last > standard_error:
         return winner.best.n_images / winner.n_planned_images
     return 1.0
 
 
 def retraining_evaluation_interval(n_planned_images: int, n_all_images: int) -> int:
-    """Twice an epoch: for whoever watches."""
+    """Return after how many images a retraining reports: twice an epoch, for whoever watches."""
     return max(1, min(n_planned_images, n_all_images) // 2)
 
 
-def side_by_side(n_jobs: int, workers: int) -> int:
-    """How many trainings run at a time: as many as there are workers; all of them, sharing the cores, where else some
-    cores would lie idle while the last one runs."""
-    return n_jobs if n_jobs <= 2 * workers else workers
+def seconds_of_trying(seconds_left: float | None) -> float | None:
+    """Return how long to measure the speed of retrainings that have to be shortened; None if too little time is left
+    for that."""
+    if seconds_left is None:
+        return None
+    seconds = min(MOST_SECONDS_OF_TRYING, SHARE_OF_TRYING * seconds_left)
+    if seconds < FEWEST_SECONDS_OF_TRYING:
+        return None
+    return seconds
 
 
-def threads_of_each(n_parallel: int, workers: int, n_threads: int) -> int:
-    """Threads of each training: all cores are used where there are fewer trainings than workers, of n_threads each."""
-    return max(1, n_threads * workers // n_parallel)
+def speed_of_one_worker(
+    winner: ConfirmRecord, confirmed: Sequence[ConfirmRecord], workers: int, n_threads: int
+) -> float:
+    """Return training images per second of one worker, by the winner's confirmation.
+
+    Several trainings to a worker began at once, and each had its share of the workers until another one ended.
+
+    Args:
+        winner: The confirmation whose speed is asked for.
+        confirmed: All confirmations of the study.
+        workers: Workers of the run.
+        n_threads: Threads of each worker.
+    """
+    together = [record for record in confirmed if record.n_side_by_side == winner.n_side_by_side]
+    n_running = min(winner.n_side_by_side, len(together))  # what failed or was killed is taken to have left at once
+    if n_running <= workers:
+        return winner.n_images / winner.seconds * n_running / effective_workers(n_running, workers, n_threads)
+    ends = sorted(record.seconds for record in together if record.trial != winner.trial)
+    worker_seconds, since = 0.0, 0.0
+    for end in ends:
+        if end >= winner.seconds:
+            break
+        worker_seconds += (end - since) * min(1.0, workers / n_running)
+        n_running, since = n_running - 1, end
+    worker_seconds += (winner.seconds - since) * min(1.0, workers / n_running)
+    return winner.n_images / worker_seconds

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from fmnist.export.formats import ExportRecord, find_format, in_figures
 from fmnist.metrics.evaluation import Confusion, Evaluation
-from search.format import count, duration, milliseconds, percent, points, short_count, with_noun
+from search.format import count, duplicates_in_words, duration, milliseconds, percent, points, short_count, with_noun
 from search.records.models import FINISHED_STATES, ConfirmRecord, TrialRecord
 from search.report.analysis import Calibration, PairedComparison, RejectionCurvePoint, Rung, SelectionBias
 from search.results import Balance, FinishedStudy
@@ -76,7 +76,7 @@ def best_and_worst_classes(evaluation: Evaluation) -> str:
 def remarks_on_data(study_result: FinishedStudy) -> list[str]:
     """What was decided or noticed when the images were read, and of images that occur twice."""
     data = study_result.data
-    duplicates = data.duplicates.sentences() if data.duplicates is not None else []
+    duplicates = duplicates_in_words(data.duplicates) if data.duplicates is not None else []
     return [f"{said[0].upper()}{said[1:]}." for said in (*data.notes, *duplicates)]
 
 

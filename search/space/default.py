@@ -1,4 +1,4 @@
-"""The default search space for images of one's own, written out for their size and number.
+"""What is searched for images of one's own? A space file, written out for their size and number.
 
 One space for 16 to 64 pixels, grey or colour, hundreds of images or a hundred thousand: depth and cost go with the
 pixels, the length of trainings with the number of images. What comes out is a space file as any other, so that a study
@@ -8,7 +8,7 @@ shows what it searches, and a copy of it can be changed.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +29,7 @@ MANY_IMAGES = 10_000  # to train on; then the selection split has 1,000 and tell
 
 
 @dataclass(frozen=True)
-class _FilterLine:
+class FilterLine:
     """The widths that are searched for one block."""
 
     low: int
@@ -38,7 +38,7 @@ class _FilterLine:
 
 
 @dataclass(frozen=True)
-class _Entry:
+class Entry:
     """A configuration of the portfolio."""
 
     name: str
@@ -49,108 +49,28 @@ class _Entry:
     optimizer: str = "adamw"
 
 
-FILTER_LINES = (_FilterLine(8, 32, 8), _FilterLine(16, 64, 16), *[_FilterLine(32, 128, 32)] * 4)
+FILTER_LINES = (FilterLine(8, 32, 8), FilterLine(16, 64, 16), *[FilterLine(32, 128, 32)] * 4)
 WIDTHS = {1: (32,), 2: (32, 64), 3: (32, 64, 128), 4: (16, 32, 64, 128), 5: (16, 32, 64, 128, 128)}  # by depth
 
 
 def own_space(image_shape: tuple[int, int, int], n_classes: int, n_train: int, *, flip: bool) -> str:
-    """The text of the space file. n_train: images of the training split."""
+    """Return the text of the space file.
+
+    Args:
+        image_shape: Height, width and channels, in pixels.
+        n_classes: Number of classes of the images.
+        n_train: Images of the training split.
+        flip: Whether trainings mirror images left-right.
+    """
     depth = usual_depth(image_shape)
     deepest = min(depth + 1, max_blocks(image_shape, "flatten"))
-    batch_sizes = _batch_sizes(n_train)
-    return _template().render(
-        height=image_shape[0],
-        width=image_shape[1],
-        n_classes=n_classes,
-        n_train=n_train,
-        number=lambda n: f"{n:_}",
-        max_multiply_adds=_max_multiply_adds(image_shape),
-        reduction_factor=REDUCTION_FACTOR,
-        **_fidelity(n_train),
-        fewest_blocks=max(1, depth - 1),
-        most_blocks=deepest,
-        filter_lines=FILTER_LINES[:deepest],
-        batch_sizes=batch_sizes,
-        flip=flip,
-        most_shift=max(1, min(image_shape[:2]) // 8),
-        n_epochs=_n_epochs(n_train),
-        portfolio=_portfolio(depth),
-        head_dropout=0.2 if n_train >= MANY_IMAGES else 0.3,
-        sgd_rate=0.3 if batch_sizes[1] >= 128 else 0.1,
-        batch_size=batch_sizes[1] if n_train >= MANY_IMAGES else batch_sizes[0],
-        shift=max(1, min(image_shape[:2]) // 16),
-    )
-
-
-def usual_depth(image_shape: tuple[int, int, int]) -> int:
-    """Blocks of the default network: 2 for 16 pixels, 3 for 28 and 32, 4 for 64."""
-    depth = math.floor(math.log2(min(image_shape[:2]) / SMALLEST_MAP))
-    return min(max(1, depth), max(WIDTHS))
-
-
-def _max_multiply_adds(image_shape: tuple[int, int, int]) -> int:
-    height, width, _ = image_shape
-    return max(FEWEST_MULTIPLY_ADDS, round(MULTIPLY_ADDS_A_PIXEL * height * width, -5))
-
-
-def _fidelity(n_train: int) -> dict[str, float]:
-    """Lengths in images: the last rung is a whole power of the reduction factor times the first."""
-    fewest, most = SEARCH_IMAGES
-    wanted = min(max(SEARCH_EPOCHS * n_train, fewest), most)
-    n_steps = math.floor(math.log(wanted / SHORTEST_RUNG, REDUCTION_FACTOR) + 1e-9)
-    first_rung = math.ceil(wanted / REDUCTION_FACTOR**n_steps / 100) * 100
-    search_images = first_rung * REDUCTION_FACTOR**n_steps
-    return {
-        "first_rung": first_rung,
-        "search_images": search_images,
-        "report_every": search_images // (4 if n_steps > 1 else 8),
-        "accuracy_per_doubling": 0.0005 if n_train >= MANY_IMAGES else 0.0,
-    }
-
-
-def _n_epochs(n_train: int) -> int:
-    """40, unless that is very many images or very few."""
-    fewest, usual, most = EPOCHS
-    few_images, many_images = FULL_IMAGES
-    return max(fewest, min(most, many_images // n_train, max(usual, round(few_images / n_train))))
-
-
-def _batch_sizes(n_train: int) -> list[int]:
-    return [32, 64] if n_train < 2_000 else [32, 64, 128] if n_train < 20_000 else [64, 128, 256]
-
-
-def _portfolio(depth: int) -> Sequence[_Entry]:
-    """Those of Fashion-MNIST's space, by and large, at the depth that suits the images."""
-    widths = WIDTHS[depth]
-    last = depth - 1
-    # Wide maps are what costs: where the default is deep it is narrow already.
-    thin = [width - FILTER_LINES[i].step for i, width in enumerate(widths)] if depth <= 3 else widths
-    middle = range(1, max(last, 2))
-    shallow = [max(FILTER_LINES[i].low, width // 2) for i, width in enumerate(widths[: max(1, last)])]
-    return (
-        _Entry("default", tuple(_block(width) for width in widths)),
-        _Entry(
-            "residual first",
-            tuple(_block(width, 2 if i == 0 else 1, residual=i == 0) for i, width in enumerate(widths)),
-            activation="gelu",
-        ),
-        _Entry("residual", tuple(_block(width, 3 if i == last else 1, i == last) for i, width in enumerate(widths))),
-        _Entry(
-            "two a block",
-            tuple(_block(width, 2 if i in middle else 1) for i, width in enumerate(thin)),
-            head="global_max",
-            dense_units=(),
-            optimizer="sgd",
-        ),
-        _Entry("small, momentum", tuple(map(_block, shallow)), dense_units=(96,), activation="silu", optimizer="sgd"),
-    )
-
-
-def _block(width: int, n_convolutions: int = 1, residual: bool = False) -> Block:
-    return Block(width, n_convolutions, kernel_size=3, residual=residual)
-
-
-def _template() -> jinja2.Template:
+    batch_sizes = batch_sizes_for(n_train)
+    head_dropout, batch_size = 0.3, batch_sizes[0]
+    if n_train >= MANY_IMAGES:
+        head_dropout, batch_size = 0.2, batch_sizes[1]
+    sgd_rate = 0.1
+    if batch_sizes[1] >= 128:
+        sgd_rate = 0.3
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=False,
@@ -159,4 +79,120 @@ def _template() -> jinja2.Template:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    return environment.get_template(TEMPLATE)
+    return environment.get_template(TEMPLATE).render(
+        height=image_shape[0],
+        width=image_shape[1],
+        n_classes=n_classes,
+        n_train=n_train,
+        number=lambda n: f"{n:_}",
+        max_multiply_adds=multiply_adds_limit(image_shape),
+        reduction_factor=REDUCTION_FACTOR,
+        **fidelity_for(n_train),
+        fewest_blocks=max(1, depth - 1),
+        most_blocks=deepest,
+        filter_lines=FILTER_LINES[:deepest],
+        batch_sizes=batch_sizes,
+        flip=flip,
+        most_shift=max(1, min(image_shape[:2]) // 8),
+        n_epochs=n_epochs_for(n_train),
+        portfolio=portfolio_of(depth),
+        head_dropout=head_dropout,
+        sgd_rate=sgd_rate,
+        batch_size=batch_size,
+        shift=max(1, min(image_shape[:2]) // 16),
+    )
+
+
+def usual_depth(image_shape: tuple[int, int, int]) -> int:
+    """Return the number of blocks of the default network: 2 for 16 pixels, 3 for 28 and 32, 4 for 64."""
+    depth = math.floor(math.log2(min(image_shape[:2]) / SMALLEST_MAP))
+    return min(max(1, depth), max(WIDTHS))
+
+
+def multiply_adds_limit(image_shape: tuple[int, int, int]) -> int:
+    """Return the most multiply-adds that a network may take per image: in proportion to the pixels."""
+    height, width, _ = image_shape
+    return max(FEWEST_MULTIPLY_ADDS, round(MULTIPLY_ADDS_A_PIXEL * height * width, -5))
+
+
+def fidelity_for(n_train: int) -> dict[str, float]:
+    """Return the lengths of trials, in images, as the template names them.
+
+    The last rung is a whole power of the reduction factor times the first.
+    """
+    fewest, most = SEARCH_IMAGES
+    wanted = min(max(SEARCH_EPOCHS * n_train, fewest), most)
+    n_steps = math.floor(math.log(wanted / SHORTEST_RUNG, REDUCTION_FACTOR) + 1e-9)
+    first_rung = math.ceil(wanted / REDUCTION_FACTOR**n_steps / 100) * 100
+    search_images = first_rung * REDUCTION_FACTOR**n_steps
+    n_reports = 8
+    if n_steps > 1:
+        n_reports = 4
+    accuracy_per_doubling = 0.0
+    if n_train >= MANY_IMAGES:
+        accuracy_per_doubling = 0.0005
+    return {
+        "first_rung": first_rung,
+        "search_images": search_images,
+        "report_every": search_images // n_reports,
+        "accuracy_per_doubling": accuracy_per_doubling,
+    }
+
+
+def n_epochs_for(n_train: int) -> int:
+    """Return the epochs of a full training: 40, unless that is very many images or very few."""
+    fewest, usual, most = EPOCHS
+    few_images, many_images = FULL_IMAGES
+    return max(fewest, min(most, many_images // n_train, max(usual, round(few_images / n_train))))
+
+
+def batch_sizes_for(n_train: int) -> list[int]:
+    """Return the batch sizes that are searched: small ones where there are few images, for enough steps an epoch."""
+    if n_train < 2_000:
+        return [32, 64]
+    if n_train < 20_000:
+        return [32, 64, 128]
+    return [64, 128, 256]
+
+
+def portfolio_of(depth: int) -> Sequence[Entry]:
+    """Return the configurations that every study tries first: those of Fashion-MNIST's space, by and large.
+
+    depth: of the default, as `usual_depth` gives it.
+    """
+    widths = WIDTHS[depth]
+    last = depth - 1
+    thin = list(widths)
+    if depth <= 3:  # wide maps are what costs: where the default is deeper it is narrow already
+        thin = [width - line.step for width, line in zip(widths, FILTER_LINES, strict=False)]
+    shallow = [max(line.low, width // 2) for width, line in zip(widths[: max(1, last)], FILTER_LINES, strict=False)]
+    return (
+        Entry("default", blocks_of(widths)),
+        Entry("residual first", blocks_of(widths, convolutions={0: 2}, residual=True), activation="gelu"),
+        Entry("residual", blocks_of(widths, convolutions={last: 3}, residual=True)),
+        Entry(
+            "two a block",
+            blocks_of(thin, convolutions=dict.fromkeys(range(1, max(last, 2)), 2)),
+            head="global_max",
+            dense_units=(),
+            optimizer="sgd",
+        ),
+        Entry("small, momentum", blocks_of(shallow), dense_units=(96,), activation="silu", optimizer="sgd"),
+    )
+
+
+def blocks_of(
+    widths: Sequence[int], convolutions: Mapping[int, int] | None = None, residual: bool = False
+) -> tuple[Block, ...]:
+    """Return blocks of 3 x 3 convolutions.
+
+    Args:
+        widths: Filters of each block.
+        convolutions: How many convolutions a block has, by its index; the others have one.
+        residual: Whether those blocks have a residual branch.
+    """
+    blocks = []
+    for index, width in enumerate(widths):
+        n_convolutions = (convolutions or {}).get(index, 1)
+        blocks.append(Block(width, n_convolutions, kernel_size=3, residual=residual and n_convolutions > 1))
+    return tuple(blocks)

@@ -44,15 +44,17 @@ class Table(BaseModel):
     @pydantic.model_validator(mode="before")
     @classmethod
     def _know_every_key(cls, table: Any) -> Any:
-        """Before anything else is looked at: a key that is spelt wrong is missing too."""
-        for key in table if isinstance(table, dict) else ():
+        """Refuse an unknown key before a missing one: a key that is spelt wrong is both."""
+        if not isinstance(table, dict):
+            return table
+        for key in table:
             if key not in cls.model_fields:
                 raise PydanticCustomError("unknown_key", "unknown key", {"key": key, "known": set(cls.model_fields)})
         return table
 
 
 class Fixed(BaseModel):
-    """A value that is not searched; the trial never hears of it."""
+    """A value that is not searched: a trial is never asked for it."""
 
     model_config = pydantic.ConfigDict(frozen=True)
     value: Any
@@ -73,7 +75,7 @@ class Fixed(BaseModel):
 
 
 class Choices(Table, Generic[Value]):
-    """One of these values."""
+    """One of the values that a file lists, as in `pooling = { choices = ["max", "average"] }`."""
 
     choices: Annotated[tuple[Value, ...], Strict(False), pydantic.Field(min_length=1)]
 
@@ -100,7 +102,10 @@ class Choices(Table, Generic[Value]):
 
 
 class Range(Table, Generic[Value, Step]):
-    """Numbers from low to high, both included."""
+    """Numbers from low to high, both included, as in `filters = { low = 8, high = 32, step = 8 }`.
+
+    Whole numbers where low is one. With log, small numbers are as likely as large ones.
+    """
 
     low: Value
     high: Value
@@ -152,43 +157,60 @@ def parameter_type(hint: Any) -> Any:
     """Return the type by which pydantic reads a parameter from a space file.
 
     Args:
-        hint: The type of its values, such as `Annotated[int, Between(1, 3)]` or bool.
+        hint: The type of its values, such as `Annotated[int, Between(1, 3)]` or bool. Only numbers between two others
+            may be a range.
     """
-    value_type: Any = get_args(hint)[0] if get_origin(hint) is Annotated else hint
-    accepted: Any = hint.__metadata__[0] if get_origin(hint) is Annotated else None
-    plain = Annotated[value_type, Strict()]
-    value: Any = plain if accepted is None else Annotated[plain, AfterValidator(functools.partial(accept, accepted))]
+    value_type, accepted = hint, None
+    if get_origin(hint) is Annotated:
+        value_type, accepted = get_args(hint)
+    plain: Any = Annotated[value_type, Strict()]
+    value = plain
+    if accepted is not None:
+        value = Annotated[plain, AfterValidator(functools.partial(accept, accepted))]
     fixed: Any = Annotated[value, AfterValidator(lambda value: Fixed(value=value)), Tag("<fixed>")]
     choices: Any = Annotated[Choices[value], Tag("<choices>")]
-    if value_type not in (int, float) or isinstance(accepted, OneOf):
-        return Annotated[fixed | choices, Discriminator(_form)]
-    return Annotated[fixed | choices | Annotated[Range[value, plain], Tag("<range>")], Discriminator(_form)]
+    forms = fixed | choices
+    if isinstance(accepted, Between):
+        forms = forms | Annotated[Range[value, plain], Tag("<range>")]
+    return Annotated[forms, Discriminator(form_of)]
 
 
-def _form(spec: Any) -> str:
-    if not isinstance(spec, dict):
+def form_of(written: Any) -> str:
+    """Return which form of a parameter stands in a file, as `parameter_type` tags them."""
+    if not isinstance(written, dict):
         return "<fixed>"
-    return "<choices>" if "choices" in spec else "<range>"
+    if "choices" in written:
+        return "<choices>"
+    return "<range>"
 
 
 def accept(accepted: Between | OneOf, value: Any) -> Any:
-    """Return the value. Raises ValueError where it is not among the accepted ones."""
-    if value not in accepted:
-        remedy = "other values have no layer" if isinstance(accepted, OneOf) else "bring it into that range"
-        raise ValueError(f"must be {accepted}, but got {shown(value)}; {remedy}")
-    return value
+    """Return the value. Raises ValueError, with the remedy, where it is not among the accepted ones."""
+    if value in accepted:
+        return value
+    remedy = "bring it into that range"
+    if isinstance(accepted, OneOf):
+        remedy = "other values have no layer"
+    raise ValueError(f"must be {accepted}, but got {shown(value)}; {remedy}")
 
 
 def shown(value: Any) -> str:
-    """Return the value on one line of at most 80 characters."""
+    """Return the value as Python writes it, on one line of at most 80 characters."""
     text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+    if len(text) > 80:
+        text = f"{text[:77]}..."
+    return text
 
 
 class GivenParameters:
     """A trial whose parameters are given: strict where `optuna.trial.FixedTrial` only warns.
 
-    Raises UserError for a parameter that is missing or outside its range; `unused` names what nothing asked for.
+    Its suggestions raise UserError for a parameter that is missing or outside its range. `used` names what was asked
+    for, `unused` what nothing asked for.
+
+    Args:
+        params: Values by name.
+        where: What they are the parameters of, for errors.
     """
 
     def __init__(self, params: Mapping[str, Any], where: str) -> None:
@@ -202,30 +224,36 @@ class GivenParameters:
         return [name for name in self._params if name not in self.used]
 
     def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
-        """Return the given whole number."""
+        """Return the given whole number, which must be low plus whole steps, and at most high."""
         value = self._take(name)
-        on_grid = type(value) is int and low <= value <= high and (value - low) % step == 0
-        in_steps = "" if step == 1 else f" in steps of {step}"
-        return self._accept(name, value, on_grid, f"a whole number from {low} to {high}{in_steps}")
+        requirement = f"a whole number from {low} to {high}"
+        if step != 1:
+            requirement += f" in steps of {step}"
+        if type(value) is not int or not low <= value <= high or (value - low) % step != 0:
+            raise self._refusal(name, requirement)
+        return value
 
     def suggest_float(
         self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
     ) -> float:
-        """Return the given number."""
+        """Return the given number, which must be low plus whole steps, if there are any, and at most high."""
         value = self._take(name)
-        on_grid = type(value) in (int, float) and low <= value <= high
-        in_steps = ""
+        requirement = f"a number from {low:g} to {high:g}"
         if step is not None:
-            in_steps = f" in steps of {step:g}"
-            n_steps = (value - low) / step if on_grid else 0.0
-            on_grid = on_grid and abs(n_steps - round(n_steps)) < 1e-8
-        return float(self._accept(name, value, on_grid, f"a number from {low:g} to {high:g}{in_steps}"))
+            requirement += f" in steps of {step:g}"
+        if type(value) not in (int, float) or not low <= value <= high:
+            raise self._refusal(name, requirement)
+        if step is not None and abs((value - low) / step - round((value - low) / step)) >= 1e-8:
+            raise self._refusal(name, requirement)
+        return float(value)
 
     def suggest_categorical(self, name: str, choices: Any) -> Any:
         """Return the given one of the choices; True is not 1."""
         value = self._take(name)
-        matches = any(type(value) is type(choice) and value == choice for choice in choices)
-        return self._accept(name, value, matches, f"one of {', '.join(map(str, choices))}")
+        for choice in choices:
+            if type(value) is type(choice) and value == choice:
+                return value
+        raise self._refusal(name, f"one of {', '.join(map(str, choices))}")
 
     def _take(self, name: str) -> Any:
         if name not in self._params:
@@ -233,10 +261,8 @@ class GivenParameters:
         self.used.add(name)
         return self._params[name]
 
-    def _accept(self, name: str, value: Any, accepted: bool, requirement: str) -> Any:
-        if not accepted:
-            raise UserError(
-                f"{self._where}: {name} must be {requirement} to lie in the space, but got {shown(value)}; "
-                f"change it or widen the space"
-            )
-        return value
+    def _refusal(self, name: str, requirement: str) -> UserError:
+        return UserError(
+            f"{self._where}: {name} must be {requirement} to lie in the space, but got {shown(self._params[name])}; "
+            f"change it or widen the space"
+        )

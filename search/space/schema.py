@@ -6,6 +6,7 @@ A key of a table is a field of `fmnist.recipe`, so a field that is added there c
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_type_hints
 
@@ -13,7 +14,7 @@ import pydantic
 
 from fmnist.errors import UserError
 from fmnist.recipe import OPTIMIZERS, Architecture, Between, Block, TrainingPlan, max_blocks
-from search.space.parameters import Choices, Fixed, Parameter, Table, parameter_type, shown
+from search.space.parameters import Fixed, Parameter, Table, parameter_type, shown
 from search.space.refusals import refusal
 from search.space.space import BY_OPTIMIZER, DEFAULT_NAME, SAMPLER_NAME, Fidelity, Limits, PortfolioEntry, SearchSpace
 
@@ -34,9 +35,9 @@ def space_of(text: str, where: object, image_shape: tuple[int, int, int], n_clas
         UserError: Something in the file could not be built or trained. It names file, key, requirement and what stands
             there.
     """
-    table = _parsed(text, where)
+    table = parse_toml(text, where)
     try:
-        return _space_of(table, image_shape, n_classes)
+        return build_space(table, image_shape, n_classes)
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
 
@@ -54,7 +55,8 @@ def read_space_text(path: Path) -> str:
         ) from None
 
 
-def _parsed(text: str, where: object) -> dict[str, Any]:
+def parse_toml(text: str, where: object) -> dict[str, Any]:
+    """Return the tables of a TOML text. Raises UserError, naming `where`, for what is none or cannot be held."""
     try:
         table = tomllib.loads(text)
         check_numbers(table)
@@ -82,15 +84,26 @@ def check_numbers(value: Any) -> None:
 
 
 def table_of(name: str, hints: dict[str, Any], **others: Any) -> type[Table]:
-    """Return a table that has a parameter for each of the hints, by key, and fields of other kinds."""
+    """Return the class of a table.
+
+    Args:
+        name: Of the class.
+        hints: The types of the parameters' values, by key.
+        others: Fields that are no parameters, as `pydantic.create_model` takes them.
+    """
     fields: dict[str, Any] = {}
     for key, hint in hints.items():
-        fields[key] = (parameter_type(hint), Fixed(value=OFF[key]) if key in OFF else ...)
+        fields[key] = (parameter_type(hint), ...)
+        if key in OFF:
+            fields[key] = (parameter_type(hint), Fixed(value=OFF[key]))
     return pydantic.create_model(name, __base__=Table, **fields, **others)
 
 
 def by_optimizer(key: str) -> type[Table]:
-    """Return the table that has a parameter of this name for each optimizer: one range would be wrong for all."""
+    """Return the class of the table that has a parameter of this name for each optimizer.
+
+    One range would be wrong for all of them. Which optimizers need a line follows from those that are searched.
+    """
     parameter = parameter_type(PLAN[key])
     fields: dict[str, Any] = {optimizer: (parameter, None) for optimizer in OPTIMIZERS}
     return pydantic.create_model(key, __base__=Table, **fields)
@@ -129,10 +142,11 @@ def read_portfolio(entries: Any) -> tuple[PortfolioEntry, ...]:
     for entry in entries:
         params = dict(entry)
         name = params.pop("name", None)
+        received = "nothing" if name is None else shown(name)
         if not isinstance(name, str) or not name.strip() or not name.isprintable() or name == SAMPLER_NAME:
             raise ValueError(
                 f'every configuration needs a name of one line in quotes, other than "{SAMPLER_NAME}", but got '
-                f"{'nothing' if name is None else shown(name)}; give it one"
+                f"{received}; give it one"
             )
         portfolio.append(PortfolioEntry(name, params))
     names = [entry.name for entry in portfolio]
@@ -158,25 +172,35 @@ SpaceTable = pydantic.create_model(
 )
 
 
-def _space_of(table: dict[str, Any], image_shape: tuple[int, int, int], n_classes: int) -> SearchSpace:
+def build_space(table: dict[str, Any], image_shape: tuple[int, int, int], n_classes: int) -> SearchSpace:
+    """Return the space of a file's tables for images of this shape.
+
+    First each table is checked by itself, then what they say together: rates for every optimizer, depth, filters for
+    every block, and that the portfolio lies in the space.
+
+    Raises:
+        UserError: Something could not be built or trained; the file's name is not in the message.
+    """
     try:
         tables = dict(SpaceTable.model_validate(table))
     except pydantic.ValidationError as error:
         raise refusal(error) from None
-    block, training = dict(tables["architecture"].block), dict(tables["training"])
+    network, plan = dict(tables["architecture"]), dict(tables["training"])
+    block = dict(network.pop("block"))
     filters = block.pop("filters")
-    rates = {key: training.pop(key) for key in BY_OPTIMIZER}
-    parameters: dict[str, Parameter] = {
-        **{key: parameter for key, parameter in tables["architecture"] if key != "block"},
-        **{f"block.{key}": parameter for key, parameter in block.items()},
-        **training,
-        **_optimizer_parameters(rates, training["optimizer"].values, table["training"]),
-    }
-    _check_depth(parameters, image_shape)  # first: no line of filters would fix it
-    if len(filters) < parameters["n_blocks"].highest:
+    parameters: dict[str, Parameter] = network
+    parameters.update({f"block.{key}": parameter for key, parameter in block.items()})
+    for key in BY_OPTIMIZER:
+        parameters.update(optimizer_parameters(key, dict(plan.pop(key)), plan["optimizer"].values))
+    parameters.update(plan)
+    if parameters.get("weight_decay.adam", Fixed(value=0.0)) != Fixed(value=0.0):
+        received = shown(table["training"]["weight_decay"]["adam"])
+        raise UserError(f"training.weight_decay.adam must be 0.0, but got {received}; for weight decay there is adamw")
+    check_depth(network["n_blocks"].highest, network["head"].values, image_shape)  # first: no line would fix it
+    if len(filters) < network["n_blocks"].highest:
         raise UserError(
             "architecture.block.filters must be a list with one line for each of up to "
-            f"{parameters['n_blocks'].highest} blocks, but got {len(filters)} lines; add lines or lower n_blocks"
+            f"{network['n_blocks'].highest} blocks, but got {len(filters)} lines; add lines or lower n_blocks"
         )
     space = SearchSpace(
         image_shape=image_shape,
@@ -193,30 +217,31 @@ def _space_of(table: dict[str, Any], image_shape: tuple[int, int, int], n_classe
     return space
 
 
-def _optimizer_parameters(
-    tables: dict[str, Table], optimizers: tuple[str, ...], training: dict[str, Any]
+def optimizer_parameters(
+    key: str, by_name: dict[str, Parameter | None], optimizers: tuple[str, ...]
 ) -> dict[str, Parameter]:
+    """Return the parameters of this key by optimizer, such as `weight_decay.sgd`.
+
+    Args:
+        key: One of BY_OPTIMIZER.
+        by_name: What the file says, by optimizer; None where it says nothing.
+        optimizers: Those that are searched. Raises UserError where the file says nothing of one.
+    """
     parameters: dict[str, Parameter] = {}
-    for key, table in tables.items():
-        for optimizer, parameter in table:
-            if parameter is not None:
-                parameters[f"{key}.{optimizer}"] = parameter
-            elif optimizer in optimizers:
-                raise UserError(f"training.{key}.{optimizer} is missing; studies/fashion-mnist.toml shows every key")
-    decay = parameters.get("weight_decay.adam")
-    if decay is not None and decay != Fixed(value=0.0):
-        received = shown(training["weight_decay"]["adam"])
-        raise UserError(f"training.weight_decay.adam must be 0.0, but got {received}; for weight decay there is adamw")
+    for optimizer, parameter in by_name.items():
+        if parameter is not None:
+            parameters[f"{key}.{optimizer}"] = parameter
+        elif optimizer in optimizers:
+            raise UserError(f"training.{key}.{optimizer} is missing; studies/fashion-mnist.toml shows every key")
     return parameters
 
 
-def _check_depth(parameters: dict[str, Parameter], image_shape: tuple[int, int, int]) -> None:
-    n_blocks, head = parameters["n_blocks"], parameters["head"]
-    assert isinstance(head, Fixed | Choices)  # names are no range
-    deepest = min(max_blocks(image_shape, name) for name in head.values)
-    if n_blocks.highest > deepest:
+def check_depth(n_blocks: int, heads: Sequence[str], image_shape: tuple[int, int, int]) -> None:
+    """Raise UserError where a network of so many blocks would pool images of this shape away, with any of the heads."""
+    deepest = min(max_blocks(image_shape, head) for head in heads)
+    if n_blocks > deepest:
         height, width, _ = image_shape
         raise UserError(
             f"architecture.n_blocks: images of {height} x {width} pixels carry at most {deepest} blocks with these "
-            f"heads, but got {n_blocks.highest}; lower it, or pass another --space"
+            f"heads, but got {n_blocks}; lower it, or pass another --space"
         )

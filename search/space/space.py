@@ -1,4 +1,4 @@
-"""The search space: suggests recipes, and knows its limits, its fidelity and its portfolio."""
+"""What may a trial be? A search space suggests recipes, and knows its limits, its fidelity and its portfolio."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ Positive = Annotated[int, AfterValidator(partial(accept, Between(1)))]
 
 
 class Limits(Table):
-    """What a network may cost; None: no limit."""
+    """What a network may cost; None: no limit.
+
+    A network over a limit is not built: its trial is infeasible, and the sampler learns from it.
+    """
 
     max_parameters: Positive | None = None
     max_multiply_adds: Positive | None = None  # per image, forward
@@ -64,7 +67,10 @@ class PortfolioEntry:
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """A validated space for images of one shape."""
+    """A validated space for images of one shape.
+
+    `search.space.schema.space_of` makes it from a file. It holds no state: any number of threads may ask it.
+    """
 
     image_shape: tuple[int, int, int]  # height, width, channels
     n_classes: int
@@ -81,11 +87,23 @@ class SearchSpace:
         return self.parameters["n_epochs"].highest
 
     def suggest(self, trial: SuggestingTrial) -> Recipe:
-        """Ask the trial for every parameter that its network has, and no other."""
+        """Ask the trial for every parameter that its network has, and no other, and return what they make.
+
+        This is the one way from parameters to a Recipe: the search calls it with an `optuna.Trial`, everything else
+        with given parameters (see `recipe_of`). A parameter of a layer that the network lacks is not asked for.
+        """
         return Recipe(self._suggest_architecture(trial), self._suggest_plan(trial))
 
     def recipe_of(self, params: Mapping[str, Any], where: str = "parameters") -> Recipe:
-        """The Recipe of exactly these parameters. Raises UserError where one is missing, unknown or out of range."""
+        """Return the Recipe of exactly these parameters.
+
+        Args:
+            params: Values by name, as a trial has them.
+            where: What they are the parameters of, for errors.
+
+        Raises:
+            UserError: One is missing, unknown or out of range.
+        """
         given = GivenParameters(params, where)
         recipe = self.suggest(given)
         if given.unused:
@@ -97,6 +115,7 @@ class SearchSpace:
         n_blocks = self._suggest(trial, "n_blocks")
         blocks = tuple(self._suggest_block(trial, index) for index in range(n_blocks))
         n_dense = self._suggest(trial, "n_dense")
+        # Every order of questions is as good, but another one would draw other parameters from the same seed.
         return Architecture(
             image_shape=self.image_shape,
             n_classes=self.n_classes,
@@ -112,22 +131,24 @@ class SearchSpace:
     def _suggest_block(self, trial: SuggestingTrial, index: int) -> Block:
         name = f"block{index + 1}"
         filters = self.filters[index].suggest(trial, f"{name}_filters")
-        values = {
-            key: self._suggest(trial, f"block.{key}", f"{name}_{key}")
-            for key in ("n_convolutions", "kernel_size", "dropout")
-        }
+        values = {}
+        for key in ("n_convolutions", "kernel_size", "dropout"):
+            values[key] = self._suggest(trial, f"block.{key}", f"{name}_{key}")
         has_branch = values["n_convolutions"] > 1  # with one convolution there is nothing to add to it
-        residual = self._suggest(trial, "block.residual", f"{name}_residual") if has_branch else False
+        residual = False
+        if has_branch:
+            residual = self._suggest(trial, "block.residual", f"{name}_residual")
         return Block(filters, **values, residual=residual)
 
     def _suggest_plan(self, trial: SuggestingTrial) -> TrainingPlan:
         optimizer = self._suggest(trial, "optimizer")
-        by_optimizer = {key: self._suggest(trial, f"{key}.{optimizer}", f"{key}_{optimizer}") for key in BY_OPTIMIZER}
-        others = {}
+        values: dict[str, Any] = {}
+        for key in BY_OPTIMIZER:
+            values[key] = self._suggest(trial, f"{key}.{optimizer}", f"{key}_{optimizer}")
         for field in fields(TrainingPlan):
             if field.name not in ("optimizer", *BY_OPTIMIZER):
-                others[field.name] = self._suggest(trial, field.name)
-        return TrainingPlan(optimizer=optimizer, **by_optimizer, **others)
+                values[field.name] = self._suggest(trial, field.name)
+        return TrainingPlan(optimizer=optimizer, **values)
 
     def _suggest(self, trial: SuggestingTrial, key: str, name: str | None = None) -> Any:
         return self.parameters[key].suggest(trial, name or key)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import NoReturn
 
@@ -95,7 +95,7 @@ class Objective:
         self.keep = keep
         self.trainer = trainer
         self._space = space
-        self._limits = replace(space.limits, max_parameters=max_parameters) if max_parameters else space.limits
+        self._max_parameters = max_parameters or space.limits.max_parameters
         self._site = site
         self._study_seed = study_seed
 
@@ -139,8 +139,8 @@ class Objective:
         reasons = []
         is_set = stored(trial).constraints  # a trial that runs again has them, and Optuna warns of a second time
         for name, received, limit in (
-            ("max_parameters", n_parameters, self._limits.max_parameters),
-            ("max_multiply_adds", multiply_adds, self._limits.max_multiply_adds),
+            ("max_parameters", n_parameters, self._max_parameters),
+            ("max_multiply_adds", multiply_adds, self._space.limits.max_multiply_adds),
         ):
             if limit is None:
                 continue

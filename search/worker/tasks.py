@@ -19,7 +19,7 @@ class TrainTask:
 
     recipe: Recipe
     seed: int
-    split_folder: Path  # written by fmnist.data.named.save_split
+    split_folder: Path  # written by fmnist.data.split.save_split
     pixel_mean: float  # of the training split, 0 to 255
     pixel_std: float
     n_planned_images: int  # length of the schedule
@@ -81,7 +81,7 @@ class BaselineTask:
 
     name: str  # of one of fmnist.baselines.networks.BASELINES
     seed: int
-    split_folder: Path  # written by fmnist.data.named.save_split
+    split_folder: Path  # written by fmnist.data.split.save_split
     save_to: Path  # write the fitted model here, of the baseline's suffix
     memory_limit_mb: float | None = None  # resident memory of the process; over it the fit fails
     n_threads: int = 1

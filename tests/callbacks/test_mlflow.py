@@ -14,7 +14,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-pytest.importorskip("mlflow", reason="needs the extra mlflow: pip install -c constraints.txt -e '.[mlflow]'")
+pytest.importorskip("mlflow", reason="needs the extra mlflow: pip install 'fmnist-search[mlflow]'")
 
 from mlflow import MlflowClient
 from mlflow.entities import Run

@@ -11,12 +11,9 @@ from types import ModuleType
 
 import pytest
 
-from fmnist.errors import UserError
 from fmnist.recipe import Architecture, Block, Recipe, TrainingPlan
 from fmnist.training.history import HistoryPoint
 from search.callbacks.tensorboard import BEST, SCALARS, TensorBoardRuns
-from search.config import StudyConfig
-from search.extras import OPTIONAL_EXTRAS, require_installed
 from search.run import main
 from tests.support.fakes import fake_workers
 
@@ -149,10 +146,9 @@ def test_all_that_was_told_is_there_when_the_process_is_killed(tmp_path: Path) -
     assert curve(folder) == [(500, 0.3), (1000, 0.4)]
 
 
-# --- the option
-
-
-def test_folder_that_cannot_be_written_is_refused_before_anything_is_there(tmp_path: Path, capsys) -> None:
+def test_folder_that_cannot_be_written_is_refused_before_anything_is_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "file").write_text("")
     options = ["--dataset", "digits", "--studies-dir", str(tmp_path / "studies"), "--tensorboard"]
     assert main([*options, str(tmp_path / "file")], worker_processes=fake_workers) == 2
@@ -160,23 +156,6 @@ def test_folder_that_cannot_be_written_is_refused_before_anything_is_there(tmp_p
     assert said.startswith("error: --tensorboard must name a folder that can be written, but ")
     assert said.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
-
-
-def test_missing_package_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("search.extras._is_there", lambda module: False)
-    with pytest.raises(UserError, match=r"--tensorboard needs tensorboard, which .* -e '\.\[tensorboard\]'"):
-        StudyConfig("s", tensorboard=tmp_path)
-    with pytest.raises(UserError, match=r"--mlflow needs mlflow, which .* -e '\.\[mlflow\]'"):
-        StudyConfig("s", mlflow=tmp_path)
-
-
-def test_folder_named_as_a_package_is_not_taken_for_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The tap's own one, say, in the folder that Python runs in."""
-    (tmp_path / "made_up").mkdir()
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setitem(OPTIONAL_EXTRAS, "mlflow", ("made_up",))
-    with pytest.raises(UserError, match="--mlflow needs made_up, which is not installed"):
-        require_installed("mlflow")
 
 
 @pytest.mark.process

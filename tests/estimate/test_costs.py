@@ -12,16 +12,15 @@ from search.estimate.costs import (
     Costs,
     Job,
     Probe,
-    all_at_a_time,
     estimate,
-    estimate_disk,
-    estimate_memory,
     fit_costs,
-    in_turn,
+    list_schedule,
     middle,
-    n_looks,
+    n_evaluations,
+    shared_makespan,
     trial_seconds,
 )
+from search.estimate.resources import estimate_disk, estimate_memory
 from search.estimate.simulation import Rehearsal, RehearsedTrial
 from search.records.models import DataRecord
 from search.refit.finalists import Finalist
@@ -90,11 +89,11 @@ def test_trial_costs_its_start_its_images_and_its_looks() -> None:
 
 @pytest.mark.parametrize(("n_images", "n"), [(1000, 1), (1001, 2), (400, 1), (4000, 4)])
 def test_training_looks_at_every_mark_and_at_its_end(n_images: int, n: int) -> None:
-    assert n_looks(n_images, 1000) == n
+    assert n_evaluations(n_images, 1000) == n
 
 
 def test_next_job_goes_to_the_worker_that_is_free_first() -> None:
-    starts, free_at = in_turn([5, 1, 1, 1], [0, 0])
+    starts, free_at = list_schedule([5, 1, 1, 1], [0, 0])
     assert starts == [0, 0, 1, 2]
     assert sorted(free_at) == [3, 5]
 
@@ -135,9 +134,9 @@ def test_idle_workers_shorten_the_confirmation() -> None:
 
 
 def test_jobs_that_share_cores_end_when_all_work_is_done() -> None:
-    assert all_at_a_time([4, 4, 4], [0, 0]) == 6
-    assert all_at_a_time([4, 4, 4], [0, 2]) == 7, "a core was busy for two seconds more"
-    assert all_at_a_time([9, 1, 1], [0, 0]) == 9, "one job has one core"
+    assert shared_makespan([4, 4, 4], [0, 0]) == 6
+    assert shared_makespan([4, 4, 4], [0, 2]) == 7, "a core was busy for two seconds more"
+    assert shared_makespan([9, 1, 1], [0, 0]) == 9, "one job has one core"
 
 
 def test_three_finalists_on_two_workers_share_the_cores() -> None:
@@ -164,7 +163,7 @@ def test_timeout_that_leaves_room_for_everything_changes_nothing() -> None:
     assert estimate([REHEARSAL], COSTS, replace(JOB, timeout=1e6)) == estimate([REHEARSAL], COSTS, JOB)
 
 
-def test_memory_is_that_of_all_at_a_time() -> None:
+def test_memory_is_that_of_shared_makespan() -> None:
     images_mb = 1400 * 28 * 28 / 2**20
     memory = estimate_memory([probe(4), probe(16, peak_memory_mb=700.0)], 100.0, JOB)
     assert memory.of_worker == pytest.approx(700 + images_mb)

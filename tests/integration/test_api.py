@@ -146,7 +146,12 @@ def test_run_shows_itself_in_the_terminal_that_it_is_given(tmp_path: Path, capsy
 
 
 @pytest.mark.process
-def test_run_from_python_leaves_logging_warnings_and_environment_as_they_were(tmp_path: Path) -> None:
+def test_run_from_python_leaves_logging_warnings_and_environment_as_they_were(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("KERAS_BACKEND", "TF_CPP_MIN_LOG_LEVEL", "TF_ENABLE_ONEDNN_OPTS"):
+        monkeypatch.delenv(name, raising=False)
+
     def state() -> dict[str, object]:
         loggers = [logging.getLogger(), *map(logging.getLogger, logging.root.manager.loggerDict)]
         levels = {logger.name: logger.level for logger in loggers if logger.level != logging.NOTSET}
@@ -181,9 +186,6 @@ def test_what_the_package_offers_is_there_and_nothing_else() -> None:
     assert all(getattr(search, name) for name in search.__all__)
     with pytest.raises(AttributeError, match="no attribute 'run_studdy'"):
         search.run_studdy  # noqa: B018
-
-
-# --- once more, from best_recipe.json alone
 
 
 @pytest.mark.slow
@@ -241,9 +243,6 @@ def test_bad_options_of_a_retraining_are_said_in_one_line(options: list[str], sa
     assert refit_main(options) == 2
     error = capsys.readouterr().err
     assert re.search(said, error) and error.count("\n") == 1
-
-
-# --- what the study's folder says of itself
 
 
 @pytest.mark.process

@@ -14,6 +14,8 @@ import pytest
 from tests.support.campaign import ROOT, Campaign
 from tests.support.fakes import LEDGER_VARIABLE, SECONDS_VARIABLE
 
+pytestmark = pytest.mark.process
+
 
 @pytest.mark.faults
 @pytest.mark.slow
@@ -52,6 +54,7 @@ def test_full_disk_pauses_the_search_until_there_is_space(small_disk: Path, tmp_
         time.sleep(1)
         assert run.poll() is None
         (small_disk / "filler").unlink()
+        assert run.stdout is not None
         said += run.stdout.read()
     assert run.returncode == 0, said
     assert "answers again" in said
@@ -69,6 +72,7 @@ def fill(path: Path) -> None:
 
 def _read_until(run: subprocess.Popen[str], text: str) -> str:
     said = ""
+    assert run.stdout is not None
     for line in run.stdout:
         said += line
         if text in line:

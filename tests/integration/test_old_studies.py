@@ -1,7 +1,8 @@
-"""Studies that earlier versions have left: each resumes, or is refused by the version's name and stays as it was.
+"""Studies that earlier versions have left: each goes on, and says which versions have worked on it.
 
 `tests/fixtures/studies/VERSION/` is what a search of six trials of the digits left: its database as SQL, and no samples
-for the report. Add one when the version changes.
+for the report. Add one when the version changes. `tests/fixtures/stopped-study/` was stopped by version 0.5.0 in its
+final round, with one of three finalists confirmed.
 """
 
 from __future__ import annotations
@@ -15,16 +16,20 @@ import pytest
 
 from fmnist.cli import EXIT_USER_ERROR
 from search import __version__
+from search.records.files import StudyFiles
 from search.run import main
+from search.study.study import STUDY_FORMAT, open_finished, versions_of
+from search.study.trials import read_trials
 from tests.support.fakes import fake_workers
 
-STUDIES = sorted(path for path in (Path(__file__).parents[1] / "fixtures" / "studies").iterdir())
+pytestmark = pytest.mark.process
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+STUDIES = sorted((FIXTURES / "studies").iterdir())
 
 
-@pytest.fixture(params=STUDIES, ids=lambda path: path.name)
-def old(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    folder = tmp_path / "digits"
-    shutil.copytree(request.param, folder)
+def copied(fixture: Path, folder: Path) -> Path:
+    """The study in a folder of its own, its database made from SQL."""
+    shutil.copytree(fixture, folder)
     script = folder / "study.sql"
     with sqlite3.connect(folder / "study.db") as connection:
         connection.executescript(script.read_text())
@@ -33,25 +38,73 @@ def old(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return folder
 
 
-def n_trials(folder: Path) -> int:
-    with sqlite3.connect(folder / "study.db") as connection:
-        (n,) = connection.execute("SELECT COUNT(*) FROM trials").fetchone()
-    connection.close()
-    return n
+@pytest.fixture(params=STUDIES, ids=lambda path: path.name)
+def old(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    return copied(request.param, tmp_path / "digits")
 
 
-def test_old_study_goes_on_or_is_refused_by_name(old: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    version = json.loads((old / "config.json").read_text())["version"]
-    options = ["--dataset", "digits", "--studies-dir", str(old.parent), "--trials", "8", "--search-only"]
-    code = main(options, worker_processes=fake_workers)
+def run(folder: Path, *more: str) -> int:
+    options = ["--dataset", "digits", "--studies-dir", str(folder.parent), "--trials", "8", "--search-only"]
+    return main([*options, *more], worker_processes=fake_workers)
+
+
+def test_old_study_goes_on(old: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made_by = json.loads((old / "config.json").read_text())["version"]
+    before = read_trials(open_finished(StudyFiles(old)))
+    code = run(old)
+    assert (code, capsys.readouterr().err) == (0, "")
+    study = open_finished(StudyFiles(old))
+    assert len(read_trials(study)) == 8
+    assert read_trials(study)[: len(before)] == before
+    assert versions_of(study) == list(dict.fromkeys([made_by, __version__]))
+    assert json.loads((old / "config.json").read_text())["version"] == made_by, "the version of its maker"
+
+
+@pytest.mark.parametrize(
+    ("options", "difference"),
+    [
+        (("--seed", "1"), "made with seed = 0, but now it is 1"),
+        (("--sampler", "random"), "made with sampler = tpe, but now it is random"),
+        (("--pruner", "median"), "made with pruner = asha, but now it is median"),
+    ],
+)
+def test_old_study_does_not_go_on_with_anything_else(
+    old: Path, capsys: pytest.CaptureFixture[str], options: tuple[str, ...], difference: str
+) -> None:
+    assert run(old, *options) == EXIT_USER_ERROR
     error = capsys.readouterr().err
-    if version == __version__:
-        assert (code, error) == (0, "")
-        assert n_trials(old) == 8
-    else:
-        assert code == EXIT_USER_ERROR
-        assert f"made with version = {version}, but now it is {__version__}" in error
-        assert n_trials(old) == 6
+    assert difference in error or "split_checksum" in error  # another seed is another split
+    assert len(read_trials(open_finished(StudyFiles(old)))) == 6
+
+
+def test_study_of_an_unknown_format_is_refused_with_the_version_that_made_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = copied(FIXTURES / "studies" / "0.5.0", tmp_path / "digits")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"format": STUDY_FORMAT + 1, "version": "9.0.0"}))
+    assert run(folder) == EXIT_USER_ERROR
+    error = capsys.readouterr().err
+    assert f"study digits has format {STUDY_FORMAT + 1}, but version {__version__} continues format" in error
+    assert "use version 9.0.0, which made it, or start a new study with --study NAME" in error
+
+
+@pytest.mark.slow
+@pytest.mark.trains
+def test_study_stopped_by_the_version_before_finishes_with_the_same_result(tmp_path: Path) -> None:
+    """Run to its end without a stop, version 0.5.0 confirmed trial 2 and scored these accuracies on one machine."""
+    folder = copied(FIXTURES / "stopped-study", tmp_path / "part")
+    files = StudyFiles(folder)
+    trials = read_trials(open_finished(files))
+    confirmed = files.confirm_record(0).read_bytes()
+    options = ["--dataset", "digits", "--study", "part", "--trials", "5", "--workers", "1"]
+    assert main([*options, "--studies-dir", str(tmp_path)]) == 0
+    assert read_trials(open_finished(files)) == trials
+    assert files.confirm_record(0).read_bytes() == confirmed
+    assert {record.trial for record in files.read_confirm_records()} == {0, 1, 2}
+    accuracies = json.loads(files.test.read_text())["accuracies"]
+    assert accuracies == pytest.approx([0.9944, 0.9917, 0.9972], abs=0.012)  # four images: processors round otherwise
+    assert files.report_html.exists()
 
 
 def test_this_version_has_its_fixture() -> None:

@@ -20,6 +20,8 @@ from search.run import main
 from tests.support.made_images import NAMES, digits_of_each, in_colour, write_divided, write_idx, write_pictures
 from tests.support.spaces import space_from
 
+pytestmark = pytest.mark.slow
+
 OF_THE_DEFAULT_DATA = re.compile(r"fashion|mnist|zalando|clothes|trouser|sneaker|notebook gives", re.IGNORECASE)
 TINY = {
     "first_rung_images = 4_000": "first_rung_images = 200",
@@ -87,20 +89,17 @@ def run_and_listen(*options: str) -> str:
     return out.getvalue()
 
 
-@pytest.mark.slow
 def test_study_comes_to_its_end_and_tells_the_classes_apart(finished: Finished) -> None:
     assert finished.report["test"]["accuracy"]["mean"] > 0.6
     assert finished.report["test"]["accuracy"]["delivered"]["value"] > 0.6
     assert sum(finished.report["trials"].values()) == 2
 
 
-@pytest.mark.slow
 def test_no_page_speaks_of_the_default_data_set(finished: Finished) -> None:
     without_tool = finished.pages.replace("fmnist-search", "")
     assert OF_THE_DEFAULT_DATA.findall(without_tool) == []
 
 
-@pytest.mark.slow
 def test_pages_and_records_speak_of_these_images(finished: Finished) -> None:
     data = read_json(DataRecord, finished.files.data)
     name = finished.files.root.name
@@ -113,7 +112,6 @@ def test_pages_and_records_speak_of_these_images(finished: Finished) -> None:
     assert finished.said.splitlines()[0].endswith("in colour" if name == "painted" else "grey")
 
 
-@pytest.mark.slow
 def test_uneven_classes_are_told_everywhere_and_even_ones_nowhere(finished: Finished) -> None:
     is_uneven = finished.files.root.name == "uneven"
     assert finished.report["balance"]["is_uneven"] is is_uneven
@@ -129,7 +127,6 @@ def test_uneven_classes_are_told_everywhere_and_even_ones_nowhere(finished: Fini
         assert finished.report["balance"]["rarest"] == "other"
 
 
-@pytest.mark.slow
 def test_space_that_was_written_for_the_images_is_kept_and_can_be_searched_again(finished: Finished) -> None:
     data = read_json(DataRecord, finished.files.data)
     space = space_from(finished.files.space, data.image_shape, len(data.class_names))
@@ -140,7 +137,6 @@ def test_space_that_was_written_for_the_images_is_kept_and_can_be_searched_again
     assert space.recipe_of(space.portfolio[0].params).architecture.image_shape == data.image_shape
 
 
-@pytest.mark.slow
 def test_study_goes_on_with_the_same_images_only(finished: Finished, capsys: pytest.CaptureFixture[str]) -> None:
     """Its report is built anew; with a changed picture it is refused."""
     if finished.files.root.name != "painted":

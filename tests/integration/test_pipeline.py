@@ -205,9 +205,6 @@ def test_output_without_a_terminal_is_plain_timed_lines(finished: tuple[Path, st
     assert all(re.match(r"\d\d:\d\d:\d\d ", line) for line in finished[1].splitlines())
 
 
-# --- the dashboard, kills and stops
-
-
 @contextmanager
 def started(studies_dir: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import gzip
 import io
-import struct
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -18,11 +17,12 @@ from PIL import Image
 
 from fmnist.cli import EXIT_USER_ERROR
 from fmnist.data.find import find_data
-from fmnist.data.idx_folder import IDX_NAMES, TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS
+from fmnist.data.idx import IDX_NAMES, TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS
 from fmnist.data.split import load_train
 from fmnist.errors import UserError
 from search.config import SHIPPED_SPACES
 from search.run import main, parse
+from tests.support.made_images import idx
 from tests.support.spaces import space_from
 
 DIGITS_LINES = (SHIPPED_SPACES / "digits.toml").read_text(encoding="utf-8").splitlines()
@@ -50,8 +50,6 @@ def is_good(read: Callable[[], object]) -> bool:
         return False
     return True
 
-
-# --- space files
 
 VALUES = st.one_of(
     st.integers(-(10**6), 10**9).map(str),
@@ -104,13 +102,6 @@ def test_any_bytes_as_a_space_file_are_refused_in_one_line(content: bytes) -> No
         refused_in_one_line("--dataset", "digits", "--space", str(path))
 
 
-# --- image files
-
-
-def idx(array: np.ndarray) -> bytes:
-    return struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape) + array.tobytes()
-
-
 @pytest.fixture(scope="module")
 def good_files() -> dict[str, bytes]:
     generator = np.random.default_rng(0)
@@ -150,9 +141,6 @@ def test_damaged_image_file_is_refused_in_one_line(
             Path(folder, each + suffix).write_bytes(damaged)
         assume(not is_good(lambda: load_train(find_data(folder), seed=0)))
         refused_in_one_line("--dataset", folder, "--study", "s")
-
-
-# --- folders of pictures, archives
 
 
 @pytest.fixture(scope="module")
@@ -211,8 +199,6 @@ def test_damaged_archive_is_read_or_refused_in_one_line(damage: Callable[[bytes]
         else:
             assert len(load_train(source, seed=0).together()) == 50
 
-
-# --- options
 
 WORDS = st.one_of(st.text(max_size=12), st.integers().map(str), st.floats().map(str), st.just("--trials"), st.just(""))
 OPTION_NAMES = """

@@ -26,12 +26,12 @@ def test_fitted_temperature_is_the_one_the_probabilities_were_sharpened_by() -> 
     assert fit_temperature(*overconfident()) == pytest.approx(2.5, rel=0.06)
 
 
-def test_temperature_mends_calibration_and_keeps_the_classes() -> None:
+def test_temperature_fixes_calibration_and_keeps_the_classes() -> None:
     labels, probabilities = overconfident()
-    mended = with_temperature(probabilities, fit_temperature(labels, probabilities))
-    assert expected_calibration_error(labels, mended) < 0.3 * expected_calibration_error(labels, probabilities)
-    assert log_loss(labels, mended) < log_loss(labels, probabilities)
-    np.testing.assert_array_equal(mended.argmax(axis=1), probabilities.argmax(axis=1))
+    calibrated = with_temperature(probabilities, fit_temperature(labels, probabilities))
+    assert expected_calibration_error(labels, calibrated) < 0.3 * expected_calibration_error(labels, probabilities)
+    assert log_loss(labels, calibrated) < log_loss(labels, probabilities)
+    np.testing.assert_array_equal(calibrated.argmax(axis=1), probabilities.argmax(axis=1))
 
 
 def test_temperature_one_changes_nothing() -> None:

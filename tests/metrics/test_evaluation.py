@@ -97,9 +97,6 @@ def test_predictions_that_are_none_are_refused(labels: np.ndarray, probabilities
         evaluate(labels, probabilities, NAMES)
 
 
-# --- what the model is sure of
-
-
 def test_leaving_the_least_confident_images_out_keeps_the_others() -> None:
     probabilities = sure(PREDICTED)
     probabilities[2] = (0.3, 0.4, 0.3)  # a mistake, and the least confident

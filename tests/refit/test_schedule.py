@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from search.refit.schedule import LARGEST_RESERVE, SEARCH_GIVES, Clock
+from fmnist.training.history import HistoryPoint
+from search.records.models import ConfirmRecord, DataRecord
+from search.refit.schedule import LARGEST_RESERVE, SEARCH_GIVES, Clock, full_training_images, stop_share
 
 
 class Now:
@@ -85,3 +87,19 @@ def test_share_stays_above_zero_when_time_is_over(now):
     clock = Clock(100, now)
     now.seconds += 200
     assert 0 < clock.share_that_fits(20_000, 100) < 0.01
+
+
+@pytest.mark.parametrize(("n_best", "n_last", "share"), [(238, 237, 1.0), (239, 239, 1.0), (239, 230, 0.1)])
+def test_neither_one_image_nor_nothing_left_to_gain_stops_a_retraining(n_best: int, n_last: int, share: float) -> None:
+    """Of 239 images so many are right at the best look and at the last, where patience ended the confirmation."""
+    best, last = (HistoryPoint(n, 1.0, 0.1, 0.2, 0.9, 0.1, right / 239) for n, right in ((100, n_best), (600, n_last)))
+    record = ConfirmRecord(1, "sampler", {}, 0, None, 0.9, 0.9, (best, last), best, 1000, 600, 1.0, "", 1.0)
+    assert stop_share(record, 239) == share
+
+
+def test_reserve_counts_finalists_and_retrainings() -> None:
+    n_images = {"train": 100, "selection": 10, "confirmation": 10}
+    data = DataRecord("d", "", {}, (), (8, 8, 1), n_images, {}, 1.0, 1.0, "", 0)
+    one_worker = 10 * (3 * 0.4 * 100 + 3 * 120)
+    assert full_training_images(10, data, n_refits=3, workers=1) == one_worker
+    assert full_training_images(10, data, n_refits=3, workers=2) == one_worker / 2

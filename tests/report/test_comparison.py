@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from fmnist.data.idx_folder import TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES
+from fmnist.data.idx import TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES
 from search.records.io import read_json, write_arrays, write_json
 from search.records.models import DataRecord, TrialRecord
 from search.report.analysis import best_so_far

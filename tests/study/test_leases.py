@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import warnings
 from collections.abc import Generator
 from pathlib import Path
 
@@ -99,3 +100,23 @@ def test_trial_that_dies_with_the_run_again_and_again_is_failed(config: StudyCon
         TrialLeases(study, storage_of(study)).requeue_lost()
     assert study.trials[0].state == TrialState.FAIL
     assert "deaths of a run" in read_trials(study)[0].reason
+
+
+@pytest.mark.filterwarnings("error")
+def test_trial_that_runs_again_keeps_what_it_reported_and_warns_nobody(config: StudyConfig, space: SearchSpace) -> None:
+    study = open_study(config, space)
+    stop = threading.Event()
+
+    def stopping(task: TrainTask) -> Generator[TrainMessage, None, None]:
+        yield point(1000, 0.5)
+        stop.set()
+        raise Interrupted
+
+    with pytest.raises(Interrupted):
+        run_trials(study, objective_of(space, stopping), n_trials=1, stop=stop)
+    filters = list(warnings.filters)
+    study = open_study(config, space)
+    run_trials(study, objective_of(space, by_filters), n_trials=1)
+    (first, *others) = study.trials[0].intermediate_values.values()
+    assert first == 0.5 and others
+    assert warnings.filters == filters, "a search changes no filter of its caller"

@@ -90,7 +90,7 @@ def test_default_recipe_trains_on_the_last_rung_at_once_and_reports_the_same_ste
 def test_rest_of_the_portfolio_is_spared_the_first_rung_and_no_other(config: StudyConfig, space: SearchSpace) -> None:
     tasks: list[TrainTask] = []
 
-    fidelity = replace(space.fidelity, first_rung_images=1_000)
+    fidelity = space.fidelity.model_copy(update={"first_rung_images": 1_000})
     study = open_study(config, space)
     run_trials(study, objective_of(replace(space, fidelity=fidelity), noting(tasks)), n_trials=3)
     lengths = [(task.n_planned_images, *task.further_lengths) for task in tasks]

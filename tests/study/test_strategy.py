@@ -1,6 +1,7 @@
+"""Sampler, pruner, rungs and seeds: what each of a study's draws and decisions depends on."""
+
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from optuna.trial import TrialState
 
 from search.config import SHIPPED_SPACES
 from search.space.space import Fidelity, SearchSpace
+from search.study.optuna_private import stored
 from search.study.strategy import build_pruner, build_rungs, build_sampler, seed_of
 from tests.support.spaces import space_from
 
@@ -37,53 +39,47 @@ def drawn(space: SearchSpace, sampler_name: str, seed: int, n_trials_before: int
     return [trial.params for trial in study.trials]
 
 
-# Seeds
-
-
-def test_same_use_gives_same_seed():
+def test_same_use_gives_same_seed() -> None:
     assert seed_of(7, "trial", 3) == seed_of(7, "trial", 3)
 
 
-def test_seed_zero_is_a_seed_like_any_other():
+def test_seed_zero_is_a_seed_like_any_other() -> None:
     assert seed_of(0, "trial", 0) == seed_of(0, "trial", 0)
     assert seed_of(0, "trial", 0) != seed_of(1, "trial", 0)
 
 
-def test_every_use_has_a_seed_of_its_own():
+def test_every_use_has_a_seed_of_its_own() -> None:
     purposes = ("sampler", "trial", "confirm", "refit")
     uses = [(seed, purpose, number) for seed in range(3) for purpose in purposes for number in range(100)]
     assert len({seed_of(*use) for use in uses}) == len(uses)
 
 
-def test_seeds_fit_into_32_bits():
+def test_seeds_fit_into_32_bits() -> None:
     assert all(0 <= seed_of(2**32 - 1, "refit", number) < 2**32 for number in range(100))
 
 
-def test_unknown_purpose_is_refused():
+def test_unknown_purpose_is_refused() -> None:
     with pytest.raises(ValueError, match="not in tuple"):
         seed_of(0, "coffee", 0)
 
 
-# Sampler
-
-
 @pytest.mark.parametrize("name", ["tpe", "random"])
-def test_same_seed_draws_the_same_configurations(digits_space, name):
+def test_same_seed_draws_the_same_configurations(digits_space: SearchSpace, name: str) -> None:
     assert drawn(digits_space, name, 0, 0) == drawn(digits_space, name, 0, 0)
 
 
 @pytest.mark.parametrize("name", ["tpe", "random"])
-def test_other_seed_draws_other_configurations(digits_space, name):
+def test_other_seed_draws_other_configurations(digits_space: SearchSpace, name: str) -> None:
     assert drawn(digits_space, name, 0, 0) != drawn(digits_space, name, 1, 0)
 
 
 @pytest.mark.parametrize("name", ["tpe", "random"])
-def test_resumed_run_draws_other_configurations_than_the_first(digits_space, name):
+def test_resumed_run_draws_other_configurations_than_the_first(digits_space: SearchSpace, name: str) -> None:
     first, resumed = drawn(digits_space, name, 0, 0), drawn(digits_space, name, 0, 4)
     assert all(params not in first for params in resumed)
 
 
-def test_tpe_samples_the_parameters_of_deeper_layers_jointly(digits_space):
+def test_tpe_samples_the_parameters_of_deeper_layers_jointly(digits_space: SearchSpace) -> None:
     sampler = build_sampler("tpe", 0, 0)
     study = optuna.create_study(direction="maximize", sampler=sampler)
     for _ in range(12):
@@ -91,11 +87,8 @@ def test_tpe_samples_the_parameters_of_deeper_layers_jointly(digits_space):
         digits_space.suggest(trial)
         study.tell(trial, 0.5)
     running = study.ask()
-    joint = sampler.infer_relative_search_space(study, study._storage.get_trial(running._trial_id))
+    joint = sampler.infer_relative_search_space(study, stored(running))
     assert {"n_blocks", "block1_filters", "block2_filters", "dense1_units"} <= joint.keys()
-
-
-# Pruner
 
 
 def pruned_at(pruner: optuna.pruners.BasePruner, curves: list[list[float]]) -> list[int | None]:
@@ -117,7 +110,7 @@ def _first_pruned(study: optuna.Study, curve: list[float]) -> int | None:
 
 def went_on(values: list[float], reduction_factor: int = 4) -> list[bool]:
     """Whether each trial passed its one rung, run one after the other; who passes trains on, and reports once more."""
-    pruner = build_pruner("asha", replace(FIDELITY, reduction_factor=reduction_factor))
+    pruner = build_pruner("asha", FIDELITY.model_copy(update={"reduction_factor": reduction_factor}))
     study = optuna.create_study(direction="maximize", pruner=pruner)
     passed = []
     for value in values:
@@ -130,28 +123,28 @@ def went_on(values: list[float], reduction_factor: int = 4) -> list[bool]:
     return passed
 
 
-def test_asha_lets_the_best_quarter_go_on():
+def test_asha_lets_the_best_quarter_go_on() -> None:
     #         one of up to 4        two of up to 8         three of up to 12
     values = [0.5, 0.4, 0.6, 0.3, 0.55, 0.59, 0.7, 0.8, 0.81]
     assert went_on(values) == [True, False, False, False, False, False, True, False, True]
 
 
-def test_asha_lets_no_more_go_on_however_fast_the_sampler_learns():
+def test_asha_lets_no_more_go_on_however_fast_the_sampler_learns() -> None:
     """A stream that gets better and better: nearly everyone is better than most of those before."""
     rng = np.random.default_rng(0)
     improving = [0.5 + 0.002 * i + rng.normal(0, 0.02) for i in range(200)]
     assert sum(went_on(improving)) <= 50
 
 
-def test_asha_compares_with_the_last_trials_only():
+def test_asha_compares_with_the_last_trials_only() -> None:
     """What was good once does not keep out what is good now."""
     worse_from_here_on = [0.9] * 40 + [0.5] * 40 + [0.6]
     assert went_on(worse_from_here_on)[-1]
 
 
-def test_costly_trial_must_be_better_than_a_cheap_one_to_go_on():
+def test_costly_trial_must_be_better_than_a_cheap_one_to_go_on() -> None:
     study = optuna.create_study(
-        direction="maximize", pruner=build_pruner("asha", replace(FIDELITY, accuracy_per_doubling=0.01))
+        direction="maximize", pruner=build_pruner("asha", FIDELITY.model_copy(update={"accuracy_per_doubling": 0.01}))
     )
 
     def goes_on(accuracy: float, multiply_adds: int) -> bool:
@@ -168,7 +161,7 @@ def test_costly_trial_must_be_better_than_a_cheap_one_to_go_on():
     assert goes_on(0.910, 1_000_000)
 
 
-def test_median_waits_for_five_trials_and_the_first_rung():
+def test_median_waits_for_five_trials_and_the_first_rung() -> None:
     good, bad = [0.9] * 16, [0.1] * 16
     assert pruned_at(build_pruner("median", FIDELITY), [bad, good, good, good, good, bad]) == [
         *[None] * 5,
@@ -176,17 +169,14 @@ def test_median_waits_for_five_trials_and_the_first_rung():
     ]
 
 
-def test_without_a_pruner_nothing_is_pruned():
+def test_without_a_pruner_nothing_is_pruned() -> None:
     assert pruned_at(build_pruner("none", FIDELITY), [[0.9] * 16] * 4 + [[0.0] * 16]) == [None] * 5
 
 
-# Rungs
-
-
-def test_rungs_rise_by_the_reduction_factor_up_to_the_last():
+def test_rungs_rise_by_the_reduction_factor_up_to_the_last() -> None:
     assert build_rungs("asha", FIDELITY) == (2_000, 8_000, 16_000)
-    assert build_rungs("median", replace(FIDELITY, first_rung_images=4_000)) == (4_000, 16_000)
+    assert build_rungs("median", FIDELITY.model_copy(update={"first_rung_images": 4_000})) == (4_000, 16_000)
 
 
-def test_without_a_pruner_there_is_one_rung():
+def test_without_a_pruner_there_is_one_rung() -> None:
     assert build_rungs("none", FIDELITY) == (16_000,)

@@ -1,4 +1,4 @@
-"""Kill a search at random moments, again and again, and see what is left of it.
+"""Kills a search at random moments, again and again, and checks what is left of it.
 
     python -m tests.support.campaign --kills 200 --trials 300 --seed 7
     python -m tests.support.campaign --kills 10 --trials 12 --real
@@ -35,6 +35,8 @@ LONGEST_SECONDS = 1800  # of one run to its end
 
 @dataclass(frozen=True)
 class Campaign:
+    """One search that is killed `n_kills` times, and what it must keep to."""
+
     folder: Path
     n_kills: int
     n_trials: int
@@ -42,7 +44,7 @@ class Campaign:
     real: bool = False  # trains digits instead of faking
 
     def run(self) -> Counter[str]:
-        """How many trials ended in which state; AssertionError where something was lost, or done twice."""
+        """Count the trials by the state they ended in; AssertionError if something was lost, or done twice."""
         rng = random.Random(self.seed)
         n_kills, finished = 0, {}
         while n_kills < self.n_kills:
@@ -66,16 +68,18 @@ class Campaign:
             return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
 
     def _kill_one(self, process: subprocess.Popen[bytes], rng: random.Random) -> int:
-        """How many were killed: 0 where it had ended."""
-        victims = psutil.Process(process.pid).children(recursive=True) if rng.random() < 0.5 else []
+        """Return how many were killed: 0 if the run had ended."""
+        victims = [psutil.Process(process.pid)]
         try:
-            rng.choice(victims).kill() if victims else process.kill()
+            if rng.random() < 0.5:
+                victims = victims[0].children(recursive=True) or victims
+            rng.choice(victims).kill()
         except psutil.NoSuchProcess:
             return 0
         return 1
 
     def _checked(self, before: dict[int, FrozenTrial]) -> dict[int, FrozenTrial]:
-        """The finished trials now; those of before must be among them, as they were."""
+        """Return the finished trials; those of before must be among them, as they were."""
         trials = self._trials()
         assert len(trials) <= self.n_trials
         now = {trial.number: trial for trial in trials if trial.state.is_finished()}
@@ -101,8 +105,9 @@ class Campaign:
             return []
         storage = optuna.storages.RDBStorage(f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": 60}})
         try:
-            studies = storage.get_all_studies()
-            return storage.get_all_trials(studies[0]._study_id) if studies else []
+            return optuna.load_study(study_name="digits", storage=storage).trials
+        except KeyError:  # the run was killed before it had begun the study
+            return []
         finally:
             storage.remove_session()
             storage.engine.dispose()

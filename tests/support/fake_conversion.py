@@ -1,5 +1,8 @@
-"""A conversion without TensorFlow, in the place of `fmnist.export.conversion`: what becomes of a format is what the "model"
-says, a JSON file of format -> fate. Its images have 4 x 4 pixels, its classes are 3."""
+"""A conversion without TensorFlow, in the place of `fmnist.export.conversion`.
+
+What becomes of a format is what the "model" says, a JSON file of format -> fate. Its images have 4 x 4 pixels, its
+classes are 3. Like the real one it is run by its path and imports nothing of the project.
+"""
 
 from __future__ import annotations
 

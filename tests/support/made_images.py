@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -76,6 +77,13 @@ def write_idx(folder: Path, train: tuple[np.ndarray, np.ndarray], test: tuple[np
         (folder / f"{prefix}-images-idx{images.ndim}-ubyte").write_bytes(idx(images))
         (folder / f"{prefix}-labels-idx1-ubyte").write_bytes(idx(labels))
     return folder
+
+
+def encoded(picture: Image.Image, format: str = "PNG", **options: object) -> bytes:
+    """As the content of a file."""
+    stream = io.BytesIO()
+    picture.save(stream, format, **options)
+    return stream.getvalue()
 
 
 def white_tiff_of_12_bits(side: int) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -16,14 +17,14 @@ DATABASE_USER = "searcher"
 
 
 def programs() -> Path | None:
-    """The folder of initdb and postgres; None where there is no server."""
+    """Find the folder of initdb and postgres; None if no server is installed."""
     on_path = shutil.which("initdb")
     folders = [Path(on_path).resolve().parent] if on_path else sorted(Path("/usr/lib/postgresql").glob("*/bin"))
     return next((folder for folder in reversed(folders) if (folder / "postgres").exists()), None)
 
 
 class Server:
-    """Use it as a context manager. It refuses to run as root, so root starts it as another user."""
+    """A server while the block runs. PostgreSQL refuses to run as root, so root starts it as another user."""
 
     def __init__(self) -> None:
         self._programs = programs()
@@ -74,9 +75,9 @@ class Server:
         self._wait_until_it_answers()
 
     def stop(self) -> None:
-        """At once: every connection is cut, as when the machine goes down."""
+        """Stop at once: every connection is cut, as when the machine goes down."""
         if self._process is not None:
-            self._process.terminate() if self._process.poll() is not None else self._process.send_signal(3)
+            self._process.send_signal(signal.SIGQUIT)
             self._process.wait(timeout=30)
             self._process = None
 

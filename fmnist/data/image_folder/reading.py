@@ -1,272 +1,204 @@
-"""Folders of pictures, one for each class -> DataSource. See `fmnist.data.image_folder.layout` for where they may lie."""
+"""Class folders of pictures -> DataSource. `fmnist.data.image_folder.layout` says where the pictures may lie."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from fmnist.data.checksums import digests_of, md5_of_all
-from fmnist.data.decode import Form, PictureFiles, read_pictures
-from fmnist.data.image_folder.layout import TEST, TRAIN, VALIDATION, FilesOfClass, Layout, find_layout
-from fmnist.data.images import LabelledImages
-from fmnist.data.source import (
-    COLOURS,
+from fmnist.data.checks import (
     MIN_IMAGES_PER_CLASS,
     MIN_IMAGES_WITH_TEST,
-    DataSource,
-    Reading,
-    ReadOnce,
-    Shape,
-    build_source,
     check_class_sizes,
     check_memory,
     check_sides,
-    hold_out,
-    note_constant,
-    note_held_out,
 )
+from fmnist.data.checksums import md5_of_all
+from fmnist.data.decode import Form
+from fmnist.data.image_folder.checks import check_alike, counted, note_pictures, shown_name
+from fmnist.data.image_folder.files import PictureFiles, read_pictures
+from fmnist.data.image_folder.layout import TEST, TRAIN, VALIDATION, FilesOfClass, Layout, find_layout
+from fmnist.data.images import LabelledImages, Shape
+from fmnist.data.source import DataSource, PreloadedReader, checksum_of_test_set
+from fmnist.data.split import hold_out, note_held_out
 from fmnist.errors import UserError, first_few
+from fmnist.reading import COLOURS, Reading
 
 TRAINING_PICTURES, TEST_PICTURES, ALL_PICTURES = "training pictures", "test pictures", "pictures"  # of checksums
-COLOUR_NAMES = {1: "grey", 3: "in colour"}
-N_KINDS = 3  # of sizes that an error tells of, beside the commonest
 
 
 @dataclass(frozen=True, eq=False)
-class _Part:
-    """Files and what they show."""
+class LabelledFiles:
+    """Picture files and the class that each of them shows."""
 
     files: list[Path]
     labels: np.ndarray  # uint8 (n,)
 
-    def rows(self, indices: Iterable[int]) -> _Part:
-        chosen = list(indices)
-        return _Part([self.files[i] for i in chosen], self.labels[chosen])
+    def rows(self, indices: Sequence[int] | np.ndarray) -> LabelledFiles:
+        """Select files by their rows, in the order given."""
+        return LabelledFiles([self.files[i] for i in indices], self.labels[indices])
 
 
 def class_folders_source(folder: Path, reading: Reading) -> DataSource:
-    """Read all pictures and keep those to train on. Raises UserError where classes or pictures do not go together, or
-    a file is unreadable and not to be skipped."""
+    """Read all pictures, keep those to train on, and make the folder a data set.
+
+    Raises:
+        UserError: Classes or pictures do not go together, or a file is unreadable and not to be skipped.
+    """
     layout = find_layout(folder)
-    train, test, notes = _parts(folder, layout, reading)
-    train_found, test_found = _read(folder, train, test, reading)
-    failures = [*_failures(folder, train_found), *_failures(folder, test_found)]
+    train, test, notes = divide(folder, layout, reading)
+    train_found, test_found = _read_parts(folder, train, test, reading)
+    failures = [*_named_failures(folder, train_found), *_named_failures(folder, test_found)]
     if failures:
-        train, test = _without_unreadable(folder, failures, (train, train_found), (test, test_found), reading)
+        _require_skipping(folder, failures, test_found, reading)
+        train, test = train.rows(train_found.readable_rows()), test.rows(test_found.readable_rows())
         train_found, test_found = train_found.without_failures(), test_found.without_failures()
-        _check_sizes(folder, layout, train, MIN_IMAGES_PER_CLASS)
-        notes.append(f"Left out, as {_are(len(failures), 'file')} unreadable: {first_few(failures)}")
-    _check_alike(folder, (train_found, test_found), reading)
-    form, test_md5s = _form(reading), test_found.md5s
+        _check_class_sizes(folder, layout, train, MIN_IMAGES_PER_CLASS)
+        notes.append(f"Left out, as {counted(len(failures), 'file')} unreadable: {first_few(failures)}")
+    check_alike(folder, (train_found, test_found))
+
+    assert train_found.images is not None  # there is a readable picture in every class
     images = LabelledImages(train_found.images, train.labels)
-    return build_source(
-        folder.name,
-        folder,
-        _checksums(folder, layout, train_found, test_found),
-        layout.class_names,
-        images.images.shape[1:],
-        test_digests=test_found.digests,
-        test_labels=test.labels,
-        read_train=ReadOnce(images, _reader_again(folder, train, train_found.md5s, form)),
-        read_test=_reader_again(folder, test, test_md5s, form),
-        notes=[*notes, *_notes_on_pictures(folder, train_found, test_found, reading)],
+    form = form_of(reading)
+    return DataSource(
+        dataset=folder.name,
+        folder=folder,
+        checksums=checksums_of(folder, layout, train_found, test_found),
+        class_names=layout.class_names,
+        image_shape=images.shape,
+        test_digests=tuple(test_found.digests),
+        test_checksum=checksum_of_test_set(test_found.digests, test.labels),
+        read_train=PreloadedReader(images, SameFiles(folder, train, train_found.md5s, form)),
+        read_test=SameFiles(folder, test, test_found.md5s, form),
+        notes=(*notes, *note_pictures(folder, train_found, test_found, reading)),
+        picture_form=replace(form, channels=images.shape[2]),  # all had as many: new ones are to have them too
     )
 
 
-def _parts(folder: Path, layout: Layout, reading: Reading) -> tuple[_Part, _Part, list[str]]:
-    """What to train and to test on, and what is to be said of that."""
+def divide(folder: Path, layout: Layout, reading: Reading) -> tuple[LabelledFiles, LabelledFiles, list[str]]:
+    """Decide which files to train on and which to test on, and write sentences about that.
+
+    Raises:
+        UserError: A class has too few files.
+    """
     notes = []
     if VALIDATION in layout.parts:
         notes.append("The pictures of the validation folder join the training pictures")
-    if layout.passed_over:
-        names = [_name(folder, path) for path in layout.passed_over]
-        notes.append(f"{_are(len(names), 'file')} passed over, being no picture or of no class: {first_few(names)}")
-    train = _joined([layout.parts[part] for part in (TRAIN, VALIDATION) if part in layout.parts])
-    _check_sizes(folder, layout, train, MIN_IMAGES_PER_CLASS if TEST in layout.parts else MIN_IMAGES_WITH_TEST)
+    if layout.ignored:
+        names = first_few([shown_name(folder, path) for path in layout.ignored])
+        notes.append(f"{counted(len(layout.ignored), 'file')} passed over, being no picture or of no class: {names}")
+    train = labelled([layout.parts[part] for part in (TRAIN, VALIDATION) if part in layout.parts])
     if TEST in layout.parts:
-        return train, _joined([layout.parts[TEST]]), notes
+        _check_class_sizes(folder, layout, train, MIN_IMAGES_PER_CLASS)
+        return train, labelled([layout.parts[TEST]]), notes
+    _check_class_sizes(folder, layout, train, MIN_IMAGES_WITH_TEST)
     of_train, of_test = hold_out(train.labels, reading.seed)
-    notes.append(note_held_out(len(of_test), len(train.files), reading.seed, lacks="test folder"))
+    notes.append(note_held_out(len(of_test), len(train.files), reading.seed, missing="test folder"))
     return train.rows(of_train), train.rows(of_test), notes
 
 
-def _joined(parts: Sequence[Sequence[FilesOfClass]]) -> _Part:
-    """Parts have the same classes in the same order."""
-    rows = [(path, label) for part in parts for label, each in enumerate(part) for path in each.files]
+def labelled(parts: Sequence[Sequence[FilesOfClass]]) -> LabelledFiles:
+    """Number the classes of parts, which all have the same ones in the same order."""
+    files, labels = [], []
+    for part in parts:
+        for label, each in enumerate(part):
+            files += each.files
+            labels += [label] * len(each.files)
     # Labels beyond 255 wrap here; so many classes are refused in the next step.
-    return _Part([path for path, _ in rows], np.array([label for _, label in rows]).astype(np.uint8))
+    return LabelledFiles(files, np.array(labels).astype(np.uint8))
 
 
-def _check_sizes(folder: Path, layout: Layout, train: _Part, least: int) -> None:
+def _check_class_sizes(folder: Path, layout: Layout, train: LabelledFiles, min_images: int) -> None:
     names = layout.class_names
-    check_class_sizes(names, np.bincount(train.labels, minlength=len(names))[: len(names)], folder, least)
+    counts = np.bincount(train.labels, minlength=len(names))[: len(names)]
+    check_class_sizes(names, counts, folder, min_images)
 
 
-# --- reading
+def form_of(reading: Reading) -> Form:
+    """Say how pictures come out when they are read with these options."""
+    if reading.colour is None:
+        return Form(side=reading.image_size)
+    return Form(side=reading.image_size, channels=COLOURS[reading.colour])
 
 
-def _form(reading: Reading) -> Form:
-    return Form(reading.image_size, COLOURS[reading.colour] if reading.colour else None)
-
-
-def _read(folder: Path, train: _Part, test: _Part, reading: Reading) -> tuple[PictureFiles, PictureFiles]:
+def _read_parts(
+    folder: Path, train: LabelledFiles, test: LabelledFiles, reading: Reading
+) -> tuple[PictureFiles, PictureFiles]:
+    """The training pictures with their pixels, the test pictures without."""
     n_train, n_all = len(train.files), len(train.files) + len(test.files)
 
     def check_shape(shape: Shape) -> None:
         check_sides(shape, folder, reading)
         check_memory(n_train, shape)
 
+    form = form_of(reading)
     train_found = read_pictures(
-        train.files, _form(reading), check_shape=check_shape, on_progress=lambda n, _: reading.on_progress(n, n_all)
+        train.files, form, check_shape=check_shape, on_progress=lambda n, _: reading.on_progress(n, n_all)
     )
     test_found = read_pictures(
-        test.files, _form(reading), keep=False, on_progress=lambda n, _: reading.on_progress(n_train + n, n_all)
+        test.files, form, keep=False, on_progress=lambda n, _: reading.on_progress(n_train + n, n_all)
     )
     return train_found, test_found
 
 
-def _reader_again(folder: Path, part: _Part, md5s: Sequence[str], form: Form) -> Callable[[], LabelledImages]:
-    """Reads the same files once more. Raises UserError where one of them has changed since."""
+class SameFiles:
+    """A reader of picture files that must not have changed since they were checked."""
 
-    def read() -> LabelledImages:
-        found = read_pictures(part.files, form)
-        changed = [
-            _name(folder, path) for path, old, new in zip(part.files, md5s, found.md5s, strict=True) if old != new
-        ]
+    def __init__(self, folder: Path, part: LabelledFiles, md5s: Sequence[str], form: Form) -> None:
+        self._folder = folder
+        self._part = part
+        self._md5s = md5s  # of the files, when they were checked
+        self._form = form
+
+    def __call__(self) -> LabelledImages:
+        found = read_pictures(self._part.files, self._form)
+        changed = []
+        for path, old, new in zip(self._part.files, self._md5s, found.md5s, strict=True):
+            if old != new:
+                changed.append(shown_name(self._folder, path))
         if changed:
             raise UserError(
-                f"pictures must stay as they were when the run began, but in {folder} {_are(len(changed), 'file')} "
-                f"changed or gone: {first_few(changed)}; restore them, then the same command goes on from here"
+                f"pictures must stay as they were when the run began, but in {self._folder} "
+                f"{counted(len(changed), 'file')} changed or gone: {first_few(changed)}; restore them, then the same "
+                "command goes on from here"
             )
-        return LabelledImages(found.images, part.labels)
-
-    return read
-
-
-def _failures(folder: Path, found: PictureFiles) -> list[str]:
-    return [f"{_name(folder, found.files[i])} ({reason})" for i, reason in sorted(found.failures.items())]
+        assert found.images is not None  # unchanged files are readable
+        return LabelledImages(found.images, self._part.labels)
 
 
-def _without_unreadable(
-    folder: Path,
-    failures: Sequence[str],
-    train: tuple[_Part, PictureFiles],
-    test: tuple[_Part, PictureFiles],
-    reading: Reading,
-) -> tuple[_Part, _Part]:
+def _named_failures(folder: Path, found: PictureFiles) -> Iterator[str]:
+    for row, reason in sorted(found.failures.items()):
+        yield f"{shown_name(folder, found.files[row])} ({reason})"
+
+
+def _require_skipping(folder: Path, failures: Sequence[str], test: PictureFiles, reading: Reading) -> None:
+    """Raise UserError unless unreadable files are to be skipped and some test picture is left without them."""
     if not reading.skip_unreadable:
         raise UserError(
-            f"every picture must be readable, but in {folder} {_are(len(failures), 'file')} not: "
-            f"{first_few(failures)}; mend or delete them, or pass --skip-unreadable"
+            f"every picture must be readable, but in {folder} {counted(len(failures), 'file')} not: "
+            f"{first_few(failures)}; fix or delete them, or pass --skip-unreadable"
         )
-    train, test = (
-        part.rows(i for i in range(len(part.files)) if i not in found.failures) for part, found in (train, test)
-    )
-    if not test.files:
-        raise UserError(f"some test pictures must be readable, but in {folder} none is; mend them")
-    return train, test
+    if not test.readable_rows():
+        raise UserError(f"some test pictures must be readable, but in {folder} none is; fix them")
 
 
-# --- checks
+def checksums_of(folder: Path, layout: Layout, train: PictureFiles, test: PictureFiles) -> dict[str, str]:
+    """Compute a checksum for each part: over names and contents of files, whatever order the file system has them in.
 
-
-def _check_alike(folder: Path, parts: Sequence[PictureFiles], reading: Reading) -> None:
-    """Raises UserError where pictures differ in colour, or in size where they are not fitted into one."""
-    files = [path for part in parts for path in part.files]
-    shapes = np.concatenate([part.shapes for part in parts])
-    of_colour = _groups([COLOUR_NAMES[channels] for channels in shapes[:, 2].tolist()])
-    if len(of_colour) > 1:
-        raise UserError(
-            f"pictures must be all grey or all in colour, but in {folder} "
-            f"{_groups_in_words(folder, files, of_colour)}; pass --colour grey or --colour rgb, to turn all into that"
-        )
-    of_size = _groups([f"{height} x {width}" for height, width in shapes[:, :2].tolist()])
-    if len(of_size) > 1:
-        raise UserError(
-            f"pictures must have one size, but in {folder} {_groups_in_words(folder, files, of_size)}; pass "
-            "--image-size N, such as 32, which fits each into N x N pixels"
-        )
-
-
-def _groups(kinds: Sequence[str]) -> dict[str, list[int]]:
-    """The rows of each kind, the commonest kind first."""
-    rows: dict[str, list[int]] = {}
-    for i, kind in enumerate(kinds):
-        rows.setdefault(kind, []).append(i)
-    return dict(sorted(rows.items(), key=lambda item: -len(item[1])))
-
-
-def _groups_in_words(folder: Path, files: Sequence[Path], groups: dict[str, list[int]]) -> str:
-    """Such as `310 are grey and 2 in colour (a.png, b.png)`: the commonest without names."""
-    (first, rows), *others = groups.items()
-    named = []
-    for kind, rows_of_kind in others[:N_KINDS]:
-        names = first_few([_name(folder, files[i]) for i in rows_of_kind])
-        named.append(f"{len(rows_of_kind):,} {'is' if len(rows_of_kind) == 1 else 'are'} {kind} ({names})")
-    more = [f"there are {len(others) - N_KINDS:,} more kinds"] if len(others) > N_KINDS else []
-    return ", ".join([f"{len(rows):,} are {first}", *named, *more])
-
-
-# --- what is said of them
-
-
-def _notes_on_pictures(folder: Path, train: PictureFiles, test: PictureFiles, reading: Reading) -> list[str]:
-    notes = note_constant(train.is_constant, lambda i: _name(folder, train.files[i]))
-    notes += _notes_on_repeated(folder, train, test)
-    if reading.colour is not None:
-        notes.append(f"All pictures are read {'as grey ones' if reading.colour == 'grey' else 'in colour'}")
-    sizes = np.unique(np.concatenate([train.own_sizes, test.own_sizes]), axis=0)
-    side = reading.image_size
-    if side is not None and sizes.tolist() != [[side, side]]:
-        sizes = sizes[np.argsort(sizes.prod(axis=1), kind="stable")]
-        ends = dict.fromkeys(f"{height} x {width}" for height, width in (sizes[0], sizes[-1]))
-        notes.append(
-            f"Pictures of {' to '.join(ends)} pixels are fitted into {side} x {side}, the border repeated along the "
-            "shorter side"
-        )
-    return notes
-
-
-def _notes_on_repeated(folder: Path, train: PictureFiles, test: PictureFiles) -> list[str]:
-    """The names of files that hold the same pixels; how many they are is counted elsewhere, for data of all kinds."""
-    first_with: dict[bytes, Path] = {}
-    repeated = []
-    for path, digest in zip(train.files, digests_of(train.images), strict=True):
-        if first_with.setdefault(digest, path) is not path:
-            repeated.append(f"{_name(folder, path)} is {_name(folder, first_with[digest])}")
-    shared = [
-        f"{_name(folder, path)} is {_name(folder, first_with[digest])}"
-        for path, digest in zip(test.files, test.digests, strict=True)
-        if digest in first_with
-    ]
-    named = (("Training pictures that occur twice", repeated), ("Test pictures that are training pictures too", shared))
-    return [f"{what}: {first_few(names)}" for what, names in named if names]
-
-
-def _checksums(folder: Path, layout: Layout, train: PictureFiles, test: PictureFiles) -> dict[str, str]:
-    """Over the names and contents of files, in whatever order the file system has them."""
+    A test set that was drawn has no checksum of its own, as the seed decides what belongs to it.
+    """
     if TEST in layout.parts:
-        return {TRAINING_PICTURES: _checksum(folder, [train]), TEST_PICTURES: _checksum(folder, [test])}
-    return {ALL_PICTURES: _checksum(folder, [train, test])}
+        return {TRAINING_PICTURES: checksum_of(folder, [train]), TEST_PICTURES: checksum_of(folder, [test])}
+    return {ALL_PICTURES: checksum_of(folder, [train, test])}
 
 
-def _checksum(folder: Path, parts: Sequence[PictureFiles]) -> str:
-    entries = [
-        (os.fsencode(path.relative_to(folder).as_posix()), md5)
-        for part in parts
-        for path, md5 in zip(part.files, part.md5s, strict=True)
-    ]
-    return md5_of_all(name + b"\0" + md5.encode() + b"\n" for name, md5 in sorted(entries))
-
-
-def _name(folder: Path, path: Path) -> str:
-    """Below the data set's folder, for people: bytes that are no UTF-8 (an old archive's) are written as \\xe9."""
-    return os.fsencode(path.relative_to(folder).as_posix()).decode("utf-8", "backslashreplace")
-
-
-def _are(n: int, noun: str) -> str:
-    return f"1 {noun} is" if n == 1 else f"{n:,} {noun}s are"
+def checksum_of(folder: Path, parts: Sequence[PictureFiles]) -> str:
+    """Compute the md5 over the names below the folder and the md5s of all these files, sorted by name."""
+    entries = []
+    for part in parts:
+        for path, md5 in zip(part.files, part.md5s, strict=True):
+            entries.append((os.fsencode(path.relative_to(folder).as_posix()), md5.encode()))
+    return md5_of_all(name + b"\0" + md5 + b"\n" for name, md5 in sorted(entries))

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from fmnist.data.idx_folder import TEST_IMAGES, TEST_LABELS
+from fmnist.data.idx import TEST_IMAGES, TEST_LABELS
 from fmnist.metrics.evaluation import ClassScore
 from fmnist.metrics.intervals import McNemar, holm, mcnemar
 from fmnist.model.layers import count_multiply_adds, count_parameters

@@ -25,12 +25,12 @@ def files_of(folder: Path, part: str = TRAIN) -> dict[str, list[str]]:
     return {each.name: [str(path.relative_to(folder)) for path in each.files] for each in classes}
 
 
-def test_class_is_a_folder_with_its_pictures(tmp_path):
+def test_class_is_a_folder_with_its_pictures(tmp_path) -> None:
     touch(tmp_path, "cat/a.png", "cat/b.JPG", "dog/c.webp")
     assert files_of(tmp_path) == {"cat": ["cat/a.png", "cat/b.JPG"], "dog": ["dog/c.webp"]}
 
 
-def test_pictures_in_folders_below_belong_to_the_class(tmp_path):
+def test_pictures_in_folders_below_belong_to_the_class(tmp_path) -> None:
     touch(tmp_path, "cat/z.png", "cat/small/2.png", "cat/small/10.png", "dog/c.png")
     assert files_of(tmp_path)["cat"] == ["cat/z.png", "cat/small/2.png", "cat/small/10.png"]
 
@@ -39,24 +39,24 @@ def test_pictures_in_folders_below_belong_to_the_class(tmp_path):
     ("train", "test", "val"),
     [("train", "test", "val"), ("training", "testing", "validation"), ("Train", "TEST", "Valid")],
 )
-def test_parts_are_known_by_their_names(tmp_path, train, test, val):
+def test_parts_are_known_by_their_names(tmp_path, train, test, val) -> None:
     touch(tmp_path, *(f"{part}/{name}/{part}.png" for part in (train, test, val) for name in ("cat", "dog")))
     assert files_of(tmp_path)["cat"] == [f"{train}/cat/{train}.png"]
     assert files_of(tmp_path, TEST)["dog"] == [f"{test}/dog/{test}.png"]
     assert files_of(tmp_path, VALIDATION)["dog"] == [f"{val}/dog/{val}.png"]
 
 
-def test_test_folder_may_be_lacking(tmp_path):
+def test_test_folder_may_be_lacking(tmp_path) -> None:
     touch(tmp_path, "train/cat/a.png", "train/dog/a.png")
     assert set(find_layout(tmp_path).parts) == {TRAIN}
 
 
-def test_class_may_be_called_train(tmp_path):
+def test_class_may_be_called_train(tmp_path) -> None:
     touch(tmp_path, "train/a.png", "bus/a.png")
     assert list(files_of(tmp_path)) == ["bus", "train"]
 
 
-def test_classes_and_files_are_in_natural_order(tmp_path):
+def test_classes_and_files_are_in_natural_order(tmp_path) -> None:
     touch(tmp_path, "class 10/a.png", "class 2/10.png", "class 2/9.png", "Class 1/a.png")
     assert find_layout(tmp_path).class_names == ("Class 1", "class 2", "class 10")
     assert files_of(tmp_path)["class 2"] == ["class 2/9.png", "class 2/10.png"]
@@ -64,26 +64,26 @@ def test_classes_and_files_are_in_natural_order(tmp_path):
 
 @settings(max_examples=40, deadline=None, derandomize=True, database=None)
 @given(st.lists(st.text(max_size=8), max_size=8))
-def test_any_names_can_be_put_in_natural_order(names):
+def test_any_names_can_be_put_in_natural_order(names) -> None:
     ordered = sorted(names, key=natural)
     assert sorted(ordered) == sorted(names)
     assert sorted(reversed(names), key=natural) == ordered  # whatever order they came in
 
 
-def test_hidden_files_and_what_archives_leave_are_not_looked_at(tmp_path):
+def test_hidden_files_and_what_archives_leave_are_not_looked_at(tmp_path) -> None:
     touch(tmp_path, "cat/a.png", "dog/a.png", "cat/.DS_Store", "cat/._a.png", ".git/x/a.png", "__MACOSX/cat/a.png")
     layout = find_layout(tmp_path)
-    assert layout.class_names == ("cat", "dog") and layout.passed_over == ()
+    assert layout.class_names == ("cat", "dog") and layout.ignored == ()
     assert files_of(tmp_path)["cat"] == ["cat/a.png"]
 
 
-def test_what_is_no_picture_of_a_class_is_passed_over_and_told(tmp_path):
+def test_what_is_no_picture_of_a_class_is_passed_over_and_told(tmp_path) -> None:
     touch(tmp_path, "train/cat/a.png", "train/dog/a.png", "train/all.png", "train/cat/a.xml", "readme.txt")
-    passed_over = {str(path.relative_to(tmp_path)) for path in find_layout(tmp_path).passed_over}
+    passed_over = {str(path.relative_to(tmp_path)) for path in find_layout(tmp_path).ignored}
     assert passed_over == {"train/all.png", "train/cat/a.xml", "readme.txt"}
 
 
-def test_links_to_folders_and_files_are_followed(tmp_path):
+def test_links_to_folders_and_files_are_followed(tmp_path) -> None:
     touch(tmp_path / "elsewhere", "cat/a.png")
     folder = touch(tmp_path / "set", "dog/a.png")
     (folder / "cat").symlink_to(tmp_path / "elsewhere" / "cat")
@@ -94,25 +94,25 @@ def test_links_to_folders_and_files_are_followed(tmp_path):
 # What cannot be used
 
 
-def test_link_that_leads_back_is_refused(tmp_path):
+def test_link_that_leads_back_is_refused(tmp_path) -> None:
     touch(tmp_path, "cat/a.png", "dog/a.png")
     (tmp_path / "cat" / "again").symlink_to(tmp_path / "cat")
     with pytest.raises(UserError, match=r"must not contain themselves, but .*cat/again is a link back .*; delete it"):
         find_layout(tmp_path)
 
 
-def test_link_to_the_data_set_itself_is_refused(tmp_path):
+def test_link_to_the_data_set_itself_is_refused(tmp_path) -> None:
     folder = touch(tmp_path / "set", "cat/a.png", "dog/a.png")
     (folder / "dog" / "set").symlink_to(folder)
     with pytest.raises(UserError, match="must not contain themselves"):
         find_layout(folder)
 
 
-def test_link_to_itself_is_no_folder(tmp_path):
+def test_link_to_itself_is_no_folder(tmp_path) -> None:
     touch(tmp_path, "cat/a.png", "dog/a.png")
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     layout = find_layout(tmp_path)
-    assert layout.class_names == ("cat", "dog") and layout.passed_over == (tmp_path / "loop",)
+    assert layout.class_names == ("cat", "dog") and layout.ignored == (tmp_path / "loop",)
 
 
 @pytest.mark.parametrize(
@@ -125,13 +125,13 @@ def test_link_to_itself_is_no_folder(tmp_path):
     ],
     ids=["empty", "pictures alone", "parts without classes", "test without classes"],
 )
-def test_folder_without_class_folders_is_refused(tmp_path, names, received):
+def test_folder_without_class_folders_is_refused(tmp_path, names, received) -> None:
     touch(tmp_path, *names)
     with pytest.raises(UserError, match=f"must hold a folder of pictures for each class.*{received}.*; sort the"):
         find_layout(tmp_path)
 
 
-def test_class_without_pictures_is_refused(tmp_path):
+def test_class_without_pictures_is_refused(tmp_path) -> None:
     touch(tmp_path, "train/cat/a.png", "train/dog/a.txt")
     (tmp_path / "train" / "emu").mkdir()
     with pytest.raises(UserError, match=r"must hold pictures, but in .*train there is none in dog, emu; add some"):
@@ -139,7 +139,7 @@ def test_class_without_pictures_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("part", ["test", "val"])
-def test_classes_of_another_part_must_be_the_same(tmp_path, part):
+def test_classes_of_another_part_must_be_the_same(tmp_path, part) -> None:
     touch(tmp_path, *(f"train/{name}/a.png" for name in ("ant", "bee", "cat")))
     touch(tmp_path, *(f"{part}/{name}/a.png" for name in ("bee", "bat", "dog")))
     complaint = (
@@ -149,31 +149,31 @@ def test_classes_of_another_part_must_be_the_same(tmp_path, part):
         find_layout(tmp_path)
 
 
-def test_test_folder_needs_a_training_folder(tmp_path):
+def test_test_folder_needs_a_training_folder(tmp_path) -> None:
     touch(tmp_path, "test/cat/a.png", "cat/a.png", "dog/a.png")
     with pytest.raises(UserError, match=r"must hold train/ beside test/, but got cat, dog; move the class folders"):
         find_layout(tmp_path)
 
 
-def test_folder_beside_the_parts_is_refused(tmp_path):
+def test_folder_beside_the_parts_is_refused(tmp_path) -> None:
     touch(tmp_path, "train/cat/a.png", "train/dog/a.png", "extra/emu/a.png")
     with pytest.raises(UserError, match=r"no other folder beside train/, but got extra; move it away"):
         find_layout(tmp_path)
 
 
-def test_two_folders_of_one_kind_are_refused(tmp_path):
+def test_two_folders_of_one_kind_are_refused(tmp_path) -> None:
     touch(tmp_path, "train/cat/a.png", "training/cat/a.png")
     with pytest.raises(UserError, match=r"one folder of each kind, but got train, training; move them together"):
         find_layout(tmp_path)
 
 
-def test_class_name_that_cannot_be_printed_is_refused(tmp_path):
+def test_class_name_that_cannot_be_printed_is_refused(tmp_path) -> None:
     touch(tmp_path, "cat/a.png", "d\tog/a.png")
     with pytest.raises(UserError, match=r"name must be printable, but got 'd\\tog'; rename it"):
         find_layout(tmp_path)
 
 
-def test_folder_that_cannot_be_listed_is_named(tmp_path, monkeypatch):
+def test_folder_that_cannot_be_listed_is_named(tmp_path, monkeypatch) -> None:
     touch(tmp_path, "cat/a.png", "dog/a.png")
 
     def forbidden(path: object) -> list[str]:

@@ -1,0 +1,163 @@
+"""How are the two scripts of this folder run, that convert a model and that load a file back?
+
+Keras, TensorFlow and the other runtimes run in `conversion.py` and `runtimes.py` alone, each time in a fresh process
+that knows nothing of this project. They are started by their paths and speak through files in a staging folder:
+
+    request.json      to conversion.py: the model, the files to write, the number of threads
+    images.npy        what is predicted; written by conversion.py where none were given
+    reference.npy     from conversion.py: what the model says of them
+    results.jsonl     from conversion.py: a line for whatever has happened
+    FORMAT-check.*    from runtimes.py: what the file says of them, and what else was found
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fmnist.errors import UserError
+from fmnist.export.formats import Format
+from fmnist.export.parity import ExportFailed
+
+POLL_SECONDS = 0.1
+LONGEST_TRACE = 5000  # characters that are kept of what a failed process said
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What became of one format before it was checked."""
+
+    seconds: float
+    error: str | None = None  # None: it was written
+    trace: str = ""
+
+
+@dataclass(frozen=True)
+class ScriptOutcome:
+    """What became of a script's process."""
+
+    exit_code: int | None  # None: it was ended, as it took too long
+    seconds: float
+    said: str  # the end of what it wrote to standard output and error
+
+    @property
+    def ending(self) -> str:
+        """How the process ended, in words that follow "its process"."""
+        if self.exit_code is None:
+            return f"was ended after {self.seconds:.0f} s without a result"
+        return f"ended with exit code {self.exit_code}"
+
+
+@dataclass(frozen=True, eq=False)
+class ExportScripts:
+    """The two scripts, and what they work with."""
+
+    folder: Path  # of conversion.py and runtimes.py
+    staging: Path  # folder of the files above and of whatever is not finished
+    n_threads: int
+    check_cancelled: Callable[[], None]  # called all the time; may raise
+    longest_seconds: float  # of a process: one that takes longer is taken for hung
+
+    def convert(self, model: Path, files: dict[str, str]) -> dict[str, Conversion]:
+        """Write the model's file of each format into the staging folder, and what the model says of the images.
+
+        One process writes all, since its imports take longest; where it dies at a format, another goes on with those
+        after it.
+
+        Args:
+            model: a .keras file.
+            files: format -> name of the file to write.
+
+        Raises:
+            UserError: the model or the images cannot be used.
+        """
+        done: dict[str, Conversion] = {}
+        while len(done) < len(files):
+            missing = {name: file for name, file in files.items() if name not in done}
+            request = {"model": str(model.absolute()), "files": missing, "n_threads": self.n_threads}
+            (self.staging / "request.json").write_text(json.dumps(request), encoding="utf-8")
+            (self.staging / "results.jsonl").write_text("", encoding="utf-8")
+            outcome = self.run("conversion.py", str(self.staging))
+            begun = self._read_results(done)
+            if begun is not None:
+                done[begun] = Conversion(outcome.seconds, f"its process {outcome.ending}", outcome.said)
+            elif len(done) < len(files):
+                raise RuntimeError(f"the conversion of {model} {outcome.ending}:\n{outcome.said}")
+        return done
+
+    def predict(self, format: Format, file: Path) -> tuple[np.ndarray, dict[str, Any]]:
+        """Predict the staging folder's images with a file, by its runtime alone in a fresh process.
+
+        Returns:
+            Probabilities, float32 (n, n_classes), and the fields of an ExportRecord that speak of the runtime.
+
+        Raises:
+            ExportFailed: the runtime does not run it.
+        """
+        images, out = self.staging / "images.npy", self.staging / f"{format.name}-check"
+        outcome = self.run("runtimes.py", format.runtime, str(file), str(images), str(out), str(self.n_threads))
+        found = Path(f"{out}.json")
+        result = json.loads(found.read_text(encoding="utf-8")) if found.exists() else {}
+        if outcome.exit_code != 0:
+            reason = result.get("error") or f"its process {outcome.ending}"
+            raise ExportFailed(f"{format.runtime} does not run it: {reason}", outcome.said)
+        return np.load(f"{out}.npy"), result
+
+    def run(self, name: str, *arguments: str) -> ScriptOutcome:
+        """Run one of the scripts, without this project and in a session of its own.
+
+        Ctrl-C reaches the whole group otherwise, and what it breaks here would look like a bad file.
+        """
+        environment = {
+            **os.environ,
+            "CUDA_VISIBLE_DEVICES": "-1",  # on a GPU convolutions may round to 10 bits, and no two runtimes agree
+            "KERAS_BACKEND": "tensorflow",
+            "TF_CPP_MIN_LOG_LEVEL": "3",
+        }
+        started = time.monotonic()
+        with tempfile.TemporaryFile() as log:
+            process = subprocess.Popen(
+                [sys.executable, "-I", str(self.folder / name), *arguments],
+                cwd=self.staging,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+            exit_code = None
+            try:
+                while exit_code is None and time.monotonic() - started < self.longest_seconds:
+                    self.check_cancelled()
+                    with suppress(subprocess.TimeoutExpired):
+                        exit_code = process.wait(POLL_SECONDS)
+            finally:
+                process.kill()
+                process.wait()
+            log.seek(0)
+            said = log.read().decode(errors="replace")
+        return ScriptOutcome(exit_code, time.monotonic() - started, said[-LONGEST_TRACE:])
+
+    def _read_results(self, done: dict[str, Conversion]) -> str | None:
+        """Enter the formats that were converted, or failed; the one that was begun only is returned."""
+        begun = None
+        for line in (self.staging / "results.jsonl").read_text(encoding="utf-8").splitlines():
+            match json.loads(line):
+                case {"unusable": reason}:
+                    raise UserError(reason)
+                case {"begun": name}:
+                    begun = name
+                case {"ended": name, **outcome}:
+                    done[name], begun = Conversion(**outcome), None
+        return begun

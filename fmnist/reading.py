@@ -1,0 +1,39 @@
+"""What may be asked of the images? The data sets that have a name, and how a user's own images are to be read.
+
+The tables that commands are checked against stand here, without the code that reads images: they load in no time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from fmnist.errors import UserError
+
+DATASETS = ("fashion-mnist", "digits")
+ARCHIVE_SUFFIX = ".npz"  # of the files that may hold a user's own images
+Colour = Literal["grey", "rgb"]
+COLOURS: dict[str, Literal[1, 3]] = {"grey": 1, "rgb": 3}  # --colour -> channels
+IMAGE_SIZES = (8, 128)  # smallest and largest that --image-size takes
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a user's own images are to be read. Raises UserError for an image size out of range."""
+
+    image_size: int | None = None  # pixels, of the square that each is fitted into; None: they stay as they are
+    colour: str | None = None  # one of COLOURS, that pictures are turned into; None: as they are, all alike
+    skip_unreadable: bool = False  # leave out the picture files that cannot be read
+    seed: int = 0  # draws the test set if the data have none
+    on_progress: Callable[[int, int], None] = lambda n_read, n_files: None  # of picture files; may raise, to end it
+
+    def __post_init__(self) -> None:
+        low, high = IMAGE_SIZES
+        if self.image_size is not None and not low <= self.image_size <= high:
+            raise UserError(f"--image-size must be between {low} and {high} pixels, but got {self.image_size}")
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether no option changes what is read: all that named data sets allow."""
+        return (self.image_size, self.colour, self.skip_unreadable) == (None, None, False)

@@ -1,0 +1,52 @@
+"""How much memory and disk a run will take at its highest: arithmetic alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from search.estimate.costs import Job
+from search.records.models import DataRecord
+from search.refit.schedule import n_parallel_trainings
+from search.worker.probes import Probe
+
+BYTES_A_TRIAL = 20_000  # of the database, for its report and its share of the pages (one study of digits: 14,000)
+BYTES_OF_PAGES = 6_000_000  # report, its pictures, and records
+BYTES_A_WEIGHT = 4.2  # of a saved model
+
+
+@dataclass(frozen=True)
+class Memory:
+    """The memory that a run takes at its highest, in megabytes."""
+
+    of_worker: float
+    in_all: float  # pages that processes share counted for each: rather too much
+
+
+def estimate_memory(probes: Sequence[Probe], supervisor_mb: float, job: Job) -> Memory:
+    """Estimate the memory of a run: a retraining holds all images as its own; other trainings map them.
+
+    supervisor_mb: what the process takes that starts the workers.
+    """
+    largest = max(probe.peak_memory_mb for probe in probes)
+    images_mb, n_refits = 0.0, 0
+    if not job.search_only:
+        images_mb = job.n_all * math.prod(job.data.image_shape) / 2**20
+        n_refits = n_parallel_trainings(job.n_seeds, job.workers)
+    in_all = max(job.workers * largest, n_refits * (largest + images_mb))
+    return Memory(largest + images_mb, in_all + supervisor_mb)
+
+
+def estimate_disk(n_trials: int, n_parameters: int, n_models: int, data: DataRecord) -> int:
+    """Estimate the bytes in the study's folder at its fullest.
+
+    Args:
+        n_trials: Trials of the study.
+        n_parameters: Of the winner.
+        n_models: Copies of the winner, in any format.
+        data: The study's images.
+    """
+    n_images = sum(data.n_images.values())
+    images = n_images * (math.prod(data.image_shape) + 1)  # the split, removed when the run ends
+    return round(images + n_trials * BYTES_A_TRIAL + n_models * n_parameters * BYTES_A_WEIGHT + BYTES_OF_PAGES)

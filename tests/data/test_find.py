@@ -1,0 +1,63 @@
+"""A data set is found by its name or its path, and what is none is refused."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fmnist.data.find import find_data
+from fmnist.errors import UserError
+from fmnist.reading import Reading
+from tests.support.data_sets import refused
+from tests.support.made_images import write_divided
+
+
+def test_unknown_dataset_names_what_is_known() -> None:
+    with pytest.raises(UserError, match=r"must be fashion-mnist, digits or a folder .* but got 'fasion-mnist'"):
+        find_data("fasion-mnist")
+
+
+@pytest.mark.parametrize("dataset", ["", "~nobody-of-this-name/data"])
+def test_dataset_that_is_no_folder_is_unknown(dataset: str) -> None:
+    with pytest.raises(UserError, match="must be fashion-mnist, digits or a folder"):
+        find_data(dataset)
+
+
+def test_data_dir_is_refused_for_other_datasets(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="leave --data-dir out"):
+        find_data("digits", tmp_path)
+
+
+@pytest.mark.parametrize("dataset", ["digits", "fashion-mnist"])
+@pytest.mark.parametrize("option", [{"image_size": 16}, {"colour": "grey"}, {"skip_unreadable": True}])
+def test_named_data_sets_are_read_as_they_are(dataset: str, option: dict) -> None:
+    with pytest.raises(UserError, match=rf"are for images of your own, but got '{dataset}'; leave them out"):
+        find_data(dataset, reading=Reading(**option))
+
+
+def test_pictures_options_are_refused_for_arrays(tmp_path: Path) -> None:
+    np.savez(tmp_path / "shapes.npz", x_train=np.zeros((9, 8, 8), np.uint8))
+    refused(tmp_path / "shapes.npz", "--colour and --skip-unreadable are for class folders of pictures", colour="grey")
+
+
+def test_file_that_is_no_archive_is_no_data_set(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("1,2")
+    refused(tmp_path / "a.csv", r"must be fashion-mnist, digits or a folder of images .* or an .npz file, but got")
+
+
+def test_folder_whose_name_is_no_utf8_is_refused(tmp_path: Path) -> None:
+    folder = Path(os.fsdecode(os.path.join(os.fsencode(tmp_path), b"caf\xe9")))
+    refused(write_divided(folder), r"must be UTF-8, but got .*caf.xe9'; rename")
+
+
+@pytest.mark.process
+@pytest.mark.process
+def test_finding_data_leaves_keras_unloaded() -> None:
+    script = "import sys; from fmnist.data.find import find_data; find_data('digits'); print('keras' in sys.modules)"
+    child = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert child.stdout.strip() == "False"

@@ -1,0 +1,82 @@
+"""Which trials become finalists."""
+
+from __future__ import annotations
+
+import pytest
+
+from fmnist.errors import UserError
+from search.records.models import TrialRecord
+from search.refit.finalists import choose_finalists, sure_finalists
+from tests.support.fake_trainer import recipe, trial
+
+
+def test_best_complete_trials_are_finalists_best_first() -> None:
+    trials = [trial(number, value=0.1 * number) for number in range(8)]
+    assert [finalist.trial for finalist in choose_finalists(trials)] == [7, 6, 5, 4, 3]
+    assert [finalist.trial for finalist in choose_finalists(trials, n_finalists=3)] == [7, 6, 5]
+
+
+def test_price_of_multiply_adds_lets_the_cheaper_of_near_equals_in() -> None:
+    trials = [trial(n, 0.9 + 0.001 * n, multiply_adds=1_000_000 * 2**n) for n in range(7)]
+    assert [each.trial for each in choose_finalists(trials, accuracy_per_doubling=0.002)] == [0, 1, 2, 3, 4]
+
+
+def test_default_takes_the_last_place_even_where_it_was_worst() -> None:
+    trials = [trial(0, 0.01, origin="default"), *(trial(number, value=0.1 * number) for number in range(1, 9))]
+    assert [each.trial for each in choose_finalists(trials)] == [8, 7, 6, 5, 0]
+
+
+def test_default_whose_trial_was_killed_is_still_a_finalist() -> None:
+    trials = [trial(0, None, state="failed", origin="default"), trial(1, 0.9)]
+    assert [finalist.trial for finalist in choose_finalists(trials)] == [1, 0]
+
+
+def test_infeasible_default_is_no_finalist() -> None:
+    trials = [trial(0, None, state="infeasible", origin="default"), trial(1, 0.9)]
+    assert [finalist.trial for finalist in choose_finalists(trials)] == [1]
+
+
+def test_equal_recipes_are_one_finalist_with_the_better_score() -> None:
+    same = recipe(16).to_dict()
+    trials = [trial(1, 0.5, recipe=same), trial(2, 0.7, recipe=same), trial(3, 0.6)]
+    assert [finalist.trial for finalist in choose_finalists(trials)] == [2, 3]
+
+
+def test_default_cut_by_the_clock_is_a_finalist_alone() -> None:
+    trials = [trial(0, None, state="pruned", origin="default"), trial(1, None, state="pruned")]
+    assert [finalist.trial for finalist in choose_finalists(trials)] == [0]
+
+
+def test_places_that_no_complete_trial_takes_go_to_those_that_the_clock_has_ended_by_rung_and_accuracy() -> None:
+    def cut(number: int, rung: int, accuracy: float | None) -> TrialRecord:
+        more = {"state": "pruned", "rung_images": rung, "rung_accuracy": accuracy}
+        return trial(number, None, out_of_time=True, **more)
+
+    judged = trial(6, None, state="pruned", rung_images=64_000, rung_accuracy=0.99)
+    trials = [trial(1, 0.5), cut(2, 16_000, 0.9), cut(3, 64_000, 0.7), cut(4, 64_000, 0.8), cut(5, 0, None), judged]
+    found = choose_finalists(trials)
+    assert [finalist.trial for finalist in found] == [1, 4, 3, 2]
+    assert [finalist.search_accuracy for finalist in found] == [0.5, None, None, None]
+    against_time = choose_finalists(trials, n_finalists=3, against_time=True)
+    assert [finalist.trial for finalist in against_time] == [1, 6, 4]
+
+
+def test_pruned_failed_and_infeasible_trials_are_no_finalists() -> None:
+    trials = [trial(n, None, state=state) for n, state in enumerate(("pruned", "failed", "infeasible"))]
+    with pytest.raises(UserError, match=r"no trial of this study was trained to its end.*raise --trials or --timeout"):
+        choose_finalists(trials)
+
+
+def test_finalists_are_sure_when_the_trials_that_still_run_cannot_push_them_out() -> None:
+    done = [trial(0, 0.01, origin="default"), *(trial(number, value=0.1 * number) for number in range(1, 7))]
+    running = [trial(number, None, state="running") for number in range(7, 12)]
+    assert [each.trial for each in sure_finalists([*done, *running[:1]], 0.0)] == [6, 5, 4, 0]
+    assert [each.trial for each in sure_finalists([*done, *running[:4]], 0.0)] == [0]
+    assert sure_finalists([*done, *running], 0.0) == []
+    for values in ([0.9], [0.0]):  # whatever the running one becomes
+        ended = [*done, *(trial(7 + i, value) for i, value in enumerate(values))]
+        assert {6, 5, 4, 0} < {each.trial for each in choose_finalists(ended)}
+
+
+def test_nobody_is_sure_while_the_default_itself_still_runs() -> None:
+    assert sure_finalists([trial(0, None, state="running", origin="default")], 0.0) == []

@@ -1,0 +1,140 @@
+"""Options declared once: help, checks and command lines follow from the fields."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from fmnist.cli import OneLineParser
+from fmnist.errors import UserError
+from fmnist.options import add_options, option, options, parse_options, to_arguments
+
+
+@options
+class Brew:
+    """Options of every kind."""
+
+    leaves: tuple[str, ...] = option("what goes in", positional=True, metavar="LEAF")
+    pot: Path = option("where it goes", default=Path("pot"), metavar="DIR")
+    cups: int = option("how many", default=2, ge=1, le=12, metavar="N")
+    minutes: float | None = option("to draw", default=None, gt=0, requirement="a positive time", remedy="try 3")
+    kind: Literal["black", "green"] = option("of leaves", default="black")
+    sugar: bool = option("sweeten it", default=False)
+    lid: bool = option("leave the pot open", default=True, name="no-lid")
+    notes: Sequence[str] = option("to remember", default=(), metavar="TEXT")
+    heat_percent: int = option("of 100 %", default=80, ge=0, name="heat", default_shown="80 %")
+    volume: Literal["quiet", "normal", "loud"] = option(
+        "of the whistle", default="normal", switches={"quiet": "no whistle", "loud": "a long one"}
+    )
+
+
+def brew(*words: str) -> Brew:
+    return parse_options(Brew, words, prog="brew", description="Make tea.")
+
+
+def test_command_line_gives_what_the_constructor_gives() -> None:
+    assert brew("assam") == Brew(("assam",))
+    words = ["assam", "mint", "--pot", "p", "--cups", "3", "--minutes", "2.5", "--kind", "green", "--sugar", "--no-lid"]
+    words += ["--notes", "a", "--notes", "b", "--heat", "90", "--loud"]
+    expected = Brew(
+        leaves=("assam", "mint"),
+        pot=Path("p"),
+        cups=3,
+        minutes=2.5,
+        kind="green",
+        sugar=True,
+        lid=False,
+        notes=["a", "b"],
+        heat_percent=90,
+        volume="loud",
+    )
+    assert brew(*words) == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"cups": 0}, "--cups must be between 1 and 12, but got 0"),
+        ({"cups": 13}, "--cups must be between 1 and 12, but got 13"),
+        ({"cups": "many"}, "--cups must be a whole number, but got 'many'"),
+        ({"heat_percent": -1}, "--heat must be at least 0, but got -1"),
+        ({"minutes": 0}, "--minutes must be a positive time, but got 0; try 3"),
+        ({"minutes": float("inf")}, "--minutes must be a positive time, but got inf; try 3"),
+        ({"kind": "red"}, "--kind must be one of black, green, but got 'red'"),
+        ({"sugar": "much"}, "--sugar must be true or false, but got 'much'"),
+        ({"pot": 3}, "--pot must be a path, but got 3"),
+        ({"leaves": (3,)}, "LEAF must be a text, but got 3"),
+    ],
+)
+def test_value_that_cannot_be_used_is_refused_with_its_option(values: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError) as refused:
+        Brew(**{"leaves": ("assam",)} | values)
+    assert str(refused.value) == message
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "the following arguments are required: LEAF; see brew --help"),
+        (["assam", "--cups", "x"], "argument --cups: invalid int value: 'x'; see brew --help"),
+        (["assam", "--quiet", "--loud"], "argument --loud: not allowed with argument --quiet; see brew --help"),
+        (["assam", "--cup", "3"], "unrecognized arguments: --cup 3; see brew --help"),
+    ],
+)
+def test_words_that_cannot_be_read_are_refused_in_one_line(words: list[str], message: str) -> None:
+    with pytest.raises(UserError) as refused:
+        brew(*words)
+    assert str(refused.value) == message
+
+
+def test_unknown_and_missing_arguments_are_mistakes_of_the_caller() -> None:
+    with pytest.raises(TypeError, match="sugr"):
+        Brew(("assam",), sugr=True)
+    with pytest.raises(TypeError, match="leaves"):
+        Brew()
+
+
+def test_options_cannot_be_changed() -> None:
+    with pytest.raises(AttributeError):
+        Brew(("assam",)).cups = 3
+
+
+def test_help_names_each_option_with_its_default() -> None:
+    parser = OneLineParser(prog="brew")
+    add_options(parser, Brew)
+    lines = " ".join(parser.format_help().split())
+    for part in (
+        "LEAF what goes in",
+        "--pot DIR where it goes (default: pot)",
+        "--cups N how many (default: 2)",
+        "--kind {black,green} of leaves (default: black)",
+        "--sugar sweeten it --no-lid leave the pot open --notes TEXT to remember --heat",
+        "of 100 % (default: 80 %)",
+        "--quiet no whistle --loud a long one",
+    ):
+        assert part in lines
+
+
+@options
+class Order:
+    """Options that a command line can hold without positional words."""
+
+    cups: int = option("how many", default=2, ge=1)
+    pot: Path | None = option("where it goes", default=None)
+    sugar: bool = option("sweeten it", default=False)
+    leaves: Sequence[str] = option("what goes in", default=())
+
+
+@pytest.mark.parametrize(
+    ("order", "words"),
+    [
+        (Order(), []),
+        (Order(cups=3, pot=Path("my pot"), sugar=True), ["--cups", "3", "--pot", "my pot", "--sugar"]),
+        (Order(leaves=("assam", "mint")), ["--leaves", "assam,mint"]),
+    ],
+)
+def test_options_are_written_as_one_would_type_them(order: Order, words: list[str]) -> None:
+    assert to_arguments(order) == words

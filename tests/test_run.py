@@ -1,0 +1,85 @@
+"""From a command line to a study's options, and from its result to an exit code."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from types import SimpleNamespace
+
+from search.config import StudyConfig
+from search.records.files import StudyFiles
+from search.results import StudyResult
+from search.run import RunOptions, exit_code, parse
+
+
+def test_command_line_and_python_have_the_same_defaults() -> None:
+    assert parse([]) == (StudyConfig("fashion-mnist"), RunOptions())
+
+
+def test_every_option_reaches_its_field(monkeypatch) -> None:
+    monkeypatch.setattr("search.extras.is_installed", lambda module: True)
+    options = [
+        *("--study", "mine", "--dataset", "some/folder", "--image-size", "32", "--colour", "grey", "--flip"),
+        "--skip-unreadable",
+    ]
+    own, _ = parse(options)
+    assert own == StudyConfig(
+        "mine", dataset="some/folder", image_size=32, colour="grey", flip=True, skip_unreadable=True
+    )
+    options = [
+        *("--study", "mine", "--trials", "7", "--timeout", "1.5", "--space", "s.toml", "--dataset", "digits"),
+        *("--data-dir", "d", "--storage", "sqlite:///x.db", "--workers", "3", "--seed", "9", "--refit-seeds", "2"),
+        *("--max-parameters", "1000", "--studies-dir", "out", "--sampler", "random", "--pruner", "median"),
+        *("--memory-limit", "2048", "--precision", "float32", "--baselines", "--search-only", "--check", "--dashboard"),
+        *("--export", "onnx", "--export", "litert,onnx", "--tensorboard", "tb", "--mlflow", "ml"),
+    ]
+    config, run_options = parse(options)
+    expected = StudyConfig(
+        study="mine",
+        trials=7,
+        timeout=1.5,
+        space=Path("s.toml"),
+        dataset="digits",
+        data_dir=Path("d"),
+        storage="sqlite:///x.db",
+        workers=3,
+        seed=9,
+        refit_seeds=2,
+        max_parameters=1000,
+        studies_dir=Path("out"),
+        sampler="random",
+        pruner="median",
+        precision="float32",
+        memory_limit_mb=2048,
+        baselines=True,
+        dashboard=True,
+        export=("litert", "onnx"),
+        tensorboard=Path("tb"),
+        mlflow=Path("ml"),
+    )
+    assert (config, run_options) == (expected, RunOptions(search_only=True, check=True))
+    named = {
+        field.name
+        for field in dataclasses.fields(config)
+        if getattr(config, field.name) == getattr(own, field.name) == getattr(StudyConfig("fashion-mnist"), field.name)
+    }
+    assert not named, f"not set in this test: {named}"
+
+
+def test_run_fails_where_an_export_that_it_was_asked_for_did() -> None:
+    study = SimpleNamespace(
+        exports=[
+            SimpleNamespace(format="keras", failure=None),
+            SimpleNamespace(format="onnx", failure="no such layer"),
+        ]
+    )
+    codes = {names: exit_code(StudyConfig("mine", export=names), study) for names in [(), ("keras",), ("keras,onnx",)]}
+    assert list(codes.values()) == [0, 0, 1]
+    unfinished = StudyResult(files=StudyFiles(Path("mine")), config={}, trials=())
+    assert exit_code(StudyConfig("mine", export=["onnx"]), unfinished) == 0  # --search-only
+
+
+def test_study_is_named_after_its_data_set(tmp_path) -> None:
+    assert parse(["--dataset", "digits"])[0].study == "digits"
+    assert parse(["--dataset", str(tmp_path / "shoes")])[0].study == "shoes"
+    assert parse(["--dataset", str(tmp_path / "shoes.NPZ")])[0].study == "shoes"
