@@ -61,10 +61,10 @@ def test_ratio_is_of_the_second_to_the_first(a: float, b: float, text: str) -> N
 
 
 def test_duplicates_are_told_by_where_they_are() -> None:
-    assert format.duplicates_in_words(Duplicates(3, 1, 1, 1, 2)) == [
+    assert format.describe_duplicates(Duplicates(3, 1, 1, 1, 2)) == [
         "3 training images repeat another one",
         "2 images are in two of the splits that learn, select and confirm",
         "1 image bears the labels of several classes",
         "2 test images are among the training images too, so the test accuracy flatters",
     ]
-    assert format.duplicates_in_words(Duplicates(0, 0, 0, 0, 0)) == ["No image occurs twice, pixel by pixel"]
+    assert format.describe_duplicates(Duplicates(0, 0, 0, 0, 0)) == ["No image occurs twice, pixel by pixel"]

@@ -15,15 +15,14 @@ from fmnist.metrics.evaluation import RejectionCurvePoint
 from fmnist.metrics.intervals import Interval
 from search.records.files import StudyFiles
 from search.records.models import EvaluationArrays, TrialRecord
-from search.report.page import write_report
-from search.report.text import abstaining
-from tests.support.made_study import Made, make_study
+from search.report.text.model import abstaining
+from tests.support.made_study import Made, make_study, write_made_report
 
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[StudyFiles, list[TrialRecord], dict]:
     files, trials = make_study(tmp_path_factory.mktemp("studies") / "made")
-    return files, trials, write_report(files, trials, command="", importances=None)
+    return files, trials, write_made_report(files, trials)
 
 
 @pytest.fixture
@@ -148,7 +147,7 @@ def test_suspect_labels_are_those_all_retrainings_disagree_with(tmp_path: Path) 
     changed["probabilities"][:, wrong] = 0.05 / 9
     changed["probabilities"][:, wrong, other] = 0.95
     np.savez(files.test_arrays, **changed)
-    (suspect,) = write_report(files, trials, command="", importances=None)["evidence"]["suspect_labels"]
+    (suspect,) = write_made_report(files, trials)["evidence"]["suspect_labels"]
     assert (suspect["index"], suspect["true"], suspect["predicted"]) == (wrong, int(changed["labels"][wrong]), other)
     assert "Labels that may be wrong" in files.report_html.read_text()
     assert (files.report_pictures / "suspects.png").exists()
@@ -183,14 +182,14 @@ def test_model_card_names_use_data_figures_and_limits(study) -> None:
 
 def test_report_of_a_study_without_changed_images_leaves_them_out(tmp_path: Path) -> None:
     files, trials = make_study(tmp_path / "made", Made(with_changed_images=False))
-    report = write_report(files, trials, command="", importances=None)
+    report = write_made_report(files, trials)
     assert report["evidence"]["changed_images"] == []
     assert "Right, but only just" not in files.report_html.read_text()
 
 
 def test_baselines_are_tested_against_the_delivered_model_on_the_same_images(tmp_path: Path) -> None:
     files, trials = make_study(tmp_path / "made", Made(with_baselines=True))
-    evidence = write_report(files, trials, command="", importances=None)["evidence"]
+    evidence = write_made_report(files, trials)["evidence"]
     arrays = files.read_test_arrays()
     is_right = arrays.probabilities[0].argmax(axis=1) == arrays.labels
     smallest, p_values = None, []
