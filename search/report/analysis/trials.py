@@ -207,6 +207,8 @@ def rank_correlations(trials: Sequence[TrialRecord], names: Sequence[str]) -> di
             continue
         values, accuracies = zip(*pairs, strict=True)
         if len(set(values)) > 1 and len(set(accuracies)) > 1:
-            rho, _ = stats.spearmanr(values, accuracies)
-            found[name] = (float(rho), len(pairs))
+            result = stats.spearmanr(values, accuracies)
+            # SciPy makes the result's class at run time, with attributes that its stubs don't know
+            rho = float(result.statistic)  # pyright: ignore[reportAttributeAccessIssue]
+            found[name] = (rho, len(pairs))
     return found
