@@ -14,8 +14,8 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from fmnist.training.history import best_point
 from search.format import count, percent, tick_count
-from search.report.charts.model import confusion_figure
 from search.report.charts.curves import mark_best, plot_part
+from search.report.charts.model import confusion_figure
 from search.report.charts.style import GREY, PART_STYLES, clean, figure_png, percent_axis
 from search.study.objective import RungEnd
 

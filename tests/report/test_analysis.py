@@ -11,11 +11,8 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from fmnist.metrics.evaluation import RejectionCurvePoint
-from fmnist.metrics.intervals import Interval
 from search.records.files import StudyFiles
 from search.records.models import EvaluationArrays, TrialRecord
-from search.report.text.model import abstaining
 from tests.support.made_study import Made, make_study, write_made_report
 
 
@@ -126,16 +123,6 @@ def test_accuracy_by_confidence_leaves_the_least_sure_out(study, arrays) -> None
         n_left = len(is_right) - row["n_kept"]
         assert n_left == round(row["share_left"] * len(is_right))
         assert row["accuracy_kept"] == pytest.approx(is_right[n_left:].mean())
-
-
-def test_what_leaving_images_out_brings_is_said_as_it_is() -> None:
-    def said(accuracy_kept: float, accuracy_left: float | None) -> str:
-        rows = [RejectionCurvePoint(0.0, 100, 0.9, Interval(0, 1), None)]
-        return abstaining([*rows, RejectionCurvePoint(0.05, 95, accuracy_kept, Interval(0, 1), accuracy_left)])
-
-    assert "raises accuracy: 90.00 % on all, 92.00 % on the rest" in said(0.92, 0.5)
-    assert "does not raise accuracy: 90.00 % on all, 90.00 % on the rest" in said(0.9, 0.9)
-    assert "too few test images" in said(0.9, None)
 
 
 def test_suspect_labels_are_those_all_retrainings_disagree_with(tmp_path: Path) -> None:

@@ -23,7 +23,6 @@ from search.records.files import StudyFiles
 from search.records.models import TrialRecord
 from search.report.charts.model import confusion_png
 from search.report.text.exports import exports
-from search.report.text.search import endings
 from search.results import read_finished_study
 from tests.support.made_study import Made, make_study, write_made_report
 
@@ -266,19 +265,6 @@ def test_study_that_has_not_come_to_its_end_has_no_report_and_says_why(tmp_path:
     files.test.unlink()
     with pytest.raises(UserError, match="test"):
         write_made_report(files, trials, command=COMMAND)
-
-
-def test_trials_that_ended_alike_are_one_row() -> None:
-    trial = TrialRecord(0, "pruned", None, {}, "sampler", "pruned after 25,000 images")
-    reasons = [
-        "infeasible: 2,000,000 is over max_parameters = 1,000,000",
-        "infeasible: 3,000 is over max_parameters = 100",
-    ]
-    trials = [trial, trial, *(replace(trial, state="infeasible", reason=reason) for reason in reasons)]
-    assert endings(trials) == [
-        ("pruned", "pruned after 25,000 images", 2),
-        ("infeasible", "infeasible: … is over max_parameters = …", 2),
-    ]
 
 
 # --- exports
