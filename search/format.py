@@ -9,9 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from fmnist.data.duplicates import Duplicates
 from fmnist.metrics.intervals import Interval
-from fmnist.recipe import TrainingPlan
 
 NOT_KNOWN = "not known"
 UNITS_OF_SIZE = ("bytes", "kB", "MB", "GB")
@@ -184,71 +182,3 @@ def setting_value(value: Any) -> str:
 def _three_figures(number: float) -> str:
     digits = max(0, 2 - int(math.log10(max(number, 1))))
     return f"{number:.{digits}f}"
-
-
-def duplicates_in_words(duplicates: Duplicates) -> list[str]:
-    """Sentences about images that occur twice; one sentence if there is none."""
-    repeating = _with_verb(duplicates.within_training, "training image", "repeats", "repeat")
-    shared = _with_verb(duplicates.across_splits, "image", "is", "are")
-    ambiguous = _with_verb(duplicates.contradicting, "image", "bears", "bear")
-    leaked = _with_verb(duplicates.test_in_training, "test image", "is", "are")
-    sentences = []
-    if duplicates.within_training:
-        sentences.append(f"{repeating} another one")
-    if duplicates.across_splits:
-        sentences.append(f"{shared} in two of the splits that learn, select and confirm")
-    if duplicates.contradicting:
-        sentences.append(f"{ambiguous} the labels of several classes")
-    if duplicates.test_in_training:
-        sentences.append(f"{leaked} among the training images too, so the test accuracy flatters")
-    return sentences or ["No image occurs twice, pixel by pixel"]
-
-
-def _with_verb(n: int, noun: str, one: str, many: str) -> str:
-    verb = many
-    if n == 1:
-        verb = one
-    return f"{with_noun(n, noun)} {verb}"
-
-
-def plan_in_words(plan: TrainingPlan) -> list[str]:
-    return [_optimizer(plan), _schedule(plan), _targets(plan), _augmentation(plan), _length(plan)]
-
-
-def _optimizer(plan: TrainingPlan) -> str:
-    rule = {"adam": "Adam", "adamw": "AdamW", "sgd": "SGD with Nesterov momentum 0.9"}[plan.optimizer]
-    decay = f"decoupled weight decay {plan.weight_decay:.2g}" if plan.weight_decay else "no weight decay"
-    return f"Optimizer: {rule}, {decay}, batches of {plan.batch_size} images."
-
-
-def _schedule(plan: TrainingPlan) -> str:
-    rate = f"{plan.peak_learning_rate:.3g}"
-    if plan.schedule == "constant":
-        return f"Learning rate: {rate} throughout."
-    shape = {"cosine": "cosine", "one_cycle": "one-cycle"}[plan.schedule]
-    return (
-        f"Learning rate: {shape} schedule, up to {rate} over the first {percent(plan.warmup_fraction, 0)} of the steps."
-    )
-
-
-def _targets(plan: TrainingPlan) -> str:
-    smoothing = f"label smoothing {plan.label_smoothing:g}" if plan.label_smoothing else "no label smoothing"
-    return f"Loss: cross-entropy, {smoothing}."
-
-
-_BORDER_WORDS = {"black": "", "edge": ", its border repeated"}
-
-
-def _augmentation(plan: TrainingPlan) -> str:
-    kinds = [
-        "every image mirrored left-right in every second epoch" if plan.flip else "",
-        f"shifted by up to {with_noun(plan.shift, 'pixel')} each way{_BORDER_WORDS[plan.border]}" if plan.shift else "",
-        f"a random rectangle erased with probability {plan.erasing:.2g} (in shorter trainings less)"
-        if plan.erasing
-        else "",
-    ]
-    return f"Augmentation: {', '.join(kind for kind in kinds if kind) or 'none'}."
-
-
-def _length(plan: TrainingPlan) -> str:
-    return f"Length: {with_noun(plan.n_epochs, 'epoch')} in a full training."

@@ -12,11 +12,11 @@ from fmnist.recipe import Recipe
 from search.callbacks.reporter import DETAIL, RESULT, BestTrial, FinalistRow, SearchProgress
 from search.context import StudyContext
 from search.dashboard.beside import dashboard_command
-from search.format import duplicates_in_words, with_noun
+from search.format import with_noun
 from search.provenance import describe_environment
 from search.records.io import read_json
 from search.records.models import EvaluationRecord
-from search.report.text import uneven_classes
+from search.report.text.data import describe_duplicates, uneven_classes
 from search.results import FinishedStudy, balance_of
 from search.study.trials import count_by_state, read_best
 
@@ -38,7 +38,7 @@ def tell_own_images(context: StudyContext) -> None:
         *data.notes,
     ]
     if data.duplicates is not None:
-        notes += duplicates_in_words(data.duplicates)
+        notes += describe_duplicates(data.duplicates)
     balance = balance_of(data)
     if balance.is_uneven:
         notes.append(uneven_classes(balance))

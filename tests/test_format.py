@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from fmnist.data.duplicates import Duplicates
 from fmnist.metrics.intervals import Interval
 from search import format
 
@@ -58,13 +57,3 @@ def test_noun_is_in_the_plural_but_for_one(n: int, text: str) -> None:
 @pytest.mark.parametrize(("a", "b", "text"), [(4, 2, "0.50"), (0, 2, "not known")])
 def test_ratio_is_of_the_second_to_the_first(a: float, b: float, text: str) -> None:
     assert format.ratio(a, b) == text
-
-
-def test_duplicates_are_told_by_where_they_are() -> None:
-    assert format.duplicates_in_words(Duplicates(3, 1, 1, 1, 2)) == [
-        "3 training images repeat another one",
-        "2 images are in two of the splits that learn, select and confirm",
-        "1 image bears the labels of several classes",
-        "2 test images are among the training images too, so the test accuracy flatters",
-    ]
-    assert format.duplicates_in_words(Duplicates(0, 0, 0, 0, 0)) == ["No image occurs twice, pixel by pixel"]

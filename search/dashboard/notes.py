@@ -13,7 +13,8 @@ import optuna
 
 from fmnist.model.layers import count_multiply_adds, count_parameters
 from fmnist.recipe import Architecture, Block, Recipe, short_form
-from search.format import count, duration, percent, percent_range, plan_in_words, short_count, with_noun
+from search.format import count, duration, percent, percent_range, short_count, with_noun
+from search.report.text.recipe import describe_plan
 from search.results import FinishedStudy
 from search.study.objective import Outcome
 from search.study.optuna_private import (
@@ -86,7 +87,7 @@ def trial_note(number: int, origin: str | None, outcome: Outcome) -> str:
     for line in architecture_in_words(recipe.architecture):
         lines.append(f"- {line}")
     lines += ["", "**Training**", ""]
-    for line in plan_in_words(recipe.plan):
+    for line in describe_plan(recipe.plan):
         lines.append(f"- {line}")
     return "\n".join(lines)
 

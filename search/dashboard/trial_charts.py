@@ -14,15 +14,12 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from fmnist.training.history import best_point
 from search.format import count, percent, tick_count
+from search.report.charts.curves import mark_best, plot_part
 from search.report.charts.model import confusion_figure
-from search.report.charts.style import BLUE, GREY, ORANGE, clean, figure_png, percent_axis
+from search.report.charts.style import GREY, PART_STYLES, clean, figure_png, percent_axis
 from search.study.objective import RungEnd
 
 LEFT_AXES, RIGHT_AXES = (0.075, 0.15, 0.40, 0.62), (0.58, 0.15, 0.40, 0.62)  # left, bottom, width, height
-LINES = (  # split, its colour, its style, what the legend calls it
-    ("train", ORANGE, "--", "training (augmented images)"),
-    ("validation", BLUE, "-", "validation (selection split)"),
-)
 MANY_POINTS = 40  # from so many on, points have no marks
 LABELLED_SHARE, WORDED_SHARE = 0.15, 0.3  # of the width: what a rung takes to have its length, and words, over it
 
@@ -47,8 +44,7 @@ def draw_learning_curve(number: int, ended: Sequence[RungEnd]) -> bytes:
     best, best_accuracy = best_point(last.history), None
     if best is not None and best.validation_accuracy is not None:
         best_accuracy = best.validation_accuracy
-        place = (last.n_images_before + best.n_images, best_accuracy)
-        accuracy.plot(*place, "*", color="#111111", markersize=11, label="best point", zorder=4, clip_on=False)
+        mark_best(accuracy, last.n_images_before + best.n_images, best_accuracy, 11, clip=False)
     handles, labels = accuracy.get_legend_handles_labels()
     figure.legend(handles, labels, loc=(0.068, 0.845), ncols=3, fontsize=9, frameon=False)
     figure.text(0.075, 0.94, f"Trial {number}: {percent(best_accuracy)} at best", fontsize=12, weight="bold")
@@ -57,18 +53,14 @@ def draw_learning_curve(number: int, ended: Sequence[RungEnd]) -> bytes:
 
 def draw_curves(axes: Axes, ended: Sequence[RungEnd], name: str) -> None:
     """Draw a training and a validation curve for each rung. name: "accuracy" or "loss"."""
-    for split, colour, style, label in LINES:
+    for part, colour, line, label in PART_STYLES:
         for i, rung in enumerate(ended):
-            axes.plot(
-                [rung.n_images_before + point.n_images for point in rung.history],
-                [getattr(point, f"{split}_{name}") for point in rung.history],
-                style,
-                color=colour,
-                linewidth=1.6,
-                marker="." if len(rung.history) < MANY_POINTS else None,
-                markersize=5,
-                label=label if i == 0 else None,
-            )
+            places = [rung.n_images_before + point.n_images for point in rung.history]
+            marker = "." if len(rung.history) < MANY_POINTS else None
+            plot_part(
+                axes, places, rung.history, f"{part}_{name}", style=(colour, line), label=label if i == 0 else None,
+                marker=(marker, 5),
+            )  # fmt: skip
     axes.set_xlim(0, 1.02 * end_of(ended[-1]))
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda n_images, _: tick_count(n_images)))

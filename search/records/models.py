@@ -122,7 +122,7 @@ class BestRecipe:
 class BaselineRecord:
     """The fit of a baseline, or why it failed."""
 
-    name: str  # of one of fmnist.baselines.networks.BASELINES
+    name: str  # of one of fmnist.baselines.catalog.BASELINES
     kind: str  # "network" or "classical"
     description: str  # what it is and how it learns, in words
     published_accuracy: float | None  # on the test set, by the notebook's own account; None: none is known

@@ -6,58 +6,49 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import optuna
 
 from fmnist.cli import exit_code_of
 from fmnist.errors import UserError
 from fmnist.options import option, options, parse_options
 from search.cli import check_study_name, take_password_off_the_command_line
+from search.dashboard.publish import publish_report
 from search.records.files import StudyFiles, require_study
 from search.report.comparison.page import write_comparison
 from search.report.page import report_study
 from search.results import FinishedStudy, read_finished_study, require_finished
-
-if TYPE_CHECKING:
-    import optuna
+from search.study.study import open_finished
+from search.study.trials import read_trials
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line. Returns the exit code: 0, or 2 for input that cannot be used, said in one line."""
-    return exit_code_of(lambda: _main(argv))
+    return exit_code_of(lambda: run(argv))
 
 
-def _main(argv: Sequence[str] | None) -> int:
+def run(argv: Sequence[str] | None) -> int:
+    """Write what the command line asks for, and print where it is. Raises UserError for input that cannot be used."""
     if argv is None:
         take_password_off_the_command_line()
     options = parse(sys.argv[1:] if argv is None else argv)
-    from search.dashboard.publish import publish_report
-
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     studies = [StudyFiles(folder) for folder in options.folders]
     for files in studies:  # first of all: a study under way may have no trials to open yet
         require_finished(files)
     if len(studies) == 1:
-        study = _open(studies[0], options)
-        publish_report(study, report_study(studies[0], study))
-        print(f"report: {studies[0].report_html}")
+        (files,) = studies
+        study = open_finished(files, options.storage)
+        publish_report(study, report_study(files, study))
+        print(f"report: {files.report_html}")
     else:
-        a, b = (_read(files, options) for files in studies)
+        a, b = (_read(files, options.storage) for files in studies)
         print(f"comparison: {write_comparison(a, b, options.studies_dir)}")
     return 0
 
 
-def _open(files: StudyFiles, options: ReportOptions) -> optuna.Study:
-    import optuna
-
-    from search.study.study import open_finished
-
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    return open_finished(files, options.storage)
-
-
-def _read(files: StudyFiles, options: ReportOptions) -> FinishedStudy:
-    from search.study.trials import read_trials
-
-    trials = read_trials(_open(files, options))
+def _read(files: StudyFiles, storage: str | None) -> FinishedStudy:
+    trials = read_trials(open_finished(files, storage))
     return read_finished_study(files, trials, command=files.read_command(), importances=None)
 
 

@@ -1,4 +1,4 @@
-"""What the report and the comparison share: templates, filters, plain JSON."""
+"""How do report and comparison become text? The templates, their filters, and plain values for JSON."""
 
 from __future__ import annotations
 
@@ -14,28 +14,59 @@ import numpy as np
 from markupsafe import Markup
 
 from fmnist.export.formats import in_figures
-from search.format import (
-    count,
-    duration,
-    file_size,
-    milliseconds,
-    p_value,
-    parameter_value,
-    percent,
-    percent_range,
-    points,
-    setting_value,
-    short_count,
-    signed,
-    with_noun,
-)
+from search import format
 from search.report.charts.images import image_png
 
 TEMPLATES = Path(__file__).parent / "templates"
+FORMAT_FILTERS = (  # filters of their own names
+    *(format.percent, format.percent_range, format.points, format.signed, format.p_value),
+    *(format.count, format.with_noun, format.short_count),
+    *(format.file_size, format.duration, format.milliseconds, in_figures),
+    *(format.parameter_value, format.setting_value),
+)
+
+
+def templates(*, markdown: bool = False) -> jinja2.Environment:
+    """The templates, with the filters that they use.
+
+    A name that nobody defined is an error. Values are escaped for HTML; with `markdown` they are not, and go through
+    the filter `md`.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=not markdown,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters.update({function.__name__: function for function in FORMAT_FILTERS})
+    environment.filters.update(md=markdown_text, svg=svg_address, png=png_address)
+    return environment
+
+
+def markdown_text(text: object) -> str:
+    """The text for Markdown, table cells included: nothing in it is taken for markup."""
+    return re.sub(r"([\\`*_{}\[\]<>#|~$])", r"\\\1", " ".join(str(text).split()))
+
+
+def svg_address(svg: bytes) -> Markup:
+    """An SVG file's bytes as a data URL, so that the page needs no other file."""
+    return Markup("data:image/svg+xml;base64," + base64.b64encode(svg).decode())
+
+
+def png_address(png: bytes | np.ndarray) -> Markup:
+    """A PNG file's bytes, or an image, uint8 (h, w, c), as a data URL."""
+    content = png if isinstance(png, bytes) else image_png(png)
+    return Markup("data:image/png;base64," + base64.b64encode(content).decode())
 
 
 def plain(value: Any) -> Any:
-    """The same in JSON's own types: NumPy scalars and arrays, tuples and mappings turned, NaN and infinity to None."""
+    """Turn a value into JSON's own types.
+
+    NumPy scalars and arrays, tuples and mappings become numbers, lists and dictionaries with text as keys; NaN and
+    infinity become None.
+    """
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -45,36 +76,3 @@ def plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
-
-
-def templates(*, markdown: bool = False) -> jinja2.Environment:
-    made = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=not markdown,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    filters = (
-        *(percent, percent_range, points, signed, p_value, count, with_noun, short_count),
-        *(file_size, duration, milliseconds, in_figures, parameter_value, setting_value),
-    )
-    made.filters.update({function.__name__: function for function in filters})
-    made.filters.update(md=markdown_text, svg=_svg_address, png=_png_address)
-    return made
-
-
-def markdown_text(text: object) -> str:
-    """The text for Markdown, table cells included: nothing in it is taken for markup."""
-    return re.sub(r"([\\`*_{}\[\]<>#|~$])", r"\\\1", " ".join(str(text).split()))
-
-
-def _svg_address(svg: bytes) -> Markup:
-    return Markup("data:image/svg+xml;base64," + base64.b64encode(svg).decode())
-
-
-def _png_address(png: bytes | np.ndarray) -> Markup:
-    """png: a PNG file's bytes, or an image, uint8 (h, w, c)."""
-    content = png if isinstance(png, bytes) else image_png(png)
-    return Markup("data:image/png;base64," + base64.b64encode(content).decode())

@@ -79,7 +79,8 @@ class WorkerProcesses:
             self._context = multiprocessing.get_context("spawn")
         else:
             self._context = multiprocessing.get_context("forkserver")
-            self._ensure_fork_server()  # now: Keras loads in the background
+            with _stderr_in(log):
+                self._ensure_fork_server()  # now: Keras loads in the background
 
     def train(self, task: TrainTask | BaselineTask) -> Generator[TrainMessage, None, None]:
         """Run a training in a process, and yield its messages as they come.
@@ -124,7 +125,7 @@ class WorkerProcesses:
 
     def _ensure_fork_server(self) -> None:
         multiprocessing.set_forkserver_preload(self._preload)
-        with inherited(training_variables()), _stderr_in(self._log):
+        with inherited(training_variables()):
             multiprocessing.forkserver.ensure_running()
 
     def _receive(self, pipe: Connection, process: BaseProcess) -> Generator[Any, None, None]:

@@ -79,7 +79,7 @@ class PredictTask:
 class BaselineTask:
     """The fit of one baseline."""
 
-    name: str  # of one of fmnist.baselines.networks.BASELINES
+    name: str  # of one of fmnist.baselines.catalog.BASELINES
     seed: int
     split_folder: Path  # written by fmnist.data.split.save_split
     save_to: Path  # write the fitted model here, of the baseline's suffix

@@ -11,19 +11,15 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from fmnist.metrics.evaluation import RejectionCurvePoint
-from fmnist.metrics.intervals import Interval
 from search.records.files import StudyFiles
 from search.records.models import EvaluationArrays, TrialRecord
-from search.report.page import write_report
-from search.report.text import abstaining
-from tests.support.made_study import Made, make_study
+from tests.support.made_study import Made, make_study, write_made_report
 
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[StudyFiles, list[TrialRecord], dict]:
     files, trials = make_study(tmp_path_factory.mktemp("studies") / "made")
-    return files, trials, write_report(files, trials, command="", importances=None)
+    return files, trials, write_made_report(files, trials)
 
 
 @pytest.fixture
@@ -129,16 +125,6 @@ def test_accuracy_by_confidence_leaves_the_least_sure_out(study, arrays) -> None
         assert row["accuracy_kept"] == pytest.approx(is_right[n_left:].mean())
 
 
-def test_what_leaving_images_out_brings_is_said_as_it_is() -> None:
-    def said(accuracy_kept: float, accuracy_left: float | None) -> str:
-        rows = [RejectionCurvePoint(0.0, 100, 0.9, Interval(0, 1), None)]
-        return abstaining([*rows, RejectionCurvePoint(0.05, 95, accuracy_kept, Interval(0, 1), accuracy_left)])
-
-    assert "raises accuracy: 90.00 % on all, 92.00 % on the rest" in said(0.92, 0.5)
-    assert "does not raise accuracy: 90.00 % on all, 90.00 % on the rest" in said(0.9, 0.9)
-    assert "too few test images" in said(0.9, None)
-
-
 def test_suspect_labels_are_those_all_retrainings_disagree_with(tmp_path: Path) -> None:
     files, trials = make_study(tmp_path / "made")
     with np.load(files.test_arrays) as stored:
@@ -148,7 +134,7 @@ def test_suspect_labels_are_those_all_retrainings_disagree_with(tmp_path: Path) 
     changed["probabilities"][:, wrong] = 0.05 / 9
     changed["probabilities"][:, wrong, other] = 0.95
     np.savez(files.test_arrays, **changed)
-    (suspect,) = write_report(files, trials, command="", importances=None)["evidence"]["suspect_labels"]
+    (suspect,) = write_made_report(files, trials)["evidence"]["suspect_labels"]
     assert (suspect["index"], suspect["true"], suspect["predicted"]) == (wrong, int(changed["labels"][wrong]), other)
     assert "Labels that may be wrong" in files.report_html.read_text()
     assert (files.report_pictures / "suspects.png").exists()
@@ -183,14 +169,14 @@ def test_model_card_names_use_data_figures_and_limits(study) -> None:
 
 def test_report_of_a_study_without_changed_images_leaves_them_out(tmp_path: Path) -> None:
     files, trials = make_study(tmp_path / "made", Made(with_changed_images=False))
-    report = write_report(files, trials, command="", importances=None)
+    report = write_made_report(files, trials)
     assert report["evidence"]["changed_images"] == []
     assert "Right, but only just" not in files.report_html.read_text()
 
 
 def test_baselines_are_tested_against_the_delivered_model_on_the_same_images(tmp_path: Path) -> None:
     files, trials = make_study(tmp_path / "made", Made(with_baselines=True))
-    evidence = write_report(files, trials, command="", importances=None)["evidence"]
+    evidence = write_made_report(files, trials)["evidence"]
     arrays = files.read_test_arrays()
     is_right = arrays.probabilities[0].argmax(axis=1) == arrays.labels
     smallest, p_values = None, []

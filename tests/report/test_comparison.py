@@ -15,10 +15,11 @@ from sklearn import metrics
 from fmnist.data.idx import TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES
 from search.records.io import read_json, write_arrays, write_json
 from search.records.models import DataRecord, TrialRecord
-from search.report.analysis import best_so_far
+from search.report.analysis.trials import best_so_far
 from search.report.comparison import text as words
 from search.report.comparison.data import Comparison, entries
-from search.report.comparison.page import summarize, write_comparison
+from search.report.comparison.page import write_comparison
+from search.report.comparison.summary import summarize
 from search.results import FinishedStudy, read_finished_study
 from tests.support.made_study import Made, make_study
 

@@ -18,11 +18,10 @@ from search.records.files import StudyFiles
 from search.records.io import write_text
 from search.records.models import TrialRecord
 from search.report.__main__ import main
-from search.report.page import write_report
 from search.study.locks import hold
 from search.study.study import open_finished
 from search.study.trials import importances, read_trials
-from tests.support.made_study import Made, make_study, store_trials
+from tests.support.made_study import Made, make_study, store_trials, write_made_report
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = Made(n_trials=12, n_test=200, n_train=1000)
@@ -84,7 +83,9 @@ def test_report_is_the_one_of_the_records(
     assert capsys.readouterr().out == f"report: {files.report_html}\n"
     built = {path: path.read_bytes() for path in (files.report_html, files.report_markdown, files.report_json)}
     of_study = importances(open_finished(files))
-    write_report(files, template[1], command="python -m search.run --study alpha --trials 12", importances=of_study)
+    write_made_report(
+        files, template[1], command="python -m search.run --study alpha --trials 12", importances=of_study
+    )
     assert built == {path: path.read_bytes() for path in built}
 
 
@@ -104,12 +105,6 @@ def test_building_it_loads_no_tensorflow(studies: Path) -> None:
 
 
 @pytest.mark.process
-def test_importing_the_report_loads_no_optuna() -> None:
-    script = "import sys, search.report.page; print(sorted({'optuna', 'keras', 'tensorflow'} & set(sys.modules)))"
-    child = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert (child.returncode, child.stdout.strip()) == (0, "[]"), child.stderr
-
-
 def test_command_of_a_study_from_before_is_that_of_its_report(studies: Path) -> None:
     files = StudyFiles(studies / "alpha")
     assert run(studies, "alpha") == 0

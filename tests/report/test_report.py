@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import itertools
-import json
 import re
 import warnings
 from dataclasses import replace
@@ -22,12 +21,10 @@ from fmnist.data.duplicates import Duplicates
 from fmnist.errors import UserError
 from search.records.files import StudyFiles
 from search.records.models import TrialRecord
-from search.report import text as words
 from search.report.charts.model import confusion_png
-from search.report.page import write_report
-from search.report.text import endings
+from search.report.text.exports import exports
 from search.results import read_finished_study
-from tests.support.made_study import Made, make_study
+from tests.support.made_study import Made, make_study, write_made_report
 
 COMMAND = "python -m search.run --trials 40"
 
@@ -35,16 +32,11 @@ COMMAND = "python -m search.run --trials 40"
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[StudyFiles, list[TrialRecord], dict]:
     files, trials = make_study(tmp_path_factory.mktemp("studies") / "made")
-    report = write_report(files, trials, command=COMMAND, importances={"n_blocks": 0.7, "dropout": 0.3})
+    report = write_made_report(files, trials, command=COMMAND, importances={"n_blocks": 0.7, "dropout": 0.3})
     return files, trials, report
 
 
 # --- the numbers
-
-
-def test_report_json_is_what_write_report_returns(study) -> None:
-    files, _, report = study
-    assert json.loads(files.report_json.read_text()) == report
 
 
 def test_table_of_trials_is_written_with_the_report_and_named_in_the_guide(study) -> None:
@@ -198,7 +190,7 @@ def remarkable(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
     """One study of uneven birds, and one of Fashion-MNIST."""
     made = replace(REMARKS, dataset=request.param, is_uneven=request.param == "birds")
     files, trials = make_study(tmp_path_factory.mktemp("remarkable") / "s", made)
-    return files, write_report(files, trials, command="python -m search.run")
+    return files, write_made_report(files, trials)
 
 
 def texts_of(files: StudyFiles) -> dict[str, str]:
@@ -243,7 +235,7 @@ def test_report_speaks_of_fashion_mnist_where_that_is_the_data_set_alone(remarka
 def test_texts_from_data_cannot_break_the_page(tmp_path: Path) -> None:
     names = ("<script>alert(1)</script>", "a & b", "c | d")
     files, trials = make_study(tmp_path / "s", Made(n_trials=6, class_names=names))
-    write_report(files, trials, command=COMMAND)
+    write_made_report(files, trials, command=COMMAND)
     assert "<script>alert" not in files.report_html.read_text()
     assert "&lt;script&gt;" in files.report_html.read_text()
 
@@ -263,7 +255,7 @@ def test_texts_from_data_cannot_break_the_page(tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("error")  # Matplotlib warns where a figure has no room for what it shows
 def test_unusual_studies_have_a_report(tmp_path: Path, made: Made) -> None:
     files, trials = make_study(tmp_path / "s", made)
-    report = write_report(files, trials, command=COMMAND)
+    report = write_made_report(files, trials, command=COMMAND)
     assert report["test"]["accuracy"]["sd"] is None or made.n_seeds > 1
     assert all(path.stat().st_size > 0 for path in (files.report_html, files.report_markdown, files.report_json))
 
@@ -272,20 +264,7 @@ def test_study_that_has_not_come_to_its_end_has_no_report_and_says_why(tmp_path:
     files, trials = make_study(tmp_path / "s", Made(n_trials=3))
     files.test.unlink()
     with pytest.raises(UserError, match="test"):
-        write_report(files, trials, command=COMMAND)
-
-
-def test_trials_that_ended_alike_are_one_row() -> None:
-    trial = TrialRecord(0, "pruned", None, {}, "sampler", "pruned after 25,000 images")
-    reasons = [
-        "infeasible: 2,000,000 is over max_parameters = 1,000,000",
-        "infeasible: 3,000 is over max_parameters = 100",
-    ]
-    trials = [trial, trial, *(replace(trial, state="infeasible", reason=reason) for reason in reasons)]
-    assert endings(trials) == [
-        ("pruned", "pruned after 25,000 images", 2),
-        ("infeasible", "infeasible: … is over max_parameters = …", 2),
-    ]
+        write_made_report(files, trials, command=COMMAND)
 
 
 # --- exports
@@ -294,7 +273,7 @@ def test_trials_that_ended_alike_are_one_row() -> None:
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[StudyFiles, list[TrialRecord], dict]:
     files, trials = make_study(tmp_path_factory.mktemp("exported") / "s", Made(n_trials=6, with_exports=True))
-    return files, trials, write_report(files, trials, command=COMMAND)
+    return files, trials, write_made_report(files, trials, command=COMMAND)
 
 
 def test_exports_are_in_every_report_with_what_was_measured(exported) -> None:
@@ -345,7 +324,7 @@ def test_finding_on_one_export(exported, kept: dict[str, dict], finding: str) ->
     records = [record for record in exported[0].read_export_records() if record.format in kept]
     changed = tuple(replace(record, **kept[record.format]) for record in records)
     study_result = read_finished_study(exported[0], exported[1], command="", importances=None)
-    assert words.exports(replace(study_result, exports=changed)) == finding
+    assert exports(replace(study_result, exports=changed)) == finding
 
 
 def test_study_without_exports_has_no_section_on_them(study) -> None:

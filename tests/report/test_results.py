@@ -15,9 +15,8 @@ from fmnist.errors import UserError
 from search.records.files import StudyFiles
 from search.records.io import write_arrays, write_json
 from search.records.models import TrialRecord
-from search.report.page import write_report
 from search.results import FinishedStudy, read_finished_study
-from tests.support.made_study import Made, make_study
+from tests.support.made_study import Made, make_study, write_made_report
 
 SMALL = Made(n_trials=6, n_seeds=1, n_finalists=2, n_test=200, n_train=1000)
 Study = tuple[StudyFiles, list[TrialRecord]]
@@ -74,7 +73,7 @@ def test_study_of_a_version_without_baselines_still_gets_its_report(tmp_path: Pa
     files, trials = make_study(tmp_path / "made", SMALL)
     ledger = json.loads(files.ledger.read_text())
     files.ledger.write_text(json.dumps({phase: ledger[phase] for phase in ledger if phase != "baselines"}))
-    write_report(files, trials, command="", importances=None)
+    write_made_report(files, trials)
     assert files.report_html.exists()
 
 

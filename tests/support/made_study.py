@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import optuna
@@ -29,6 +31,8 @@ from search.records.models import (
     RefitRecord,
     TrialRecord,
 )
+from search.report.page import write_report
+from search.results import read_finished_study
 
 FASHION = (
     *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
@@ -79,6 +83,18 @@ def make_study(root: Path, made: Made | None = None) -> tuple[StudyFiles, list[T
     if made.with_exports:
         _write_exports(files)
     return files, trials
+
+
+def write_made_report(
+    files: StudyFiles,
+    trials: list[TrialRecord],
+    *,
+    command: str = "python -m search.run",
+    importances: Mapping[str, float] | None = None,
+) -> dict[str, Any]:
+    """Write the study's reports; report.json's content is returned."""
+    write_report(read_finished_study(files, trials, command=command, importances=importances))
+    return json.loads(files.report_json.read_text())
 
 
 def store_trials(files: StudyFiles, trials: list[TrialRecord]) -> None:

@@ -1,144 +1,156 @@
-"""Charts of the model: learning curves, finalists, confusion, calibration, baselines."""
+"""What is drawn of the model? Learning curve, finalists, confusion, calibration, baselines, changed images."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 
+from fmnist.metrics.calibration import ReliabilityBin
 from fmnist.metrics.evaluation import Evaluation
+from search.format import percent
 from search.records.models import ChangedTestScore, ConfirmRecord
-from search.report.analysis import BaselineScore, Calibration
+from search.report.analysis.evidence import BaselineScore, Calibration
+from search.report.charts.curves import mark_best, plot_part
 from search.report.charts.style import (
     BLUE,
     GREY,
     MANY_CLASSES,
     MOST_NAMED_CLASSES,
     ORANGE,
+    PART_STYLES,
+    TICK_POINTS,
     Chart,
     clean,
     figure_png,
     fitting,
+    label_axes,
+    label_percent,
+    legend_above,
     make_chart,
     percent_axis,
+    round_ticks,
 )
+
+FEWEST_IN_BIN = 5  # images; of fewer, an accuracy says nothing
+BIN_WIDTH = 0.055  # of a bar, a little less than the fifteenth that a bin is wide
+DARKEST = 1.6  # where the scale of orange would end: the largest mistake is to leave its number legible
+RIGHT_COLOUR = "#b9d9ee"  # of the diagonal
+CROWDED_INCHES = 15.0  # a side of a confusion matrix of many classes
+CELL_INCHES, LETTER_INCHES, BORDER_INCHES = 0.45, 0.075, 1.0  # of one of few
+CROWDED_POINTS, SMALLEST_POINTS = 650, 4.0  # of its names: the first shared by its rows
 
 
 def learning_chart(record: ConfirmRecord, n_train: int) -> Chart:
+    """Loss and accuracy over the epochs of the winner's confirmation training. n_train: images of an epoch."""
     alt = "Loss and accuracy over the epochs of the winner's confirmation training, on training and selection images."
-    return make_chart("learning", alt, lambda figure, is_narrow: _draw_learning(figure, is_narrow, record, n_train))
+
+    def draw(figure: Figure, is_narrow: bool) -> None:
+        figure.set_figheight(5.4 if is_narrow else 3.2)
+        loss, accuracy = figure.subplots(2, 1, sharex=True) if is_narrow else figure.subplots(1, 2)
+        _draw_curves(loss, record, n_train, "loss")
+        _draw_curves(accuracy, record, n_train, "accuracy")
+        label_axes(loss, y="cross-entropy loss")
+        label_axes(accuracy, x="epochs", y="accuracy (%)")
+        percent_axis(accuracy)
+        if not is_narrow:
+            label_axes(loss, x="epochs")
+        legend_above(figure, 1 if is_narrow else 3, accuracy)
+
+    return make_chart("learning", alt, draw)
 
 
-def _draw_learning(figure: Figure, is_narrow: bool, record: ConfirmRecord, n_train: int) -> None:
-    figure.set_figheight(5.4 if is_narrow else 3.2)
-    loss, accuracy = figure.subplots(2, 1, sharex=True) if is_narrow else figure.subplots(1, 2)
-    _draw_curves(loss, record, n_train, "loss")
-    _draw_curves(accuracy, record, n_train, "accuracy")
-    loss.set_ylabel("cross-entropy loss", fontsize=10)
-    accuracy.set_ylabel("accuracy (%)", fontsize=10)
-    percent_axis(accuracy)
-    accuracy.set_xlabel("epochs", fontsize=10)
-    if not is_narrow:
-        loss.set_xlabel("epochs", fontsize=10)
-    handles, labels = accuracy.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper left", ncols=1 if is_narrow else 3, fontsize=9, frameon=False)
-
-
-def _draw_curves(axes: Axes, record: ConfirmRecord, n_train: int, figure_name: str) -> None:
-    """Training and validation figures over the epochs, with the best point marked."""
-    for part, colour, style, label in (
-        ("train", ORANGE, "--", "training (augmented images)"),
-        ("validation", BLUE, "-", "validation (selection split)"),
-    ):
-        drawn = [(p.n_images / n_train, getattr(p, f"{part}_{figure_name}")) for p in record.history]
-        drawn = [(x, y) for x, y in drawn if y is not None]
-        if drawn:
-            axes.plot(
-                *zip(*drawn, strict=True), style, color=colour, linewidth=1.6, label=label, marker=".", markersize=4
-            )
-    best = getattr(record.best, f"validation_{figure_name}")
+def _draw_curves(axes: Axes, record: ConfirmRecord, n_train: int, name: str) -> None:
+    """Training and validation figures over the epochs, with the best point marked. name: "loss" or "accuracy"."""
+    epochs = [point.n_images / n_train for point in record.history]
+    for part, colour, line, label in PART_STYLES:
+        attribute = f"{part}_{name}"
+        plot_part(axes, epochs, record.history, attribute, style=(colour, line), label=label, marker=(".", 4))
+    best = getattr(record.best, f"validation_{name}")
     if best is not None:
-        axes.plot(
-            record.best.n_images / n_train, best, "*", color="#111111", markersize=12, label="best point", zorder=4
-        )
+        mark_best(axes, record.best.n_images / n_train, best, 12)
     axes.xaxis.set_major_locator(MaxNLocator(7, integer=True))
     axes.set_xlim(left=0)
     clean(axes)
 
 
-def finalists_chart(rows: Sequence[Mapping[str, object]]) -> Chart:
-    """rows: as in report.json's `finalists`."""
+def finalists_chart(rows: Sequence[Mapping[str, Any]]) -> Chart:
+    """Three accuracies of each finalist. rows: as in report.json's `finalists`."""
     alt = (
         "Accuracy of each finalist in the search and in its confirmation training, on selection and confirmation split."
     )
-    return make_chart("finalists", alt, lambda figure, is_narrow: _draw_finalists(figure, is_narrow, rows))
 
+    def draw(figure: Figure, is_narrow: bool) -> None:
+        figure.set_figheight(1.5 + 0.34 * len(rows) + (0.5 if is_narrow else 0))
+        axes = figure.add_subplot()
+        places = np.arange(len(rows))[::-1]
+        for key, colour, marker, label, shift in (
+            ("search_accuracy", GREY, "o", "in the search", 0.2),
+            ("full_selection_accuracy", ORANGE, "v", "selection split, confirmation training", 0.0),
+        ):
+            known = [row[key] is not None for row in rows]
+            values = [row[key] for row in rows if row[key] is not None]
+            axes.scatter(values, places[known] + shift, c="none", edgecolors=colour, marker=marker, s=30, label=label)
+        middle = np.array([row["confirm_accuracy"] for row in rows])
+        low, high = np.array([row["confirm_wilson_95"] for row in rows]).T
+        axes.errorbar(
+            middle, places - 0.2, xerr=(middle - low, high - middle), fmt="D", color=BLUE, markersize=5, capsize=3,
+            label="confirmation split, with 95 % interval",
+        )  # fmt: skip
+        labels = [f"trial {row['trial']}{' (default)' if row['is_default'] else ''}" for row in rows]
+        axes.set_yticks(places, labels)
+        axes.set_ylim(-0.6, len(rows) - 0.4)
+        label_axes(axes, x="accuracy (%)")
+        label_percent(axes.xaxis)
+        round_ticks(axes.xaxis)
+        clean(axes, grid="x")
+        legend_above(figure, 1 if is_narrow else 3)
 
-def _draw_finalists(figure: Figure, is_narrow: bool, rows: Sequence[Mapping[str, object]]) -> None:
-    figure.set_figheight(1.5 + 0.34 * len(rows) + (0.5 if is_narrow else 0))
-    axes = figure.add_subplot()
-    places = np.arange(len(rows))[::-1]
-    for key, colour, marker, label, shift in (
-        ("search_accuracy", GREY, "o", "in the search", 0.2),
-        ("full_selection_accuracy", ORANGE, "v", "selection split, confirmation training", 0.0),
-    ):
-        drawn = [(row[key], place + shift) for row, place in zip(rows, places, strict=True) if row[key] is not None]
-        axes.scatter(
-            *(zip(*drawn, strict=True) if drawn else ([], [])),
-            c="none",
-            edgecolors=colour,
-            marker=marker,
-            s=30,
-            label=label,
-        )
-    middle = np.array([row["confirm_accuracy"] for row in rows])
-    low, high = np.array([row["confirm_wilson_95"] for row in rows]).T
-    axes.errorbar(
-        middle, places - 0.2, xerr=(middle - low, high - middle), fmt="D", color=BLUE, markersize=5, capsize=3,
-        label="confirmation split, with 95 % interval",
-    )  # fmt: skip
-    labels = [f"trial {row['trial']}{' (default)' if row['is_default'] else ''}" for row in rows]
-    axes.set_yticks(places, labels)
-    axes.set_ylim(-0.6, len(rows) - 0.4)
-    axes.set_xlabel("accuracy (%)", fontsize=10)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{round(100 * share, 3):g}"))
-    axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
-    clean(axes, grid="x")
-    figure.legend(loc="outside upper left", ncols=1 if is_narrow else 3, fontsize=9, frameon=False)
+    return make_chart("finalists", alt, draw)
 
 
 def confusion_png(evaluation: Evaluation) -> bytes:
-    """The confusion matrix as a heat map, mistakes in a scale of their own. Of many classes without numbers, of very
-    many without names."""
-    return figure_png(confusion_figure(np.array(evaluation.confusion_matrix), [it.name for it in evaluation.per_class]))
+    """The confusion matrix as a PNG file, see `confusion_figure`."""
+    names = [score.name for score in evaluation.per_class]
+    return figure_png(confusion_figure(np.array(evaluation.confusion_matrix), names))
 
 
 def confusion_figure(counts: np.ndarray, names: Sequence[str]) -> Figure:
-    """counts: int (n_classes, n_classes), images by true and predicted class."""
+    """The confusion matrix as a heat map, mistakes in a scale of their own.
+
+    Of many classes it has no numbers, of very many no names.
+
+    Args:
+        counts: int (n_classes, n_classes), images by true and predicted class.
+        names: of the classes.
+    """
     n, is_crowded = len(names), len(names) > MANY_CLASSES
     shown = [fitting(name) for name in names]
-    side = 15.0 if is_crowded else 1.0 + 0.075 * max(map(len, shown)) + 0.45 * n
+    side = CROWDED_INCHES if is_crowded else BORDER_INCHES + LETTER_INCHES * max(map(len, shown)) + CELL_INCHES * n
     figure = Figure(figsize=(side, side), layout="constrained", facecolor="white")
     axes = figure.add_subplot()
     is_right = np.eye(n, dtype=bool)
-    axes.imshow(np.where(is_right, np.nan, _shade(counts)), cmap="Oranges", vmin=0, vmax=1.6)
+    axes.imshow(np.where(is_right, np.nan, _shade(counts)), cmap="Oranges", vmin=0, vmax=DARKEST)
     if is_crowded:  # the diagonal would look empty
-        axes.imshow(np.where(is_right, 1.0, np.nan), cmap=ListedColormap(["#b9d9ee"]))
+        axes.imshow(np.where(is_right, 1.0, np.nan), cmap=ListedColormap([RIGHT_COLOUR]))
     else:
-        for (i, j), count in np.ndenumerate(counts):
-            if count:
-                axes.text(j, i, f"{count}", ha="center", va="center", fontsize=8, weight="bold" if i == j else "normal")
-    size = 9.0 if not is_crowded else max(4.0, 650 / n)  # points: as large as rows are high
+        for (i, j), n_images in np.ndenumerate(counts):
+            if n_images:
+                weight = "bold" if i == j else "normal"
+                axes.text(j, i, f"{n_images}", ha="center", va="center", fontsize=8, weight=weight)
+    by_number = ", by its number from 0"
     if n <= MOST_NAMED_CLASSES:
-        axes.set_xticks(range(n), shown, rotation=90, fontsize=min(9.0, size))
-        axes.set_yticks(range(n), shown, fontsize=min(9.0, size))
-    by_number = "" if n <= MOST_NAMED_CLASSES else ", by its number from 0"
-    axes.set_xlabel(f"predicted class{by_number}", fontsize=10)
-    axes.set_ylabel(f"true class{by_number}", fontsize=10)
+        by_number, size = "", float(TICK_POINTS)
+        if is_crowded:  # as large as rows are high
+            size = min(size, max(SMALLEST_POINTS, CROWDED_POINTS / n))
+        axes.set_xticks(range(n), shown, rotation=90, fontsize=size)
+        axes.set_yticks(range(n), shown, fontsize=size)
+    label_axes(axes, x=f"predicted class{by_number}", y=f"true class{by_number}")
     return figure
 
 
@@ -150,103 +162,112 @@ def confusion_shade(evaluation: Evaluation) -> np.ndarray:
 def _shade(counts: np.ndarray) -> np.ndarray:
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     largest = (shares * (1 - np.eye(len(counts)))).max()
-    return np.minimum(np.sqrt(shares / largest), 1) if largest else np.zeros_like(shares)
+    if not largest:
+        return np.zeros_like(shares)
+    return np.minimum(np.sqrt(shares / largest), 1)
 
 
 def reliability_chart(calibration: Calibration) -> Chart:
+    """Accuracy against confidence in bins, as delivered and with the temperature; below, the images in each bin."""
     before, after = calibration.before, calibration.after
     alt = (
         f"Accuracy against confidence in bins, on the test set, as delivered and with temperature "
         f"{calibration.temperature:.2f}: expected calibration error {100 * before.expected_calibration_error:.1f} and "
         f"{100 * after.expected_calibration_error:.1f} points."
     )
-    return make_chart("reliability", alt, lambda figure, is_narrow: _draw_reliability(figure, is_narrow, calibration))
+
+    def draw(figure: Figure, is_narrow: bool) -> None:
+        figure.set_figheight(5.0 if is_narrow else 3.9)
+        axes, counts = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
+        axes.plot([0, 1], [0, 1], "--", color=GREY, linewidth=1, label="as sure as right")
+        _draw_bins(axes, before.bins, ORANGE, "o", "as delivered")
+        _draw_bins(axes, after.bins, BLUE, "s", f"with temperature {calibration.temperature:.2f}")
+        middles = [(b.low + b.high) / 2 for b in before.bins]
+        counts.bar(middles, [b.n_images for b in before.bins], width=BIN_WIDTH, color=ORANGE)
+        counts.set_yscale("log")
+        label_axes(counts, x="confidence (%)", y="images")
+        label_axes(axes, y="accuracy (%)")
+        for each in (axes, counts):
+            clean(each)
+            each.set_xlim(0, 1.01)
+            label_percent(each.xaxis, digits=0)
+        percent_axis(axes)
+        axes.set_ylim(-0.02, 1.02)
+        legend_above(figure, 1 if is_narrow else 3, axes)
+
+    return make_chart("reliability", alt, draw)
 
 
-def _draw_reliability(figure: Figure, is_narrow: bool, calibration: Calibration) -> None:
-    figure.set_figheight(5.0 if is_narrow else 3.9)
-    axes, counts = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
-    axes.plot([0, 1], [0, 1], "--", color=GREY, linewidth=1, label="as sure as right")
-    for part, colour, marker, label in (
-        (calibration.before, ORANGE, "o", "as delivered"),
-        (calibration.after, BLUE, "s", f"with temperature {calibration.temperature:.2f}"),
-    ):
-        drawn = [b for b in part.bins if b.n_images >= 5]  # of fewer, an accuracy says nothing
-        x, y = [b.mean_confidence for b in drawn], [b.accuracy for b in drawn]
-        errors = np.array(
-            [(b.accuracy - b.accuracy_interval.low, b.accuracy_interval.high - b.accuracy) for b in drawn]
-        )
-        axes.errorbar(
-            x, y, yerr=np.maximum(errors.T, 0), fmt=f"{marker}-", color=colour, markersize=4, capsize=2, linewidth=1.2,
-            elinewidth=0.9, label=label,
-        )  # fmt: skip
-    bins = calibration.before.bins
-    counts.bar([(b.low + b.high) / 2 for b in bins], [b.n_images for b in bins], width=0.055, color=ORANGE)
-    counts.set_yscale("log")
-    counts.set_ylabel("images", fontsize=10)
-    counts.set_xlabel("confidence (%)", fontsize=10)
-    axes.set_ylabel("accuracy (%)", fontsize=10)
-    for each in (axes, counts):
-        clean(each)
-        each.set_xlim(0, 1.01)
-        each.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{round(100 * share):g}"))
-    percent_axis(axes)
-    axes.set_ylim(-0.02, 1.02)
-    figure.legend(
-        *axes.get_legend_handles_labels(), loc="outside upper left", ncols=1 if is_narrow else 3, fontsize=9,
-        frameon=False,
+def _draw_bins(axes: Axes, bins: Sequence[ReliabilityBin], colour: str, marker: str, label: str) -> None:
+    """Draw the accuracy of bins of confidence with its interval, but for bins of too few images."""
+    x, y, errors = [], [], []
+    for b in bins:
+        if b.n_images >= FEWEST_IN_BIN:
+            x.append(b.mean_confidence)
+            y.append(b.accuracy)
+            errors.append((b.accuracy - b.accuracy_interval.low, b.accuracy_interval.high - b.accuracy))
+    axes.errorbar(
+        x, y, yerr=np.maximum(np.array(errors).T, 0), fmt=f"{marker}-", color=colour, markersize=4, capsize=2,
+        linewidth=1.2, elinewidth=0.9, label=label,
     )  # fmt: skip
 
 
 def baselines_chart(scores: Sequence[BaselineScore], evaluation: Evaluation) -> Chart:
+    """Test accuracy of the delivered model and of every baseline, with intervals and what their authors give.
+
+    scores: best first, at least one. evaluation: the delivered model's.
+    """
     best = scores[0]
     alt = (
-        f"Test accuracy with 95 % intervals: the delivered model {100 * evaluation.accuracy:.2f} %, the best baseline, "
-        f"{best.record.name}, {100 * best.rival.accuracy:.2f} %."
+        f"Test accuracy with 95 % intervals: the delivered model {percent(evaluation.accuracy)}, the best baseline, "
+        f"{best.record.name}, {percent(best.rival.accuracy)}."
     )
-    return make_chart("baselines", alt, lambda figure, is_narrow: _draw_baselines(figure, scores, evaluation))
 
+    def draw(figure: Figure, is_narrow: bool) -> None:
+        figure.set_figheight(0.9 + 0.28 * (1 + len(scores)))
+        axes = figure.add_subplot()
+        names = ["the delivered model", *(score.record.name for score in scores)]
+        middle = np.array([evaluation.accuracy, *(score.rival.accuracy for score in scores)])
+        intervals = [evaluation.accuracy_interval, *(score.accuracy_interval for score in scores)]
+        low = np.array([interval.low for interval in intervals])
+        high = np.array([interval.high for interval in intervals])
+        places = np.arange(len(names))[::-1]
+        for rows, colour in ((slice(0, 1), ORANGE), (slice(1, None), BLUE)):
+            errors = (middle[rows] - low[rows], high[rows] - middle[rows])
+            axes.errorbar(middle[rows], places[rows], xerr=errors, fmt="o", color=colour, markersize=5, capsize=3)
+        crosses = []
+        for score, place in zip(scores, places[1:], strict=True):
+            if score.record.published_accuracy is not None:
+                crosses.append((score.record.published_accuracy, place))
+        axes.plot([accuracy for accuracy, _ in crosses], [place for _, place in crosses], "x", color=GREY)
+        axes.set_yticks(places, names)
+        label_percent(axes.xaxis)
+        label_axes(axes, x="test accuracy (%)")
+        clean(axes, grid="x")
 
-def _draw_baselines(figure: Figure, scores: Sequence[BaselineScore], evaluation: Evaluation) -> None:
-    figure.set_figheight(0.9 + 0.28 * (1 + len(scores)))
-    axes = figure.add_subplot()
-    names = ["the delivered model", *(score.record.name for score in scores)]
-    middle = np.array([evaluation.accuracy, *(score.rival.accuracy for score in scores)])
-    intervals = [evaluation.accuracy_interval, *(score.accuracy_interval for score in scores)]
-    low, high = (np.array([getattr(interval, end) for interval in intervals]) for end in ("low", "high"))
-    places = np.arange(len(names))[::-1]
-    for rows, colour in ((slice(0, 1), ORANGE), (slice(1, None), BLUE)):
-        errors = (middle[rows] - low[rows], high[rows] - middle[rows])
-        axes.errorbar(middle[rows], places[rows], xerr=errors, fmt="o", color=colour, markersize=5, capsize=3)
-    published = [(score.record.published_accuracy, place) for score, place in zip(scores, places[1:], strict=True)]
-    drawn = [(accuracy, place) for accuracy, place in published if accuracy is not None]
-    axes.plot([accuracy for accuracy, _ in drawn], [place for _, place in drawn], "x", color=GREY)
-    axes.set_yticks(places, names)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{round(100 * share, 3):g}"))
-    axes.set_xlabel("test accuracy (%)", fontsize=10)
-    clean(axes, grid="x")
+    return make_chart("baselines", alt, draw)
 
 
 def changes_chart(changed: Sequence[ChangedTestScore], accuracy: float) -> Chart:
+    """Test accuracy on changed images, with a line at the accuracy on unchanged ones."""
     worst = min(changed, key=lambda row: row.accuracy)
     alt = (
-        f"Test accuracy on changed images, {100 * accuracy:.1f} % on unchanged ones; lowest, {worst.change}: "
-        f"{100 * worst.accuracy:.1f} %."
+        f"Test accuracy on changed images, {percent(accuracy, 1)} on unchanged ones; lowest, {worst.change}: "
+        f"{percent(worst.accuracy, 1)}."
     )
-    return make_chart("changed-images", alt, lambda figure, is_narrow: _draw_changes(figure, changed, accuracy))
 
+    def draw(figure: Figure, is_narrow: bool) -> None:
+        figure.set_figheight(0.9 + 0.27 * len(changed))
+        axes = figure.add_subplot()
+        places = np.arange(len(changed))[::-1]
+        bars = axes.barh(places, [row.accuracy for row in changed], color=BLUE, height=0.64)
+        labels = [f"{100 * row.accuracy:.1f}" for row in changed]
+        axes.bar_label(bars, labels, padding=-30, fontsize=TICK_POINTS, color="white", weight="bold")
+        axes.axvline(accuracy, color=ORANGE, linewidth=1.2, linestyle="--")
+        axes.set_yticks(places, [row.change for row in changed])
+        axes.set_xlim(0, 1)
+        label_percent(axes.xaxis, digits=0)
+        label_axes(axes, x="test accuracy (%)")
+        clean(axes, grid="x")
 
-def _draw_changes(figure: Figure, changed: Sequence[ChangedTestScore], accuracy: float) -> None:
-    figure.set_figheight(0.9 + 0.27 * len(changed))
-    axes = figure.add_subplot()
-    places = np.arange(len(changed))[::-1]
-    bars = axes.barh(places, [row.accuracy for row in changed], color=BLUE, height=0.64)
-    axes.bar_label(
-        bars, [f"{100 * row.accuracy:.1f}" for row in changed], padding=-30, fontsize=9, color="white", weight="bold"
-    )
-    axes.axvline(accuracy, color=ORANGE, linewidth=1.2, linestyle="--")
-    axes.set_yticks(places, [row.change for row in changed])
-    axes.set_xlim(0, 1)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{round(100 * share):g}"))
-    axes.set_xlabel("test accuracy (%)", fontsize=10)
-    clean(axes, grid="x")
+    return make_chart("changed-images", alt, draw)

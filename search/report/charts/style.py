@@ -1,4 +1,4 @@
-"""What all charts have in common: colours, sizes, SVG and PNG."""
+"""What do all charts have in common? Colours, sizes, axes, SVG and PNG."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import matplotlib
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
@@ -17,18 +19,25 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 # Okabe and Ito's colours, told apart with any colour vision
 BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072B2", "#D55E00", "#00795A", "#A6528A", "#6b6b6b"
+INK, BLACK = "#222222", "#111111"
 STATE_STYLES = {  # state -> colour, marker, label
     "complete": (BLUE, "o", "trained to the end"),
     "pruned": (ORANGE, "v", "stopped early (best so far)"),
     "failed": (PURPLE, "X", "failed"),
     "infeasible": (GREY, "s", "outside the limits"),
 }
+PART_STYLES = (  # of a learning curve: part, colour, line, label
+    ("train", ORANGE, "--", "training (augmented images)"),
+    ("validation", BLUE, "-", "validation (selection split)"),
+)
 PAGE_INCHES, PHONE_INCHES = 7.9, 3.75  # 72 points each; a browser shows a point as 4/3 pixels
+CSS_PIXELS_PER_INCH = 96
 PNG_DPI = 130
+LABEL_POINTS, TICK_POINTS = 10, 9  # sizes of letters; legends and bars have those of ticks
 MANY_POINTS = 400  # above it, points go into the SVG as one bitmap, to keep the page light
 MANY_CLASSES = 30  # above it, a confusion matrix is a picture without numbers, and tables of classes scroll
 MOST_NAMED_CLASSES = 120  # above it, that picture has no names either
-SVG_STYLE = {"svg.fonttype": "path", "svg.hashsalt": "report"}  # the same records give the same bytes
+SVG_STYLE: dict[Any, Any] = {"svg.fonttype": "path", "svg.hashsalt": "report"}  # the same records give the same bytes
 Draw = Callable[[Figure, bool], None]  # (empty figure, whether it is for a phone)
 
 
@@ -46,9 +55,16 @@ class Chart:
 
 
 def make_chart(name: str, alt: str, draw: Draw) -> Chart:
+    """Draw a chart in both widths.
+
+    Args:
+        name: of its file, without suffix.
+        alt: what it shows, for those who don't see it.
+        draw: draws it into an empty figure, and is told whether that is for a phone.
+    """
     wide, narrow = _drawn(draw, PAGE_INCHES, False), _drawn(draw, PHONE_INCHES, True)
-    width, height = (round(96 * inches) for inches in wide.get_size_inches())
-    return Chart(name, alt, _svg(wide), _svg(narrow), width, height, figure_png(wide))
+    width, height = (round(CSS_PIXELS_PER_INCH * inches) for inches in wide.get_size_inches())
+    return Chart(name, alt, figure_svg(wide), figure_svg(narrow), width, height, figure_png(wide))
 
 
 def _drawn(draw: Draw, width_inches: float, is_narrow: bool) -> Figure:
@@ -57,7 +73,8 @@ def _drawn(draw: Draw, width_inches: float, is_narrow: bool) -> Figure:
     return figure
 
 
-def _svg(figure: Figure) -> bytes:
+def figure_svg(figure: Figure) -> bytes:
+    """A figure as an SVG file, the same bytes for the same figure: without a date, letters as paths."""
     stream = io.BytesIO()
     with matplotlib.rc_context(SVG_STYLE), _without_word_of_missing_glyphs():
         FigureCanvasSVG(figure).print_svg(stream, metadata={"Date": None, "Creator": None})
@@ -65,6 +82,7 @@ def _svg(figure: Figure) -> bytes:
 
 
 def figure_png(figure: Figure) -> bytes:
+    """A figure as a PNG file, the same bytes for the same figure."""
     stream = io.BytesIO()
     figure.set_dpi(PNG_DPI)
     with _without_word_of_missing_glyphs():
@@ -80,16 +98,42 @@ def _without_word_of_missing_glyphs() -> Iterator[None]:
         yield
 
 
-def clean(axes: Axes, *, grid: str = "y") -> None:
+def clean(axes: Axes, *, grid: Literal["x", "y", "both"] = "y") -> None:
+    """Leave the frame and all but the quiet lines of a grid away. grid: across which axes."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis=grid, color="#e3e3e3", linewidth=0.7)
     axes.set_axisbelow(True)
-    axes.tick_params(labelsize=9)
+    axes.tick_params(labelsize=TICK_POINTS)
+
+
+def label_axes(axes: Axes, *, x: str | None = None, y: str | None = None) -> None:
+    """Name what the axes show."""
+    if x is not None:
+        axes.set_xlabel(x, fontsize=LABEL_POINTS)
+    if y is not None:
+        axes.set_ylabel(y, fontsize=LABEL_POINTS)
+
+
+def label_percent(axis: Axis, *, digits: int = 3) -> None:
+    """Write an axis of shares in percent. digits: behind the point at most; zeros at the end go."""
+    axis.set_major_formatter(FuncFormatter(lambda share, _: f"{round(100 * share, digits):g}"))
+
+
+def round_ticks(axis: Axis, n_ticks: int = 6) -> None:
+    """Put ticks at round places, so many spaces at most."""
+    axis.set_major_locator(MaxNLocator(n_ticks, steps=[1, 2, 5, 10]))
 
 
 def percent_axis(axes: Axes) -> None:
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{round(100 * share, 3):g}"))
-    axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+    """Write the vertical axis of shares in percent, at round places."""
+    label_percent(axes.yaxis)
+    round_ticks(axes.yaxis)
+
+
+def legend_above(figure: Figure, n_columns: int, axes: Axes | None = None) -> None:
+    """Put a legend above the axes, with the entries of these axes or, by default, of all."""
+    entries = () if axes is None else axes.get_legend_handles_labels()
+    figure.legend(*entries, loc="outside upper left", ncols=n_columns, fontsize=TICK_POINTS, frameon=False)
 
 
 def fitting(name: str, limit: int = 24) -> str:

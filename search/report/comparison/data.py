@@ -1,12 +1,13 @@
-"""Two finished studies put together: what both were measured on, what each paid, and in what they differ.
+"""What do two finished studies say side by side: what was each measured on, what did it cost, where do they differ?
 
-From records to numbers; `search.report.comparison.text` puts them into words and `search.report.comparison.charts` into pictures.
+From records to numbers; `search.report.comparison.text` puts them into words and `search.report.comparison.charts` into
+pictures.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -17,9 +18,10 @@ from fmnist.data.idx import TEST_IMAGES, TEST_LABELS
 from fmnist.metrics.evaluation import ClassScore
 from fmnist.metrics.intervals import McNemar, holm, mcnemar
 from fmnist.model.layers import count_multiply_adds, count_parameters
-from fmnist.recipe import Block, Recipe
+from fmnist.recipe import Recipe
 from search.records.io import flat
-from search.report.analysis import BestSoFar, best_so_far
+from search.report.analysis.trials import BestSoFar, best_so_far
+from search.report.text.recipe import describe_block
 from search.results import FinishedStudy
 
 # Of the configuration, what is told among data, seeds and versions
@@ -36,6 +38,7 @@ class Entry:
 
     @property
     def differs(self) -> bool:
+        """Whether the two say different things."""
         return self.a != self.b
 
 
@@ -52,7 +55,7 @@ class ClassContrast:
 
     @property
     def recall_difference(self) -> float:
-        """b's less a's."""
+        """Recall by b's model less recall by a's."""
         return self.b.recall - self.a.recall
 
 
@@ -65,18 +68,22 @@ class Comparison:
 
     @property
     def both(self) -> tuple[FinishedStudy, FinishedStudy]:
+        """The studies, a first."""
         return self.a, self.b
 
     @property
     def names(self) -> tuple[str, str]:
+        """The names of the studies, a's first."""
         return self.a.files.root.name, self.b.files.root.name
 
     @cached_property
     def is_same_test(self) -> bool:
         """Whether both were tested on the same images: only then do their accuracies answer the same question."""
-        files_a, files_b = (_test_checksums(study_result.data.checksums) for study_result in self.both)
-        pixels_a, pixels_b = (study_result.data.test_checksum for study_result in self.both)
-        is_same = files_a == files_b if None in (pixels_a, pixels_b) else pixels_a == pixels_b
+        pixels_a, pixels_b = self.a.data.test_checksum, self.b.data.test_checksum
+        if pixels_a is not None and pixels_b is not None:
+            is_same = pixels_a == pixels_b
+        else:
+            is_same = checksums_of_test(self.a.data.checksums) == checksums_of_test(self.b.data.checksums)
         return is_same and np.array_equal(self.a.arrays.labels, self.b.arrays.labels)
 
     @property
@@ -88,120 +95,120 @@ class Comparison:
     @property
     def is_same_length(self) -> bool:
         """Whether both searches trained their trials for the same number of images."""
-        a, b = (study_result.config.get("space", {}).get("fidelity") for study_result in self.both)
+        a, b = (study.config.get("space", {}).get("fidelity") for study in self.both)
         return a == b
 
     @cached_property
     def test(self) -> McNemar:
-        """Of the two delivered models. Only where `is_same_test`."""
-        return mcnemar(self.a.arrays.labels, *(_predicted(study_result) for study_result in self.both))
+        """McNemar's exact test of the two delivered models. Only where `is_same_test`."""
+        return mcnemar(self.a.arrays.labels, predicted_classes(self.a), predicted_classes(self.b))
 
     @cached_property
     def classes(self) -> tuple[ClassContrast, ...]:
-        """Only where `is_same_test`."""
-        labels, (predicted_a, predicted_b) = self.a.arrays.labels, map(_predicted, self.both)
+        """Each class by the two delivered models, in the order of the classes. Only where `is_same_test`."""
+        labels = self.a.arrays.labels
+        predicted_a, predicted_b = predicted_classes(self.a), predicted_classes(self.b)
         scores = list(zip(self.a.evaluation.per_class, self.b.evaluation.per_class, strict=True))
-        of_class = [labels == label for label in range(len(scores))]
-        tests = [mcnemar(labels[rows], predicted_a[rows], predicted_b[rows]) for rows in of_class]
+        tests = []
+        for label in range(len(scores)):
+            rows = labels == label
+            tests.append(mcnemar(labels[rows], predicted_a[rows], predicted_b[rows]))
         adjusted = holm([test.p_value for test in tests])
-        return tuple(
-            ClassContrast(a.name, a.support, a, b, test, p)
-            for (a, b), test, p in zip(scores, tests, adjusted, strict=True)
-        )
+        contrasts = []
+        for (a, b), test, p_adjusted in zip(scores, tests, adjusted, strict=True):
+            contrasts.append(ClassContrast(a.name, a.support, a, b, test, p_adjusted))
+        return tuple(contrasts)
 
     @cached_property
     def curves(self) -> tuple[tuple[BestSoFar, ...], tuple[BestSoFar, ...]]:
+        """How the best trial of each search rose; empty where no trial was trained to its end."""
         return best_so_far(self.a.trials), best_so_far(self.b.trials)
 
     @cached_property
     def recipes(self) -> tuple[Entry, ...]:
-        """Of the two winners."""
-        return entries(*(_recipe_entries(study_result.recipe) for study_result in self.both))
+        """The recipes of the two winners, by block and by parameter."""
+        return entries(recipe_entries(self.a.recipe), recipe_entries(self.b.recipe))
 
     @cached_property
     def data_and_seeds(self) -> tuple[Entry, ...]:
-        return entries(*(_data_entries(study_result) for study_result in self.both))
+        """The images that the two saw, and the seeds that they drew from."""
+        return entries(data_entries(self.a), data_entries(self.b))
 
     @cached_property
     def machines(self) -> tuple[Entry, ...]:
+        """The machines and versions that the two were made with."""
         return entries(self.a.environment, self.b.environment)
 
     @cached_property
     def settings(self) -> tuple[Entry, ...]:
-        """Of the two searches, the search space included."""
-        return entries(*(flat(_without(study_result.config, NOT_SETTINGS)) for study_result in self.both))
+        """The settings of the two searches, the search space included."""
+        return entries(settings_of(self.a), settings_of(self.b))
 
 
 def entries(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[Entry, ...]:
-    """All names of both, a's first."""
+    """Set what two studies say of themselves side by side, by name: a's names first, then those that only b has."""
     return tuple(Entry(name, a.get(name), b.get(name)) for name in {**a, **b})
 
 
-def n_parameters(study_result: FinishedStudy) -> int:
-    return count_parameters(study_result.recipe.architecture)
+def n_parameters(study: FinishedStudy) -> int:
+    """Parameters of the delivered network."""
+    return count_parameters(study.recipe.architecture)
 
 
-def multiply_adds(study_result: FinishedStudy) -> int:
-    """Per image, forward."""
-    return count_multiply_adds(study_result.recipe.architecture)
+def multiply_adds(study: FinishedStudy) -> int:
+    """Multiply-adds of the delivered network per image, forward."""
+    return count_multiply_adds(study.recipe.architecture)
 
 
-def mean_confidence(study_result: FinishedStudy) -> float:
-    """Of the delivered model, on the test set."""
-    return float(study_result.arrays.probabilities[0].max(axis=1).mean())
+def mean_confidence(study: FinishedStudy) -> float:
+    """Mean confidence of the delivered model on the test set."""
+    return float(study.arrays.probabilities[0].max(axis=1).mean())
 
 
-def _predicted(study_result: FinishedStudy) -> np.ndarray:
-    """By the delivered model: int (n,)."""
-    return study_result.arrays.probabilities[0].argmax(axis=1)
+def predicted_classes(study: FinishedStudy) -> np.ndarray:
+    """What the delivered model takes each test image for: int (n,)."""
+    return study.arrays.probabilities[0].argmax(axis=1)
 
 
-def _test_checksums(checksums: Mapping[str, str]) -> Mapping[str, str]:
-    """Those of the test images' files; of data in one piece, that piece's."""
+def checksums_of_test(checksums: Mapping[str, str]) -> Mapping[str, str]:
+    """Checksums of the test images' files; of data in one piece, that piece's."""
     of_test = {name: md5 for name, md5 in checksums.items() if name.startswith((TEST_IMAGES, TEST_LABELS))}
     return of_test or checksums
 
 
-def _recipe_entries(recipe: Recipe) -> dict[str, Any]:
-    architecture, plan = dataclasses.asdict(recipe.architecture), dataclasses.asdict(recipe.plan)
-    blocks = {f"block {i}": _block_in_words(block) for i, block in enumerate(recipe.architecture.blocks, start=1)}
-    rest = {_spaced(name): value for name, value in (architecture | plan).items() if name != "blocks"}
-    return {**blocks, **rest}
+def recipe_entries(recipe: Recipe) -> dict[str, Any]:
+    """What a recipe says by name: each block in words, every other parameter as it is."""
+    said: dict[str, Any] = {}
+    for i, block in enumerate(recipe.architecture.blocks, start=1):
+        said[f"block {i}"] = describe_block(block)
+    parameters = dataclasses.asdict(recipe.architecture) | dataclasses.asdict(recipe.plan)
+    del parameters["blocks"]
+    for name, value in parameters.items():
+        counted = f"number of {name.removeprefix('n_')}" if name.startswith("n_") else name
+        said[counted.replace("_", " ")] = value
+    return said
 
 
-def _block_in_words(block: Block) -> str:
-    convolutions = "1 convolution" if block.n_convolutions == 1 else f"{block.n_convolutions} convolutions"
-    parts = [
-        f"{convolutions} of {block.kernel_size} x {block.kernel_size}, {block.filters} filters",
-        f"dropout {block.dropout:g}" if block.dropout else "",
-        "residual" if block.residual else "",
-    ]
-    return ", ".join(part for part in parts if part)
-
-
-def _data_entries(study_result: FinishedStudy) -> dict[str, Any]:
-    data = study_result.data
-    images = {f"{part} images": n for part, n in data.n_images.items() if part != "test"}
+def data_entries(study: FinishedStudy) -> dict[str, Any]:
+    """What a study says of its images and its seeds, by name."""
+    data = study.data
     return {
         "data set": data.dataset,
         **{f"MD5 of {name}": md5 for name, md5 in data.checksums.items()},
         "image shape": data.image_shape,
         "classes": data.class_names,
-        **images,
-        "test images": len(study_result.arrays.labels),
-        "seed of the study": study_result.config.get("seed"),
+        **{f"{part} images": n for part, n in data.n_images.items() if part != "test"},
+        "test images": len(study.arrays.labels),
+        "seed of the study": study.config.get("seed"),
         "seed of the split": data.split_seed,
         "checksum of the split": data.split_checksum,
-        "seed of the winner's confirmation": study_result.winner.seed,
-        "seeds of the retrainings": tuple(refit.seed for refit in study_result.refits),
-        "trials asked for": study_result.test.n_trials_asked,
-        "test set opened": study_result.test.opened,
+        "seed of the winner's confirmation": study.winner.seed,
+        "seeds of the retrainings": tuple(refit.seed for refit in study.refits),
+        "trials asked for": study.test.n_trials_asked,
+        "test set opened": study.test.opened,
     }
 
 
-def _spaced(name: str) -> str:
-    return name.replace("n_", "number of ", 1).replace("_", " ") if name.startswith("n_") else name.replace("_", " ")
-
-
-def _without(mapping: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
-    return {name: value for name, value in mapping.items() if name not in names}
+def settings_of(study: FinishedStudy) -> dict[str, Any]:
+    """The settings of a study's search, nested ones by dotted names."""
+    return flat({name: value for name, value in study.config.items() if name not in NOT_SETTINGS})

@@ -1,0 +1,247 @@
+"""How far can a study's figures be trusted: what does choosing flatter, what does chance do, where does the model err?
+
+`search.report.text` puts these numbers into words and `search.report.charts` into pictures.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from sklearn.metrics import confusion_matrix
+
+from fmnist.metrics import calibration
+from fmnist.metrics.calibration import ReliabilityBin, expected_calibration_error, reliability, with_temperature
+from fmnist.metrics.evaluation import Mistake, RejectionCurvePoint, find_label_issues, rejection_curve
+from fmnist.metrics.intervals import (
+    ExpectedMaximum,
+    Interval,
+    McNemar,
+    expected_best_of,
+    holm,
+    macro_f1,
+    mcnemar,
+    wilson_95,
+)
+from search.records.files import StudyFiles
+from search.records.io import read_arrays
+from search.records.models import BaselineRecord, ConfirmRecord
+from search.report.analysis.trials import Rung, rungs
+from search.results import FinishedStudy
+
+
+@dataclass(frozen=True)
+class SelectionBias:
+    """The winner's accuracy from the figure it was chosen by to the one that was opened last, and what luck explains.
+
+    The two `luck`s are of configurations that are all as good as the winner was on the confirmation split.
+    """
+
+    n_tried: int  # configurations that were scored on the selection split
+    n_finalists: int
+    search_accuracy: float | None  # on the selection split, in the search; None if the trial did not complete
+    selection_accuracy: float  # on the selection split, in the longer confirmation training
+    confirm_accuracy: float
+    test_accuracy: float  # mean of the retrainings
+    selection_luck: ExpectedMaximum  # the best of n_tried on the selection split
+    confirm_luck: ExpectedMaximum  # the best of n_finalists on the confirmation split
+
+
+@dataclass(frozen=True)
+class CalibrationScore:
+    """One set of probabilities against the truth, on the test set."""
+
+    expected_calibration_error: float
+    log_loss: float
+    mean_confidence: float
+    bins: tuple[ReliabilityBin, ...]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The delivered model's probabilities on the test set as they are, and with one temperature."""
+
+    temperature: float  # fitted on the winner's confirmation training, which has not seen these images
+    n_fitted_on: int  # confirmation images
+    before: CalibrationScore
+    after: CalibrationScore
+
+
+@dataclass(frozen=True)
+class PairedComparison:
+    """Another classifier against the winner, on the same images."""
+
+    name: str
+    accuracy: float
+    test: McNemar  # a: the winner, b: the rival
+    p_adjusted: float  # by Holm, for all that are compared with the winner on these images
+
+
+@dataclass(frozen=True)
+class BaselineScore:
+    """A baseline on the test set, against the delivered model."""
+
+    record: BaselineRecord
+    accuracy_interval: Interval  # Wilson, 95 %
+    macro_f1: float
+    rival: PairedComparison
+
+
+class Evidence:
+    """What can be said of a finished study's figures. Each part is computed when it is first asked for."""
+
+    def __init__(self, study: FinishedStudy) -> None:
+        self._study = study
+        self._labels = study.arrays.labels.astype(int)
+
+    @cached_property
+    def selection_bias(self) -> SelectionBias:
+        """How far the figures that chose the winner flatter it, and how far luck alone could."""
+        study, winner = self._study, self._study.winner
+        n_tried = sum(trial.best is not None or trial.value is not None for trial in study.trials)
+        n_images, n_finalists = study.data.n_images, len(study.confirmed)
+        return SelectionBias(
+            n_tried=n_tried,
+            n_finalists=n_finalists,
+            search_accuracy=winner.search_accuracy,
+            selection_accuracy=winner.selection_accuracy,
+            confirm_accuracy=winner.confirm_accuracy,
+            test_accuracy=study.test_mean,
+            selection_luck=expected_best_of(winner.confirm_accuracy, n_images["selection"], max(1, n_tried)),
+            confirm_luck=expected_best_of(winner.confirm_accuracy, n_images["confirmation"], n_finalists),
+        )
+
+    @cached_property
+    def calibration(self) -> Calibration:
+        """The delivered model's calibration, before and after the temperature fitted on the confirmation split."""
+        labels, probabilities = _confirmation(self._study.files, self._study.winner)
+        temperature = calibration.fit_temperature(labels, probabilities)
+        delivered = self._study.arrays.probabilities[0]
+        return Calibration(
+            temperature=temperature,
+            n_fitted_on=len(labels),
+            before=score_calibration(self._labels, delivered),
+            after=score_calibration(self._labels, with_temperature(delivered, temperature)),
+        )
+
+    @cached_property
+    def finalists(self) -> tuple[PairedComparison, ...]:
+        """Every other finalist against the winner on the confirmation split, best first."""
+        study = self._study
+        labels, winner = _confirmation(study.files, study.winner)
+        names, predicted = [], []
+        for record in study.confirmed:
+            if record is not study.winner:
+                names.append(f"trial {record.trial}")
+                predicted.append(_confirmation(study.files, record)[1].argmax(axis=1))
+        return paired_comparisons(labels, winner.argmax(axis=1), names, predicted)
+
+    @cached_property
+    def baselines(self) -> tuple[BaselineScore, ...]:
+        """Baselines that could be fitted, against the delivered model on the test set, best first."""
+        records, predicted = [], []
+        for outcome in self._study.baselines:
+            if outcome.predicted is not None:
+                records.append(outcome.record)
+                predicted.append(outcome.predicted.astype(int))
+        winner = self._study.arrays.probabilities[0].argmax(axis=1)
+        rivals = paired_comparisons(self._labels, winner, [record.name for record in records], predicted)
+        scores = []
+        for record, theirs, rival in zip(records, predicted, rivals, strict=True):
+            table = confusion_matrix(self._labels, theirs, labels=np.arange(len(self._study.data.class_names)))
+            interval = wilson_95(int(np.trace(table)), len(self._labels))
+            scores.append(BaselineScore(record, interval, float(macro_f1(table)), rival))
+        return tuple(sorted(scores, key=lambda score: -score.rival.accuracy))
+
+    @property
+    def has_published(self) -> bool:
+        """Whether some baseline's own author gives a figure for these test images."""
+        return any(score.record.published_accuracy is not None for score in self.baselines)
+
+    @property
+    def failed_baselines(self) -> tuple[BaselineRecord, ...]:
+        """Baselines that could not be fitted or scored, with their reasons."""
+        return tuple(outcome.record for outcome in self._study.baselines if outcome.predicted is None)
+
+    @cached_property
+    def rejection_curve(self) -> tuple[RejectionCurvePoint, ...]:
+        """The delivered model's accuracy on the test set once its least confident answers are left out."""
+        return rejection_curve(self._labels, self._study.arrays.probabilities[0])
+
+    @cached_property
+    def label_issues(self) -> tuple[Mistake, ...]:
+        """Test images that may bear a wrong label; none where there is one retraining only, which nothing confirms.
+
+        By calibrated probabilities: label smoothing keeps the model from being sure of anything.
+        """
+        models = self._study.arrays.probabilities
+        if len(models) == 1:
+            return ()
+        temperature = self.calibration.temperature
+        calibrated = np.stack([with_temperature(probabilities, temperature) for probabilities in models])
+        return find_label_issues(self._labels, calibrated)
+
+    @cached_property
+    def rungs(self) -> tuple[Rung, ...]:
+        """The lengths at which the search's trials ended, shortest first."""
+        return rungs(self._study.trials)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it for report.json, by the keys that its readers know."""
+        return {
+            "optimism": dataclasses.asdict(self.selection_bias),
+            "calibration": dataclasses.asdict(self.calibration),
+            "baselines": as_dicts(self.baselines),
+            "failed_baselines": as_dicts(self.failed_baselines),
+            "finalists_against_winner": as_dicts(self.finalists),
+            "accuracy_by_confidence": as_dicts(self.rejection_curve),
+            "suspect_labels": as_dicts(self.label_issues),
+            "changed_images": as_dicts(self._study.test.changed),
+            "rungs": as_dicts(self.rungs),
+        }
+
+
+def as_dicts(records: Sequence[Any]) -> list[dict[str, Any]]:
+    """Dataclasses as dictionaries, for JSON."""
+    return [dataclasses.asdict(record) for record in records]
+
+
+def paired_comparisons(
+    labels: np.ndarray, predicted_by_winner: np.ndarray, names: Sequence[str], predicted: Sequence[np.ndarray]
+) -> tuple[PairedComparison, ...]:
+    """Compare each rival with the winner on the same images, by McNemar's exact test.
+
+    Args:
+        labels: true classes, int (n,).
+        predicted_by_winner: the winner's classes, int (n,).
+        names: of the rivals.
+        predicted: each rival's classes, int (n,).
+
+    Returns:
+        A comparison for each rival, in their order, with p-values adjusted for all of them (Holm 1979).
+    """
+    tests = [mcnemar(labels, predicted_by_winner, theirs) for theirs in predicted]
+    adjusted = holm([test.p_value for test in tests])
+    accuracies = [float(np.mean(theirs == labels)) for theirs in predicted]
+    rows = zip(names, accuracies, tests, adjusted, strict=True)
+    return tuple(PairedComparison(*row) for row in rows)
+
+
+def score_calibration(labels: np.ndarray, probabilities: np.ndarray) -> CalibrationScore:
+    """Score probabilities, float (n, n_classes), against the true classes, int (n,)."""
+    return CalibrationScore(
+        expected_calibration_error=expected_calibration_error(labels, probabilities),
+        log_loss=calibration.log_loss(labels, probabilities),
+        mean_confidence=float(probabilities.max(axis=1).mean()),
+        bins=reliability(labels, probabilities),
+    )
+
+
+def _confirmation(files: StudyFiles, record: ConfirmRecord) -> tuple[np.ndarray, np.ndarray]:
+    """Labels, int (n,), and the finalist's probabilities, float32 (n, n_classes), on the confirmation split."""
+    arrays = read_arrays(files.confirm_arrays(record.trial))
+    return arrays["labels"].astype(int), arrays["probabilities"]

@@ -1,0 +1,214 @@
+"""What do the trials of a search say in numbers: how fast it rose, where trials ended, what a parameter did?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from search.records.models import TrialRecord
+
+FEWEST_VALUES = 4  # of a parameter, for a plane of two of them to show anything
+FEWEST_CORRELATED = 5  # trials; of fewer, a rank correlation says nothing
+# Which part of the trials the axis of accuracies has to show, and how much room it leaves below them.
+SHOWN_OF_COMPLETE, SHOWN_OF_STOPPED = 0.75, 0.5
+ROOM_BELOW = 1.25  # times the height of the trials that are to be seen
+LEAST_HEIGHT = 0.005  # of the trials that are to be seen, so that equal ones have an axis too
+
+
+@dataclass(frozen=True)
+class BestSoFar:
+    """The state of a search when some of its trials had ended."""
+
+    n_trials: int  # that had ended
+    n_images: int  # training images that these had seen
+    selection_accuracy: float  # the best of the trials trained to their end
+
+
+@dataclass(frozen=True)
+class Rung:
+    """A length of training at which trials ended."""
+
+    n_images: int  # training images seen in all
+    n_reached: int  # trials that were trained for so long or longer
+    n_ended: int  # of these, trials that went no further
+
+
+@dataclass(frozen=True)
+class DepthScore:
+    """The trials whose networks have the same number of blocks."""
+
+    n_blocks: int
+    n_trials: int
+    n_complete: int  # trained to their end
+    best: float | None  # selection accuracy; None if none is complete
+    median: float | None
+
+
+def score(trial: TrialRecord) -> float | None:
+    """Selection accuracy: the value of a complete trial, the best so far of a stopped one; None without any."""
+    if trial.state == "complete":
+        return trial.value
+    if trial.state == "pruned" and trial.best is not None:
+        return trial.best.validation_accuracy
+    return None
+
+
+def values_of(trials: Sequence[TrialRecord]) -> list[float]:
+    """Selection accuracies of the trials that were trained to their end, in their order."""
+    return [trial.value for trial in trials if trial.value is not None]
+
+
+def scored(trials: Sequence[TrialRecord]) -> list[tuple[TrialRecord, float]]:
+    """The trials that have a score, each with it, in their order."""
+    found = []
+    for trial in trials:
+        accuracy = score(trial)
+        if accuracy is not None:
+            found.append((trial, accuracy))
+    return found
+
+
+def accuracy_floor(trials: Sequence[TrialRecord]) -> float:
+    """Where the accuracy axis of a search begins.
+
+    Far enough down for the better three quarters of the complete trials and the better half of the stopped ones. A few
+    very bad trials would otherwise press all others into one line.
+    """
+    complete = values_of(trials)
+    stopped = [accuracy for trial, accuracy in scored(trials) if trial.state == "pruned"]
+    wanted = []
+    if complete:
+        wanted.append(float(np.quantile(complete, 1 - SHOWN_OF_COMPLETE)))
+    if stopped:
+        wanted.append(float(np.quantile(stopped, 1 - SHOWN_OF_STOPPED)))
+    if not wanted:
+        return 0.0
+    top = max(complete + stopped)
+    return max(0.0, top - ROOM_BELOW * max(top - min(wanted), LEAST_HEIGHT))
+
+
+def n_below_floor(trials: Sequence[TrialRecord]) -> int:
+    """How many trials have a score below the floor of the accuracy axis, and are drawn on its edge."""
+    floor = accuracy_floor(trials)
+    return sum(accuracy < floor for _, accuracy in scored(trials))
+
+
+def running_best(trials: Sequence[TrialRecord]) -> list[tuple[TrialRecord, BestSoFar]]:
+    """Each trial with the best accuracy after it, in the order given; without those before the first complete one."""
+    states: list[tuple[TrialRecord, BestSoFar]] = []
+    best: float | None = None
+    n_images = 0
+    for n_trials, trial in enumerate(trials, start=1):
+        n_images += trial.n_images
+        if trial.value is not None and (best is None or trial.value > best):
+            best = trial.value
+        if best is not None:
+            states.append((trial, BestSoFar(n_trials, n_images, best)))
+    return states
+
+
+def improvements(trials: Sequence[TrialRecord]) -> tuple[BestSoFar, ...]:
+    """Each new best of a search, in the order in which its trials ended; empty where none was trained to its end."""
+    points: list[BestSoFar] = []
+    for _, state in running_best(_as_they_ended(trials)):
+        if not points or state.selection_accuracy > points[-1].selection_accuracy:
+            points.append(state)
+    return tuple(points)
+
+
+def best_so_far(trials: Sequence[TrialRecord]) -> tuple[BestSoFar, ...]:
+    """Each new best of a search, and its end; empty where no trial was trained to its end.
+
+    Trials count in the order in which they ended, as they ran side by side.
+    """
+    points = improvements(trials)
+    if points and points[-1].n_trials < len(trials):
+        end = BestSoFar(len(trials), sum(trial.n_images for trial in trials), points[-1].selection_accuracy)
+        points = (*points, end)
+    return points
+
+
+def _as_they_ended(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
+    def moment(trial: TrialRecord) -> tuple[float, int]:
+        if trial.finished is None:
+            return 0.0, trial.number
+        return datetime.fromisoformat(trial.finished).timestamp(), trial.number
+
+    return sorted(trials, key=moment)
+
+
+def rungs(trials: Sequence[TrialRecord]) -> tuple[Rung, ...]:
+    """The lengths at which trained trials ended, shortest first."""
+    lengths = np.array([trial.n_images for trial in trials if trial.n_images > 0], int)
+    distinct, n_ended = np.unique(lengths, return_counts=True)
+    n_reached = len(lengths) - np.cumsum(n_ended) + n_ended
+    rows = zip(distinct.tolist(), n_reached.tolist(), n_ended.tolist(), strict=True)
+    return tuple(Rung(*row) for row in rows)
+
+
+def depths(trials: Sequence[TrialRecord]) -> list[DepthScore]:
+    """Trials by the number of their network's blocks, fewest first; without trials that got no network."""
+    by_depth: dict[int, list[TrialRecord]] = {}
+    for trial in trials:
+        if trial.recipe is not None:
+            by_depth.setdefault(len(trial.recipe["architecture"]["blocks"]), []).append(trial)
+    rows = []
+    for n_blocks, found in sorted(by_depth.items()):
+        values = values_of(found)
+        median = float(np.median(values)) if values else None
+        rows.append(DepthScore(n_blocks, len(found), len(values), max(values, default=None), median))
+    return rows
+
+
+def is_number(value: Any) -> bool:
+    """Whether a parameter's value is a number; truth values are not."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def varied_parameters(trials: Sequence[TrialRecord]) -> list[str]:
+    """The parameters that take more than one value among the trials with a score, those of most trials first."""
+    values: dict[str, list[str]] = {}
+    for trial, _ in scored(trials):
+        for name, value in trial.params.items():
+            values.setdefault(name, []).append(str(value))
+    varied = [name for name, found in values.items() if len(set(found)) > 1]
+    return sorted(varied, key=lambda name: -len(values[name]))
+
+
+def numeric_pair(trials: Sequence[TrialRecord], importances: Mapping[str, float] | None) -> tuple[str, str] | None:
+    """The two most important numeric parameters that took four values or more; None where there are no two."""
+    if importances is None:
+        return None
+    found: list[str] = []
+    for name in sorted(importances, key=importances.__getitem__, reverse=True):
+        values = {trial.params.get(name) for trial, _ in scored(trials)}
+        if sum(is_number(value) for value in values) >= FEWEST_VALUES:
+            found.append(name)
+    return (found[0], found[1]) if len(found) >= 2 else None
+
+
+def rank_correlations(trials: Sequence[TrialRecord], names: Sequence[str]) -> dict[str, tuple[float, int]]:
+    """Spearman's rank correlation of each numeric parameter with selection accuracy, and its number of trials.
+
+    Of the trials that were trained to their end; without parameters of too few trials or of one value.
+    """
+    found = {}
+    for name in names:
+        pairs = []
+        for trial in trials:
+            if trial.value is not None and is_number(trial.params.get(name)):
+                pairs.append((trial.params[name], trial.value))
+        if len(pairs) < FEWEST_CORRELATED:
+            continue
+        values, accuracies = zip(*pairs, strict=True)
+        if len(set(values)) > 1 and len(set(accuracies)) > 1:
+            result = stats.spearmanr(values, accuracies)
+            # SciPy makes the result's class at run time, with attributes that its stubs don't know
+            rho = float(result.statistic)  # pyright: ignore[reportAttributeAccessIssue]
+            found[name] = (rho, len(pairs))
+    return found

@@ -1,0 +1,110 @@
+"""Which rows do the tables of a comparison have, the two studies side by side?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from search.format import count, file_size, percent, percent_range, points, ratio, signed
+from search.records.models import FINISHED_STATES
+from search.report.comparison.data import Comparison, mean_confidence, multiply_adds, n_parameters
+
+STATE_HEADINGS = dict(
+    zip(FINISHED_STATES, ("Trained to the end", "Stopped early", "Failed", "Outside the limits"), strict=True)
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a table that sets two studies side by side."""
+
+    what: str
+    a: str
+    b: str
+    change: str = ""  # from a to b, in the table's own way
+    is_sum: bool = False
+
+
+def share_row(what: str, a: float, b: float) -> Row:
+    """Two shares in percent, and their difference in points."""
+    return Row(what, percent(a), percent(b), signed(100 * (b - a)))
+
+
+def score_row(what: str, a: float, b: float) -> Row:
+    """Two scores in four digits, and their difference."""
+    return Row(what, f"{a:.4f}", f"{b:.4f}", signed(b - a, 4))
+
+
+def ratio_row(what: str, a: float, b: float, show: Callable[[Any], str]) -> Row:
+    """Two quantities, and how many times the first the second is."""
+    return Row(what, show(a), show(b), ratio(a, b))
+
+
+def rows_by_phase(a: Mapping[str, float], b: Mapping[str, float], show: Callable[[Any], str]) -> list[Row]:
+    """What each phase took and all phases together, without phases that neither study had.
+
+    Args:
+        a: phase -> seconds or images, of the first study.
+        b: the same phases, of the second.
+        show: puts a quantity into words.
+    """
+    rows = []
+    for phase in a:
+        if a[phase] or b[phase]:
+            rows.append(ratio_row(phase, a[phase], b[phase], show))
+    whole = ratio_row("All", sum(a.values()), sum(b.values()), show)
+    return [*rows, replace(whole, is_sum=True)]
+
+
+def accuracy_rows(comparison: Comparison) -> list[Row]:
+    """Accuracy of the retrainings, and below it that of the delivered models. Only where `is_same_test`."""
+    a, b = comparison.both
+    of_a, of_b = a.evaluation, b.evaluation
+    interval = "Its Wilson 95 % interval"
+    return [
+        share_row("Mean of the retrainings", a.test_mean, b.test_mean),
+        Row(interval, percent_range(a.test_interval), percent_range(b.test_interval)),
+        Row("Standard deviation over seeds", points(a.test_sd), points(b.test_sd)),
+        Row("Retrainings", str(len(a.test_accuracies)), str(len(b.test_accuracies))),
+        share_row("Delivered model", of_a.accuracy, of_b.accuracy),
+        Row(interval, percent_range(of_a.accuracy_interval), percent_range(of_b.accuracy_interval)),
+        share_row("Its balanced accuracy", of_a.balanced_accuracy, of_b.balanced_accuracy),
+        score_row("Its macro F1", of_a.macro_f1, of_b.macro_f1),
+    ]
+
+
+def calibration_rows(comparison: Comparison) -> list[Row]:
+    """How well the delivered models' confidence fits. Only where `is_same_test`."""
+    a, b = comparison.both
+    of_a, of_b = a.evaluation, b.evaluation
+    error = "Expected calibration error (15 bins, Guo et al. 2017)"
+    return [
+        share_row("Mean confidence", mean_confidence(a), mean_confidence(b)),
+        share_row("Accuracy", of_a.accuracy, of_b.accuracy),
+        share_row(error, of_a.expected_calibration_error, of_b.expected_calibration_error),
+        score_row("Log loss", of_a.log_loss, of_b.log_loss),
+    ]
+
+
+def search_rows(comparison: Comparison) -> list[Row]:
+    """How the trials ended, and the best selection accuracy where it can be compared."""
+    a, b = comparison.both
+    rows = []
+    for state, heading in STATE_HEADINGS.items():
+        rows.append(Row(heading, count(a.n_by_state[state]), count(b.n_by_state[state])))
+    rows.append(Row("All", count(len(a.trials)), count(len(b.trials)), is_sum=True))
+    if comparison.is_same_test and all(comparison.curves):
+        best_a, best_b = (curve[-1].selection_accuracy for curve in comparison.curves)
+        rows.append(Row("Best selection accuracy", percent(best_a), percent(best_b)))
+    return rows
+
+
+def network_rows(comparison: Comparison) -> list[Row]:
+    """What the delivered networks take to store and to use."""
+    a, b = comparison.both
+    return [
+        ratio_row("Parameters", n_parameters(a), n_parameters(b), count),
+        ratio_row("Multiply-adds an image", multiply_adds(a), multiply_adds(b), count),
+        ratio_row("Size of best.keras", a.model_bytes, b.model_bytes, file_size),
+    ]

@@ -1,0 +1,125 @@
+"""What do the templates of a report see? Everything that report.html, report.md, card and guide name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any
+
+from fmnist.export.formats import FORMATS, find_format
+from fmnist.model.layers import describe_layers
+from search.records.io import flat
+from search.report import gallery
+from search.report.analysis import trials as search_analysis
+from search.report.analysis.evidence import Evidence
+from search.report.charts import model as model_charts
+from search.report.charts import search as search_charts
+from search.report.charts.style import MANY_CLASSES, Chart
+from search.report.text import certainty, data, exports, model, overview, recipe
+from search.report.text import search as search_text
+from search.results import FinishedStudy
+
+TEXT: dict[str, ModuleType] = {  # the modules of sentences, as templates name them
+    "overview": overview,
+    "data": data,
+    "recipe": recipe,
+    "model": model,
+    "certainty": certainty,
+    "search": search_text,
+    "exports": exports,
+}
+
+
+def template_context(study: FinishedStudy, evidence: Evidence, summary: dict[str, Any]) -> dict[str, Any]:
+    """Gather what the templates see, by the names they use. summary: report.json's content."""
+    trials = study.trials
+    varied = search_analysis.varied_parameters(trials)
+    charts = [*search_chart_list(study, evidence, varied), *model_chart_list(study, evidence, summary)]
+    return {
+        "study": study,
+        "evidence": evidence,
+        "summary": summary,
+        "text": TEXT,
+        "charts": {chart.name: chart for chart in charts},
+        "layers": describe_layers(study.recipe.architecture),
+        "class_rows": class_rows(study),
+        "mistakes": gallery.worst_mistakes(study),
+        "pairs": gallery.confused_pairs(study),
+        "suspects": gallery.suspect_labels(study, evidence),
+        "unsure": gallery.unsure_hits(study),
+        "strips": gallery.sample_strips(study),
+        "improvements": search_analysis.improvements(trials),
+        "shade": model_charts.confusion_shade(study.evaluation),
+        "confusion": model_charts.confusion_png(study.evaluation),
+        "has_many_classes": len(study.data.class_names) > MANY_CLASSES,
+        "n_below_floor": search_analysis.n_below_floor(trials),
+        "floor": search_analysis.accuracy_floor(trials),
+        "varied": varied,
+        "depths": search_analysis.depths(trials),
+        "config": flat(study.config),
+        "load_lines": load_lines(study),
+        "formats": {format.name: format for format in FORMATS},
+        "export_lines": export_lines(study),
+    }
+
+
+def search_chart_list(study: FinishedStudy, evidence: Evidence, varied: Sequence[str]) -> list[Chart]:
+    """Draw the search, as far as there is something to draw. varied: parameters that took more than one value."""
+    charts = [search_charts.history_chart(study.trials)]
+    if evidence.rungs:
+        charts.append(search_charts.survival_chart(evidence.rungs))
+    if study.importances:
+        charts.append(search_charts.importance_chart(study.importances))
+    if varied:
+        charts.append(search_charts.parameters_chart(study.trials, varied))
+    improvements = search_analysis.improvements(study.trials)
+    if improvements:
+        charts.append(search_charts.anytime_chart(improvements, study.n_images_trained["search"]))
+    pair = search_analysis.numeric_pair(study.trials, study.importances)
+    if pair is not None:
+        charts.append(search_charts.pair_chart(study.trials, pair))
+    return charts
+
+
+def model_chart_list(study: FinishedStudy, evidence: Evidence, summary: dict[str, Any]) -> list[Chart]:
+    """Draw finalists and model, as far as there is something to draw. summary: report.json's content."""
+    charts = [
+        model_charts.finalists_chart(summary["finalists"]),
+        model_charts.reliability_chart(evidence.calibration),
+    ]
+    if evidence.baselines:
+        charts.append(model_charts.baselines_chart(evidence.baselines, study.evaluation))
+    if study.test.changed:
+        charts.append(model_charts.changes_chart(study.test.changed, study.evaluation.accuracy))
+    if study.winner.history:
+        charts.append(model_charts.learning_chart(study.winner, study.data.n_images["train"]))
+    return charts
+
+
+def class_rows(study: FinishedStudy) -> list[dict[str, Any]]:
+    """Count the images of each class: its `name` and a number for each part, in the order of the classes."""
+    rows: list[dict[str, Any]] = []
+    for i, name in enumerate(study.data.class_names):
+        counts = {part: counts[i] for part, counts in study.data.class_counts.items()}
+        rows.append({"name": name, **counts})
+    return rows
+
+
+def load_lines(study: FinishedStudy) -> str:
+    """Python lines that load the delivered model and predict with it."""
+    height, width, channels = study.data.image_shape
+    return (
+        "import keras\n"
+        f'model = keras.models.load_model("{study.files.model.name}")\n'
+        f"probabilities = model.predict(images)  # (n, {height}, {width}, {channels}), raw pixels 0 to 255"
+    )
+
+
+def export_lines(study: FinishedStudy) -> str:
+    """Python lines that use each exported file."""
+    shape = ", ".join(["n", *(str(side) for side in study.data.image_shape)])
+    blocks = [f"# images: float32 ({shape}), raw pixels 0 to 255"]
+    for record in study.exported:
+        format = find_format(record.format)
+        blocks.append(f"# {format.description}\n{format.usage(f'{study.files.exports.name}/{record.file}')}")
+    return "\n\n".join(blocks)

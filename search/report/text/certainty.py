@@ -1,0 +1,118 @@
+"""What does the report say of how sure its figures are: choosing, luck, seeds, rivals, calibration?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from search.format import count, percent, points, with_noun
+from search.report.analysis.evidence import Calibration, PairedComparison, SelectionBias
+from search.results import FinishedStudy
+
+SIGNIFICANCE = 0.05
+
+
+def from_selection_to_test(study: FinishedStudy) -> str:
+    """How the winner's accuracy falls from the figure it was chosen by to the test set's."""
+    winner, test = study.winner, study.test_mean
+    drop, step = winner.selection_accuracy - winner.confirm_accuracy, test - winner.confirm_accuracy
+    chain = (
+        f"The winner has {percent(winner.selection_accuracy)} on the selection split, "
+        f"{percent(winner.confirm_accuracy)} on the confirmation split and {percent(test)} on the test set."
+    )
+    if drop > 0:
+        first = (
+            f"The first step down, {points(drop)}, is what choosing flatters: the search looked at the selection "
+            "split in every trial, at the confirmation split once per finalist."
+        )
+    else:
+        first = "The figure that the search chose by is not above the one that it never saw, so it doesn't flatter."
+    if points(step) == points(0):
+        difference = "the same"
+    else:
+        difference = f"{points(step)} more" if step > 0 else f"{points(step)} less"
+    return f"{chain} {first} From confirmation to test, after retraining on all training images, it is {difference}."
+
+
+def luck(study: FinishedStudy, bias: SelectionBias) -> str:
+    """What the best of so many equally good configurations would show by luck alone."""
+    n_selection, n_confirmation = study.data.n_images["selection"], study.data.n_images["confirmation"]
+    selection, confirm = bias.selection_luck, bias.confirm_luck
+    return (
+        f"{with_noun(bias.n_tried, 'configuration')} were scored on {count(n_selection)} selection images. Were all of "
+        f"them exactly {percent(bias.confirm_accuracy)} good, the best would show {percent(selection.expected)} there "
+        f"on average, and in one case of twenty more than {percent(selection.high)}, by luck alone. The best of "
+        f"{with_noun(bias.n_finalists, 'equal finalist')} would show {percent(confirm.expected)} on the "
+        f"{count(n_confirmation)} confirmation images. That is the most that luck does: real configurations fail on "
+        "the same difficult images. This study opened its test set once, for what had been chosen; it can't know "
+        "whether the same images were looked at before, in another study whose outcome led to this one."
+    )
+
+
+def against_default(study: FinishedStudy) -> str:
+    """How far the winner is above the default recipe on the confirmation split, and whether that settles it."""
+    default, winner = study.default, study.winner
+    if default is None:
+        return "The default recipe was not among the finalists, so there is nothing to compare with."
+    if default is winner:
+        return "The default recipe itself won: the search found nothing better on the confirmation split."
+    difference = winner.confirm_accuracy - default.confirm_accuracy
+    side = "above" if difference >= 0 else "below"
+    verdict = "the two 95 % intervals don't overlap"
+    if study.confirm_interval(winner).overlaps(study.confirm_interval(default)):
+        verdict = "the two 95 % intervals overlap, so these images alone don't settle which is better"
+    return (
+        f"On the confirmation split the winner is {points(difference)} {side} the default "
+        f"({percent(winner.confirm_accuracy)} against {percent(default.confirm_accuracy)}, "
+        f"n = {count(study.data.n_images['confirmation'])}); {verdict}."
+    )
+
+
+def paired_comparisons(found: Sequence[PairedComparison]) -> str:
+    """How many rivals the winner beats beyond chance, and which beat it."""
+    if not found:
+        return "There is no one to compare with."
+    n_beaten, better = 0, []
+    for rival in found:
+        if rival.p_adjusted < SIGNIFICANCE and rival.test.n_only_a > rival.test.n_only_b:
+            n_beaten += 1
+        elif rival.p_adjusted < SIGNIFICANCE and rival.test.n_only_a < rival.test.n_only_b:
+            better.append(rival.name)
+    worse = f", and worse than {', '.join(better)}" if better else ""
+    return (
+        f"The winner is better than {n_beaten} of {count(len(found))} beyond chance{worse} (exact McNemar test on the "
+        "same images, 5 % level, Holm's correction)."
+    )
+
+
+def seeds(study: FinishedStudy) -> str:
+    """How far retrainings lie apart that differ in their seed alone."""
+    if study.test_sd is None:
+        return "The winner was retrained with one seed: how far another seed would land is not known."
+    return (
+        f"{len(study.test_accuracies)} retrainings differ in nothing but the seed; their test accuracies have a "
+        f"standard deviation of {points(study.test_sd)}. The 95 % interval speaks of other test images, not of "
+        "seeds."
+    )
+
+
+def calibration(found: Calibration) -> str:
+    """How far confidence and accuracy lie apart, and what one temperature does about it."""
+    before, after = found.before, found.after
+    lean = "too little" if found.temperature < 1 else "too much"
+    return (
+        f"As delivered, confidence and accuracy lie {points(before.expected_calibration_error)} apart on average "
+        f"(expected calibration error, 15 bins, Guo et al. 2017): the model claims {lean}. One temperature, "
+        f"{found.temperature:.2f}, fitted on {count(found.n_fitted_on)} confirmation images, makes it "
+        f"{points(after.expected_calibration_error)}; the log loss on the test set goes from {before.log_loss:.4f} to "
+        f"{after.log_loss:.4f}."
+    )
+
+
+def calibration_in_short(found: Calibration, accuracy: float) -> str:
+    """How confident the delivered model is and how often it is right. accuracy: its own, on the test set."""
+    before = found.before
+    return (
+        f"The delivered model is on average {percent(before.mean_confidence, 1)} confident and "
+        f"{percent(accuracy, 1)} right; its expected calibration error is {points(before.expected_calibration_error)}, "
+        f"{points(found.after.expected_calibration_error)} with the temperature in temperature.json."
+    )

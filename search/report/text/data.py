@@ -1,0 +1,64 @@
+"""What does the report say of the images: what was noticed when they were read, and are the classes even?"""
+
+from __future__ import annotations
+
+from fmnist.data.duplicates import Duplicates
+from search.format import count, percent, with_noun
+from search.results import Balance, FinishedStudy
+
+
+def remarks_on_data(study: FinishedStudy) -> list[str]:
+    """What was decided or noticed when the images were read, and how many of them occur twice."""
+    remarks = list(study.data.notes)
+    if study.data.duplicates is not None:
+        remarks += describe_duplicates(study.data.duplicates)
+    return [f"{capitalized(remark)}." for remark in remarks]
+
+
+def describe_duplicates(duplicates: Duplicates) -> list[str]:
+    """How many images occur twice, and where; without full stops. One sentence says so if there is none."""
+    n_repeating, n_shared = duplicates.within_training, duplicates.across_splits
+    n_ambiguous, n_leaked = duplicates.contradicting, duplicates.test_in_training
+    sentences = []
+    if n_repeating:
+        sentences.append(
+            f"{with_noun(n_repeating, 'training image')} {_verb(n_repeating, 'repeats', 'repeat')} another one"
+        )
+    if n_shared:
+        verb = _verb(n_shared, "is", "are")
+        sentences.append(f"{with_noun(n_shared, 'image')} {verb} in two of the splits that learn, select and confirm")
+    if n_ambiguous:
+        verb = _verb(n_ambiguous, "bears", "bear")
+        sentences.append(f"{with_noun(n_ambiguous, 'image')} {verb} the labels of several classes")
+    if n_leaked:
+        said = f"{with_noun(n_leaked, 'test image')} {_verb(n_leaked, 'is', 'are')} among the training images too"
+        sentences.append(f"{said}, so the test accuracy flatters")
+    return sentences or ["No image occurs twice, pixel by pixel"]
+
+
+def _verb(n: int, singular: str, plural: str) -> str:
+    return singular if n == 1 else plural
+
+
+def uneven_classes(balance: Balance) -> str:
+    """How uneven the classes are, and what follows; without a capital and a full stop, for a list of remarks."""
+    return (
+        f"the classes are uneven: {balance.rarest} has {percent(balance.share_of_rarest, 1)} of the training images "
+        f"({count(balance.n_rarest)}), {balance.commonest} {percent(balance.n_commonest / balance.n_images, 1)} "
+        f"({count(balance.n_commonest)}). Every choice is made by accuracy, to which a class counts by its images"
+    )
+
+
+def uneven_on_test(study: FinishedStudy) -> str:
+    """How uneven the classes are, and what accuracy is worth on them."""
+    balanced, plain = percent(study.evaluation.balanced_accuracy), percent(study.evaluation.accuracy)
+    return (
+        f"{capitalized(uneven_classes(study.balance))}. Balanced accuracy, the mean of the classes' recalls, is "
+        f"{balanced} against {plain} accuracy; always answering {study.balance.commonest} would be right on "
+        f"{percent(study.commonest_test_share, 1)} of the test images."
+    )
+
+
+def capitalized(text: str) -> str:
+    """Begin the text with a capital and leave the rest as it is, names included."""
+    return text[:1].upper() + text[1:]

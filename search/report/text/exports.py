@@ -1,0 +1,103 @@
+"""What does the report say of the model in other formats: what do the files give, and how fast are they?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fmnist.export.formats import ExportRecord, find_format, in_figures
+from search.format import milliseconds, percent, with_noun
+from search.report.text.data import capitalized
+from search.results import FinishedStudy
+
+
+@dataclass(frozen=True)
+class ExportedFile:
+    """What was measured of a file of the model."""
+
+    description: str  # of its format
+    is_exact: bool  # whether its weights are those of the model, in float32
+    n_images: int
+    n_changed: int  # of these, images that got another class than from the model
+    largest_difference: float  # between a probability of its and one of the model's
+    n_bytes: int
+    milliseconds: float  # for an image alone
+
+    @classmethod
+    def of(cls, record: ExportRecord) -> ExportedFile:
+        """Read the record of an export that did not fail."""
+        assert record.n_same_class is not None and record.largest_difference is not None
+        assert record.n_bytes is not None and record.milliseconds_by_1 is not None
+        format = find_format(record.format)
+        return cls(
+            description=format.description,
+            is_exact=format.is_exact,
+            n_images=record.n_images,
+            n_changed=record.n_images - record.n_same_class,
+            largest_difference=record.largest_difference,
+            n_bytes=record.n_bytes,
+            milliseconds=record.milliseconds_by_1,
+        )
+
+
+def exports(study: FinishedStudy) -> str:
+    """What became of the formats, in one sentence."""
+    made, n_failed = [ExportedFile.of(record) for record in study.exported], len(study.exports) - len(study.exported)
+    failed = f"{with_noun(n_failed, 'format')} failed"
+    if not made:
+        return f"{failed}, so there is no other file of the model than {study.files.model.name}."
+    said = []
+    exact = [file for file in made if file.is_exact]
+    if exact:
+        said.append(same_numbers(exact))
+    for file in made:
+        if not file.is_exact:
+            said.append(fewer_bits(study, file))
+    said.append(fastest(made))
+    if n_failed:
+        said.append(failed)
+    return f"{capitalized('; '.join(said))}."
+
+
+def same_numbers(exact: Sequence[ExportedFile]) -> str:
+    """How near the files that keep float32 come to the model."""
+    furthest = max(exact, key=lambda file: file.largest_difference)
+    n_changed = max(file.n_changed for file in exact)
+    n_images = with_noun(furthest.n_images, "test image")
+    who = "The file in float32 gives" if len(exact) == 1 else f"{len(exact)} files in float32 give"
+    whom = f"all {n_images}" if n_changed == 0 else f"all but {n_changed} of {n_images}"
+    near = in_figures(furthest.largest_difference)
+    return f"{who} {whom} the model's class and probabilities within {near} of its own"
+
+
+def fewer_bits(study: FinishedStudy, file: ExportedFile) -> str:
+    """What weights in 8 bits cost in classes, and save in size."""
+    changed = "no image"
+    if file.n_changed:
+        changed = f"{with_noun(file.n_changed, 'image')} ({percent(file.n_changed / file.n_images)})"
+    return (
+        f"with weights in 8 bits, {changed} got another class, and the file has "
+        f"{percent(file.n_bytes / study.model_bytes, 0)} of the size of {study.files.model.name}"
+    )
+
+
+def fastest(made: Sequence[ExportedFile]) -> str:
+    """Which file predicts one image in the least time."""
+    first = min(made, key=lambda file: file.milliseconds)
+    if len(made) == 1:
+        return f"an image alone takes {milliseconds(first.milliseconds)}"
+    return f"for an image alone {first.description} is fastest, {milliseconds(first.milliseconds)}"
+
+
+def export_limits(study: FinishedStudy) -> str:
+    """What a file had to keep to, or it would not be there."""
+    limits = {}
+    for record in study.exports:
+        format = find_format(record.format)
+        limits[format.is_exact] = format.limit
+    said = []
+    if True in limits:
+        said.append(f"a file in float32 is kept where {limits[True]}")
+    if False in limits:
+        said.append(f"one with weights in 8 bits where {limits[False]}")
+    return f"{capitalized(', '.join(said))}."

@@ -1,0 +1,97 @@
+"""What does the report say of the delivered model: how it learned, what it confuses, what it is not sure of?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fmnist.metrics.evaluation import Confusion, Evaluation, RejectionCurvePoint
+from search.format import percent, with_noun
+from search.records.models import ConfirmRecord
+from search.results import FinishedStudy
+
+SHARE_LEFT = 0.05  # of the images, left to someone else: what a sentence is made of
+
+
+def learning(record: ConfirmRecord, n_train: int) -> str:
+    """Where the best point of the winner's confirmation training lies. n_train: images of an epoch."""
+    best = record.best
+    return (
+        f"The best point is at epoch {best.n_images / n_train:.1f} of {record.n_planned_images / n_train:.1f} with "
+        f"{percent(best.validation_accuracy)} validation accuracy; there the training accuracy, on augmented images, "
+        f"is {percent(best.train_accuracy)}."
+    )
+
+
+def best_and_worst_classes(evaluation: Evaluation) -> str:
+    """The classes with the highest and the lowest F1."""
+    ranked = sorted(evaluation.per_class, key=lambda score: -score.f1)
+    best, worst = ranked[0], ranked[-1]
+    if best.f1 == worst.f1:
+        return f"All {len(ranked)} classes have the same F1 of {best.f1:.3f}."
+    return f"{best.name} is told best (F1 {best.f1:.3f}), {worst.name} worst (F1 {worst.f1:.3f})."
+
+
+def commonest_mistake(evaluation: Evaluation) -> str:
+    """The pair of classes that is confused most often."""
+    if not evaluation.most_confused:
+        return f"Not one of {with_noun(evaluation.n_images, 'test image')} is classified wrongly."
+    n_mistakes = 0
+    for true, row in enumerate(evaluation.confusion_matrix):
+        n_mistakes += sum(row) - row[true]
+    top = evaluation.most_confused[0]
+    return (
+        f"{pair(top)} is the commonest mistake: {with_noun(top.n_images, 'image')}, {percent(top.share, 1)} of the "
+        f"class {top.true} and {percent(top.n_images / n_mistakes, 0)} of all {with_noun(n_mistakes, 'mistake')}."
+    )
+
+
+def pair(confusion: Confusion) -> str:
+    """The two classes of a confusion, such as `Shirt taken for Coat`."""
+    return f"{confusion.true} taken for {confusion.predicted}"
+
+
+def abstaining(rows: Sequence[RejectionCurvePoint]) -> str:
+    """What it would bring to leave the least confident answers to someone else.
+
+    rows: the rejection curve, its first point with all images.
+    """
+    whole, *others = rows
+    row = next((row for row in others if row.share_left >= SHARE_LEFT), others[-1])
+    if row.accuracy_left is None:
+        return "There are too few test images to say what it would bring to leave the least sure ones to someone else."
+    verb = "raises" if row.accuracy_kept > whole.accuracy_kept else "does not raise"
+    return (
+        f"Leaving the least sure {percent(row.share_left, 0)} of the images to someone else {verb} accuracy: "
+        f"{percent(whole.accuracy_kept)} on all, {percent(row.accuracy_kept)} on the rest; on those left, the model "
+        f"would have had {percent(row.accuracy_left, 1)}."
+    )
+
+
+def label_issues(n_suspects: int, n_models: int, n_mistakes: int) -> str:
+    """How many test images may bear a wrong label, and what that is worth.
+
+    Args:
+        n_suspects: images that all retrainings are sure to belong to one other class.
+        n_models: retrainings.
+        n_mistakes: the delivered model's, on the test set.
+    """
+    if n_models == 1:
+        return "Not looked for: one retraining alone cannot tell a wrong label from its own mistake."
+    if n_suspects == 0:
+        return f"None: on no image are all {n_models} retrainings, calibrated, at least 90 % sure of one other class."
+    return (
+        f"On {with_noun(n_suspects, 'image')} all {n_models} retrainings, calibrated, are at least 90 % sure of one "
+        f"and the same other class: {percent(n_suspects / n_mistakes, 0)} of the delivered model's "
+        f"{with_noun(n_mistakes, 'mistake')}. These are suspicions, not findings: the models learned from the same "
+        "labels and share their blind spots."
+    )
+
+
+def changed_images(study: FinishedStudy) -> str:
+    """How accuracy falls on changed test images, from the mildest change to the worst. Only where some were tried."""
+    mildest, worst = study.test.changed[0], min(study.test.changed, key=lambda row: row.accuracy)
+    return (
+        f"On unchanged images the delivered model has {percent(study.evaluation.accuracy, 1)}, on images "
+        f"{mildest.change} {percent(mildest.accuracy, 1)}, and least with this change: {worst.change}, "
+        f"{percent(worst.accuracy, 1)}."
+    )

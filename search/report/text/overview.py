@@ -1,0 +1,85 @@
+"""What does the report say first: what was found, how good it is, and where the time went?"""
+
+from __future__ import annotations
+
+import math
+
+from search.format import duration, percent, with_noun
+from search.report.analysis.evidence import Calibration
+from search.report.text.certainty import against_default, calibration_in_short, from_selection_to_test, seeds
+from search.report.text.data import uneven_on_test
+from search.report.text.model import best_and_worst_classes, commonest_mistake
+from search.results import FinishedStudy
+
+STATE_WORDS = {
+    "complete": "trained to the end",
+    "pruned": "stopped early",
+    "failed": "failed",
+    "infeasible": "outside the limits",
+}
+
+
+def headline(study: FinishedStudy) -> str:
+    """How many configurations were tried, and which won."""
+    winner = study.winner
+    by = "the default recipe" if winner is study.default else f"trial {winner.trial}"
+    states = ", ".join(f"{n} {STATE_WORDS[state]}" for state, n in study.n_by_state.items() if n)
+    return (
+        f"Of {with_noun(len(study.trials), 'trial')} ({states}) and "
+        f"{with_noun(len(study.confirmed), 'confirmed finalist')}, {by} won."
+    )
+
+
+def test_spread(study: FinishedStudy) -> str:
+    """What the mean test accuracy is the mean of, and how far the retrainings lie apart."""
+    if study.test_sd is None:
+        return "one retraining, so the spread over seeds is not known"
+    low, high = percent(min(study.test_accuracies)), percent(max(study.test_accuracies))
+    n = len(study.test_accuracies)
+    return f"mean ± sample standard deviation of {n} retrainings with different seeds ({low} to {high})"
+
+
+def same_in_fresh_process(study: FinishedStudy) -> str:
+    """Whether the saved model gives the same accuracy where it was loaded anew."""
+    fresh, here = study.test.delivered_accuracy, study.evaluation.accuracy
+    if math.isclose(fresh, here, abs_tol=0.5 / study.evaluation.n_images):
+        return "The saved file, loaded in a fresh process without this project, gives the same accuracy."
+    return f"The saved file, loaded in a fresh process without this project, gives {percent(fresh)} instead."
+
+
+def flip_averaged(study: FinishedStudy) -> str | None:
+    """Test accuracy with flip test-time averaging; None where the recipe was not trained on mirror images."""
+    if not study.test.flip_accuracies:
+        return None
+    spread = ", ".join(percent(accuracy) for accuracy in study.test.flip_accuracies)
+    return f"{spread}: each image predicted twice, as it is and mirrored, probabilities averaged; best.keras does not"
+
+
+def strengths_and_limits(study: FinishedStudy, calibration: Calibration) -> list[tuple[str, str]]:
+    """What a reader in a hurry should know: (heading, what is to be said), in the report's order."""
+    said = [("Best and worst classes", best_and_worst_classes(study.evaluation))]
+    if study.balance.is_uneven:
+        said.append(("Uneven classes", uneven_on_test(study)))
+    return [
+        *said,
+        ("Most confused", commonest_mistake(study.evaluation)),
+        ("From selection to test", from_selection_to_test(study)),
+        ("Against the default recipe", against_default(study)),
+        ("Seeds", seeds(study)),
+        ("Confidence", calibration_in_short(calibration, study.evaluation.accuracy)),
+    ]
+
+
+def time_spent(study: FinishedStudy) -> str:
+    """How long the study took, which phase took longest, and what the search spent on other things than trainings."""
+    total = sum(study.seconds.values())
+    if not total:
+        return "No time was recorded."
+    phase, seconds = max(study.seconds.items(), key=lambda item: item[1])
+    said = f"{duration(total)} of wall time in all, {percent(seconds / total, 0)} of it in the phase “{phase}”."
+    if study.search_overhead is None:
+        return said
+    return (
+        f"{said} Of the search's time, workers summed, {percent(study.search_overhead, 1)} went into neither learning "
+        "nor validation: starts of processes, compiling, the sampler."
+    )

@@ -1,0 +1,128 @@
+"""What does the report say of the search: how it rose, where trials ended, what parameters did, who came last?"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from search.format import count, percent, points, short_count, with_noun
+from search.records.models import FINISHED_STATES, TrialRecord
+from search.report.analysis.trials import BestSoFar, DepthScore, Rung, rank_correlations
+from search.results import FinishedStudy
+
+NEAR_BEST = 0.005  # accuracy below the best that counts as near it: half a point
+LONGEST_REASON = 140  # characters
+IMPORTANCE_CAVEAT = (
+    "Importance says which parameters set good trials apart from others within the ranges searched; it doesn't say "
+    "which value is good, changes with the ranges, and is uncertain with few trials."
+)
+IMPORTANCE_ABSENT = (
+    "importance needs several trials that were trained to the end and differ in their parameters and results."
+)
+
+
+def history(trials: Sequence[TrialRecord]) -> str:
+    """When the search found its best trial."""
+    best: TrialRecord | None = None
+    best_value = 0.0
+    for trial in trials:
+        if trial.value is not None and (best is None or trial.value > best_value):
+            best, best_value = trial, trial.value
+    if best is None:
+        return "No trial was trained to its end."
+    n_after = sum(trial.number >= best.number for trial in trials) - 1
+    return (
+        f"The best selection accuracy of the search, {percent(best_value)}, came with trial {best.number} "
+        f"({best.origin}); {with_noun(n_after, 'trial')} after it brought nothing better."
+    )
+
+
+def survival(rungs: Sequence[Rung]) -> str:
+    """How many trials ended at the first length of training, and how many saw the last."""
+    if not rungs:
+        return "No trial was trained."
+    first, last = rungs[0], rungs[-1]
+    return (
+        f"{count(first.n_ended)} of {with_noun(first.n_reached, 'trained trial')} ended after {count(first.n_images)} "
+        f"training images; {count(last.n_ended)} saw {count(last.n_images)}."
+    )
+
+
+def anytime(improvements: Sequence[BestSoFar], n_images: int) -> str:
+    """After which share of its training images the search had its best, and nearly had it. n_images: of all trials."""
+    best = improvements[-1]
+    near = next(p for p in improvements if p.selection_accuracy >= best.selection_accuracy - NEAR_BEST)
+    return (
+        f"The last improvement, to {percent(best.selection_accuracy)}, came after "
+        f"{percent(best.n_images / n_images, 0)} of the search's {short_count(n_images)} training images; half a point "
+        f"below it was reached after {percent(near.n_images / n_images, 0)}."
+    )
+
+
+def endings(trials: Sequence[TrialRecord]) -> list[tuple[str, str, int]]:
+    """How trials ended: (state, reason, number of trials), by state, most trials first.
+
+    Reasons that differ in a trial's own figures count as one.
+    """
+    counts = Counter((trial.state, shared_reason(trial.reason)) for trial in trials)
+    rows = [(state, reason, n) for (state, reason), n in counts.items()]
+    return sorted(rows, key=lambda row: (FINISHED_STATES.index(row[0]), -row[2], row[1]))
+
+
+def shared_reason(reason: str) -> str:
+    """The first line of a reason, without numbers but for the rung a trial was pruned at, which many have in common."""
+    line = (reason.splitlines() or [""])[0]
+    if len(line) > LONGEST_REASON:
+        line = line[: LONGEST_REASON - 1] + "…"
+    if line.startswith("pruned after"):
+        return line.split(", at ")[0]
+    return re.sub(r"\d[\d,.]*\d|\d", "…", line)
+
+
+def importance(importances: Mapping[str, float]) -> str:
+    """Which parameter weighs most."""
+    name, value = max(importances.items(), key=lambda item: item[1])
+    total = sum(importances.values()) or 1.0
+    return f"{name} weighs most, with {percent(value / total, 0)} of the importance."
+
+
+def parameter_effects(trials: Sequence[TrialRecord], names: Sequence[str]) -> str:
+    """Which numeric parameter goes most clearly with accuracy: the one whose rank correlation is farthest from 0."""
+    correlations = rank_correlations(trials, names)
+    if not correlations:
+        return "Too few trials were trained to the end to say what a parameter did."
+    name, (rho, n) = max(correlations.items(), key=lambda item: abs(item[1][0]))
+    direction = "higher" if rho > 0 else "lower"
+    return (
+        f"Among numeric parameters, {name} goes most clearly with accuracy: {direction} values did better "
+        f"(rank correlation {rho:+.2f}, n = {n} trials trained to the end). The sampler moves all parameters together, "
+        "so this is no proof of cause."
+    )
+
+
+def depth(rows: Sequence[DepthScore]) -> str:
+    """Which depth has the best trial."""
+    best: DepthScore | None = None
+    best_accuracy = 0.0
+    for row in rows:
+        if row.best is not None and (best is None or row.best > best_accuracy):
+            best, best_accuracy = row, row.best
+    if best is None:
+        return "No depth has a trial that was trained to its end."
+    return (
+        f"The best trial has {with_noun(best.n_blocks, 'block')}: {percent(best_accuracy)}, the best of "
+        f"{with_noun(best.n_complete, 'trial')} trained to the end at that depth."
+    )
+
+
+def finalists(study: FinishedStudy) -> str:
+    """How far the best finalist leads the second on the confirmation split."""
+    if len(study.confirmed) == 1:
+        return "One finalist: nothing was left to choose on the confirmation split."
+    first, second = study.confirmed[:2]
+    lead = points(first.confirm_accuracy - second.confirm_accuracy)
+    verb = "do not overlap"
+    if study.confirm_interval(first).overlaps(study.confirm_interval(second)):
+        verb = "overlap"
+    return f"Trial {first.trial} leads trial {second.trial} by {lead}; their 95 % intervals {verb}."

@@ -1,0 +1,136 @@
+"""Templates and sentences fit each other: every name that a template uses exists, and every sentence has a reader."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from jinja2 import meta, nodes
+
+from search import report
+from search.report.analysis.evidence import Evidence
+from search.report.comparison import page as comparison_page
+from search.report.comparison import text as comparison_text
+from search.report.comparison.data import Comparison
+from search.report.context import TEXT, template_context
+from search.report.summary import summarize
+from search.report.templating import TEMPLATES, templates
+from search.results import read_finished_study
+from tests.support.made_study import Made, make_study
+
+SOURCES = sorted(path for folder in report.__path__ for path in Path(folder).rglob("*.py"))
+STUDY_TEMPLATES = ("report.html.j2", "report.md.j2", "model-card.md.j2", "guide.md.j2")
+COMPARISON_TEMPLATES = ("compare.html.j2",)
+SHARED = "macros.html.j2"
+
+
+OPEN = ("environment",)  # dictionaries whose keys differ from machine to machine
+
+
+@pytest.fixture(scope="module")
+def contexts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, object]]:
+    """What each template sees."""
+    made = Made(n_trials=6, n_test=200, n_train=1000, class_names=("owl", "gull", "auk"))
+    files, trials = make_study(tmp_path_factory.mktemp("studies") / "made", made)
+    study = read_finished_study(files, trials, command="", importances=None)
+    evidence = Evidence(study)
+    of_study = template_context(study, evidence, summarize(study, evidence))
+    of_comparison = comparison_page.template_context(Comparison(study, study), "compare.json")
+    return dict.fromkeys((*STUDY_TEMPLATES, SHARED), of_study) | dict.fromkeys(COMPARISON_TEMPLATES, of_comparison)
+
+
+def parsed(name: str) -> nodes.Template:
+    return templates().parse((TEMPLATES / name).read_text())
+
+
+def used_of(template: nodes.Template, root: str) -> Iterator[tuple[str, ...]]:
+    """The names after `root` in each chain of attributes that begins with it: ("model", "pair") of text.model.pair."""
+    for node in template.find_all(nodes.Getattr):
+        names, inner = [node.attr], node.node
+        while isinstance(inner, nodes.Getattr):
+            names.insert(0, inner.attr)
+            inner = inner.node
+        if isinstance(inner, nodes.Name) and inner.name == root:
+            yield tuple(names)
+
+
+def exists(root: object, names: tuple[str, ...]) -> bool:
+    """Whether the chain of attributes or keys can be followed from there."""
+    for name in names:
+        if name in OPEN:
+            return True
+        if isinstance(root, dict):
+            if name not in root and not hasattr(root, name):
+                return False
+            root = root[name] if name in root else getattr(root, name)
+        elif hasattr(root, name):
+            root = getattr(root, name)
+        else:
+            return False
+        if root is None:
+            return True  # its type is not known here
+    return True
+
+
+@pytest.mark.parametrize("name", [*STUDY_TEMPLATES, *COMPARISON_TEMPLATES, SHARED])
+def test_names_of_a_template_exist_in_branches_that_never_render_too(
+    name: str, contexts: dict[str, dict[str, object]]
+) -> None:
+    template, context = parsed(name), contexts[name]
+    missing = [variable for variable in meta.find_undeclared_variables(template) if variable not in context]
+    for root, value in context.items():
+        for names in used_of(template, root):
+            if not exists(value, names):
+                missing.append(".".join((root, *names)))
+    assert missing == []
+
+
+@pytest.mark.parametrize("name", [*STUDY_TEMPLATES, *COMPARISON_TEMPLATES, SHARED])
+def test_filters_of_a_template_exist(name: str) -> None:
+    used = {node.name for node in parsed(name).find_all(nodes.Filter)}
+    assert used <= set(templates().filters)
+
+
+def public_functions(module: ModuleType) -> list[str]:
+    found = inspect.getmembers(module, inspect.isfunction)
+    return [name for name, function in found if function.__module__ == module.__name__ and not name.startswith("_")]
+
+
+@pytest.mark.parametrize(
+    ("module", "prefix", "names_of_templates"),
+    [
+        *((module, f"{name}.", STUDY_TEMPLATES) for name, module in TEXT.items()),
+        (comparison_text, "", COMPARISON_TEMPLATES),
+    ],
+    ids=[*TEXT, "comparison"],
+)
+def test_every_sentence_is_in_a_template_or_in_python(
+    module: ModuleType, prefix: str, names_of_templates: tuple[str, ...]
+) -> None:
+    in_templates = {".".join(names) for name in names_of_templates for names in used_of(parsed(name), "text")}
+    in_python = {name for path in SOURCES for name in names_in(path)}
+    dead = []
+    for name in public_functions(module):
+        if name not in in_python and prefix + name not in in_templates:
+            dead.append(name)
+    assert dead == []
+
+
+def names_in(path: Path) -> set[str]:
+    """Every name that the module's code loads, not those that it defines or imports."""
+    tree = ast.parse(path.read_text())
+    loaded = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    return loaded | {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+
+
+def test_no_template_lies_unused() -> None:
+    included = {
+        name for path in TEMPLATES.glob("*.j2") for name in re.findall(r'"([\w.-]+\.(?:j2|css))"', path.read_text())
+    }
+    rendered = {name for path in SOURCES for name in re.findall(r'"([\w.-]+\.j2)"', path.read_text())}
+    assert {path.name for path in TEMPLATES.iterdir()} == included | rendered
