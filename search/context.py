@@ -43,7 +43,7 @@ from search.study.objective import Keep, Objective
 from search.study.strategy import build_rungs
 from search.study.trials import read_speeds
 from search.worker.local import WorkerProcesses
-from search.worker.tasks import Interrupted, Trainer, TrainingSite
+from search.worker.tasks import Interrupted, RecipeTrainer, TrainingSite
 
 if TYPE_CHECKING:
     from search.callbacks.mlflow import MLflowRuns
@@ -120,7 +120,7 @@ class StudyContext:
 
     def objective(
         self,
-        trainer: Trainer,
+        trainer: RecipeTrainer,
         site: TrainingSite,
         seconds_left: Callable[[], float | None] = lambda: None,
         *,

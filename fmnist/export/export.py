@@ -14,7 +14,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,7 +44,7 @@ def export_model(
     check_cancelled: Callable[[], None] = never_cancel,
     scripts: Path = HERE,
     longest_seconds: float = LONGEST_SECONDS,
-) -> Iterator[ExportRecord]:
+) -> Generator[ExportRecord, None, None]:
     """Write the model into the folder in each of these formats, each compared with the model.
 
     A file of an earlier export is replaced, or removed where the format fails now.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import optuna
@@ -11,14 +12,21 @@ import optuna
 from search.callbacks.reporter import Reporter
 from search.config import StudyConfig
 from search.context import StudyContext, find_images, read_context
+from search.estimate.phases import Job
 from search.guards import is_finished_elsewhere, refuse_what_came_too_late, require_own_storage
 from search.messages import tell_own_images
 from search.records.files import StudyFiles
+from search.records.models import FINISHED_STATES
 from search.refit.schedule import Clock
 from search.space.schema import read_space_text
 from search.study.locks import require_free
+from search.study.objective import Objective
 from search.study.storage import look_into_storage
 from search.study.study import find_study, require_identity, storage_url
+from search.study.trials import count_by_state
+from search.worker.tasks import RecipeTrainer, TrainingSite
+
+NO_DEADLINE = 1e12  # seconds left: simulate a run with a timeout that never expires
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +35,50 @@ class Prepared(StudyContext):
 
     study: optuna.Study | None  # as it is in the storage, to be read; None: the run would begin it
     is_finished: bool  # its test set has been opened, here or on another machine
+
+    def objective_with(self, site: TrainingSite) -> Callable[[RecipeTrainer], Objective]:
+        """Return what makes the run's objective around a trainer; site: what its trainings have in common."""
+        seconds_left = None
+        if self.config.timeout is not None:
+            seconds_left = NO_DEADLINE
+
+        def objective(trainer: RecipeTrainer) -> Objective:
+            return self.objective(trainer, site, lambda: seconds_left)
+
+        return objective
+
+    def job(self, search_only: bool, load_seconds: float, gain_of_threads: float) -> Job:
+        """Return the run as a job whose cost can be estimated.
+
+        Args:
+            search_only: It ends after the search.
+            load_seconds: Until its first training starts, longer than others take to start.
+            gain_of_threads: See `Job`.
+        """
+        config = self.config
+        n_trials_done = 0
+        if self.study is not None:
+            counts = count_by_state(self.study)
+            for state in FINISHED_STATES:
+                n_trials_done += counts.get(state, 0)
+        is_shared = config.storage is not None and not config.storage.startswith("sqlite")
+        return Job(
+            data=self.data,
+            n_test_images=self.n_test_images,
+            report_every_images=self.space.fidelity.report_every_images,
+            longest_training=self.space.longest_training,
+            workers=config.workers,
+            load_seconds=load_seconds,
+            gain_of_threads=gain_of_threads,
+            n_seeds=config.refit_seeds,
+            flips=self.space.parameters["flip"].highest,
+            begins_early=not search_only and config.timeout is None and not is_shared,
+            search_only=search_only,
+            timeout=config.timeout,
+            n_trials_done=min(config.trials, n_trials_done),
+            n_confirmed=len(self.files.read_confirm_records()),
+            n_refitted=len(self.files.read_refit_records()),
+        )
 
 
 def prepare(config: StudyConfig, reporter: Reporter, stop: threading.Event, scratch: Path) -> Prepared:

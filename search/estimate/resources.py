@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from search.estimate.costs import Job
+from fmnist.cli import nearest_existing
+from fmnist.model.layers import count_parameters
+from search.estimate.phases import Job
+from search.estimate.simulation import Rehearsal
 from search.records.models import DataRecord
 from search.refit.schedule import n_parallel_trainings
 from search.worker.probes import Probe
@@ -36,6 +41,20 @@ def estimate_memory(probes: Sequence[Probe], supervisor_mb: float, job: Job) -> 
         n_refits = n_parallel_trainings(job.n_seeds, job.workers)
     in_all = max(job.workers * largest, n_refits * (largest + images_mb))
     return Memory(largest + images_mb, in_all + supervisor_mb)
+
+
+def largest_winner(rehearsals: Sequence[Rehearsal]) -> int:
+    """Return the parameters of the largest network that may win; 0 without a finalist."""
+    largest = 0
+    for rehearsal in rehearsals:
+        for finalist in rehearsal.finalists:
+            largest = max(largest, count_parameters(finalist.recipe.architecture))
+    return largest
+
+
+def free_bytes(folder: Path) -> int:
+    """Return the free bytes of the disk that the folder is, or would be, on."""
+    return shutil.disk_usage(nearest_existing(folder)).free
 
 
 def estimate_disk(n_trials: int, n_parameters: int, n_models: int, data: DataRecord) -> int:

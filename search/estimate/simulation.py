@@ -1,13 +1,14 @@
 """Rehearse a search: real objective, sampler, pruner, portfolio and limits, with trainings that take no time.
 
-They report an accuracy that is drawn. So what a search costs is counted by the rules that it will follow. The one thing invented is the accuracy: it is drawn
+So what a search costs is counted by the rules that it will follow. The one thing invented is the accuracy: it is drawn
 for each trial, the same for every rung, so that any network is as likely to go on as any other, whatever it costs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from itertools import cycle, islice
 
 import numpy as np
 import optuna
@@ -21,7 +22,7 @@ from search.space.space import SearchSpace
 from search.study.objective import Objective
 from search.study.strategy import build_pruner, build_sampler
 from search.study.trials import read_trials
-from search.worker.tasks import Trainer, TrainResult, TrainTask
+from search.worker.tasks import RecipeTrainer, TrainMessage, TrainResult, TrainTask
 
 LONGEST = 60  # trials: the sampler takes longer for each, and those after them cost what the last of these do
 N_TRIALS_IN_ALL = 120  # of all rehearsals together: two seconds
@@ -52,7 +53,7 @@ class Rehearsal:
 def rehearse(
     config: StudyConfig,
     space: SearchSpace,
-    objective_with: Callable[[Trainer], Objective],
+    objective_with: Callable[[RecipeTrainer], Objective],
     n_finalists: int,
 ) -> list[Rehearsal]:
     """Rehearse the whole search several times; the rehearsals differ by chance.
@@ -65,11 +66,38 @@ def rehearse(
     """
     n_trials = min(config.trials, LONGEST)
     n_rehearsals = min(MOST_REHEARSALS, max(2, N_TRIALS_IN_ALL // n_trials))
-    return [_rehearse_once(config, space, objective_with, n_trials, n_finalists, i) for i in range(n_rehearsals)]
+    rehearsals = []
+    for number in range(n_rehearsals):
+        trainer = SimulatedTrainer(np.random.default_rng((config.seed, number)))
+        study = begin_study(config, space, number)
+        objective = objective_with(trainer)
+        trials = [run_trial(study, objective, trainer) for _ in range(n_trials)]
+        records = read_trials(study)
+        finalists: list[Finalist] = []
+        if any(record.state == "complete" for record in records):  # else the run will say what is wrong
+            price = space.fidelity.accuracy_per_doubling
+            finalists = choose_finalists(records, price, n_finalists, against_time=config.timeout is not None)
+        # More trials are like the second half of these, which has no portfolio and a sampler that has learned the limits.
+        further = islice(cycle(trials[n_trials // 2 :]), config.trials - n_trials)
+        rehearsals.append(Rehearsal((*trials, *further), tuple(finalists)))
+    return rehearsals
+
+
+def begin_study(config: StudyConfig, space: SearchSpace, number: int) -> optuna.Study:
+    """Begin a study in memory, with the sampler, the pruner and the portfolio of the run.
+
+    number: tells the sampler of this rehearsal from those of others.
+    """
+    sampler = build_sampler(config.sampler, config.seed, number)
+    pruner = build_pruner(config.pruner, space.fidelity)
+    study = optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner)
+    for entry in space.portfolio:
+        study.enqueue_trial(entry.params, user_attrs={"origin": entry.name})
+    return study
 
 
 def draw_networks(
-    space: SearchSpace, objective_with: Callable[[Trainer], Objective], n: int, seed: int
+    space: SearchSpace, objective_with: Callable[[RecipeTrainer], Objective], n: int, seed: int
 ) -> list[Recipe]:
     """Draw n recipes of the space at random, and return those whose networks are within its limits.
 
@@ -77,39 +105,17 @@ def draw_networks(
     """
     sampler = build_sampler("random", seed)
     study = optuna.create_study(direction="maximize", sampler=sampler, pruner=build_pruner("none", space.fidelity))
-    trainer = _Trainer(np.random.default_rng(seed))
+    trainer = SimulatedTrainer(np.random.default_rng(seed))
     objective = objective_with(trainer)
-    trials = [_run(study, objective, trainer) for _ in range(n)]
-    return [trial.recipe for trial in trials if trial.rungs]
+    recipes = []
+    for _ in range(n):
+        trial = run_trial(study, objective, trainer)
+        if trial.rungs:
+            recipes.append(trial.recipe)
+    return recipes
 
 
-def _rehearse_once(
-    config: StudyConfig,
-    space: SearchSpace,
-    objective_with: Callable[[Trainer], Objective],
-    n_trials: int,
-    n_finalists: int,
-    number: int,
-) -> Rehearsal:
-    """Rehearse the search once; number: tells this rehearsal from others."""
-    sampler = build_sampler(config.sampler, config.seed, number)
-    pruner = build_pruner(config.pruner, space.fidelity)
-    study = optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner)
-    for entry in space.portfolio:
-        study.enqueue_trial(entry.params, user_attrs={"origin": entry.name})
-    trainer = _Trainer(np.random.default_rng((config.seed, number)))
-    objective = objective_with(trainer)
-    trials = [_run(study, objective, trainer) for _ in range(n_trials)]
-    records = read_trials(study)
-    finalists: list[Finalist] = []
-    if any(record.state == "complete" for record in records):  # else the run will say what is wrong
-        price = space.fidelity.accuracy_per_doubling
-        finalists = choose_finalists(records, price, n_finalists, against_time=config.timeout is not None)
-    left_out = config.trials - n_trials
-    return Rehearsal((*trials, *_extrapolated(trials, left_out)), tuple(finalists))
-
-
-def _run(study: optuna.Study, objective: Objective, trainer: _Trainer) -> RehearsedTrial:
+def run_trial(study: optuna.Study, objective: Objective, trainer: SimulatedTrainer) -> RehearsedTrial:
     """Run one trial, and return what would have been trained of it."""
     trial = study.ask()
     trainer.lengths = []
@@ -121,23 +127,14 @@ def _run(study: optuna.Study, objective: Objective, trainer: _Trainer) -> Rehear
     return RehearsedTrial(Recipe.from_dict(recipe), tuple(trainer.lengths))
 
 
-def _extrapolated(trials: list[RehearsedTrial], n: int) -> list[RehearsedTrial]:
-    """Return n more trials: the second half of these, over and over.
-
-    That half has no portfolio, and a sampler that has learned the limits.
-    """
-    typical = trials[len(trials) // 2 :]
-    return [typical[i % len(typical)] for i in range(n)]
-
-
-class _Trainer:
+class SimulatedTrainer:
     """Trains nothing, and notes the lengths that it is asked for."""
 
     def __init__(self, draws: np.random.Generator) -> None:
         self._draws = draws
         self.lengths: list[int] = []
 
-    def __call__(self, task: TrainTask) -> Iterator[HistoryPoint | TrainResult]:
+    def __call__(self, task: TrainTask) -> Generator[TrainMessage, None, None]:
         accuracy = float(self._draws.random())
         for n_images in (task.n_planned_images, *task.further_lengths):
             self.lengths.append(n_images)

@@ -19,7 +19,7 @@ from search.callbacks.terminal import Terminal
 from search.config import MAX_SEED
 from search.records.io import read_json
 from search.records.models import BestRecipe
-from search.refit.reproduction import Retrained, retrain
+from search.refit.reproduction import retrain
 from search.worker.tasks import Interrupted, TrainingFailed
 
 
@@ -52,19 +52,10 @@ def _main(options: RefitOptions) -> int:
     interval = wilson_95(round(outcome.test_accuracy * outcome.n_images), outcome.n_images)
     terminal.say(
         f"test accuracy {outcome.test_accuracy:.2%}, 95 % interval {interval.low:.2%} to {interval.high:.2%}; "
-        f"{_beside_the_study(outcome)}"
+        f"{outcome.beside_the_study}"
     )
     terminal.say(f"model: {options.out}")
     return 0
-
-
-def _beside_the_study(outcome: Retrained) -> str:
-    """Compare the accuracy with what the study measured."""
-    if outcome.expected is None:
-        return "the study has no training with this seed"
-    if outcome.expected == outcome.test_accuracy:
-        return "exactly what the study measured with this seed"
-    return f"the study measured {outcome.expected:.2%} with this seed, on another processor or with other versions"
 
 
 @options

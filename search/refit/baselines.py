@@ -27,7 +27,7 @@ def fit_baselines(final: FinalRound, memory_limit_mb: float | None) -> list[Base
     """
     with Stopwatch(final.files, "baselines") as stopwatch:
         for baseline in missing_baselines(final.files):
-            _fit_one_baseline(final, baseline, memory_limit_mb)
+            fit_baseline(final, baseline, memory_limit_mb)
             stopwatch.lap()
     return final.files.read_baseline_records()
 
@@ -38,11 +38,11 @@ def missing_baselines(files: StudyFiles) -> list[Baseline]:
     return [baseline for baseline in BASELINES if baseline.name not in done]
 
 
-def _fit_one_baseline(final: FinalRound, baseline: Baseline, memory_limit_mb: float | None) -> None:
-    """Fit a baseline, and write its record and its model."""
+def fit_baseline(final: FinalRound, baseline: Baseline, memory_limit_mb: float | None) -> None:
+    """Fit a baseline, and write its record and its model. For the arguments see `fit_baselines`."""
     seed = seed_of(final.study_seed, "baseline", BASELINES.index(baseline))
     started = time.monotonic()
-    final.callback.on_training_start(baseline.name, baseline.description, _n_images(final, baseline))
+    final.callback.on_training_start(baseline.name, baseline.description, _n_images_of_fit(final, baseline))
     try:
         with atomic_write(final.files.baseline_model(baseline)) as temporary:
             n_threads = final.threads_per_training(1)
@@ -65,7 +65,7 @@ def _fit_one_baseline(final: FinalRound, baseline: Baseline, memory_limit_mb: fl
     final.callback.on_training_end(baseline.name, record.reason)
 
 
-def _n_images(final: FinalRound, baseline: Baseline) -> int | None:
+def _n_images_of_fit(final: FinalRound, baseline: Baseline) -> int | None:
     """Return how many training images the fit of a network sees; None if unknown."""
     if baseline.n_epochs is None or baseline.stops_early:
         return None

@@ -18,8 +18,6 @@ from search.refit.finalists import Finalist
 from search.refit.round import FinalRound, run_training
 from search.refit.schedule import (
     CONFIRM_LENGTH,
-    CONFIRM_SHARE_OF_TIME,
-    SHARE_OF_TIME,
     confirmation_evaluation_interval,
     confirmation_length,
     confirmation_share,
@@ -104,7 +102,7 @@ def confirm(
         Interrupted: The run is to stop.
     """
     done = {record.trial: record for record in final.files.read_confirm_records()}
-    share = _length_share(final, finalists, list(done.values()), n_refits, images_per_second)
+    share = length_share(final, finalists, n_refits, images_per_second)
     begun = early.begun if early is not None else {}
     missing = [finalist for finalist in finalists if finalist.trial not in done]
     missing.sort(key=lambda finalist: finalist.training_cost, reverse=True)
@@ -129,26 +127,25 @@ def n_confirmed(final: FinalRound, finalists: Sequence[Finalist]) -> int:
     return sum(record.trial in chosen for record in final.files.read_confirm_records())
 
 
-def _length_share(
-    final: FinalRound,
-    finalists: Sequence[Finalist],
-    done: Sequence[ConfirmRecord],
-    n_refits: int,
-    images_per_second: float,
-) -> float:
-    """Return the share of its full length that every finalist gets. An interrupted round goes on as it began, to stay
-    fair."""
+def length_share(final: FinalRound, finalists: Sequence[Finalist], n_refits: int, images_per_second: float) -> float:
+    """Return the length of every confirmation, as a share of a full training.
+
+    An interrupted round goes on as it began, so that all finalists get the same. For the arguments see `confirm`.
+    """
     n_train = final.site.n_train_images
+    done = final.files.read_confirm_records()
     if done:
         return done[0].n_planned_images / full_length(Recipe.from_dict(done[0].recipe).plan.n_epochs, n_train)
     longest = max(full_length(finalist.recipe.plan.n_epochs, n_train) for finalist in finalists)
     confirmations = longest * len(finalists) / final.effective_workers(len(finalists))
     retrainings = longest * n_refits * final.n_all_images / n_train / final.effective_workers(n_refits)
-    all_images = confirmations * CONFIRM_LENGTH + retrainings
-    share_of_all = final.clock.share_that_fits(all_images, images_per_second, SHARE_OF_TIME)
-    affordable = final.clock.share_that_fits(confirmations, images_per_second, CONFIRM_SHARE_OF_TIME)
-    searched = [finalist.searched_images for finalist in finalists]
-    return confirmation_share(share_of_all, searched, longest, affordable)
+    return confirmation_share(
+        final.clock.seconds_left(),
+        confirming=confirmations / images_per_second,
+        retraining=retrainings / images_per_second,
+        searched_lengths=[finalist.searched_images for finalist in finalists],
+        longest=longest,
+    )
 
 
 def _confirm_one(
@@ -183,7 +180,7 @@ def _confirm_one(
     label = f"finalist {finalist.trial}"
     result = run_training(final.trainer, final.callback, task, label)
     best, probabilities = result.best, result.confirmation_probabilities
-    if best is None or probabilities is None:
+    if best is None or best.validation_accuracy is None or probabilities is None:
         raise RuntimeError(f"{label} must have been evaluated and have predicted, but its training gave {result}")
     labels = np.array(open_split(task.split_folder).confirmation.labels)
     write_arrays(final.files.confirm_arrays(finalist.trial), probabilities=probabilities, labels=labels)

@@ -52,10 +52,41 @@ def evaluate(final: FinalRound, source: DataSource, n_trials_asked: int) -> Eval
     Raises:
         RuntimeError: best.keras does not score exactly what is about to be reported.
     """
-    if final.files.test.exists():
-        return read_json(EvaluationRecord, final.files.test)
-    with Stopwatch(final.files, "evaluate"):
-        return _open_test_set(final, source, n_trials_asked)
+    files = final.files
+    if files.test.exists():
+        return read_json(EvaluationRecord, files.test)
+    with Stopwatch(files, "evaluate"):
+        started = time.monotonic()
+        test = load_test(source)
+        models, predictions = [], []
+        for retrained in files.read_refit_records():
+            model = files.refit_model(retrained.seed_index)
+            models.append(model)
+            predictions.append(final.predict(PredictTask(model, test.images)))
+        probabilities = np.stack(predictions)
+        accuracies = _accuracies_of(probabilities, test)
+        flip_accuracies = _mirrored_accuracies(final, models, probabilities, test)
+        delivered = accuracy_of(predict_outside(files.model, test.images), test)
+        if delivered != accuracies[0]:
+            raise RuntimeError(
+                f"best.keras scores {delivered} when loaded outside the project, but {accuracies[0]} inside"
+            )
+        changed = _scores_of_changed_images(final, test)
+        _save_predictions(files, test, probabilities)
+        _predict_by_baselines(final, test)
+        record = EvaluationRecord(
+            opened=datetime.now(UTC).isoformat(timespec="seconds"),
+            n_images=len(test),
+            accuracies=accuracies,
+            delivered_accuracy=delivered,
+            seconds=time.monotonic() - started,
+            flip_accuracies=flip_accuracies,
+            n_trials_asked=n_trials_asked,
+            changed=changed,
+        )
+        _add_scores_to_best_recipe(files, accuracies)
+        write_json(files.test, record)
+    return record
 
 
 def opened_test_images(files: StudyFiles, source: DataSource) -> LabelledImages:
@@ -74,21 +105,20 @@ def score_retrained(predict: Predictor, model: Path, source: DataSource) -> tupl
     return accuracy_of(predict(PredictTask(model, test.images)), test), len(test)
 
 
-def _open_test_set(final: FinalRound, source: DataSource, n_trials_asked: int) -> EvaluationRecord:
-    started = time.monotonic()
-    models = [final.files.refit_model(record.seed_index) for record in final.files.read_refit_records()]
-    test = load_test(source)
-    probabilities = np.stack([final.predict(PredictTask(model, test.images)) for model in models])
-    accuracies = _accuracies(probabilities, test)
-    flip_accuracies = _flip_accuracies(final, models, probabilities, test)
-    delivered = accuracy_of(predict_outside(final.files.model, test.images), test)
-    if delivered != accuracies[0]:
-        raise RuntimeError(f"best.keras scores {delivered} when loaded outside the project, but {accuracies[0]} inside")
+def _save_predictions(files: StudyFiles, test: LabelledImages, probabilities: np.ndarray) -> None:
+    """Write what the models predict, with the images that the report shows.
+
+    These are the delivered model's mistakes, and the right answers that it gives with the least confidence.
+
+    Args:
+        files: The study's files.
+        test: The test images.
+        probabilities: float32 (n_models, n, n_classes), the delivered model's first.
+    """
     mistakes = np.flatnonzero(probabilities[0].argmax(axis=1) != test.labels)
     unsure = least_confident_hits(test.labels, probabilities[0], N_UNSURE_KEPT)
-    changed = _scores_of_changed_images(final, test)
     write_arrays(
-        final.files.test_arrays,
+        files.test_arrays,
         labels=test.labels,
         probabilities=probabilities.astype(np.float32),
         mistake_indices=mistakes.astype(np.int64),
@@ -96,20 +126,6 @@ def _open_test_set(final: FinalRound, source: DataSource, n_trials_asked: int) -
         unsure_indices=unsure,
         unsure_images=test.images[unsure],
     )
-    _predict_by_baselines(final, test)
-    record = EvaluationRecord(
-        opened=datetime.now(UTC).isoformat(timespec="seconds"),
-        n_images=len(test),
-        accuracies=accuracies,
-        delivered_accuracy=delivered,
-        seconds=time.monotonic() - started,
-        flip_accuracies=flip_accuracies,
-        n_trials_asked=n_trials_asked,
-        changed=changed,
-    )
-    _add_scores_to_best_recipe(final.files, accuracies)
-    write_json(final.files.test, record)
-    return record
 
 
 def _add_scores_to_best_recipe(files: StudyFiles, accuracies: Sequence[float]) -> None:
@@ -137,7 +153,7 @@ def _predict_by_baselines(final: FinalRound, test: LabelledImages) -> None:
         model.unlink(missing_ok=True)
 
 
-def _flip_accuracies(
+def _mirrored_accuracies(
     final: FinalRound, models: Sequence[Path], probabilities: np.ndarray, test: LabelledImages
 ) -> tuple[float, ...] | None:
     """Return the accuracy of each model, its probabilities averaged over an image and its mirror image.
@@ -149,7 +165,7 @@ def _flip_accuracies(
         return None
     mirrored = test.images[:, :, ::-1]
     of_mirrored = np.stack([final.predict(PredictTask(model, mirrored)) for model in models])
-    return _accuracies(of_mirrored + probabilities, test)
+    return _accuracies_of(of_mirrored + probabilities, test)
 
 
 def _winning_plan(files: StudyFiles) -> TrainingPlan:
@@ -174,7 +190,7 @@ sys.modules["fmnist"] = sys.modules["search"] = None  # not to be imported, wher
 import numpy, keras
 model = keras.saving.load_model(sys.argv[1])
 numpy.save(sys.argv[3], model.predict(numpy.load(sys.argv[2]), batch_size=500, verbose=0))
-"""
+"""  # in batches as `fmnist.model.inference` makes them; sums of other batches may differ in their last bits
 
 
 def predict_outside(model: Path, images: np.ndarray) -> np.ndarray:
@@ -209,6 +225,6 @@ def accuracy_of(probabilities: np.ndarray, test: LabelledImages) -> float:
     return float(np.mean(probabilities.argmax(axis=1) == test.labels))
 
 
-def _accuracies(probabilities: np.ndarray, test: LabelledImages) -> tuple[float, ...]:
+def _accuracies_of(probabilities: np.ndarray, test: LabelledImages) -> tuple[float, ...]:
     """Return the accuracy of each model. probabilities: (n_models, n, n_classes)."""
     return tuple(accuracy_of(of_model, test) for of_model in probabilities)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 
 from fmnist.data.source import DataSource
@@ -16,7 +16,7 @@ from search.records.ledger import Stopwatch
 from search.refit.evaluation import opened_test_images
 from search.worker.tasks import Interrupted
 
-Exporter = Callable[..., Iterator[ExportRecord]]  # as `fmnist.export.export.export_model`
+Exporter = Callable[..., Generator[ExportRecord, None, None]]  # as `fmnist.export.export.export_model`
 
 
 def make_exports(
@@ -80,7 +80,7 @@ def missing_exports(files: StudyFiles, names: Sequence[str]) -> list[str]:
 
 def _export_in_words(record: ExportRecord) -> str:
     """Say what became of an export."""
-    if record.failure is not None:
+    if record.largest_difference is None:
         return f"failed: {record.failure}"
     return (
         f"{record.file}: same class for {record.n_same_class:,} of {record.n_images:,} test images, probabilities "

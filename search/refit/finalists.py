@@ -93,9 +93,9 @@ def sure_finalists(
     `choose_finalists`.
     """
     finished = [trial for trial in trials if trial.state in FINISHED_STATES]
-    n_running = sum(trial.state == "running" for trial in trials)
-    is_any_complete = any(trial.state == "complete" for trial in finished)
-    if n_running >= n_finalists or not is_any_complete:
+    states = [trial.state for trial in trials]
+    n_running = states.count("running")
+    if n_running >= n_finalists or "complete" not in states:
         return []
     return choose_finalists(finished, accuracy_per_doubling, n_finalists - n_running)
 

@@ -32,6 +32,15 @@ class Retrained:
     n_images: int  # of the test set
     expected: float | None  # what the study's own training with this seed scored; None: it had no such training
 
+    @property
+    def beside_the_study(self) -> str:
+        """The comparison with what the study measured, in words."""
+        if self.expected is None:
+            return "the study has no training with this seed"
+        if self.expected == self.test_accuracy:
+            return "exactly what the study measured with this seed"
+        return f"the study measured {self.expected:.2%} with this seed, on another processor or with other versions"
+
 
 def retrain(
     best: BestRecipe, source: DataSource, seed: int, out: Path, callback: Callback, stop: threading.Event
@@ -52,7 +61,8 @@ def retrain(
         TrainingFailed: The training came to nothing.
         Interrupted: `stop` was set.
     """
-    _require_same_data(best, source)
+    for name in sorted(best.data_checksums.keys() | source.checksums.keys()):
+        _require_same(name, best.data_checksums.get(name), source.checksums.get(name))
     split = load_train(source, best.split_seed)
     _require_same("the split of the training images", best.split_checksum, split.checksum)
     own = next((retraining for retraining in best.retrainings if retraining.seed == seed), None)
@@ -78,7 +88,15 @@ def retrain(
 def _retraining_task(
     best: BestRecipe, own: Retraining | None, split: Split, seed: int, split_folder: Path
 ) -> TrainTask:
-    """Return the task of the training. own: the study's training with this seed, which ends where that one did."""
+    """Return the task that trains a study's winner once more, without the place of its model.
+
+    Args:
+        best: The study's best_recipe.json.
+        own: The study's training with this seed, which the new one ends with; None if it has none.
+        split: The study's images.
+        seed: Of the training.
+        split_folder: Where the worker finds the images.
+    """
     n_stop = best.n_stop_images
     if own is not None and own.n_cut_images is not None:
         n_stop = own.n_cut_images
@@ -99,14 +117,8 @@ def _retraining_task(
     )
 
 
-def _require_same_data(best: BestRecipe, source: DataSource) -> None:
-    """Raise UserError if a file of the images is not the study's."""
-    for name in sorted(best.data_checksums.keys() | source.checksums.keys()):
-        _require_same(name, best.data_checksums.get(name), source.checksums.get(name))
-
-
 def _require_same(what: str, expected: str | None, received: str | None) -> None:
-    """Raise UserError if two checksums differ."""
+    """Raise UserError if two checksums differ; what: that which has them, in words."""
     if expected != received:
         raise UserError(
             f"{what} must be as it was in the study (checksum {expected}), but got {received}; pass the study's images "

@@ -25,9 +25,9 @@ from search.records.models import BestRecipe, ConfirmRecord, DataRecord, RefitRe
 from search.refit.round import FinalRound, run_training
 from search.refit.schedule import (
     LAST_SHARE_OF_TIME,
-    SHARE_OF_TIME,
     full_length,
     retraining_evaluation_interval,
+    retraining_share,
     seconds_of_trying,
     speed_of_one_worker,
     stop_share,
@@ -58,17 +58,21 @@ def refit(final: FinalRound, winner: ConfirmRecord, n_seeds: int) -> list[RefitR
         TrainingFailed: A retraining came to nothing.
         Interrupted: The run is to stop.
     """
-    _forget_other_winner(final.files, winner.trial)
+    if any(record.trial != winner.trial for record in final.files.read_refit_records()):
+        # An earlier run, with fewer trials, had another winner.
+        shutil.rmtree(final.files.refit)
     done = {record.seed_index for record in final.files.read_refit_records()}
     missing = [index for index in range(n_seeds) if index not in done]
-    n_planned = _planned_length(final, winner, len(missing))
+    n_planned = planned_length(final, winner, len(missing))
     n_parallel = final.n_parallel(len(missing))
-    jobs = [partial(_refit_one, final, winner, index, n_planned, n_parallel) for index in missing]
+    jobs = []
+    for index in missing:
+        jobs.append(partial(refit_seed, final, winner, index, n_planned, n_parallel))
     failures = final.run_parallel("refit", jobs, n_parallel)
     if failures:
         raise failures[0]
     records = final.files.read_refit_records()  # an earlier run may have been asked for more: all of them are tested
-    write_json(final.files.best_recipe, _best_recipe(final, winner, records))
+    write_json(final.files.best_recipe, best_recipe(final, winner, records))
     deliver(final.files)
     return records[:n_seeds]
 
@@ -85,7 +89,13 @@ def n_refitted(final: FinalRound, winner: ConfirmRecord) -> int:
 
 
 def model_metadata(data: DataRecord) -> ModelMetadata:
-    """Return what every model file says of itself, so that it can be used on pictures without this study."""
+    """Return what every model file says of itself, so that it can be used on pictures without this study.
+
+    Raises:
+        ValueError: The images' background or the share of their objects is not known.
+    """
+    if data.background is None or data.object_share is None:
+        raise ValueError(f"background and object_share must be known, but got {data.background}, {data.object_share}")
     return ModelMetadata(
         class_names=data.class_names,
         image_shape=data.image_shape,
@@ -96,14 +106,8 @@ def model_metadata(data: DataRecord) -> ModelMetadata:
     )
 
 
-def _forget_other_winner(files: StudyFiles, trial: int) -> None:
-    """Remove the retrainings of another trial, which an earlier run with fewer trials had for its winner."""
-    if any(record.trial != trial for record in files.read_refit_records()):
-        shutil.rmtree(files.refit)
-
-
-def _best_recipe(final: FinalRound, winner: ConfirmRecord, records: Sequence[RefitRecord]) -> BestRecipe:
-    """Return all that it takes to train the winner again, to the bit."""
+def best_recipe(final: FinalRound, winner: ConfirmRecord, records: Sequence[RefitRecord]) -> BestRecipe:
+    """Return all that it takes to train the winner again, to the bit; records: of its retrainings."""
     data, first = final.data, records[0]
     made_with = {"fmnist-search": __version__}
     for package in PACKAGES:
@@ -130,8 +134,14 @@ def _best_recipe(final: FinalRound, winner: ConfirmRecord, records: Sequence[Ref
     )
 
 
-def _planned_length(final: FinalRound, winner: ConfirmRecord, n_refits: int) -> int:
-    """Return the length of a retraining's schedule, in images: in full, or what a timeout leaves room for."""
+def planned_length(final: FinalRound, winner: ConfirmRecord, n_refits: int) -> int:
+    """Return the length of a retraining's schedule, in images: in full, or what a timeout leaves room for.
+
+    Args:
+        final: Where trainings run.
+        winner: The best finalist.
+        n_refits: Retrainings that are still to be made. Those made before, if any, tell how long these are.
+    """
     records = final.files.read_refit_records()
     if records:
         return records[0].n_planned_images
@@ -140,9 +150,9 @@ def _planned_length(final: FinalRound, winner: ConfirmRecord, n_refits: int) -> 
     speed_of_one = speed_of_one_worker(winner, confirmed, final.workers, final.site.n_threads)
     speed = speed_of_one * final.effective_workers(n_refits)
     # What the confirmation tells may be off by half; where even that would leave room, nothing has to be measured.
-    if final.clock.share_that_fits(n_full * n_refits, speed / 2, SHARE_OF_TIME) < 1:
+    if retraining_share(final.clock.seconds_left(), 2 * n_full * n_refits / speed) < 1:
         speed = _measured_speed(final, winner, n_full, final.n_parallel(n_refits)) or speed
-    share = final.clock.share_that_fits(n_full * n_refits, speed, SHARE_OF_TIME)
+    share = retraining_share(final.clock.seconds_left(), n_full * n_refits / speed)
     return max(1, round(share * n_full))
 
 
@@ -165,8 +175,20 @@ def _measured_speed(final: FinalRound, winner: ConfirmRecord, n_planned: int, n_
         return speed_side_by_side([task] * n_parallel, final.trainer, seconds)
 
 
-def _refit_one(final: FinalRound, winner: ConfirmRecord, seed_index: int, n_planned: int, n_parallel: int) -> None:
-    """Retrain the winner with one seed, and write its model and its record."""
+def refit_seed(final: FinalRound, winner: ConfirmRecord, seed_index: int, n_planned: int, n_parallel: int) -> None:
+    """Retrain the winner with one seed, and write the model and its record.
+
+    Args:
+        final: Where the training runs, and whose files are written.
+        winner: The best finalist.
+        seed_index: Which seed of the study it is, counted from 0.
+        n_planned: Length of the schedule, in images.
+        n_parallel: Retrainings that run at a time.
+
+    Raises:
+        TrainingFailed: The training came to nothing.
+        Interrupted: The run is to stop.
+    """
     share = stop_share(winner, final.data.n_images["selection"])
     n_stop = max(1, round(share * n_planned))
     task = _task(final, winner, seed_index, n_planned, n_parallel)

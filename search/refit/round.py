@@ -14,7 +14,7 @@ from search.callbacks.base import Callback
 from search.records.files import StudyFiles
 from search.records.ledger import Stopwatch
 from search.records.models import DataRecord
-from search.refit.schedule import Clock, effective_workers, n_parallel_trainings, threads_per_training
+from search.refit.schedule import Clock, effective_workers, n_all_images, n_parallel_trainings, threads_per_training
 from search.worker.drive import drive
 from search.worker.tasks import (
     BaselineResult,
@@ -46,8 +46,7 @@ class FinalRound:
     @property
     def n_all_images(self) -> int:
         """Number of images that a retraining learns from: training, selection and confirmation split together."""
-        n_images = self.data.n_images
-        return n_images["train"] + n_images["selection"] + n_images["confirmation"]
+        return n_all_images(self.data)
 
     def n_parallel(self, n_trainings: int) -> int:
         """Return how many of so many trainings run at a time."""

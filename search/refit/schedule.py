@@ -13,9 +13,10 @@ from collections.abc import Callable, Sequence
 from search.records.models import ConfirmRecord, DataRecord
 from search.refit.finalists import N_FINALISTS_AGAINST_TIME
 
-# Largest share of a timeout that is reserved for the full trainings. Where they need more, they get shorter, ...
+# Largest share of a timeout that is reserved for the full trainings before the search gives up any of its own time.
 LARGEST_RESERVE = 0.7
-# ... and the search gives up to this share of its own time, the more the less of the full trainings fits in.
+# Share of its own time that the search gives to the full trainings if next to nothing of them fits into LARGEST_RESERVE;
+# proportionally less if more of them does.
 SEARCH_GIVES = 0.5
 # Length of a confirmation, as a share of a full training: enough to tell finalists apart; the time saved goes into the
 # retraining.
@@ -25,10 +26,12 @@ CONFIRM_SHARE_OF_TIME = 0.2
 # What each further thread of a training adds, as a share of a worker's speed (two threads: 1.33 and 1.65 times the
 # speed of one; two probes).
 GAIN_OF_THREADS = 0.5
-# Share of the time left for measuring the speed of retrainings that have to be shortened, ...
+# Share of the time left that is spent on measuring the speed of retrainings which have to be shortened.
 SHARE_OF_TRYING = 0.02
-# ... in seconds: with fewer a training is not under way before the measurement ends; more would be wasted.
-FEWEST_SECONDS_OF_TRYING, MOST_SECONDS_OF_TRYING = 4, 20
+# Fewest seconds of such a measurement: in a shorter one a training is not under way before it ends.
+FEWEST_SECONDS_OF_TRYING = 4
+# Most seconds of such a measurement: a longer one tells no more, and takes from the retraining.
+MOST_SECONDS_OF_TRYING = 20
 # Share of the time left that full trainings are planned for; process starts and the evaluation take the rest.
 SHARE_OF_TIME = 0.9
 # Share of the time left after which a retraining that turned out slower is cut; the evaluation needs the rest.
@@ -75,16 +78,9 @@ class Clock:
             reserve = min(full_seconds, reserve + SEARCH_GIVES * missing * (self._timeout - reserve))
         return max(0.0, left - reserve)
 
-    def share_that_fits(self, n_images: float, images_per_second: float, share_of_time: float = 1.0) -> float:
-        """Return how much of these training images fits into this share of the time left: above 0, at most 1."""
-        left = self.seconds_left()
-        if left is None:
-            return 1.0
-        return share_that_fits(left * share_of_time * images_per_second, n_images)
-
 
 def share_that_fits(available: float, needed: float) -> float:
-    """Return how much of what is needed is available, above 0 and at most 1; both in seconds, or both in images."""
+    """Return how much of the seconds needed is available: above 0, at most 1."""
     if available >= needed:
         return 1.0
     return max(available / needed, SMALLEST_SHARE)
@@ -96,8 +92,13 @@ def full_training_images(n_epochs: int, data: DataRecord, n_refits: int, workers
     n_epochs: of the longest training of the search space. n_refits: seeds of the retraining.
     """
     n_train = data.n_images["train"]
-    n_all = sum(data.n_images[name] for name in ("train", "selection", "confirmation"))
+    n_all = n_all_images(data)
     return math.ceil(n_epochs * (N_FINALISTS_AGAINST_TIME * CONFIRM_LENGTH * n_train + n_refits * n_all) / workers)
+
+
+def n_all_images(data: DataRecord) -> int:
+    """Return how many images a retraining learns from: training, selection and confirmation split together."""
+    return data.n_images["train"] + data.n_images["selection"] + data.n_images["confirmation"]
 
 
 def full_length(n_epochs: int, n_images: int) -> int:
@@ -137,7 +138,13 @@ def effective_workers(n_parallel: int, workers: int, n_threads: int, gain_of_thr
     return n_running * (1 + gain_of_threads * further_threads)
 
 
-def confirmation_share(share_of_all: float, searched_lengths: Sequence[int], longest: int, affordable: float) -> float:
+def confirmation_share(
+    seconds_left: float | None,
+    confirming: float,
+    retraining: float,
+    searched_lengths: Sequence[int],
+    longest: int,
+) -> float:
     """Return the length of every confirmation, as a share of a full training.
 
     Where a timeout leaves room for a share of the full trainings only, confirmation is shortened by its square:
@@ -145,14 +152,31 @@ def confirmation_share(share_of_all: float, searched_lengths: Sequence[int], lon
     or more finalists were chosen by would tell less than these did, so it is as long, as far as the time allows.
 
     Args:
-        share_of_all: How much of confirmation and retraining fits into the time left.
+        seconds_left: Until the timeout; None without one.
+        confirming: Seconds that the confirmations would take if each were a full training.
+        retraining: Seconds of the retrainings in full.
         searched_lengths: Length of the longest rung that each finalist's trial finished, in images.
         longest: Length of the longest full training among the finalists, in images.
-        affordable: Share of a full training that confirmations may take to be as long as those rungs.
     """
-    as_searched = second_longest(searched_lengths) / longest
+    if seconds_left is None:
+        return CONFIRM_LENGTH
+    share_of_all = share_that_fits(SHARE_OF_TIME * seconds_left, CONFIRM_LENGTH * confirming + retraining)
     shortened = CONFIRM_LENGTH * share_of_all**2
+    as_searched = second_longest(searched_lengths) / longest
+    affordable = share_that_fits(CONFIRM_SHARE_OF_TIME * seconds_left, confirming)
     return min(CONFIRM_LENGTH, max(shortened, min(as_searched, affordable)))
+
+
+def retraining_share(seconds_left: float | None, seconds: float) -> float:
+    """Return the length of every retraining, as a share of a full one.
+
+    Args:
+        seconds_left: Until the timeout; None without one.
+        seconds: Of all retrainings in full.
+    """
+    if seconds_left is None:
+        return 1.0
+    return share_that_fits(SHARE_OF_TIME * seconds_left, seconds)
 
 
 def second_longest(lengths: Sequence[int]) -> int:

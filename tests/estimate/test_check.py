@@ -27,8 +27,8 @@ from search.callbacks.base import Callback
 from search.callbacks.terminal import Terminal
 from search.config import StudyConfig
 from search.estimate import check
-from search.estimate.check import choose_networks
 from search.estimate.costs import seconds_an_image
+from search.estimate.networks import choose_networks
 from search.estimate.prepare import prepare
 from search.records.files import StudyFiles
 from search.run import main
@@ -196,7 +196,7 @@ def test_limits_that_leave_no_network_are_refused(checked) -> None:
 
 
 def test_full_disk_is_refused_before_it_is_full(checked, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(check, "_free_bytes", lambda folder: 1000)
+    monkeypatch.setattr(check, "free_bytes", lambda folder: 1000)
     assert "must have room for about" in refusal(checked())
 
 

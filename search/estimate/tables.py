@@ -1,0 +1,85 @@
+"""How `--check` shows what it has found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import psutil
+from rich.table import Table
+from rich.text import Text
+
+from search.config import StudyConfig
+from search.estimate.phases import Case, middle, spread
+from search.estimate.resources import Memory
+from search.format import rough_duration, rough_size, rounded_count
+
+
+def costs_table(cases: Sequence[Case]) -> Table:
+    """Return a table of each phase's images and time, and of all together; cases: cheapest first."""
+    typical = middle(cases)
+    table = Table(box=None, pad_edge=False)
+    table.add_column("")
+    for name in ("images", "time", "from", "to"):
+        table.add_column(name, justify="right")
+    for i, phase in enumerate(typical.phases):
+        row = _costs_row(phase.n_images, phase.seconds, [case.phases[i].seconds for case in cases])
+        table.add_row(phase.name, *row)
+    row = _costs_row(typical.n_images, typical.seconds, [case.seconds for case in cases])
+    table.add_row("in all", *row, style="bold")
+    return table
+
+
+def _costs_row(n_images: float, seconds: float, seconds_of_cases: Sequence[float]) -> tuple[str, str, str, str]:
+    """Return images, time, and the times between which most cases lie, in words."""
+    low, high = spread(seconds_of_cases)
+    return rounded_count(n_images), rough_duration(seconds), rough_duration(low), rough_duration(high)
+
+
+def facts_table(
+    config: StudyConfig,
+    typical: Case,
+    memory: Memory,
+    memory_limit_mb: float | None,
+    n_bytes: int,
+    n_free_bytes: int,
+    notes: Sequence[str],
+) -> Table:
+    """Return a table of trials, memory, disk, what a timeout leaves room for, and notes.
+
+    Args:
+        config: The run's options.
+        typical: The mean of all cases.
+        memory: What the run takes at its highest.
+        memory_limit_mb: Of a worker; None for no limit.
+        n_bytes: What the run writes to the disk.
+        n_free_bytes: What is free on the disk.
+        notes: What else the user should know.
+    """
+    limit = rough_size((memory_limit_mb or 0.0) * 2**20)
+    available = rough_size(psutil.virtual_memory().available)
+    facts = [
+        ("trials", f"{typical.n_trials}, of which about {typical.n_infeasible} over the limits"),
+        ("memory", f"up to {rough_size(memory.of_worker * 2**20)} a worker, of {limit} that it may take"),
+        ("", f"up to {rough_size(memory.in_all * 2**20)} in all, {available} are free"),
+        ("disk", f"about {rough_size(n_bytes)} in {config.folder}, {rough_size(n_free_bytes)} are free"),
+    ]
+    if config.timeout is not None:
+        facts.append(("time", f"--timeout {config.timeout:g} leaves room for {timeout_in_words(config, typical)}"))
+    for note in notes:
+        facts.append(("note", note))
+    facts.append(("assumed", "a machine as busy as now; accuracy unrelated to a network's cost"))
+    facts.append(("", "The run can start."))
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for name, fact in facts:
+        table.add_row(name, Text(fact))
+    return table
+
+
+def timeout_in_words(config: StudyConfig, typical: Case) -> str:
+    """Say what a timeout leaves room for."""
+    cut = []
+    if typical.n_trials < config.trials:
+        cut.append(f"about {typical.n_trials} of {config.trials} trials")
+    if typical.refit_share < 1:
+        cut.append(f"retrainings of {typical.refit_share:.0%} of their length")
+    return " and ".join(cut) or "everything"
