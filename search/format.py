@@ -105,7 +105,7 @@ def tick_count(n: float) -> str:
 
 
 def thousands(n: int) -> str:
-    """Write a number as thousands, for an axis that names the unit: `15`, `2.5`, to a tenth where it is no round one."""
+    """Write a number as thousands, for an axis that names the unit: `15`, `2.5`, to a tenth if it is not round."""
     return f"{n / 1_000:g}" if n % 100 == 0 else f"{n / 1_000:.1f}"
 
 

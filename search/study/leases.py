@@ -83,7 +83,7 @@ class TrialLeases:
                 return trial
 
     def finish(self, trial: optuna.Trial, state: TrialState, value: float | None) -> bool:
-        """Store how a trial ended, also if it was taken for lost meanwhile and waits or runs again: finished work counts.
+        """Store how a trial ended, also if it was taken for lost meanwhile and waits or runs again: done is done.
 
         Returns False if another supervisor has finished it first.
         """

@@ -87,7 +87,7 @@ def _refuse_difference(name: str, stored: dict[str, Any], identity: dict[str, An
         maker = stored.get("version", "of another version")
         raise UserError(
             f"study {name} has format {study_format}, but version {__version__} continues format "
-            f"{' and '.join(map(str, READABLE_FORMATS))} only; use version {maker}, which made it, or start a new study "
+            f"{' and '.join(map(str, READABLE_FORMATS))} only; use version {maker}, which made it, or start a new "
             f"with --study NAME"
         )
     before, now = _compared(stored), _compared(json.loads(json.dumps(identity)))

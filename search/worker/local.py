@@ -129,7 +129,7 @@ class WorkerProcesses:
             multiprocessing.forkserver.ensure_running()
 
     def _receive(self, pipe: Connection, process: BaseProcess) -> Generator[Any, None, None]:
-        # Time is counted in waits, not by a clock: a group of processes that was stopped for long (Ctrl-Z) has not hung.
+        # Time is counted in waits, not by a clock: processes that were stopped for long (Ctrl-Z) have not hung.
         waited = 0.0
         while True:
             if self._stop.is_set():

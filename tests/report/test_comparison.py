@@ -296,7 +296,10 @@ def with_first_label_changed(study_result: FinishedStudy) -> FinishedStudy:
     labels[0] = (labels[0] + 1) % 10
     probabilities[:, 0] = np.roll(probabilities[:, 0], 1, axis=1)
     write_arrays(
-        study_result.files.test_arrays, labels=labels, probabilities=probabilities, mistake_indices=arrays.mistake_indices,
+        study_result.files.test_arrays,
+        labels=labels,
+        probabilities=probabilities,
+        mistake_indices=arrays.mistake_indices,
         mistake_images=arrays.mistake_images,
     )  # fmt: skip
     return read_finished_study(study_result.files, study_result.trials, command="", importances=None)

@@ -128,8 +128,8 @@ def _check_keras_tuner() -> None:
     missing = [module for module in ("keras_tuner", "tensorboard") if importlib.util.find_spec(module) is None]
     if missing:
         raise UserError(
-            f"the contender keras-tuner needs {' and '.join(missing)}; install with pip install 'fmnist-search[benchmark]', or "
-            "leave it out with --only"
+            f"the contender keras-tuner needs {' and '.join(missing)}; install with "
+            "pip install 'fmnist-search[benchmark]', or leave it out with --only"
         )
 
 

@@ -1,4 +1,4 @@
-"""The last step: python -m tests.benchmarks.peers.scoring OUT DATA_DIR FOLDER..., which opens the test set for all of them.
+"""The last step, which opens the test set for all: python -m tests.benchmarks.peers.scoring OUT DATA_DIR FOLDER...
 
 DATA_DIR may be empty. Writes OUT/scores.json: folder -> how many test images its delivered model gets right.
 """
