@@ -43,7 +43,7 @@ def fit_costs(probes: Sequence[Probe], n_seen: int) -> Costs:
     A single probe of a second may be off by half where the machine has other work, more than networks lie off the line
     (a sixth, of nine trials of Fashion-MNIST): so the line holds for those that were measured too.
     """
-    evaluation = float(np.median([probe.look_in_images for probe in probes]))
+    evaluation = float(np.median([probe.evaluation_in_images for probe in probes]))
     starts, seconds, multiply_adds = np.zeros((3, len(probes)))
     for i, probe in enumerate(probes):
         seconds[i] = seconds_an_image(probe, evaluation)

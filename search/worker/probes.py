@@ -43,7 +43,7 @@ class Probe:
     peak_memory_mb: float  # resident, shared pages included
 
     @property
-    def look_in_images(self) -> float:
+    def evaluation_in_images(self) -> float:
         """Images that could be learned from in the time of an evaluation, by the difference of the two trainings."""
         (n_short, n_long), (short, long) = self.n_images, self.seconds
         seconds_an_image = (long - short) / (n_long - n_short)

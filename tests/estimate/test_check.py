@@ -9,10 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
-import threading
-from collections.abc import Callable, Iterator
-from dataclasses import replace
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
 
 import filelock
@@ -21,21 +18,14 @@ import pytest
 import sqlalchemy
 
 from fmnist.cli import EXIT_USER_ERROR
-from fmnist.model.layers import count_multiply_adds
-from fmnist.recipe import Architecture, Block, Recipe, TrainingPlan
-from search.callbacks.base import Callback
-from search.callbacks.terminal import Terminal
-from search.config import StudyConfig
 from search.estimate import check
-from search.estimate.costs import seconds_an_image
-from search.estimate.networks import choose_networks
-from search.estimate.prepare import prepare
 from search.records.files import StudyFiles
 from search.run import main
-from search.worker.probes import FEWEST, probe_all, probe_lengths
-from search.worker.tasks import TrainingFailed, TrainingSite, TrainResult, TrainTask
+from search.worker.tasks import TrainingFailed
 from tests.support import fakes
 from tests.support.postgres import Server, programs
+
+pytestmark = pytest.mark.process  # most start fake workers
 
 ROOT = Path(__file__).parents[2]
 DIGITS = ("--dataset", "digits", "--study", "tried", "--trials", "4", "--workers", "2")
@@ -96,7 +86,7 @@ def test_output_without_a_terminal_is_plain_and_fits_in_80_columns(checked) -> N
     assert not too_long
 
 
-def test_folders_of_taps_are_left_to_the_run(checked, tmp_path: Path) -> None:
+def test_folders_of_trackers_are_left_to_the_run(checked, tmp_path: Path) -> None:
     assert checked(*DIGITS, "--tensorboard", str(tmp_path / "tb"))[0] == 0
 
 
@@ -133,9 +123,6 @@ def test_writes_that_a_killed_run_has_left_beside_its_database_stay_there(checke
     code, out, err = checked(*DIGITS[:-4], "--trials", "10")
     assert code == 0, err
     assert "3 finished trials; 7 are left" in " ".join(out.split())
-
-
-# --- refusals
 
 
 def refusal(outcome: tuple[int, str, str]) -> str:
@@ -200,81 +187,12 @@ def test_full_disk_is_refused_before_it_is_full(checked, monkeypatch: pytest.Mon
     assert "must have room for about" in refusal(checked())
 
 
-# --- what is tried
-
-
-RECIPE = Recipe(Architecture((8, 8, 1), 10, (Block(8, 1, 3),)), TrainingPlan(batch_size=32))
-SITE = TrainingSite(Path("nowhere"), 0.0, 1.0, 1000, None)
-
-
-def training(seconds_an_image: float, seconds_a_look: float, peak: float = 300.0) -> Callable[[TrainTask], Iterator]:
-    def train(task: TrainTask) -> Iterator[TrainResult]:
-        for n in (task.n_planned_images, *task.further_lengths):
-            yield TrainResult((), None, n, n * seconds_an_image + seconds_a_look, 0.0, "end", peak)
-
-    return train
-
-
-def test_probe_tells_images_from_looks() -> None:
-    (probe,) = probe_all([("p", RECIPE)], SITE, training(0.002, 0.5), 1, Callback()).probes
-    assert probe.look_in_images == pytest.approx(250)
-    assert seconds_an_image(probe, 250) == pytest.approx(0.002)
-    assert probe.peak_memory_mb == 300
-
-
-def test_costly_networks_are_tried_on_fewer_images() -> None:
-    large = replace(RECIPE, architecture=Architecture((128, 128, 3), 10, (Block(64, 2, 3),)))
-    assert count_multiply_adds(large.architecture) > 1e8
-    assert sum(probe_lengths(large, 1000)) < 500 < sum(probe_lengths(RECIPE, 1000))
-    assert probe_lengths(RECIPE, 10)[0] == 10, "a batch is no larger than the training split"
-
-
-def test_slow_machine_tries_fewer_networks() -> None:
-    outcome = probe_all([("p", RECIPE)] * 9, SITE, training(0.002, 0.5), 1, Callback(), seconds=-1)
-    assert len(outcome.probes) == FEWEST
-
-
-def test_network_that_takes_too_much_memory_is_named_and_other_failures_end_the_check() -> None:
-    def fail(kind: str, task: TrainTask) -> Iterator[TrainResult]:
-        raise TrainingFailed(kind, "no more")
-        yield
-
-    def fail_on_large(task: TrainTask) -> Iterator[TrainResult]:
-        large = task.recipe.architecture != RECIPE.architecture
-        return fail("memory", task) if large else training(0.002, 0.5)(task)
-
-    large = replace(RECIPE, architecture=Architecture((8, 8, 1), 10, (Block(64, 2, 3),)))
-    outcome = probe_all([("small", RECIPE), ("largest", large)], SITE, fail_on_large, 1, Callback())
-    assert [probe.name for probe in outcome.probes] == ["small"]
-    assert outcome.failures == ("the network tried as largest failed: no more",)
-    for kind in ("memory", "error"):
-        with pytest.raises(TrainingFailed, match="no more"):
-            probe_all([("largest", RECIPE)], SITE, partial(fail, kind), 1, Callback())
-
-
 def test_memory_limit_that_no_training_keeps_is_refused(checked, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise TrainingFailed("memory", "the process used 300 MB, over its limit of 1 MB")
 
     monkeypatch.setattr(check, "seconds_to_first_training", fail)
     assert "300 MB, over its limit of 1 MB; raise --memory-limit" in refusal(checked(*DIGITS, "--memory-limit", "1"))
-
-
-def test_networks_from_the_smallest_to_the_largest_are_tried_the_default_by_every_worker(
-    tmp_path: Path, scratch
-) -> None:
-    config = StudyConfig(study="s", dataset="digits", workers=3, studies_dir=tmp_path)
-    prepared = prepare(config, Terminal(), threading.Event(), scratch)
-    networks = choose_networks(prepared, SITE)
-    names = [name.partition(": ")[2] for name, _ in networks]
-    assert len(set(name for name, _ in networks)) == len(networks)
-    assert names[0] == "default" and names.count("default") >= 3
-    assert len(networks) % 3 == 0
-    costs = [count_multiply_adds(recipe.architecture) for _, recipe in networks]
-    assert costs[names.index("smallest")] == min(costs) < max(costs) / 20
-
-
-# --- for real
 
 
 @pytest.mark.slow

@@ -29,5 +29,5 @@ def test_neither_part_of_a_cost_is_negative() -> None:
 
 def test_probe_that_was_disturbed_says_nothing_of_evaluations() -> None:
     disturbed = replace(probe(16), seconds=(10.0, 1.0))
-    assert disturbed.look_in_images == 0
+    assert disturbed.evaluation_in_images == 0
     assert fit_costs([probe(4), disturbed, probe(64)], n_seen=100).share_seen == pytest.approx(0.4)
