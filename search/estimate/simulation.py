@@ -77,7 +77,7 @@ def rehearse(
         if any(record.state == "complete" for record in records):  # else the run will say what is wrong
             price = space.fidelity.accuracy_per_doubling
             finalists = choose_finalists(records, price, n_finalists, against_time=config.timeout is not None)
-        # More trials are like the second half of these, which has no portfolio and a sampler that has learned the limits.
+        # More trials are like the second half of these: it has no portfolio, and a sampler that has learned the limits.
         further = islice(cycle(trials[n_trials // 2 :]), config.trials - n_trials)
         rehearsals.append(Rehearsal((*trials, *further), tuple(finalists)))
     return rehearsals

@@ -1,9 +1,9 @@
 """Retrain the winner on all training images, with several seeds; the first seed's model is the one delivered.
 
 The order of the whole is the point. Finalists are compared on a confirmation split that no trial has seen; the winner
-is fixed by that, and where in its schedule it stops; only when every retrained model is on disk, and every baseline that
-was asked for, is the test set read. Each training that is finished is on disk before the next step, so a killed run
-repeats at most what was running.
+is fixed by that, and where in its schedule it stops; only when every retrained model is on disk, and every baseline
+that was asked for, is the test set read. Each training that is finished is on disk before the next step, so a killed
+run repeats at most what was running.
 """
 
 from __future__ import annotations

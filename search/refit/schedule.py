@@ -15,8 +15,8 @@ from search.refit.finalists import N_FINALISTS_AGAINST_TIME
 
 # Largest share of a timeout that is reserved for the full trainings before the search gives up any of its own time.
 LARGEST_RESERVE = 0.7
-# Share of its own time that the search gives to the full trainings if next to nothing of them fits into LARGEST_RESERVE;
-# proportionally less if more of them does.
+# Share of its own time that the search gives to the full trainings if next to nothing of them fits into
+# LARGEST_RESERVE; proportionally less if more of them does.
 SEARCH_GIVES = 0.5
 # Length of a confirmation, as a share of a full training: enough to tell finalists apart; the time saved goes into the
 # retraining.
