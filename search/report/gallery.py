@@ -59,8 +59,9 @@ class ConfusedPair:
 def tile_of(study: FinishedStudy, mistake: Mistake, image: np.ndarray) -> Tile:
     """Name the classes of a prediction. image: uint8 (h, w, c)."""
     names = study.data.class_names
-    digits = 0 if mistake.confidence < NEAR_CERTAIN else 1
-    confidence = percent(mistake.confidence, digits)
+    confidence = percent(mistake.confidence, 0)
+    if mistake.confidence >= NEAR_CERTAIN:
+        confidence = percent(mistake.confidence, 1)
     return Tile(image, mistake.index, names[mistake.true], names[mistake.predicted], confidence)
 
 

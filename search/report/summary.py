@@ -74,14 +74,16 @@ def validation_section(study: FinishedStudy) -> dict[str, Any]:
 def evaluation_section(study: FinishedStudy) -> dict[str, Any]:
     """`test`: accuracy of the retrainings, and all scores of the delivered model."""
     evaluation, interval = study.evaluation, study.test_interval
-    delivered, flipped = evaluation.accuracy_interval, study.test.flip_accuracies
+    delivered, flipped = evaluation.accuracy_interval, None
+    if study.test.flip_accuracies:
+        flipped = {"mean": statistics.fmean(study.test.flip_accuracies), "values": study.test.flip_accuracies}
     return {
         "accuracy": {
             "mean": study.test_mean,
             "sd": study.test_sd,
             "values": study.test_accuracies,
             "wilson_95": [interval.low, interval.high],
-            "flip_averaged": {"mean": statistics.fmean(flipped), "values": flipped} if flipped else None,
+            "flip_averaged": flipped,
             "delivered": {
                 "value": evaluation.accuracy,
                 "wilson_95": [delivered.low, delivered.high],

@@ -79,16 +79,15 @@ def accuracy_floor(trials: Sequence[TrialRecord]) -> float:
     Far enough down for the better three quarters of the complete trials and the better half of the stopped ones. A few
     very bad trials would otherwise press all others into one line.
     """
-    complete = values_of(trials)
-    stopped = [accuracy for trial, accuracy in scored(trials) if trial.state == "pruned"]
-    wanted = []
-    if complete:
-        wanted.append(float(np.quantile(complete, 1 - SHOWN_OF_COMPLETE)))
-    if stopped:
-        wanted.append(float(np.quantile(stopped, 1 - SHOWN_OF_STOPPED)))
+    shares = {"complete": SHOWN_OF_COMPLETE, "pruned": SHOWN_OF_STOPPED}
+    wanted, top = [], 0.0
+    for state, share in shares.items():
+        accuracies = [accuracy for trial, accuracy in scored(trials) if trial.state == state]
+        if accuracies:
+            wanted.append(float(np.quantile(accuracies, 1 - share)))
+            top = max(top, *accuracies)
     if not wanted:
         return 0.0
-    top = max(complete + stopped)
     return max(0.0, top - ROOM_BELOW * max(top - min(wanted), LEAST_HEIGHT))
 
 
@@ -126,11 +125,15 @@ def best_so_far(trials: Sequence[TrialRecord]) -> tuple[BestSoFar, ...]:
 
     Trials count in the order in which they ended, as they ran side by side.
     """
-    points = improvements(trials)
+    points = list(improvements(trials))
     if points and points[-1].n_trials < len(trials):
-        end = BestSoFar(len(trials), sum(trial.n_images for trial in trials), points[-1].selection_accuracy)
-        points = (*points, end)
-    return points
+        points.append(running_best(_as_they_ended(trials))[-1][1])
+    return tuple(points)
+
+
+def reached(curve: Sequence[BestSoFar], accuracy: float) -> BestSoFar:
+    """Where a search first had this accuracy. It must have had it."""
+    return next(point for point in curve if point.selection_accuracy >= accuracy)
 
 
 def _as_they_ended(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
@@ -160,8 +163,10 @@ def depths(trials: Sequence[TrialRecord]) -> list[DepthScore]:
     rows = []
     for n_blocks, found in sorted(by_depth.items()):
         values = values_of(found)
-        median = float(np.median(values)) if values else None
-        rows.append(DepthScore(n_blocks, len(found), len(values), max(values, default=None), median))
+        best, median = None, None
+        if values:
+            best, median = max(values), float(np.median(values))
+        rows.append(DepthScore(n_blocks, len(found), len(values), best, median))
     return rows
 
 
@@ -186,10 +191,15 @@ def numeric_pair(trials: Sequence[TrialRecord], importances: Mapping[str, float]
         return None
     found: list[str] = []
     for name in sorted(importances, key=importances.__getitem__, reverse=True):
-        values = {trial.params.get(name) for trial, _ in scored(trials)}
-        if sum(is_number(value) for value in values) >= FEWEST_VALUES:
+        values = set()
+        for trial, _ in scored(trials):
+            if is_number(trial.params.get(name)):
+                values.add(trial.params[name])
+        if len(values) >= FEWEST_VALUES:
             found.append(name)
-    return (found[0], found[1]) if len(found) >= 2 else None
+    if len(found) < 2:
+        return None
+    return found[0], found[1]
 
 
 def rank_correlations(trials: Sequence[TrialRecord], names: Sequence[str]) -> dict[str, tuple[float, int]]:

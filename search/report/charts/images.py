@@ -72,7 +72,9 @@ def _cut(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
 
 
 def _picture(image: np.ndarray) -> Image.Image:
-    return Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image[..., :3])
+    if image.shape[-1] == 1:
+        return Image.fromarray(image[..., 0])
+    return Image.fromarray(image[..., :3])
 
 
 def _encoded(picture: Image.Image) -> bytes:

@@ -13,6 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from fmnist.metrics.calibration import ReliabilityBin
 from fmnist.metrics.evaluation import Evaluation
+from fmnist.metrics.intervals import Interval
 from search.format import percent
 from search.records.models import ChangedTestScore, ConfirmRecord
 from search.report.analysis.evidence import BaselineScore, Calibration
@@ -26,6 +27,7 @@ from search.report.charts.style import (
     PART_STYLES,
     TICK_POINTS,
     Chart,
+    Medium,
     clean,
     figure_png,
     fitting,
@@ -34,12 +36,14 @@ from search.report.charts.style import (
     legend_above,
     make_chart,
     percent_axis,
+    reach,
     round_ticks,
 )
 
 FEWEST_IN_BIN = 5  # images; of fewer, an accuracy says nothing
 BIN_WIDTH = 0.055  # of a bar, a little less than the fifteenth that a bin is wide
 DARKEST = 1.6  # where the scale of orange would end: the largest mistake is to leave its number legible
+WEIGHTS = ("normal", "bold")  # of the letters of mistakes and of right answers
 RIGHT_COLOUR = "#b9d9ee"  # of the diagonal
 CROWDED_INCHES = 15.0  # a side of a confusion matrix of many classes
 CELL_INCHES, LETTER_INCHES, BORDER_INCHES = 0.45, 0.075, 1.0  # of one of few
@@ -50,17 +54,17 @@ def learning_chart(record: ConfirmRecord, n_train: int) -> Chart:
     """Loss and accuracy over the epochs of the winner's confirmation training. n_train: images of an epoch."""
     alt = "Loss and accuracy over the epochs of the winner's confirmation training, on training and selection images."
 
-    def draw(figure: Figure, is_narrow: bool) -> None:
-        figure.set_figheight(5.4 if is_narrow else 3.2)
-        loss, accuracy = figure.subplots(2, 1, sharex=True) if is_narrow else figure.subplots(1, 2)
+    def draw(figure: Figure, medium: Medium) -> None:
+        figure.set_figheight(medium.pick(3.2, 5.4))
+        loss, accuracy = medium.stack(figure, share_x=True)
         _draw_curves(loss, record, n_train, "loss")
         _draw_curves(accuracy, record, n_train, "accuracy")
         label_axes(loss, y="cross-entropy loss")
         label_axes(accuracy, x="epochs", y="accuracy (%)")
         percent_axis(accuracy)
-        if not is_narrow:
+        if not medium.is_narrow:
             label_axes(loss, x="epochs")
-        legend_above(figure, 1 if is_narrow else 3, accuracy)
+        legend_above(figure, medium.pick(3, 1), accuracy)
 
     return make_chart("learning", alt, draw)
 
@@ -85,31 +89,37 @@ def finalists_chart(rows: Sequence[Mapping[str, Any]]) -> Chart:
         "Accuracy of each finalist in the search and in its confirmation training, on selection and confirmation split."
     )
 
-    def draw(figure: Figure, is_narrow: bool) -> None:
-        figure.set_figheight(1.5 + 0.34 * len(rows) + (0.5 if is_narrow else 0))
+    def draw(figure: Figure, medium: Medium) -> None:
+        figure.set_figheight(1.5 + 0.34 * len(rows) + medium.pick(0, 0.5))
         axes = figure.add_subplot()
         places = np.arange(len(rows))[::-1]
         for key, colour, marker, label, shift in (
             ("search_accuracy", GREY, "o", "in the search", 0.2),
             ("full_selection_accuracy", ORANGE, "v", "selection split, confirmation training", 0.0),
         ):
-            known = [row[key] is not None for row in rows]
-            values = [row[key] for row in rows if row[key] is not None]
-            axes.scatter(values, places[known] + shift, c="none", edgecolors=colour, marker=marker, s=30, label=label)
-        middle = np.array([row["confirm_accuracy"] for row in rows])
-        low, high = np.array([row["confirm_wilson_95"] for row in rows]).T
+            drawn = []
+            for row, place in zip(rows, places, strict=True):
+                if row[key] is not None:
+                    drawn.append((row[key], place + shift))
+            x, y = np.array(drawn).reshape(-1, 2).T
+            axes.scatter(x, y, c="none", edgecolors=colour, marker=marker, s=30, label=label)
+        names, middle, errors = [], [], []
+        for row in rows:
+            low, high = row["confirm_wilson_95"]
+            names.append(f"trial {row['trial']} (default)" if row["is_default"] else f"trial {row['trial']}")
+            middle.append(row["confirm_accuracy"])
+            errors.append(reach(row["confirm_accuracy"], Interval(low, high)))
         axes.errorbar(
-            middle, places - 0.2, xerr=(middle - low, high - middle), fmt="D", color=BLUE, markersize=5, capsize=3,
+            middle, places - 0.2, xerr=np.transpose(errors), fmt="D", color=BLUE, markersize=5, capsize=3,
             label="confirmation split, with 95 % interval",
         )  # fmt: skip
-        labels = [f"trial {row['trial']}{' (default)' if row['is_default'] else ''}" for row in rows]
-        axes.set_yticks(places, labels)
+        axes.set_yticks(places, names)
         axes.set_ylim(-0.6, len(rows) - 0.4)
         label_axes(axes, x="accuracy (%)")
         label_percent(axes.xaxis)
         round_ticks(axes.xaxis)
         clean(axes, grid="x")
-        legend_above(figure, 1 if is_narrow else 3)
+        legend_above(figure, medium.pick(3, 1))
 
     return make_chart("finalists", alt, draw)
 
@@ -131,7 +141,9 @@ def confusion_figure(counts: np.ndarray, names: Sequence[str]) -> Figure:
     """
     n, is_crowded = len(names), len(names) > MANY_CLASSES
     shown = [fitting(name) for name in names]
-    side = CROWDED_INCHES if is_crowded else BORDER_INCHES + LETTER_INCHES * max(map(len, shown)) + CELL_INCHES * n
+    side = CROWDED_INCHES
+    if not is_crowded:
+        side = BORDER_INCHES + LETTER_INCHES * len(max(shown, key=len)) + CELL_INCHES * n
     figure = Figure(figsize=(side, side), layout="constrained", facecolor="white")
     axes = figure.add_subplot()
     is_right = np.eye(n, dtype=bool)
@@ -141,8 +153,7 @@ def confusion_figure(counts: np.ndarray, names: Sequence[str]) -> Figure:
     else:
         for (i, j), n_images in np.ndenumerate(counts):
             if n_images:
-                weight = "bold" if i == j else "normal"
-                axes.text(j, i, f"{n_images}", ha="center", va="center", fontsize=8, weight=weight)
+                axes.text(j, i, f"{n_images}", ha="center", va="center", fontsize=8, weight=WEIGHTS[i == j])
     by_number = ", by its number from 0"
     if n <= MOST_NAMED_CLASSES:
         by_number, size = "", float(TICK_POINTS)
@@ -176,14 +187,14 @@ def reliability_chart(calibration: Calibration) -> Chart:
         f"{100 * after.expected_calibration_error:.1f} points."
     )
 
-    def draw(figure: Figure, is_narrow: bool) -> None:
-        figure.set_figheight(5.0 if is_narrow else 3.9)
+    def draw(figure: Figure, medium: Medium) -> None:
+        figure.set_figheight(medium.pick(3.9, 5.0))
         axes, counts = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
         axes.plot([0, 1], [0, 1], "--", color=GREY, linewidth=1, label="as sure as right")
         _draw_bins(axes, before.bins, ORANGE, "o", "as delivered")
         _draw_bins(axes, after.bins, BLUE, "s", f"with temperature {calibration.temperature:.2f}")
-        middles = [(b.low + b.high) / 2 for b in before.bins]
-        counts.bar(middles, [b.n_images for b in before.bins], width=BIN_WIDTH, color=ORANGE)
+        for b in before.bins:
+            counts.bar((b.low + b.high) / 2, b.n_images, width=BIN_WIDTH, color=ORANGE)
         counts.set_yscale("log")
         label_axes(counts, x="confidence (%)", y="images")
         label_axes(axes, y="accuracy (%)")
@@ -193,7 +204,7 @@ def reliability_chart(calibration: Calibration) -> Chart:
             label_percent(each.xaxis, digits=0)
         percent_axis(axes)
         axes.set_ylim(-0.02, 1.02)
-        legend_above(figure, 1 if is_narrow else 3, axes)
+        legend_above(figure, medium.pick(3, 1), axes)
 
     return make_chart("reliability", alt, draw)
 
@@ -205,7 +216,7 @@ def _draw_bins(axes: Axes, bins: Sequence[ReliabilityBin], colour: str, marker: 
         if b.n_images >= FEWEST_IN_BIN:
             x.append(b.mean_confidence)
             y.append(b.accuracy)
-            errors.append((b.accuracy - b.accuracy_interval.low, b.accuracy_interval.high - b.accuracy))
+            errors.append(reach(b.accuracy, b.accuracy_interval))
     axes.errorbar(
         x, y, yerr=np.maximum(np.array(errors).T, 0), fmt=f"{marker}-", color=colour, markersize=4, capsize=2,
         linewidth=1.2, elinewidth=0.9, label=label,
@@ -223,23 +234,24 @@ def baselines_chart(scores: Sequence[BaselineScore], evaluation: Evaluation) -> 
         f"{best.record.name}, {percent(best.rival.accuracy)}."
     )
 
-    def draw(figure: Figure, is_narrow: bool) -> None:
+    def draw(figure: Figure, medium: Medium) -> None:
         figure.set_figheight(0.9 + 0.28 * (1 + len(scores)))
         axes = figure.add_subplot()
-        names = ["the delivered model", *(score.record.name for score in scores)]
-        middle = np.array([evaluation.accuracy, *(score.rival.accuracy for score in scores)])
-        intervals = [evaluation.accuracy_interval, *(score.accuracy_interval for score in scores)]
-        low = np.array([interval.low for interval in intervals])
-        high = np.array([interval.high for interval in intervals])
-        places = np.arange(len(names))[::-1]
-        for rows, colour in ((slice(0, 1), ORANGE), (slice(1, None), BLUE)):
-            errors = (middle[rows] - low[rows], high[rows] - middle[rows])
-            axes.errorbar(middle[rows], places[rows], xerr=errors, fmt="o", color=colour, markersize=5, capsize=3)
-        crosses = []
+        places = np.arange(1 + len(scores))[::-1]
+        names = ["the delivered model"]
+        middle, errors = [evaluation.accuracy], [reach(evaluation.accuracy, evaluation.accuracy_interval)]
+        crosses, crossed = [], []
         for score, place in zip(scores, places[1:], strict=True):
+            names.append(score.record.name)
+            middle.append(score.rival.accuracy)
+            errors.append(reach(score.rival.accuracy, score.accuracy_interval))
             if score.record.published_accuracy is not None:
-                crosses.append((score.record.published_accuracy, place))
-        axes.plot([accuracy for accuracy, _ in crosses], [place for _, place in crosses], "x", color=GREY)
+                crosses.append(score.record.published_accuracy)
+                crossed.append(place)
+        for rows, colour in ((slice(0, 1), ORANGE), (slice(1, None), BLUE)):
+            xerr = np.transpose(errors[rows])
+            axes.errorbar(middle[rows], places[rows], xerr=xerr, fmt="o", color=colour, markersize=5, capsize=3)
+        axes.plot(crosses, crossed, "x", color=GREY)
         axes.set_yticks(places, names)
         label_percent(axes.xaxis)
         label_axes(axes, x="test accuracy (%)")
@@ -256,7 +268,7 @@ def changes_chart(changed: Sequence[ChangedTestScore], accuracy: float) -> Chart
         f"{percent(worst.accuracy, 1)}."
     )
 
-    def draw(figure: Figure, is_narrow: bool) -> None:
+    def draw(figure: Figure, medium: Medium) -> None:
         figure.set_figheight(0.9 + 0.27 * len(changed))
         axes = figure.add_subplot()
         places = np.arange(len(changed))[::-1]

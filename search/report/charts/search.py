@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ from search.report.charts.style import (
     STATE_STYLES,
     TICK_POINTS,
     Chart,
+    Medium,
     clean,
     fitting,
     label_axes,
@@ -57,24 +58,31 @@ class Scale:
     def of(cls, values: Sequence[Any]) -> Scale:
         """Choose the scale for the values that a parameter took."""
         distinct = set(values)
-        if not all(is_number(value) for value in distinct):
-            labels = sorted({parameter_value(value) for value in distinct})
-            return cls(tuple(labels), {value: labels.index(parameter_value(value)) for value in distinct})
-        if len(distinct) <= MOST_STRIPS and all(float(value).is_integer() for value in distinct):
-            ordered = sorted(distinct)
-            labels = [parameter_value(value) for value in ordered]
-            return cls(tuple(labels), {value: strip for strip, value in enumerate(ordered)})
-        return cls(is_logarithmic=spans_magnitudes(distinct))
+        is_numeric = all(is_number(value) for value in distinct)
+        is_whole = is_numeric and all(float(value).is_integer() for value in distinct)
+        if is_numeric and not (is_whole and len(distinct) <= MOST_STRIPS):
+            return cls(is_logarithmic=spans_magnitudes(distinct))
+        strips: dict[Any, int] = {}
+        labels: list[str] = []
+        for value in sorted(distinct, key=None if is_numeric else parameter_value):
+            label = parameter_value(value)
+            if label not in labels:
+                labels.append(label)
+            strips[value] = labels.index(label)
+        return cls(tuple(labels), strips)
 
     def place(self, value: Any) -> float:
         """Where a value lies on the axis. It must be one of those that the scale was chosen for."""
-        return float(value if self.strips is None else self.strips[value])
+        if self.strips is not None:
+            value = self.strips[value]
+        return float(value)
 
     def apply(self, axes: Axes) -> None:
         """Give the horizontal axis its ticks, labels and limits."""
         if self.labels:
-            n_letters = sum(len(label) for label in self.labels)
-            size, rotation = (8, 0) if n_letters <= MOST_UPRIGHT_LETTERS else (7, 90)
+            size, rotation = 8, 0
+            if len("".join(self.labels)) > MOST_UPRIGHT_LETTERS:
+                size, rotation = 7, 90
             axes.set_xticks(range(len(self.labels)), self.labels, fontsize=size, rotation=rotation)
             axes.set_xlim(-0.5, len(self.labels) - 0.5)
         elif self.is_logarithmic:
@@ -84,7 +92,7 @@ class Scale:
             axes.xaxis.set_major_locator(MaxNLocator(3))
 
 
-def spans_magnitudes(values: Sequence[float] | set[float]) -> bool:
+def spans_magnitudes(values: Collection[float]) -> bool:
     """Whether positive values lie so far apart that only a logarithmic axis shows them all."""
     return min(values) > 0 and max(values) / min(values) >= LOGARITHMIC_FROM
 
@@ -119,35 +127,32 @@ class AccuracyAxis:
 
 
 def history_chart(trials: Sequence[TrialRecord]) -> Chart:
-    """Selection accuracy of every trial in order, with the best so far as a line."""
+    """Selection accuracy of every trial in order, with the best so far as a line. trials: by number, at least one."""
     alt = "Selection accuracy of every trial in order, by what became of it, with the best so far as a line."
 
-    def draw(figure: Figure, is_narrow: bool) -> None:
+    def draw(figure: Figure, medium: Medium) -> None:
         figure.set_figheight(3.6)
         axes, accuracy = figure.add_subplot(), AccuracyAxis.of(trials)
-        for state, (colour, marker, label) in STATE_STYLES.items():
-            found = [trial for trial in trials if trial.state == state]
-            if found:
+        dot = LARGE_DOT if len(trials) <= FEW_TRIALS else SMALL_DOT
+        for state, style in STATE_STYLES.items():
+            x, y = [], []
+            for trial in trials:
+                if trial.state == state:
+                    x.append(trial.number)
+                    y.append(accuracy.height(trial, below=0.09))
+            if x:
                 axes.scatter(
-                    [trial.number for trial in found],
-                    [accuracy.height(trial, below=0.09) for trial in found],
-                    s=LARGE_DOT if len(trials) <= FEW_TRIALS else SMALL_DOT,
-                    c="none" if state == "pruned" else colour,
-                    edgecolors=colour,
-                    marker=marker,
-                    linewidths=1.1,
-                    label=label,
-                    rasterized=len(trials) > MANY_POINTS,
-                    zorder=3,
-                )
+                    x, y, s=dot, c=style.fill, edgecolors=style.colour, marker=style.marker, linewidths=1.1,
+                    label=style.label, rasterized=len(trials) > MANY_POINTS, zorder=3,
+                )  # fmt: skip
         _draw_best_so_far(axes, trials)
         accuracy.apply(axes, room_below=0.15)
         label_axes(axes, x="trial", y="selection accuracy (%)")
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
-        axes.set_xlim(-0.7, max(trial.number for trial in trials) + 0.7)
+        axes.set_xlim(-0.7, trials[-1].number + 0.7)
         clean(axes)
         percent_axis(axes)
-        legend_above(figure, 1 if is_narrow else 5)
+        legend_above(figure, medium.pick(5, 1))
 
     return make_chart("search-history", alt, draw)
 
@@ -167,10 +172,10 @@ def _draw_best_so_far(axes: Axes, trials: Sequence[TrialRecord]) -> None:
 def importance_chart(importances: Mapping[str, float]) -> Chart:
     """The most important parameters as bars, the largest on top. importances: parameter -> share."""
     ranked = sorted(importances.items(), key=lambda item: item[1])[-MOST_IMPORTANT:]
-    first = ", ".join(f"{name} {share:.2f}" for name, share in reversed(ranked[-5:]))
-    alt = f"Importance of the parameters, largest first: {first}"
+    first = [f"{name} {share:.2f}" for name, share in reversed(ranked[-5:])]
+    alt = f"Importance of the parameters, largest first: {', '.join(first)}"
 
-    def draw(figure: Figure, is_narrow: bool) -> None:
+    def draw(figure: Figure, medium: Medium) -> None:
         figure.set_figheight(0.9 + 0.26 * len(ranked))
         axes = figure.add_subplot()
         names, values = zip(*ranked, strict=True)
@@ -187,8 +192,8 @@ def parameters_chart(trials: Sequence[TrialRecord], names: Sequence[str]) -> Cha
     """A small panel for each parameter, with selection accuracy against its values. names: of the parameters."""
     alt = f"Selection accuracy against the value of each of {len(names)} parameters: {', '.join(names)}."
 
-    def draw(figure: Figure, is_narrow: bool) -> None:
-        n_columns = min(2 if is_narrow else 4, len(names))
+    def draw(figure: Figure, medium: Medium) -> None:
+        n_columns = min(medium.pick(4, 2), len(names))
         n_rows = -(-len(names) // n_columns)
         figure.set_figheight(0.5 + 1.75 * n_rows)
         panels = figure.subplots(n_rows, n_columns, sharey=True, squeeze=False)
@@ -197,7 +202,7 @@ def parameters_chart(trials: Sequence[TrialRecord], names: Sequence[str]) -> Cha
         for axes in list(panels.flat)[len(names) :]:
             axes.set_visible(False)
         figure.supylabel("selection accuracy (%)", fontsize=10)
-        legend_above(figure, 1 if is_narrow else 3, panels[0, 0])
+        legend_above(figure, medium.pick(3, 1), panels[0, 0])
 
     return make_chart("parameters", alt, draw)
 
@@ -209,25 +214,17 @@ def _draw_parameter(axes: Axes, trials: Sequence[TrialRecord], name: str) -> Non
     jitter = np.zeros(len(shown))
     if scale.labels:
         jitter = np.random.default_rng(0).uniform(-JITTER, JITTER, len(shown))
-    for state in ("pruned", "complete"):
-        colour, marker, label = STATE_STYLES[state]
+    for state, alpha in (("pruned", 0.5), ("complete", 0.85)):
+        style = STATE_STYLES[state]
         x, y = [], []
         for trial, shift in zip(shown, jitter, strict=True):
             if trial.state == state:
                 x.append(scale.place(trial.params[name]) + shift)
                 y.append(accuracy.height(trial, below=0.07))
         axes.scatter(
-            x,
-            y,
-            s=13,
-            c="none" if state == "pruned" else colour,
-            edgecolors=colour,
-            alpha=0.5 if state == "pruned" else 0.85,
-            marker=marker,
-            linewidths=0.8,
-            label=label,
-            rasterized=len(trials) > MANY_POINTS,
-        )
+            x, y, s=13, c=style.fill, edgecolors=style.colour, alpha=alpha, marker=style.marker, linewidths=0.8,
+            label=style.label, rasterized=len(trials) > MANY_POINTS,
+        )  # fmt: skip
     axes.set_title(fitting(name), fontsize=9)
     accuracy.apply(axes, room_below=0.14)
     clean(axes)
@@ -238,19 +235,21 @@ def _draw_parameter(axes: Axes, trials: Sequence[TrialRecord], name: str) -> Non
 
 def survival_chart(rungs: Sequence[Rung]) -> Chart:
     """How many trials were still in training after so many images. rungs: shortest first, at least one."""
-    reached = ", ".join(f"{rung.n_reached} reached {rung.n_images:,}" for rung in rungs[:6])
-    alt = f"How many trials were still in training after so many images: {reached}"
+    reached = [f"{rung.n_reached} reached {rung.n_images:,}" for rung in rungs[:6]]
+    alt = f"How many trials were still in training after so many images: {', '.join(reached)}"
 
-    def draw(figure: Figure, is_narrow: bool) -> None:
+    def draw(figure: Figure, medium: Medium) -> None:
         figure.set_figheight(2.7)
         axes = figure.add_subplot()
-        x = [FIRST_STEP * rungs[0].n_images, *(rung.n_images for rung in rungs)]
-        y = [rungs[0].n_reached, *(rung.n_reached for rung in rungs)]
+        x, y = [FIRST_STEP * rungs[0].n_images], [rungs[0].n_reached]
+        for rung in rungs:
+            x.append(rung.n_images)
+            y.append(rung.n_reached)
         axes.step(x, y, where="pre", color=BLUE, linewidth=1.8)
         axes.fill_between(x, y, step="pre", color=BLUE, alpha=0.15)
         axes.set_xscale("log")
-        labelled = [rung.n_images for rung in _apart(rungs)]
-        axes.set_xticks(labelled, [thousands(n_images) for n_images in labelled])
+        labelled = {rung.n_images: thousands(rung.n_images) for rung in _apart(rungs)}
+        axes.set_xticks(list(labelled), list(labelled.values()))
         axes.minorticks_off()
         axes.set_ylim(bottom=0)
         axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
@@ -281,11 +280,13 @@ def anytime_chart(improvements: Sequence[BestSoFar], n_images: int) -> Chart:
     best = improvements[-1].selection_accuracy
     alt = f"Best selection accuracy of complete trials against training images of all trials: {best:.2%} at last"
 
-    def draw(figure: Figure, is_narrow: bool) -> None:
+    def draw(figure: Figure, medium: Medium) -> None:
         figure.set_figheight(2.7)
         axes = figure.add_subplot()
-        x = [point.n_images / 1e6 for point in improvements]
-        y = [point.selection_accuracy for point in improvements]
+        x, y = [], []
+        for point in improvements:
+            x.append(point.n_images / 1e6)
+            y.append(point.selection_accuracy)
         axes.step([*x, n_images / 1e6], [*y, best], where="post", color=BLUE, linewidth=1.8)
         axes.plot(x, y, "o", color=BLUE, markersize=4)
         axes.set_xlim(left=0)
@@ -300,26 +301,28 @@ def pair_chart(trials: Sequence[TrialRecord], names: tuple[str, str]) -> Chart:
     """Two numeric parameters against each other, trials coloured by selection accuracy. names: of the parameters."""
     alt = f"Trials by {names[0]} and {names[1]}, coloured by selection accuracy."
 
-    def draw(figure: Figure, is_narrow: bool) -> None:
+    def draw(figure: Figure, medium: Medium) -> None:
         figure.set_figheight(3.6)
         axes = figure.add_subplot()
-        drawn, accuracies = [], []
+        first_values, second_values, scores, states = [], [], [], []
         for trial, accuracy in scored(trials):
-            if all(is_number(trial.params.get(name)) for name in names):
-                drawn.append(trial)
-                accuracies.append(accuracy)
-        x, y = (np.array([trial.params[name] for trial in drawn]) for name in names)
+            first, second = trial.params.get(names[0]), trial.params.get(names[1])
+            if is_number(first) and is_number(second):
+                first_values.append(first)
+                second_values.append(second)
+                scores.append(accuracy)
+                states.append(trial.state)
+        x, y, accuracies = np.array(first_values), np.array(second_values), np.array(scores)
         low, high = np.quantile(accuracies, [0.1, 1.0])
         for state, size, edge in (("pruned", 24, "none"), ("complete", 46, INK)):
-            _, marker, label = STATE_STYLES[state]
-            rows = np.flatnonzero([trial.state == state for trial in drawn])
+            style, rows = STATE_STYLES[state], np.array(states) == state
             points = axes.scatter(
-                x[rows], y[rows], c=np.array(accuracies)[rows], cmap="viridis", vmin=low, vmax=high, marker=marker,
-                s=size, edgecolors=edge, linewidths=0.9, label=label,
+                x[rows], y[rows], c=accuracies[rows], cmap="viridis", vmin=low, vmax=high, marker=style.marker, s=size,
+                edgecolors=edge, linewidths=0.9, label=style.label,
             )  # fmt: skip
-        if spans_magnitudes(x.tolist()):
+        if spans_magnitudes(first_values):
             axes.set_xscale("log")
-        if spans_magnitudes(y.tolist()):
+        if spans_magnitudes(second_values):
             axes.set_yscale("log")
         label_axes(axes, x=fitting(names[0]), y=fitting(names[1]))
         shares = FuncFormatter(lambda share, _: parameter_value(100 * share))

@@ -7,9 +7,10 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -17,20 +18,16 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from fmnist.metrics.intervals import Interval
+
+T = TypeVar("T")
 # Okabe and Ito's colours, told apart with any colour vision
 BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072B2", "#D55E00", "#00795A", "#A6528A", "#6b6b6b"
 INK, BLACK = "#222222", "#111111"
-STATE_STYLES = {  # state -> colour, marker, label
-    "complete": (BLUE, "o", "trained to the end"),
-    "pruned": (ORANGE, "v", "stopped early (best so far)"),
-    "failed": (PURPLE, "X", "failed"),
-    "infeasible": (GREY, "s", "outside the limits"),
-}
 PART_STYLES = (  # of a learning curve: part, colour, line, label
     ("train", ORANGE, "--", "training (augmented images)"),
     ("validation", BLUE, "-", "validation (selection split)"),
 )
-PAGE_INCHES, PHONE_INCHES = 7.9, 3.75  # 72 points each; a browser shows a point as 4/3 pixels
 CSS_PIXELS_PER_INCH = 96
 PNG_DPI = 130
 LABEL_POINTS, TICK_POINTS = 10, 9  # sizes of letters; legends and bars have those of ticks
@@ -38,7 +35,54 @@ MANY_POINTS = 400  # above it, points go into the SVG as one bitmap, to keep the
 MANY_CLASSES = 30  # above it, a confusion matrix is a picture without numbers, and tables of classes scroll
 MOST_NAMED_CLASSES = 120  # above it, that picture has no names either
 SVG_STYLE: dict[Any, Any] = {"svg.fonttype": "path", "svg.hashsalt": "report"}  # the same records give the same bytes
-Draw = Callable[[Figure, bool], None]  # (empty figure, whether it is for a phone)
+
+
+@dataclass(frozen=True)
+class StateStyle:
+    """How the trials of a state are drawn."""
+
+    colour: str  # of the edge
+    fill: str  # a colour, or "none"
+    marker: str
+    label: str  # in the legend
+
+
+STATE_STYLES = {
+    "complete": StateStyle(BLUE, BLUE, "o", "trained to the end"),
+    "pruned": StateStyle(ORANGE, "none", "v", "stopped early (best so far)"),
+    "failed": StateStyle(PURPLE, PURPLE, "X", "failed"),
+    "infeasible": StateStyle(GREY, GREY, "s", "outside the limits"),
+}
+
+
+@dataclass(frozen=True)
+class Medium:
+    """What a chart is drawn for."""
+
+    inches: float  # of its width; 72 points each, and a browser shows a point as 4/3 pixels
+    is_narrow: bool
+
+    def pick(self, page: T, phone: T) -> T:
+        """Choose what suits the medium."""
+        return phone if self.is_narrow else page
+
+    def stack(self, figure: Figure, *, share_x: bool = False, share_y: bool = False) -> tuple[Axes, Axes]:
+        """Divide a figure into two axes: side by side on a page, one above the other on a phone.
+
+        Args:
+            figure: an empty one.
+            share_x: whether axes above each other have one horizontal axis.
+            share_y: whether both have one vertical axis.
+        """
+        if self.is_narrow:
+            first, second = figure.subplots(2, 1, sharex=share_x, sharey=share_y)
+        else:
+            first, second = figure.subplots(1, 2, sharey=share_y)
+        return first, second
+
+
+PAGE, PHONE = Medium(7.9, is_narrow=False), Medium(3.75, is_narrow=True)
+Draw = Callable[[Figure, Medium], None]  # into an empty figure
 
 
 @dataclass(frozen=True)
@@ -60,17 +104,19 @@ def make_chart(name: str, alt: str, draw: Draw) -> Chart:
     Args:
         name: of its file, without suffix.
         alt: what it shows, for those who don't see it.
-        draw: draws it into an empty figure, and is told whether that is for a phone.
+        draw: draws it into an empty figure, and is told what that is for.
+
+    Returns:
+        The chart, as SVG in both widths and as PNG in that of the page.
     """
-    wide, narrow = _drawn(draw, PAGE_INCHES, False), _drawn(draw, PHONE_INCHES, True)
-    width, height = (round(CSS_PIXELS_PER_INCH * inches) for inches in wide.get_size_inches())
-    return Chart(name, alt, figure_svg(wide), figure_svg(narrow), width, height, figure_png(wide))
-
-
-def _drawn(draw: Draw, width_inches: float, is_narrow: bool) -> Figure:
-    figure = Figure(figsize=(width_inches, width_inches / 2), layout="constrained", facecolor="white")
-    draw(figure, is_narrow)
-    return figure
+    figures = {}
+    for medium in (PAGE, PHONE):
+        figure = Figure(figsize=(medium.inches, medium.inches / 2), layout="constrained", facecolor="white")
+        draw(figure, medium)
+        figures[medium] = figure
+    wide = figures[PAGE]
+    width, height = np.round(CSS_PIXELS_PER_INCH * wide.get_size_inches()).astype(int).tolist()
+    return Chart(name, alt, figure_svg(wide), figure_svg(figures[PHONE]), width, height, figure_png(wide))
 
 
 def figure_svg(figure: Figure) -> bytes:
@@ -132,11 +178,19 @@ def percent_axis(axes: Axes) -> None:
 
 def legend_above(figure: Figure, n_columns: int, axes: Axes | None = None) -> None:
     """Put a legend above the axes, with the entries of these axes or, by default, of all."""
-    entries = () if axes is None else axes.get_legend_handles_labels()
+    entries: tuple[Any, ...] = ()
+    if axes is not None:
+        entries = axes.get_legend_handles_labels()
     figure.legend(*entries, loc="outside upper left", ncols=n_columns, fontsize=TICK_POINTS, frameon=False)
+
+
+def reach(value: float, interval: Interval) -> tuple[float, float]:
+    """How far an interval reaches below a value and above it, as Matplotlib's error bars want it."""
+    return value - interval.low, interval.high - value
 
 
 def fitting(name: str, limit: int = 24) -> str:
     """As much of a name as there is room for; its dollar signs begin no formula."""
-    shown = name if len(name) <= limit else f"{name[: limit - 1]}…"
-    return shown.replace("$", r"\$")
+    if len(name) > limit:
+        name = f"{name[: limit - 1]}…"
+    return name.replace("$", r"\$")

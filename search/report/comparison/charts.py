@@ -17,12 +17,14 @@ from search.report.charts.style import (
     ORANGE,
     TICK_POINTS,
     Chart,
+    Medium,
     clean,
     fitting,
     label_axes,
     label_percent,
     legend_above,
     make_chart,
+    reach,
     round_ticks,
 )
 from search.report.comparison.data import ClassContrast, Comparison
@@ -40,27 +42,26 @@ def accuracy_chart(comparison: Comparison) -> Chart:
     shown = f"{name_a} {percent(a.test_mean)}, {name_b} {percent(b.test_mean)}"
     alt = f"Mean test accuracy with its 95 % interval, and every retraining: {shown}."
 
-    def draw(figure: Figure, is_narrow: bool) -> None:
-        figure.set_figheight(2.3 if is_narrow else 1.9)
+    def draw(figure: Figure, medium: Medium) -> None:
+        figure.set_figheight(medium.pick(1.9, 2.3))
         axes = figure.add_subplot()
         for place, study in enumerate(comparison.both):
             colour, marker = COLOURS[place], MARKERS[place]
-            mean, interval = study.test_mean, study.test_interval
             axes.errorbar(
-                mean, -place, xerr=[[mean - interval.low], [interval.high - mean]], fmt=marker, color=colour,
+                study.test_mean, -place, xerr=np.reshape(reach(study.test_mean, study.test_interval), (2, 1)), fmt=marker, color=colour,
                 markersize=7, capsize=4, linewidth=1.6,
             )  # fmt: skip
             seeds = study.test_accuracies
             axes.scatter(seeds, np.full(len(seeds), -place - 0.22), marker="|", s=70, c=colour, linewidths=1.6)
         axes.plot([], [], "o", color=QUIET, label="mean of the retrainings, 95 % interval")
         axes.plot([], [], "|", color=QUIET, markersize=8, markeredgewidth=1.6, label="each retraining")
-        axes.set_yticks((0, -1), [fitting(name, 14 if is_narrow else 28) for name in comparison.names])
+        axes.set_yticks((0, -1), [fitting(name, medium.pick(28, 14)) for name in comparison.names])
         axes.set_ylim(-1.55, 0.45)
         label_axes(axes, x="test accuracy (%)")
         label_percent(axes.xaxis)
-        round_ticks(axes.xaxis, 5 if is_narrow else 8)
+        round_ticks(axes.xaxis, medium.pick(8, 5))
         clean(axes, grid="x")
-        legend_above(figure, 1 if is_narrow else 2)
+        legend_above(figure, medium.pick(2, 1))
 
     return make_chart("accuracy", alt, draw)
 
@@ -74,26 +75,32 @@ def recall_chart(comparison: Comparison) -> Chart:
         f"is {100 * first.recall_difference:+.1f} points, of {first.name}."
     )
 
-    def draw(figure: Figure, is_narrow: bool) -> None:
-        figure.set_figheight(1.3 + 0.27 * len(shown) + (0.25 if is_narrow else 0))
+    def draw(figure: Figure, medium: Medium) -> None:
+        figure.set_figheight(1.3 + 0.27 * len(shown) + medium.pick(0, 0.25))
         axes = figure.add_subplot()
         differences = [100 * contrast.recall_difference for contrast in shown]
         places = -np.arange(len(shown))
-        bars = axes.barh(places, differences, color=[COLOURS[value > 0] for value in differences], height=0.66)
-        axes.bar_label(bars, [signed(value, 1) for value in differences], padding=3, fontsize=TICK_POINTS)
+        colours, labels, names = [], [], []
+        for contrast, difference in zip(shown, differences, strict=True):
+            colours.append(COLOURS[difference > 0])
+            labels.append(signed(difference, 1))
+            names.append(fitting(contrast.name, medium.pick(28, 16)))
+        bars = axes.barh(places, differences, color=colours, height=0.66)
+        axes.bar_label(bars, labels, padding=3, fontsize=TICK_POINTS)
         axes.axvline(0, color=QUIET, linewidth=0.8)
-        axes.set_yticks(places, [fitting(contrast.name, 16 if is_narrow else 28) for contrast in shown])
+        axes.set_yticks(places, names)
         axes.set_ylim(-len(shown) + 0.4, 0.6)
-        room = 1.6 if is_narrow else 1.25
-        reach = room * max(LEAST_HEIGHT, abs(max(differences, key=abs)))
-        axes.set_xlim(-reach, reach)
+        room = medium.pick(1.25, 1.6)
+        width = room * max(LEAST_HEIGHT, abs(max(differences, key=abs)))
+        axes.set_xlim(-width, width)
         label_axes(axes, x="difference in recall (points)")
         clean(axes, grid="x")
-        labels = [f"{fitting(name, 22)} finds more" for name in comparison.names]
+        patches = []
+        for name, colour in zip(comparison.names, COLOURS, strict=True):
+            patches.append(Patch(color=colour, label=f"{fitting(name, 22)} finds more"))
         figure.legend(
-            [Patch(color=colour) for colour in COLOURS], labels, loc="outside upper left", ncols=1 if is_narrow else 2,
-            fontsize=TICK_POINTS, frameon=False,
-        )  # fmt: skip
+            handles=patches, loc="outside upper left", ncols=medium.pick(2, 1), fontsize=TICK_POINTS, frameon=False
+        )
 
     return make_chart("recall", alt, draw)
 
@@ -106,31 +113,36 @@ def most_different(classes: Sequence[ClassContrast]) -> list[ClassContrast]:
 
 def curves_chart(comparison: Comparison) -> Chart:
     """How the best trial of both searches rose. Only where both have a trial that was trained to its end."""
-    what = "Best selection accuracy so far" if comparison.is_same_test else "How far each search was from its own best"
+    what, label = "How far each search was from its own best", "points from its own best"
+    if comparison.is_same_test:
+        what, label = "Best selection accuracy so far", "best selection accuracy (%)"
     alt = f"{what}, against the number of trials and against training images, for both searches."
 
-    def draw(figure: Figure, is_narrow: bool) -> None:
-        figure.set_figheight(5.6 if is_narrow else 3.4)
-        by_trials, by_images = figure.subplots(2, 1, sharey=True) if is_narrow else figure.subplots(1, 2, sharey=True)
+    def draw(figure: Figure, medium: Medium) -> None:
+        figure.set_figheight(medium.pick(3.4, 5.6))
+        by_trials, by_images = medium.stack(figure, share_y=True)
         for i, curve in enumerate(comparison.curves):
             heights = _heights(curve, comparison.is_same_test)
-            _draw_curve(by_trials, [point.n_trials for point in curve], heights, i, comparison.names[i])
-            _draw_curve(by_images, [point.n_images for point in curve], heights, i, comparison.names[i])
+            n_trials, n_images = [], []
+            for point in curve:
+                n_trials.append(point.n_trials)
+                n_images.append(point.n_images)
+            _draw_curve(by_trials, n_trials, heights, i, comparison.names[i])
+            _draw_curve(by_images, n_images, heights, i, comparison.names[i])
         label_axes(by_trials, x="trials ended")
         label_axes(by_images, x="training images seen")
         by_trials.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         by_images.xaxis.set_major_locator(MaxNLocator(5))
         by_images.xaxis.set_major_formatter(FuncFormatter(lambda n, _: tick_count(n)))
-        label = "best selection accuracy (%)" if comparison.is_same_test else "points from its own best"
         label_axes(by_trials, y=label)
-        if is_narrow:
+        if medium.is_narrow:
             label_axes(by_images, y=label)
         for axes in (by_trials, by_images):
             clean(axes)
             axes.set_xlim(left=0)
             axes.set_ylim(bottom=_floor(comparison))
             round_ticks(axes.yaxis)
-        legend_above(figure, 1 if is_narrow else 2, by_trials)
+        legend_above(figure, medium.pick(2, 1), by_trials)
 
     return make_chart("searches", alt, draw)
 

@@ -95,8 +95,8 @@ class Comparison:
     @property
     def is_same_length(self) -> bool:
         """Whether both searches trained their trials for the same number of images."""
-        a, b = (study.config.get("space", {}).get("fidelity") for study in self.both)
-        return a == b
+        fidelity_a = self.a.config.get("space", {}).get("fidelity")
+        return fidelity_a == self.b.config.get("space", {}).get("fidelity")
 
     @cached_property
     def test(self) -> McNemar:
@@ -172,7 +172,10 @@ def predicted_classes(study: FinishedStudy) -> np.ndarray:
 
 def checksums_of_test(checksums: Mapping[str, str]) -> Mapping[str, str]:
     """Checksums of the test images' files; of data in one piece, that piece's."""
-    of_test = {name: md5 for name, md5 in checksums.items() if name.startswith((TEST_IMAGES, TEST_LABELS))}
+    of_test = {}
+    for name, md5 in checksums.items():
+        if name.startswith((TEST_IMAGES, TEST_LABELS)):
+            of_test[name] = md5
     return of_test or checksums
 
 
@@ -184,8 +187,9 @@ def recipe_entries(recipe: Recipe) -> dict[str, Any]:
     parameters = dataclasses.asdict(recipe.architecture) | dataclasses.asdict(recipe.plan)
     del parameters["blocks"]
     for name, value in parameters.items():
-        counted = f"number of {name.removeprefix('n_')}" if name.startswith("n_") else name
-        said[counted.replace("_", " ")] = value
+        if name.startswith("n_"):
+            name = f"number of {name.removeprefix('n_')}"
+        said[name.replace("_", " ")] = value
     return said
 
 
@@ -211,4 +215,7 @@ def data_entries(study: FinishedStudy) -> dict[str, Any]:
 
 def settings_of(study: FinishedStudy) -> dict[str, Any]:
     """The settings of a study's search, nested ones by dotted names."""
-    return flat({name: value for name, value in study.config.items() if name not in NOT_SETTINGS})
+    settings = dict(study.config)
+    for name in NOT_SETTINGS:
+        settings.pop(name, None)
+    return flat(settings)

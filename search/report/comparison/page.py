@@ -43,15 +43,14 @@ def write_comparison(a: FinishedStudy, b: FinishedStudy, folder: Path) -> Path:
 
 def template_context(comparison: Comparison, json_name: str) -> dict[str, Any]:
     """Gather what the template sees, by the names it uses. json_name: of the file beside the page."""
-    tested = comparison.is_same_test
     return {
         "comparison": comparison,
         "names": comparison.names,
         "text": text,
-        "sections": numbered_sections(tested),
+        "sections": numbered_sections(comparison.is_same_test),
         "charts": {chart.name: chart for chart in draw_charts(comparison)},
-        "accuracy_rows": rows.accuracy_rows(comparison) if tested else [],
-        "calibration_rows": rows.calibration_rows(comparison) if tested else [],
+        "accuracy_rows": rows.accuracy_rows(comparison),
+        "calibration_rows": rows.calibration_rows(comparison),
         "search_rows": rows.search_rows(comparison),
         "time_rows": rows.rows_by_phase(comparison.a.seconds, comparison.b.seconds, duration),
         "image_rows": rows.rows_by_phase(comparison.a.n_images_trained, comparison.b.n_images_trained, count),

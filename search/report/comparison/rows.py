@@ -58,7 +58,7 @@ def rows_by_phase(a: Mapping[str, float], b: Mapping[str, float], show: Callable
 
 
 def accuracy_rows(comparison: Comparison) -> list[Row]:
-    """Accuracy of the retrainings, and below it that of the delivered models. Only where `is_same_test`."""
+    """Accuracy of the retrainings, and below it that of the delivered models."""
     a, b = comparison.both
     of_a, of_b = a.evaluation, b.evaluation
     interval = "Its Wilson 95 % interval"
@@ -75,7 +75,7 @@ def accuracy_rows(comparison: Comparison) -> list[Row]:
 
 
 def calibration_rows(comparison: Comparison) -> list[Row]:
-    """How well the delivered models' confidence fits. Only where `is_same_test`."""
+    """How well the delivered models' confidence fits."""
     a, b = comparison.both
     of_a, of_b = a.evaluation, b.evaluation
     error = "Expected calibration error (15 bins, Guo et al. 2017)"

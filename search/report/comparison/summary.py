@@ -24,14 +24,17 @@ CLASS_SCORES = ("precision", "recall", "f1")
 def summarize(comparison: Comparison) -> dict[str, Any]:
     """Every number of the page, in plain JSON types. `test` and `classes` are null without the same test images."""
     a, b = comparison.both
-    tested = comparison.is_same_test
+    tested, test, classes = comparison.is_same_test, None, None
+    if tested:
+        test = comparison_section(comparison)
+        classes = [class_row(contrast) for contrast in comparison.classes]
     curve_a, curve_b = comparison.curves
     summary = {
         "studies": {"a": comparison.names[0], "b": comparison.names[1]},
         "is_same_test": tested,
         "is_same_selection": comparison.is_same_selection,
-        "test": comparison_section(comparison) if tested else None,
-        "classes": [class_row(contrast) for contrast in comparison.classes] if tested else None,
+        "test": test,
+        "classes": classes,
         "searches": {"a": search_section(a, curve_a, tested), "b": search_section(b, curve_b, tested)},
         "cost": {"a": cost_section(a), "b": cost_section(b)},
         "recipes": entry_rows(comparison.recipes),

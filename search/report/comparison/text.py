@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from search.format import count, duration, p_value, percent, points, ratio, with_noun
-from search.report.analysis.trials import BestSoFar
+from search.format import NOT_KNOWN, count, duration, p_value, percent, points, ratio, with_noun
+from search.report.analysis.trials import BestSoFar, reached
 from search.report.comparison.data import Comparison, Entry, multiply_adds, n_parameters
 from search.results import FinishedStudy
 
@@ -127,11 +127,6 @@ def curves(comparison: Comparison) -> str:
     )
 
 
-def reached(curve: Sequence[BestSoFar], accuracy: float) -> BestSoFar:
-    """Where a search first had this accuracy. It must have had it."""
-    return next(point for point in curve if point.selection_accuracy >= accuracy)
-
-
 def _spent(point: BestSoFar) -> str:
     return f"{with_noun(point.n_trials, 'trial')} and {with_noun(point.n_images, 'training image')}"
 
@@ -178,7 +173,8 @@ def _largest_share(by_phase: Mapping[str, float], name: str) -> str:
     """Such as `refit in alpha (45 %)`."""
     phase, largest = max(by_phase.items(), key=lambda item: item[1])
     total = sum(by_phase.values())
-    return f"{phase} in {name} ({percent(largest / total if total else None, 0)})"
+    share = percent(largest / total, 0) if total else NOT_KNOWN
+    return f"{phase} in {name} ({share})"
 
 
 def networks(comparison: Comparison) -> str:

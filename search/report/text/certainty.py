@@ -26,10 +26,9 @@ def from_selection_to_test(study: FinishedStudy) -> str:
         )
     else:
         first = "The figure that the search chose by is not above the one that it never saw, so it doesn't flatter."
-    if points(step) == points(0):
-        difference = "the same"
-    else:
-        difference = f"{points(step)} more" if step > 0 else f"{points(step)} less"
+    difference = "the same"
+    if points(step) != points(0):
+        difference = f"{points(step)} {'more' if step > 0 else 'less'}"
     return f"{chain} {first} From confirmation to test, after retraining on all training images, it is {difference}."
 
 

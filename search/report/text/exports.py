@@ -64,8 +64,11 @@ def same_numbers(exact: Sequence[ExportedFile]) -> str:
     furthest = max(exact, key=lambda file: file.largest_difference)
     n_changed = max(file.n_changed for file in exact)
     n_images = with_noun(furthest.n_images, "test image")
-    who = "The file in float32 gives" if len(exact) == 1 else f"{len(exact)} files in float32 give"
-    whom = f"all {n_images}" if n_changed == 0 else f"all but {n_changed} of {n_images}"
+    who, whom = f"{len(exact)} files in float32 give", f"all {n_images}"
+    if len(exact) == 1:
+        who = "The file in float32 gives"
+    if n_changed:
+        whom = f"all but {n_changed} of {n_images}"
     near = in_figures(furthest.largest_difference)
     return f"{who} {whom} the model's class and probabilities within {near} of its own"
 

@@ -12,8 +12,11 @@ BORDERS = {"black": "", "edge": ", its border repeated"}
 
 def describe_plan(plan: TrainingPlan) -> list[str]:
     """How a network learns, one sentence each for optimizer, learning rate, loss, augmentation and length."""
-    decay = f"decoupled weight decay {plan.weight_decay:.2g}" if plan.weight_decay else "no weight decay"
-    smoothing = f"label smoothing {plan.label_smoothing:g}" if plan.label_smoothing else "no label smoothing"
+    decay, smoothing = "no weight decay", "no label smoothing"
+    if plan.weight_decay:
+        decay = f"decoupled weight decay {plan.weight_decay:.2g}"
+    if plan.label_smoothing:
+        smoothing = f"label smoothing {plan.label_smoothing:g}"
     return [
         f"Optimizer: {OPTIMIZERS[plan.optimizer]}, {decay}, batches of {plan.batch_size} images.",
         _describe_schedule(plan),

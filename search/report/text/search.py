@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from search.format import count, percent, points, short_count, with_noun
 from search.records.models import FINISHED_STATES, TrialRecord
-from search.report.analysis.trials import BestSoFar, DepthScore, Rung, rank_correlations
+from search.report.analysis.trials import BestSoFar, DepthScore, Rung, rank_correlations, reached
 from search.results import FinishedStudy
 
 NEAR_BEST = 0.005  # accuracy below the best that counts as near it: half a point
@@ -52,7 +52,7 @@ def survival(rungs: Sequence[Rung]) -> str:
 def anytime(improvements: Sequence[BestSoFar], n_images: int) -> str:
     """After which share of its training images the search had its best, and nearly had it. n_images: of all trials."""
     best = improvements[-1]
-    near = next(p for p in improvements if p.selection_accuracy >= best.selection_accuracy - NEAR_BEST)
+    near = reached(improvements, best.selection_accuracy - NEAR_BEST)
     return (
         f"The last improvement, to {percent(best.selection_accuracy)}, came after "
         f"{percent(best.n_images / n_images, 0)} of the search's {short_count(n_images)} training images; half a point "
