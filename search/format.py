@@ -18,7 +18,12 @@ SMALLEST_P_VALUE = 0.001  # p-values below are not worth a figure of their own
 
 
 def percent(share: float | None, digits: int = 2) -> str:
-    """Write a share from 0 to 1 as `93.21 %`; None as `not known`."""
+    """Write a share from 0 to 1 as `93.21 %`; None as `not known`.
+
+    Args:
+        share: an accuracy, or another part of a whole.
+        digits: behind the point.
+    """
     if share is None:
         return NOT_KNOWN
     return f"{100 * share:.{digits}f} %"
@@ -42,7 +47,12 @@ def narrow_range(interval: Interval) -> str:
 
 
 def signed(difference: float, digits: int = 2) -> str:
-    """Write a difference as `+0.42` or, with a true minus sign, `-0.42`; without a sign where it rounds to 0."""
+    """Write a difference as `+0.42` or `-0.42`, that with a true minus sign; without a sign where it rounds to 0.
+
+    Args:
+        difference: in the unit that stands beside it.
+        digits: behind the point.
+    """
     text = f"{difference:+.{digits}f}"
     if float(text) == 0:
         return text[1:]
@@ -67,7 +77,12 @@ def count(n: int | None) -> str:
 
 
 def with_noun(n: int, noun: str) -> str:
-    """Write a number of things as `1 trial` or `1,234 trials`. noun: one whose plural ends in s."""
+    """Write a number of things as `1 trial` or `1,234 trials`.
+
+    Args:
+        n: how many.
+        noun: in the singular; one whose plural ends in s.
+    """
     return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
 
 
@@ -105,7 +120,10 @@ def tick_count(n: float) -> str:
 
 
 def thousands(n: int) -> str:
-    """Write a number as thousands, for an axis that names the unit: `15`, `2.5`, to a tenth if it is not round."""
+    """Write a number as thousands, for an axis that names the unit.
+
+    Round ones are `15` or `2.5`, others go to a tenth.
+    """
     return f"{n / 1_000:g}" if n % 100 == 0 else f"{n / 1_000:.1f}"
 
 

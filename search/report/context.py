@@ -31,7 +31,13 @@ TEXT: dict[str, ModuleType] = {  # the modules of sentences, as templates name t
 
 
 def template_context(study: FinishedStudy, evidence: Evidence, summary: dict[str, Any]) -> dict[str, Any]:
-    """Gather what the templates see, by the names they use. summary: report.json's content."""
+    """Gather what the templates see, by the names that they use.
+
+    Args:
+        study: a finished one.
+        evidence: of its figures.
+        summary: the content of report.json.
+    """
     trials = study.trials
     varied = search_analysis.varied_parameters(trials)
     charts = [*search_chart_list(study, evidence, varied), *model_chart_list(study, evidence, summary)]
@@ -64,7 +70,13 @@ def template_context(study: FinishedStudy, evidence: Evidence, summary: dict[str
 
 
 def search_chart_list(study: FinishedStudy, evidence: Evidence, varied: Sequence[str]) -> list[Chart]:
-    """Draw the search, as far as there is something to draw. varied: parameters that took more than one value."""
+    """Draw the search, as far as there is something to draw.
+
+    Args:
+        study: a finished one.
+        evidence: of its figures.
+        varied: parameters that took more than one value.
+    """
     charts = [search_charts.history_chart(study.trials)]
     if evidence.rungs:
         charts.append(search_charts.survival_chart(evidence.rungs))
@@ -82,7 +94,13 @@ def search_chart_list(study: FinishedStudy, evidence: Evidence, varied: Sequence
 
 
 def model_chart_list(study: FinishedStudy, evidence: Evidence, summary: dict[str, Any]) -> list[Chart]:
-    """Draw finalists and model, as far as there is something to draw. summary: report.json's content."""
+    """Draw finalists and model, as far as there is something to draw.
+
+    Args:
+        study: a finished one.
+        evidence: of its figures.
+        summary: the content of report.json.
+    """
     charts = [
         model_charts.finalists_chart(summary["finalists"]),
         model_charts.reliability_chart(evidence.calibration),
@@ -97,7 +115,11 @@ def model_chart_list(study: FinishedStudy, evidence: Evidence, summary: dict[str
 
 
 def class_rows(study: FinishedStudy) -> list[dict[str, Any]]:
-    """Count the images of each class: its `name` and a number for each part, in the order of the classes."""
+    """Count the images of each class by split.
+
+    Returns:
+        A row for each class, in their order: its `name`, and a number for each split by the split's name.
+    """
     rows: list[dict[str, Any]] = []
     for i, name in enumerate(study.data.class_names):
         counts = {part: counts[i] for part, counts in study.data.class_counts.items()}

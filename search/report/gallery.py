@@ -57,7 +57,13 @@ class ConfusedPair:
 
 
 def tile_of(study: FinishedStudy, mistake: Mistake, image: np.ndarray) -> Tile:
-    """Name the classes of a prediction. image: uint8 (h, w, c)."""
+    """Name the classes of a prediction and put its confidence into words.
+
+    Args:
+        study: whose test image it is.
+        mistake: the prediction, right or wrong.
+        image: uint8 (h, w, c).
+    """
     names = study.data.class_names
     confidence = percent(mistake.confidence, 0)
     if mistake.confidence >= NEAR_CERTAIN:
@@ -71,7 +77,11 @@ def worst_mistakes(study: FinishedStudy) -> list[Tile]:
 
 
 def confused_pairs(study: FinishedStudy) -> list[ConfusedPair]:
-    """The pairs of classes that are most often taken for each other, with images from both sides."""
+    """The pairs of classes that are most often taken for each other.
+
+    Returns:
+        At most N_PAIRS_PICTURED pairs with images from both sides; the pair that is confused most comes first.
+    """
     index_of = {name: i for i, name in enumerate(study.data.class_names)}
     names: list[tuple[str, str]] = []
     for found in study.evaluation.most_confused:
@@ -103,7 +113,11 @@ def suspect_labels(study: FinishedStudy, evidence: Evidence) -> list[Tile]:
 
 
 def unsure_hits(study: FinishedStudy) -> list[Tile]:
-    """The least confident right answers; empty for studies of before version 0.4.0, which kept none."""
+    """The right answers given with the least confidence, least first.
+
+    Returns:
+        Empty for studies of before version 0.4.0, which kept none.
+    """
     arrays = study.arrays
     if arrays.unsure_indices is None or arrays.unsure_images is None:
         return []

@@ -16,7 +16,12 @@ from search.results import FinishedStudy
 
 
 def summarize(study: FinishedStudy, evidence: Evidence) -> dict[str, Any]:
-    """Every number of the report, in plain JSON types: no NumPy scalar, null for what is not known."""
+    """Gather every number of the report, in plain JSON types: no NumPy scalar, null for what is not known.
+
+    Args:
+        study: a finished one.
+        evidence: of its figures.
+    """
     images = study.n_images_trained
     summary = {
         "study": study.files.root.name,

@@ -27,10 +27,11 @@ FORMAT_FILTERS = (  # filters of their own names
 
 
 def templates(*, markdown: bool = False) -> jinja2.Environment:
-    """The templates, with the filters that they use.
+    """Set up the templates, with the filters that they use. A name that nobody defined is an error.
 
-    A name that nobody defined is an error. Values are escaped for HTML; with `markdown` they are not, and go through
-    the filter `md`.
+    Args:
+        markdown: whether the result is Markdown, whose values go through the filter `md`; otherwise it is HTML, and
+            values are escaped.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
@@ -56,7 +57,11 @@ def svg_address(svg: bytes) -> Markup:
 
 
 def png_address(png: bytes | np.ndarray) -> Markup:
-    """A PNG file's bytes, or an image, uint8 (h, w, c), as a data URL."""
+    """Write an image as a data URL, so that the page needs no other file.
+
+    Args:
+        png: a PNG file's bytes, or an image, uint8 (h, w, c).
+    """
     content = png if isinstance(png, bytes) else image_png(png)
     return Markup("data:image/png;base64," + base64.b64encode(content).decode())
 

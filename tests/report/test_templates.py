@@ -41,7 +41,10 @@ def contexts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, ob
     evidence = Evidence(study)
     of_study = template_context(study, evidence, summarize(study, evidence))
     of_comparison = comparison_page.template_context(Comparison(study, study), "compare.json")
-    return dict.fromkeys((*STUDY_TEMPLATES, SHARED), of_study) | dict.fromkeys(COMPARISON_TEMPLATES, of_comparison)
+    contexts = {"compare.html.j2": of_comparison}
+    for name in (*STUDY_TEMPLATES, SHARED):
+        contexts[name] = of_study
+    return contexts
 
 
 def parsed(name: str) -> nodes.Template:

@@ -92,7 +92,13 @@ class BaselineScore:
 
 
 class Evidence:
-    """What can be said of a finished study's figures. Each part is computed when it is first asked for."""
+    """What can be said of a finished study's figures. Each part is computed when it is first asked for.
+
+    The test set is opened by none of them: they recompute everything from the probabilities that its one opening left.
+
+    Args:
+        study: a finished one.
+    """
 
     def __init__(self, study: FinishedStudy) -> None:
         self._study = study
@@ -232,7 +238,12 @@ def paired_comparisons(
 
 
 def score_calibration(labels: np.ndarray, probabilities: np.ndarray) -> CalibrationScore:
-    """Score probabilities, float (n, n_classes), against the true classes, int (n,)."""
+    """Score how well confidence fits accuracy.
+
+    Args:
+        labels: true classes, int (n,).
+        probabilities: of the classes, float (n, n_classes).
+    """
     return CalibrationScore(
         expected_calibration_error=expected_calibration_error(labels, probabilities),
         log_loss=calibration.log_loss(labels, probabilities),

@@ -50,7 +50,11 @@ class DepthScore:
 
 
 def score(trial: TrialRecord) -> float | None:
-    """Selection accuracy: the value of a complete trial, the best so far of a stopped one; None without any."""
+    """Selection accuracy of a trial, however it ended.
+
+    Returns:
+        The value of a complete trial, the best so far of a stopped one; None for those that have neither.
+    """
     if trial.state == "complete":
         return trial.value
     if trial.state == "pruned" and trial.best is not None:
@@ -98,7 +102,14 @@ def n_below_floor(trials: Sequence[TrialRecord]) -> int:
 
 
 def running_best(trials: Sequence[TrialRecord]) -> list[tuple[TrialRecord, BestSoFar]]:
-    """Each trial with the best accuracy after it, in the order given; without those before the first complete one."""
+    """The best selection accuracy after each trial, in the order given.
+
+    Args:
+        trials: in the order in which they are to count.
+
+    Returns:
+        Each trial with the state of the search after it; without those before the first complete one.
+    """
     states: list[tuple[TrialRecord, BestSoFar]] = []
     best: float | None = None
     n_images = 0
@@ -112,7 +123,11 @@ def running_best(trials: Sequence[TrialRecord]) -> list[tuple[TrialRecord, BestS
 
 
 def improvements(trials: Sequence[TrialRecord]) -> tuple[BestSoFar, ...]:
-    """Each new best of a search, in the order in which its trials ended; empty where none was trained to its end."""
+    """Each new best of a search, in the order in which its trials ended.
+
+    Returns:
+        The state of the search at each; empty where no trial was trained to its end.
+    """
     points: list[BestSoFar] = []
     for _, state in running_best(_as_they_ended(trials)):
         if not points or state.selection_accuracy > points[-1].selection_accuracy:
@@ -121,9 +136,12 @@ def improvements(trials: Sequence[TrialRecord]) -> tuple[BestSoFar, ...]:
 
 
 def best_so_far(trials: Sequence[TrialRecord]) -> tuple[BestSoFar, ...]:
-    """Each new best of a search, and its end; empty where no trial was trained to its end.
+    """Each new best of a search, and its end.
 
     Trials count in the order in which they ended, as they ran side by side.
+
+    Returns:
+        The state of the search at each; empty where no trial was trained to its end.
     """
     points = list(improvements(trials))
     if points and points[-1].n_trials < len(trials):
@@ -132,7 +150,12 @@ def best_so_far(trials: Sequence[TrialRecord]) -> tuple[BestSoFar, ...]:
 
 
 def reached(curve: Sequence[BestSoFar], accuracy: float) -> BestSoFar:
-    """Where a search first had this accuracy. It must have had it."""
+    """Where a search first had an accuracy.
+
+    Args:
+        curve: how its best trial rose.
+        accuracy: one that it had.
+    """
     return next(point for point in curve if point.selection_accuracy >= accuracy)
 
 
@@ -155,7 +178,11 @@ def rungs(trials: Sequence[TrialRecord]) -> tuple[Rung, ...]:
 
 
 def depths(trials: Sequence[TrialRecord]) -> list[DepthScore]:
-    """Trials by the number of their network's blocks, fewest first; without trials that got no network."""
+    """Trials by the number of their network's blocks.
+
+    Returns:
+        A row for each depth, fewest blocks first; trials that got no network are in none.
+    """
     by_depth: dict[int, list[TrialRecord]] = {}
     for trial in trials:
         if trial.recipe is not None:
@@ -176,17 +203,32 @@ def is_number(value: Any) -> bool:
 
 
 def varied_parameters(trials: Sequence[TrialRecord]) -> list[str]:
-    """The parameters that take more than one value among the trials with a score, those of most trials first."""
+    """The parameters that took more than one value among the trials with a score.
+
+    Returns:
+        Their names, those of most trials first: a parameter of the third block is absent from shallower networks.
+    """
     values: dict[str, list[str]] = {}
     for trial, _ in scored(trials):
         for name, value in trial.params.items():
             values.setdefault(name, []).append(str(value))
-    varied = [name for name, found in values.items() if len(set(found)) > 1]
+    varied = []
+    for name, found in values.items():
+        if len(set(found)) > 1:
+            varied.append(name)
     return sorted(varied, key=lambda name: -len(values[name]))
 
 
 def numeric_pair(trials: Sequence[TrialRecord], importances: Mapping[str, float] | None) -> tuple[str, str] | None:
-    """The two most important numeric parameters that took four values or more; None where there are no two."""
+    """The two most important numeric parameters that took FEWEST_VALUES values or more.
+
+    Args:
+        trials: of the search.
+        importances: parameter -> share; None if not to be had.
+
+    Returns:
+        Their names, the more important first; None where there are no two.
+    """
     if importances is None:
         return None
     found: list[str] = []
@@ -203,9 +245,14 @@ def numeric_pair(trials: Sequence[TrialRecord], importances: Mapping[str, float]
 
 
 def rank_correlations(trials: Sequence[TrialRecord], names: Sequence[str]) -> dict[str, tuple[float, int]]:
-    """Spearman's rank correlation of each numeric parameter with selection accuracy, and its number of trials.
+    """Spearman's rank correlation of each numeric parameter with selection accuracy.
 
-    Of the trials that were trained to their end; without parameters of too few trials or of one value.
+    Args:
+        trials: of the search; those that were trained to their end count.
+        names: of the parameters.
+
+    Returns:
+        Parameter -> correlation and number of trials; without parameters of too few trials or of one value.
     """
     found = {}
     for name in names:

@@ -12,7 +12,12 @@ from PIL import Image, ImageDraw, ImageFont
 
 
 def image_png(image: np.ndarray, shrink: float = 1.0) -> bytes:
-    """image: uint8 (h, w, c) with 1 or 3 channels. Sides times `shrink`."""
+    """One image as a PNG file.
+
+    Args:
+        image: uint8 (h, w, c) with 1 or 3 channels.
+        shrink: what its sides are multiplied by; 1 leaves it as it is.
+    """
     picture = _picture(image)
     if shrink < 1:
         picture = picture.resize([max(1, round(side * shrink)) for side in picture.size], Image.Resampling.BOX)
@@ -20,14 +25,25 @@ def image_png(image: np.ndarray, shrink: float = 1.0) -> bytes:
 
 
 def strip_png(images: np.ndarray, shrink: float = 1.0) -> bytes:
-    """Images side by side, one pixel apart. images: uint8 (n, h, w, c)."""
+    """Images side by side, one pixel apart, as a PNG file.
+
+    Args:
+        images: uint8 (n, h, w, c).
+        shrink: what the strip's sides are multiplied by.
+    """
     gap = np.full((images.shape[1], 1, images.shape[3]), 255, np.uint8)
     parts = [part for image in images for part in (image, gap)][:-1]
     return image_png(np.concatenate(parts, axis=1), shrink)
 
 
 def sheet_png(tiles: Sequence[tuple[np.ndarray, Sequence[str]]], n_columns: int, tile_pixels: int = 84) -> bytes:
-    """Images with lines of caption below, in rows. tiles: (uint8 (h, w, c), captions)."""
+    """Images in rows, each with lines of caption below, as a PNG file.
+
+    Args:
+        tiles: images, uint8 (h, w, c), with their captions.
+        n_columns: images in a row.
+        tile_pixels: the longer side of each image.
+    """
     font = ImageFont.truetype(str(Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf")), 13)
     n_lines = max(len(captions) for _, captions in tiles)
     width, height = max(tile_pixels + 16, 128 if n_lines else 0), tile_pixels + 8 + 17 * n_lines
@@ -47,7 +63,12 @@ def sheet_png(tiles: Sequence[tuple[np.ndarray, Sequence[str]]], n_columns: int,
 
 
 def rows_png(rows: Sequence[tuple[str, np.ndarray]], side: int = 48) -> bytes:
-    """A labelled row of images for each name. rows: (name, uint8 (n, h, w, c))."""
+    """A row of images for each name, with the name before it, as a PNG file.
+
+    Args:
+        rows: names with images, uint8 (n, h, w, c).
+        side: of each image, in pixels.
+    """
     font = ImageFont.truetype(str(Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf")), 14)
     margin = 12 + min(220, max(round(font.getlength(name)) for name, _ in rows))
     n_images = max(len(images) for _, images in rows)

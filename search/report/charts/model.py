@@ -51,7 +51,12 @@ CROWDED_POINTS, SMALLEST_POINTS = 650, 4.0  # of its names: the first shared by 
 
 
 def learning_chart(record: ConfirmRecord, n_train: int) -> Chart:
-    """Loss and accuracy over the epochs of the winner's confirmation training. n_train: images of an epoch."""
+    """Loss and accuracy over the epochs of the winner's confirmation training, with its best point.
+
+    Args:
+        record: of that training; it must have a history.
+        n_train: images of an epoch.
+    """
     alt = "Loss and accuracy over the epochs of the winner's confirmation training, on training and selection images."
 
     def draw(figure: Figure, medium: Medium) -> None:
@@ -84,7 +89,11 @@ def _draw_curves(axes: Axes, record: ConfirmRecord, n_train: int, name: str) -> 
 
 
 def finalists_chart(rows: Sequence[Mapping[str, Any]]) -> Chart:
-    """Three accuracies of each finalist. rows: as in report.json's `finalists`."""
+    """Three accuracies of each finalist: in the search, and of its confirmation training on two splits.
+
+    Args:
+        rows: as in report.json's `finalists`, best first.
+    """
     alt = (
         "Accuracy of each finalist in the search and in its confirmation training, on selection and confirmation split."
     )
@@ -125,7 +134,11 @@ def finalists_chart(rows: Sequence[Mapping[str, Any]]) -> Chart:
 
 
 def confusion_png(evaluation: Evaluation) -> bytes:
-    """The confusion matrix as a PNG file, see `confusion_figure`."""
+    """The confusion matrix of the delivered model as a PNG file, see `confusion_figure`.
+
+    Args:
+        evaluation: on the test set.
+    """
     names = [score.name for score in evaluation.per_class]
     return figure_png(confusion_figure(np.array(evaluation.confusion_matrix), names))
 
@@ -166,7 +179,12 @@ def confusion_figure(counts: np.ndarray, names: Sequence[str]) -> Figure:
 
 
 def confusion_shade(evaluation: Evaluation) -> np.ndarray:
-    """How strongly each cell is coloured, 0 to 1: the root of its share of the true class, the largest mistake 1."""
+    """How strongly each cell of the confusion matrix is coloured in the page's table.
+
+    Returns:
+        From 0 to 1, float (n_classes, n_classes): the root of the cell's share of its true class, with 1 for the
+        largest mistake.
+    """
     return _shade(np.array(evaluation.confusion_matrix))
 
 
@@ -179,7 +197,13 @@ def _shade(counts: np.ndarray) -> np.ndarray:
 
 
 def reliability_chart(calibration: Calibration) -> Chart:
-    """Accuracy against confidence in bins, as delivered and with the temperature; below, the images in each bin."""
+    """Accuracy against confidence in bins, as delivered and with the temperature; below, the images in each bin.
+
+    Bins of fewer than FEWEST_IN_BIN images are left out.
+
+    Args:
+        calibration: of the delivered model, on the test set.
+    """
     before, after = calibration.before, calibration.after
     alt = (
         f"Accuracy against confidence in bins, on the test set, as delivered and with temperature "
@@ -226,7 +250,9 @@ def _draw_bins(axes: Axes, bins: Sequence[ReliabilityBin], colour: str, marker: 
 def baselines_chart(scores: Sequence[BaselineScore], evaluation: Evaluation) -> Chart:
     """Test accuracy of the delivered model and of every baseline, with intervals and what their authors give.
 
-    scores: best first, at least one. evaluation: the delivered model's.
+    Args:
+        scores: of the baselines, best first; at least one.
+        evaluation: of the delivered model.
     """
     best = scores[0]
     alt = (
@@ -261,7 +287,12 @@ def baselines_chart(scores: Sequence[BaselineScore], evaluation: Evaluation) -> 
 
 
 def changes_chart(changed: Sequence[ChangedTestScore], accuracy: float) -> Chart:
-    """Test accuracy on changed images, with a line at the accuracy on unchanged ones."""
+    """Test accuracy on changed images, with a line at the accuracy on unchanged ones.
+
+    Args:
+        changed: in the order of the changes; at least one.
+        accuracy: of the delivered model, on unchanged test images.
+    """
     worst = min(changed, key=lambda row: row.accuracy)
     alt = (
         f"Test accuracy on changed images, {percent(accuracy, 1)} on unchanged ones; lowest, {worst.change}: "
@@ -272,11 +303,15 @@ def changes_chart(changed: Sequence[ChangedTestScore], accuracy: float) -> Chart
         figure.set_figheight(0.9 + 0.27 * len(changed))
         axes = figure.add_subplot()
         places = np.arange(len(changed))[::-1]
-        bars = axes.barh(places, [row.accuracy for row in changed], color=BLUE, height=0.64)
-        labels = [f"{100 * row.accuracy:.1f}" for row in changed]
+        accuracies, labels, names = [], [], []
+        for row in changed:
+            accuracies.append(row.accuracy)
+            labels.append(f"{100 * row.accuracy:.1f}")
+            names.append(row.change)
+        bars = axes.barh(places, accuracies, color=BLUE, height=0.64)
         axes.bar_label(bars, labels, padding=-30, fontsize=TICK_POINTS, color="white", weight="bold")
         axes.axvline(accuracy, color=ORANGE, linewidth=1.2, linestyle="--")
-        axes.set_yticks(places, [row.change for row in changed])
+        axes.set_yticks(places, names)
         axes.set_xlim(0, 1)
         label_percent(axes.xaxis, digits=0)
         label_axes(axes, x="test accuracy (%)")

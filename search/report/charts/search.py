@@ -127,7 +127,13 @@ class AccuracyAxis:
 
 
 def history_chart(trials: Sequence[TrialRecord]) -> Chart:
-    """Selection accuracy of every trial in order, with the best so far as a line. trials: by number, at least one."""
+    """Selection accuracy of every trial in order, with the best so far as a line.
+
+    Trials that have no score, or one below the floor of the axis, are drawn on its lower edge.
+
+    Args:
+        trials: finished ones, by number; at least one.
+    """
     alt = "Selection accuracy of every trial in order, by what became of it, with the best so far as a line."
 
     def draw(figure: Figure, medium: Medium) -> None:
@@ -170,7 +176,11 @@ def _draw_best_so_far(axes: Axes, trials: Sequence[TrialRecord]) -> None:
 
 
 def importance_chart(importances: Mapping[str, float]) -> Chart:
-    """The most important parameters as bars, the largest on top. importances: parameter -> share."""
+    """The most important parameters as bars, the largest on top.
+
+    Args:
+        importances: parameter -> share, at least one.
+    """
     ranked = sorted(importances.items(), key=lambda item: item[1])[-MOST_IMPORTANT:]
     first = [f"{name} {share:.2f}" for name, share in reversed(ranked[-5:])]
     alt = f"Importance of the parameters, largest first: {', '.join(first)}"
@@ -189,7 +199,12 @@ def importance_chart(importances: Mapping[str, float]) -> Chart:
 
 
 def parameters_chart(trials: Sequence[TrialRecord], names: Sequence[str]) -> Chart:
-    """A small panel for each parameter, with selection accuracy against its values. names: of the parameters."""
+    """A small panel for each parameter, with selection accuracy against its values.
+
+    Args:
+        trials: of the search.
+        names: of the parameters, at least one.
+    """
     alt = f"Selection accuracy against the value of each of {len(names)} parameters: {', '.join(names)}."
 
     def draw(figure: Figure, medium: Medium) -> None:
@@ -208,6 +223,7 @@ def parameters_chart(trials: Sequence[TrialRecord], names: Sequence[str]) -> Cha
 
 
 def _draw_parameter(axes: Axes, trials: Sequence[TrialRecord], name: str) -> None:
+    """Draw the panel of one parameter; strips are spread a little sideways, the same way each time."""
     scale = Scale.of([trial.params[name] for trial in trials if name in trial.params])
     accuracy = AccuracyAxis.of(trials)
     shown = [trial for trial, _ in scored(trials) if name in trial.params]
@@ -234,7 +250,11 @@ def _draw_parameter(axes: Axes, trials: Sequence[TrialRecord], name: str) -> Non
 
 
 def survival_chart(rungs: Sequence[Rung]) -> Chart:
-    """How many trials were still in training after so many images. rungs: shortest first, at least one."""
+    """How many trials were still in training after so many images.
+
+    Args:
+        rungs: shortest first, at least one.
+    """
     reached = [f"{rung.n_reached} reached {rung.n_images:,}" for rung in rungs[:6]]
     alt = f"How many trials were still in training after so many images: {', '.join(reached)}"
 
@@ -298,7 +318,14 @@ def anytime_chart(improvements: Sequence[BestSoFar], n_images: int) -> Chart:
 
 
 def pair_chart(trials: Sequence[TrialRecord], names: tuple[str, str]) -> Chart:
-    """Two numeric parameters against each other, trials coloured by selection accuracy. names: of the parameters."""
+    """Two numeric parameters against each other, trials coloured by selection accuracy.
+
+    The scale of colours leaves out the worst tenth, which would take most of it.
+
+    Args:
+        trials: of the search.
+        names: of the parameters, the horizontal one first.
+    """
     alt = f"Trials by {names[0]} and {names[1]}, coloured by selection accuracy."
 
     def draw(figure: Figure, medium: Medium) -> None:

@@ -145,7 +145,12 @@ def _without_word_of_missing_glyphs() -> Iterator[None]:
 
 
 def clean(axes: Axes, *, grid: Literal["x", "y", "both"] = "y") -> None:
-    """Leave the frame and all but the quiet lines of a grid away. grid: across which axes."""
+    """Leave the frame and all but the quiet lines of a grid away.
+
+    Args:
+        axes: to tidy up.
+        grid: across which of them the lines go.
+    """
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis=grid, color="#e3e3e3", linewidth=0.7)
     axes.set_axisbelow(True)
@@ -161,7 +166,12 @@ def label_axes(axes: Axes, *, x: str | None = None, y: str | None = None) -> Non
 
 
 def label_percent(axis: Axis, *, digits: int = 3) -> None:
-    """Write an axis of shares in percent. digits: behind the point at most; zeros at the end go."""
+    """Write an axis of shares in percent.
+
+    Args:
+        axis: one of a chart's two.
+        digits: behind the point at most; zeros at the end go.
+    """
     axis.set_major_formatter(FuncFormatter(lambda share, _: f"{round(100 * share, digits):g}"))
 
 
@@ -177,7 +187,13 @@ def percent_axis(axes: Axes) -> None:
 
 
 def legend_above(figure: Figure, n_columns: int, axes: Axes | None = None) -> None:
-    """Put a legend above the axes, with the entries of these axes or, by default, of all."""
+    """Put a legend above the axes.
+
+    Args:
+        figure: whose axes they are.
+        n_columns: of the legend.
+        axes: whose entries it has; None takes those of all.
+    """
     entries: tuple[Any, ...] = ()
     if axes is not None:
         entries = axes.get_legend_handles_labels()
@@ -190,7 +206,12 @@ def reach(value: float, interval: Interval) -> tuple[float, float]:
 
 
 def fitting(name: str, limit: int = 24) -> str:
-    """As much of a name as there is room for; its dollar signs begin no formula."""
+    """Cut a name to the room there is, and keep its dollar signs from beginning a formula.
+
+    Args:
+        name: of a class, a parameter or a study.
+        limit: characters that there is room for.
+    """
     if len(name) > limit:
         name = f"{name[: limit - 1]}…"
     return name.replace("$", r"\$")

@@ -37,7 +37,11 @@ LEAST_HEIGHT = 0.1  # points, of the curves
 
 
 def accuracy_chart(comparison: Comparison) -> Chart:
-    """Mean test accuracy of both with its interval, and every retraining. Only where `is_same_test`."""
+    """Mean test accuracy of both studies with its interval, and every retraining.
+
+    Args:
+        comparison: one with `is_same_test`; accuracies on different images answer different questions.
+    """
     (name_a, name_b), (a, b) = comparison.names, comparison.both
     shown = f"{name_a} {percent(a.test_mean)}, {name_b} {percent(b.test_mean)}"
     alt = f"Mean test accuracy with its 95 % interval, and every retraining: {shown}."
@@ -47,10 +51,10 @@ def accuracy_chart(comparison: Comparison) -> Chart:
         axes = figure.add_subplot()
         for place, study in enumerate(comparison.both):
             colour, marker = COLOURS[place], MARKERS[place]
+            xerr = np.reshape(reach(study.test_mean, study.test_interval), (2, 1))
             axes.errorbar(
-                study.test_mean, -place, xerr=np.reshape(reach(study.test_mean, study.test_interval), (2, 1)), fmt=marker, color=colour,
-                markersize=7, capsize=4, linewidth=1.6,
-            )  # fmt: skip
+                study.test_mean, -place, xerr=xerr, fmt=marker, color=colour, markersize=7, capsize=4, linewidth=1.6
+            )
             seeds = study.test_accuracies
             axes.scatter(seeds, np.full(len(seeds), -place - 0.22), marker="|", s=70, c=colour, linewidths=1.6)
         axes.plot([], [], "o", color=QUIET, label="mean of the retrainings, 95 % interval")
@@ -67,7 +71,11 @@ def accuracy_chart(comparison: Comparison) -> Chart:
 
 
 def recall_chart(comparison: Comparison) -> Chart:
-    """Difference in recall of the classes that differ most. Only where `is_same_test`."""
+    """Difference in recall of the classes that differ most, to the right where the second study finds more.
+
+    Args:
+        comparison: one with `is_same_test`.
+    """
     shown = most_different(comparison.classes)
     first = max(shown, key=lambda contrast: abs(contrast.recall_difference))
     alt = (
@@ -112,7 +120,11 @@ def most_different(classes: Sequence[ClassContrast]) -> list[ClassContrast]:
 
 
 def curves_chart(comparison: Comparison) -> Chart:
-    """How the best trial of both searches rose. Only where both have a trial that was trained to its end."""
+    """How the best trial of both searches rose, against trials and against training images.
+
+    Args:
+        comparison: one whose searches both have a trial that was trained to its end.
+    """
     what, label = "How far each search was from its own best", "points from its own best"
     if comparison.is_same_test:
         what, label = "Best selection accuracy so far", "best selection accuracy (%)"

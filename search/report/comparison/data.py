@@ -146,8 +146,19 @@ class Comparison:
 
 
 def entries(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[Entry, ...]:
-    """Set what two studies say of themselves side by side, by name: a's names first, then those that only b has."""
-    return tuple(Entry(name, a.get(name), b.get(name)) for name in {**a, **b})
+    """Set what two studies say of themselves side by side.
+
+    Args:
+        a: name -> value, of the first study.
+        b: of the second.
+
+    Returns:
+        An entry for each name, a's first, then those that only b has.
+    """
+    found = []
+    for name in {**a, **b}:
+        found.append(Entry(name, a.get(name), b.get(name)))
+    return tuple(found)
 
 
 def n_parameters(study: FinishedStudy) -> int:

@@ -32,7 +32,16 @@ SECTIONS = {  # id -> heading, and whether it needs the same test images
 
 
 def write_comparison(a: FinishedStudy, b: FinishedStudy, folder: Path) -> Path:
-    """Write the comparison's page and its JSON into the folder, and return the page's path."""
+    """Compare two finished studies, and write the page and its JSON.
+
+    Args:
+        a: the first study. Differences are the second's figure less its.
+        b: the second.
+        folder: to write compare-A-B.html and compare-A-B.json into, A and B being the studies' names.
+
+    Returns:
+        The page's path.
+    """
     comparison = Comparison(a, b)
     path = folder / f"compare-{comparison.names[0]}-{comparison.names[1]}.html"
     context = template_context(comparison, json_name=path.with_suffix(".json").name)
@@ -42,7 +51,12 @@ def write_comparison(a: FinishedStudy, b: FinishedStudy, folder: Path) -> Path:
 
 
 def template_context(comparison: Comparison, json_name: str) -> dict[str, Any]:
-    """Gather what the template sees, by the names it uses. json_name: of the file beside the page."""
+    """Gather what the template sees, by the names that it uses.
+
+    Args:
+        comparison: of the two studies.
+        json_name: name of the JSON file beside the page.
+    """
     return {
         "comparison": comparison,
         "names": comparison.names,

@@ -27,17 +27,36 @@ class Row:
 
 
 def share_row(what: str, a: float, b: float) -> Row:
-    """Two shares in percent, and their difference in points."""
+    """Set two shares side by side in percent, with their difference in points.
+
+    Args:
+        what: the row's heading.
+        a: of the first study.
+        b: of the second.
+    """
     return Row(what, percent(a), percent(b), signed(100 * (b - a)))
 
 
 def score_row(what: str, a: float, b: float) -> Row:
-    """Two scores in four digits, and their difference."""
+    """Set two scores side by side in four digits, with their difference.
+
+    Args:
+        what: the row's heading.
+        a: of the first study.
+        b: of the second.
+    """
     return Row(what, f"{a:.4f}", f"{b:.4f}", signed(b - a, 4))
 
 
 def ratio_row(what: str, a: float, b: float, show: Callable[[Any], str]) -> Row:
-    """Two quantities, and how many times the first the second is."""
+    """Set two quantities side by side, with how many times the first the second is.
+
+    Args:
+        what: the row's heading.
+        a: of the first study.
+        b: of the second.
+        show: puts a quantity into words.
+    """
     return Row(what, show(a), show(b), ratio(a, b))
 
 

@@ -22,7 +22,11 @@ CLASS_SCORES = ("precision", "recall", "f1")
 
 
 def summarize(comparison: Comparison) -> dict[str, Any]:
-    """Every number of the page, in plain JSON types. `test` and `classes` are null without the same test images."""
+    """Gather every number of the comparison's page, in plain JSON types.
+
+    `test` and `classes` are null without the same test images: accuracies on different images answer different
+    questions.
+    """
     a, b = comparison.both
     tested, test, classes = comparison.is_same_test, None, None
     if tested:
@@ -91,7 +95,11 @@ def class_row(contrast: ClassContrast) -> dict[str, Any]:
 def search_section(study: FinishedStudy, curve: Sequence[BestSoFar], is_same_test: bool) -> dict[str, Any]:
     """One of `searches`: how trials ended and how the best one rose.
 
-    Where the two studies had different test images, it has distances from the search's own best and no accuracies.
+    Args:
+        study: whose search it is.
+        curve: how its best trial rose.
+        is_same_test: whether accuracies may be compared; if not, the points have distances from the search's own best
+            and no accuracies.
     """
     points = []
     for point in curve:

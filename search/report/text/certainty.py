@@ -12,7 +12,11 @@ SIGNIFICANCE = 0.05
 
 
 def from_selection_to_test(study: FinishedStudy) -> str:
-    """How the winner's accuracy falls from the figure it was chosen by to the test set's."""
+    """How the winner's accuracy falls from the figure it was chosen by to the test set's.
+
+    Such as: "The winner has 95.10 % on the selection split, 94.80 % on the confirmation split and 94.90 % on the
+    test set. ... From confirmation to test, after retraining on all training images, it is 0.10 points more."
+    """
     winner, test = study.winner, study.test_mean
     drop, step = winner.selection_accuracy - winner.confirm_accuracy, test - winner.confirm_accuracy
     chain = (
@@ -33,7 +37,15 @@ def from_selection_to_test(study: FinishedStudy) -> str:
 
 
 def luck(study: FinishedStudy, bias: SelectionBias) -> str:
-    """What the best of so many equally good configurations would show by luck alone."""
+    """What the best of so many equally good configurations would show by luck alone.
+
+    It is an upper bound: it takes the configurations' mistakes to be independent, and real ones fail on the same
+    images.
+
+    Args:
+        study: a finished one.
+        bias: its selection bias, as `Evidence` has it.
+    """
     n_selection, n_confirmation = study.data.n_images["selection"], study.data.n_images["confirmation"]
     selection, confirm = bias.selection_luck, bias.confirm_luck
     return (
@@ -48,7 +60,11 @@ def luck(study: FinishedStudy, bias: SelectionBias) -> str:
 
 
 def against_default(study: FinishedStudy) -> str:
-    """How far the winner is above the default recipe on the confirmation split, and whether that settles it."""
+    """How far the winner is above the default recipe on the confirmation split, and whether that settles it.
+
+    Such as: "On the confirmation split the winner is 0.80 points above the default (94.80 % against 94.00 %, n =
+    5,000); the two 95 % intervals overlap, so these images alone don't settle which is better."
+    """
     default, winner = study.default, study.winner
     if default is None:
         return "The default recipe was not among the finalists, so there is nothing to compare with."
@@ -67,7 +83,11 @@ def against_default(study: FinishedStudy) -> str:
 
 
 def paired_comparisons(found: Sequence[PairedComparison]) -> str:
-    """How many rivals the winner beats beyond chance, and which beat it."""
+    """How many rivals the winner beats beyond chance, and which beat it.
+
+    Such as: "The winner is better than 2 of 3 beyond chance (exact McNemar test on the same images, 5 % level,
+    Holm's correction)."
+    """
     if not found:
         return "There is no one to compare with."
     n_beaten, better = 0, []
@@ -84,7 +104,11 @@ def paired_comparisons(found: Sequence[PairedComparison]) -> str:
 
 
 def seeds(study: FinishedStudy) -> str:
-    """How far retrainings lie apart that differ in their seed alone."""
+    """How far retrainings lie apart that differ in their seed alone.
+
+    Such as: "3 retrainings differ in nothing but the seed; their test accuracies have a standard deviation of 0.12
+    points. ..."
+    """
     if study.test_sd is None:
         return "The winner was retrained with one seed: how far another seed would land is not known."
     return (
@@ -95,7 +119,11 @@ def seeds(study: FinishedStudy) -> str:
 
 
 def calibration(found: Calibration) -> str:
-    """How far confidence and accuracy lie apart, and what one temperature does about it."""
+    """How far confidence and accuracy lie apart, and what one temperature does about it.
+
+    It names the expected calibration error with its bins and its source, the temperature with the number of images it
+    was fitted on, and the log loss before and after.
+    """
     before, after = found.before, found.after
     lean = "too little" if found.temperature < 1 else "too much"
     return (
@@ -108,7 +136,15 @@ def calibration(found: Calibration) -> str:
 
 
 def calibration_in_short(found: Calibration, accuracy: float) -> str:
-    """How confident the delivered model is and how often it is right. accuracy: its own, on the test set."""
+    """How confident the delivered model is and how often it is right.
+
+    Such as: "The delivered model is on average 93.1 % confident and 94.0 % right; its expected calibration error is
+    1.40 points, 0.60 points with the temperature in temperature.json."
+
+    Args:
+        found: of the delivered model.
+        accuracy: its own, on the test set.
+    """
     before = found.before
     return (
         f"The delivered model is on average {percent(before.mean_confidence, 1)} confident and "

@@ -41,18 +41,25 @@ class ExportedFile:
 
 
 def exports(study: FinishedStudy) -> str:
-    """What became of the formats, in one sentence."""
+    """What became of the formats, in one sentence.
+
+    Such as: "3 files in float32 give all 1,000 test images the model's class and probabilities within 6.2e-7 of its
+    own; for an image alone LiteRT is fastest, 0.38 ms; 1 format failed."
+    """
     made, n_failed = [ExportedFile.of(record) for record in study.exported], len(study.exports) - len(study.exported)
     failed = f"{with_noun(n_failed, 'format')} failed"
     if not made:
         return f"{failed}, so there is no other file of the model than {study.files.model.name}."
     said = []
-    exact = [file for file in made if file.is_exact]
+    exact, smaller = [], []
+    for file in made:
+        if file.is_exact:
+            exact.append(file)
+        else:
+            smaller.append(file)
     if exact:
         said.append(same_numbers(exact))
-    for file in made:
-        if not file.is_exact:
-            said.append(fewer_bits(study, file))
+    said += [fewer_bits(study, file) for file in smaller]
     said.append(fastest(made))
     if n_failed:
         said.append(failed)
@@ -60,7 +67,11 @@ def exports(study: FinishedStudy) -> str:
 
 
 def same_numbers(exact: Sequence[ExportedFile]) -> str:
-    """How near the files that keep float32 come to the model."""
+    """How near the files that keep float32 come to the model.
+
+    Such as: "The file in float32 gives all but 2 of 1,000 test images the model's class and probabilities within
+    6.2e-7 of its own"
+    """
     furthest = max(exact, key=lambda file: file.largest_difference)
     n_changed = max(file.n_changed for file in exact)
     n_images = with_noun(furthest.n_images, "test image")
@@ -74,7 +85,11 @@ def same_numbers(exact: Sequence[ExportedFile]) -> str:
 
 
 def fewer_bits(study: FinishedStudy, file: ExportedFile) -> str:
-    """What weights in 8 bits cost in classes, and save in size."""
+    """What weights in 8 bits cost in classes, and save in size.
+
+    Such as: "with weights in 8 bits, 3 images (0.30 %) got another class, and the file has 25 % of the size of
+    best.keras"
+    """
     changed = "no image"
     if file.n_changed:
         changed = f"{with_noun(file.n_changed, 'image')} ({percent(file.n_changed / file.n_images)})"
@@ -85,7 +100,10 @@ def fewer_bits(study: FinishedStudy, file: ExportedFile) -> str:
 
 
 def fastest(made: Sequence[ExportedFile]) -> str:
-    """Which file predicts one image in the least time."""
+    """Which file predicts one image in the least time.
+
+    Such as: "for an image alone LiteRT is fastest, 0.38 ms"
+    """
     first = min(made, key=lambda file: file.milliseconds)
     if len(made) == 1:
         return f"an image alone takes {milliseconds(first.milliseconds)}"
@@ -93,7 +111,10 @@ def fastest(made: Sequence[ExportedFile]) -> str:
 
 
 def export_limits(study: FinishedStudy) -> str:
-    """What a file had to keep to, or it would not be there."""
+    """What a file had to keep to, or it would not be there.
+
+    Such as: "A file in float32 is kept where no probability differs by more than 0.0001."
+    """
     limits = {}
     for record in study.exports:
         format = find_format(record.format)

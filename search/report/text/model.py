@@ -13,7 +13,15 @@ SHARE_LEFT = 0.05  # of the images, left to someone else: what a sentence is mad
 
 
 def learning(record: ConfirmRecord, n_train: int) -> str:
-    """Where the best point of the winner's confirmation training lies. n_train: images of an epoch."""
+    """Where the best point of the winner's confirmation training lies.
+
+    Such as: "The best point is at epoch 9.2 of 10.0 with 94.10 % validation accuracy; there the training accuracy,
+    on augmented images, is 95.00 %."
+
+    Args:
+        record: of the winner's confirmation training.
+        n_train: images of an epoch.
+    """
     best = record.best
     return (
         f"The best point is at epoch {best.n_images / n_train:.1f} of {record.n_planned_images / n_train:.1f} with "
@@ -23,7 +31,10 @@ def learning(record: ConfirmRecord, n_train: int) -> str:
 
 
 def best_and_worst_classes(evaluation: Evaluation) -> str:
-    """The classes with the highest and the lowest F1."""
+    """The classes with the highest and the lowest F1.
+
+    Such as: "Trouser is told best (F1 0.992), Shirt worst (F1 0.851)."
+    """
     ranked = sorted(evaluation.per_class, key=lambda score: -score.f1)
     best, worst = ranked[0], ranked[-1]
     if best.f1 == worst.f1:
@@ -32,7 +43,11 @@ def best_and_worst_classes(evaluation: Evaluation) -> str:
 
 
 def commonest_mistake(evaluation: Evaluation) -> str:
-    """The pair of classes that is confused most often."""
+    """The pair of classes that is confused most often.
+
+    Such as: "Shirt taken for T-shirt/top is the commonest mistake: 82 images, 8.2 % of the class Shirt and 16 % of
+    all 500 mistakes."
+    """
     if not evaluation.most_confused:
         return f"Not one of {with_noun(evaluation.n_images, 'test image')} is classified wrongly."
     n_mistakes = 0
@@ -53,7 +68,11 @@ def pair(confusion: Confusion) -> str:
 def abstaining(rows: Sequence[RejectionCurvePoint]) -> str:
     """What it would bring to leave the least confident answers to someone else.
 
-    rows: the rejection curve, its first point with all images.
+    Such as: "Leaving the least sure 5 % of the images to someone else raises accuracy: 94.00 % on all, 96.10 % on
+    the rest; on those left, the model would have had 54.0 %."
+
+    Args:
+        rows: the rejection curve, its first point with all images.
     """
     whole, *others = rows
     row = next((row for row in others if row.share_left >= SHARE_LEFT), others[-1])
@@ -88,7 +107,11 @@ def label_issues(n_suspects: int, n_models: int, n_mistakes: int) -> str:
 
 
 def changed_images(study: FinishedStudy) -> str:
-    """How accuracy falls on changed test images, from the mildest change to the worst. Only where some were tried."""
+    """How accuracy falls on changed test images, from the mildest change to the worst. Only where some were tried.
+
+    Such as: "On unchanged images the delivered model has 94.0 %, on images moved by 1 px, one of four ways 93.2 %, and
+    least with this change: upside down, 67.2 %."
+    """
     mildest, worst = study.test.changed[0], min(study.test.changed, key=lambda row: row.accuracy)
     return (
         f"On unchanged images the delivered model has {percent(study.evaluation.accuracy, 1)}, on images "

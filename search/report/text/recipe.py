@@ -11,7 +11,12 @@ BORDERS = {"black": "", "edge": ", its border repeated"}
 
 
 def describe_plan(plan: TrainingPlan) -> list[str]:
-    """How a network learns, one sentence each for optimizer, learning rate, loss, augmentation and length."""
+    """How a network learns.
+
+    Returns:
+        One sentence each for optimizer, learning rate, loss, augmentation and length, such as "Learning rate: cosine
+        schedule, up to 0.006 over the first 10 % of the steps."
+    """
     decay, smoothing = "no weight decay", "no label smoothing"
     if plan.weight_decay:
         decay = f"decoupled weight decay {plan.weight_decay:.2g}"
@@ -35,7 +40,10 @@ def _describe_schedule(plan: TrainingPlan) -> str:
 
 
 def list_augmentations(plan: TrainingPlan) -> list[str]:
-    """What happens to the training images on their way to the network, in words."""
+    """What happens to the training images on their way to the network, in words.
+
+    Such as: "every image mirrored left-right in every second epoch", "shifted by up to 2 pixels each way".
+    """
     done = []
     if plan.flip:
         done.append("every image mirrored left-right in every second epoch")
