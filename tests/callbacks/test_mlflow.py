@@ -129,7 +129,7 @@ def note(event, arguments):
         called.append(arguments)  # an address of a socket between processes is a path
 sys.addaudithook(note)
 from search.run import main
-from tests.support.fakes import fake_workers
+from tests.support.training.fakes import fake_workers
 code = main(sys.argv[1:], worker_processes=fake_workers)
 sys.exit(code or (f"called {called}" if called else None) or "tensorflow" in sys.modules)
 """

@@ -15,7 +15,7 @@ from fmnist.recipe import Architecture, Block, Recipe, TrainingPlan
 from fmnist.training.history import HistoryPoint
 from search.callbacks.tensorboard import BEST, SCALARS, TensorBoardRuns
 from search.run import main
-from tests.support.fakes import fake_workers
+from tests.support.training.fakes import fake_workers
 
 # The reader would load TensorFlow where it finds it, for file systems that these tests have not.
 sys.modules.setdefault("tensorboard.compat.notf", ModuleType("tensorboard.compat.notf"))
@@ -163,7 +163,7 @@ def test_search_is_shown_without_tensorflow(tmp_path: Path) -> None:
     options = ["--dataset", "digits", "--trials", "4", "--study", "s", "--search-only"]
     options += ["--studies-dir", str(tmp_path / "studies"), "--tensorboard", str(tmp_path / "shown")]
     script = (
-        "import sys; from tests.support.fakes import fake_workers; from search.run import main;"
+        "import sys; from tests.support.training.fakes import fake_workers; from search.run import main;"
         f"code = main({options!r}, worker_processes=fake_workers);"
         "sys.exit(code or 'tensorflow' in sys.modules)"
     )

@@ -28,7 +28,7 @@ from search.records.models import FINISHED_STATES, BestRecipe
 from search.refit.__main__ import main as refit_main
 from search.study.study import open_finished
 from search.study.trials import read_trials
-from tests.support.fakes import fake_workers
+from tests.support.training.fakes import fake_workers
 
 ROOT = Path(__file__).parents[2]
 

@@ -1,4 +1,4 @@
-"""A search that is killed at random moments. `python -m tests.support.campaign` does the same at length."""
+"""A search that is killed at random moments. `python -m tests.support.training.campaign` does the same at length."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.campaign import ROOT, Campaign
-from tests.support.fakes import LEDGER_VARIABLE, SECONDS_VARIABLE
+from tests.support.training.campaign import ROOT, Campaign
+from tests.support.training.fakes import LEDGER_VARIABLE, SECONDS_VARIABLE
 
 pytestmark = pytest.mark.process
 
@@ -42,7 +42,16 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 @pytest.mark.slow
 @pytest.mark.faults
 def test_full_disk_pauses_the_search_until_there_is_space(small_disk: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "tests.support.fakes", "--dataset", "digits", "--trials", "60", "--search-only"]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.support.training.fakes",
+        "--dataset",
+        "digits",
+        "--trials",
+        "60",
+        "--search-only",
+    ]
     environment = {**os.environ, SECONDS_VARIABLE: "0.03", LEDGER_VARIABLE: str(tmp_path / "reported.jsonl")}
     places = ["--studies-dir", str(small_disk), "--sampler", "random"]
     with subprocess.Popen(

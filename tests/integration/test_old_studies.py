@@ -20,7 +20,7 @@ from search.records.files import StudyFiles
 from search.run import main
 from search.study.study import STUDY_FORMAT, open_finished, versions_of
 from search.study.trials import read_trials
-from tests.support.fakes import fake_workers
+from tests.support.training.fakes import fake_workers
 
 pytestmark = pytest.mark.process
 FIXTURES = Path(__file__).parents[1] / "fixtures"

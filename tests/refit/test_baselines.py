@@ -11,7 +11,7 @@ from fmnist.baselines.catalog import BASELINES
 from fmnist.data.split import Split
 from search.refit.baselines import fit_baselines, missing_baselines
 from search.worker.tasks import Interrupted, TrainingFailed
-from tests.support.fake_trainer import NAMES, FakeFitter, final_round
+from tests.support.training.fake_trainer import NAMES, FakeFitter, final_round
 
 
 def test_baselines_are_fitted_one_after_another_with_all_threads_and_seeds_of_their_own(

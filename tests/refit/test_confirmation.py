@@ -15,7 +15,7 @@ from search.refit.confirmation import EarlyConfirmation, confirm
 from search.refit.finalists import choose_finalists
 from search.refit.schedule import SHARE_OF_TIME, Clock
 from search.worker.tasks import Interrupted, TrainingFailed, TrainResult, TrainTask
-from tests.support.fake_trainer import N_EPOCHS, FakeTrainer, final_round, trial
+from tests.support.training.fake_trainer import N_EPOCHS, FakeTrainer, final_round, trial
 
 
 def test_winner_is_best_on_the_confirmation_split_not_in_the_search(tmp_path: Path, digits_split: Split) -> None:

@@ -19,7 +19,7 @@ from search.refit.finalists import choose_finalists
 from search.refit.retraining import refit
 from search.refit.round import FinalRound
 from search.worker.tasks import Interrupted, PredictTask, TrainingFailed
-from tests.support.fake_trainer import (
+from tests.support.training.fake_trainer import (
     NAMES,
     FakeFitter,
     FakePredictor,

@@ -16,7 +16,7 @@ from search.callbacks.base import Callback
 from search.records.files import StudyFiles
 from search.refit.exports import make_exports
 from search.worker.tasks import Interrupted
-from tests.support.fake_trainer import FakeExporter
+from tests.support.training.fake_trainer import FakeExporter
 
 
 @pytest.fixture

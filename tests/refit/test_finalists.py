@@ -7,7 +7,7 @@ import pytest
 from fmnist.errors import UserError
 from search.records.models import TrialRecord
 from search.refit.finalists import choose_finalists, sure_finalists
-from tests.support.fake_trainer import recipe, trial
+from tests.support.training.fake_trainer import recipe, trial
 
 
 def test_best_complete_trials_are_finalists_best_first() -> None:

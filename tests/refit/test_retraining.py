@@ -18,7 +18,16 @@ from search.refit.confirmation import confirm
 from search.refit.finalists import choose_finalists
 from search.refit.retraining import refit
 from search.refit.schedule import SHARE_OF_TIME, Clock
-from tests.support.fake_trainer import N_EPOCHS, CutShort, FakeTrainer, Peaking, UnderWay, final_round, recipe, trial
+from tests.support.training.fake_trainer import (
+    N_EPOCHS,
+    CutShort,
+    FakeTrainer,
+    Peaking,
+    UnderWay,
+    final_round,
+    recipe,
+    trial,
+)
 
 
 @pytest.mark.parametrize(

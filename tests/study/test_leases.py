@@ -20,7 +20,7 @@ from search.study.storage import open_storage
 from search.study.study import storage_url
 from search.study.trials import read_trials
 from search.worker.tasks import Interrupted, TrainMessage, TrainTask
-from tests.support.trainers import (
+from tests.support.training.trainers import (
     by_filters,
     noting,
     objective_of,
@@ -33,7 +33,7 @@ from tests.support.trainers import (
 KILLED_RUN = """
 import os, signal, sys, threading
 from pathlib import Path
-import tests.support.trainers as t
+import tests.support.training.trainers as t
 from search.config import SHIPPED_SPACES, StudyConfig
 from search.space.schema import read_space_text, space_of
 space = space_of(read_space_text(SHIPPED_SPACES / "digits.toml"), "digits", (8, 8, 1), 10)

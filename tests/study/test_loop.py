@@ -17,7 +17,7 @@ from search.study.storage import open_storage
 from search.study.strategy import build_sampler
 from search.study.trials import count_by_state, read_trials
 from search.worker.tasks import RecipeTrainer, TrainingFailed, TrainMessage, TrainTask
-from tests.support.trainers import (
+from tests.support.training.trainers import (
     by_filters,
     objective_of,
     open_study,

@@ -26,8 +26,8 @@ from search.study.optuna_private import id_of
 from search.study.retry import RetryPolicy
 from search.study.storage import AlreadyQueued, BudgetSpent, StudyStorage, open_storage
 from search.study.study import check_shared_identity
-from tests.support.fakes import SECONDS_VARIABLE, accuracy_of
 from tests.support.postgres import PASSWORD, Server, programs
+from tests.support.training.fakes import SECONDS_VARIABLE, accuracy_of
 
 ROOT = Path(__file__).parents[2]
 pytestmark = [
@@ -263,7 +263,17 @@ def _later(seconds: float, function: Callable[[], None]) -> threading.Timer:
 def start(
     server: Server, folder: Path, study: str, n_trials: int, *options: str, seconds: float = 0.01
 ) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "tests.support.fakes", "--dataset", "digits", "--study", study, "--workers", "2"]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.support.training.fakes",
+        "--dataset",
+        "digits",
+        "--study",
+        study,
+        "--workers",
+        "2",
+    ]
     places = ["--storage", server.url, "--studies-dir", str(folder), "--trials", str(n_trials), "--search-only"]
     folder.mkdir(exist_ok=True)
     log = (folder / "run.txt").open("ab")

@@ -16,7 +16,7 @@ from search.space.space import SearchSpace
 from search.study.storage import open_storage
 from search.study.trials import read_trials
 from search.worker.tasks import TrainMessage, TrainResult, TrainTask
-from tests.support.trainers import (
+from tests.support.training.trainers import (
     by_filters,
     fake_trainer,
     noting,

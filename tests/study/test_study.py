@@ -12,7 +12,7 @@ from search.records.files import StudyFiles
 from search.space.space import SearchSpace
 from search.study.study import check_identity
 from search.study.trials import read_trials
-from tests.support.trainers import (
+from tests.support.training.trainers import (
     by_filters,
     objective_of,
     open_study,

@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 from search.config import StudyConfig
 from search.space.space import SearchSpace
 from search.study.trials import importances, read_speeds
-from tests.support.trainers import (
+from tests.support.training.trainers import (
     by_filters,
     objective_of,
     open_study,

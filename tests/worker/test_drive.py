@@ -10,7 +10,7 @@ import pytest
 from fmnist.recipe import Architecture, Block, Recipe, TrainingPlan
 from search.worker.drive import drive
 from search.worker.tasks import ImagesSeen, TrainingFailed, TrainMessage, TrainResult, TrainTask
-from tests.support.trainers import SITE, point
+from tests.support.training.trainers import SITE, point
 
 RECIPE = Recipe(Architecture((8, 8, 1), 10, (Block(8, 1, 3),)), TrainingPlan(batch_size=32, flip=False))
 TASK = SITE.task(RECIPE, 0, 100, 100, further_lengths=(200,))

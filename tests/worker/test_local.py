@@ -28,7 +28,7 @@ from search.worker.tasks import (
     TrainResult,
     TrainTask,
 )
-from tests.support.silent import serve_and_hang, serve_in_silence
+from tests.support.training.silent import serve_and_hang, serve_in_silence
 
 pytestmark = pytest.mark.trains
 

@@ -20,9 +20,9 @@ from search.records.io import write_json
 from search.records.models import BaselineRecord, EvaluationRecord
 from search.run import main
 from search.study.study import check_identity
-from tests.support.fakes import fake_workers
 from tests.support.messages import assert_says
 from tests.support.spaces import space_from
+from tests.support.training.fakes import fake_workers
 
 DIGITS_TEXT = (SHIPPED_SPACES / "digits.toml").read_text(encoding="utf-8")
 

@@ -1,7 +1,7 @@
 """Kills a search at random moments, again and again, and checks what is left of it.
 
-    python -m tests.support.campaign --kills 200 --trials 300 --seed 7
-    python -m tests.support.campaign --kills 10 --trials 12 --real
+    python -m tests.support.training.campaign --kills 200 --trials 300 --seed 7
+    python -m tests.support.training.campaign --kills 10 --trials 12 --real
 
 Half of the kills (SIGKILL) hit the supervisor, half any of its processes. Each time the supervisor dies, what had
 finished must still be there, unchanged, and the same command goes on. At the end there are exactly the trials asked
@@ -27,9 +27,9 @@ import psutil
 from optuna.trial import FrozenTrial, TrialState
 
 from search.study.strategy import seed_of
-from tests.support.fakes import SECONDS_VARIABLE, accuracy_of
+from tests.support.training.fakes import SECONDS_VARIABLE, accuracy_of
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 LONGEST_SECONDS = 1800  # of one run to its end
 
 
@@ -60,7 +60,7 @@ class Campaign:
         return self._final(finished)
 
     def _start(self) -> subprocess.Popen[bytes]:
-        module = "search.run" if self.real else "tests.support.fakes"
+        module = "search.run" if self.real else "tests.support.training.fakes"
         options = ["--dataset", "digits", "--trials", str(self.n_trials), "--search-only", "--sampler", "random"]
         command = [sys.executable, "-m", module, *options, "--workers", "2", "--studies-dir", str(self.folder)]
         with (self.folder / "run.txt").open("ab") as log:

@@ -2,7 +2,7 @@
 
 Every report is entered in a ledger beside the worker's log before it is sent, so that a test can say what was lost.
 
-    python -m tests.support.fakes OPTIONS
+    python -m tests.support.training.fakes OPTIONS
 
 is `python -m search.run OPTIONS` with them.
 """
@@ -69,7 +69,7 @@ def _enter(log: Path, seed: int, length: int, point: HistoryPoint) -> None:
     os.close(handle)
 
 
-fake_workers = partial(WorkerProcesses, serve=serve, preload=("tests.support.fakes",))
+fake_workers = partial(WorkerProcesses, serve=serve, preload=("tests.support.training.fakes",))
 
 
 def shorten_heartbeat() -> None:
@@ -80,7 +80,7 @@ def shorten_heartbeat() -> None:
 
 
 if __name__ == "__main__":
-    from tests.support import fakes  # a worker looks `serve` up by its module's name
+    from tests.support.training import fakes  # a worker looks `serve` up by its module's name
 
     shorten_heartbeat()
     sys.exit(main(worker_processes=fakes.fake_workers))
