@@ -16,7 +16,8 @@ import pytest
 
 from search.dashboard.beside import beside_run, dashboard_command
 from search.records.files import StudyFiles
-from tests.support.made_study import Made, make_study, store_trials
+from tests.support.made_study import make_study
+from tests.support.made_trials import Made, store_trials
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -14,7 +14,8 @@ from search.dashboard.publish import DashboardPublisher, mark_finished, publish_
 from search.records.files import StudyFiles
 from search.report.page import report_study
 from search.study.study import open_finished
-from tests.support.made_study import Made, make_study, store_trials
+from tests.support.made_study import make_study
+from tests.support.made_trials import Made, store_trials
 from tests.support.outcomes import RUNGS
 
 

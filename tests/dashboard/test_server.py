@@ -12,7 +12,8 @@ import pytest
 
 from search.dashboard.__main__ import main
 from search.dashboard.server import guarded
-from tests.support.made_study import Made, make_study, store_trials
+from tests.support.made_study import make_study
+from tests.support.made_trials import Made, store_trials
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -13,7 +13,8 @@ from sklearn import metrics
 
 from search.records.files import StudyFiles
 from search.records.models import EvaluationArrays, TrialRecord
-from tests.support.made_study import Made, make_study, write_made_report
+from tests.support.made_study import make_study, write_made_report
+from tests.support.made_trials import Made
 
 
 @pytest.fixture(scope="module")

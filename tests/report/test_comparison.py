@@ -21,7 +21,8 @@ from search.report.comparison.data import Comparison, entries
 from search.report.comparison.page import write_comparison
 from search.report.comparison.summary import summarize
 from search.results import FinishedStudy, read_finished_study
-from tests.support.made_study import Made, make_study
+from tests.support.made_study import make_study
+from tests.support.made_trials import Made
 
 SMALL = Made(n_trials=20, n_test=600)
 

@@ -21,7 +21,8 @@ from search.report.__main__ import main
 from search.study.locks import hold
 from search.study.study import open_finished
 from search.study.trials import importances, read_trials
-from tests.support.made_study import Made, make_study, store_trials, write_made_report
+from tests.support.made_study import make_study, write_made_report
+from tests.support.made_trials import Made, store_trials
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = Made(n_trials=12, n_test=200, n_train=1000)

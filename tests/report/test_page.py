@@ -13,7 +13,8 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from search.report.__main__ import main
-from tests.support.made_study import Made, make_study, store_trials
+from tests.support.made_study import make_study
+from tests.support.made_trials import Made, store_trials
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = [

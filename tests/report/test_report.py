@@ -24,7 +24,8 @@ from search.records.models import TrialRecord
 from search.report.charts.model import confusion_png
 from search.report.text.exports import exports
 from search.results import read_finished_study
-from tests.support.made_study import Made, make_study, write_made_report
+from tests.support.made_study import make_study, write_made_report
+from tests.support.made_trials import Made
 
 COMMAND = "python -m search.run --trials 40"
 

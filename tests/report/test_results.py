@@ -16,7 +16,8 @@ from search.records.files import StudyFiles
 from search.records.io import write_arrays, write_json
 from search.records.models import TrialRecord
 from search.results import FinishedStudy, read_finished_study
-from tests.support.made_study import Made, make_study, write_made_report
+from tests.support.made_study import make_study, write_made_report
+from tests.support.made_trials import Made
 
 SMALL = Made(n_trials=6, n_seeds=1, n_finalists=2, n_test=200, n_train=1000)
 Study = tuple[StudyFiles, list[TrialRecord]]

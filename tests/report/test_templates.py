@@ -21,7 +21,8 @@ from search.report.context import TEXT, template_context
 from search.report.summary import summarize
 from search.report.templating import TEMPLATES, templates
 from search.results import read_finished_study
-from tests.support.made_study import Made, make_study
+from tests.support.made_study import make_study
+from tests.support.made_trials import Made
 
 SOURCES = sorted(path for folder in report.__path__ for path in Path(folder).rglob("*.py"))
 STUDY_TEMPLATES = ("report.html.j2", "report.md.j2", "model-card.md.j2", "guide.md.j2")
