@@ -172,8 +172,8 @@ class PredictOptions:
 
     model: Path = option("a .keras file, such as a study's best.keras", positional=True, metavar="MODEL")
     images: tuple[str, ...] = option(
-        "PNG, JPEG, WebP, BMP, GIF (its first frame) or TIFF file; a folder, with all such files in it and its "
-        "subfolders; - for one picture from standard input",
+        "PNG, JPEG, WebP, BMP, GIF (its first frame), TIFF, PPM, AVIF or JPEG 2000 file; a folder, with all such files "
+        "in it and its subfolders; - for one picture from standard input",
         positional=True,
         metavar="IMAGE",
     )
@@ -194,10 +194,10 @@ def parse(argv: Sequence[str]) -> PredictOptions:
         PredictOptions,
         argv,
         prog="python -m fmnist.predict",
-        description="Name what pictures show, by a saved model. A picture may be of any size and colour: it is turned "
-        "upright, made grey or RGB as the model wants it, inverted where its background is light and the training "
-        "images' was dark, trimmed to its object and fitted to the model's size. One of exactly that size is not "
-        "trimmed.",
+        description="Name what pictures show, by a saved model. A picture is read as the model's training pictures "
+        "were. Where the model was not trained from pictures, or from pictures of one size that this one does not have, "
+        "it is taken for a photograph: turned upright, made grey or RGB as the model wants it, inverted where its "
+        "background is light and the training images' was dark, trimmed to its object and fitted to the model's size.",
         epilog="Exit codes: 0; 1 where a picture could not be read (named on standard error; the others are predicted)"
         "; 2 for arguments or a model that cannot be used.",
     )

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import optuna
 import psutil
 
 from fmnist.data.split import save_split
@@ -17,6 +16,7 @@ from fmnist.errors import UserError
 from fmnist.recipe import Recipe
 from search.callbacks.reporter import Reporter
 from search.config import StudyConfig
+from search.context import silent_optuna
 from search.estimate.costs import Costs, fit_costs, seconds_an_image
 from search.estimate.networks import choose_networks
 from search.estimate.phases import Case, Job, estimate, middle
@@ -67,8 +67,7 @@ def check_run(
         TrainingFailed: A training fails for another reason than memory.
         Interrupted: `stop` was set.
     """
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    with tempfile.TemporaryDirectory(prefix="check-") as folder:
+    with silent_optuna(), tempfile.TemporaryDirectory(prefix="check-") as folder:
         scratch = Path(folder)
         prepared = prepare(config, terminal, stop, scratch)
         if prepared.is_finished:

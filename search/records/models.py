@@ -107,7 +107,7 @@ class BestRecipe:
     recipe: dict[str, Any]  # Recipe.to_dict()
     dataset: str  # "fashion-mnist" or "digits", else the path of the images
     data_checksums: dict[str, str]  # file -> md5
-    image_size: int | None  # how images of one's own were read, see fmnist.data.source.Reading
+    image_size: int | None  # how images of one's own were read, see fmnist.reading.Reading
     colour: str | None
     skip_unreadable: bool
     split_seed: int

@@ -239,7 +239,8 @@ def _answering(url: str, opened: Callable[[sqlalchemy.URL], T]) -> T:
         return opened(parsed)
     except (ImportError, exc.NoSuchModuleError) as error:
         raise UserError(
-            f"--storage {shown_url(url)} needs a database driver ({error}); install it, e.g. psycopg[binary]"
+            f"--storage {shown_url(url)} needs a database driver ({error}); install it, for PostgreSQL by "
+            f"pip install 'fmnist-search[postgresql]'"
         ) from None
     except (exc.SQLAlchemyError, sqlite3.Error, OSError) as error:
         cause = str(getattr(error, "orig", None) or error).strip().splitlines()[0]

@@ -22,8 +22,8 @@ from search.estimate import check
 from search.records.files import StudyFiles
 from search.run import main
 from search.worker.tasks import TrainingFailed
-from tests.support import fakes
 from tests.support.postgres import Server, programs
+from tests.support.training import fakes
 
 pytestmark = pytest.mark.process  # most start fake workers
 
