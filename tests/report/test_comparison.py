@@ -53,9 +53,6 @@ def predictions(study_result: FinishedStudy) -> tuple[np.ndarray, np.ndarray]:
         return arrays["labels"], arrays["probabilities"].argmax(axis=2)
 
 
-# --- the numbers
-
-
 @pytest.mark.parametrize("side", ["a", "b"])
 def test_accuracies_are_those_of_the_stored_predictions(compared: Comparison, found: dict, side: str) -> None:
     labels, predicted = predictions(getattr(compared, side))
@@ -143,9 +140,6 @@ def test_costs_are_sums_of_the_records(compared: Comparison, found: dict, side: 
     assert cost["model_bytes"] == files.model.stat().st_size
 
 
-# --- how the searches went
-
-
 def trial(number: int, value: float | None, n_images: int, minute: int) -> TrialRecord:
     return TrialRecord(
         number, "pruned" if value is None else "complete", value, {}, "sampler", "", n_images=n_images,
@@ -185,9 +179,6 @@ def test_curves_end_with_all_trials_and_all_images(compared: Comparison, found: 
         assert end["selection_accuracy"] == max(it.value for it in trials if it.value is not None)
 
 
-# --- in what they differ
-
-
 def test_entries_of_both_are_set_side_by_side() -> None:
     found = {entry.name: (entry.a, entry.b, entry.differs) for entry in entries({"x": 1, "y": 2}, {"y": 2, "z": [3]})}
     assert found == {"x": (1, None, True), "y": (2, 2, False), "z": (None, [3], True)}
@@ -220,9 +211,6 @@ def test_what_differs_between_two_studies_is_marked(compared: Comparison, found:
         "trials asked for": False,
         "test set opened": False,
     }
-
-
-# --- what is said
 
 
 def test_sentences_name_the_better_one_and_its_lead(compared: Comparison, found: dict) -> None:
@@ -276,9 +264,6 @@ def test_page_is_one_file_with_a_sentence_for_every_picture_and_table(compared: 
 
 def text_in_html(text: str) -> str:
     return text.replace("&", "&amp;").replace("'", "&#39;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-# --- other images
 
 
 def with_checksums(

@@ -66,9 +66,6 @@ def run(studies: Path, *words: str) -> int:
     return main([*words, "--studies-dir", str(studies)])
 
 
-# --- the report anew
-
-
 def test_trials_come_back_from_the_storage_as_they_were(template: tuple[Path, list[TrialRecord]]) -> None:
     folder, trials = template
     read = read_trials(open_finished(StudyFiles(folder / "alpha")))
@@ -105,7 +102,6 @@ def test_building_it_loads_no_tensorflow(studies: Path) -> None:
     assert not {"keras", "tensorflow"} & loaded
 
 
-@pytest.mark.process
 def test_command_of_a_study_from_before_is_that_of_its_report(studies: Path) -> None:
     files = StudyFiles(studies / "alpha")
     assert run(studies, "alpha") == 0
@@ -130,9 +126,6 @@ def edit(path: Path, **changes: object) -> None:
     write_text(path, json.dumps(json.loads(path.read_text()) | changes))
 
 
-# --- two of them
-
-
 def test_comparison_lies_beside_the_studies(studies: Path, capsys: pytest.CaptureFixture[str]) -> None:
     store_trials(*make_study(studies / "beta", replace(SMALL, seed=1)))
     assert run(studies, "alpha", "beta") == 0
@@ -140,9 +133,6 @@ def test_comparison_lies_beside_the_studies(studies: Path, capsys: pytest.Captur
     compared = json.loads((studies / "compare-alpha-beta.json").read_text())
     assert compared["studies"] == {"a": "alpha", "b": "beta"}
     assert not StudyFiles(studies / "beta").report_html.exists()
-
-
-# --- refused
 
 
 @pytest.mark.parametrize(

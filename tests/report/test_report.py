@@ -37,9 +37,6 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[StudyFiles, list[Tr
     return files, trials, report
 
 
-# --- the numbers
-
-
 def test_table_of_trials_is_written_with_the_report_and_named_in_the_guide(study) -> None:
     files, trials, _ = study
     with open(files.history, newline="") as file:
@@ -106,9 +103,6 @@ def test_images_and_seconds_are_sums_of_the_records(study) -> None:
         "evaluate": 12.25,
         "exports": 0.0,
     }
-
-
-# --- the page
 
 
 class Page(HTMLParser):
@@ -266,9 +260,6 @@ def test_study_that_has_not_come_to_its_end_has_no_report_and_says_why(tmp_path:
     files.test.unlink()
     with pytest.raises(UserError, match="test"):
         write_made_report(files, trials, command=COMMAND)
-
-
-# --- exports
 
 
 @pytest.fixture(scope="module")

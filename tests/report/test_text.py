@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -10,9 +11,12 @@ from fmnist.data.duplicates import Duplicates
 from fmnist.metrics.evaluation import RejectionCurvePoint
 from fmnist.metrics.intervals import Interval
 from search.records.models import TrialRecord
+from search.report.text.certainty import from_selection_to_test
 from search.report.text.data import capitalized, describe_duplicates
 from search.report.text.model import abstaining
 from search.report.text.search import endings
+from search.results import read_finished_study
+from tests.support.made_study import Made, make_study
 
 
 def test_duplicates_are_told_by_where_they_are() -> None:
@@ -57,3 +61,15 @@ def test_trials_that_ended_alike_are_one_row() -> None:
         ("pruned", "pruned after 25,000 images", 2),
         ("infeasible", "infeasible: … is over max_parameters = …", 2),
     ]
+
+
+@pytest.mark.parametrize(
+    ("step", "said"),
+    [(0.012, "it is 1.20 points more."), (-0.003, "it is 0.30 points less."), (0.00001, "it is the same.")],
+)
+def test_step_from_confirmation_to_test_is_said_as_it_is(tmp_path: Path, step: float, said: str) -> None:
+    files, trials = make_study(tmp_path / "s", Made(n_trials=3, n_finalists=2, n_test=50, n_train=500))
+    study = read_finished_study(files, trials, command="", importances=None)
+    winner = replace(study.winner, confirm_accuracy=study.test_mean - step)
+    changed = replace(study, confirmed=tuple(winner if it is study.winner else it for it in study.confirmed))
+    assert from_selection_to_test(changed).endswith(said)
