@@ -196,8 +196,9 @@ def parse(argv: Sequence[str]) -> PredictOptions:
         prog="python -m fmnist.predict",
         description="Name what pictures show, by a saved model. A picture is read as the model's training pictures "
         "were. Where the model was not trained from pictures, or from pictures of one size that this one does not "
-        "have, it is taken for a photograph: turned upright, made grey or RGB as the model wants it, inverted where its "
-        "background is light and the training images' was dark, trimmed to its object and fitted to the model's size.",
+        "have, it is taken for a photograph: turned upright, made grey or RGB as the model wants it, inverted where "
+        "its background is light and the training images' was dark, trimmed to its object and fitted to the model's "
+        "size.",
         epilog="Exit codes: 0; 1 where a picture could not be read (named on standard error; the others are predicted)"
         "; 2 for arguments or a model that cannot be used.",
     )
