@@ -6,6 +6,7 @@ from pathlib import Path
 
 import optuna
 import optuna_dashboard
+import pytest
 from optuna.artifacts import get_all_artifact_meta
 
 from search.dashboard.artifacts import DrawnArtifacts
@@ -45,6 +46,7 @@ def test_note_that_its_owner_has_written_is_left_alone(study: optuna.Study, file
     assert read_note(study) == "mine: don't touch"
 
 
+@pytest.mark.renders
 def test_finished_study_shows_key_figures_and_pictures_of_its_report(tmp_path: Path) -> None:
     files, trials = make_study(tmp_path / "made", Made(n_trials=12))
     store_trials(files, trials)

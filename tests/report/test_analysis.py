@@ -16,6 +16,8 @@ from search.records.models import EvaluationArrays, TrialRecord
 from tests.support.made_study import make_study, write_made_report
 from tests.support.made_trials import Made
 
+pytestmark = pytest.mark.renders
+
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[StudyFiles, list[TrialRecord], dict]:

@@ -24,6 +24,8 @@ from search.results import FinishedStudy, read_finished_study
 from tests.support.made_study import make_study
 from tests.support.made_trials import Made
 
+pytestmark = pytest.mark.renders
+
 SMALL = Made(n_trials=20, n_test=600)
 
 

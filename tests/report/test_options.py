@@ -24,6 +24,8 @@ from search.study.trials import importances, read_trials
 from tests.support.made_study import make_study, write_made_report
 from tests.support.made_trials import Made, store_trials
 
+pytestmark = pytest.mark.renders
+
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = Made(n_trials=12, n_test=200, n_train=1000)
 

@@ -27,6 +27,8 @@ from search.results import read_finished_study
 from tests.support.made_study import make_study, write_made_report
 from tests.support.made_trials import Made
 
+pytestmark = pytest.mark.renders
+
 COMMAND = "python -m search.run --trials 40"
 
 

@@ -70,6 +70,7 @@ def test_study_without_baselines_has_none(tmp_path: Path) -> None:
     assert material_of(make_study(tmp_path / "made", SMALL)).baselines == ()
 
 
+@pytest.mark.renders
 def test_study_of_a_version_without_baselines_still_gets_its_report(tmp_path: Path) -> None:
     files, trials = make_study(tmp_path / "made", SMALL)
     ledger = json.loads(files.ledger.read_text())

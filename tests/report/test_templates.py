@@ -24,6 +24,8 @@ from search.results import read_finished_study
 from tests.support.made_study import make_study
 from tests.support.made_trials import Made
 
+pytestmark = pytest.mark.renders
+
 SOURCES = sorted(path for folder in report.__path__ for path in Path(folder).rglob("*.py"))
 STUDY_TEMPLATES = ("report.html.j2", "report.md.j2", "model-card.md.j2", "guide.md.j2")
 COMPARISON_TEMPLATES = ("compare.html.j2",)
