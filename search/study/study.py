@@ -88,7 +88,7 @@ def _refuse_difference(name: str, stored: dict[str, Any], identity: dict[str, An
         raise UserError(
             f"study {name} has format {study_format}, but version {__version__} continues format "
             f"{' and '.join(map(str, READABLE_FORMATS))} only; use version {maker}, which made it, or start a new "
-            f"with --study NAME"
+            f"study with --study NAME"
         )
     before, now = _compared(stored), _compared(json.loads(json.dumps(identity)))
     for key in sorted(before.keys() | now.keys()):
