@@ -18,7 +18,7 @@ search: $(READY)  ## search, confirm, retrain, report
 try: $(READY)  ## the same in small: bundled digits, five trials
 	$(RUN) --dataset digits --trials 5 --study try $(ARGS)
 
-check: lint  ## lint, types, imports, and the tests that load no TensorFlow, start no process and draw no report
+check: lint  ## lint, types, imports, and the tests that load no TensorFlow, start no process, run no study, draw no report
 	$(PYTEST) --light $(ARGS)
 
 test: $(READY_TEST)  ## all but the slow ones: ten minutes on two cores

@@ -21,7 +21,7 @@ from fmnist.errors import UserError
 
 # The files that take longest, first: of two processes that take file by file, none is left with one of them at the end.
 LONGEST_FIRST = ("test_pipeline", "test_machines", "test_page", "test_api", "test_fitting")
-HEAVY_MARKS = {"slow", "trains", "process", "renders"}
+HEAVY_MARKS = {"slow", "trains", "process", "renders", "studies"}
 WHOLE_FILE_TRAINS = re.compile(r"^pytestmark = .*\btrains\b", re.MULTILINE)
 STARTS_A_PROCESS = {"subprocess.Popen", "os.fork", "os.posix_spawn", "os.exec"}  # audit events
 LOADS_TENSORFLOW = {"tensorflow", "keras"}
@@ -31,7 +31,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--light",
         action="store_true",
-        help="only tests that load no TensorFlow, start no process, draw no report and are not slow",
+        help="only tests that load no TensorFlow, start no process, run no study and draw no report",
     )
 
 

@@ -25,6 +25,8 @@ from search.run import main, parse
 from tests.support.made_images import idx
 from tests.support.spaces import space_from
 
+pytestmark = pytest.mark.studies
+
 DIGITS_LINES = (SHIPPED_SPACES / "digits.toml").read_text(encoding="utf-8").splitlines()
 generated = settings(
     max_examples=400, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)

@@ -30,6 +30,8 @@ from tests.support.training.trainers import (
     storage_of,
 )
 
+pytestmark = pytest.mark.studies
+
 KILLED_RUN = """
 import os, signal, sys, threading
 from pathlib import Path

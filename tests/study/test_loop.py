@@ -25,6 +25,8 @@ from tests.support.training.trainers import (
     run_trials,
 )
 
+pytestmark = pytest.mark.studies
+
 
 @pytest.mark.parametrize("n_jobs", [1, 2, 4])
 def test_study_ends_with_exactly_the_trials_asked_for(config: StudyConfig, space: SearchSpace, n_jobs: int) -> None:

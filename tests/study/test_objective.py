@@ -26,6 +26,8 @@ from tests.support.training.trainers import (
     run_trials,
 )
 
+pytestmark = pytest.mark.studies
+
 
 def test_default_recipe_is_never_pruned(config: StudyConfig, space: SearchSpace) -> None:
     worst_default = fake_trainer(lambda task: 0.1 if task.seed == default_seed else 0.9)

@@ -19,6 +19,8 @@ from tests.support.training.trainers import (
     run_trials,
 )
 
+pytestmark = pytest.mark.studies
+
 
 def test_portfolio_comes_first_and_default_is_trial_0(config: StudyConfig, space: SearchSpace) -> None:
     study = open_study(config, space)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import optuna
+import pytest
 from optuna.trial import TrialState
 
 from search.config import StudyConfig
@@ -16,6 +17,8 @@ from tests.support.training.trainers import (
     open_study,
     run_trials,
 )
+
+pytestmark = pytest.mark.studies
 
 
 def ended(study: optuna.Study, n_images: int, seconds: float, value: float | None = None) -> None:
