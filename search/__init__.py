@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from search.results import FinishedStudy, StudyResult
     from search.worker.tasks import TrainingFailed
 
-__version__ = "0.5.0"
+__version__ = "0.6.0"
 __all__ = [
     "Callback",
     "FinishedStudy",

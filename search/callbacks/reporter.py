@@ -15,7 +15,6 @@ STATES = ("complete", "pruned", "infeasible", "failed")  # that a trial may end 
 
 # How much is said, least first.
 QUIET, NORMAL, VERBOSE = "quiet", "normal", "verbose"
-VERBOSITIES = (QUIET, NORMAL, VERBOSE)
 # What is said, most important first: what came out or went wrong, what goes on, and what only VERBOSE tells.
 RESULT, WARNING, INFO, DETAIL = "result", "warning", "info", "detail"
 SAID = {QUIET: (RESULT, WARNING), NORMAL: (RESULT, WARNING, INFO), VERBOSE: (RESULT, WARNING, INFO, DETAIL)}
