@@ -142,8 +142,9 @@ class TrainStep:
         n_classes = self.recipe.architecture.n_classes
         network = with_fused_normalization(keras.Model(model.inputs, model.get_layer("logits").output))
         weights = [variable.value for variable in model.trainable_variables]
-        # No pairs without averaging.
-        averaged = list(zip(self._averages, [variable.value for variable in model.weights], strict=False))
+        averaged = []
+        if self._averages:
+            averaged = list(zip(self._averages, [variable.value for variable in model.weights], strict=True))
         n_shards = _count_shards(self.batch_size)
 
         def gradients_of(images: tf.Tensor, labels: tf.Tensor) -> tuple[Sequence, tf.Tensor, tf.Tensor]:

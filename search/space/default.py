@@ -164,8 +164,8 @@ def portfolio_of(depth: int) -> Sequence[Entry]:
     last = depth - 1
     thin = list(widths)
     if depth <= 3:  # wide maps are what costs: where the default is deeper it is narrow already
-        thin = [width - line.step for width, line in zip(widths, FILTER_LINES, strict=False)]
-    shallow = [max(line.low, width // 2) for width, line in zip(widths[: max(1, last)], FILTER_LINES, strict=False)]
+        thin = [width - FILTER_LINES[i].step for i, width in enumerate(widths)]
+    shallow = [max(FILTER_LINES[i].low, width // 2) for i, width in enumerate(widths[: max(1, last)])]
     return (
         Entry("default", blocks_of(widths)),
         Entry("residual first", blocks_of(widths, convolutions={0: 2}, residual=True), activation="gelu"),
