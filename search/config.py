@@ -16,7 +16,7 @@ from fmnist.reading import DATASETS, Colour, Reading
 from fmnist.training.precision import BFLOAT16_FLAGS, Precision, has_bfloat16
 from search.cli import check_study_name
 from search.extras import OPTIONAL_EXTRAS, require_installed
-from search.machine import default_workers
+from search.machine import default_workers, has_gpu, total_memory_mb
 
 Sampler = Literal["tpe", "random"]
 Pruner = Literal["asha", "median", "none"]
@@ -222,6 +222,25 @@ class StudyConfig:
     def is_named_data(self) -> bool:
         """Whether the data set is one that the tool knows by name, and not the user's own images."""
         return self.dataset in DATASETS
+
+    @property
+    def threads_per_worker(self) -> int:
+        """Threads of each training process: an equal part of the cores, at least one."""
+        return max(1, default_workers() // self.workers)
+
+    @property
+    def trains_in_bfloat16(self) -> bool:
+        """Whether training steps convolve in bfloat16 on this machine."""
+        if self.precision == "auto":
+            return has_bfloat16() and not has_gpu()
+        return self.precision == "bfloat16"
+
+    def memory_limit_of_each(self, n_processes: int) -> float:
+        """Return the megabytes that each of so many training processes may take.
+
+        It is the configured limit, else an equal part of 80 % of the machine's memory.
+        """
+        return self.memory_limit_mb or 0.8 * total_memory_mb() / n_processes
 
     def reading(self, on_progress: Callable[[int, int], None] = lambda n_read, n_files: None) -> Reading:
         """Return how images of one's own are to be read.

@@ -24,11 +24,8 @@ from search.provenance import (
     as_arguments,
     describe_data,
     describe_environment,
-    memory_limit_of,
     sample_images,
     study_identity,
-    threads_per_worker,
-    trains_in_bfloat16,
 )
 from search.records.files import StudyFiles
 from search.records.io import write_arrays, write_json, write_text
@@ -98,9 +95,9 @@ class StudyContext:
             pixel_mean=self.data.pixel_mean,
             pixel_std=self.data.pixel_std,
             n_train_images=self.data.n_images["train"],
-            memory_limit_mb=memory_limit_of(self.config, self.config.workers),
-            n_threads=threads_per_worker(self.config),
-            bfloat16=trains_in_bfloat16(self.config),
+            memory_limit_mb=self.config.memory_limit_of_each(self.config.workers),
+            n_threads=self.config.threads_per_worker,
+            bfloat16=self.config.trains_in_bfloat16,
         )
 
     def final_round(self, workers: WorkerProcesses) -> FinalRound:

@@ -26,6 +26,11 @@ def default_workers() -> int:
     return os.cpu_count() or 1  # macOS and Windows do not tell which cores
 
 
+def total_memory_mb() -> float:
+    """Return the megabytes of memory of this machine, whoever uses them."""
+    return psutil.virtual_memory().total / 2**20
+
+
 def has_gpu() -> bool:
     """Whether an NVIDIA GPU is there, asked without loading TensorFlow."""
     return Path("/dev/nvidia0").exists() and os.environ.get("CUDA_VISIBLE_DEVICES") != "-1"

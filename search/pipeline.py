@@ -46,8 +46,6 @@ from search.messages import (
 from search.provenance import (
     command_with_exports,
     describe_environment,
-    memory_limit_of,
-    threads_per_worker,
 )
 from search.records.history_csv import write_history
 from search.records.io import write_text
@@ -360,7 +358,7 @@ def refit_winner(context: StudyContext, opened: OpenStudy, final: FinalRound, wi
         n_done = n - len(missing_baselines(context.files))
         names = [baseline.name for baseline in BASELINES]
         announce(context, opened.publisher, f"fitting {n} baselines", n, n_done, names)
-        fit_baselines(final, memory_limit_of(context.config, n_processes=1))
+        fit_baselines(final, context.config.memory_limit_of_each(1))
 
 
 def export(context: StudyContext, publisher: DashboardPublisher) -> None:
@@ -375,7 +373,7 @@ def export(context: StudyContext, publisher: DashboardPublisher) -> None:
         return
     phase = f"exporting {files.model.name} as {', '.join(missing)}"
     announce(context, publisher, phase, len(missing), labels=missing)
-    n_threads = config.workers * threads_per_worker(config)
+    n_threads = config.workers * config.threads_per_worker
     make_exports(files, context.source, config.export, n_threads, context.stop, context.callback)
     write_text(files.command, command_with_exports(files) + "\n")
 

@@ -17,10 +17,9 @@ from fmnist.data.framing import measure_framing
 from fmnist.data.source import DataSource
 from fmnist.data.split import Split, pixel_statistics
 from fmnist.options import to_arguments
-from fmnist.training.precision import has_bfloat16
 from search import __version__
 from search.config import StudyConfig
-from search.machine import default_workers, has_gpu
+from search.machine import has_gpu
 from search.records.files import StudyFiles
 from search.records.models import DataRecord
 from search.space.space import SearchSpace
@@ -29,27 +28,6 @@ from search.study.study import OWN_STORAGE
 
 PACKAGES = ("tensorflow", "keras", "optuna", "numpy", "scikit-learn")  # whose versions are recorded
 N_SAMPLES = 10  # training images of each class that are kept for the report
-
-
-def memory_limit_of(config: StudyConfig, n_processes: int) -> float:
-    """Megabytes that each of so many training processes may take.
-
-    The configured limit, else an equal part of 80 % of the machine's memory.
-    """
-    memory_mb = psutil.virtual_memory().total / 2**20
-    return config.memory_limit_mb or 0.8 * memory_mb / n_processes
-
-
-def trains_in_bfloat16(config: StudyConfig) -> bool:
-    """Whether steps of learning convolve in bfloat16 on this machine."""
-    if config.precision == "auto":
-        return has_bfloat16() and not has_gpu()
-    return config.precision == "bfloat16"
-
-
-def threads_per_worker(config: StudyConfig) -> int:
-    """Threads of each training process: an equal part of the cores, at least one."""
-    return max(1, default_workers() // config.workers)
 
 
 def study_identity(config: StudyConfig, source: DataSource, space: SearchSpace, split: Split) -> dict[str, Any]:
@@ -130,7 +108,7 @@ def sample_images(split: Split, n_classes: int) -> np.ndarray:
 def describe_environment(config: StudyConfig) -> dict[str, Any]:
     """Versions of what computes, the machine, and how its cores are shared out."""
     precision = "float32"
-    if trains_in_bfloat16(config):
+    if config.trains_in_bfloat16:
         precision = "bfloat16"
     return {
         "fmnist-search": __version__,
@@ -141,7 +119,7 @@ def describe_environment(config: StudyConfig) -> dict[str, Any]:
         "memory_gb": round(psutil.virtual_memory().total / 2**30, 1),
         "gpu": has_gpu(),
         "workers": config.workers,
-        "threads_per_worker": threads_per_worker(config),
+        "threads_per_worker": config.threads_per_worker,
         "precision": precision,
         "study_seed": config.seed,
     }

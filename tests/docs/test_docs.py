@@ -331,7 +331,6 @@ def test_command_of_the_pages_runs(folder: Path, line: str) -> None:
 @pytest.mark.parametrize(
     ("page", "word", "said"),
     [
-        ("README.md", "run_study", "best.keras"),
         ("docs/models.md", "keras.saving", ""),
         ("docs/models.md", "fmnist.predict", "photo.jpg"),
         ("docs/python-api.md", "fmnist.predict", "photo.jpg"),
@@ -345,6 +344,15 @@ def test_python_of_the_pages_runs(folder: Path, page: str, word: str, said: str)
     script = folder / "snippet.py"
     script.write_text(f"if __name__ == '__main__':\n{textwrap.indent(code, '    ')}")
     assert said in finish(run(folder, ["python", script.name]))
+
+
+@in_folder
+def test_search_of_the_readme_runs_from_python(tmp_path: Path) -> None:
+    """In a folder of its own: its study has the name that the commands' study of the digits has."""
+    (tmp_path / "snippet.py").write_text(
+        f"if __name__ == '__main__':\n{textwrap.indent(snippet('README.md', 'run_study'), '    ')}"
+    )
+    assert "best.keras" in finish(run(tmp_path, ["python", "snippet.py"]))
 
 
 @in_folder
