@@ -198,8 +198,8 @@ class StudyConfig:
                 require_installed(name)
         if self.flip and self.space_path is not None:
             raise UserError(
-                f"--flip is for the default space of your own images, but got the space {self.space_path}; write "
-                "flip = true into a copy of it, and pass that with --space"
+                f"--flip is for the default space of your own images, but got the space {self.space_path}; leave "
+                "--flip out, write flip = true into a copy of that file, and pass the copy with --space"
             )
         self.reading()  # which checks the image size
 

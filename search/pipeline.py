@@ -18,7 +18,6 @@ import optuna
 
 from fmnist.baselines.catalog import BASELINES
 from fmnist.data.split import save_split
-from fmnist.errors import UserError
 from search.callbacks.base import Callback
 from search.callbacks.reporter import Reporter
 from search.config import StudyConfig
@@ -55,7 +54,13 @@ from search.refit.baselines import fit_baselines, missing_baselines
 from search.refit.confirmation import EarlyConfirmation, confirm, n_confirmed
 from search.refit.evaluation import evaluate
 from search.refit.exports import make_exports, missing_exports
-from search.refit.finalists import N_FINALISTS_AGAINST_TIME, choose_finalists, n_finalists, sure_finalists
+from search.refit.finalists import (
+    N_FINALISTS_AGAINST_TIME,
+    choose_finalists,
+    n_finalists,
+    nothing_to_confirm,
+    sure_finalists,
+)
 from search.refit.retraining import deliver, n_refitted, refit
 from search.refit.round import FinalRound
 from search.refit.schedule import Clock
@@ -327,21 +332,18 @@ def confirm_finalists(
         The winner's record.
 
     Raises:
-        UserError: the timeout was too short for any trial to be evaluated.
+        UserError: no trial came far enough to be confirmed.
         TrainingFailed: every finalist's training failed.
     """
     config = context.config
     against_time = config.timeout is not None
-    speeds = read_speeds(opened.study, N_FINALISTS_AGAINST_TIME)
-    if against_time and not speeds:
-        raise UserError(
-            f"--timeout {config.timeout:g} is too short: no trial got as far as its first look at the "
-            f"selection split; raise it"
-        )
+    trials, speeds = read_trials(opened.study), read_speeds(opened.study, N_FINALISTS_AGAINST_TIME)
     speed = min(speeds, default=1.0)  # without a timeout nothing depends on it
     n_most = n_finalists(config.timeout)
     price = context.space.fidelity.accuracy_per_doubling
-    finalists = choose_finalists(read_trials(opened.study), price, n_most, against_time=against_time)
+    finalists = choose_finalists(trials, price, n_most, against_time=against_time)
+    if not finalists or (against_time and not speeds):
+        raise nothing_to_confirm(trials, config.trials, config.timeout)
     n, n_done = len(finalists), n_confirmed(final, finalists)
     announce(context, opened.publisher, f"confirming {with_noun(n, 'finalist')}", n, n_done)
     return confirm(final, finalists, config.refit_seeds, speed, early)[0]

@@ -79,7 +79,10 @@ def check_run(
         except TrainingFailed as failure:
             if failure.kind != "memory":
                 raise
-            raise UserError(f"{failure.reason}; raise --memory-limit, lower --workers, or limit the networks") from None
+            remedies = "raise --memory-limit or lower --max-parameters"
+            if config.memory_limit_mb is None and config.workers > 1:  # else each worker has its limit anyway
+                remedies = f"lower --workers, {remedies}"
+            raise UserError(f"{failure.reason}; {remedies}") from None
         n_free = free_bytes(config.folder)
         if n_free < result.n_bytes:
             raise UserError(

@@ -62,8 +62,8 @@ def choose_finalists(
         against_time: Give places that are left over to pruned trials too: in a search that a timeout ended early, the
             pruner has compared a trial with few others, and let the default pass whatever its accuracy was.
 
-    Raises:
-        UserError: No trial came far enough to be confirmed.
+    Returns:
+        At most n_finalists; none where no trial came far enough to be confirmed.
     """
     by_recipe: dict[str, TrialRecord] = {}
     for trial in _best_first(trials, accuracy_per_doubling, against_time):
@@ -73,15 +73,39 @@ def choose_finalists(
     default = _feasible_default(trials)
     if default is not None and all(default.recipe != trial.recipe for trial in chosen):
         chosen = [*distinct[: n_finalists - 1], default]
-    if not chosen:
-        raise UserError(
-            "no trial of this study was trained to its end, so there is nothing to confirm; raise --trials or --timeout"
-        )
     finalists = []
     for trial in chosen:
         recipe = Recipe.from_dict(trial.recipe or {})
         finalists.append(Finalist(trial.number, trial.origin, recipe, trial.value, trial.rung_images))
     return finalists
+
+
+def nothing_to_confirm(trials: Sequence[TrialRecord], n_trials: int, timeout: float | None) -> UserError:
+    """Build the error of a search without finalists. Its remedy adds trials where the study has all that it may have.
+
+    Args:
+        trials: Every trial of the study.
+        n_trials: How many this run was asked for.
+        timeout: Seconds of this run; None without a limit.
+    """
+    finished = [trial for trial in trials if trial.state in FINISHED_STATES]
+    if finished and all(trial.state == "infeasible" for trial in finished):
+        smallest = min(finished, key=lambda trial: trial.n_parameters or math.inf)
+        excess = smallest.reason.removeprefix("infeasible: ")
+        return UserError(
+            f"some network must be within the limits, but of the study's {len(finished)} all are over them, the "
+            f"smallest too: {excess}; start another study with --study NAME and larger limits, by --max-parameters or "
+            "in the space file"
+        )
+    raised = []
+    if timeout is not None:
+        raised.append("--timeout")
+    if len(finished) >= n_trials or not raised:
+        raised.append(f"--trials above {max(n_trials, len(finished))}")
+    return UserError(
+        f"some trial must come far enough to be confirmed, but none of {len(finished)} did; "
+        f"raise {' and '.join(raised)}"
+    )
 
 
 def sure_finalists(

@@ -225,10 +225,10 @@ class GivenParameters:
 
     def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
         """Return the given whole number, which must be low plus whole steps, and at most high."""
-        value = self._take(name)
         requirement = f"a whole number from {low} to {high}"
         if step != 1:
             requirement += f" in steps of {step}"
+        value = self._take(name, requirement)
         if type(value) is not int or not low <= value <= high or (value - low) % step != 0:
             raise self._refusal(name, requirement)
         return value
@@ -237,10 +237,10 @@ class GivenParameters:
         self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
     ) -> float:
         """Return the given number, which must be low plus whole steps, if there are any, and at most high."""
-        value = self._take(name)
         requirement = f"a number from {low:g} to {high:g}"
         if step is not None:
             requirement += f" in steps of {step:g}"
+        value = self._take(name, requirement)
         if type(value) not in (int, float) or not low <= value <= high:
             raise self._refusal(name, requirement)
         if step is not None and abs((value - low) / step - round((value - low) / step)) >= 1e-8:
@@ -249,15 +249,16 @@ class GivenParameters:
 
     def suggest_categorical(self, name: str, choices: Any) -> Any:
         """Return the given one of the choices; True is not 1."""
-        value = self._take(name)
+        requirement = f"one of {', '.join(map(str, choices))}"
+        value = self._take(name, requirement)
         for choice in choices:
             if type(value) is type(choice) and value == choice:
                 return value
-        raise self._refusal(name, f"one of {', '.join(map(str, choices))}")
+        raise self._refusal(name, requirement)
 
-    def _take(self, name: str) -> Any:
+    def _take(self, name: str, requirement: str) -> Any:
         if name not in self._params:
-            raise UserError(f"{self._where}: {name} is missing; add it, or take the whole configuration out")
+            raise UserError(f"{self._where}: {name} is missing; add it, {requirement}")
         self.used.add(name)
         return self._params[name]
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import pydantic
 
 from fmnist.errors import UserError
+from search.config import SHIPPED_SPACES
 from search.space.parameters import shown
 
 TYPES = {  # by the beginning of pydantic's name of the error
@@ -44,7 +46,7 @@ def message_of(kind: str, where: str, received: Any, context: dict[str, Any]) ->
     if kind == "unknown_key":
         return unknown_key(where, context["key"], context["known"])
     if kind == "missing":
-        return f"{where} is missing; studies/fashion-mnist.toml shows every key"
+        return f"{where} is missing; add it, {example_space()} shows every key"
     if kind == "value_error":
         message = str(context["error"])
         separator = ": "
@@ -63,6 +65,14 @@ def message_of(kind: str, where: str, received: Any, context: dict[str, Any]) ->
         return f"{where} must be a list with one line for each block, but got {shown(received)}; add lines"
     requirement, remedy = TYPES[kind.partition("_")[0]]
     return f"{where} must be {requirement}, but got {shown(received)}; {remedy}"
+
+
+def example_space() -> str:
+    """Return the path of a space file that ships with the tool and has every key, from here where it lies below."""
+    path = SHIPPED_SPACES / "fashion-mnist.toml"
+    if path.is_relative_to(Path.cwd()):
+        path = path.relative_to(Path.cwd())
+    return str(path)
 
 
 def unknown_key(where: str, key: str, known: Iterable[str]) -> str:

@@ -15,7 +15,7 @@ import pydantic
 from fmnist.errors import UserError
 from fmnist.recipe import OPTIMIZERS, Architecture, Between, Block, TrainingPlan, max_blocks
 from search.space.parameters import Fixed, Parameter, Table, parameter_type, shown
-from search.space.refusals import refusal
+from search.space.refusals import example_space, refusal
 from search.space.space import BY_OPTIMIZER, DEFAULT_NAME, SAMPLER_NAME, Fidelity, Limits, PortfolioEntry, SearchSpace
 
 # What a file may leave out, and what then holds: keys that came after the first files were written.
@@ -47,11 +47,12 @@ def read_space_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")  # some editors begin a file with a byte-order mark
     except FileNotFoundError:
-        raise UserError(f"no search-space file at {path}; see --space, or copy studies/fashion-mnist.toml") from None
+        raise UserError(f"no search-space file at {path}; name one with --space, such as {example_space()}") from None
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UserError(
-            f"{path}: a search space must be a readable TOML text file, but got: {reason}; see --space"
+            f"{path}: a search space must be a readable TOML text file, but got: {reason}; name another "
+            f"with --space, such as {example_space()}"
         ) from None
 
 
@@ -62,9 +63,9 @@ def parse_toml(text: str, where: object) -> dict[str, Any]:
         check_numbers(table)
         return table
     except ValueError as error:  # TOMLDecodeError, or a number of thousands of digits
-        raise UserError(f"{where}: not valid TOML: {error}; compare with studies/fashion-mnist.toml") from None
+        raise UserError(f"{where}: not valid TOML: {error}; compare with {example_space()}") from None
     except RecursionError:
-        raise UserError(f"{where}: tables are nested too deep; compare with studies/fashion-mnist.toml") from None
+        raise UserError(f"{where}: tables are nested too deep; compare with {example_space()}") from None
 
 
 def check_numbers(value: Any) -> None:
@@ -155,7 +156,7 @@ def read_portfolio(entries: Any) -> tuple[PortfolioEntry, ...]:
     if DEFAULT_NAME not in names:
         raise ValueError(
             f'must hold a configuration with name = "{DEFAULT_NAME}", which the search has to beat, but got '
-            f"{', '.join(names) or 'none'}; copy the one in studies/fashion-mnist.toml"
+            f"{', '.join(names) or 'none'}; add one, as in {example_space()}, with each parameter that varies"
         )
     return tuple(sorted(portfolio, key=lambda entry: entry.name != DEFAULT_NAME))  # the default is trial 0
 
@@ -232,7 +233,7 @@ def optimizer_parameters(
         if parameter is not None:
             parameters[f"{key}.{optimizer}"] = parameter
         elif optimizer in optimizers:
-            raise UserError(f"training.{key}.{optimizer} is missing; studies/fashion-mnist.toml shows every key")
+            raise UserError(f"training.{key}.{optimizer} is missing; add it, {example_space()} shows every key")
     return parameters
 
 

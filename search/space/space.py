@@ -108,7 +108,10 @@ class SearchSpace:
         recipe = self.suggest(given)
         if given.unused:
             unknown = given.unused[0]
-            raise UserError(f"{where}: {unknown} matches no parameter of this configuration{hint(unknown, given.used)}")
+            raise UserError(
+                f"{where}: {unknown} matches no parameter of this configuration; take it out or correct it"
+                f"{hint(unknown, given.used)}"
+            )
         return recipe
 
     def _suggest_architecture(self, trial: SuggestingTrial) -> Architecture:

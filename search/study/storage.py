@@ -239,8 +239,8 @@ def _answering(url: str, opened: Callable[[sqlalchemy.URL], T]) -> T:
         return opened(parsed)
     except (ImportError, exc.NoSuchModuleError) as error:
         raise UserError(
-            f"--storage {shown_url(url)} needs a database driver ({error}); install it, for PostgreSQL by "
-            f"pip install 'fmnist-search[postgresql]'"
+            f"--storage {shown_url(url)} needs a database driver ({error}); begin it with sqlite:/// or postgresql:// "
+            f"alone, for the latter after pip install 'fmnist-search[postgresql]'"
         ) from None
     except (exc.SQLAlchemyError, sqlite3.Error, OSError) as error:
         cause = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
@@ -285,8 +285,8 @@ def _refuse_network_file_system(path: Path) -> None:
     file_system = network_file_system(path)
     if file_system is not None:
         raise UserError(
-            f"SQLite loses data on a network file system, but {path.parent.absolute()} is one ({file_system}); put the "
-            f"study on a local disk with --studies-dir, or use --storage postgresql://..."
+            f"SQLite loses data on a network file system, but {path.parent.absolute()} is one ({file_system}); name "
+            f"a local disk with --storage if it was given, else with --studies-dir, or use --storage postgresql://..."
         )
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import optuna
 
 from fmnist.errors import UserError
+from fmnist.options import fields_of, flag_of
 from search import __version__
 from search.config import StudyConfig
 from search.records.files import StudyFiles
@@ -84,10 +85,10 @@ def _shared(identity: dict[str, Any]) -> dict[str, Any]:
 def _refuse_difference(name: str, stored: dict[str, Any], identity: dict[str, Any]) -> None:
     study_format = stored.get("format", STUDY_FORMAT)
     if study_format not in READABLE_FORMATS:
-        maker = stored.get("version", "of another version")
+        maker = f"version {stored['version']}, which" if "version" in stored else "the version that"
         raise UserError(
             f"study {name} has format {study_format}, but version {__version__} continues format "
-            f"{' and '.join(map(str, READABLE_FORMATS))} only; use version {maker}, which made it, or start a new "
+            f"{' and '.join(map(str, READABLE_FORMATS))} only; use {maker} made it, or start a new "
             f"study with --study NAME"
         )
     before, now = _compared(stored), _compared(json.loads(json.dumps(identity)))
@@ -95,8 +96,21 @@ def _refuse_difference(name: str, stored: dict[str, Any], identity: dict[str, An
         if before.get(key) != now.get(key):
             raise UserError(
                 f"study {name} was made with {key} = {before.get(key)}, but now it is {now.get(key)}; "
-                f"restore it, or start a new study with --study NAME"
+                f"{_way_back(key, before.get(key))}, or start a new study with --study NAME"
             )
+
+
+def _way_back(key: str, before: Any) -> str:
+    """Return what makes a part of the identity as it was before: an option, where one does."""
+    fields = fields_of(StudyConfig)
+    if key.startswith("space."):
+        return "pass the --space that it was made with, such as space.toml in its folder"
+    if key not in fields or key in ("study", "dataset") or ":***@" in str(before):
+        return "restore it"
+    option = flag_of(key, fields[key])
+    if before in (None, OWN_STORAGE):
+        return f"leave {option} out"
+    return f"pass {option} {before}"
 
 
 def _compared(identity: dict[str, Any]) -> dict[str, Any]:

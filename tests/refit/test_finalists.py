@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from fmnist.errors import UserError
 from search.records.models import TrialRecord
-from search.refit.finalists import choose_finalists, sure_finalists
+from search.refit.finalists import choose_finalists, nothing_to_confirm, sure_finalists
 from tests.support.training.fake_trainer import recipe, trial
 
 
@@ -63,8 +64,33 @@ def test_places_that_no_complete_trial_takes_go_to_those_that_the_clock_has_ende
 
 def test_pruned_failed_and_infeasible_trials_are_no_finalists() -> None:
     trials = [trial(n, None, state=state) for n, state in enumerate(("pruned", "failed", "infeasible"))]
-    with pytest.raises(UserError, match=r"no trial of this study was trained to its end.*raise --trials or --timeout"):
-        choose_finalists(trials)
+    assert choose_finalists(trials) == []
+
+
+@pytest.mark.parametrize(
+    ("n_trials", "timeout", "remedy"),
+    [
+        (3, None, "raise --trials above 3"),
+        (5, 60.0, "raise --timeout"),
+        (3, 60.0, "raise --timeout and --trials above 3"),  # a timeout alone would bring no trial more
+        (2, 60.0, "raise --timeout and --trials above 3"),
+    ],
+)
+def test_remedy_of_a_search_without_finalists_adds_trials_where_none_are_left(
+    n_trials: int, timeout: float | None, remedy: str
+) -> None:
+    trials = [trial(n, None, state=state) for n, state in enumerate(("pruned", "failed", "infeasible"))]
+    assert str(nothing_to_confirm(trials, n_trials, timeout)).endswith(f"none of 3 did; {remedy}")
+
+
+def test_search_whose_networks_are_all_over_the_limits_says_so_with_the_smallest() -> None:
+    sizes = (500, 300, 400)
+    trials = [trial(n, None, state="infeasible", n_parameters=size) for n, size in enumerate(sizes)]
+    trials = [replace(each, reason=f"infeasible: {each.n_parameters} is over max_parameters = 1") for each in trials]
+    for timeout in (None, 60.0):
+        message = str(nothing_to_confirm(trials, 9, timeout))
+        assert "of the study's 3 all are over them, the smallest too: 300 is over max_param" in message
+        assert "start another study with --study NAME and larger limits, by --max-parameters" in message
 
 
 def test_finalists_are_sure_when_the_trials_that_still_run_cannot_push_them_out() -> None:

@@ -213,7 +213,7 @@ REFUSED = {
     "no default": (
         'name = "default"',
         'name = "mine"',
-        ["portfolio must hold", '"default"', "got mine, notebook, shallow", "copy the one"],
+        ["portfolio must hold", '"default"', "got mine, notebook, shallow", "add one, as in"],
     ),
     "portfolio name that matches nothing": (
         "block1_filters = 32",
@@ -302,17 +302,22 @@ def test_limits_may_be_left_out(tmp_path) -> None:
 
 
 def test_missing_file_is_named_with_the_option(tmp_path) -> None:
-    with pytest.raises(UserError, match=r"no search-space file at .*none\.toml; see --space"):
+    with pytest.raises(UserError, match=r"no search-space file at .*none\.toml; name one with --space, such as "):
         space_from(tmp_path / "none.toml", (8, 8, 1), 10)
 
 
 def test_folder_in_the_place_of_a_file_is_refused(tmp_path) -> None:
-    with pytest.raises(UserError, match="must be a readable TOML text file, but got: Is a directory; see --space"):
+    with pytest.raises(
+        UserError,
+        match="must be a readable TOML text file, but got: Is a directory; name another with --space, such as ",
+    ):
         space_from(tmp_path, (8, 8, 1), 10)
 
 
 def test_empty_file_lacks_everything(tmp_path) -> None:
-    with pytest.raises(UserError, match=r"architecture is missing; studies/fashion-mnist\.toml shows every key"):
+    with pytest.raises(
+        UserError, match=r"architecture is missing; add it, studies/fashion-mnist\.toml shows every key"
+    ):
         space_from(written(tmp_path, ""), (8, 8, 1), 10)
 
 

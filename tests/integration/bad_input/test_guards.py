@@ -43,13 +43,21 @@ def test_study_with_another_space(refused: Callable[..., str], made: StudyFiles,
     path.write_text(DIGITS_TEXT.replace("n_blocks = { low = 1, high = 3 }", "n_blocks = { low = 1, high = 2 }"))
     message = refused("--dataset", "digits", "--space", path)
     assert_says(
-        message, "study digits was made with space.architecture.n_blocks.high = 3", "now it is 2", "restore", "--study"
+        message,
+        "study digits was made with space.architecture.n_blocks.high = 3",
+        "now it is 2",
+        "space.toml in its folder",
+        "--study",
     )
 
 
 def test_study_with_another_seed(refused: Callable[..., str], made: StudyFiles) -> None:
     assert_says(
-        refused("--dataset", "digits", "--seed", "1"), "made with seed = 0", "now it is 1", "restore it", "--study NAME"
+        refused("--dataset", "digits", "--seed", "1"),
+        "made with seed = 0",
+        "now it is 1",
+        "pass --seed 0, or",
+        "--study NAME",
     )
 
 
