@@ -24,11 +24,10 @@ from pydantic.fields import FieldInfo
 
 from fmnist.cli import OneLineParser
 from fmnist.errors import UserError
+from fmnist.values import KINDS, convert, did_you_mean, remedy_for, short_repr, shown, to_items, to_place
 
 T = TypeVar("T")
-TYPE_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", Path: "a path"}
 OUT_OF_BOUNDS = ("greater", "less", "finite")  # how pydantic's names of such errors begin
-WRONG_CALL = ("missing", "missing_argument", "unexpected_keyword_argument", "unexpected_positional_argument")
 
 
 @dataclass(frozen=True)
@@ -43,6 +42,8 @@ class Presentation:
     requirement: str | None = None  # in the message that refuses a value; None: as type and bounds say
     remedy: str | None = None  # behind that
     switches: Mapping[str, str] | None = None  # value -> help: each a flag of its own that excludes the others
+    takes_path: bool = False  # a text that may name a file or folder: from Python also a path or bytes
+    without_secret: Callable[[str], str] | None = None  # hides a password that the value may hold, in the repr
 
 
 def option(
@@ -85,21 +86,77 @@ def option(
 def options(cls: type[T]) -> type[T]:
     """Make a frozen dataclass of a class whose fields are declared by `option`.
 
-    Its constructor raises UserError for a value that cannot be used, with the requirement, what was received and the
-    remedy in one line, and TypeError for an argument that there is not.
+    Its constructor takes what `fmnist.values` takes for the type of a field, and holds Python's own types afterwards: a
+    text for a path becomes a Path, NumPy's numbers become Python's, a list becomes a tuple. It raises UserError for a
+    value that cannot be used, with the requirement, what was received and the remedy in one line, and TypeError for an
+    argument that there is not. Its repr names what differs from the defaults.
     """
     made: Any = pydantic.dataclasses.dataclass(frozen=True, config=pydantic.ConfigDict(extra="forbid"))(cls)
     validated_init = made.__init__
 
     @functools.wraps(validated_init)
     def init(self: Any, *args: Any, **kwargs: Any) -> None:
+        given = arguments_by_name(made, args, kwargs)
+        plain = {name: converted(name, fields_of(made)[name], value) for name, value in given.items()}
         try:
-            validated_init(self, *args, **kwargs)
+            validated_init(self, **plain)
         except pydantic.ValidationError as error:
-            raise refusal(made, error) from None
+            raise refusal(made, error, given) from None
 
     made.__init__ = init
+    made.__repr__ = repr_of_options
     return made
+
+
+def arguments_by_name(cls: type[Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of an `options` class by field. Raises TypeError where they do not fit its fields."""
+    fields = fields_of(cls)
+    if len(args) > len(fields):
+        raise TypeError(f"{cls.__name__} takes at most {len(fields)} arguments, but got {len(args)}; pass them by name")
+    given = dict(zip(fields, args, strict=False))
+    for name, value in kwargs.items():
+        if name not in fields:
+            remedy = did_you_mean(name, list(fields)) or f"; it has {', '.join(fields)}"
+            raise TypeError(f"{cls.__name__} has no option {name}{remedy}")
+        if name in given:
+            raise TypeError(f"{cls.__name__} got {name} twice, by its place and by its name; pass it by name alone")
+        given[name] = value
+    for name, field in fields.items():
+        if field.is_required() and name not in given:
+            raise TypeError(f"{cls.__name__} needs {name}, which has no default; pass {name}=...")
+    return given
+
+
+def converted(name: str, field: FieldInfo, value: Any) -> Any:
+    """Return a value in the type that its field is annotated with. Raises UserError for a value of another kind."""
+    value_type, is_many = value_type_of(field)
+    if value is None and takes_none(field):
+        return None
+    kind = str if get_origin(value_type) is Literal else value_type
+    convert_one = to_place if presentation_of(field).takes_path else functools.partial(convert, kind)
+    try:
+        if is_many:
+            return tuple(convert_one(item) for item in to_items(value))
+        return convert_one(value)
+    except ValueError:
+        remedy = remedy_for(kind, value)
+    received = shown(value)
+    if presentation_of(field).without_secret is not None:
+        received = f"a value of type {type(value).__name__}"
+    raise refused(name, field, "type", received, remedy)
+
+
+def repr_of_options(options: Any) -> str:
+    """Return the options that differ from their defaults, as Python would be given them, without any password."""
+    parts: list[str] = []
+    for name, field in fields_of(type(options)).items():
+        value, without_secret = getattr(options, name), presentation_of(field).without_secret
+        if not field.is_required() and value == field.get_default(call_default_factory=True):
+            continue
+        if without_secret is not None:
+            value = without_secret(value)
+        parts.append(f"{name}={value!r}")
+    return f"{type(options).__name__}({', '.join(parts)})"
 
 
 def parse_options(cls: type[T], argv: Sequence[str], **parser: Any) -> T:
@@ -196,7 +253,7 @@ def argument_of(name: str, field: FieldInfo) -> dict[str, Any]:
     if get_origin(value_type) is Literal:
         argument["choices"] = get_args(value_type)
         return argument
-    argument["type"] = value_type
+    argument["type"] = str if value_type is Path else value_type  # not Path: it would make a dot of an empty text
     argument["metavar"] = shown.metavar
     if is_many and shown.positional:
         argument["nargs"] = "+"
@@ -216,6 +273,11 @@ def value_type_of(field: FieldInfo) -> tuple[Any, bool]:
     return value_type, False
 
 
+def takes_none(field: FieldInfo) -> bool:
+    """Whether None is among the field's values."""
+    return types.NoneType in get_args(field.annotation)
+
+
 def help_of(field: FieldInfo) -> str:
     """Return the option's line in --help: its description, and its default where it has one worth naming."""
     text, default = field.description or "", presentation_of(field).default_shown
@@ -228,21 +290,39 @@ def help_of(field: FieldInfo) -> str:
     return text.replace("%", "%%")
 
 
-def refusal(cls: type[Any], error: pydantic.ValidationError) -> Exception:
-    """Return the first of pydantic's errors in words: the option, its requirement, what was received, the remedy."""
+def refusal(cls: type[Any], error: pydantic.ValidationError, given: Mapping[str, Any]) -> UserError:
+    """Return the first of pydantic's errors in words: the option, its requirement, what was received, the remedy.
+
+    given: the caller's values by field.
+    """
     first = error.errors()[0]
-    if first["type"] in WRONG_CALL:
-        return TypeError(f"{cls.__name__}: {first['msg']}: {first['loc'][0]}")
     name = str(first["loc"][0])
     field = fields_of(cls)[name]
-    shown = presentation_of(field)
+    remedy = ""
+    value_type, _ = value_type_of(field)
+    if get_origin(value_type) is Literal:
+        remedy = did_you_mean(str(first["input"]), get_args(value_type))
+    return refused(name, field, first["type"], short_repr(given[name]), remedy)
+
+
+def refused(name: str, field: FieldInfo, error_type: str, received: str, remedy: str) -> UserError:
+    """Return the error that says what a field takes and what it was given.
+
+    Args:
+        name: Of the field.
+        field: The field.
+        error_type: As for `requirement_of`.
+        received: The value in words.
+        remedy: The end of the message, where the field has no remedy of its own.
+    """
+    presentation = presentation_of(field)
     what = flag_of(name, field)
-    if shown.positional:
-        what = shown.metavar or name
-    message = f"{what} must be {shown.requirement or requirement_of(field, first['type'])}, but got {first['input']!r}"
-    if shown.remedy is not None:
-        message = f"{message}; {shown.remedy}"
-    return UserError(message)
+    if presentation.positional:
+        what = presentation.metavar or name
+    message = f"{what} must be {presentation.requirement or requirement_of(field, error_type)}, but got {received}"
+    if presentation.remedy is not None:
+        remedy = f"; {presentation.remedy}"
+    return UserError(f"{message}{remedy}")
 
 
 def requirement_of(field: FieldInfo, error_type: str) -> str:
@@ -250,7 +330,7 @@ def requirement_of(field: FieldInfo, error_type: str) -> str:
 
     error_type: pydantic's name of what is wrong, such as greater_than_equal.
     """
-    value_type, _ = value_type_of(field)
+    value_type, is_many = value_type_of(field)
     if get_origin(value_type) is Literal:
         return f"one of {', '.join(get_args(value_type))}"
     bounds: dict[str, Any] = {}
@@ -259,7 +339,8 @@ def requirement_of(field: FieldInfo, error_type: str) -> str:
             if hasattr(constraint, name):
                 bounds[name] = getattr(constraint, name)
     if "ge" not in bounds or not error_type.startswith(OUT_OF_BOUNDS):
-        return TYPE_NAMES[value_type]
+        kind = "a name or a path" if presentation_of(field).takes_path else KINDS[value_type]
+        return f"{kind}, or a list of such" if is_many else kind
     if "le" not in bounds:
         return f"at least {bounds['ge']}"
     return f"between {bounds['ge']} and {bounds['le']}"

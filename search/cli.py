@@ -45,6 +45,15 @@ def without_password(word: str) -> tuple[str, str | None]:
     return option + parts._replace(netloc=f"{user}@{host}").geturl(), urllib.parse.unquote(password)
 
 
+def shown_url(url: str) -> str:
+    """Hide the password of a storage's URL, for messages. Any text will do: a mistyped URL has a password too."""
+    if url.startswith("sqlite"):
+        return url
+    start = url.find("://") + 3 if "://" in url else 0
+    rest = re.sub(r":.*@", ":***@", url[start:])
+    return url[:start] + re.sub(r"(password|passwd|pwd)=[^&]*", r"\1=***", rest, flags=re.IGNORECASE)
+
+
 def check_study_name(name: str, remedy: str) -> None:
     """Raise UserError for a name that cannot be a study's: it is a folder's name, and part of URLs and file names.
 

@@ -10,17 +10,20 @@ from typing import Any, Literal
 import pydantic
 
 from fmnist.errors import UserError
-from fmnist.export.formats import FORMATS, read_formats, require_runtimes
+from fmnist.export.formats import FORMATS, FORMATS_REQUIRED, read_formats, require_runtimes
 from fmnist.options import option, options
 from fmnist.reading import DATASETS, Colour, Reading
 from fmnist.training.precision import BFLOAT16_FLAGS, Precision, has_bfloat16
-from search.cli import check_study_name
+from search.cli import check_study_name, shown_url
 from search.extras import OPTIONAL_EXTRAS, require_installed
 from search.machine import default_workers, has_gpu, total_memory_mb
 
 Sampler = Literal["tpe", "random"]
 Pruner = Literal["asha", "median", "none"]
 MAX_SEED = 2**32 - 1
+MAX_WORKERS = 1024  # each is a process and a thread that waits for it: more would end in the system's own refusal
+MAX_REFITS = 10_000
+ARRAYS_AS_FILE = "write arrays to a file by numpy.savez(path, x_train=..., y_train=...), named .npz, and pass its path"
 DEFAULT_DATASET = "fashion-mnist"
 
 STUDY, DATA, MACHINE = "the study", "data and places", "the machine"  # headings of --help
@@ -46,10 +49,21 @@ class StudyConfig:
 
     `StudyConfig(study="mine", dataset="digits", trials=20)` is `--study mine --dataset digits --trials 20`: each field
     is the option of its name, but for memory_limit_mb, which is --memory-limit. `python -m search.run --help` describes
-    them. None stands for what --help names as the default.
+    them. Where None is a field's default, it stands for what --help names as the default.
+
+    Paths may be texts, paths or bytes, numbers may be NumPy's or whole floats, and export takes one name, several
+    joined by commas, or a list. The fields hold Python's own types. A configuration cannot be changed:
+    `dataclasses.replace` makes another.
     """
 
-    study: str = option("its name and folder", default_shown="the data set's name", metavar="NAME", group=STUDY)
+    study: str = option(
+        "its name and folder",
+        default_shown="the data set's name",
+        requirement="a name",
+        remedy="pass a text such as 'digits'; its folder is made in --studies-dir",
+        metavar="NAME",
+        group=STUDY,
+    )
     trials: int = option("trials in the study, however many runs it takes", default=100, ge=1, metavar="N", group=STUDY)
     timeout: float | None = option(
         "of this run, confirmation and retraining included",
@@ -71,6 +85,8 @@ class StudyConfig:
         "fashion-mnist, digits, or your own images: class folders of pictures, a folder of four IDX files, or an .npz "
         "file",
         default=DEFAULT_DATASET,
+        takes_path=True,
+        remedy=ARRAYS_AS_FILE,
         metavar="NAME|PATH",
         group=DATA,
     )
@@ -105,6 +121,8 @@ class StudyConfig:
         "Optuna's storage",
         default=None,
         default_shown="SQLite in the study's folder",
+        requirement="a URL such as sqlite:///study.db",
+        without_secret=shown_url,
         metavar="URL",
         group=DATA,
     )
@@ -112,6 +130,7 @@ class StudyConfig:
         "training processes at a time",
         default_factory=default_workers,
         ge=1,
+        le=MAX_WORKERS,
         default_shown=f"the cores, here {default_workers()}",
         metavar="N",
         group=MACHINE,
@@ -119,7 +138,7 @@ class StudyConfig:
     seed: int = option(
         "of split, sampler, trials and retraining", default=0, ge=0, le=MAX_SEED, metavar="N", group=STUDY
     )
-    refit_seeds: int = option("times the winner is retrained", default=3, ge=1, metavar="K", group=STUDY)
+    refit_seeds: int = option("times the winner is retrained", default=3, ge=1, le=MAX_REFITS, metavar="K", group=STUDY)
     max_parameters: int | None = option(
         "largest network, in weights",
         default=None,
@@ -176,6 +195,7 @@ class StudyConfig:
         f"also save the model as all, or some of {', '.join(format.name for format in FORMATS)}, joined by commas, and "
         "compare each file with it; also later, of a finished study; --timeout does not cover them",
         default=(),
+        requirement=FORMATS_REQUIRED,
         metavar="FORMATS",
         group=STUDY,
     )

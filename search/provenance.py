@@ -18,12 +18,12 @@ from fmnist.data.source import DataSource
 from fmnist.data.split import Split, pixel_statistics
 from fmnist.options import to_arguments
 from search import __version__
+from search.cli import shown_url
 from search.config import StudyConfig
 from search.machine import has_gpu
 from search.records.files import StudyFiles
 from search.records.models import DataRecord
 from search.space.space import SearchSpace
-from search.study.storage import shown_url
 from search.study.study import OWN_STORAGE
 
 PACKAGES = ("tensorflow", "keras", "optuna", "numpy", "scikit-learn")  # whose versions are recorded

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from fmnist.data.find import find_data
 from fmnist.errors import UserError
 from fmnist.reading import DATASETS
 from search.config import MAX_SEED, StudyConfig
 from search.machine import default_workers
+from search.provenance import as_arguments
 from search.run import parse
 
 
@@ -68,14 +71,14 @@ def test_both_ends_of_the_seeds_are_accepted(seed) -> None:
     ("field", "value", "message"),
     [
         ("trials", 0, "--trials must be at least 1, but got 0"),
-        ("workers", -2, "--workers must be at least 1, but got -2"),
-        ("refit_seeds", 0, "--refit-seeds must be at least 1, but got 0"),
+        ("workers", -2, "--workers must be between 1 and 1024, but got -2"),
+        ("refit_seeds", 0, "--refit-seeds must be between 1 and 10000, but got 0"),
         ("max_parameters", 0, "--max-parameters must be at least 1, but got 0"),
         ("memory_limit_mb", 0, "--memory-limit must be at least 1, but got 0"),
         ("seed", -1, "--seed must be between 0 and 4294967295, but got -1"),
         ("seed", MAX_SEED + 1, "--seed must be between 0 and 4294967295"),
         ("image_size", 7, "--image-size must be between 8 and 128 pixels, but got 7"),
-        ("colour", "blue", "--colour must be one of grey, rgb, but got 'blue'"),
+        ("colour", "blue", "--colour must be one of grey, rgb, but got 'blue'$"),
         ("timeout", 0, "--timeout must be a positive number of seconds, but got 0"),
         ("timeout", -1.0, "--timeout must be a positive number of seconds"),
         ("timeout", float("nan"), "--timeout must be a positive number of seconds, but got nan"),
@@ -94,3 +97,92 @@ def test_bfloat16_is_refused_where_the_processor_lacks_it(monkeypatch) -> None:
     assert StudyConfig("s").precision == "auto"
     with pytest.raises(UserError, match="--precision bfloat16 needs a processor with amx_bf16 or avx512_bf16"):
         StudyConfig("s", precision="bfloat16")
+
+
+@pytest.mark.parametrize(
+    "words", ["onnx,keras", ["onnx", "keras"], ("keras", "onnx"), {"keras", "onnx"}, "keras, onnx"]
+)
+def test_formats_may_be_joined_or_in_any_collection(words) -> None:
+    assert StudyConfig("mine", export=words).export == ("keras", "onnx")
+
+
+def test_formats_that_come_twice_are_one_and_no_format_is_none() -> None:
+    assert StudyConfig("mine", export="keras").export == StudyConfig("mine", export=["keras", "keras"]).export
+    assert StudyConfig("mine", export=[]).export == ()
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("study", Path("mine"), r"--study must be a name, but got .*\(PosixPath\); pass a text such as 'digits'"),
+        ("trials", True, r"--trials must be a whole number, but got True \(bool\)"),
+        ("trials", None, "--trials must be a whole number, but got None"),
+        ("seed", "0", r"--seed must be a whole number, but got '0' \(str\); leave out the quotes"),
+        ("timeout", "5m", r"--timeout must be a positive number of seconds, but got '5m' \(str\)"),
+        ("workers", 10**6, "--workers must be between 1 and 1024, but got 1000000"),
+        ("refit_seeds", 10**9, "--refit-seeds must be between 1 and 10000, but got 1000000000"),
+        (
+            "dataset",
+            np.zeros((5, 8, 8)),
+            r"--dataset must be a name or a path, but got an array of float64",
+        ),
+        ("dataset", {"x_train": 1}, r"--dataset must be a name or a path, but got .* \(dict\); write arrays to a file"),
+        ("studies_dir", "", r"--studies-dir must be a path, but got '' \(str\)"),
+        ("export", 5, r"--export must be all or some of keras, .*, but got 5 \(int\)"),
+        ("export", None, r"--export must be all or some of keras, .*, but got None"),
+        ("export", "ONNX", r"--export must be all or some of keras, .*, but got 'ONNX'; did you mean onnx\?"),
+        ("export", ["keras", "onxx"], r"but got 'onxx'; did you mean onnx\?"),
+        ("sampler", "TPE", r"--sampler must be one of tpe, random, but got 'TPE'; did you mean tpe\?"),
+        ("colour", "gray", r"--colour must be one of grey, rgb, but got 'gray'; did you mean grey\?"),
+        ("storage", Path("x.db"), r"--storage must be a URL such as sqlite:///study.db, but got a value of type "),
+    ],
+)
+def test_values_of_another_kind_are_refused(field, value, message) -> None:
+    with pytest.raises(UserError, match=message) as refused:
+        StudyConfig(**{"study": "mine"} | {field: value})
+    assert "\n" not in str(refused.value)
+
+
+def test_arrays_are_passed_in_a_file_as_the_refusal_says(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    x_train, y_train = rng.integers(0, 256, (200, 8, 8), np.uint8), np.arange(200) % 4
+    with pytest.raises(UserError, match=r"numpy.savez\(path, x_train=..., y_train=...\), named .npz, and pass its"):
+        StudyConfig("mine", dataset=x_train)
+    path = tmp_path / "mine.npz"
+    np.savez(path, x_train=x_train, y_train=y_train)
+    config = StudyConfig("mine", dataset=path)
+    assert config.dataset == str(path)
+    assert len(find_data(config.dataset).class_names) == 4
+
+
+def test_paths_may_be_texts_and_numbers_numpy_s() -> None:
+    given = StudyConfig(
+        "mine",
+        dataset=Path("digits"),
+        studies_dir="out",
+        space=b"s.toml",
+        trials=np.int64(5),
+        timeout=np.float32(60),
+        seed=7.0,
+        baselines=np.bool_(True),
+    )
+    plain = StudyConfig(
+        "mine",
+        dataset="digits",
+        studies_dir=Path("out"),
+        space=Path("s.toml"),
+        trials=5,
+        timeout=60.0,
+        seed=7,
+        baselines=True,
+    )
+    assert given == plain and repr(given) == repr(plain)
+    assert as_arguments(given) == as_arguments(plain)
+
+
+def test_repr_hides_a_password() -> None:
+    config = StudyConfig("mine", storage="postgresql://me:s3cret@host/db")
+    assert repr(config) == "StudyConfig(study='mine', storage='postgresql://me:***@host/db')"
+    with pytest.raises(UserError) as refused:
+        StudyConfig("mine", storage=b"postgresql://me:s3cret@host/db")
+    assert "s3cret" not in str(refused.value)

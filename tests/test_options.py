@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+import json
+import pickle
 from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import pytest
 
 from fmnist.cli import OneLineParser
@@ -59,14 +64,14 @@ def test_command_line_gives_what_the_constructor_gives() -> None:
     [
         ({"cups": 0}, "--cups must be between 1 and 12, but got 0"),
         ({"cups": 13}, "--cups must be between 1 and 12, but got 13"),
-        ({"cups": "many"}, "--cups must be a whole number, but got 'many'"),
+        ({"cups": "many"}, "--cups must be a whole number, but got 'many' (str)"),
         ({"heat_percent": -1}, "--heat must be at least 0, but got -1"),
         ({"minutes": 0}, "--minutes must be a positive time, but got 0; try 3"),
         ({"minutes": float("inf")}, "--minutes must be a positive time, but got inf; try 3"),
         ({"kind": "red"}, "--kind must be one of black, green, but got 'red'"),
-        ({"sugar": "much"}, "--sugar must be true or false, but got 'much'"),
-        ({"pot": 3}, "--pot must be a path, but got 3"),
-        ({"leaves": (3,)}, "LEAF must be a text, but got 3"),
+        ({"sugar": "much"}, "--sugar must be true or false, but got 'much' (str)"),
+        ({"pot": 3}, "--pot must be a path, but got 3 (int)"),
+        ({"leaves": (3,)}, "LEAF must be a text, or a list of such, but got (3,) (tuple)"),
     ],
 )
 def test_value_that_cannot_be_used_is_refused_with_its_option(values: dict[str, object], message: str) -> None:
@@ -138,3 +143,48 @@ class Order:
 )
 def test_options_are_written_as_one_would_type_them(order: Order, words: list[str]) -> None:
     assert to_arguments(order) == words
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"sugr": True}, "Brew has no option sugr; did you mean sugar?"),
+        ({"Cups": 3}, "Brew has no option Cups; did you mean cups?"),
+        ({"heat": 3}, "Brew has no option heat; did you mean heat_percent?"),
+        ({"zzz": 1}, "Brew has no option zzz; it has leaves, pot, cups, "),
+    ],
+)
+def test_unknown_argument_is_told_which_one_was_meant(values: dict[str, object], message: str) -> None:
+    with pytest.raises(TypeError) as refused:
+        Brew(("assam",), **values)
+    assert str(refused.value).startswith(message)
+
+
+def test_arguments_by_place_are_refused_by_their_names() -> None:
+    with pytest.raises(UserError, match="--cups must be a whole number, but got 'two'"):
+        Brew(("assam",), "pot", "two")
+    with pytest.raises(TypeError, match="Brew got pot twice"):
+        Brew(("assam",), "pot", pot="pan")
+    with pytest.raises(TypeError, match="at most 10 arguments, but got 11"):
+        Brew(*range(11))
+
+
+def test_near_miss_of_a_choice_is_named() -> None:
+    with pytest.raises(UserError, match=r"one of black, green, but got 'Green'; did you mean green[?]$"):
+        Brew(("assam",), kind="Green")
+
+
+def test_options_hold_plain_values_that_compare_hash_and_go_to_json() -> None:
+    plain = Brew(("assam",), pot=Path("p"), cups=3, minutes=2.0, sugar=True, notes=("a",))
+    given = Brew(["assam"], pot="p", cups=np.int64(3), minutes=np.float32(2), sugar=np.bool_(True), notes="a")
+    assert given == plain and hash(given) == hash(plain)
+    for copied in (copy.copy(given), copy.deepcopy(given), pickle.loads(pickle.dumps(given)), replace(given, cups=3.0)):
+        assert copied == plain
+    values = asdict(given)
+    assert json.loads(json.dumps(values | {"pot": str(values["pot"])}))["cups"] == 3
+
+
+def test_repr_names_what_differs_from_the_defaults() -> None:
+    brewed = Brew(("assam",), cups=3)
+    assert repr(brewed) == "Brew(leaves=('assam',), cups=3)"
+    assert eval(repr(brewed)) == brewed

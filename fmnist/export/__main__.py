@@ -16,7 +16,15 @@ from rich.table import Table
 from fmnist.cli import EXIT_FAILURE, EXIT_INTERRUPTED, exit_code_of, nearest_existing
 from fmnist.errors import UserError
 from fmnist.export.export import HERE, export_model
-from fmnist.export.formats import FORMATS, ExportRecord, find_format, in_figures, read_formats, require_runtimes
+from fmnist.export.formats import (
+    FORMATS,
+    FORMATS_REQUIRED,
+    ExportRecord,
+    find_format,
+    in_figures,
+    read_formats,
+    require_runtimes,
+)
 from fmnist.export.images import read_images
 from fmnist.options import option, options, parse_options
 
@@ -29,6 +37,7 @@ class ExportOptions:
     formats: Sequence[str] = option(
         f"all, or some of {', '.join(format.name for format in FORMATS)}, joined by commas; may be given again",
         name="format",
+        requirement=FORMATS_REQUIRED,
         metavar="FORMATS",
     )
     out: Path = option("folder for the files", default=Path("exports"), metavar="DIR")

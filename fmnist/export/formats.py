@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from fmnist.errors import UserError, not_installed
+from fmnist.values import did_you_mean
 
 # Runtimes add the same float32 numbers in other orders, which moved probabilities by 1e-6 at most where it was measured
 # (10,000 images); a layer that is left out, or still in training, moves them by 0.01 and more. There is room between.
@@ -103,6 +104,9 @@ session = onnxruntime.InferenceSession("{file}")
 )
 
 
+FORMATS_REQUIRED = f"all or some of {', '.join(format.name for format in FORMATS)}, joined by commas"
+
+
 def find_format(name: str) -> Format:
     """Find a format by its name.
 
@@ -131,7 +135,7 @@ def read_formats(words: Sequence[str], option: str) -> tuple[str, ...]:
     names = [format.name for format in FORMATS]
     asked = {part.strip() for word in words for part in word.split(",")}
     for name in sorted(asked - {*names, "all"}):
-        raise UserError(f"{option} must be all or some of {', '.join(names)}, joined by commas, but got {name!r}")
+        raise UserError(f"{option} must be {FORMATS_REQUIRED}, but got {name!r}{did_you_mean(name, [*names, 'all'])}")
     return tuple(name for name in names if name in asked or "all" in asked)
 
 

@@ -175,6 +175,7 @@ class PredictOptions:
         "PNG, JPEG, WebP, BMP, GIF (its first frame), TIFF, PPM, AVIF or JPEG 2000 file; a folder, with all such files "
         "in it and its subfolders; - for one picture from standard input",
         positional=True,
+        takes_path=True,
         metavar="IMAGE",
     )
     json: bool = option("one JSON object a line instead, failed pictures included", default=False)
@@ -184,6 +185,7 @@ class PredictOptions:
         "calibrate the probabilities: a number, or a file such as a study's temperature.json",
         default=None,
         default_shown="as the model gives them",
+        takes_path=True,
         metavar="T|FILE",
     )
 

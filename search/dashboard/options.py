@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from fmnist.options import option, options
-from search.cli import check_study_name
+from search.cli import check_study_name, shown_url
 from search.records.files import StudyFiles, require_study
 
 HOST = "127.0.0.1"
@@ -31,6 +31,7 @@ class DashboardOptions:
         "Optuna's storage with the trials; then the study needs no folder here",
         default=None,
         default_shown="as it was made with",
+        without_secret=shown_url,
         metavar="URL",
     )
     until_input_ends: bool = option("end when standard input ends (for scripts)", default=False)

@@ -16,7 +16,7 @@ from fmnist.options import option, options, parse_options
 from fmnist.reading import Reading
 from fmnist.training.precision import has_bfloat16
 from search.callbacks.terminal import Terminal
-from search.config import MAX_SEED
+from search.config import ARRAYS_AS_FILE, MAX_SEED
 from search.records.io import read_json
 from search.records.models import BestRecipe
 from search.refit.reproduction import retrain
@@ -68,7 +68,12 @@ class RefitOptions:
         "of this training", default=None, ge=0, le=MAX_SEED, default_shown="the delivered model's", metavar="N"
     )
     dataset: str | None = option(
-        "where the study's images are now", default=None, default_shown="where they were", metavar="NAME|PATH"
+        "where the study's images are now",
+        default=None,
+        takes_path=True,
+        remedy=ARRAYS_AS_FILE,
+        default_shown="where they were",
+        metavar="NAME|PATH",
     )
     data_dir: Path | None = option(
         "where the Fashion-MNIST files are",

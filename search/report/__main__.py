@@ -12,7 +12,7 @@ import optuna
 from fmnist.cli import exit_code_of
 from fmnist.errors import UserError
 from fmnist.options import option, options, parse_options
-from search.cli import check_study_name, take_password_off_the_command_line
+from search.cli import check_study_name, shown_url, take_password_off_the_command_line
 from search.dashboard.publish import publish_report
 from search.records.files import StudyFiles, require_study
 from search.report.comparison.page import write_comparison
@@ -59,7 +59,11 @@ class ReportOptions:
     names: tuple[str, ...] = option("a finished study, or two to compare", positional=True, metavar="NAME")
     studies_dir: Path = option("where studies live", default=Path("studies"), metavar="DIR")
     storage: str | None = option(
-        "Optuna's storage with the trials", default=None, default_shown="as each study was made with", metavar="URL"
+        "Optuna's storage with the trials",
+        default=None,
+        default_shown="as each study was made with",
+        without_secret=shown_url,
+        metavar="URL",
     )
 
     def __post_init__(self) -> None:

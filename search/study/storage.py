@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import os
-import re
 import shutil
 import sqlite3
 import threading
@@ -25,6 +24,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import exc
 
 from fmnist.errors import UserError
+from search.cli import shown_url
 from search.machine import network_file_system
 from search.study.attributes import Owner, TrialAttributes, attributes_of
 from search.study.optuna_private import RelationalStorage, StudyTrials, has_tables
@@ -175,15 +175,6 @@ class _Lead:
         if connection is not None:
             with suppress(exc.DBAPIError):
                 connection.close()
-
-
-def shown_url(url: str) -> str:
-    """Hide the password of a storage's URL, for messages. Any text will do: a mistyped URL has a password too."""
-    if url.startswith("sqlite"):
-        return url
-    start = url.find("://") + 3 if "://" in url else 0
-    rest = re.sub(r":.*@", ":***@", url[start:])
-    return url[:start] + re.sub(r"(password|passwd|pwd)=[^&]*", r"\1=***", rest, flags=re.IGNORECASE)
 
 
 def open_storage(url: str, *, must_exist: bool = False) -> StudyStorage:

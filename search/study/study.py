@@ -16,12 +16,13 @@ import optuna
 from fmnist.errors import UserError
 from fmnist.options import fields_of, flag_of
 from search import __version__
+from search.cli import shown_url
 from search.config import StudyConfig
 from search.records.files import StudyFiles
 from search.records.io import flat, read_plain, write_text
 from search.space.space import SearchSpace
 from search.study.leases import TrialLeases, this_process
-from search.study.storage import AlreadyQueued, BudgetSpent, StudyStorage, open_storage, shown_url
+from search.study.storage import AlreadyQueued, BudgetSpent, StudyStorage, open_storage
 from search.study.strategy import build_pruner, build_sampler
 
 STUDY_FORMAT = 1  # of what a study's folder and storage hold
