@@ -108,10 +108,14 @@ def check_names(names: Sequence[str], where: object) -> tuple[str, ...]:
 def check_sides(shape: Shape, where: object, reading: Reading) -> None:
     """Check that images of this shape are neither too small nor larger than what `reading` allows."""
     height, width, _ = shape
-    if min(height, width) < MIN_SIDE:
+    least, remedy = MIN_SIDE, "use larger ones"
+    if min(height, width) > 0:
+        remedy += ", or pass --image-size"
+    if reading.image_size is not None:  # which enlarges whatever has a pixel
+        least = 1
+    if min(height, width) < least:
         raise UserError(
-            f"images need sides of {MIN_SIDE} pixels or more, but those in {where} are {height} x {width}; use larger "
-            "ones, or pass --image-size"
+            f"images need sides of {least} pixels or more, but those in {where} are {height} x {width}; {remedy}"
         )
     if max(height, width) > MAX_SIDE and reading.image_size is None:
         raise UserError(
@@ -120,14 +124,17 @@ def check_sides(shape: Shape, where: object, reading: Reading) -> None:
         )
 
 
-def check_memory(n_images: int, shape: Shape, bytes_per_value: int = 1) -> None:
-    """Check that the memory that is free can hold so many images of this shape twice."""
+def check_memory(n_images: int, shape: Shape, bytes_per_value: int = 1, remedy: str = "use fewer images") -> None:
+    """Check that the memory that is free can hold so many images of this shape twice.
+
+    remedy: What to do where it cannot, the end of the message.
+    """
     n_bytes, free = n_images * math.prod(shape) * bytes_per_value, psutil.virtual_memory().available
     if 2 * n_bytes > free:
         sides = " x ".join(map(str, shape))
         raise UserError(
             f"{n_images:,} images of {sides} take {n_bytes / 1e9:,.1f} GB of memory, and as much again while they are "
-            f"split, but {free / 1e9:,.1f} GB are free; use fewer images or a smaller --image-size"
+            f"split, but {free / 1e9:,.1f} GB are free; {remedy}"
         )
 
 

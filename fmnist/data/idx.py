@@ -56,7 +56,7 @@ def idx_source(folder: Path, reading: Reading) -> DataSource:
     """
     missing = [f"{name}[.gz]" for name in IDX_NAMES if find_member(folder, name) is None]
     if missing:
-        raise UserError(f"a folder of IDX files must hold all four, but {folder} lacks {', '.join(missing)}")
+        raise UserError(f"a folder of IDX files must hold all four, but {folder} lacks {', '.join(missing)}; add them")
     class_names = read_class_names(folder)
 
     train_labels, test_labels = require_member(folder, TRAIN_LABELS), require_member(folder, TEST_LABELS)
@@ -64,8 +64,12 @@ def idx_source(folder: Path, reading: Reading) -> DataSource:
     check_test_labels(read_labels(test_labels).astype(np.int64), test_labels, n_classes)
 
     shape = _check_images(folder, TRAIN_IMAGES, TRAIN_LABELS, reading)
-    if _check_images(folder, TEST_IMAGES, TEST_LABELS, reading) != shape:
-        raise UserError(f"training and test images must have one size, but those in {folder} differ")
+    test_shape = _check_images(folder, TEST_IMAGES, TEST_LABELS, reading)
+    if test_shape != shape:
+        raise UserError(
+            f"training and test images must have one shape, but in {folder} they have {_in_words(shape)} and "
+            f"{_in_words(test_shape)}; make them alike, or pass --image-size where only the sides differ"
+        )
 
     files = [require_member(folder, name) for name in IDX_NAMES]
     if class_names is not None:
@@ -130,7 +134,7 @@ def read_class_names(folder: Path) -> tuple[str, ...] | None:
 
 
 def _check_images(folder: Path, images_name: str, labels_name: str, reading: Reading) -> Shape:
-    """Check an image file against its labels, the limits and the free memory. Returns the shape of one image."""
+    """Check an image file against its labels, the limits and the free memory. Returns the shape of an image as read."""
     path = require_member(folder, images_name)
     n_images, *sides = image_shape(path)
     n_labels = _checked_shape(require_member(folder, labels_name), LABELS)[0]
@@ -143,6 +147,8 @@ def _check_images(folder: Path, images_name: str, labels_name: str, reading: Rea
     shape = (height, width, n_channels)
     check_sides(shape, path, reading)
     check_memory(n_images, shape)
+    if reading.image_size is not None:
+        shape = (reading.image_size, reading.image_size, n_channels)
     return shape
 
 

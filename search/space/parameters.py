@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Annotated, Any, Generic, Protocol, Self, TypeVar, get_args, get_origin
@@ -249,7 +250,7 @@ class GivenParameters:
 
     def suggest_categorical(self, name: str, choices: Any) -> Any:
         """Return the given one of the choices; True is not 1."""
-        requirement = f"one of {', '.join(map(str, choices))}"
+        requirement = f"one of {', '.join(map(json.dumps, choices))}"  # as they stand in a file: true, "max"
         value = self._take(name, requirement)
         for choice in choices:
             if type(value) is type(choice) and value == choice:

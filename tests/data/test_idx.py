@@ -43,13 +43,13 @@ def test_load_train_never_reads_the_test_files(folder: Path) -> None:
 
 def test_folder_with_one_idx_file_lacks_the_other_three(tmp_path: Path) -> None:
     write_idx_file(tmp_path / "train-labels-idx1-ubyte", labels_of(72))
-    with pytest.raises(UserError, match=r"lacks train-images\S+, t10k-images\S+, t10k-labels\S+$"):
+    with pytest.raises(UserError, match=r"lacks train-images\S+, t10k-images\S+, t10k-labels\S+; add them$"):
         find_data(str(tmp_path))
 
 
 def test_missing_file_is_named(folder: Path) -> None:
     (folder / "t10k-labels-idx1-ubyte.gz").unlink()
-    with pytest.raises(UserError, match=r"lacks t10k-labels-idx1-ubyte\[.gz\]$"):
+    with pytest.raises(UserError, match=r"lacks t10k-labels-idx1-ubyte\[.gz\]; add them$"):
         find_data(str(folder))
 
 

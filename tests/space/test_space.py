@@ -172,8 +172,8 @@ def test_longest_training_is_the_most_epochs_of_the_space(digits, tmp_path) -> N
         ({"label_smoothing": 0.07}, r"label_smoothing must be a number from 0 to 0\.2 in steps of 0\.05 .* got 0\.07"),
         ({"label_smoothing": math.nan}, "label_smoothing must be a number .* but got nan"),
         ({"peak_learning_rate_adamw": math.inf}, "peak_learning_rate_adamw must be a number .* but got inf"),
-        ({"batch_normalization": 1}, "batch_normalization must be one of True, False .* but got 1"),
-        ({"pooling": "mean"}, "pooling must be one of max, average .* but got 'mean'"),
+        ({"batch_normalization": 1}, "batch_normalization must be one of true, false .* but got 1"),
+        ({"pooling": "mean"}, 'pooling must be one of "max", "average" .* but got \'mean\''),
         ({"flip": False}, "flip matches no parameter"),
     ],
 )

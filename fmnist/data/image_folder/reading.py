@@ -132,7 +132,7 @@ def _read_parts(
 
     def check_shape(shape: Shape) -> None:
         check_sides(shape, folder, reading)
-        check_memory(n_train, shape)
+        check_memory(n_train, shape, remedy="use fewer images or a smaller --image-size")
 
     form = form_of(reading)
     train_found = read_pictures(

@@ -1,0 +1,374 @@
+"""What refused IDX files, archives and Fashion-MNIST say is done to them, and they are read."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+
+from fmnist.data import named
+from fmnist.data.find import find_data
+from fmnist.data.idx import CLASSES_FILE, TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS
+from fmnist.data.split import load_train, pixel_statistics
+from fmnist.reading import Reading
+from tests.support.data_sets import no_download
+from tests.support.made_images import idx
+from tests.support.remedies import needs_remedy
+
+RNG = np.random.default_rng(0)
+IMAGES, LABELS = RNG.integers(0, 256, (60, 8, 8), dtype=np.uint8), (np.arange(60) % 3).astype(np.uint8)
+TRAIN, TEST = (IMAGES, LABELS), (IMAGES[:9], LABELS[:9])
+
+
+def read(path: Path, **reading: Any) -> None:
+    pixel_statistics(load_train(find_data(str(path), reading=Reading(**reading)), seed=0).train.images)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Four whole files."""
+    write(tmp_path / "mine")
+    return tmp_path / "mine"
+
+
+def write(
+    folder: Path, train: tuple[np.ndarray, np.ndarray] = TRAIN, test: tuple[np.ndarray, np.ndarray] = TEST
+) -> None:
+    folder.mkdir(exist_ok=True)
+    names = ((TRAIN_IMAGES, TRAIN_LABELS), (TEST_IMAGES, TEST_LABELS))
+    for pair, arrays in zip(names, (train, test), strict=True):
+        for name, array in zip(pair, arrays, strict=True):
+            (folder / name).write_bytes(idx(array))
+
+
+def whole(folder: Path) -> None:
+    write(folder)
+
+
+def remove_test_labels(folder: Path) -> None:
+    (folder / TEST_LABELS).unlink()
+
+
+def cut_header(folder: Path) -> None:
+    (folder / TRAIN_IMAGES).write_bytes((folder / TRAIN_IMAGES).read_bytes()[:6])
+
+
+def cut(folder: Path) -> None:
+    (folder / TRAIN_IMAGES).write_bytes((folder / TRAIN_IMAGES).read_bytes()[:-64])
+
+
+def put_a_page_in_its_place(folder: Path) -> None:
+    (folder / TRAIN_IMAGES).unlink()
+    (folder / f"{TRAIN_IMAGES}.gz").write_text("<html>404</html>")
+
+
+def remove_the_page(folder: Path) -> None:
+    (folder / f"{TRAIN_IMAGES}.gz").write_bytes(gzip.compress(idx(IMAGES)))
+
+
+def swap(folder: Path) -> None:
+    images, labels = folder / TRAIN_IMAGES, folder / TRAIN_LABELS
+    images_content = images.read_bytes()
+    images.write_bytes(labels.read_bytes())
+    labels.write_bytes(images_content)
+
+
+def write_text(folder: Path) -> None:
+    (folder / TRAIN_LABELS).write_text("0 1 2 0 1 2")
+
+
+def number_from_one(folder: Path) -> None:
+    write(folder, (IMAGES, LABELS + 1), (TEST[0], TEST[1] + 1))
+
+
+def leave_a_label_out(folder: Path) -> None:
+    write(folder, (IMAGES[:50], LABELS[:50]), (TEST[0], TEST[1]))
+    (folder / TRAIN_LABELS).write_bytes(idx(LABELS))
+
+
+def label_test_as_unknown(folder: Path) -> None:
+    write(folder, test=(TEST[0], TEST[1] + 1))
+
+
+def too_few(folder: Path) -> None:
+    write(folder, (IMAGES[:6], LABELS[:6]))
+
+
+def one_colour(folder: Path) -> None:
+    write(folder, (np.full_like(IMAGES, 7), LABELS))
+
+
+def two_channels(folder: Path) -> None:
+    write(folder, (np.stack([IMAGES] * 2, axis=-1), LABELS))
+
+
+def name_two_classes(folder: Path) -> None:
+    (folder / CLASSES_FILE).write_text("a\nb\n")
+
+
+def name_three_classes(folder: Path) -> None:
+    (folder / CLASSES_FILE).write_text("a\nb\nc\n", encoding="utf-8")
+
+
+def name_a_class_twice(folder: Path) -> None:
+    (folder / CLASSES_FILE).write_text("a\nb\nb\n")
+
+
+def name_in_another_encoding(folder: Path) -> None:
+    (folder / CLASSES_FILE).write_text("a\nb\nä\n", encoding="latin-1")
+
+
+@pytest.mark.parametrize(
+    ("says", "damage", "repair"),
+    [
+        ("a folder of IDX files must hold all four, but {} lacks {}; add them", remove_test_labels, whole),
+        ("{} is cut: {} bytes end within its header; fetch it again", cut_header, whole),
+        ("its header promises {} = {} bytes, but got {}; fetch it again", cut, whole),
+        (
+            "{} must be a whole gzip file, but is cut or damaged ({}); fetch it again",
+            put_a_page_in_its_place,
+            remove_the_page,
+        ),
+        ("holds {} where {} are expected: are image and label files swapped?", swap, swap),
+        ("{} must be an IDX file of {} ({}), but got {}", write_text, whole),
+        ("labels must be 0 to k - 1 with none left out", number_from_one, whole),
+        ("images and {} {} labels; take both files from one data set", leave_a_label_out, whole),
+        ("test labels must be 0 to {} as in training, but in {} {}; fix it", label_test_as_unknown, whole),
+        ("{}, but in {} {}; add images or leave the class out", too_few, whole),
+        ("images must differ somewhere, but every pixel is {}; check the image files", one_colour, whole),
+        ("must hold images of 1 or 3 channels, n x height x width x channels", two_channels, whole),
+        ("there must be one name for each class", name_two_classes, name_three_classes),
+        ("must name each class in a line of its own, but got {}; fix it", name_a_class_twice, name_three_classes),
+        ("{} must be a text file in UTF-8, but: {}; save it so", name_in_another_encoding, name_three_classes),
+    ],
+    ids=lambda value: value.__name__ if callable(value) else None,
+)
+def test_folder_is_read_once_it_is_put_right(
+    folder: Path, says: str, damage: Callable[[Path], None], repair: Callable[[Path], None]
+) -> None:
+    read(folder)
+    damage(folder)
+    with needs_remedy(says):
+        read(folder)
+    repair(folder)
+    for colour in folder.glob("*idx4*"):
+        colour.unlink()
+    read(folder)
+
+
+def test_file_that_goes_during_a_run_is_restored(folder: Path) -> None:
+    source = find_data(str(folder))
+    remove_test_labels(folder)
+    with needs_remedy("{} must hold {} or {}.gz, but neither exists any longer; restore one"):
+        source.read_test()
+    whole(folder)
+    source.read_test()
+
+
+@pytest.mark.parametrize("kind", ["idx", "npz"])
+def test_image_size_takes_images_that_are_too_small_or_too_large(tmp_path: Path, kind: str) -> None:
+    for side, says in (
+        (2, "images need sides of {} pixels or more"),
+        (80, "images may have sides of {} pixels at most"),
+    ):
+        images = RNG.integers(0, 256, (60, side, side), dtype=np.uint8)
+        if kind == "idx":
+            path = tmp_path / f"{side}"
+            write(path, (images, LABELS), (images[:9], LABELS[:9]))
+        else:
+            path = tmp_path / f"{side}.npz"
+            np.savez(path, x_train=images, y_train=LABELS)
+        with needs_remedy(says):
+            read(path)
+        read(path, image_size=16)
+
+
+@pytest.mark.parametrize("kind", ["idx", "npz"])
+def test_image_size_makes_training_and_test_images_alike(tmp_path: Path, kind: str) -> None:
+    smaller = TEST[0][:, :6, :6]
+    if kind == "idx":
+        path = tmp_path / "mine"
+        write(path, test=(smaller, TEST[1]))
+    else:
+        path = tmp_path / "mine.npz"
+        np.savez(path, x_train=IMAGES, y_train=LABELS, x_test=smaller, y_test=TEST[1])
+    with needs_remedy(
+        "training and test images must have one shape, but in {} they have {} and {}; make them alike, or"
+    ):
+        read(path)
+    read(path, image_size=8)
+
+
+def test_fewer_images_take_less_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=2 * 54 * 64))
+    path = tmp_path / "mine.npz"
+    np.savez(path, x_train=IMAGES, y_train=LABELS)
+    with needs_remedy("GB of memory, and as much again while they are split, but {} GB are free; {}"):
+        read(path)
+    np.savez(path, x_train=IMAGES[:54], y_train=LABELS[:54])
+    read(path)
+
+
+GOOD = {"x_train": IMAGES, "y_train": LABELS, "x_test": TEST[0], "y_test": TEST[1]}
+OBJECTS = np.array([[1], [1, 2]], dtype=object)
+
+
+@pytest.mark.parametrize(
+    ("says", "damage", "repair"),
+    [
+        (
+            "{} must hold {} and {}, but got {} alone; add the other, or leave it out too",
+            {"y_test": None},
+            {"x_test": None},
+        ),
+        ("{} must hold arrays {} and {}, but got {}; save it with np.savez(", {"x_train": None, "y_train": None}, GOOD),
+        ("must have the shape (n, height, width), or with 1 or 3 channels at the end", {"x_train": IMAGES[0]}, GOOD),
+        (
+            "must be whole numbers from 0 to 255, but got {}{}; {}",
+            {"x_train": IMAGES / 255},
+            {"x_train": np.round(255 * (IMAGES / 255)).astype("uint8")},
+        ),
+        ("of its values are NaN or infinite; fix them, then {}", {"x_train": np.full(IMAGES.shape, np.nan)}, GOOD),
+        ("every image needs a label, but {} holds {} images in {}", {"y_train": LABELS[:50]}, GOOD),
+        (
+            "{} must be whole numbers of the shape (n,), the class of each image",
+            {"y_train": np.eye(3)[LABELS]},
+            {"y_train": np.eye(3)[LABELS].argmax(axis=1)},
+        ),
+        ("{} must number the classes from 0 to {} at most", {"y_train": LABELS.astype(int) - 1}, GOOD),
+        (
+            "must be one text for each class, but got {} {}; save np.array([...]) of the names",
+            {"class_names": np.array([1, 2, 3])},
+            {"class_names": np.array(["a", "b", "c"])},
+        ),
+        ("{} must hold numbers, but {} holds Python objects", {"x_train": OBJECTS}, GOOD),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, dict) and value is not GOOD else None,
+)
+def test_archive_is_read_once_it_is_saved_again(
+    tmp_path: Path, says: str, damage: dict[str, Any], repair: dict[str, Any]
+) -> None:
+    path = tmp_path / "mine.npz"
+    with needs_remedy(says):
+        save_and_read(path, {**GOOD, **damage})
+    save_and_read(path, {**GOOD, **damage, **repair})
+
+
+def save_and_read(path: Path, arrays: dict[str, Any]) -> None:
+    np.savez(path, **{name: array for name, array in arrays.items() if array is not None})
+    read(path)
+
+
+def test_archive_that_is_none_or_damaged_is_saved_again(tmp_path: Path) -> None:
+    path = tmp_path / "mine.npz"
+    path.write_text("no archive")
+    with needs_remedy("{} must be an .npz archive, but is none, or cut; save it again with np.savez"):
+        read(path)
+    np.savez(path, **GOOD)
+    content = bytearray(path.read_bytes())
+    content[200:260] = bytes(60)
+    path.write_bytes(content)
+    with needs_remedy("{} must be a whole .npz archive, but: {}; save it again with np.savez"):
+        read(path)
+    save_and_read(path, GOOD)
+
+
+def test_labels_below_0_are_numbered_from_0(tmp_path: Path) -> None:
+    from fmnist.data.checks import check_train_labels
+
+    with needs_remedy("labels must be 0 or more, but in {} one is {}; number the classes from 0"):
+        check_train_labels(LABELS.astype(int) - 1, "y", None, 1)
+    assert check_train_labels(LABELS.astype(int), "y", None, 1) == 3
+
+
+@pytest.fixture
+def official(monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
+    """Four small files that are taken for the official ones."""
+    contents = {
+        f"{name}.gz": gzip.compress(idx(array))
+        for name, array in zip(
+            (TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS), (*digits_28(60), *digits_28(9)), strict=True
+        )
+    }
+    md5s = {name: hashlib.md5(content, usedforsecurity=False).hexdigest() for name, content in contents.items()}
+    monkeypatch.setattr(named, "FASHION_MNIST_MD5", md5s)
+    monkeypatch.setattr(named, "FASHION_MNIST_BYTES", {name: len(content) for name, content in contents.items()})
+    monkeypatch.delenv("FMNIST_DATA_DIR", raising=False)
+    return contents
+
+
+def digits_28(n: int) -> tuple[np.ndarray, np.ndarray]:
+    return RNG.integers(0, 256, (n, 28, 28), dtype=np.uint8), (np.arange(n) % 10).astype(np.uint8)
+
+
+def put(contents: dict[str, bytes], folder: Path) -> Path:
+    folder.mkdir(exist_ok=True)
+    for name, content in contents.items():
+        (folder / name).write_bytes(content)
+    return folder
+
+
+def test_fashion_mnist_is_had_from_a_folder_or_left_for_the_digits(tmp_path: Path, official: dict[str, bytes]) -> None:
+    with needs_remedy("no Fashion-MNIST in {}, and the download failed ({}); pass --data-dir"):
+        find_data("fashion-mnist", places=[tmp_path / "none"], download=no_download)
+    with needs_remedy("{} after the download; pass --data-dir, or --dataset digits"):
+        find_data("fashion-mnist", places=[tmp_path / "none"], download=lambda: tmp_path)
+    find_data("fashion-mnist", put(official, tmp_path / "mine"))
+    find_data("digits")
+
+
+def test_data_dir_without_the_files_gets_them_or_is_left_out(
+    tmp_path: Path, official: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places = [put(official, tmp_path / "there")]
+    for data_dir in (tmp_path / "mine", None):  # None: from the environment
+        monkeypatch.setenv("FMNIST_DATA_DIR", str(tmp_path / "mine"))
+        with needs_remedy("{}; put them there or leave {} out"):
+            find_data("fashion-mnist", data_dir, places=places)
+    monkeypatch.delenv("FMNIST_DATA_DIR")
+    find_data("fashion-mnist", places=places)
+    find_data("fashion-mnist", put(official, tmp_path / "mine"), places=places)
+
+
+def test_folder_with_some_of_the_files_is_completed_or_deleted(tmp_path: Path, official: dict[str, bytes]) -> None:
+    some = put(dict(list(official.items())[:2]), tmp_path / "some")
+    places = [some, put(official, tmp_path / "there")]
+    with needs_remedy("{}; complete the folder, delete it, or pass --data-dir"):
+        find_data("fashion-mnist", places=places)
+    find_data("fashion-mnist", tmp_path / "there", places=places)
+    for path in some.iterdir():
+        path.unlink()
+    some.rmdir()
+    find_data("fashion-mnist", places=places)
+    find_data("fashion-mnist", places=[put(official, some)])
+
+
+def test_files_of_fashion_mnist_that_are_altered_are_fetched_again(tmp_path: Path, official: dict[str, bytes]) -> None:
+    folder = put({**official, f"{TRAIN_IMAGES}.gz": b"cut"}, tmp_path / "mine")
+    with needs_remedy("the files of Fashion-MNIST in {} must be the official ones, but {}; {}"):
+        find_data("fashion-mnist", folder)
+    find_data("fashion-mnist", put(official, folder))
+
+
+def test_path_in_another_encoding_is_renamed(tmp_path: Path) -> None:
+    from fmnist.data.find import require_utf8
+
+    with needs_remedy("the path of a dataset must be UTF-8, but got {}; rename what is not"):
+        require_utf8(tmp_path / "sch\udcf6n")
+    require_utf8(tmp_path / "schön")
+
+
+def test_file_that_may_not_be_read_is_one_that_may(folder: Path) -> None:
+    (folder / CLASSES_FILE).mkdir()  # root may read anything but a folder as a file
+    with needs_remedy("{} must be readable, but: {}; check the file and its permissions"):
+        read(folder)
+    (folder / CLASSES_FILE).rmdir()
+    name_three_classes(folder)
+    read(folder)

@@ -1,0 +1,220 @@
+"""What a refused option's message says is done to the words, which are read then."""
+
+from __future__ import annotations
+
+import socket
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from fmnist.data.find import find_data
+from fmnist.errors import UserError
+from fmnist.export.__main__ import parse as parse_export
+from fmnist.options import option, options
+from fmnist.predict.predictions import predict, read_temperature
+from fmnist.reading import Reading
+from search.config import SHIPPED_SPACES, StudyConfig
+from search.dashboard.options import DashboardOptions
+from search.dashboard.server import listen
+from search.extras import OPTIONAL_EXTRAS, require_writable
+from search.refit.__main__ import RefitOptions
+from search.report.__main__ import ReportOptions
+from search.run import parse
+from tests.support.made_study import make_study
+from tests.support.remedies import Remedy, assert_message, needs_remedy
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.mark.parametrize(
+    "remedy",
+    [
+        Remedy("the study's name must be 1 to 64 letters", ["--study", "a/b"], ["--study", "a-b"]),
+        Remedy(
+            "the study's name must be 1 to 64 letters",
+            ["--dataset", "my shoes"],
+            ["--dataset", "my shoes", "--study", "shoes"],
+        ),
+        Remedy("{} must be all or some of {}, joined by commas", ["--export", "keras;onnx"], ["--export", "keras"]),
+        Remedy(
+            "--image-size must be between {} and {} pixels",
+            ["--dataset", "x", "--image-size", "7"],
+            ["--dataset", "x", "--image-size", "8"],
+        ),
+    ],
+    ids=lambda remedy: " ".join(remedy.refused),
+)
+def test_words_of_the_command_are_read_once_changed_as_their_message_says(remedy: Remedy) -> None:
+    with needs_remedy(remedy.says):
+        parse(remedy.refused)
+    parse(remedy.followed)
+
+
+def test_help_is_what_a_wrong_word_needs(capsys: pytest.CaptureFixture[str]) -> None:
+    with needs_remedy("{}; see {} --help"):
+        parse(["--trails", "5"])
+    with pytest.raises(SystemExit) as ended:
+        parse(["--help"])
+    assert ended.value.code == 0
+    assert "--trials N" in capsys.readouterr().out
+    parse(["--trials", "5"])
+
+
+def test_mirror_images_are_had_by_a_copy_of_the_space(tmp_path: Path) -> None:
+    with needs_remedy("leave --flip out, write flip = true into a copy of that file, and pass the copy with --space"):
+        parse(["--dataset", "digits", "--flip"])
+    text = (SHIPPED_SPACES / "digits.toml").read_text(encoding="utf-8")
+    copy = tmp_path / "mine.toml"
+    copy.write_text(text.replace("flip = false", "flip = true"), encoding="utf-8")
+    config, _ = parse(["--dataset", "digits", "--space", str(copy)])
+    assert config.space_path == copy
+
+
+def test_precision_that_the_processor_lacks_is_left_at_auto(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("search.config.has_bfloat16", lambda: False)
+    with needs_remedy("--precision bfloat16 needs a processor with"):
+        StudyConfig("s", dataset="digits", precision="bfloat16")
+    assert not StudyConfig("s", dataset="digits", precision="auto").trains_in_bfloat16
+
+
+def test_extra_that_a_message_names_brings_what_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    for name, modules in OPTIONAL_EXTRAS.items():
+        with monkeypatch.context() as patch:
+            patch.setattr("search.extras.is_installed", lambda module: False)
+            with needs_remedy("{} needs {}, which is not installed; run pip install 'fmnist-search[{}]'"):
+                StudyConfig("s", dataset="digits", **{name: tmp_path})
+        assert any(requirement.startswith(modules[0]) for requirement in extras[name])
+    assert any(requirement.startswith("psycopg") for requirement in extras["postgresql"])
+
+
+def test_options_of_own_images_are_left_out_for_named_ones(tmp_path: Path) -> None:
+    with needs_remedy("--data-dir is for the dataset fashion-mnist"):
+        find_data("digits", tmp_path)
+    with needs_remedy("--image-size, --colour and --skip-unreadable are for images of your own"):
+        find_data("digits", reading=Reading(image_size=32))
+    find_data("digits")
+
+
+def test_data_set_is_spelled_as_it_is_called() -> None:
+    with needs_remedy("the dataset must be {} or a folder of images"):
+        find_data("digit")
+    find_data("digits")
+
+
+def test_folder_of_a_tracker_is_one_that_can_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with needs_remedy("must name a folder that can be written"):
+        require_writable("tensorboard", tmp_path / "file")
+    require_writable("tensorboard", tmp_path / "folder")
+
+
+@options
+class Limited:
+    """An option with a remedy of its own."""
+
+    port: int = option("where", default=None, ge=0, remedy="0 takes any that is free", metavar="N")
+
+
+def test_remedy_that_an_option_declares_is_said_and_works() -> None:
+    with pytest.raises(UserError) as caught:
+        DashboardOptions("a", port=-1)
+    assert_message("--port must be between 0 and 65535, but got -1; 0 takes any that is free", str(caught.value))
+    with listen(0, lambda environ, start: []) as server:
+        assert server.server_port > 0
+
+
+def test_port_that_is_taken_is_changed_or_left_out() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with needs_remedy("--port must be one that is free for you, but {} is not"):
+            listen(taken.getsockname()[1], lambda environ, start: [])
+        for port in (0, None):  # another, none
+            listen(port, lambda environ, start: []).server_close()
+
+
+@pytest.fixture
+def studies(tmp_path: Path) -> Path:
+    """A folder with the study a; what is in its records no option reads."""
+    make_study(tmp_path / "studies" / "a")
+    return tmp_path / "studies"
+
+
+def test_study_is_one_of_those_that_the_message_lists(studies: Path, tmp_path: Path) -> None:
+    with needs_remedy("{} needs a study of {}, but got {}, which it has not; {}") as _:
+        ReportOptions(("b",), studies_dir=studies)
+    ReportOptions(("a",), studies_dir=studies)
+    with needs_remedy("{} needs a study of {}, but got {}, which it has not; {}"):
+        ReportOptions(("a",), studies_dir=tmp_path / "none")
+    with needs_remedy("the study's name must be 1 to 64 letters"):
+        DashboardOptions("studies/a", studies_dir=studies)
+    DashboardOptions("a", studies_dir=studies)
+
+
+def test_report_takes_one_or_two(studies: Path) -> None:
+    with needs_remedy("a report takes one study, a comparison two different ones"):
+        ReportOptions(("a", "a"), studies_dir=studies)
+    ReportOptions(("a",), studies_dir=studies)
+
+
+def test_report_of_a_copy_can_be_written_where_the_study_cannot(
+    studies: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import os
+    import shutil
+
+    is_accessible = os.access
+
+    def nobody_writes_there(path: Path, mode: int) -> bool:
+        return not Path(path).is_relative_to(studies) and is_accessible(path, mode)
+
+    monkeypatch.setattr(os, "access", nobody_writes_there)  # root may write anywhere
+    with needs_remedy("cannot write to {}; copy the studies to a folder of yours, and pass --studies-dir"):
+        ReportOptions(("a",), studies_dir=studies)
+    shutil.copytree(studies, tmp_path / "mine")
+    ReportOptions(("a",), studies_dir=tmp_path / "mine")
+
+
+def test_retrained_model_goes_into_a_file_called_keras_in_a_folder_of_yours(tmp_path: Path) -> None:
+    recipe = tmp_path / "best_recipe.json"
+    with needs_remedy("--out must be a file with the suffix .keras"):
+        RefitOptions(recipe, out=tmp_path / "model.h5")
+    with needs_remedy("cannot write to {}; choose a file in a folder of yours with --out"):
+        RefitOptions(recipe, out=tmp_path / "none" / "model.keras")
+    RefitOptions(recipe, out=tmp_path / "model.keras")
+
+
+def test_export_takes_a_model_by_its_path_and_leaves_it_in_its_place(tmp_path: Path) -> None:
+    model = tmp_path / "best.keras"
+    with needs_remedy("MODEL must be a .keras file, as studies deliver it, but got {}; check its path"):
+        parse_export([str(model), "--format", "keras"])
+    model.touch()
+    (tmp_path / "file").touch()
+    with needs_remedy("--out must be a folder that can be written to, but {} is not; choose another"):
+        parse_export([str(model), "--format", "keras", "--out", str(tmp_path / "file")])
+    with needs_remedy("the export would take the place of {} itself; choose another folder as --out"):
+        parse_export([str(model), "--format", "keras", "--out", str(tmp_path)])
+    parse_export([str(model), "--format", "keras", "--out", str(tmp_path / "exports")])
+
+
+def test_temperature_is_a_number_or_a_file_that_holds_one(tmp_path: Path) -> None:
+    path = tmp_path / "temperature.json"
+    with needs_remedy("--temperature takes a number or a file such as temperature.json"):
+        read_temperature(str(path))
+    path.write_text("[1]")
+    with needs_remedy('--temperature takes a JSON file with a number as "temperature"'):
+        read_temperature(str(path))
+    path.write_text('{"temperature": 1.5}')
+    assert read_temperature(str(path)) == 1.5
+    with needs_remedy("--temperature must be from {} to {}"):
+        read_temperature("0")
+    assert read_temperature("0.5") == 0.5
+
+
+def test_standard_input_is_named_once(tmp_path: Path) -> None:
+    with needs_remedy("standard input holds one picture, but - was named more than once; name it once"):
+        predict(tmp_path / "m.keras", ["-", "-"])
+    with needs_remedy("a model must be a .keras file, but {}: {}; check the path"):  # named once, it gets to the model
+        predict(tmp_path / "m.keras", ["-"])
