@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import socket
 import tomllib
 from pathlib import Path
@@ -11,7 +13,6 @@ import pytest
 from fmnist.data.find import find_data
 from fmnist.errors import UserError
 from fmnist.export.__main__ import parse as parse_export
-from fmnist.options import option, options
 from fmnist.predict.predictions import predict, read_temperature
 from fmnist.reading import Reading
 from search.config import SHIPPED_SPACES, StudyConfig
@@ -84,7 +85,7 @@ def test_extra_that_a_message_names_brings_what_is_missing(monkeypatch: pytest.M
         with monkeypatch.context() as patch:
             patch.setattr("search.extras.is_installed", lambda module: False)
             with needs_remedy("{} needs {}, which is not installed; run pip install 'fmnist-search[{}]'"):
-                StudyConfig("s", dataset="digits", **{name: tmp_path})
+                parse(["--dataset", "digits", f"--{name}", str(tmp_path)])
         assert any(requirement.startswith(modules[0]) for requirement in extras[name])
     assert any(requirement.startswith("psycopg") for requirement in extras["postgresql"])
 
@@ -108,13 +109,6 @@ def test_folder_of_a_tracker_is_one_that_can_be_written(tmp_path: Path) -> None:
     with needs_remedy("must name a folder that can be written"):
         require_writable("tensorboard", tmp_path / "file")
     require_writable("tensorboard", tmp_path / "folder")
-
-
-@options
-class Limited:
-    """An option with a remedy of its own."""
-
-    port: int = option("where", default=None, ge=0, remedy="0 takes any that is free", metavar="N")
 
 
 def test_remedy_that_an_option_declares_is_said_and_works() -> None:
@@ -143,7 +137,7 @@ def studies(tmp_path: Path) -> Path:
 
 
 def test_study_is_one_of_those_that_the_message_lists(studies: Path, tmp_path: Path) -> None:
-    with needs_remedy("{} needs a study of {}, but got {}, which it has not; {}") as _:
+    with needs_remedy("{} needs a study of {}, but got {}, which it has not; {}"):
         ReportOptions(("b",), studies_dir=studies)
     ReportOptions(("a",), studies_dir=studies)
     with needs_remedy("{} needs a study of {}, but got {}, which it has not; {}"):
@@ -162,9 +156,6 @@ def test_report_takes_one_or_two(studies: Path) -> None:
 def test_report_of_a_copy_can_be_written_where_the_study_cannot(
     studies: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import os
-    import shutil
-
     is_accessible = os.access
 
     def nobody_writes_there(path: Path, mode: int) -> bool:
