@@ -1,17 +1,13 @@
-"""What all commands share: errors in one line, exit codes, and a clean end at Ctrl-C."""
+"""What all commands share: errors in one line, and exit codes."""
 
 from __future__ import annotations
 
 import argparse
 import errno
 import os
-import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import NoReturn
 
 from fmnist.errors import UserError
@@ -24,7 +20,8 @@ EXIT_INTERRUPTED = 130  # what a shell reports after Ctrl-C
 def exit_code_of(command: Callable[[], int]) -> int:
     """Run a command and return its exit code, with the user's errors as one line on standard error.
 
-    Input that cannot be used and a full disk give EXIT_USER_ERROR. A bug keeps its trace.
+    Input that cannot be used and a full disk give EXIT_USER_ERROR, Ctrl-C gives EXIT_INTERRUPTED. A bug keeps its
+    trace.
 
     Args:
         command: Does the work and returns the exit code of a run without errors.
@@ -34,6 +31,9 @@ def exit_code_of(command: Callable[[], int]) -> int:
     except UserError as error:
         print("error:", " ".join(str(error).splitlines()), file=sys.stderr)  # an argument may hold a line break
         return EXIT_USER_ERROR
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return EXIT_INTERRUPTED
     except Exception as error:
         if not is_disk_full(error):
             raise
@@ -48,31 +48,6 @@ def is_disk_full(error: BaseException | None) -> bool:
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return True
     return "disk is full" in str(error) or is_disk_full(error.__cause__ or error.__context__)
-
-
-@contextmanager
-def ending_cleanly(stop: threading.Event) -> Iterator[None]:
-    """Turn the first SIGINT or SIGTERM inside the block into a request to stop.
-
-    A second signal acts as it did before the block, so that a run which does not stop can still be ended.
-
-    Args:
-        stop: Set by the first signal. Whoever works inside the block watches it.
-    """
-    previous = {}
-
-    def ask_to_stop(number: int, frame: FrameType | None) -> None:
-        stop.set()
-        for signal_number, handler in previous.items():
-            signal.signal(signal_number, handler)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        previous[number] = signal.signal(number, ask_to_stop)
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 class OneLineParser(argparse.ArgumentParser):

@@ -7,7 +7,7 @@ import shlex
 import tempfile
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from fmnist.data.split import Split, load_train, save_split
 from search.callbacks.base import Callback, CallbackList
 from search.callbacks.reporter import Reporter
 from search.config import StudyConfig
+from search.interrupts import TrainingsUnderWay
 from search.provenance import (
     as_arguments,
     describe_data,
@@ -40,10 +41,12 @@ from search.study.objective import Keep, Objective
 from search.study.strategy import build_rungs
 from search.study.trials import read_speeds
 from search.worker.local import WorkerProcesses
-from search.worker.tasks import Interrupted, RecipeTrainer, TrainingSite
+from search.worker.tasks import Interrupted, RecipeTrainer, TrainingSite, TrainMessage, TrainTask
 
 if TYPE_CHECKING:
     from search.callbacks.mlflow import MLflowRuns
+
+StartWorkers = Callable[[Path, threading.Event], WorkerProcesses]  # given the log of the workers, and the wish to stop
 
 MANY_PICTURES = 5_000  # files; reading as many takes seconds, so it is said
 
@@ -253,7 +256,12 @@ def silent_optuna() -> Iterator[None]:
 
 
 @contextmanager
-def open_objective(config: StudyConfig, callback: Callback | None = None) -> Iterator[Objective]:
+def open_objective(
+    config: StudyConfig,
+    callback: Callback | None = None,
+    *,
+    worker_processes: StartWorkers = WorkerProcesses,
+) -> Iterator[Objective]:
     """The search's objective for a study of your own, with any sampler, pruner and storage of Optuna's that maximises.
 
     Nothing else of this project is needed:
@@ -266,22 +274,29 @@ def open_objective(config: StudyConfig, callback: Callback | None = None) -> Ite
     lets the study go on. The value is selection accuracy; the test set stays out of reach. Nothing is written to the
     study's folder.
 
+    Ctrl-C ends the trainings under way, in whichever threads: their trials fail, as Optuna has it, and
+    KeyboardInterrupt comes out of study.optimize. The objective may be called again afterwards.
+
     Args:
         config: images, space, seed, limits and machine count, and the pruner for the rungs ("none": one). `workers`
             should be study.optimize's n_jobs, which share the cores.
         callback: is called in every training.
+        worker_processes: starts what trains; tests pass processes that train nothing.
 
     Raises:
         UserError: the input cannot be used.
     """
-    stop = threading.Event()
+    stop = TrainingsUnderWay()
     config = dataclasses.replace(config, tensorboard=None, mlflow=None)
     context = read_context(config, find_images(config, Reporter(), stop), Clock(None), Reporter(), stop)
     with tempfile.TemporaryDirectory() as folder:
         split_folder = Path(folder, "split")
         save_split(context.split, split_folder)
-        workers = WorkerProcesses(Path(folder, "worker.log"), stop)
-        try:
-            yield context.objective(workers.train, context.site(split_folder), callback=callback)
-        finally:
-            stop.set()
+        workers = worker_processes(Path(folder, "worker.log"), stop)
+
+        def train(task: TrainTask) -> Generator[TrainMessage, None, None]:
+            with stop.training():
+                yield from workers.train(task)
+
+        with stop.ending_at_interrupts():
+            yield context.objective(train, context.site(split_folder), callback=callback)

@@ -10,9 +10,8 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from pathlib import Path
 
 import optuna
 
@@ -21,7 +20,7 @@ from fmnist.data.split import save_split
 from search.callbacks.base import Callback
 from search.callbacks.reporter import Reporter
 from search.config import StudyConfig
-from search.context import StudyContext, find_images, read_context, silent_optuna, write_beginnings
+from search.context import StartWorkers, StudyContext, find_images, read_context, silent_optuna, write_beginnings
 from search.dashboard.beside import beside_run, dashboard_command
 from search.dashboard.publish import DashboardPublisher, publish_report
 from search.format import with_noun
@@ -34,6 +33,7 @@ from search.guards import (
     require_trials,
     share_opened_test,
 )
+from search.interrupts import Interruptible, holding_interrupts
 from search.messages import (
     progress_of,
     tell_own_images,
@@ -75,8 +75,6 @@ from search.study.trials import read_speeds, read_trials
 from search.worker.local import WorkerProcesses
 from search.worker.tasks import Interrupted
 
-StartWorkers = Callable[[Path, threading.Event], WorkerProcesses]  # given the log of the workers, and the wish to stop
-
 
 def run_study(
     config: StudyConfig,
@@ -90,12 +88,15 @@ def run_study(
     """Do whatever the study still lacks, as `python -m search.run` does.
 
     Nothing is printed unless a `terminal` is passed, and what the caller has set is as before afterwards: logging,
-    warnings, environment.
+    warnings, environment, and what handles Ctrl-C.
+
+    Ctrl-C, or a notebook's stop button, ends the run within seconds: trainings stop, and everything finished is kept
+    for the next run. Where the call is not in the main thread, which alone receives signals, set `stop`.
 
     Args:
         config: the study's options.
         terminal: shows the run, such as `search.callbacks.terminal.Terminal()`; None: nothing is shown.
-        stop: set it to end the run; everything finished is kept.
+        stop: set it, from another thread, to end the run as Ctrl-C does.
         search_only: end after the search, so that the study can still grow.
         callbacks: are called in every training.
         worker_processes: starts what trains; tests pass processes that train nothing.
@@ -108,16 +109,17 @@ def run_study(
         UserError: the input cannot be used.
         SearchStopped: trials fail again and again for the same reason.
         TrainingFailed: every finalist's training, or every retraining, failed.
+        KeyboardInterrupt: Ctrl-C was pressed; or what the caller's own handler of SIGINT raises.
         Interrupted: `stop` was set.
     """
     clock = Clock(config.timeout)
     reporter = terminal if terminal is not None else Reporter()
-    stop = stop or threading.Event()
-    with silent_optuna():
-        source = find_images(config, reporter, stop)
-        if config.storage is not None:  # before anything is written: it may not answer
-            open_storage(config.storage).engine.dispose()
-        context = read_context(config, source, clock, reporter, stop, callbacks)
+    with holding_interrupts(stop) as asked, silent_optuna():
+        with Interruptible(asked):
+            source = find_images(config, reporter, asked)
+            if config.storage is not None:  # before anything is written: it may not answer
+                open_storage(config.storage).engine.dispose()
+            context = read_context(config, source, clock, reporter, asked, callbacks)
         with hold(context.files), open_study(context, worker_processes) as opened:
             return run_phases(context, opened, search_only)
 
@@ -161,15 +163,17 @@ def train(context: StudyContext, opened: OpenStudy, workers: WorkerProcesses, *,
     does what follows the search.
     """
     config, files = context.config, context.files
-    save_split(context.split, files.split)
     final = context.final_round(workers)
     try:
+        with Interruptible(context.stop):
+            save_split(context.split, files.split)
         with EarlyConfirmation(final) as early:
             is_early = not (search_only or opened.storage.is_shared or config.timeout)
             search(context, opened, final, early if is_early else None)
             return search_only or finish(context, opened, final, early)
     finally:
-        shutil.rmtree(files.split)
+        if files.split.exists():
+            shutil.rmtree(files.split)
 
 
 def finish(context: StudyContext, opened: OpenStudy, final: FinalRound, early: EarlyConfirmation) -> bool:
@@ -222,7 +226,8 @@ def open_study(context: StudyContext, worker_processes: StartWorkers) -> Iterato
             if not is_tested:  # they load for seconds, beside what comes here until the first trial
                 workers = worker_processes(files.worker_log, context.stop)
             write_beginnings(context)
-            study = create_or_resume(config, context.space, storage, identity)
+            with Interruptible(context.stop):  # a large study takes seconds to read
+                study = create_or_resume(config, context.space, storage, identity)
             require_trials(config, files, study)
             publisher = DashboardPublisher(study, files, config.trials, context.rungs)
             yield OpenStudy(study, storage, publisher, workers)
@@ -382,7 +387,8 @@ def export(context: StudyContext, publisher: DashboardPublisher) -> None:
 
 def report(context: StudyContext, study: optuna.Study) -> FinishedStudy:
     """Write the report, publish it to the dashboard, and show what came out."""
-    result = report_study(context.files, study)
+    with Interruptible(context.stop):
+        result = report_study(context.files, study)
     publish_report(study, result)
     tell_result(context, result)
     return result

@@ -7,12 +7,11 @@ bad option answer at once.
 from __future__ import annotations
 
 import sys
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from fmnist.cli import EXIT_FAILURE, EXIT_INTERRUPTED, OneLineParser, ending_cleanly, exit_code_of
+from fmnist.cli import EXIT_FAILURE, EXIT_INTERRUPTED, OneLineParser, exit_code_of
 from fmnist.options import add_options, fields_of, option, options
 from fmnist.reading import ARCHIVE_SUFFIX
 from search.cli import take_password_off_the_command_line
@@ -118,11 +117,12 @@ def run(config: StudyConfig, options: RunOptions, **seams: Any) -> int:
     from search.callbacks.reporter import RESULT
     from search.callbacks.terminal import Terminal
     from search.estimate.check import check_run
+    from search.interrupts import Stop, ending_cleanly
     from search.pipeline import run_study
     from search.study.loop import SearchStopped
     from search.worker.tasks import Interrupted, TrainingFailed
 
-    stop = threading.Event()
+    stop = Stop()
     reporter = JsonReporter if options.log_format == "json" else Terminal
     terminal = reporter(verbosity=options.verbosity)
     try:

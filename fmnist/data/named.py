@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -51,6 +52,7 @@ FASHION_MNIST_BYTES = {
 }
 
 # A stalled connection must end in an error, and urllib knows no timeout of its own.
+SECONDS_TO_END = 1.0  # that an interrupted download has to remove its file
 DOWNLOAD_SCRIPT = (
     "import socket; socket.setdefaulttimeout(60); from keras.datasets import fashion_mnist; fashion_mnist.load_data()"
 )
@@ -160,7 +162,7 @@ def download_with_keras() -> Path:
         UserError: It cannot; the message is the reason alone.
     """
     environment = os.environ | {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
-    child = subprocess.run(
+    with subprocess.Popen(
         [sys.executable, "-c", DOWNLOAD_SCRIPT],
         env=environment,
         stdin=subprocess.DEVNULL,
@@ -168,12 +170,26 @@ def download_with_keras() -> Path:
         stderr=subprocess.PIPE,
         text=True,
         errors="replace",
-        check=False,
-    )
+        start_new_session=True,  # Ctrl-C is for this process, which ends the other one
+    ) as child:
+        try:
+            _, said = child.communicate()
+        except BaseException:
+            end_download(child)
+            raise
     if child.returncode == 0:
         return keras_cache()
-    lines = child.stderr.strip().splitlines() or [f"Keras ended with code {child.returncode}"]
+    lines = said.strip().splitlines() or [f"Keras ended with code {child.returncode}"]
     raise UserError(lines[-1].strip())
+
+
+def end_download(child: subprocess.Popen[str]) -> None:
+    """End Keras as Ctrl-C does, upon which it removes the file that is not complete: the next run fetches it again."""
+    child.send_signal(signal.SIGINT)
+    try:
+        child.wait(SECONDS_TO_END)
+    except subprocess.TimeoutExpired:
+        child.kill()
 
 
 def missing_files(folder: Path) -> list[str]:

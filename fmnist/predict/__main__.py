@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from fmnist.cli import EXIT_INTERRUPTED, exit_code_of
+from fmnist.cli import exit_code_of
 from fmnist.options import option, options, parse_options
 from fmnist.predict.predictions import N_TOP, Prediction, predict_batches
 
@@ -33,8 +33,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments = list(argv)
     try:
         return exit_code_of(lambda: print_predictions(arguments))
-    except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
     except BrokenPipeError:  # whoever read the output has closed it, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still to be written at exit
         return EXIT_SOME_FAILED

@@ -7,10 +7,11 @@ import sys
 import threading
 from collections.abc import Sequence
 
-from fmnist.cli import ending_cleanly, exit_code_of
+from fmnist.cli import exit_code_of
 from fmnist.options import parse_options
 from search.cli import take_password_off_the_command_line
 from search.dashboard.options import DashboardOptions
+from search.interrupts import Stop, ending_cleanly
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -32,7 +33,7 @@ def show(options: DashboardOptions) -> None:
     """Serve the dashboard until Ctrl-C, or until standard input ends if the options say so."""
     from search.dashboard.server import serve  # seconds: not for --help or a bad option
 
-    stop = threading.Event()
+    stop = Stop()
 
     def watch_input() -> None:  # the other end of the pipe closes with the run's process, also where that is killed
         sys.stdin.buffer.read()

@@ -25,6 +25,7 @@ from search.estimate.resources import Memory, estimate_disk, estimate_memory, fr
 from search.estimate.simulation import rehearse
 from search.estimate.tables import costs_table, facts_table
 from search.format import rough_size
+from search.interrupts import Interruptible, holding_interrupts
 from search.refit.finalists import n_finalists
 from search.refit.schedule import n_parallel_trainings, threads_per_training
 from search.worker.local import WorkerProcesses
@@ -58,22 +59,28 @@ def check_run(
     Args:
         config: The run's options.
         terminal: Shows the result.
-        stop: Set it to end the check.
+        stop: Set it to end the check; Ctrl-C does so too.
         search_only: The run would end after the search.
         worker_processes: Starts what trains; tests pass processes that train nothing.
 
     Raises:
         UserError: The run could not start.
         TrainingFailed: A training fails for another reason than memory.
+        KeyboardInterrupt: Ctrl-C was pressed.
         Interrupted: `stop` was set.
     """
-    with silent_optuna(), tempfile.TemporaryDirectory(prefix="check-") as folder:
+    with (
+        holding_interrupts(stop) as asked,
+        silent_optuna(),
+        tempfile.TemporaryDirectory(prefix="check-") as folder,
+    ):
         scratch = Path(folder)
-        prepared = prepare(config, terminal, stop, scratch)
+        with Interruptible(asked):
+            prepared = prepare(config, terminal, asked, scratch)
         if prepared.is_finished:
             terminal.say(f"study {config.study} is finished: a run would build its report again, in seconds")
             return 0
-        workers = worker_processes(scratch / "worker.log", stop)
+        workers = worker_processes(scratch / "worker.log", asked)
         try:
             result = estimate_run(prepared, search_only, scratch, terminal, workers)
         except TrainingFailed as failure:
@@ -117,12 +124,14 @@ def estimate_run(
     selection = prepared.split.selection
     n_seen = min(N_SEEN, len(selection))
     # An evaluation costs by the image, so a probe need not see them all.
-    save_split(replace(prepared.split, selection=selection.rows(np.arange(n_seen))), scratch / "split")
+    with Interruptible(prepared.stop):
+        save_split(replace(prepared.split, selection=selection.rows(np.arange(n_seen))), scratch / "split")
     site = prepared.site(scratch / "split")
     default = prepared.space.recipe_of(prepared.space.portfolio[0].params)
     load_seconds = seconds_to_first_training(default, site, workers.train)  # now: the processes begin to load
-    rehearsals = rehearse(config, prepared.space, prepared.objective_with(site), n_finalists(config.timeout))
-    networks = choose_networks(prepared, site)
+    with Interruptible(prepared.stop):
+        rehearsals = rehearse(config, prepared.space, prepared.objective_with(site), n_finalists(config.timeout))
+        networks = choose_networks(prepared, site)
     terminal.say("trying some networks of the space, side by side as in the run")
     terminal.begin("trying networks", len(networks), counts_trainings=True, labels=[name for name, _ in networks])
     outcome = probe_all(networks, site, workers.train, config.workers, terminal, PROBE_SECONDS)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from fmnist.cli import EXIT_FAILURE, EXIT_INTERRUPTED, ending_cleanly, exit_code_of
+from fmnist.cli import EXIT_FAILURE, EXIT_INTERRUPTED, exit_code_of
 from fmnist.data.find import find_data
 from fmnist.errors import UserError
 from fmnist.metrics.intervals import wilson_95
@@ -17,6 +16,7 @@ from fmnist.reading import Reading
 from fmnist.training.precision import has_bfloat16
 from search.callbacks.terminal import Terminal
 from search.config import ARRAYS_AS_FILE, MAX_SEED
+from search.interrupts import Interruptible, Stop, ending_cleanly
 from search.records.io import read_json
 from search.records.models import BestRecipe
 from search.refit.reproduction import retrain
@@ -36,15 +36,18 @@ def _main(options: RefitOptions) -> int:
     if best.bfloat16 and not has_bfloat16():
         raise UserError("the recipe must be retrained in bfloat16, which this processor has not; use one that has it")
     reading = Reading(best.image_size, best.colour, best.skip_unreadable, best.split_seed)
-    source = find_data(options.dataset or best.dataset, options.data_dir, reading)
     seed = best.retrainings[0].seed if options.seed is None else options.seed
-    stop, terminal = threading.Event(), Terminal()
+    stop, terminal = Stop(), Terminal()
     terminal.say(f"retraining trial {best.trial} of study {best.study} with seed {seed}")
+    before = written_at(options.out)
     try:
         with ending_cleanly(stop), terminal:
+            with Interruptible(stop):
+                source = find_data(options.dataset or best.dataset, options.data_dir, reading)
             outcome = retrain(best, source, seed, options.out, terminal, stop)
     except Interrupted:
-        terminal.say("stopped; nothing was written")
+        outcome = "nothing was written" if written_at(options.out) == before else f"{options.out} is not scored yet"
+        terminal.say(f"stopped; {outcome}")
         return EXIT_INTERRUPTED
     except TrainingFailed as failure:
         print(f"error: {failure}\n{failure.trace}".rstrip(), file=sys.stderr)
@@ -56,6 +59,11 @@ def _main(options: RefitOptions) -> int:
     )
     terminal.say(f"model: {options.out}")
     return 0
+
+
+def written_at(path: Path) -> int | None:
+    """When a file was last written, in nanoseconds; None if there is none."""
+    return os.stat(path).st_mtime_ns if os.path.exists(path) else None
 
 
 @options

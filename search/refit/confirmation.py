@@ -24,7 +24,7 @@ from search.refit.schedule import (
     full_length,
 )
 from search.study.strategy import seed_of
-from search.worker.tasks import reason_of
+from search.worker.tasks import Interrupted, TrainingFailed, reason_of
 
 
 class EarlyConfirmation:
@@ -40,6 +40,7 @@ class EarlyConfirmation:
         self._executor = ThreadPoolExecutor(max_workers=final.workers, thread_name_prefix="early-confirmation")
         self._lock = threading.Lock()
         self.begun: dict[int, Future[None]] = {}  # by trial number
+        self._error: BaseException | None = None  # that ends the run: a bug, such as a callback's
         self._search_ended: float | None = None  # time.monotonic
 
     def __enter__(self) -> EarlyConfirmation:
@@ -49,6 +50,8 @@ class EarlyConfirmation:
         if kind is not None:
             self._final.stop.set()
         self._executor.shutdown()
+        if kind is Interrupted and self._error is not None:
+            raise self._error
 
     def begin_one(self, finalists: Sequence[Finalist]) -> None:
         """Start the most expensive finalist that is not running yet, on one worker's threads."""
@@ -70,7 +73,14 @@ class EarlyConfirmation:
             now = time.monotonic()
             return min(now, self._search_ended or now) - started
 
-        _confirm_one(self._final, finalist, CONFIRM_LENGTH, self._final.workers, seconds_beside_search)
+        try:
+            _confirm_one(self._final, finalist, CONFIRM_LENGTH, self._final.workers, seconds_beside_search)
+        except (TrainingFailed, Interrupted):  # `confirm` asks for the outcome
+            raise
+        except BaseException as error:
+            self._error = error
+            self._final.stop.set()  # the search need not go on
+            raise
 
 
 def confirm(

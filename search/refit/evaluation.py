@@ -9,8 +9,10 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +26,7 @@ from fmnist.data.split import load_test
 from fmnist.metrics.evaluation import least_confident_hits
 from fmnist.metrics.robustness import changes
 from fmnist.recipe import Recipe, TrainingPlan
+from search.interrupts import POLL_SECONDS, Interruptible
 from search.records.files import StudyFiles
 from search.records.io import read_json, write_arrays, write_json
 from search.records.ledger import Stopwatch
@@ -31,7 +34,7 @@ from search.records.models import BestRecipe, ChangedTestScore, EvaluationRecord
 from search.refit.baselines import as_failed
 from search.refit.round import FinalRound
 from search.worker.local import training_variables
-from search.worker.tasks import BaselinePredictTask, Predictor, PredictTask, TrainingFailed
+from search.worker.tasks import BaselinePredictTask, Interrupted, Predictor, PredictTask, TrainingFailed
 
 N_UNSURE_KEPT = 24  # of the right answers given with the least confidence, for the report to show
 
@@ -57,7 +60,8 @@ def evaluate(final: FinalRound, source: DataSource, n_trials_asked: int) -> Eval
         return read_json(EvaluationRecord, files.test)
     with Stopwatch(files, "evaluate"):
         started = time.monotonic()
-        test = load_test(source)
+        with Interruptible(final.stop):
+            test = load_test(source)
         models, predictions = [], []
         for retrained in files.read_refit_records():
             model = files.refit_model(retrained.seed_index)
@@ -66,7 +70,7 @@ def evaluate(final: FinalRound, source: DataSource, n_trials_asked: int) -> Eval
         probabilities = np.stack(predictions)
         accuracies = _accuracies_of(probabilities, test)
         flip_accuracies = _mirrored_accuracies(final, models, probabilities, test)
-        delivered = accuracy_of(predict_outside(files.model, test.images), test)
+        delivered = accuracy_of(predict_outside(files.model, test.images, final.stop), test)
         if delivered != accuracies[0]:
             raise RuntimeError(
                 f"best.keras scores {delivered} when loaded outside the project, but {accuracies[0]} inside"
@@ -193,31 +197,52 @@ numpy.save(sys.argv[3], model.predict(numpy.load(sys.argv[2]), batch_size=500, v
 """  # in batches as `fmnist.model.inference` makes them; sums of other batches may differ in their last bits
 
 
-def predict_outside(model: Path, images: np.ndarray) -> np.ndarray:
+def predict_outside(model: Path, images: np.ndarray, stop: threading.Event | None = None) -> np.ndarray:
     """Predict with a saved model by plain Keras, in a fresh, isolated process that cannot import this project.
 
     Args:
         model: A .keras file.
         images: uint8 (n, height, width, channels).
+        stop: Set it to end the process.
 
     Returns:
         Probabilities, float32 (n, n_classes).
 
     Raises:
         RuntimeError: The model does not load; with what Keras says.
+        Interrupted: `stop` was set.
     """
     with tempfile.TemporaryDirectory() as folder:
         inputs, outputs = Path(folder, "images.npy"), Path(folder, "probabilities.npy")
         np.save(inputs, images)
         command = [sys.executable, "-I", "-c", _PREDICT_OUTSIDE, str(model.absolute()), str(inputs), str(outputs)]
         environment = os.environ | training_variables()
-        # A session of its own: Ctrl-C reaches the whole group, and what it breaks here would look like a bad model.
-        outcome = subprocess.run(
-            command, cwd=folder, env=environment, capture_output=True, text=True, start_new_session=True
-        )
-        if outcome.returncode != 0:
-            raise RuntimeError(f"{model} does not load with plain Keras:\n{outcome.stderr}")
+        exit_code, said = _run_outside(command, Path(folder), environment, stop or threading.Event())
+        if exit_code != 0:
+            raise RuntimeError(f"{model} does not load with plain Keras:\n{said}")
         return np.load(outputs)
+
+
+def _run_outside(
+    command: Sequence[str], folder: Path, environment: Mapping[str, str], stop: threading.Event
+) -> tuple[int, str]:
+    """Run a process in a folder, and return its exit code and what it said. Raises Interrupted where `stop` is set."""
+    with (folder / "said.txt").open("w+", encoding="utf-8", errors="replace") as said:
+        # A session of its own: Ctrl-C reaches the whole group, and what it breaks here would look like a bad model.
+        process = subprocess.Popen(
+            command, cwd=folder, env=environment, stdout=said, stderr=said, start_new_session=True
+        )
+        try:
+            while process.poll() is None:
+                if stop.is_set():
+                    raise Interrupted
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(POLL_SECONDS)
+        finally:
+            process.kill()
+            process.wait()
+        said.seek(0)
+        return process.returncode, said.read()
 
 
 def accuracy_of(probabilities: np.ndarray, test: LabelledImages) -> float:

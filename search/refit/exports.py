@@ -10,6 +10,7 @@ from fmnist.data.source import DataSource
 from fmnist.export.export import export_model
 from fmnist.export.formats import ExportRecord, find_format, in_figures
 from search.callbacks.base import Callback
+from search.interrupts import Interruptible
 from search.records.files import StudyFiles
 from search.records.io import write_json
 from search.records.ledger import Stopwatch
@@ -57,7 +58,8 @@ def make_exports(
     missing = missing_exports(files, names)
     if not missing:
         return files.read_export_records()
-    test = opened_test_images(files, source)
+    with Interruptible(stop):
+        test = opened_test_images(files, source)
     how = {"images": test.images, "labels": test.labels, "n_threads": n_threads, "check_cancelled": check_cancelled}
     with Stopwatch(files, "exports") as stopwatch, closing(export(files.model, missing, files.exports, **how)) as made:
         for record in made:

@@ -14,6 +14,7 @@ from fmnist.errors import UserError
 from fmnist.model.metadata import ModelMetadata, write_metadata
 from fmnist.recipe import Recipe
 from search.callbacks.base import Callback
+from search.interrupts import Interruptible, holding_interrupts
 from search.machine import has_gpu
 from search.records.io import atomic_write
 from search.records.models import BestRecipe, Retraining
@@ -43,7 +44,7 @@ class Retrained:
 
 
 def retrain(
-    best: BestRecipe, source: DataSource, seed: int, out: Path, callback: Callback, stop: threading.Event
+    best: BestRecipe, source: DataSource, seed: int, out: Path, callback: Callback, stop: threading.Event | None = None
 ) -> Retrained:
     """Train a study's winner on all training images as its study did, save the model, and score it on the test set.
 
@@ -54,22 +55,33 @@ def retrain(
             GPU retrainings equal each other, and the study's own nearly.
         out: Where the model goes, a .keras file.
         callback: Is told how the training goes.
-        stop: Set it to end the training.
+        stop: Set it to end the training; Ctrl-C does so too.
 
     Raises:
         UserError: The images or their order are not the study's.
         TrainingFailed: The training came to nothing.
+        KeyboardInterrupt: Ctrl-C was pressed. `out` is as it was, or complete.
         Interrupted: `stop` was set.
     """
+    with holding_interrupts(stop) as asked:
+        return _retrain(best, source, seed, out, callback, asked)
+
+
+def _retrain(
+    best: BestRecipe, source: DataSource, seed: int, out: Path, callback: Callback, stop: threading.Event
+) -> Retrained:
+    """Do what `retrain` does."""
     for name in sorted(best.data_checksums.keys() | source.checksums.keys()):
         _require_same(name, best.data_checksums.get(name), source.checksums.get(name))
-    split = load_train(source, best.split_seed)
+    with Interruptible(stop):
+        split = load_train(source, best.split_seed)
     _require_same("the split of the training images", best.split_checksum, split.checksum)
     own = next((retraining for retraining in best.retrainings if retraining.seed == seed), None)
     label = f"seed {seed}"
     with tempfile.TemporaryDirectory() as folder:
         task = _retraining_task(best, own, split, seed, Path(folder, "split"))
-        save_split(split, task.split_folder)
+        with Interruptible(stop):
+            save_split(split, task.split_folder)
         workers = WorkerProcesses(Path(folder, "worker.log"), stop)
         with atomic_write(out) as temporary:
             result = run_training(workers.train, callback, replace(task, save_to=temporary), label)

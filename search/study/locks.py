@@ -68,10 +68,9 @@ def _lock_beside(sqlite: Path) -> Path:
     return Path(f"{sqlite}.lock")
 
 
-def _locked(path: Path) -> filelock.BaseFileLock:
-    lock = filelock.FileLock(path, timeout=0)
-    lock.acquire()
-    return lock
+def _locked(path: Path) -> filelock.AcquireReturnProxy:
+    """Take a lock that is free, or raise filelock.Timeout. A `with` block of what is returned releases it."""
+    return filelock.FileLock(path, timeout=0).acquire()
 
 
 def require_free(files: StudyFiles, sqlite: Path | None) -> None:

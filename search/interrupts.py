@@ -1,0 +1,252 @@
+"""How does Ctrl-C, or a notebook's stop button, end a run? It asks the run to stop, and is raised once that has ended.
+
+Python raises KeyboardInterrupt in the main thread wherever that is. There it would wait for the threads that run
+trials until the search is over, and a second one would hit the clean-up. So while a run lasts, the signal sets `Stop`,
+which every training heeds within a tenth of a second; what the caller's handler raised is raised where the run has
+ended, with everything finished kept. What only reads, or writes files that are complete or not there, is
+`Interruptible`: the signal ends it at once.
+
+Signals reach the main thread alone. In any other thread nothing here touches them: `Stop` follows the caller's event.
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from search.worker.tasks import Interrupted
+
+POLL_SECONDS = 0.05  # how often a waiting thread checks whether it should stop
+PATIENCE_SECONDS = 10.0  # after the first Ctrl-C: another one is for a run that does not stop, and acts at once
+Handler = Callable[[int, FrameType | None], object]
+
+
+class Stop(threading.Event):
+    """The wish that a run ends. It takes no lock, so a signal's handler may set it whatever it has interrupted.
+
+    Args:
+        outer: An event of the caller's that counts too, and that stays as it is.
+    """
+
+    def __init__(self, outer: threading.Event | None = None) -> None:
+        super().__init__()
+        self._outer = outer
+        self._was_set = False
+
+    def is_set(self) -> bool:
+        """Tell whether the run is to end."""
+        return self._was_set or (self._outer is not None and self._outer.is_set())
+
+    def set(self) -> None:
+        """Ask the run to end."""
+        self._was_set = True
+
+    def clear(self) -> None:
+        """Take back what `set` asked for."""
+        self._was_set = False
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until the run is to end, for `timeout` seconds at most; tell whether it is."""
+        ends = math.inf if timeout is None else time.monotonic() + timeout
+        while not self.is_set():
+            seconds_left = ends - time.monotonic()
+            if seconds_left <= 0:
+                return False
+            time.sleep(min(POLL_SECONDS, seconds_left))
+        return True
+
+
+class Interruptible:
+    """A block that a signal may end at once, wherever it is: one that reads, or writes whole files only.
+
+    Args:
+        stop: The wish to end; set by a signal, it raises Interrupted in the block.
+    """
+
+    is_open = False  # of the main thread, which alone receives signals; of the class, as the handlers look for it
+
+    def __init__(self, stop: threading.Event) -> None:
+        self._stop = stop
+
+    def __enter__(self) -> None:
+        """Begin the block.
+
+        Raises:
+            Interrupted: `stop` was set before.
+        """
+        Interruptible.is_open = threading.current_thread() is threading.main_thread()
+        if self._stop.is_set():
+            Interruptible.is_open = False
+            raise Interrupted
+
+    def __exit__(self, *_: object) -> None:
+        """End the block."""
+        if threading.current_thread() is threading.main_thread():
+            Interruptible.is_open = False
+
+    @classmethod
+    def end_now(cls) -> None:
+        """Raise Interrupted if the main thread is in such a block. The clean-up that follows is no part of it."""
+        if cls.is_open:
+            cls.is_open = False
+            raise Interrupted
+
+
+@contextmanager
+def holding_interrupts(outer: threading.Event | None = None) -> Iterator[Stop]:
+    """Let Ctrl-C stop what the block runs, and raise KeyboardInterrupt when the block has ended.
+
+    The caller's own handler is called at each signal, and is in place again afterwards. Whatever it raises takes the
+    place of KeyboardInterrupt; where it raises nothing, nothing is stopped. PATIENCE_SECONDS after the first, what it
+    raises is raised at once.
+
+    Args:
+        outer: An event of the caller's that stops the block too.
+
+    Yields:
+        What the block's parts watch.
+    """
+    stop = Stop(outer)
+    caught: list[BaseException] = []
+    first = math.inf  # time.monotonic
+
+    def hold(handler: Handler, number: int, frame: FrameType | None) -> None:
+        nonlocal first
+        try:
+            handler(number, frame)
+        except Interrupted:  # of `ending_cleanly`, around this
+            raise
+        except BaseException as error:
+            if time.monotonic() - first > PATIENCE_SECONDS:
+                raise
+            first = min(first, time.monotonic())
+            caught.append(error)
+            stop.set()
+        if stop.is_set():
+            Interruptible.end_now()
+
+    with _handling_interrupts(hold):
+        try:
+            yield stop
+        except Interrupted:
+            if not caught:
+                raise
+    if caught:  # its own traceback tells where the signal arrived, which is of no interest
+        raise caught[0].with_traceback(None) from caught[0].__cause__
+
+
+@contextmanager
+def _handling_interrupts(react: Callable[[Handler, int, FrameType | None], None]) -> Iterator[None]:
+    """Call `react` with the handler in place, and what that is called with, at each SIGINT while the block runs.
+
+    Nothing is done in another thread than the main one, or where no function of Python's handles the signal.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGINT)
+    if not callable(before):  # ignored, or left to the system or to a program that embeds Python
+        yield
+        return
+    handler: Handler = before
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        react(handler, number, frame)
+
+    signal.signal(signal.SIGINT, handle)
+    try:
+        yield
+    finally:
+        if signal.getsignal(signal.SIGINT) is handle:  # else the caller has set another since
+            signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def ending_cleanly(stop: Stop) -> Iterator[None]:
+    """Turn the first SIGINT or SIGTERM inside the block into a request to stop, for a command.
+
+    A second SIGTERM acts as it did before the block, and so does another SIGINT PATIENCE_SECONDS after the first
+    signal, so that a run which does not stop can still be ended.
+
+    Args:
+        stop: Set by the first signal. Whoever works inside the block watches it.
+    """
+    before = {}
+    first = math.inf  # time.monotonic
+
+    def ask_to_stop(number: int, frame: FrameType | None) -> None:
+        nonlocal first
+        seconds = time.monotonic() - first
+        if seconds > PATIENCE_SECONDS or (number == signal.SIGTERM and seconds >= 0):
+            signal.signal(number, before[number])
+            signal.raise_signal(number)
+            return
+        first = min(first, time.monotonic())
+        stop.set()
+        Interruptible.end_now()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        before[number] = signal.signal(number, ask_to_stop)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class TrainingsUnderWay(Stop):
+    """Ends the trainings that are under way at Ctrl-C, and none that begins later, for a loop of somebody else's.
+
+    Such a loop may ask for more after it has caught KeyboardInterrupt. Its threads that were about to begin a training
+    are told once, too: the loop waits for them.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._to_be_told: set[threading.Thread] = set()
+        self._is_over = False
+
+    @contextmanager
+    def ending_at_interrupts(self) -> Iterator[None]:
+        """End them at each Ctrl-C in the block, and for good at its end. KeyboardInterrupt is raised at once."""
+
+        def pass_on(handler: Handler, number: int, frame: FrameType | None) -> None:
+            try:
+                handler(number, frame)
+            except BaseException:
+                self._to_be_told = set(threading.enumerate()) - {threading.main_thread()}
+                self.set()
+                raise
+
+        try:
+            with _handling_interrupts(pass_on):
+                yield
+        finally:
+            self._is_over = True
+            self.set()
+
+    @contextmanager
+    def training(self) -> Iterator[None]:
+        """Run a training in the block, with KeyboardInterrupt for Interrupted: other loops know that one only.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C has ended the training, or this thread's next one.
+            Interrupted: it began after the end of `ending_at_interrupts`.
+        """
+        thread = threading.current_thread()
+        if self._is_over:
+            raise Interrupted
+        if thread in self._to_be_told:
+            self._to_be_told.discard(thread)
+            raise KeyboardInterrupt
+        self.clear()
+        try:
+            yield
+        except Interrupted:
+            self._to_be_told.discard(thread)
+            raise KeyboardInterrupt from None
