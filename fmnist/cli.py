@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import errno
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -55,6 +56,9 @@ class OneLineParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise what argparse found wrong as a UserError that names `--help`."""
+        flag = re.search(r"(--[a-z-]+): expected one argument$", message)
+        if flag is not None:
+            message += f"; write one that begins with - as {flag[1]}=VALUE"
         raise UserError(f"{message}; see {self.prog} --help")
 
 

@@ -24,6 +24,7 @@ from pydantic.fields import FieldInfo
 
 from fmnist.cli import OneLineParser
 from fmnist.errors import UserError
+from fmnist.paths import as_word
 from fmnist.values import KINDS, convert, did_you_mean, remedy_for, short_repr, shown, to_items, to_place
 
 T = TypeVar("T")
@@ -216,6 +217,8 @@ def to_arguments(options: Any) -> list[str]:
             words.append(flag)
         elif isinstance(value, tuple):
             words += [flag, ",".join(value)]
+        elif isinstance(value, Path) or presentation_of(field).takes_path:
+            words += [flag, as_word(value)]
         else:
             words += [flag, str(value)]
     return words

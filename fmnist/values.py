@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from fmnist.errors import UserError
+from fmnist.paths import expanded_text
 
 T = TypeVar("T")
 LONGEST_SHOWN = 80  # characters of a value that a message quotes
@@ -125,17 +126,20 @@ def to_text(value: object) -> str:
 
 
 def to_path(value: object) -> Path:
-    """Return a path, a text or bytes as a Path. Raises ValueError for anything else, and for what names no file."""
+    """Return a path, a text or bytes as a Path, a leading `~` replaced by the home folder.
+
+    Raises ValueError for anything else, and for what names no file.
+    """
     if not isinstance(value, str | bytes | os.PathLike):
         raise ValueError(value)
     name = os.fsdecode(value)
     if name == "" or "\0" in name:
         raise ValueError(value)
-    return Path(name)
+    return Path(expanded_text(name))
 
 
 def to_place(value: object) -> str:
-    """Return a text as it is, and a path or bytes as a text. Raises ValueError for anything else."""
+    """Return a text, a path or bytes as a text, a leading `~` replaced. Raises ValueError for anything else."""
     if isinstance(value, str):
         place = to_text(value)
     elif isinstance(value, bytes | os.PathLike):
@@ -144,7 +148,7 @@ def to_place(value: object) -> str:
         raise ValueError(value)
     if "\0" in place:
         raise ValueError(value)
-    return place
+    return expanded_text(place)
 
 
 def to_items(value: object) -> tuple[Any, ...]:

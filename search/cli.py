@@ -5,9 +5,14 @@ from __future__ import annotations
 import os
 import re
 import sys
+import unicodedata
 import urllib.parse
 
 from fmnist.errors import UserError
+
+LONGEST_NAME = 64  # characters of a study's name
+LEGAL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+WINDOWS_DEVICES = {"CON", "PRN", "AUX", "NUL", *(f"{port}{i}" for port in ("COM", "LPT") for i in range(1, 10))}
 
 
 def take_password_off_the_command_line() -> None:
@@ -54,6 +59,22 @@ def shown_url(url: str) -> str:
     return url[:start] + re.sub(r"(password|passwd|pwd)=[^&]*", r"\1=***", rest, flags=re.IGNORECASE)
 
 
+def legal_study_name(text: str) -> str:
+    """Derive a study's name from any text, such as the name of a data folder or of a script.
+
+    Letters lose their accents, whatever else cannot be in a name becomes a `-`, and names that Windows keeps to itself
+    get an end. A text that is a name already stays as it is, unless Windows keeps it.
+    """
+    name = text
+    if not LEGAL_NAME.fullmatch(text):
+        decomposed = unicodedata.normalize("NFKD", text)
+        plain = "".join(character for character in decomposed if not unicodedata.combining(character))
+        name = re.sub(r"[^A-Za-z0-9._-]+", "-", plain).strip("-._")[:LONGEST_NAME].rstrip("-._") or "study"
+    if name.partition(".")[0].upper() in WINDOWS_DEVICES:
+        name = f"study-{name}"[:LONGEST_NAME]
+    return name
+
+
 def check_study_name(name: str, remedy: str) -> None:
     """Raise UserError for a name that cannot be a study's: it is a folder's name, and part of URLs and file names.
 
@@ -61,8 +82,8 @@ def check_study_name(name: str, remedy: str) -> None:
         name: As given.
         remedy: What to do about it, the end of the message.
     """
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
+    if not LEGAL_NAME.fullmatch(name):
         raise UserError(
-            "the study's name must be 1 to 64 letters, digits, '.', '_' or '-', starting with a letter or digit, "
-            f"but got {name!r}; {remedy}"
+            f"the study's name must be 1 to {LONGEST_NAME} letters, digits, '.', '_' or '-', starting with a letter or "
+            f"digit, but got {name!r}; {remedy}"
         )

@@ -12,9 +12,10 @@ import pydantic
 from fmnist.errors import UserError
 from fmnist.export.formats import FORMATS, FORMATS_REQUIRED, read_formats, require_runtimes
 from fmnist.options import option, options
+from fmnist.paths import require_utf8
 from fmnist.reading import DATASETS, Colour, Reading
 from fmnist.training.precision import BFLOAT16_FLAGS, Precision, has_bfloat16
-from search.cli import check_study_name, shown_url
+from search.cli import check_study_name, legal_study_name, shown_url
 from search.extras import OPTIONAL_EXTRAS, require_installed
 from search.machine import default_workers, has_gpu, total_memory_mb
 
@@ -206,7 +207,10 @@ class StudyConfig:
         return read_formats(words, "--export")
 
     def __post_init__(self) -> None:
-        check_study_name(self.study, "choose one with --study")
+        check_study_name(self.study, f"choose one with --study, such as {legal_study_name(self.study)}")
+        for name in ("studies_dir", "space", "tensorboard", "mlflow", "data_dir", "storage", "dataset"):
+            if getattr(self, name) is not None:
+                require_utf8(getattr(self, name), f"--{name.replace('_', '-')}")
         if self.precision == "bfloat16" and not has_bfloat16():
             raise UserError(
                 f"--precision bfloat16 needs a processor with {' or '.join(sorted(BFLOAT16_FLAGS))}, which this one "

@@ -17,6 +17,7 @@ import optuna
 from fmnist.data.find import find_data
 from fmnist.data.source import DataSource
 from fmnist.data.split import Split, load_train, save_split
+from fmnist.paths import absolute
 from search.callbacks.base import Callback, CallbackList
 from search.callbacks.reporter import Reporter
 from search.config import StudyConfig
@@ -213,7 +214,7 @@ def _tensorboard(config: StudyConfig) -> list[Callback]:
         return []
     from search.callbacks.tensorboard import TensorBoardRuns  # an extra
 
-    return [TensorBoardRuns(config.tensorboard / config.study)]
+    return [TensorBoardRuns(absolute(config.tensorboard) / config.study)]
 
 
 def _mlflow(config: StudyConfig) -> MLflowRuns | None:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 import optuna
 
 from fmnist.errors import UserError
+from fmnist.paths import shown_path
 from search.config import StudyConfig
 from search.context import StudyContext
 from search.messages import tell_finished_elsewhere, tell_other_leader
@@ -92,7 +93,7 @@ def require_own_storage(config: StudyConfig, files: StudyFiles) -> None:
     """
     if config.storage is None and files.ledger.exists() and not files.storage.exists():
         raise UserError(
-            f"{files.storage} is missing, and the study's trials with it; restore it, or start a new study "
+            f"{shown_path(files.storage)} is missing, and the study's trials with it; restore it, or start a new study "
             f"with --study NAME"
         )
 
@@ -107,14 +108,14 @@ def require_trials(config: StudyConfig, files: StudyFiles, study: optuna.Study) 
     counts = count_by_state(study)
     if not any(counts[state] for state in FINISHED_STATES):
         raise UserError(
-            f"the trials of study {config.study} are gone, but {files.root} has what came of them; "
+            f"the trials of study {config.study} are gone, but {shown_path(files.root)} has what came of them; "
             f"restore them, or start a new study with --study NAME"
         )
 
 
 def machine_name(files: StudyFiles) -> str:
     """The name of this machine, and where on it the study's files are."""
-    return f"{socket.gethostname()}:{files.root.absolute()}"
+    return f"{socket.gethostname()}:{files.root}"
 
 
 def is_finished_elsewhere(context: StudyContext, study: optuna.Study) -> bool:

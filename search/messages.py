@@ -8,6 +8,7 @@ import shlex
 import optuna
 
 from fmnist.metrics.intervals import wilson_95
+from fmnist.paths import as_word, shown_path
 from fmnist.recipe import Recipe
 from search.callbacks.reporter import DETAIL, RESULT, BestTrial, FinalistRow, SearchProgress
 from search.context import StudyContext
@@ -99,7 +100,7 @@ def tell_search_details(context: StudyContext) -> None:
     for text in (
         f"rungs: {rungs} training images; sampler {config.sampler}, pruner {config.pruner}, seed {config.seed}",
         f"{config.workers} workers of {site.n_threads} threads, each up to {site.memory_limit_mb:,.0f} MB; "
-        f"TensorFlow's own words: {context.files.worker_log}",
+        f"TensorFlow's own words: {shown_path(context.files.worker_log)}",
         machine,
     ):
         context.reporter.say(text, DETAIL)
@@ -147,9 +148,9 @@ def tell_result(context: StudyContext, result: FinishedStudy) -> None:
             "trial": result.winner.trial,
         },
         {
-            "report": str(files.report_html),
-            "model": str(files.model),
+            "report": str(shown_path(files.report_html)),
+            "model": str(shown_path(files.model)),
             "dashboard": dashboard_command(files, context.config.storage),
-            "predict": shlex.join(["python", "-m", "fmnist.predict", str(files.model), "IMAGE"]),
+            "predict": shlex.join(["python", "-m", "fmnist.predict", as_word(shown_path(files.model)), "IMAGE"]),
         },
     )

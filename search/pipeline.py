@@ -17,6 +17,7 @@ import optuna
 
 from fmnist.baselines.catalog import BASELINES
 from fmnist.data.split import save_split
+from fmnist.paths import shown_path
 from search.callbacks.base import Callback
 from search.callbacks.reporter import Reporter
 from search.config import StudyConfig
@@ -46,6 +47,7 @@ from search.provenance import (
     command_with_exports,
     describe_environment,
 )
+from search.records.files import StudyFiles
 from search.records.history_csv import write_history
 from search.records.io import write_text
 from search.records.ledger import Stopwatch
@@ -70,7 +72,14 @@ from search.study.locks import hold, hold_storage
 from search.study.loop import run_trials
 from search.study.retry import RetryPolicy
 from search.study.storage import StudyStorage, open_storage
-from search.study.study import check_identity, create_or_resume, find_study, require_identity, storage_url
+from search.study.study import (
+    check_identity,
+    create_or_resume,
+    find_study,
+    require_identity,
+    require_place,
+    storage_url,
+)
 from search.study.trials import read_speeds, read_trials
 from search.worker.local import WorkerProcesses
 from search.worker.tasks import Interrupted
@@ -114,6 +123,7 @@ def run_study(
     """
     clock = Clock(config.timeout)
     reporter = terminal if terminal is not None else Reporter()
+    require_place(config, StudyFiles(config.folder))
     with holding_interrupts(stop) as asked, silent_optuna():
         with Interruptible(asked):
             source = find_images(config, reporter, asked)
@@ -275,7 +285,7 @@ def search(context: StudyContext, opened: OpenStudy, final: FinalRound, early: E
             reporter.say(f"the search is complete: {progress}")
         else:
             shown_by = dashboard_command(context.files, config.storage)
-            reporter.say(f"study {config.study} in {context.files.root}; dashboard: {shown_by}")
+            reporter.say(f"study {config.study} in {shown_path(context.files.root)}; dashboard: {shown_by}")
             tell_search_details(context)
             reporter.begin("trials", config.trials, progress.n_finished, progress)
             run_search(context, opened, final, early)

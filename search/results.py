@@ -17,6 +17,7 @@ from fmnist.errors import UserError
 from fmnist.export.formats import ExportRecord
 from fmnist.metrics.evaluation import Evaluation, Mistake, evaluate, top_mistakes
 from fmnist.metrics.intervals import Interval, wilson_95
+from fmnist.paths import shown_path
 from fmnist.recipe import Recipe
 from search.records.files import StudyFiles
 from search.records.io import read_arrays, read_json, read_plain
@@ -148,8 +149,9 @@ class StudyResult:
 
     def _unfinished(self, figure: str) -> RuntimeError:
         return RuntimeError(
-            f"{figure} needs a finished study, but {self.files.root.name} has no opened test set in {self.files.root}; "
-            f"call run_study again without search_only=True, or read the result on the machine that finished the study"
+            f"{figure} needs a finished study, but {self.files.root.name} has no opened test set in "
+            f"{shown_path(self.files.root)}; call run_study again without search_only=True, or read the result on the "
+            f"machine that finished the study"
         )
 
 
@@ -357,8 +359,8 @@ def require_finished(files: StudyFiles) -> None:
     missing = [str(path.relative_to(files.root)) for path in needed if not path.exists()]
     if missing:
         raise UserError(
-            f"a report needs a study that has come to its end, but {files.root} has no {', '.join(missing)}; "
-            "run the study on"
+            f"a report needs a study that has come to its end, but {shown_path(files.root)} has no "
+            f"{', '.join(missing)}; run the study on"
         )
 
 
@@ -375,10 +377,12 @@ def require_consistent(study: FinishedStudy) -> None:
         raise UserError(f"the retrained trial must be a confirmed finalist, but got {winner}; {restore}")
     is_wrong = study.arrays.probabilities[0].argmax(axis=1) != study.arrays.labels
     if not np.array_equal(np.flatnonzero(is_wrong), np.sort(study.arrays.mistake_indices)):
-        raise UserError(f"{study.files.test_arrays} holds other mistakes than its predictions; {restore}")
+        raise UserError(f"{shown_path(study.files.test_arrays)} holds other mistakes than its predictions; {restore}")
     labels = study.arrays.labels
     for outcome in study.baselines:
         predicted = outcome.predicted
         if predicted is not None and predicted.shape != labels.shape:
             path = study.files.baseline_arrays(outcome.record.name)
-            raise UserError(f"{path} must predict {len(labels):,} test images, but got {len(predicted):,}; {restore}")
+            raise UserError(
+                f"{shown_path(path)} must predict {len(labels):,} test images, but got {len(predicted):,}; {restore}"
+            )

@@ -7,14 +7,14 @@ bad option answer at once.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from fmnist.cli import EXIT_FAILURE, EXIT_INTERRUPTED, OneLineParser, exit_code_of
 from fmnist.options import add_options, fields_of, option, options
-from fmnist.reading import ARCHIVE_SUFFIX
-from search.cli import take_password_off_the_command_line
+from fmnist.paths import absolute, expanded
+from fmnist.reading import ARCHIVE_SUFFIX, DATASETS
+from search.cli import legal_study_name, take_password_off_the_command_line
 from search.config import DEFAULT_DATASET, STUDY, StudyConfig
 
 if TYPE_CHECKING:
@@ -92,12 +92,27 @@ def parse(argv: Sequence[str]) -> tuple[StudyConfig, RunOptions]:
 
 
 def study_named_after(dataset: str) -> str:
-    """Return the usual name of a data set's study: the data set's own, or that of its folder or file."""
-    path = Path(dataset)
-    name = path.name
+    """Return the usual name of a data set's study: the data set's own, or one derived from its folder or file."""
+    return legal_study_name(name_of_data(dataset))
+
+
+def name_of_data(dataset: str) -> str:
+    """Return the name of a data set, or that of its folder or file, without the suffix of an archive."""
+    if dataset in DATASETS:
+        return dataset
+    path = expanded(dataset)
+    if path.name in ("", ".."):  # the current folder, the one above it
+        path = absolute(path).resolve()
     if path.suffix.lower() == ARCHIVE_SUFFIX:
-        name = path.stem
-    return name or "study"
+        return path.stem
+    return path.name
+
+
+def tell_derived_name(study: str, dataset: str, say: Callable[[str], None]) -> None:
+    """Say what the study is called, where that was derived from a name that no study can have."""
+    name = name_of_data(dataset)
+    if study != name and study == legal_study_name(name):
+        say(f"the study is called {study}, after {name!r}; --study gives it another name")
 
 
 def run(config: StudyConfig, options: RunOptions, **seams: Any) -> int:
@@ -127,6 +142,7 @@ def run(config: StudyConfig, options: RunOptions, **seams: Any) -> int:
     terminal = reporter(verbosity=options.verbosity)
     try:
         with ending_cleanly(stop), terminal:
+            tell_derived_name(config.study, config.dataset, terminal.say)
             if options.check:
                 return check_run(config, terminal, stop, search_only=options.search_only, **seams)
             study = run_study(config, terminal, stop, search_only=options.search_only, **seams)

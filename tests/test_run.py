@@ -6,10 +6,16 @@ import dataclasses
 from pathlib import Path
 from types import SimpleNamespace
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fmnist.errors import UserError
+from search.cli import legal_study_name
 from search.config import StudyConfig
 from search.records.files import StudyFiles
 from search.results import StudyResult
-from search.run import RunOptions, exit_code, parse
+from search.run import RunOptions, exit_code, parse, study_named_after, tell_derived_name
 
 
 def test_command_line_and_python_have_the_same_defaults() -> None:
@@ -83,3 +89,53 @@ def test_study_is_named_after_its_data_set(tmp_path) -> None:
     assert parse(["--dataset", "digits"])[0].study == "digits"
     assert parse(["--dataset", str(tmp_path / "shoes")])[0].study == "shoes"
     assert parse(["--dataset", str(tmp_path / "shoes.NPZ")])[0].study == "shoes"
+
+
+@pytest.mark.parametrize(
+    ("data", "study"),
+    [
+        ("my shoes", "my-shoes"),
+        ("my shoes.npz", "my-shoes"),
+        ("Schuhgröße/", "Schuhgro-e"),
+        ("cafe\u0301", "cafe"),
+        ("100% #1 [new]?", "100-1-new"),
+        ("-rf", "rf"),
+        ("...", "study"),
+        ("画像", "study"),
+        ("😀 smile", "smile"),
+        ("con", "study-con"),
+        ("Aux.npz", "study-Aux"),
+        ("a\nb\t", "a-b"),
+        ("x" * 255, "x" * 64),
+        ("caf\udce9", "caf"),
+        ("my search.py", "my-search.py"),
+    ],
+)
+def test_data_of_any_name_have_a_study_of_a_legal_name_which_is_said(tmp_path, monkeypatch, data, study) -> None:
+    monkeypatch.chdir(tmp_path)
+    name = study_named_after(f"./{data}")
+    assert name == study == StudyConfig(name).study
+    said: list[str] = []
+    tell_derived_name(name, f"./{data}", said.append)
+    assert len(said) == 1 and study in said[0] and "--study" in said[0]
+
+
+def test_study_of_the_current_folder_and_the_one_above_are_named_after_them(tmp_path, monkeypatch) -> None:
+    (tmp_path / "shoes" / "red").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "shoes" / "red")
+    assert [study_named_after(data) for data in (".", "..", "./", "../")] == ["red", "shoes", "red", "shoes"]
+    assert study_named_after("/") == "study"
+    said: list[str] = []
+    tell_derived_name("red", ".", said.append)
+    assert not said
+
+
+@given(st.text())
+def test_name_that_is_suggested_for_any_text_is_accepted(text) -> None:
+    name = legal_study_name(text)
+    assert StudyConfig(name).study == name == legal_study_name(name)
+    try:
+        StudyConfig(text)
+    except UserError as refusal:
+        suggested = str(refusal).rpartition("such as ")[2]
+        assert StudyConfig(suggested).study == suggested

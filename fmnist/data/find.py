@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from fmnist.data.idx import has_idx_files, idx_source
 from fmnist.data.image_folder.reading import class_folders_source
-from fmnist.data.named import digits_source, download_with_keras, expanded, fashion_mnist_source
+from fmnist.data.named import digits_source, download_with_keras, fashion_mnist_source
 from fmnist.data.npz import npz_source
 from fmnist.data.source import DataSource
 from fmnist.errors import UserError
+from fmnist.paths import absolute, expanded, require_utf8
 from fmnist.reading import ARCHIVE_SUFFIX, DATASETS, Reading
 
 
@@ -47,13 +49,16 @@ def find_data(
         return fashion_mnist_source(data_dir, places, download)
     if dataset == "digits":
         return digits_source()
-    return find_own_images(dataset, reading)
+    source = find_own_images(dataset, reading)
+    if source.dataset in DATASETS:  # a folder of that name is not the data set of that name
+        source = dataclasses.replace(source, dataset=f"./{source.dataset}")
+    return source
 
 
 def find_own_images(dataset: str, reading: Reading) -> DataSource:
     """Find and check images of the user's own: `find_data` for a path."""
-    path = expanded(dataset)
-    require_utf8(path)
+    path = absolute(expanded(dataset))
+    require_utf8(path.resolve(), "the dataset")
     is_folder = dataset != "" and os.path.isdir(path)
     if is_folder and not has_idx_files(path):
         return class_folders_source(path.resolve(), reading)
@@ -69,13 +74,3 @@ def find_own_images(dataset: str, reading: Reading) -> DataSource:
         f"the dataset must be {', '.join(DATASETS)} or a folder of images (class folders or the four IDX files) or an "
         f"{ARCHIVE_SUFFIX} file, but got {dataset!r}; check the spelling of --dataset"
     )
-
-
-def require_utf8(path: Path) -> None:
-    """Raise UserError if a path is not UTF-8, as it goes into the study's records."""
-    try:
-        str(path.resolve()).encode()
-    except UnicodeEncodeError:
-        raise UserError(
-            f"the path of a dataset must be UTF-8, but got {os.fsencode(path)!r}; rename what is not"
-        ) from None

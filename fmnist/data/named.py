@@ -23,6 +23,7 @@ from fmnist.data.images import LabelledImages
 from fmnist.data.source import DataSource, build_source
 from fmnist.data.split import stratified
 from fmnist.errors import UserError
+from fmnist.paths import absolute, expanded
 
 CLASS_NAMES = (
     "T-shirt/top",
@@ -113,7 +114,7 @@ def find_fashion_mnist(data_dir: Path | None = None, places: Sequence[Path] | No
     if asked_for is None and os.environ.get("FMNIST_DATA_DIR"):
         asked_for, option = Path(os.environ["FMNIST_DATA_DIR"]), "$FMNIST_DATA_DIR"
     if asked_for is not None:
-        folder = expanded(asked_for)
+        folder = absolute(expanded(asked_for))  # the test images are read much later
         if missing_files(folder):
             raise UserError(f"{_missing_in_words(folder)}; put them there or leave {option} out")
         return folder
@@ -146,7 +147,7 @@ def keras_cache() -> Path:
 
     That is a folder for temporary files if the home cannot be written to.
     """
-    home = expanded(os.environ.get("KERAS_HOME") or "~/.keras")
+    home = Path(os.path.expanduser(os.environ.get("KERAS_HOME") or "~/.keras"))
     if os.path.exists(home) and not os.access(home, os.W_OK) and not os.path.exists(home / "datasets/fashion-mnist"):
         temporary = Path("/tmp")
         if not os.path.isdir(temporary):
@@ -263,8 +264,3 @@ def read_digits() -> tuple[LabelledImages, LabelledImages]:
     train, test = stratified(np.arange(len(labels)), labels, math.ceil(len(labels) / 5), seed=0)
     everything = LabelledImages(images, labels)
     return everything.rows(train), everything.rows(test)
-
-
-def expanded(path: str | Path) -> Path:
-    """Replace a leading `~` by the home folder it stands for; unlike Path's method it leaves unknown users alone."""
-    return Path(os.path.expanduser(path))

@@ -20,8 +20,10 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from fmnist.errors import UserError
+from fmnist.paths import absolute
 from search.extras import require_writable
 from search.machine import network_file_system
+from search.sqlite import sqlite_url
 
 NO_TELEMETRY = "MLFLOW_DISABLE_TELEMETRY"  # read on import: nothing of a search goes over the network
 
@@ -151,7 +153,7 @@ def make_database(folder: Path) -> str:
         UserError: the folder cannot be written, or is on a network file system.
     """
     require_writable("mlflow", folder)
-    path = folder.absolute() / DATABASE
+    path = absolute(folder) / DATABASE
     file_system = network_file_system(path)
     if file_system is not None:
         raise UserError(
@@ -163,7 +165,7 @@ def make_database(folder: Path) -> str:
             connection.execute("PRAGMA journal_mode=WAL")
     except sqlite3.Error as error:
         raise unusable(folder, error) from None
-    return f"sqlite:///{path}"
+    return sqlite_url(path)
 
 
 def open_experiment(client: MlflowClient, folder: Path, study_name: str) -> str:
@@ -177,7 +179,7 @@ def open_experiment(client: MlflowClient, folder: Path, study_name: str) -> str:
     except MlflowException as error:
         raise unusable(folder, error) from None
     if found is None:
-        return client.create_experiment(study_name, artifact_location=(folder.absolute() / "artifacts").as_uri())
+        return client.create_experiment(study_name, artifact_location=(absolute(folder) / "artifacts").as_uri())
     if found.lifecycle_stage != "active":
         raise UserError(
             f"--mlflow needs the experiment {study_name}, but it was deleted in {folder}; restore it there, or choose "

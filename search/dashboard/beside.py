@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from fmnist.paths import as_word, shown_path
 from search.cli import without_password
 from search.records.files import StudyFiles
 
@@ -27,8 +28,9 @@ def dashboard_command(files: StudyFiles, storage: str | None) -> str:
             study, so the command names it, without the password.
     """
     words = ["python", "-m", "search.dashboard", files.root.name]
-    if files.root.parent != Path("studies"):
-        words += ["--studies-dir", str(files.root.parent)]
+    folder = shown_path(files.root.parent)
+    if folder != Path("studies"):
+        words += ["--studies-dir", as_word(folder)]
     if storage is not None:
         url, password = without_password(storage)
         if password is not None:
@@ -96,4 +98,4 @@ def pass_on(
     if not is_over.is_set():
         code = process.wait()
         lines = log.read_text(errors="replace").strip().splitlines() or [f"exit code {code}"]
-        say(f"the dashboard has ended ({lines[-1]}; see {log}); the search goes on without it")
+        say(f"the dashboard has ended ({lines[-1]}; see {shown_path(log)}); the search goes on without it")

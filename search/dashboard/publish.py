@@ -18,6 +18,7 @@ from dataclasses import replace
 
 import optuna
 
+from fmnist.paths import shown_path
 from search.dashboard.artifacts import artifact_entry, artifact_id_of, publish_charts
 from search.dashboard.notes import RUNNING, StudySummary, read_note, save_note, study_note, trial_note
 from search.records.files import StudyFiles
@@ -120,7 +121,7 @@ def summarize(
         counts=count_by_state(study),
         best=best,
         command=files.read_command() if files.command.exists() else None,
-        folder=str(files.root),
+        folder=str(shown_path(files.root)),
         machine=socket.gethostname() if files.is_shared else None,
         charts_from=charts_from,
     )

@@ -19,10 +19,11 @@ from search.records.files import StudyFiles
 from search.records.models import FINISHED_STATES
 from search.refit.schedule import Clock
 from search.space.schema import read_space_text
+from search.sqlite import sqlite_path
 from search.study.locks import require_free
 from search.study.objective import Objective
 from search.study.storage import look_into_storage
-from search.study.study import find_study, require_identity, storage_url
+from search.study.study import find_study, require_identity, require_place, storage_url
 from search.study.trials import count_by_state
 from search.worker.tasks import RecipeTrainer, TrainingSite
 
@@ -90,8 +91,8 @@ def prepare(config: StudyConfig, reporter: Reporter, stop: threading.Event, scra
     files = StudyFiles(config.folder)
     sqlite_file: Path | None = files.storage
     if config.storage is not None:
-        is_sqlite = config.storage.startswith("sqlite:///")
-        sqlite_file = Path(config.storage.removeprefix("sqlite:///")) if is_sqlite else None
+        sqlite_file = sqlite_path(config.storage) if config.storage.startswith("sqlite") else None
+    require_place(config, files)
     require_free(files, sqlite_file)
     if config.space_path is not None:
         read_space_text(config.space_path)

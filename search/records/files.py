@@ -14,6 +14,7 @@ from pathlib import Path
 from fmnist.baselines.catalog import BASELINES, Baseline
 from fmnist.errors import UserError
 from fmnist.export.formats import FORMATS, HALF_WRITTEN, ExportRecord
+from fmnist.paths import absolute
 from search.records.io import naming_damage, read_arrays, read_json, read_plain, write_text
 from search.records.models import (
     PHASES,
@@ -27,10 +28,14 @@ from search.records.models import (
 
 
 class StudyFiles:
-    """The files of one study. `root` is its folder, `studies/<name>`."""
+    """The files of one study. `root` is its folder, `studies/<name>`.
+
+    All paths are absolute, so that they stay what they are when the current folder changes. Messages name them by
+    `fmnist.paths.shown_path`.
+    """
 
     def __init__(self, root: Path) -> None:
-        self.root = root
+        self.root = root = absolute(root)
         self.config = root / "config.json"  # what the study was made with, see search.study.study.check_identity
         self.space = root / "space.toml"  # copy of the search space
         self.storage = root / "study.db"  # Optuna's SQLite storage, unless another is named
@@ -133,7 +138,7 @@ class StudyFiles:
         if not self.command.exists():
             return read_plain(self.report_json)["command"]
         with naming_damage(self.command):
-            return self.command.read_text(encoding="utf-8").strip()
+            return self.command.read_bytes().decode().strip()  # a path in it may hold any kind of line break
 
     def read_ledger(self) -> dict[str, float]:
         """Read the seconds of each phase (see PHASES), summed over every run of the study."""

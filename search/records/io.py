@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from fmnist.errors import UserError
 from fmnist.export.formats import HALF_WRITTEN
+from fmnist.paths import shown_path
 
 T = TypeVar("T")
 
@@ -89,7 +90,7 @@ def naming_damage(path: Path) -> Iterator[None]:
         if isinstance(error, ValidationError):
             cause = error.errors()[0]["msg"]
         raise UserError(
-            f"{path} cannot be read ({cause}); restore it, or start a new study with --study NAME"
+            f"{shown_path(path)} cannot be read ({cause}); restore it, or start a new study with --study NAME"
         ) from error
 
 
@@ -101,7 +102,7 @@ def write_json(path: Path, record: Any) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write text as UTF-8."""
     with atomic_write(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", newline="")
 
 
 def write_arrays(path: Path, **arrays: np.ndarray) -> None:
@@ -119,7 +120,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
         removed when it does not.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f"{HALF_WRITTEN}{path.stem}-", suffix=path.suffix, dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=HALF_WRITTEN, suffix=path.suffix, dir=path.parent)  # names have 255 bytes
     os.close(handle)
     temporary = Path(name)
     try:

@@ -23,8 +23,10 @@ from fmnist.baselines.catalog import find_baseline
 from fmnist.data.images import LabelledImages
 from fmnist.data.source import DataSource
 from fmnist.data.split import load_test
+from fmnist.export.formats import HALF_WRITTEN
 from fmnist.metrics.evaluation import least_confident_hits
 from fmnist.metrics.robustness import changes
+from fmnist.paths import absolute
 from fmnist.recipe import Recipe, TrainingPlan
 from search.interrupts import POLL_SECONDS, Interruptible
 from search.records.files import StudyFiles
@@ -212,7 +214,7 @@ def predict_outside(model: Path, images: np.ndarray, stop: threading.Event | Non
         RuntimeError: The model does not load; with what Keras says.
         Interrupted: `stop` was set.
     """
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(prefix=HALF_WRITTEN, dir=absolute(model).parent) as folder:
         inputs, outputs = Path(folder, "images.npy"), Path(folder, "probabilities.npy")
         np.save(inputs, images)
         command = [sys.executable, "-I", "-c", _PREDICT_OUTSIDE, str(model.absolute()), str(inputs), str(outputs)]

@@ -11,7 +11,9 @@ import filelock
 
 from fmnist.cli import nearest_existing
 from fmnist.errors import UserError
+from fmnist.paths import shown_path
 from search.records.files import StudyFiles
+from search.sqlite import sqlite_path
 from search.study.storage import StudyStorage
 
 
@@ -27,11 +29,12 @@ def hold(files: StudyFiles) -> Iterator[None]:
         lock = _locked(files.lock)
     except filelock.Timeout:
         raise UserError(
-            f"{files.root} is in use by another run; wait for its end, or choose another name with --study"
+            f"{shown_path(files.root)} is in use by another run; wait for its end, or choose another name with --study"
         ) from None
     except OSError as error:
         raise UserError(
-            f"cannot write to {files.root} ({error.strerror or error}); choose a folder of yours with --studies-dir"
+            f"cannot write to {shown_path(files.root)} ({error.strerror or error}); choose a folder of yours with "
+            f"--studies-dir"
         ) from None
     with lock:
         yield
@@ -47,7 +50,7 @@ def hold_storage(storage: StudyStorage) -> Iterator[None]:
     if storage.is_shared:
         yield
         return
-    with _hold_sqlite(Path(str(storage.engine.url.database))):
+    with _hold_sqlite(sqlite_path(storage.url)):
         yield
 
 

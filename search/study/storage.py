@@ -26,6 +26,7 @@ from sqlalchemy import exc
 from fmnist.errors import UserError
 from search.cli import shown_url
 from search.machine import network_file_system
+from search.sqlite import require_sqlite_path, sqlite_path, sqlite_url
 from search.study.attributes import Owner, TrialAttributes, attributes_of
 from search.study.optuna_private import RelationalStorage, StudyTrials, has_tables
 from search.study.retry import RetryPolicy, T, retried
@@ -68,7 +69,7 @@ class StudyStorage(RelationalStorage):
         with warnings.catch_warnings():  # heartbeats are marked experimental since 2.9; the pinned version has them
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             super().__init__(
-                url,
+                url.replace("{", "{{").replace("}", "}}"),  # which Optuna takes for a template
                 engine_kwargs=engine_kwargs,
                 heartbeat_interval=HEARTBEAT_SECONDS if is_shared else None,
                 grace_period=GRACE_SECONDS if is_shared else None,
@@ -181,7 +182,7 @@ def open_storage(url: str, *, must_exist: bool = False) -> StudyStorage:
     """Open a storage, and make its tables where it has none.
 
     Args:
-        url: "sqlite:///path" or "postgresql://user@host/name".
+        url: "sqlite:///path", with special characters as %XX, or "postgresql://user@host/name".
         must_exist: Refuse an SQLite file that is missing, which would be made otherwise.
 
     Raises:
@@ -191,7 +192,7 @@ def open_storage(url: str, *, must_exist: bool = False) -> StudyStorage:
 
     def opened(parsed: sqlalchemy.URL) -> StudyStorage:
         if _is_sqlite(parsed):
-            return _open_sqlite(_sqlite_path(parsed), url, must_exist)
+            return open_sqlite(sqlite_path(url), must_exist=must_exist)
         return _open_postgresql(url)
 
     return _answering(url, opened)
@@ -210,7 +211,7 @@ def look_into_storage(url: str, scratch: Path) -> StudyStorage | None:
 
     def opened(parsed: sqlalchemy.URL) -> StudyStorage | None:
         if _is_sqlite(parsed):
-            return _open_copy_of_sqlite(_sqlite_path(parsed), scratch)
+            return _open_copy_of_sqlite(sqlite_path(url), scratch)
         return _open_postgresql_with_tables(url)
 
     return _answering(url, opened)
@@ -243,6 +244,11 @@ def _answering(url: str, opened: Callable[[sqlalchemy.URL], T]) -> T:
 def _check_parts(parsed: sqlalchemy.URL, url: str) -> None:
     if parsed.get_backend_name() not in ("sqlite", "postgresql"):
         raise UserError(f"--storage must be SQLite or PostgreSQL, but got {shown_url(url)}; try sqlite:///study.db")
+    if _is_sqlite(parsed) and (parsed.query or "?" in url):
+        quoted = url.replace("?", "%3F")
+        raise UserError(
+            f"--storage must name a file for SQLite and no more, but got {url}; write a ? in it as {quoted}"
+        )
     if _is_sqlite(parsed) and parsed.database in (None, "", ":memory:"):
         raise UserError(
             f"--storage must be a file for SQLite, or trials end with the run, but got {url}; try sqlite:///study.db"
@@ -255,12 +261,13 @@ def _is_sqlite(parsed: sqlalchemy.URL) -> bool:
     return parsed.get_backend_name() == "sqlite"
 
 
-def _sqlite_path(parsed: sqlalchemy.URL) -> Path:
-    return Path(str(parsed.database))
+def open_sqlite(path: Path, *, must_exist: bool = False) -> StudyStorage:
+    """Open an SQLite file, and make its tables where it has none.
 
-
-def _open_sqlite(path: Path, url: str, must_exist: bool) -> StudyStorage:
-    """In write-ahead mode, so that the dashboard reads while we write; Optuna sets neither that nor a timeout."""
+    In write-ahead mode, so that the dashboard reads while we write; Optuna sets neither that nor a timeout. The
+    connection is given the path itself: in a URL, some legal paths mean another file.
+    """
+    require_sqlite_path(path, "choose a shorter one with --studies-dir or --storage")
     if must_exist and not path.exists():
         raise UserError(
             f"{path} is missing, and the study's trials with it; restore it, or pass the --storage that has them"
@@ -269,7 +276,11 @@ def _open_sqlite(path: Path, url: str, must_exist: bool) -> StudyStorage:
     with sqlite3.connect(path, timeout=BUSY_SECONDS) as connection:
         connection.execute("PRAGMA journal_mode=WAL")
     connection.close()
-    return StudyStorage(url, {"connect_args": {"timeout": BUSY_SECONDS}}, is_shared=False)
+
+    def connect() -> sqlite3.Connection:
+        return sqlite3.connect(path, timeout=BUSY_SECONDS, check_same_thread=False)  # the pool lends it to any thread
+
+    return StudyStorage(sqlite_url(path), {"creator": connect}, is_shared=False)
 
 
 def _refuse_network_file_system(path: Path) -> None:
@@ -294,7 +305,7 @@ def _open_copy_of_sqlite(path: Path, scratch: Path) -> StudyStorage | None:
         part = Path(f"{path}{suffix}")
         if part.exists():
             shutil.copyfile(part, f"{copy}{suffix}")
-    return _open_sqlite(copy, f"sqlite:///{copy.absolute()}", must_exist=True)
+    return open_sqlite(copy, must_exist=True)
 
 
 def _open_postgresql(url: str) -> StudyStorage:

@@ -15,12 +15,15 @@ import optuna
 
 from fmnist.errors import UserError
 from fmnist.options import fields_of, flag_of
+from fmnist.paths import require_lengths
 from search import __version__
-from search.cli import shown_url
+from search.cli import LONGEST_NAME, shown_url
 from search.config import StudyConfig
 from search.records.files import StudyFiles
-from search.records.io import flat, read_plain, write_text
+from search.records.io import flat, read_json, read_plain, write_text
+from search.records.models import DataRecord
 from search.space.space import SearchSpace
+from search.sqlite import require_sqlite_path, sqlite_url
 from search.study.leases import TrialLeases, this_process
 from search.study.storage import AlreadyQueued, BudgetSpent, StudyStorage, open_storage
 from search.study.strategy import build_pruner, build_sampler
@@ -43,7 +46,7 @@ def check_identity(files: StudyFiles, identity: dict[str, Any]) -> None:
         UserError: The study was made with something else, named in the message, or has an unreadable format.
     """
     if files.config.exists():
-        _refuse_difference(files.root.name, read_plain(files.config), identity)
+        _refuse_difference(files.root.name, read_plain(files.config), identity, files)
     else:
         write_text(files.config, json.dumps({"format": STUDY_FORMAT, **identity}, indent=2) + "\n")
 
@@ -74,7 +77,7 @@ def require_identity(files: StudyFiles, study: optuna.Study | None, identity: di
         UserError: The study was made with something else, named in the message, or has an unreadable format.
     """
     if files.config.exists():
-        _refuse_difference(files.root.name, read_plain(files.config), identity)
+        _refuse_difference(files.root.name, read_plain(files.config), identity, files)
     if study is not None and "identity" in study.user_attrs:
         _refuse_difference(study.study_name, study.user_attrs["identity"], _shared(identity))
 
@@ -83,7 +86,9 @@ def _shared(identity: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in identity.items() if key not in OWN_TO_A_MACHINE}
 
 
-def _refuse_difference(name: str, stored: dict[str, Any], identity: dict[str, Any]) -> None:
+def _refuse_difference(
+    name: str, stored: dict[str, Any], identity: dict[str, Any], files: StudyFiles | None = None
+) -> None:
     study_format = stored.get("format", STUDY_FORMAT)
     if study_format not in READABLE_FORMATS:
         maker = f"version {stored['version']}, which" if "version" in stored else "the version that"
@@ -95,10 +100,19 @@ def _refuse_difference(name: str, stored: dict[str, Any], identity: dict[str, An
     before, now = _compared(stored), _compared(json.loads(json.dumps(identity)))
     for key in sorted(before.keys() | now.keys()):
         if before.get(key) != now.get(key):
-            raise UserError(
-                f"study {name} was made with {key} = {before.get(key)}, but now it is {now.get(key)}; "
-                f"{_way_back(key, before.get(key))}, or start a new study with --study NAME"
-            )
+            made_with = f"study {name} was made with {key} = {before.get(key)}, but now it is {now.get(key)}"
+            if key.startswith("data_checksums."):  # two folders of one name are two data sets, but name one study
+                raise UserError(
+                    f"{made_with}: these are not its images{_place_of(files)}; restore it, or start a new study with "
+                    f"--study {name[: LONGEST_NAME - 2]}-2"
+                )
+            raise UserError(f"{made_with}; {_way_back(key, before.get(key))}, or start a new study with --study NAME")
+
+
+def _place_of(files: StudyFiles | None) -> str:
+    if files is None or not files.data.exists():
+        return ""
+    return f", which are those of {read_json(DataRecord, files.data).source}"
 
 
 def _way_back(key: str, before: Any) -> str:
@@ -138,7 +152,18 @@ def record_version(study: optuna.Study) -> None:
 
 def storage_url(config: StudyConfig, files: StudyFiles) -> str:
     """Where a run of this configuration keeps its trials: the database it names, or a file in the study's folder."""
-    return config.storage or f"sqlite:///{files.storage.absolute()}"
+    return config.storage or sqlite_url(files.storage)
+
+
+def require_place(config: StudyConfig, files: StudyFiles) -> None:
+    """Refuse a folder whose path leaves no room for a study's files, before anything is read or computed.
+
+    Raises:
+        UserError: A name or the whole path is too long, for the file system or for SQLite.
+    """
+    require_lengths(files.root, "choose a shorter --studies-dir")
+    if config.storage is None:
+        require_sqlite_path(files.storage, "choose a shorter --studies-dir")
 
 
 def find_study(name: str, storage: StudyStorage) -> optuna.Study | None:
@@ -177,7 +202,7 @@ def open_by_name(name: str, url: str) -> optuna.Study:
 
 def _stored_url(files: StudyFiles, stored: str) -> str:
     if stored == OWN_STORAGE:
-        return f"sqlite:///{files.storage.absolute()}"
+        return sqlite_url(files.storage)
     if ":***@" in stored:
         raise UserError(
             f"the trials of {files.root.name} are at {stored}, whose password is not stored; pass the address without "

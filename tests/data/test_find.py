@@ -22,10 +22,14 @@ def test_unknown_dataset_names_what_is_known() -> None:
         find_data("fasion-mnist")
 
 
-@pytest.mark.parametrize("dataset", ["", "~nobody-of-this-name/data"])
+@pytest.mark.parametrize("dataset", ["", "./~nobody-of-this-name/data"])
 def test_dataset_that_is_no_folder_is_unknown(dataset: str) -> None:
     with pytest.raises(UserError, match="must be fashion-mnist, digits or a folder"):
         find_data(dataset)
+
+
+def test_folder_that_is_called_like_a_data_set_is_not_that_data_set(tmp_path: Path) -> None:
+    assert find_data(str(write_divided(tmp_path / "digits"))).dataset == "./digits"
 
 
 def test_data_dir_is_refused_for_other_datasets(tmp_path: Path) -> None:

@@ -1,0 +1,38 @@
+"""Where is an SQLite file? Its URL and its path, one from the other, for paths of every kind."""
+
+from __future__ import annotations
+
+import os
+import urllib.parse
+from pathlib import Path
+
+from fmnist.errors import UserError
+from fmnist.paths import absolute, expanded
+
+LONGEST_SQLITE_PATH = 504  # bytes: of its 512, SQLite keeps some for the names of its files beside the database
+
+
+def sqlite_path(url: str) -> Path:
+    """Give the absolute path of the file that an SQLite URL names; `sqlite_url` is the way back."""
+    _, _, path = url.partition(":///")
+    return absolute(expanded(urllib.parse.unquote(path, errors="surrogateescape")))
+
+
+def sqlite_url(path: Path) -> str:
+    """Write the URL of an SQLite file, with what would end a path in a URL (`?`, `#`, `%`) as %XX."""
+    return f"sqlite:///{urllib.parse.quote(os.fsencode(absolute(path)))}"
+
+
+def require_sqlite_path(path: Path, remedy: str) -> None:
+    """Raise UserError for a path that is longer than those that SQLite opens.
+
+    Args:
+        path: Of the file, which need not exist.
+        remedy: What to do about it, the end of the message.
+    """
+    n_bytes = len(os.fsencode(absolute(path)))
+    if n_bytes > LONGEST_SQLITE_PATH:
+        raise UserError(
+            f"the path of an SQLite file must be {LONGEST_SQLITE_PATH} bytes at most, from the root on, but "
+            f"{absolute(path)} has {n_bytes:,}; {remedy}"
+        )
