@@ -8,10 +8,12 @@ import os
 import re
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
 from fmnist.errors import UserError
+from fmnist.output import OutputLost, printable, standard_streams
 
 EXIT_FAILURE = 1  # what was asked for could not be made
 EXIT_USER_ERROR = 2
@@ -22,24 +24,62 @@ def exit_code_of(command: Callable[[], int]) -> int:
     """Run a command and return its exit code, with the user's errors as one line on standard error.
 
     Input that cannot be used and a full disk give EXIT_USER_ERROR, Ctrl-C gives EXIT_INTERRUPTED. A bug keeps its
-    trace.
+    trace. Standard output takes any text, see `fmnist.output`; where it takes no more, the command ends, as it does at
+    Ctrl-C if it can.
 
     Args:
         command: Does the work and returns the exit code of a run without errors.
     """
+    with standard_streams() as output:
+        try:
+            exit_code = _exit_code_of(command)
+            output.flush()
+        except SystemExit:  # --help
+            with suppress(OutputLost):
+                output.flush()
+            if output.failure is None:
+                raise
+            exit_code = EXIT_FAILURE
+        except OutputLost:
+            exit_code = EXIT_FAILURE
+        if output.failure is not None:
+            exit_code = _tell_lost_output(output.failure, was_asked_to_stop=output.was_asked_to_stop)
+    return exit_code
+
+
+def _exit_code_of(command: Callable[[], int]) -> int:
     try:
         return command()
     except UserError as error:
-        print("error:", " ".join(str(error).splitlines()), file=sys.stderr)  # an argument may hold a line break
+        complain("error", " ".join(str(error).splitlines()))  # an argument may hold a line break
         return EXIT_USER_ERROR
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return EXIT_INTERRUPTED
     except Exception as error:
-        if not is_disk_full(error):
+        if not is_disk_full(error) or isinstance(error, OutputLost):
             raise
-        print("error: the disk is full; free some space, then the same command goes on from here", file=sys.stderr)
+        complain("error", "the disk is full; free some space, then the same command goes on from here")
         return EXIT_USER_ERROR
+
+
+def _tell_lost_output(failure: OSError, *, was_asked_to_stop: bool) -> int:
+    """Say that standard output takes no more, and return the exit code. `| head` wants nothing said of a listing."""
+    goes_on = ""
+    if was_asked_to_stop:
+        goes_on = ". Everything finished so far is kept, and the same command goes on from here"
+    if isinstance(failure, BrokenPipeError):
+        if was_asked_to_stop:
+            complain("error", f"stopped, since whoever read standard output has closed it{goes_on}")
+        return EXIT_FAILURE
+    reason = failure.strerror or str(failure)
+    complain("error", f"standard output must be writable, but: {reason}; free some space or send it elsewhere{goes_on}")
+    return EXIT_USER_ERROR
+
+
+def complain(kind: str, text: str) -> None:
+    """Print one line on standard error, such as `note: ...`."""
+    print(f"{kind}: {printable(text)}", file=sys.stderr, flush=True)
 
 
 def is_disk_full(error: BaseException | None) -> bool:

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from fmnist.output import stopping_when_unread
 from search.worker.tasks import Interrupted
 
 POLL_SECONDS = 0.05  # how often a waiting thread checks whether it should stop
@@ -171,7 +172,7 @@ def ending_cleanly(stop: Stop) -> Iterator[None]:
     """Turn the first SIGINT or SIGTERM inside the block into a request to stop, for a command.
 
     A second SIGTERM acts as it did before the block, and so does another SIGINT PATIENCE_SECONDS after the first
-    signal, so that a run which does not stop can still be ended.
+    signal, so that a run which does not stop can still be ended. Standard output that takes no more is a request, too.
 
     Args:
         stop: Set by the first signal. Whoever works inside the block watches it.
@@ -193,7 +194,8 @@ def ending_cleanly(stop: Stop) -> Iterator[None]:
     for number in (signal.SIGINT, signal.SIGTERM):
         before[number] = signal.signal(number, ask_to_stop)
     try:
-        yield
+        with stopping_when_unread(stop):
+            yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -17,6 +17,7 @@ import optuna
 
 from fmnist.baselines.catalog import BASELINES
 from fmnist.data.split import save_split
+from fmnist.output import open_descriptors
 from fmnist.paths import shown_path
 from search.callbacks.base import Callback
 from search.callbacks.reporter import Reporter
@@ -124,7 +125,7 @@ def run_study(
     clock = Clock(config.timeout)
     reporter = terminal if terminal is not None else Reporter()
     require_place(config, StudyFiles(config.folder))
-    with holding_interrupts(stop) as asked, silent_optuna():
+    with open_descriptors(), holding_interrupts(stop) as asked, silent_optuna():
         with Interruptible(asked):
             source = find_images(config, reporter, asked)
             if config.storage is not None:  # before anything is written: it may not answer

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import sys
 from collections.abc import Sequence
@@ -27,6 +26,7 @@ from fmnist.export.formats import (
 )
 from fmnist.export.images import read_images
 from fmnist.options import option, options, parse_options
+from fmnist.output import printable
 
 
 @options
@@ -103,7 +103,9 @@ def run(options: ExportOptions, scripts: Path) -> int:
         scripts=scripts,
     )
     try:
-        with console.status(f"exporting {options.model}"):  # nothing, where this is no terminal
+        with console.status(
+            f"exporting {printable(str(options.model))}", spinner="line"
+        ):  # nothing, where this is no terminal
             records = list(exports)
     except KeyboardInterrupt:
         print(f"stopped; the formats that were done are in {options.out}", file=sys.stderr)
@@ -142,7 +144,10 @@ def show_records(console: Console, options: ExportOptions, records: Sequence[Exp
             f"{record.milliseconds_by_256:.3f}",
         )
     console.print(table)
-    say = functools.partial(console.print, markup=False, highlight=False, soft_wrap=True)
+
+    def say(text: str) -> None:
+        console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
+
     for record in records:
         outcome = f"failed: {record.failure}" if record.failure else options.out / record.file
         say(f"{record.format}: {outcome}")

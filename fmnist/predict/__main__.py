@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import shutil
@@ -11,8 +10,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from fmnist.cli import exit_code_of
+from fmnist.cli import complain, exit_code_of
 from fmnist.options import option, options, parse_options
+from fmnist.output import printable
 from fmnist.predict.predictions import N_TOP, Prediction, predict_batches
 
 EXIT_SOME_FAILED = 1
@@ -31,11 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:])
     if argv is not None:
         arguments = list(argv)
-    try:
-        return exit_code_of(lambda: print_predictions(arguments))
-    except BrokenPipeError:  # whoever read the output has closed it, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still to be written at exit
-        return EXIT_SOME_FAILED
+    return exit_code_of(lambda: print_predictions(arguments))
 
 
 def print_predictions(argv: Sequence[str]) -> int:
@@ -48,8 +44,6 @@ def print_predictions(argv: Sequence[str]) -> int:
         UserError: The arguments or the model cannot be used.
     """
     options = parse(argv)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
     exit_code = 0
     batches = predict_batches(
         options.model,
@@ -75,11 +69,6 @@ def print_predictions(argv: Sequence[str]) -> int:
     return exit_code
 
 
-def complain(kind: str, text: str) -> None:
-    """Print one line on standard error, such as `note: ...`."""
-    print(f"{kind}: {printable(text)}", file=sys.stderr, flush=True)
-
-
 def as_json(prediction: Prediction) -> str:
     """Write a prediction as one JSON object, with the same keys whether or not the picture could be read."""
     width, height = prediction.original_size or (None, None)
@@ -102,9 +91,9 @@ def as_table(predictions: Sequence[Prediction]) -> list[str]:
     paths, names, probabilities, runners_up, remarks = [], [], [], [], []
     for prediction in predictions:
         paths.append(printable(prediction.path))
-        names.append(prediction.class_name or "")
+        names.append(printable(prediction.class_name or ""))
         probabilities.append(f"{prediction.probability:6.1%}")
-        runners_up.append(", ".join(f"{one.class_name} {one.probability:.0%}" for one in prediction.top[1:]))
+        runners_up.append(", ".join(f"{printable(one.class_name)} {one.probability:.0%}" for one in prediction.top[1:]))
         if prediction.inverted:
             remarks.append("inverted")
         else:
@@ -129,17 +118,6 @@ def terminal_width() -> int:
     if sys.stdout.isatty():
         return shutil.get_terminal_size().columns
     return sys.maxsize
-
-
-def printable(text: str) -> str:
-    """Escape whatever could break a line or steer a terminal, as a file may have any name."""
-    shown = []
-    for character in text:
-        if character.isprintable():
-            shown.append(character)
-        else:
-            shown.append(character.encode("unicode_escape").decode("ascii"))
-    return "".join(shown)
 
 
 @contextmanager

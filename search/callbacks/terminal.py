@@ -6,6 +6,7 @@ processes have their standard error in a file.
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,17 +14,19 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Self
 
-from rich.console import Console, Group
+from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from fmnist.output import printable_lines
 from fmnist.recipe import Recipe
 from fmnist.training.history import HistoryPoint
 from search.callbacks.reporter import DETAIL, INFO, NORMAL, QUIET, RESULT, SAID, FinalistRow, Reporter, SearchProgress
 from search.format import clock_time, narrow_count, narrow_range
 
 FEWEST_TRIALS = 12  # before the time left is told: the portfolio, which comes first, trains for much longer than others
+TABLE_WIDTH = 80  # at least: in fewer columns its figures would be cut
 SHORTEST_LABEL_WIDTH = 11  # "finalist 99"
 
 
@@ -100,7 +103,8 @@ class _Phase:
 class Terminal(Reporter):
     """Shows a run to a person. Use it as a context manager. Thread-safe.
 
-    Where standard output is no terminal, each finished training is a line with the time of day, and nothing redraws.
+    Where standard output is no terminal, or one that cannot go back in a line (TERM=dumb), each finished training is a
+    line with the time of day, and nothing redraws.
 
     Args:
         console: where to write; None: standard output.
@@ -108,7 +112,8 @@ class Terminal(Reporter):
     """
 
     def __init__(self, console: Console | None = None, verbosity: str = NORMAL) -> None:
-        self._console = console or Console()
+        self._console = console or _standard_console()
+        self._redraws = self._console.is_terminal and not self._console.is_dumb_terminal
         self._verbosity = verbosity
         self._lock = threading.RLock()
         self._trainings: dict[str, _Training] = {}
@@ -118,7 +123,7 @@ class Terminal(Reporter):
 
     def __enter__(self) -> Self:
         """Begin to redraw, if there is a terminal."""
-        if self._console.is_terminal and self._verbosity != QUIET:
+        if self._redraws and self._verbosity != QUIET:
             self._live = Live(get_renderable=self.render, console=self._console, refresh_per_second=2, transient=True)
             self._live.start()
         return self
@@ -133,17 +138,17 @@ class Terminal(Reporter):
         """Print a line that stays, if the verbosity has that level. wrap=False cuts it at the terminal's width."""
         if level not in SAID[self._verbosity]:
             return
-        is_terminal = self._console.is_terminal
-        if is_terminal and not wrap:
+        text = printable_lines(text)
+        if self._redraws and not wrap:
             self._console.print(_one_line(text), no_wrap=True, overflow="ellipsis")
             return
-        if not is_terminal:
+        if not self._redraws:
             text = f"{datetime.now():%H:%M:%S} {text}"
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def show(self, table: Table) -> None:
-        """Print a table."""
-        self._console.print(table)
+        """Print a table, its cells whole: on a narrower terminal its lines wrap."""
+        self._console.print(_Whole(table), crop=False)
 
     def begin(
         self,
@@ -242,6 +247,23 @@ class Terminal(Reporter):
             if best_line:
                 lines.append(_one_line(best_line))
             return Group(*lines, _one_line(self._phase.line(), style="bold"))
+
+
+@dataclass
+class _Whole:
+    """A table that does not shrink below TABLE_WIDTH, whatever the console's width."""
+
+    table: Table
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Render the table as Rich asks for it."""
+        return console.render(self.table, options.update(width=max(options.max_width, TABLE_WIDTH)))
+
+
+def _standard_console() -> Console:
+    """Standard output, as a terminal only where it is one: CI services set FORCE_COLOR for what goes to a file."""
+    is_terminal = sys.stdout is not None and sys.stdout.isatty()
+    return Console(force_terminal=None if is_terminal else False)
 
 
 def _one_line(text: str, style: str = "") -> Text:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import tempfile
+import secrets
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -120,12 +120,11 @@ def atomic_write(path: Path) -> Iterator[Path]:
         removed when it does not.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=HALF_WRITTEN, suffix=path.suffix, dir=path.parent)  # names have 255 bytes
-    os.close(handle)
-    temporary = Path(name)
+    # Names have 255 bytes at most, so that of the file is no part of it.
+    temporary = path.with_name(f"{HALF_WRITTEN}{secrets.token_hex(8)}{path.suffix}")
+    temporary.touch(exist_ok=False)  # with the permissions that the umask leaves it; tempfile's are the owner's alone
     try:
         yield temporary
-        temporary.chmod(0o644)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

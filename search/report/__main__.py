@@ -12,6 +12,7 @@ import optuna
 from fmnist.cli import exit_code_of
 from fmnist.errors import UserError
 from fmnist.options import option, options, parse_options
+from fmnist.output import printable
 from fmnist.paths import shown_path
 from search.cli import check_study_name, shown_url, take_password_off_the_command_line
 from search.dashboard.publish import publish_report
@@ -41,10 +42,10 @@ def run(argv: Sequence[str] | None) -> int:
         (files,) = studies
         study = open_finished(files, options.storage)
         publish_report(study, report_study(files, study))
-        print(f"report: {shown_path(files.report_html)}")
+        print(printable(f"report: {shown_path(files.report_html)}"))
     else:
         a, b = (_read(files, options.storage) for files in studies)
-        print(f"comparison: {write_comparison(a, b, options.studies_dir)}")
+        print(printable(f"comparison: {write_comparison(a, b, options.studies_dir)}"))
     return 0
 
 

@@ -209,7 +209,8 @@ def inherited(variables: Mapping[str, str]) -> Iterator[None]:
 @contextmanager
 def _stderr_in(log: Path) -> Iterator[None]:
     """Let processes that start while the block runs write their standard error to a file."""
-    sys.stderr.flush()
+    if sys.stderr is not None:  # a program without a console has none
+        sys.stderr.flush()
     kept = os.dup(2)
     stderr_to(log)
     try:

@@ -6,6 +6,7 @@ import io
 import json
 from typing import Any
 
+import pytest
 from rich.console import Console
 from rich.table import Table
 
@@ -65,3 +66,13 @@ def test_quiet_writes_the_result_and_what_went_wrong_alone() -> None:
     tell_a_training(reporter)
     tell_the_end(reporter)
     assert [event["event"] for event in events(console)] == ["message", "finalists", "result"]
+
+
+@pytest.mark.parametrize(
+    "name", ["red\x1b[31m", "two\nlines", '"', "\u2028", "\u202e", "猫", "👩\u200d🌾", "\udcff", "\0", "x" * 9999]
+)
+def test_any_name_is_one_line_of_json_in_ascii(name: str) -> None:
+    file = io.StringIO()
+    JsonReporter(Console(file=file)).say(f"classes: {name}")
+    (line,) = file.getvalue().splitlines()
+    assert line.isascii() and json.loads(line)["text"] == f"classes: {name}"

@@ -6,6 +6,7 @@ import io
 
 import pytest
 from rich.console import Console
+from rich.table import Table
 
 from fmnist.training.history import HistoryPoint
 from search.callbacks.reporter import SearchProgress
@@ -165,3 +166,89 @@ def test_lines_of_long_labels_align() -> None:
         live.on_training_start(label, "a baseline", 1000)
     first, second, _ = drawn(live)
     assert first.index("a baseline") == second.index("a baseline")
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {},
+        {"TERM": "dumb"},
+        {"TERM": "unknown"},
+        {"FORCE_COLOR": "1"},
+        {"TTY_COMPATIBLE": "1"},
+        {"NO_COLOR": "1", "TERM": "xterm-256color"},
+        {"COLUMNS": "1"},
+        {"COLUMNS": "20"},
+        {"COLUMNS": "100000"},
+        {"COLUMNS": "many"},
+    ],
+    ids=str,
+)
+def test_file_gets_plain_whole_lines_whatever_the_environment(
+    variables: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("TERM", "COLUMNS", "FORCE_COLOR", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    file = io.StringIO()
+    monkeypatch.setattr("sys.stdout", file)
+    with Terminal() as plain:
+        plain.begin("trials", 100)
+        tell_a_training(plain)
+        plain.advance(progress(1, 0.9))
+        plain.show(figures())
+        tell_the_end(plain)
+    text = file.getvalue()
+    assert "\x1b" not in text
+    lines = text.splitlines()
+    assert lines[0][9:].startswith("trial 3     90.00%  trained to the end  c32-c32-p | c32-c32-p")
+    assert lines[0].endswith(str(RECIPE)) and lines[1][9:].startswith("trials 1/100 · ")
+    assert [line.split() for line in lines[2:4]] == [["phase", "images", "time", "from", "to"], FIGURES]
+
+
+FIGURES = ["retraining", "1,234,567", "2.5_hours", "1.9_hours", "3.2_hours"]
+
+
+def figures() -> Table:
+    """As --check shows them, but without spaces within a cell."""
+    table = Table("phase", "images", "time", "from", "to", box=None)
+    table.add_row(*FIGURES)
+    return table
+
+
+@pytest.mark.parametrize("width", [1, 20, 80, 100_000])
+def test_redrawing_fits_any_width(width: int) -> None:
+    live = terminal(is_terminal=True, width=width)
+    live.begin("trials", 100, 7, progress(6, 0.9372, pruned=1))
+    live.on_training_start("trial 7", RECIPE, 150_000)
+    lines = drawn(live)
+    assert len(lines) == 3 and all(len(line) <= width for line in lines)
+
+
+def test_terminal_that_cannot_go_back_gets_lines_and_no_escapes() -> None:
+    """Such as a shell inside an editor: it would show nothing until the end."""
+    console = Console(file=io.StringIO(), force_terminal=True, _environ={"TERM": "dumb"})
+    with Terminal(console) as plain:
+        plain.begin("trials", 100)
+        tell_a_training(plain)
+        plain.advance(progress(1, 0.9))
+    first, second = shown(plain)
+    assert first[9:].startswith("trial 3     90.00%") and second[9:].startswith("trials 1/100 · ")
+
+
+@pytest.mark.parametrize("is_terminal", [False, True])
+def test_names_steer_no_terminal(is_terminal: bool) -> None:
+    plain = terminal(is_terminal=is_terminal)
+    plain.say("classes: red\x1b[31m, [bold]猫[/bold], \u202ednuor\nsecond line")
+    first, second = shown(plain)
+    assert first.endswith(r"classes: red\x1b[31m, [bold]猫[/bold], \u202ednuor") and second == "second line"
+
+
+def test_program_without_standard_output_is_told_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As under pythonw."""
+    monkeypatch.setattr("sys.stdout", None)
+    with Terminal() as plain:
+        tell_a_training(plain)
+        plain.show(figures())
+        tell_the_end(plain)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,18 @@ def test_writing_that_fails_leaves_the_old_file_and_nothing_beside_it(tmp_path: 
         raise OSError("disk full")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o002, 0o664), (0o022, 0o644), (0o027, 0o640), (0o077, 0o600)])
+def test_umask_decides_who_may_read_a_file(umask: int, mode: int, tmp_path: Path) -> None:
+    before = os.umask(umask)
+    try:
+        write_json(tmp_path / "new" / "record.json", {})
+        write_arrays(tmp_path / "new" / "arrays.npz", x=np.zeros(3))
+        (tmp_path / "new" / "other").touch()
+    finally:
+        os.umask(before)
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "new").iterdir()} == {mode}
 
 
 def test_nested_tables_become_one_level() -> None:
