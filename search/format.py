@@ -7,6 +7,7 @@ Functions of one quantity differ in the room they have: `duration` for sentences
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from fmnist.metrics.intervals import Interval
@@ -14,6 +15,7 @@ from fmnist.metrics.intervals import Interval
 NOT_KNOWN = "not known"
 UNITS_OF_SIZE = ("bytes", "kB", "MB", "GB")
 LARGE_UNITS = ((10**9, "G"), (10**6, "M"), (10**3, "k"))
+ROOM_FOR_NAMES, LONGEST_NAME = 90, 30  # characters, of a list of names and of a name in it
 SMALLEST_P_VALUE = 0.001  # p-values below are not worth a figure of their own
 
 
@@ -195,6 +197,23 @@ def setting_value(value: Any) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(setting_value(item) for item in value) or "none"
     return parameter_value(value)
+
+
+def list_names(names: Sequence[str]) -> str:
+    """List names as far as a line has room: `boot, sandal`, or `A, B, C and 23 more`; a long one loses its end."""
+    shown: list[str] = []
+    n_characters = 0
+    for name in names:
+        if len(name) > LONGEST_NAME:
+            name = f"{name[: LONGEST_NAME - 1]}…"
+        n_characters += len(name) + 2
+        if shown and n_characters > ROOM_FOR_NAMES:
+            break
+        shown.append(name)
+    text = ", ".join(shown)
+    if len(shown) < len(names):
+        text += f" and {len(names) - len(shown):,} more"
+    return text
 
 
 def _three_figures(number: float) -> str:

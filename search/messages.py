@@ -13,7 +13,7 @@ from fmnist.recipe import Recipe
 from search.callbacks.reporter import DETAIL, RESULT, BestTrial, FinalistRow, SearchProgress
 from search.context import StudyContext
 from search.dashboard.beside import dashboard_command
-from search.format import with_noun
+from search.format import list_names, with_noun
 from search.provenance import describe_environment
 from search.records.io import read_json
 from search.records.models import EvaluationRecord
@@ -34,7 +34,8 @@ def tell_own_images(context: StudyContext) -> None:
     height, width, channels = data.image_shape
     colour = "grey" if channels == 1 else "in colour"
     notes = [
-        f"{data.dataset}: {len(data.class_names)} classes, {sum(data.n_images.values()):,} training images and "
+        f"{data.dataset}: {len(data.class_names)} classes ({list_names(data.class_names)}), "
+        f"{sum(data.n_images.values()):,} training images and "
         f"{context.n_test_images:,} test images of {height} x {width} pixels, {colour}",
         *data.notes,
     ]

@@ -73,6 +73,18 @@ def test_noun_is_in_the_plural_but_for_one(n: int, text: str) -> None:
     assert format.with_noun(n, "trial") == text
 
 
+@pytest.mark.parametrize(
+    ("names", "text"),
+    [
+        (["boot", "sandal"], "boot, sandal"),
+        (["x" * 31, "y" * 30], f"{'x' * 29}…, {'y' * 30}"),
+        ([f"class {i}" for i in range(1200)], f"{', '.join(f'class {i}' for i in range(10))} and 1,190 more"),
+    ],
+)
+def test_names_are_listed_as_far_as_a_line_has_room(names: list[str], text: str) -> None:
+    assert format.list_names(names) == text
+
+
 @pytest.mark.parametrize(("a", "b", "text"), [(4, 2, "0.50"), (0, 2, "not known")])
 def test_ratio_is_of_the_second_to_the_first(a: float, b: float, text: str) -> None:
     assert format.ratio(a, b) == text

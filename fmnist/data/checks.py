@@ -55,7 +55,7 @@ def check_train_labels(labels: np.ndarray, where: object, class_names: Sequence[
 
 
 def check_class_sizes(names: Sequence[str], counts: np.ndarray, where: object, min_images: int) -> None:
-    """Check that there are two classes or more, not more than a byte can number, each with enough images.
+    """Check that there are not more classes than a byte can number, each with enough images.
 
     Args:
         names: Of the classes, by label.
@@ -63,8 +63,6 @@ def check_class_sizes(names: Sequence[str], counts: np.ndarray, where: object, m
         where: The file or folder, for the message.
         min_images: How many images each class needs.
     """
-    if len(names) < 2:
-        raise UserError(f"a data set must have two classes or more, but {where} has {len(names)}; add another")
     if len(names) > MAX_CLASSES:
         raise UserError(
             f"a data set may have {MAX_CLASSES} classes at most, but {where} has {len(names):,}; leave some out"

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import IO
 
 from fmnist.data.decode import UnreadablePicture, picture_suffixes
+from fmnist.data.image_folder.names import is_passed_over
 
 MAX_BYTES = 500_000_000  # of a file: 100 million pixels, stored plainly
 STDIN = "-"
@@ -27,7 +28,7 @@ class PictureFile:
 def find_picture_files(places: Sequence[str], say: Callable[[str], None]) -> Iterator[PictureFile]:
     """Find every picture that is named, and all in the folders that are named, sorted, subfolders included.
 
-    In folders, files count by their suffix; hidden ones and links to folders do not.
+    In folders, files count by their suffix; hidden and tool-made ones and links to folders do not.
 
     Args:
         places: Files, folders, and STDIN for standard input.
@@ -75,7 +76,7 @@ def _files_below(folder: str, skipped: _Skipped) -> Iterator[PictureFile]:
         yield PictureFile(folder, error.strerror or str(error))
         return
     for entry in entries:
-        if entry.name.startswith("."):
+        if is_passed_over(entry.name):
             skipped.add(entry.path)
         elif entry.is_dir(follow_symlinks=False):
             yield from _files_below(entry.path, skipped)

@@ -33,6 +33,16 @@ def test_folder_is_searched_in_order_and_says_what_it_skips(tmp_path: Path) -> N
     assert said == [f"{folder}: skipped 5 that are no picture file: ._b.png, .hidden, loop and 2 more"]
 
 
+def test_tool_made_folders_are_skipped_as_in_training(tmp_path: Path) -> None:
+    for name in ("a.png", "@eaDir/a.png", "sub/__MACOSX/a.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    said: list[str] = []
+    found = list(find_picture_files([str(tmp_path)], said.append))
+    assert [each.path for each in found] == [str(tmp_path / "a.png")]
+    assert said == [f"{tmp_path}: skipped 2 that are no picture file: @eaDir, __MACOSX"]
+
+
 def test_folder_without_pictures_is_an_error(tmp_path: Path) -> None:
     (found,) = find_picture_files([str(tmp_path)], pytest.fail)
     assert (found.path, found.error) == (str(tmp_path), "no picture in this folder")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import itertools
+import re
 import struct
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -62,6 +64,20 @@ def write_divided(
     for part, n, first in ((parts[0], n_train, 0), (parts[1], n_test, n_train)):
         images, labels = digits_of_each([n] * len(NAMES), side, first)
         write_pictures(folder / part, make(images), labels)
+    return folder
+
+
+def touch(folder: Path, *names: str) -> Path:
+    """Empty files, with their folders. `train/{cat,dog}/a.png` makes two, and a name that ends in / a folder."""
+    for name in names:
+        alternatives = [part.split(",") if i % 2 else [part] for i, part in enumerate(re.split("[{}]", name))]
+        for parts in itertools.product(*alternatives):
+            path = folder / "".join(parts)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if name.endswith("/"):
+                path.mkdir(exist_ok=True)
+            else:
+                path.touch()
     return folder
 
 

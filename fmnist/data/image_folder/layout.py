@@ -1,25 +1,23 @@
 """Class folders on disk: which file shows which class, for training and for testing. No picture is opened here.
 
-    DIR/CLASS/...                 or    DIR/train/CLASS/..., DIR/val/CLASS/..., DIR/test/CLASS/...
+    DIR/CLASS/...    or    DIR/train/CLASS/..., DIR/val/CLASS/..., DIR/test/CLASS/...    or    DIR/CLASS/train/...
 
-A class is a folder of pictures, those in folders below it included. `train` may be called `training`, `test` `testing`
-and `val` `valid` or `validation`, in small or capital letters. Links are followed, hidden files and folders ignored.
+A class is a folder of pictures, those in folders below it included. Links are followed, hidden files ignored.
+`fmnist.data.image_folder.division` tells the kinds apart.
 """
 
 from __future__ import annotations
 
-import os
-import re
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fmnist.data.decode import picture_suffixes
-from fmnist.errors import UserError, first_few, unreadable
-
-TRAIN, VALIDATION, TEST = "train", "val", "test"
-PART_NAMES = {TRAIN: ("train", "training"), VALIDATION: ("val", "valid", "validation"), TEST: ("test", "testing")}
-IGNORED = ("__MACOSX",)  # beside hidden ones: what archives leave
+from fmnist.data.image_folder.classes import Division, is_or_are
+from fmnist.data.image_folder.division import find_division
+from fmnist.data.image_folder.names import TEST, TRAIN, VALIDATION, loose
+from fmnist.data.image_folder.tree import Folder, read_tree
+from fmnist.errors import UserError, first_few
 
 
 @dataclass(frozen=True)
@@ -32,10 +30,12 @@ class FilesOfClass:
 
 @dataclass(frozen=True)
 class Layout:
-    """What a folder holds. Classes are in natural order, the same in every part."""
+    """What a folder holds. Classes are in natural order, the same in every part; only validation may lack pictures."""
 
     parts: dict[str, tuple[FilesOfClass, ...]]  # TRAIN, and VALIDATION and TEST if there are such folders
     ignored: tuple[Path, ...]  # files that are no pictures, or belong to no class
+    notes: tuple[str, ...] = ()  # sentences: how the folders were read
+    has_unlabelled: bool = False  # whether there is a part without class folders
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -47,206 +47,95 @@ def find_layout(folder: Path) -> Layout:
     """Find the parts, classes and picture files of a folder.
 
     Raises:
-        UserError: There are no class folders, a class has no picture, or a part has other classes than training.
+        UserError: There are no class folders, one can be read in two ways, a class has no picture, or a part has other
+            classes than training.
     """
-    part_folders = find_parts(folder)
-    parts: dict[str, tuple[FilesOfClass, ...]] = {}
-    ignored: list[Path] = []
-    for part, part_folder in part_folders.items():
-        parts[part], ignored_there = find_classes(part_folder)
-        ignored += ignored_there
-    if part_folders != {TRAIN: folder}:
-        ignored += files_in(folder)
-    for part in parts.keys() - {TRAIN}:
-        require_same_classes(part_folders[TRAIN], parts[TRAIN], part_folders[part], parts[part])
-    return Layout(parts, tuple(ignored))
-
-
-def natural(name: str) -> tuple[tuple[int | str, ...], str]:
-    """Make a key to sort names by: `class 2` comes before `class 10`, small and capital letters are alike."""
-    key: list[int | str] = []
-    for i, part in enumerate(re.split("([0-9]+)", name)):  # every second part is a number
-        if i % 2:
-            key.append(int(part))
-        else:
-            key.append(part.casefold())
-    return tuple(key), name
-
-
-def find_parts(folder: Path) -> dict[str, Path]:
-    """Find the folders of training, validation and testing; the folder itself if its classes are not so divided.
-
-    A folder called `train` is a part if it holds folders, and else a class of that name.
-
-    Raises:
-        UserError: The parts are ambiguous or incomplete, or there are no folders at all.
-    """
-    subfolders = folders_in(folder)
-    if not subfolders:
-        raise _no_classes(folder)
-    found: dict[str, list[Path]] = {part: [] for part in PART_NAMES}
-    others = []
-    for subfolder in subfolders:
-        part = part_named(subfolder.name)
-        if part is None:
-            others.append(subfolder)
-        else:
-            found[part].append(subfolder)
-    known = [path for path in subfolders if path not in others]
-    if not any(map(folders_in, known)):  # a part holds folders, a class may be called like one
-        if not others:
-            raise _no_classes(subfolders[0])
-        return {TRAIN: folder}
-    require_parts(folder, found, others)
-    return {part: paths[0] for part, paths in found.items() if paths}
-
-
-def part_named(name: str) -> str | None:
-    """Tell which part a folder of this name would be; None if it would be a class."""
-    for part, names in PART_NAMES.items():
-        if name.casefold() in names:
-            return part
-    return None
-
-
-def require_parts(folder: Path, found: dict[str, list[Path]], others: Sequence[Path]) -> None:
-    """Raise UserError unless there is one folder to train on, at most one of each other part, and nothing else.
-
-    Args:
-        folder: The data set, for the message.
-        found: Part -> its folders, in the order of PART_NAMES.
-        others: The folders that are no part.
-    """
-    for paths in found.values():
-        if len(paths) > 1:
-            raise UserError(
-                f"{folder} must have one folder of each kind, but got {first_few([path.name for path in paths])}; "
-                "move them together"
-            )
-    parts = [f"{path.name}/" for paths in found.values() for path in paths]
-    names = first_few([path.name for path in others])
-    if not found[TRAIN]:
-        raise UserError(
-            f"{folder} must hold train/ beside {parts[0]}, but got {names or 'no other folder'}; "
-            "move the class folders to train there"
-        )
-    if others:
-        raise UserError(
-            f"{folder} must hold no other folder beside {first_few(parts)}, but got {names}; move it away, or into "
-            "train/ if it is a class"
-        )
-
-
-def find_classes(folder: Path) -> tuple[tuple[FilesOfClass, ...], list[Path]]:
-    """Find the classes of one part and their pictures, and list the files that were ignored.
-
-    Raises:
-        UserError: There is no class, one has no picture, or its name cannot be printed.
-    """
-    ignored = files_in(folder)
-    classes = []
-    for class_folder in folders_in(folder):
-        if not class_folder.name.isprintable():
-            raise UserError(
-                f"a class is named by its folder, so the name must be printable, but got {class_folder.name!r}; "
-                "rename it"
-            )
-        pictures = []
-        for path in files_below(class_folder):
-            if is_picture_name(path):
-                pictures.append(path)
-            else:
-                ignored.append(path)
-        classes.append(FilesOfClass(class_folder.name, tuple(pictures)))
-    if not classes:
-        raise _no_classes(folder)
-    empty = [each.name for each in classes if not each.files]
+    root = read_tree(folder)
+    division = find_division(root)
+    parts = {part: _files_of(division, part) for part in division.parts}
+    notes = list(division.notes)
+    for part in (VALIDATION, TEST):
+        if part in parts:
+            parts[part], renamed = _as_in_training(root, division, part, parts)
+            notes += renamed
+    used = {each.folder for classes in division.parts.values() for each in classes}
+    ignored, empty = _ignored(root, used | set(division.unlabelled))
     if empty:
-        raise UserError(
-            f"every class folder must hold pictures, but in {folder} there is none in {first_few(empty)}; add some, "
-            "or delete the folder"
-        )
-    return tuple(classes), ignored
+        names = first_few([f"{path.relative_to(folder).as_posix()}/" for path in empty])
+        notes.append(f"Passed over, being empty: {names}")
+    return Layout(parts, tuple(ignored), tuple(notes), has_unlabelled=bool(division.unlabelled))
 
 
-def files_below(folder: Path, above: tuple[tuple[int, int], ...] = ()) -> Iterator[Path]:
-    """List all files in a folder and in those below it, folder by folder, each in natural order.
+def _files_of(division: Division, part: str) -> tuple[FilesOfClass, ...]:
+    return tuple(FilesOfClass(each.name, tuple(each.folder.pictures_below())) for each in division.parts[part])
 
-    Args:
-        folder: Where to begin.
-        above: Device and inode of the folders on the way here, by which a link that leads back is recognised.
+
+def _as_in_training(
+    root: Folder, division: Division, part: str, parts: dict[str, tuple[FilesOfClass, ...]]
+) -> tuple[tuple[FilesOfClass, ...], list[str]]:
+    """Put a part's classes in the order of training, under the names they have there, and tell names that differed.
 
     Raises:
-        UserError: A folder cannot be read or contains itself.
+        UserError: The part has a class more, or, to test on, one less.
     """
-    status = folder.stat()
-    identity = (status.st_dev, status.st_ino)
-    if identity in above:
-        raise UserError(f"folders must not contain themselves, but {folder} is a link back to one above it; delete it")
-    yield from files_in(folder)
-    for subfolder in folders_in(folder):
-        yield from files_below(subfolder, (*above, identity))
+    found = {each.name: each.files for each in parts[part]}
+    names = _matching_names([each.name for each in parts[TRAIN]], list(found))
+    missing = [each.name for each in parts[TRAIN] if each.name not in names]
+    lone = [name for name in found if name not in names.values()]
+    if lone or (missing and part == TEST):
+        raise _other_classes(root, division, part, missing, lone)
+    renamed = [f"{division.names[part]}{name} is the class {own}" for own, name in names.items() if own != name]
+    notes = []
+    if renamed:
+        notes.append(f"Names that differ in capitals, spaces or the like are one: {first_few(renamed)}")
+    if missing:
+        notes.append(f"{division.names[part]} has no pictures of {first_few(missing)}")
+    classes = [FilesOfClass(each.name, found.get(names.get(each.name, ""), ())) for each in parts[TRAIN]]
+    return tuple(classes), notes
 
 
-def files_in(folder: Path) -> list[Path]:
-    """List all that is no folder, in natural order, broken links included. Raises UserError."""
-    return [path for path in _entries(folder) if not os.path.isdir(path)]
+def _matching_names(training: Sequence[str], others: Sequence[str]) -> dict[str, str]:
+    """The name that each training class has in another part: the same, or else the only one alike in its letters."""
+    names = {name: name for name in training if name in others}
+    left = [name for name in training if name not in names]
+    counts, other_counts = Counter(map(loose, training)), Counter(map(loose, others))
+    by_key = {loose(name): name for name in others if name not in names}
+    for name in left:
+        key = loose(name)
+        if key in by_key and counts[key] == other_counts[key] == 1:
+            names[name] = by_key[key]
+    return names
 
 
-def folders_in(folder: Path) -> list[Path]:
-    """List the folders in a folder, in natural order, links to folders included. Raises UserError."""
-    return [path for path in _entries(folder) if os.path.isdir(path)]
-
-
-def is_picture_name(path: Path) -> bool:
-    """Tell by its name whether a file should be a picture."""
-    return path.suffix.lower() in picture_suffixes()
-
-
-def require_same_classes(
-    train_folder: Path, train: Sequence[FilesOfClass], folder: Path, part: Sequence[FilesOfClass]
-) -> None:
-    """Raise UserError unless another part has the classes of the training part, naming those in one of them only."""
-    differences = []
-    for where, classes, others in ((train_folder, train, part), (folder, part, train)):
-        lone = _names_missing_from(others, classes)
-        if lone:
-            verb = "are"
-            if len(lone) == 1:
-                verb = "is"
-            differences.append(f"{first_few(lone)} {verb} in {where.name}/ only")
-    if differences:
-        raise UserError(
-            f"{train_folder.name}/ and {folder.name}/ in {folder.parent} must hold the same classes, but "
-            f"{' and '.join(differences)}; complete or delete these folders"
-        )
-
-
-def _names_missing_from(others: Sequence[FilesOfClass], classes: Sequence[FilesOfClass]) -> list[str]:
-    known = {each.name for each in others}
-    return [each.name for each in classes if each.name not in known]
-
-
-def _entries(folder: Path) -> list[Path]:
-    try:
-        names = os.listdir(folder)
-    except OSError as error:
-        raise unreadable(folder, error) from error
-    entries = []
-    for name in sorted(names, key=natural):
-        if not name.startswith(".") and name not in IGNORED:
-            entries.append(folder / name)
-    return entries
-
-
-def _no_classes(folder: Path) -> UserError:
-    n = sum(map(is_picture_name, files_in(folder)))
-    received = "no folder"
-    if n == 1:
-        received = "1 picture and no folder"
-    elif n > 1:
-        received = f"{n:,} pictures and no folder"
+def _other_classes(
+    root: Folder, division: Division, part: str, missing: Sequence[str], lone: Sequence[str]
+) -> UserError:
+    train, other = division.names[TRAIN], division.names[part]
+    differences, remedies = [], []
+    if missing and part == TEST:
+        names = first_few(missing)
+        differences.append(f"{names} {is_or_are(missing)} in {train} only")
+        remedies.append(f"add pictures of {names} to {other}, or delete {names} from {train} to leave them out")
+    if lone:
+        names = first_few(lone)
+        differences.append(f"{names} {is_or_are(lone)} in {other} only")
+        remedies.append(f"add pictures of {names} to {train}, or delete {names} from {other} to leave them out")
     return UserError(
-        f"{folder} must hold a folder of pictures for each class (or be one of four IDX files), but got {received}; "
-        "sort the pictures into folders named by what they show"
+        f"{train} and {other} in {root.path} must hold the same classes, but {' and '.join(differences)}; "
+        f"{'; and '.join(remedies)}"
     )
+
+
+def _ignored(folder: Folder, used: set[Folder]) -> tuple[list[Path], list[Path]]:
+    """The files that are no pictures or of no class, and the empty folders; used: those of classes, and unlabelled."""
+    if folder in used:
+        return list(folder.others_below()), []
+    ignored, empty = [*folder.pictures, *folder.others], []
+    for subfolder in folder.folders:
+        if subfolder.is_empty:
+            empty.append(subfolder.path)
+            continue
+        ignored_there, empty_there = _ignored(subfolder, used)
+        ignored += ignored_there
+        empty += empty_there
+    return ignored, empty

@@ -84,9 +84,7 @@ def divide(folder: Path, layout: Layout, reading: Reading) -> tuple[LabelledFile
     Raises:
         UserError: A class has too few files.
     """
-    notes = []
-    if VALIDATION in layout.parts:
-        notes.append("The pictures of the validation folder join the training pictures")
+    notes = list(layout.notes)
     if layout.ignored:
         names = first_few([shown_name(folder, path) for path in layout.ignored])
         notes.append(f"{counted(len(layout.ignored), 'file')} passed over, being no picture or of no class: {names}")
@@ -96,7 +94,8 @@ def divide(folder: Path, layout: Layout, reading: Reading) -> tuple[LabelledFile
         return train, labelled([layout.parts[TEST]]), notes
     _check_class_sizes(folder, layout, train, MIN_IMAGES_WITH_TEST)
     of_train, of_test = hold_out(train.labels, reading.seed)
-    notes.append(note_held_out(len(of_test), len(train.files), reading.seed, missing="test folder"))
+    missing = "test folder with class folders" if layout.has_unlabelled else "test folder"
+    notes.append(note_held_out(len(of_test), len(train.files), reading.seed, missing=missing))
     return train.rows(of_train), train.rows(of_test), notes
 
 

@@ -47,7 +47,36 @@ def test_validation_pictures_join_the_training_pictures_and_that_is_said(divided
     write_pictures(divided / "val", images, labels)
     source = found(divided)
     assert len(load_train(source, 0).together()) == 3 * (12 + 4)
-    assert "validation folder join" in source.notes[0]
+    assert source.notes[0].startswith(
+        "val/ joins the training pictures, of which the run draws its own validation sets"
+    )
+
+
+def test_parts_of_other_names_give_their_own_test_set(divided: Path, tmp_path: Path) -> None:
+    renamed = write_divided(tmp_path / "renamed", parts=("training_set", "test_set"))
+    assert found(renamed).test_checksum == found(divided).test_checksum
+    assert multiset(load_train(found(renamed), 0).together()) == multiset(load_train(found(divided), 0).together())
+
+
+def test_parts_inside_the_classes_give_the_same_data_as_classes_inside_the_parts(divided: Path, tmp_path: Path) -> None:
+    turned = tmp_path / "turned"
+    for part in ("train", "test"):
+        for name in NAMES:
+            shutil.copytree(divided / part / name, turned / name / part)
+    assert found(turned).test_checksum == found(divided).test_checksum
+    assert multiset(load_train(found(turned), 0).together()) == multiset(load_train(found(divided), 0).together())
+
+
+def test_unlabelled_test_pictures_are_not_tested_on(tmp_path: Path) -> None:
+    images, labels = digits_of_each([24, 24, 24])
+    folder = write_pictures(tmp_path / "set" / "train", images, labels).parent
+    alone = found(folder)
+    (folder / "test").mkdir()
+    Image.fromarray(images[0]).save(folder / "test" / "1.png")
+    source = found(folder)
+    assert source.test_checksum == alone.test_checksum and source.checksums == alone.checksums
+    assert source.notes[0].startswith("test/ holds unlabelled pictures (1, ")
+    assert source.notes[1].startswith("There is no test folder with class folders, so 12 of the 72 images")
 
 
 def test_without_a_test_folder_a_sixth_of_each_class_is_held_out_by_the_seed_and_that_is_said(tmp_path: Path) -> None:
@@ -77,7 +106,7 @@ def test_labels_follow_the_natural_order_of_the_folders(divided: Path) -> None:
 def test_order_of_the_file_system_changes_nothing(divided: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = found(divided)
     listed = os.listdir
-    monkeypatch.setattr("fmnist.data.image_folder.layout.os.listdir", lambda path: listed(path)[::-1])
+    monkeypatch.setattr("fmnist.data.image_folder.tree.os.listdir", lambda path: listed(path)[::-1])
     after = found(divided)
     assert before == after
     assert load_train(before, 0).checksum == load_train(after, 0).checksum
@@ -270,7 +299,8 @@ def test_images_that_would_not_fit_into_memory_are_refused(divided: Path, monkey
 
 def test_one_class_is_refused(tmp_path: Path) -> None:
     images, labels = digits_of_each([20])
-    refused(write_pictures(tmp_path, images, labels), "two classes or more, but .* has 1; add another")
+    complaint = "for each class, two at least .* but got only the folder class 2/ with 20 of them; sort the pictures"
+    refused(write_pictures(tmp_path, images, labels), complaint)
 
 
 def test_class_with_too_few_pictures_is_refused(tmp_path: Path) -> None:

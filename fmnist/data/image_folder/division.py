@@ -1,0 +1,195 @@
+"""Is a folder divided into parts to train and to test on, and what are its classes?
+
+Whatever has two plausible readings is refused with the choice; a reading that is not the plain one is told.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+
+from fmnist.data.image_folder.classes import Division, class_folders, dataset_option, is_or_are, no_classes
+from fmnist.data.image_folder.names import TEST, TRAIN, VALIDATION, loose, part_name
+from fmnist.data.image_folder.parts import divided_inside, divided_into_parts, is_data_set, named_parts, needs_train
+from fmnist.data.image_folder.tree import Folder
+from fmnist.errors import UserError, first_few
+
+
+def find_division(root: Folder) -> Division:
+    """Find parts and classes.
+
+    Raises:
+        UserError: There are none, or more than one plausible reading of what there is.
+    """
+    base = _go_down(root)
+    division = divided_into_parts(base)
+    if division is None:
+        _refuse_data_sets(base)
+        division = divided_inside(base) or _undivided(base)
+    _refuse_parts_inside_classes(division)
+    if base is not root:
+        n_down = len(base.path.relative_to(root.path).parts)
+        down = "one folder down"
+        if n_down > 1:
+            down = f"{n_down} folders down"
+        where = base.path.relative_to(root.path.parent).as_posix()
+        division.notes.append(f"Classes are read {down}, in {where}/, which holds all pictures")
+    _note_parts(division)
+    _note_inner_folders(division)
+    return division
+
+
+def _go_down(root: Folder) -> Folder:
+    """Go down through folders that hold one folder alone, to the first that could be a data set."""
+    base = root
+    while len(base.filled) == 1 and base.filled[0].filled:
+        child = base.filled[0]
+        name = part_name(child.name)
+        if name is not None and not is_data_set(child):
+            if name.part == TRAIN:
+                return base
+            raise needs_train(base, child, [])
+        base = child
+    return base
+
+
+def _undivided(base: Folder) -> Division:
+    """The reading as `CLASS/...`. Raises UserError if something else is as plausible."""
+    classes = class_folders(base)
+    if len(classes) == 1 and part_name(classes[0].name) is not None:
+        raise no_classes(classes[0].folder, base)
+    if len(classes) < 2:
+        raise no_classes(base)
+    _refuse_unlabelled_parts(base)
+    _refuse_copy(base)
+    _refuse_grid(base)
+    return Division({TRAIN: classes}, {})
+
+
+def _refuse_data_sets(base: Folder) -> None:
+    data_sets = [folder for folder in base.filled if is_data_set(folder)]
+    if data_sets:
+        names = first_few([f"{folder.name}/" for folder in data_sets])
+        raise UserError(
+            f"{base.path} must be one data set, but {names} in it {is_or_are(data_sets)} divided into parts to train "
+            f"and to test on; pass one, such as {dataset_option(data_sets[0])}"
+        )
+
+
+def _refuse_unlabelled_parts(base: Folder) -> None:
+    """Raise UserError if pictures lie in `train/` and `test/` themselves, or in a `test/` beside class folders."""
+    named = named_parts(base.filled)
+    for train, train_name in named.items():
+        for other, name in named.items():
+            is_same_set = name.rest == train_name.rest
+            if len(named) == len(base.filled):  # no other folder that might be a class
+                is_same_set = name.fits(train_name)
+            if train_name.part == TRAIN != name.part and is_same_set:
+                if train_name.rest:
+                    _refuse_classes_in_names(base, train, other)
+                example = f"{train.name}/CLASS/ and {other.name}/CLASS/"
+                raise no_classes(train, base, f", as in {example}, or rename these two if they are classes")
+    certain = [folder.name for folder, name in named.items() if name.is_certain]
+    others = [folder.name for folder in base.filled if folder.name not in certain]
+    if certain:
+        beside = ""
+        if others:
+            beside = f" beside {first_few(others)}"
+        raise UserError(
+            f"class folders must be named by what they show, but {first_few(certain)}{beside} in {base.path} "
+            f"{is_or_are(certain)} named like a part of a data set; move unlabelled pictures elsewhere, divide "
+            "labelled ones into train/CLASS/ and test/CLASS/, or give a class another name"
+        )
+
+
+def _refuse_classes_in_names(base: Folder, train: Folder, other: Folder) -> None:
+    """Raise UserError if there are several folders to train on, `train_cats` and `train_dogs`."""
+    named = named_parts(base.filled)
+    if sum(name.part == TRAIN for name in named.values()) > 1:
+        name = " ".join(named[train].rest)
+        raise UserError(
+            f"{base.path} must hold train/ and test/ with the classes' folders in them, but got {train.name}, "
+            f"{other.name} and others, named like both; move {train.name} to train/{name}, {other.name} to "
+            f"{named[other].part}/{name}, and so on"
+        )
+
+
+def _refuse_copy(base: Folder) -> None:
+    """Raise UserError if a folder holds its neighbours once more, as careless archives do."""
+    names = {loose(folder.name) for folder in base.filled}
+    for folder in base.filled:
+        if not folder.filled:
+            continue
+        others = names - {loose(folder.name)}
+        if len(others & folder.content()) >= min(2, len(others)):
+            raise UserError(
+                f"class folders must lie side by side, but {folder.path} holds folders of the same names as those "
+                f"beside it; move it away, or pass {dataset_option(folder)}"
+            )
+
+
+def _refuse_grid(base: Folder) -> None:
+    """Raise UserError if folders hold mostly folders of the same names: which of the two levels are the classes?"""
+    outer = [folder for folder in base.filled if folder.n_pictures >= 2 * len(folder.pictures)]
+    counts = Counter(name for folder in outer for name in folder.content())
+    n_repeated = sum(n > 1 for n in counts.values())
+    if len(counts) < 2 or 2 * n_repeated < len(counts):
+        return
+    outer = [folder for folder in outer if folder.filled]
+    names = first_few([f"{folder.name}/" for folder in outer])
+    inner = first_few([folder.name for folder in outer[0].unwrapped().filled])
+    raise UserError(
+        f"it must be clear what the classes are, but in {base.path} both {names} and what they hold ({inner}) may be; "
+        f"if {inner} are the classes, rename {names} to train, test or val, or pass {dataset_option(outer[0])}; if the "
+        f"outer folders are the classes, move them into {shlex.quote(str(base.path / TRAIN))}"
+    )
+
+
+def _refuse_parts_inside_classes(division: Division) -> None:
+    """Raise UserError if pictures to test on could lie in a class, or be one, to be trained on."""
+    for classes in division.parts.values():
+        for each in classes:
+            folders = list(each.folder.folders_below())
+            if each.folder.name == each.name:  # else it is a part, `CLASS/train`
+                folders.append(each.folder)
+            for folder in folders:
+                name = part_name(folder.name)
+                if name is not None and name.is_certain:
+                    raise UserError(
+                        f"class folders and those inside must not be parts of a data set, but {folder.path} is named "
+                        "like one; divide the pictures into train/CLASS/ and test/CLASS/, or give it another name"
+                    )
+
+
+def _note_parts(division: Division) -> None:
+    """Tell which folder was taken for which part, unless the names are the plain ones, and what is left alone."""
+    named = {part: name for part, name in division.names.items() if part != VALIDATION}
+    if any(name != f"{part}/" for part, name in named.items()):
+        text = f"{named[TRAIN]} is trained on"
+        if TEST in named:
+            text += f", {named[TEST]} is tested on"
+        division.notes.append(text)
+    for folder in division.unlabelled:
+        lone = folder
+        while not lone.pictures and lone.filled:
+            lone = lone.filled[0]
+        where = lone.path.relative_to(folder.path.parent).as_posix()
+        division.notes.append(
+            f"{where}/ holds unlabelled pictures ({folder.n_pictures:,}, in no folder of a class), on which no "
+            "accuracy can be measured: they are left alone, and python -m fmnist.predict classifies them afterwards"
+        )
+    if VALIDATION in division.names:
+        name = division.names[VALIDATION]
+        text = f"{name} joins the training pictures, of which the run draws its own validation sets"
+        if TEST not in division.parts:
+            text += f" (to test on {name} instead, rename it to test)"
+        division.notes.append(text)
+
+
+def _note_inner_folders(division: Division) -> None:
+    """Tell that folders inside class folders make no classes of their own."""
+    inner = []
+    for each in division.parts[TRAIN]:
+        inner += [f"{each.name}/{folder.name}/" for folder in each.folder.filled]
+    if inner:
+        division.notes.append(f"Folders inside a class folder are of that class: {first_few(inner)}")

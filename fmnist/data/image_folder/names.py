@@ -1,0 +1,117 @@
+"""What the name of a folder says: which part of a data set it would hold, or that a tool made it."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+
+TRAIN, VALIDATION, TEST = "train", "val", "test"
+EVALUATION = "eval"  # the test set, or validation beside one: usage differs
+UNLABELLED = "unlabelled"
+PART_WORDS = {
+    TRAIN: ("train", "training", "trainval"),
+    VALIDATION: ("val", "valid", "validation", "dev"),
+    TEST: ("test", "tests", "testing", "holdout", "heldout"),
+    EVALUATION: ("eval", "evaluation"),
+    UNLABELLED: ("unlabelled", "unlabeled", "pred", "predict", "prediction", "predictions"),
+}
+# A train may be a vehicle beside cars and buses, and a banknote or a vote valid or invalid.
+WORDS_OF_CLASSES = ("train", "training", "valid")
+NEUTRAL_WORDS = (
+    "set",
+    "data",
+    "dataset",
+    "image",
+    "img",
+    "pic",
+    "picture",
+    "photo",
+    "sample",
+    "folder",
+    "dir",
+    "split",
+)
+TOOL_MADE = (  # beside hidden ones: what archives, systems and interpreters leave
+    *("__MACOSX", "__pycache__", "@eaDir", "@tmp", "@Recycle", "@Recently-Snapshot", "#recycle", "#snapshot"),
+    *("$RECYCLE.BIN", "System Volume Information", "lost+found", "Thumbs.db", "ehthumbs.db", "desktop.ini", "Icon\r"),
+)
+
+
+@dataclass(frozen=True)
+class PartName:
+    """A name that a part of a data set may have. It need not be one: a `steam_train` may be a class."""
+
+    part: str  # TRAIN, VALIDATION, TEST, EVALUATION or UNLABELLED
+    rest: tuple[str, ...]  # its other words, but for neutral ones and numbers: those of a data set or a class
+    is_word_alone: bool  # nothing but a word that may be a class too, one of WORDS_OF_CLASSES in any case
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether no class is plausibly called so: `test`, `train_set`, but not `train`, nor `test_tube`."""
+        return not self.rest and not self.is_word_alone
+
+    def fits(self, other: PartName) -> bool:
+        """Whether two names may be those of one data set's parts: `asl_train` and `asl_test`, `train` and `my_test`."""
+        return self.rest == other.rest or not self.rest or not other.rest
+
+
+def part_name(name: str) -> PartName | None:
+    """Find which part a folder of this name would be, by whole words in any case: `2_val`, `TrainData`, `test-images`.
+
+    A name with words of two parts tells nothing, but for `train_val`, which is trained on, and `test-dev`.
+    """
+    parts, rest = set(), []
+    for word in words_of(name):
+        part = _part_of_word(word)
+        if part is None:
+            rest.append(word)
+        else:
+            parts.add(part)
+    if parts in ({TRAIN, VALIDATION}, {TEST, VALIDATION}):
+        parts.discard(VALIDATION)
+    if len(parts) != 1:
+        return None
+    return PartName(parts.pop(), tuple(rest), is_word_alone=name.casefold() in WORDS_OF_CLASSES)
+
+
+def words_of(name: str) -> tuple[str, ...]:
+    """Split a name into words in small letters, without numbers and what any folder of pictures may be called."""
+    spaced = re.sub(r"(hold|held)[\W_]*out", r"\1out", name, flags=re.IGNORECASE)
+    spaced = re.sub(r"([a-z])([A-Z])", r"\1 \2", spaced)
+    words = [word.casefold() for word in re.split(r"[\W\d_]+", spaced) if word]
+    return tuple(word for word in words if not _is_neutral(word))
+
+
+def _part_of_word(word: str) -> str | None:
+    """The part that a word stands for, alone or joined to a neutral one as in `trainset`."""
+    for part, names in PART_WORDS.items():
+        for name in names:
+            if word == name or (word.startswith(name) and _is_neutral(word.removeprefix(name))):
+                return part
+    return None
+
+
+def _is_neutral(word: str) -> bool:
+    return word in NEUTRAL_WORDS or word.removesuffix("s") in NEUTRAL_WORDS
+
+
+def is_passed_over(name: str) -> bool:
+    """Tell whether a file or folder is hidden or tool-made, and so never one of the user's pictures or classes."""
+    return name.startswith(".") or name in TOOL_MADE
+
+
+def natural(name: str) -> tuple[tuple[int | str, ...], str]:
+    """Make a key to sort names by: `class 2` comes before `class 10`, small and capital letters are alike."""
+    key: list[int | str] = []
+    for i, part in enumerate(re.split("([0-9]+)", name)):  # every second part is a number
+        if i % 2:
+            key.append(int(part))
+        else:
+            key.append(part.casefold())
+    return tuple(key), name
+
+
+def loose(name: str) -> str:
+    """Make a key by which `Traffic_Light`, `traffic light` and `traffic-light` are one name, in any Unicode form."""
+    return re.sub(r"[\s_-]+", " ", unicodedata.normalize("NFC", name).casefold()).strip()

@@ -1,0 +1,23 @@
+"""What is said before hours go by."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from search.callbacks.terminal import Terminal
+from search.config import StudyConfig
+from search.estimate.prepare import prepare
+from tests.support.made_images import write_divided
+
+
+def test_first_line_about_own_images_names_the_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same for a run and for --check, which begins as a run would."""
+    folder = write_divided(tmp_path / "painted", parts=("training_set", "test_set"))
+    config = StudyConfig(study="s", dataset=str(folder), studies_dir=tmp_path / "studies")
+    prepare(config, Terminal(), threading.Event(), tmp_path)
+    said = capsys.readouterr().out
+    assert "painted: 3 classes (class 2, class 10, other), 36 training images and 9 test images of 16 x 16" in said
+    assert "training_set/ is trained on, test_set/ is tested on" in said
