@@ -283,7 +283,7 @@ def test_pictures_with_a_table_of_labels_are_sorted_by_the_lines_of_the_page(
 ) -> None:
     touch(tmp_path, "images/{1,2}.jpg")
     (tmp_path / "labels.csv").write_text("file,label\n1.jpg,cat\n2.jpg,dog\n")
-    with pytest.raises(UserError, match="labels.csv, from which no labels are read; sort the pictures into folders"):
+    with pytest.raises(UserError, match=r"labels\.csv, from which no labels are read; sort the pictures into folders"):
         find_layout(tmp_path)
     monkeypatch.chdir(tmp_path)
     exec(snippet("docs/own-images.md", "csv.DictReader"), {})
