@@ -23,12 +23,13 @@ if TYPE_CHECKING:
     from search.context import open_objective
     from search.pipeline import run_study
     from search.results import FinishedStudy, StudyResult
-    from search.worker.tasks import TrainingFailed
+    from search.worker.tasks import Interrupted, TrainingFailed
 
 __version__ = "0.6.0"
 __all__ = [
     "Callback",
     "FinishedStudy",
+    "Interrupted",
     "StudyConfig",
     "StudyResult",
     "Terminal",
@@ -40,6 +41,7 @@ __all__ = [
 _HOMES = {
     "Callback": "search.callbacks.base",
     "FinishedStudy": "search.results",
+    "Interrupted": "search.worker.tasks",
     "StudyConfig": "search.config",
     "StudyResult": "search.results",
     "Terminal": "search.callbacks.terminal",

@@ -99,15 +99,15 @@ class Interruptible:
 
 
 @contextmanager
-def holding_interrupts(outer: threading.Event | None = None) -> Iterator[Stop]:
+def holding_interrupts(outer: threading.Event | None = None, patience: float = PATIENCE_SECONDS) -> Iterator[Stop]:
     """Let Ctrl-C stop what the block runs, and raise KeyboardInterrupt when the block has ended.
 
     The caller's own handler is called at each signal, and is in place again afterwards. Whatever it raises takes the
-    place of KeyboardInterrupt; where it raises nothing, nothing is stopped. PATIENCE_SECONDS after the first, what it
-    raises is raised at once.
+    place of KeyboardInterrupt; where it raises nothing, nothing is stopped.
 
     Args:
         outer: An event of the caller's that stops the block too.
+        patience: Seconds after the first signal from which on another one is raised at once.
 
     Yields:
         What the block's parts watch.
@@ -123,7 +123,7 @@ def holding_interrupts(outer: threading.Event | None = None) -> Iterator[Stop]:
         except Interrupted:  # of `ending_cleanly`, around this
             raise
         except BaseException as error:
-            if time.monotonic() - first > PATIENCE_SECONDS:
+            if time.monotonic() - first > patience:
                 raise
             first = min(first, time.monotonic())
             caught.append(error)
@@ -168,14 +168,15 @@ def _handling_interrupts(react: Callable[[Handler, int, FrameType | None], None]
 
 
 @contextmanager
-def ending_cleanly(stop: Stop) -> Iterator[None]:
+def ending_cleanly(stop: Stop, patience: float = PATIENCE_SECONDS) -> Iterator[None]:
     """Turn the first SIGINT or SIGTERM inside the block into a request to stop, for a command.
 
-    A second SIGTERM acts as it did before the block, and so does another SIGINT PATIENCE_SECONDS after the first
-    signal, so that a run which does not stop can still be ended. Standard output that takes no more is a request, too.
+    A second SIGTERM acts as it did before the block, and so does another SIGINT after a while, so that a run which does
+    not stop can still be ended. Standard output that takes no more is a request, too.
 
     Args:
         stop: Set by the first signal. Whoever works inside the block watches it.
+        patience: Seconds after the first signal from which on a SIGINT acts as before.
     """
     before = {}
     first = math.inf  # time.monotonic
@@ -183,7 +184,7 @@ def ending_cleanly(stop: Stop) -> Iterator[None]:
     def ask_to_stop(number: int, frame: FrameType | None) -> None:
         nonlocal first
         seconds = time.monotonic() - first
-        if seconds > PATIENCE_SECONDS or (number == signal.SIGTERM and seconds >= 0):
+        if seconds > patience or (number == signal.SIGTERM and seconds >= 0):
             signal.signal(number, before[number])
             signal.raise_signal(number)
             return
