@@ -85,10 +85,17 @@ class Interruptible:
             Interruptible.is_open = False
             raise Interrupted
 
-    def __exit__(self, *_: object) -> None:
-        """End the block."""
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """End the block.
+
+        Raises:
+            Interrupted: `stop` was set in the meantime. What a signal raises in a destructor is lost, and what another
+                thread sets is seen here only.
+        """
         if threading.current_thread() is threading.main_thread():
             Interruptible.is_open = False
+        if kind is None and self._stop.is_set():
+            raise Interrupted
 
     @classmethod
     def end_now(cls) -> None:

@@ -151,7 +151,7 @@ def run_phases(context: StudyContext, opened: OpenStudy, search_only: bool) -> S
     if is_finished_elsewhere(context, study):
         return read_study(files, read_trials(study))
     if context.mlflow is not None:
-        context.mlflow.add_missing(study)
+        context.mlflow.add_missing(study, context.stop)
     if opened.storage.is_shared:
         study.set_user_attr(f"supervisor {machine_name(files)}", describe_environment(context.config))
     with opened.publisher.open(), dashboard_of(context):
@@ -294,7 +294,7 @@ def search(context: StudyContext, opened: OpenStudy, final: FinalRound, early: E
         with suppress(Interrupted):  # the storage is away too
             write_history(context.files, read_trials(study))
     if context.mlflow is not None:
-        context.mlflow.add_missing(study)
+        context.mlflow.add_missing(study, context.stop)
 
 
 def run_search(context: StudyContext, opened: OpenStudy, final: FinalRound, early: EarlyConfirmation | None) -> None:

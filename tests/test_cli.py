@@ -1,9 +1,12 @@
-"""The command line: a password is taken out of what anyone on the machine may read."""
+"""The command line: a password is taken out of what anyone on the machine may read, and Ctrl-C has its exit code."""
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 
+from fmnist.cli import exit_code_of
 from search.cli import without_password
 
 
@@ -20,3 +23,12 @@ from search.cli import without_password
 )
 def test_password_is_taken_out_of_a_word(word: str, url: str, password: str | None) -> None:
     assert without_password(word) == (url, password)
+
+
+def test_ctrl_c_ends_any_command_with_its_exit_code_and_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    def command() -> int:
+        signal.raise_signal(signal.SIGINT)
+        raise AssertionError("it goes on")
+
+    assert exit_code_of(command) == 130
+    assert capsys.readouterr() == ("", "stopped\n")

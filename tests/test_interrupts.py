@@ -179,6 +179,12 @@ def test_block_that_only_reads_does_not_begin_after_ctrl_c() -> None:
             pytest.fail("it has begun")
 
 
+def test_stop_that_a_block_did_not_see_ends_it_at_its_end() -> None:
+    outer = threading.Event()
+    with pytest.raises(Interrupted), holding_interrupts(outer) as stop, Interruptible(stop):
+        outer.set()
+
+
 def test_ctrl_c_after_a_block_that_only_reads_is_held_back_again() -> None:
     reached = []
     with pytest.raises(KeyboardInterrupt), holding_interrupts() as stop:

@@ -78,9 +78,14 @@ class MLflowRuns:
                 self._write(study, trial)
                 self._there.add(key)
 
-    def add_missing(self, study: optuna.Study) -> None:
-        """Add the finished trials that are not there: of runs without MLflow, of other machines, of a killed run."""
+    def add_missing(self, study: optuna.Study, stop: threading.Event | None = None) -> None:
+        """Add the finished trials that are not there: of runs without MLflow, of other machines, of a killed run.
+
+        stop: once it is set, the others are left to the next run.
+        """
         for trial in study.get_trials(deepcopy=False):
+            if stop is not None and stop.is_set():
+                return
             if trial.state.is_finished():
                 self.add(study, trial)
 

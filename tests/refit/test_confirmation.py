@@ -164,3 +164,17 @@ def test_confirmation_beside_a_search_that_breaks_is_ended(tmp_path: Path, digit
         early.begin_one(choose_finalists([trial(1, 0.9)]))
         raise KeyError("a bug")
     assert final.files.read_confirm_records() == []
+
+
+def test_bug_in_a_confirmation_beside_a_search_ends_the_search_and_comes_out(
+    tmp_path: Path, digits_split: Split
+) -> None:
+    def trainer(task: TrainTask) -> Iterator[HistoryPoint | TrainResult]:
+        raise ZeroDivisionError("of a callback")
+        yield
+
+    final = final_round(tmp_path, digits_split, trainer)
+    with pytest.raises(ZeroDivisionError, match="of a callback"), EarlyConfirmation(final) as early:
+        early.begin_one(choose_finalists([trial(1, 0.9)]))
+        assert final.stop.wait(10), "the search goes on"
+        raise Interrupted

@@ -19,7 +19,7 @@ from fmnist.data.checks import (
 from fmnist.data.checksums import md5_of_all
 from fmnist.data.decode import Form
 from fmnist.data.image_folder.checks import check_alike, counted, note_pictures, shown_name
-from fmnist.data.image_folder.files import PictureFiles, read_pictures
+from fmnist.data.image_folder.files import PictureFiles, Progress, read_pictures
 from fmnist.data.image_folder.layout import TEST, TRAIN, VALIDATION, FilesOfClass, Layout, find_layout
 from fmnist.data.images import LabelledImages, Shape
 from fmnist.data.source import DataSource, PreloadedReader, checksum_of_test_set
@@ -71,8 +71,8 @@ def class_folders_source(folder: Path, reading: Reading) -> DataSource:
         image_shape=images.shape,
         test_digests=tuple(test_found.digests),
         test_checksum=checksum_of_test_set(test_found.digests, test.labels),
-        read_train=PreloadedReader(images, SameFiles(folder, train, train_found.md5s, form)),
-        read_test=SameFiles(folder, test, test_found.md5s, form),
+        read_train=PreloadedReader(images, SameFiles(folder, train, train_found.md5s, form, reading.on_progress)),
+        read_test=SameFiles(folder, test, test_found.md5s, form, reading.on_progress),
         notes=(*notes, *note_pictures(folder, train_found, test_found, reading)),
         picture_form=replace(form, channels=images.shape[2]),  # all had as many: new ones are to have them too
     )
@@ -146,14 +146,17 @@ def _read_parts(
 class SameFiles:
     """A reader of picture files that must not have changed since they were checked."""
 
-    def __init__(self, folder: Path, part: LabelledFiles, md5s: Sequence[str], form: Form) -> None:
+    def __init__(
+        self, folder: Path, part: LabelledFiles, md5s: Sequence[str], form: Form, on_progress: Progress
+    ) -> None:
         self._folder = folder
         self._part = part
         self._md5s = md5s  # of the files, when they were checked
         self._form = form
+        self._on_progress = on_progress
 
     def __call__(self) -> LabelledImages:
-        found = read_pictures(self._part.files, self._form)
+        found = read_pictures(self._part.files, self._form, on_progress=self._on_progress)
         changed = []
         for path, old, new in zip(self._part.files, self._md5s, found.md5s, strict=True):
             if old != new:
