@@ -20,4 +20,4 @@ def test_first_line_about_own_images_names_the_classes(tmp_path: Path, capsys: p
     prepare(config, Terminal(), threading.Event(), tmp_path)
     said = capsys.readouterr().out
     assert "painted: 3 classes (class 2, class 10, other), 36 training images and 9 test images of 16 x 16" in said
-    assert "training_set/ is trained on, test_set/ is tested on" in said
+    assert "Training pictures are those in training_set/, test pictures those in test_set/" in said

@@ -58,6 +58,8 @@ def no_classes(folder: Folder, around: Folder | None = None, otherwise: str = ""
     received = "no folder"
     if lone:
         received = f"only the folder {lone[0].name}/ with {lone[0].n_pictures:,} of them"
+    elif folder.folders and not n:
+        received = f"no picture in {first_few([f'{each.name}/' for each in folder.folders])}"
     elif n == 1:
         received = "1 picture and no folder"
     elif n > 1:

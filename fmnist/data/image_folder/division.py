@@ -9,10 +9,11 @@ import shlex
 from collections import Counter
 
 from fmnist.data.image_folder.classes import Division, class_folders, dataset_option, is_or_are, no_classes
-from fmnist.data.image_folder.names import TEST, TRAIN, VALIDATION, loose, part_name
+from fmnist.data.image_folder.names import TEST, TRAIN, VALIDATION, is_wrapper_name, loose, part_name
 from fmnist.data.image_folder.parts import divided_inside, divided_into_parts, is_data_set, named_parts, needs_train
 from fmnist.data.image_folder.tree import Folder
 from fmnist.errors import UserError, first_few
+from fmnist.output import printable
 
 
 def find_division(root: Folder) -> Division:
@@ -32,7 +33,7 @@ def find_division(root: Folder) -> Division:
         down = "one folder down"
         if n_down > 1:
             down = f"{n_down} folders down"
-        where = base.path.relative_to(root.path.parent).as_posix()
+        where = printable(base.path.relative_to(root.path.parent).as_posix())
         division.notes.append(f"Classes are read {down}, in {where}/, which holds all pictures")
     _note_parts(division)
     _note_inner_folders(division)
@@ -62,6 +63,7 @@ def _undivided(base: Folder) -> Division:
         raise no_classes(base)
     _refuse_unlabelled_parts(base)
     _refuse_copy(base)
+    _refuse_wrapper(base)
     _refuse_grid(base)
     return Division({TRAIN: classes}, {})
 
@@ -128,6 +130,16 @@ def _refuse_copy(base: Folder) -> None:
             )
 
 
+def _refuse_wrapper(base: Folder) -> None:
+    """Raise UserError if the class folders are in a folder such as `images/`, beside which are other pictures."""
+    for folder in base.filled:
+        if is_wrapper_name(folder.name) and len(folder.content()) > 1:
+            raise UserError(
+                f"class folders must lie side by side, but in {base.path} some are in {folder.name}/ and beside it are "
+                f"other pictures; pass {dataset_option(folder)}, or rename {folder.name}/ if it is a class"
+            )
+
+
 def _refuse_grid(base: Folder) -> None:
     """Raise UserError if folders hold mostly folders of the same names: which of the two levels are the classes?"""
     outer = [folder for folder in base.filled if folder.n_pictures >= 2 * len(folder.pictures)]
@@ -165,22 +177,23 @@ def _note_parts(division: Division) -> None:
     """Tell which folder was taken for which part, unless the names are the plain ones, and what is left alone."""
     named = {part: name for part, name in division.names.items() if part != VALIDATION}
     if any(name != f"{part}/" for part, name in named.items()):
-        text = f"{named[TRAIN]} is trained on"
+        text = f"Training pictures are those in {named[TRAIN]}"
         if TEST in named:
-            text += f", {named[TEST]} is tested on"
+            text += f", test pictures those in {named[TEST]}"
         division.notes.append(text)
     for folder in division.unlabelled:
         lone = folder
         while not lone.pictures and lone.filled:
             lone = lone.filled[0]
-        where = lone.path.relative_to(folder.path.parent).as_posix()
+        where = printable(lone.path.relative_to(folder.path.parent).as_posix())
         division.notes.append(
-            f"{where}/ holds unlabelled pictures ({folder.n_pictures:,}, in no folder of a class), on which no "
-            "accuracy can be measured: they are left alone, and python -m fmnist.predict classifies them afterwards"
+            f"The pictures in {where}/ are unlabelled ({folder.n_pictures:,}, in no folder of a class), so that no "
+            "accuracy can be measured on them: they are left alone, and python -m fmnist.predict classifies them "
+            "afterwards"
         )
     if VALIDATION in division.names:
         name = division.names[VALIDATION]
-        text = f"{name} joins the training pictures, of which the run draws its own validation sets"
+        text = f"The pictures in {name} join the training pictures, of which the run draws its own validation sets"
         if TEST not in division.parts:
             text += f" (to test on {name} instead, rename it to test)"
         division.notes.append(text)
@@ -190,6 +203,6 @@ def _note_inner_folders(division: Division) -> None:
     """Tell that folders inside class folders make no classes of their own."""
     inner = []
     for each in division.parts[TRAIN]:
-        inner += [f"{each.name}/{folder.name}/" for folder in each.folder.filled]
+        inner += [f"{each.name}/{printable(folder.name)}/" for folder in each.folder.filled]
     if inner:
         division.notes.append(f"Folders inside a class folder are of that class: {first_few(inner)}")

@@ -18,6 +18,7 @@ from fmnist.data.image_folder.division import find_division
 from fmnist.data.image_folder.names import TEST, TRAIN, VALIDATION, loose
 from fmnist.data.image_folder.tree import Folder, read_tree
 from fmnist.errors import UserError, first_few
+from fmnist.output import printable
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def find_layout(folder: Path) -> Layout:
     used = {each.folder for classes in division.parts.values() for each in classes}
     ignored, empty = _ignored(root, used | set(division.unlabelled))
     if empty:
-        names = first_few([f"{path.relative_to(folder).as_posix()}/" for path in empty])
+        names = first_few([f"{printable(path.relative_to(folder).as_posix())}/" for path in empty])
         notes.append(f"Passed over, being empty: {names}")
     return Layout(parts, tuple(ignored), tuple(notes), has_unlabelled=bool(division.unlabelled))
 
@@ -89,7 +90,7 @@ def _as_in_training(
     if renamed:
         notes.append(f"Names that differ in capitals, spaces or the like are one: {first_few(renamed)}")
     if missing:
-        notes.append(f"{division.names[part]} has no pictures of {first_few(missing)}")
+        notes.append(f"There are no pictures of {first_few(missing)} in {division.names[part]}")
     classes = [FilesOfClass(each.name, found.get(names.get(each.name, ""), ())) for each in parts[TRAIN]]
     return tuple(classes), notes
 

@@ -32,6 +32,7 @@ NEUTRAL_WORDS = (
     "dir",
     "split",
 )
+WRAPPERS = ("image", "data", "dataset", "folder", "dir")  # what a folder with classes in it is called, and no class
 TOOL_MADE = (  # beside hidden ones: what archives, systems and interpreters leave
     *("__MACOSX", "__pycache__", "@eaDir", "@tmp", "@Recycle", "@Recently-Snapshot", "#recycle", "#snapshot"),
     *("$RECYCLE.BIN", "System Volume Information", "lost+found", "Thumbs.db", "ehthumbs.db", "desktop.ini", "Icon\r"),
@@ -94,6 +95,12 @@ def _part_of_word(word: str) -> str | None:
 
 def _is_neutral(word: str) -> bool:
     return word in NEUTRAL_WORDS or word.removesuffix("s") in NEUTRAL_WORDS
+
+
+def is_wrapper_name(name: str) -> bool:
+    """Tell whether a folder of this name is one for classes, such as `Dataset` or `images_2`, rather than a class."""
+    words = [word.casefold().removesuffix("s") for word in re.split(r"[\W\d_]+", name) if word]
+    return bool(words) and all(word in WRAPPERS for word in words)
 
 
 def is_passed_over(name: str) -> bool:

@@ -5,6 +5,7 @@ A folder is a part by its content, classes that others have too, or by a name th
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -23,6 +24,7 @@ from fmnist.data.image_folder.names import (
 )
 from fmnist.data.image_folder.tree import Folder
 from fmnist.errors import UserError, first_few
+from fmnist.output import printable
 
 
 def named_parts(folders: Sequence[Folder]) -> dict[Folder, PartName]:
@@ -113,7 +115,7 @@ def _with_parts(base: Folder, named: dict[Folder, PartName]) -> Division:
     classes = {TRAIN: _classes_of(train, ())}
     if len(classes[TRAIN]) < 2:
         raise no_classes(train, base)
-    names, unlabelled = {TRAIN: f"{train.name}/"}, found[UNLABELLED]
+    names, unlabelled = {TRAIN: f"{printable(train.name)}/"}, list(found[UNLABELLED])
     for part in (VALIDATION, TEST):
         labelled = []
         for folder in found[part]:
@@ -123,8 +125,8 @@ def _with_parts(base: Folder, named: dict[Folder, PartName]) -> Division:
                 unlabelled.append(folder)
         if labelled:
             folder = _one_of(base, labelled)
-            _refuse_same_folder(train, folder)
-            classes[part], names[part] = _classes_of(folder, classes[TRAIN]), f"{folder.name}/"
+            classes[part], names[part] = _classes_of(folder, classes[TRAIN]), f"{printable(folder.name)}/"
+    _refuse_same_folder([folder for folders in found.values() for folder in folders])
     return Division(classes, names, tuple(unlabelled))
 
 
@@ -154,13 +156,14 @@ def _one_of(base: Folder, folders: Sequence[Folder]) -> Folder:
     return folders[0]
 
 
-def _refuse_same_folder(train: Folder, other: Folder) -> None:
+def _refuse_same_folder(parts: Sequence[Folder]) -> None:
     """Raise UserError if two parts are links to one folder: a network would be tested on what it learned."""
-    if os.path.samefile(train.path, other.path):
-        raise UserError(
-            f"parts must hold different pictures, but {train.path} and {other.path} are the same folder; remove the "
-            "link, and a test set is drawn"
-        )
+    for first, second in itertools.combinations(parts, 2):
+        if os.path.samefile(first.path, second.path):
+            raise UserError(
+                f"parts must hold different pictures, but {first.path} and {second.path} are the same folder; remove "
+                "the link"
+            )
 
 
 def _classes_of(part: Folder, train: Sequence[ClassFolder]) -> tuple[ClassFolder, ...]:
@@ -204,7 +207,7 @@ def divided_inside(base: Folder) -> Division | None:
             raise _unclear_inside(base, marked[0], folder)
         for part, each in zip(parts, inner[folder], strict=True):
             classes[part].append(ClassFolder(folder.name, each))
-            names.setdefault(part, f"{each.name}/")
+            names.setdefault(part, f"{printable(each.name)}/")
     division = Division({part: tuple(found) for part, found in classes.items() if found}, names)
     division.notes.append(f"Each class folder holds {' and '.join(names.values())}, which divide its pictures")
     return division

@@ -65,7 +65,9 @@ def test_parts_are_trained_and_tested_on(tmp_path: Path, train: str, test: str) 
 
 def test_names_that_are_not_the_plain_ones_are_told(tmp_path: Path) -> None:
     touch(tmp_path, "training_set/{cats,dogs}/a.png", "test_set/{cats,dogs}/a.png")
-    assert find_layout(tmp_path).notes == ("training_set/ is trained on, test_set/ is tested on",)
+    assert find_layout(tmp_path).notes == (
+        "Training pictures are those in training_set/, test pictures those in test_set/",
+    )
 
 
 @pytest.mark.parametrize("name", ["val", "Valid", "2_val", "dev", "validation_set"])
@@ -73,8 +75,11 @@ def test_validation_joins_the_training_pictures_and_may_lack_a_class(tmp_path: P
     touch(tmp_path, "train/{cats,dogs,emu}/a.png", f"{name}/{{cats,dogs}}/a.png", "test/{cats,dogs,emu}/a.png")
     layout = find_layout(tmp_path)
     assert classes_of(tmp_path, VALIDATION) == {"cats": [f"{name}/cats"], "dogs": [f"{name}/dogs"], "emu": []}
-    assert layout.notes[0] == f"{name}/ joins the training pictures, of which the run draws its own validation sets"
-    assert layout.notes[1] == f"{name}/ has no pictures of emu"
+    assert (
+        layout.notes[0]
+        == f"The pictures in {name}/ join the training pictures, of which the run draws its own validation sets"
+    )
+    assert layout.notes[1] == f"There are no pictures of emu in {name}/"
 
 
 def test_evaluation_beside_a_test_folder_is_validation(tmp_path: Path) -> None:
@@ -183,7 +188,7 @@ def test_unlabelled_pictures_are_left_alone_and_told(tmp_path: Path, where: str)
     touch(tmp_path, "train/{cats,dogs}/a.png", f"{where}/{{1,2}}.jpg", "sampleSubmission.csv")
     layout = find_layout(tmp_path)
     assert set(layout.parts) == {TRAIN} and layout.has_unlabelled
-    assert f"{where}/ holds unlabelled pictures (2, in no folder of a class)" in layout.notes[0]
+    assert f"The pictures in {where}/ are unlabelled (2, in no folder of a class)" in layout.notes[0]
     assert layout.ignored == (tmp_path / "sampleSubmission.csv",)
 
 
@@ -285,6 +290,11 @@ def test_one_of_several_data_sets_must_be_chosen(tmp_path: Path) -> None:
         (["cats/{train,test}/a.png", "dogs/a.png"], "cats/ holds test/, train/ and dogs/ holds pictures; move the"),
         (["cats/test/a.png", "{cats,dogs}/a.png"], "cats/ holds test/, pictures; move the"),
         (["cells/{sick,well}/a.png", "{sick,well}/a.png"], "cells holds folders of the same names as those beside it"),
+        (
+            ["Dataset/{0,1}/a.jpg", "Examples/b.jpg"],
+            "some are in Dataset/ and beside it are other pictures; pass",
+        ),
+        (["notes/a.txt", "more/b/"], "got no picture in more/, notes/; sort the pictures into folders"),
         (["train/{a,b}/1.png", "prueba/{a,b}/1.png"], "prueba/ holds classes as train/ does; rename it to test or val"),
         (["{2019,2020}/{cats,dogs}/a.png", "2020/emu/a.png"], "both 2019/, 2020/ and what they hold"),
         (["{cats,dogs}/{large,small}/a.png"], "both cats/, dogs/ and what they hold"),
@@ -295,9 +305,16 @@ def test_what_is_not_clear_is_refused(tmp_path: Path, files: list[str], received
     assert re.search(received, complaint(tmp_path))
 
 
-def test_parts_that_are_one_folder_are_refused(tmp_path: Path) -> None:
-    touch(tmp_path, "train/{cats,dogs}/a.png")
-    (tmp_path / "test").symlink_to(tmp_path / "train")
-    assert "are the same folder; remove the link, and a test set is drawn" in complaint(tmp_path)
+@pytest.mark.parametrize("part", ["train", "val"])
+def test_parts_that_are_one_folder_are_refused(tmp_path: Path, part: str) -> None:
+    touch(tmp_path, "{train,val}/{cats,dogs}/a.png")
+    (tmp_path / "test").symlink_to(tmp_path / part)
+    assert "are the same folder; remove the link" in complaint(tmp_path)
     (tmp_path / "test").unlink()
-    assert set(find_layout(tmp_path).parts) == {TRAIN}
+    assert set(find_layout(tmp_path).parts) == {TRAIN, VALIDATION}
+
+
+def test_names_that_break_a_line_or_are_no_utf8_are_told_escaped(tmp_path: Path) -> None:
+    touch(tmp_path, "a\n_train/{cats,dogs}/in\x1bside/a.png", "a\n_test/\udce9/1.png", "empty\udce9/")
+    notes = find_layout(tmp_path).notes
+    assert all(note.isprintable() for note in notes) and len(notes) == 4

@@ -47,9 +47,7 @@ def test_validation_pictures_join_the_training_pictures_and_that_is_said(divided
     write_pictures(divided / "val", images, labels)
     source = found(divided)
     assert len(load_train(source, 0).together()) == 3 * (12 + 4)
-    assert source.notes[0].startswith(
-        "val/ joins the training pictures, of which the run draws its own validation sets"
-    )
+    assert source.notes[0].startswith("The pictures in val/ join the training pictures, of which the run draws its own")
 
 
 def test_parts_of_other_names_give_their_own_test_set(divided: Path, tmp_path: Path) -> None:
@@ -75,7 +73,7 @@ def test_unlabelled_test_pictures_are_not_tested_on(tmp_path: Path) -> None:
     Image.fromarray(images[0]).save(folder / "test" / "1.png")
     source = found(folder)
     assert source.test_checksum == alone.test_checksum and source.checksums == alone.checksums
-    assert source.notes[0].startswith("test/ holds unlabelled pictures (1, ")
+    assert source.notes[0].startswith("The pictures in test/ are unlabelled (1, ")
     assert source.notes[1].startswith("There is no test folder with class folders, so 12 of the 72 images")
 
 
