@@ -65,7 +65,12 @@ def _undivided(base: Folder) -> Division:
     _refuse_copy(base)
     _refuse_wrapper(base)
     _refuse_grid(base)
-    return Division({TRAIN: classes}, {})
+    division = Division({TRAIN: classes}, {})
+    for each in classes:
+        name = part_name(each.name)
+        if name is not None and name.is_word_alone:
+            division.notes.append(f"The folder {each.name}/ is taken for a class, not for a part of the data set")
+    return division
 
 
 def _refuse_data_sets(base: Folder) -> None:
@@ -122,8 +127,9 @@ def _refuse_copy(base: Folder) -> None:
     for folder in base.filled:
         if not folder.filled:
             continue
-        others = names - {loose(folder.name)}
-        if len(others & folder.content()) >= min(2, len(others)):
+        others, inside = names - {loose(folder.name)}, folder.content()
+        is_part = part_name(folder.name) is not None and inside <= others
+        if is_part or len(others & inside) >= min(2, len(others)):
             raise UserError(
                 f"class folders must lie side by side, but {folder.path} holds folders of the same names as those "
                 f"beside it; move it away, or pass {dataset_option(folder)}"
@@ -147,7 +153,7 @@ def _refuse_grid(base: Folder) -> None:
     n_repeated = sum(n > 1 for n in counts.values())
     if len(counts) < 2 or 2 * n_repeated < len(counts):
         return
-    outer = [folder for folder in outer if folder.filled]
+    outer = [folder for folder in outer if any(counts[name] > 1 for name in folder.content())]
     names = first_few([f"{folder.name}/" for folder in outer])
     inner = first_few([folder.name for folder in outer[0].unwrapped().filled])
     raise UserError(

@@ -11,7 +11,7 @@ EVALUATION = "eval"  # the test set, or validation beside one: usage differs
 UNLABELLED = "unlabelled"
 PART_WORDS = {
     TRAIN: ("train", "training", "trainval"),
-    VALIDATION: ("val", "valid", "validation", "dev"),
+    VALIDATION: ("val", "valid", "validation", "dev", "development"),
     TEST: ("test", "tests", "testing", "holdout", "heldout"),
     EVALUATION: ("eval", "evaluation"),
     UNLABELLED: ("unlabelled", "unlabeled", "pred", "predict", "prediction", "predictions"),

@@ -149,6 +149,11 @@ def test_classes_are_not_taken_for_parts(tmp_path: Path, files: list[str], names
     assert list(find_layout(tmp_path).class_names) == names
 
 
+def test_class_called_like_a_part_is_told(tmp_path: Path) -> None:
+    touch(tmp_path, "{Train,bus,car}/a.png")
+    assert find_layout(tmp_path).notes == ("The folder Train/ is taken for a class, not for a part of the data set",)
+
+
 def test_folders_inside_classes_are_told(tmp_path: Path) -> None:
     touch(tmp_path, "animals/{cat,dog}/a.png", "vehicles/{bus,car}/a.png")
     (note,) = find_layout(tmp_path).notes
@@ -294,6 +299,7 @@ def test_one_of_several_data_sets_must_be_chosen(tmp_path: Path) -> None:
             ["Dataset/{0,1}/a.jpg", "Examples/b.jpg"],
             "some are in Dataset/ and beside it are other pictures; pass",
         ),
+        (["{good,bad}/a.png", "train/good/a.png"], "train holds folders of the same names as those beside it; move it"),
         (["notes/a.txt", "more/b/"], "got no picture in more/, notes/; sort the pictures into folders"),
         (["train/{a,b}/1.png", "prueba/{a,b}/1.png"], "prueba/ holds classes as train/ does; rename it to test or val"),
         (["{2019,2020}/{cats,dogs}/a.png", "2020/emu/a.png"], "both 2019/, 2020/ and what they hold"),
@@ -318,3 +324,58 @@ def test_names_that_break_a_line_or_are_no_utf8_are_told_escaped(tmp_path: Path)
     touch(tmp_path, "a\n_train/{cats,dogs}/in\x1bside/a.png", "a\n_test/\udce9/1.png", "empty\udce9/")
     notes = find_layout(tmp_path).notes
     assert all(note.isprintable() for note in notes) and len(notes) == 4
+
+
+@pytest.mark.parametrize(
+    ("files", "remedy", "moves", "names"),
+    [
+        (["cells/{sick,well}/a.png", "{sick,well}/a.png"], "move it away", {"cells": "../away"}, ["sick", "well"]),
+        (["data/{0,1}/a.jpg", "more/b.jpg"], "rename data/ if it is", {"data": "digits"}, ["digits", "more"]),
+        (["extra/emu/a.png", "train/{a,b}/1.png"], "into train/ if", {"extra": "train/extra"}, ["a", "b", "extra"]),
+        (["{train,dev-set,val}/{a,b}/1.png"], "move them together", {"val": "../away"}, ["a", "b"]),
+        (
+            ["cats/{train,test}/a.png", "dogs/b.png"],
+            "move the pictures to train/CLASS/ and test/CLASS/, or all up into their class folders",
+            {"cats/train/a.png": "cats/1.png", "cats/test/a.png": "cats/2.png", "cats/train": "..", "cats/test": ".."},
+            ["cats", "dogs"],
+        ),
+        (
+            ["{train,test}_{a,b}/1.png"],
+            "move train_a to train/a, test_a to test/a, and so on",
+            {f"{part}_{name}": f"{part}/{name}" for part in ("train", "test") for name in "ab"},
+            ["a", "b"],
+        ),
+        (["pets/cat/test/1.png", "rest/1.png"], "another name", {"pets/cat/test": "pets/cat/b"}, ["pets", "rest"]),
+        (["{train,test}/1.png"], "rename these two if they", {"train": "vehicle", "test": "exam"}, ["exam", "vehicle"]),
+        (["train/{a,b}/1.png", "prueba/{a,b}/1.png"], "rename it to test or val", {"prueba": "val"}, ["a", "b"]),
+    ],
+)
+def test_what_the_message_asks_for_helps(
+    tmp_path: Path, files: list[str], remedy: str, moves: dict[str, str], names: list[str]
+) -> None:
+    folder = touch(tmp_path / "set", *files)
+    assert remedy in complaint(folder)
+    for source, target in moves.items():
+        if target == "..":
+            (folder / source).rmdir()
+            continue
+        (folder / target).parent.mkdir(exist_ok=True)
+        (folder / source).rename(folder / target)
+    assert list(find_layout(folder).class_names) == names
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        ["cells/{sick,well}/a.png", "{sick,well}/a.png"],
+        ["Data/{0,1}/a.jpg", "more/b.jpg"],
+        ["train/{a,b}/1.png", "prueba/{a,b}/1.png"],
+        ["test/{a,b}/1.png"],
+        ["{2019,2020}/{a,b}/1.png"],
+        ["colour/{train,test}/{a,b}/1.png", "grey/{train,test}/{a,b}/1.png"],
+    ],
+)
+def test_data_set_that_the_message_proposes_can_be_read(tmp_path: Path, files: list[str]) -> None:
+    text = complaint(touch(tmp_path / "my set", *files))
+    (proposed,) = re.findall("--dataset '(.*?)'", text)
+    assert len(find_layout(Path(proposed)).class_names) == 2
