@@ -8,21 +8,25 @@ From Python, `run_study` does what `python -m search.run` does:
     print(study.test_mean, study.test_interval, study.files.model)
 
 `open_objective` gives the search's objective to a study of your own, and a `Callback` is called in every training.
+What cannot be used is a `UserError`; a run that ends early raises `Interrupted`, `SearchStopped` or `TrainingFailed`.
 Trainings run in processes of their own, so a script needs the usual `if __name__ == "__main__":`.
 """
 
 from __future__ import annotations
 
+import difflib
 import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fmnist.errors import UserError
     from search.callbacks.base import Callback
     from search.callbacks.terminal import Terminal
     from search.config import StudyConfig
     from search.context import open_objective
     from search.pipeline import run_study
     from search.results import FinishedStudy, StudyResult
+    from search.study.loop import SearchStopped
     from search.worker.tasks import Interrupted, TrainingFailed
 
 __version__ = "0.6.0"
@@ -30,10 +34,12 @@ __all__ = [
     "Callback",
     "FinishedStudy",
     "Interrupted",
+    "SearchStopped",
     "StudyConfig",
     "StudyResult",
     "Terminal",
     "TrainingFailed",
+    "UserError",
     "open_objective",
     "run_study",
 ]
@@ -42,10 +48,12 @@ _HOMES = {
     "Callback": "search.callbacks.base",
     "FinishedStudy": "search.results",
     "Interrupted": "search.worker.tasks",
+    "SearchStopped": "search.study.loop",
     "StudyConfig": "search.config",
     "StudyResult": "search.results",
     "Terminal": "search.callbacks.terminal",
     "TrainingFailed": "search.worker.tasks",
+    "UserError": "fmnist.errors",
     "open_objective": "search.context",
     "run_study": "search.pipeline",
 }
@@ -54,5 +62,12 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     """Import a public name when it is asked for: the command line answers --help without Optuna."""
     if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        close = difflib.get_close_matches(name, __all__, n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hint}")
     return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    """Name what the package offers, also before it is imported, for completion."""
+    return sorted({*globals(), *__all__})

@@ -8,7 +8,7 @@ import tempfile
 import threading
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,9 @@ import optuna
 from fmnist.data.find import find_data
 from fmnist.data.source import DataSource
 from fmnist.data.split import Split, load_train, save_split
+from fmnist.errors import UserError
 from fmnist.paths import absolute
+from search.arguments import require_callback, require_config
 from search.callbacks.base import Callback, CallbackList
 from search.callbacks.reporter import Reporter
 from search.config import StudyConfig
@@ -244,25 +246,87 @@ def write_beginnings(context: StudyContext) -> None:
         write_text(files.command, shlex.join(["python", "-m", "search.run", *arguments]) + "\n")
 
 
+class Silence:
+    """Keeps Optuna's log and this project's warning filters to the runs of a process, which may overlap in threads.
+
+    Both belong to the process: the first run to begin notes what the caller has set, the last to end restores it.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._n_runs = 0
+        self._restoring = ExitStack()
+
+    def begin(self) -> None:
+        """Silence Optuna, if no run under way has done so."""
+        with self._lock:
+            if self._n_runs == 0:
+                self._restoring.enter_context(warnings.catch_warnings())
+                self._restoring.callback(optuna.logging.set_verbosity, optuna.logging.get_verbosity())
+                optuna.logging.set_verbosity(optuna.logging.ERROR)
+            self._n_runs += 1
+
+    def end(self) -> None:
+        """Restore what the caller has set, if this was the last run under way."""
+        with self._lock:
+            self._n_runs -= 1
+            if self._n_runs == 0:
+                self._restoring.close()
+
+
+SILENCE = Silence()
+
+
 @contextmanager
 def silent_optuna() -> Iterator[None]:
     """Keep Optuna's log and this project's warning filters to the block: the caller's are as before after it."""
-    level = optuna.logging.get_verbosity()
-    with warnings.catch_warnings():
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
-        try:
-            yield
-        finally:
-            optuna.logging.set_verbosity(level)
+    SILENCE.begin()
+    try:
+        yield
+    finally:
+        SILENCE.end()
 
 
-@contextmanager
+class ObjectiveBlock(AbstractContextManager[Objective]):
+    """What `open_objective` returns: `with` gives the objective, which trains until the block ends."""
+
+    def __init__(self, opening: AbstractContextManager[Objective]) -> None:
+        self._opening = opening
+        self._objective: Objective | None = None
+
+    def __enter__(self) -> Objective:
+        """Read images and space, and start what trains."""
+        self._objective = self._opening.__enter__()
+        return self._objective
+
+    def __exit__(self, *error: Any) -> bool | None:
+        """End what trains. The objective refuses trials from now on."""
+        if self._objective is not None:
+            self._objective.close()
+        return self._opening.__exit__(*error)
+
+    def __call__(self, trial: optuna.Trial) -> float:
+        """Raise UserError: Optuna was given the block in place of its objective."""
+        raise UserError(WITHOUT_BLOCK)
+
+    @property
+    def pruner(self) -> optuna.pruners.BasePruner:
+        """Raise UserError: the block was taken for its objective."""
+        raise UserError(WITHOUT_BLOCK)
+
+
+WITHOUT_BLOCK = (
+    "the objective of open_objective must be opened in a with block, but got no block; write "
+    "`with open_objective(config) as objective:` and call study.optimize(objective, ...) inside it"
+)
+
+
 def open_objective(
     config: StudyConfig,
     callback: Callback | None = None,
     *,
     worker_processes: StartWorkers = WorkerProcesses,
-) -> Iterator[Objective]:
+) -> ObjectiveBlock:
     """The search's objective for a study of your own, with any sampler, pruner and storage of Optuna's that maximises.
 
     Nothing else of this project is needed:
@@ -274,6 +338,8 @@ def open_objective(
     A training that comes to nothing (weights that diverge, memory, a killed process) raises TrainingFailed; `catch`
     lets the study go on. The value is selection accuracy; the test set stays out of reach. Nothing is written to the
     study's folder.
+
+    A study that minimises (Optuna's default) or has several directions is refused at its first trial.
 
     Ctrl-C ends the trainings under way, in whichever threads: their trials fail, as Optuna has it, and
     KeyboardInterrupt comes out of study.optimize. The objective may be called again afterwards.
@@ -287,6 +353,16 @@ def open_objective(
     Raises:
         UserError: the input cannot be used.
     """
+    config = require_config(config)
+    if callback is not None:
+        callback = require_callback(callback, "callback")
+    return ObjectiveBlock(_opened_objective(config, callback, worker_processes))
+
+
+@contextmanager
+def _opened_objective(
+    config: StudyConfig, callback: Callback | None, worker_processes: StartWorkers
+) -> Iterator[Objective]:
     stop = TrainingsUnderWay()
     config = dataclasses.replace(config, tensorboard=None, mlflow=None)
     context = read_context(config, find_images(config, Reporter(), stop), Clock(None), Reporter(), stop)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
+from collections.abc import Sequence
 
 import optuna
 
@@ -13,6 +14,7 @@ from fmnist.recipe import Recipe
 from search.callbacks.reporter import DETAIL, RESULT, BestTrial, FinalistRow, SearchProgress
 from search.context import StudyContext
 from search.dashboard.beside import dashboard_command
+from search.dashboard.publish import DashboardPublisher
 from search.format import list_names, with_noun
 from search.provenance import describe_environment
 from search.records.io import read_json
@@ -20,12 +22,33 @@ from search.records.models import EvaluationRecord
 from search.report.text.data import describe_duplicates, uneven_classes
 from search.results import FinishedStudy, balance_of
 from search.study.trials import count_by_state, read_best
+from search.worker.tasks import Interrupted
 
 MIRRORED = "training mirrors images left-right, as --flip says"
 NOT_MIRRORED = (
     "training does not mirror images: pass --flip where a mirror image still shows its class, as most photographs do, "
     "and digits, letters and signs do not"
 )
+
+
+def announce(
+    context: StudyContext,
+    publisher: DashboardPublisher,
+    phase: str,
+    n_total: int = 0,
+    n_done: int = 0,
+    labels: Sequence[str] = (),
+) -> None:
+    """Begin a phase, in the terminal and in the dashboard; see `Reporter.begin`.
+
+    Raises:
+        Interrupted: the run is to stop.
+    """
+    if context.stop.is_set():
+        raise Interrupted
+    context.reporter.say(phase)
+    context.reporter.begin(phase, n_total, n_done, counts_trainings=True, labels=labels)
+    publisher.set_phase(phase)
 
 
 def tell_own_images(context: StudyContext) -> None:

@@ -19,6 +19,8 @@ from fmnist.baselines.catalog import BASELINES
 from fmnist.data.split import save_split
 from fmnist.output import open_descriptors
 from fmnist.paths import shown_path
+from fmnist.values import require
+from search.arguments import require_callbacks, require_config, require_reporter, require_stop
 from search.callbacks.base import Callback
 from search.callbacks.reporter import Reporter
 from search.config import StudyConfig
@@ -37,6 +39,7 @@ from search.guards import (
 )
 from search.interrupts import Interruptible, holding_interrupts
 from search.messages import (
+    announce,
     progress_of,
     tell_own_images,
     tell_rebuild,
@@ -122,8 +125,9 @@ def run_study(
         KeyboardInterrupt: Ctrl-C was pressed; or what the caller's own handler of SIGINT raises.
         Interrupted: `stop` was set.
     """
+    config, reporter, stop = require_config(config), require_reporter(terminal), require_stop(stop)
+    callbacks, search_only = require_callbacks(callbacks), require(bool, search_only, "search_only")
     clock = Clock(config.timeout)
-    reporter = terminal if terminal is not None else Reporter()
     require_place(config, StudyFiles(config.folder))
     with open_descriptors(), holding_interrupts(stop) as asked, silent_optuna():
         with Interruptible(asked):
@@ -245,26 +249,6 @@ def open_study(context: StudyContext, worker_processes: StartWorkers) -> Iterato
         finally:  # whoever called from Python may go on for long
             storage.remove_session()
             storage.engine.dispose()
-
-
-def announce(
-    context: StudyContext,
-    publisher: DashboardPublisher,
-    phase: str,
-    n_total: int = 0,
-    n_done: int = 0,
-    labels: Sequence[str] = (),
-) -> None:
-    """Begin a phase, in the terminal and in the dashboard; see `Reporter.begin`.
-
-    Raises:
-        Interrupted: the run is to stop.
-    """
-    if context.stop.is_set():
-        raise Interrupted
-    context.reporter.say(phase)
-    context.reporter.begin(phase, n_total, n_done, counts_trainings=True, labels=labels)
-    publisher.set_phase(phase)
 
 
 def dashboard_of(context: StudyContext) -> AbstractContextManager[None]:

@@ -9,7 +9,7 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +19,8 @@ from fmnist.metrics.evaluation import Evaluation, Mistake, evaluate, top_mistake
 from fmnist.metrics.intervals import Interval, wilson_95
 from fmnist.paths import shown_path
 from fmnist.recipe import Recipe
+from fmnist.values import did_you_mean
+from search.format import with_noun
 from search.records.files import StudyFiles
 from search.records.io import read_arrays, read_json, read_plain
 from search.records.models import (
@@ -72,13 +74,13 @@ def balance_of(data: DataRecord) -> Balance:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)  # of arrays and whole histories
 class StudyResult:
     """A study as a run left it: its files and its trials. A finished one is a `FinishedStudy` and has test figures.
 
     A study is unfinished after `run_study(..., search_only=True)`, and on a machine that shares it with another that
     confirms, retrains and evaluates. Its figures are properties; those that need the opened test set raise RuntimeError
-    until there is one:
+    until there is one, and what only a `FinishedStudy` has raises an AttributeError that says so:
 
         study = run_study(config, search_only=True)
         study.best_trial.value  # selection accuracy, from the search
@@ -147,15 +149,30 @@ class StudyResult:
         """Wilson 95 % interval of the mean test accuracy. Raises RuntimeError while the study is unfinished."""
         raise self._unfinished("test_interval")
 
+    def __repr__(self) -> str:
+        best = "" if self.best_trial is None else f", best {self.best_trial.value:.2%} in the search"
+        return f"<study {self.files.root.name}: {with_noun(len(self.trials), 'trial')}{best}, in {self.files.root}>"
+
     def _unfinished(self, figure: str) -> RuntimeError:
-        return RuntimeError(
+        return RuntimeError(self._why_unfinished(figure))
+
+    def _why_unfinished(self, figure: str) -> str:
+        return (
             f"{figure} needs a finished study, but {self.files.root.name} has no opened test set in "
             f"{shown_path(self.files.root)}; call run_study again without search_only=True, or read the result on the "
             f"machine that finished the study"
         )
 
+    if not TYPE_CHECKING:  # a type checker knows which class has what
 
-@dataclass(frozen=True, kw_only=True)
+        def __getattr__(self, name: str) -> Any:
+            if type(self) is StudyResult and not name.startswith("_") and name in names_of(FinishedStudy):
+                raise AttributeError(self._why_unfinished(name))
+            hint = did_you_mean(name, sorted(names_of(FinishedStudy)))
+            raise AttributeError(f"{type(self).__name__} has no attribute {name}{hint}")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class FinishedStudy(StudyResult):
     """A study whose test set has been opened, with all that its report is made from."""
 
@@ -177,6 +194,13 @@ class FinishedStudy(StudyResult):
     def is_finished(self) -> bool:
         """True: a finished study has opened its test set."""
         return True
+
+    def __repr__(self) -> str:
+        interval = self.test_interval
+        return (
+            f"<study {self.files.root.name}: {with_noun(len(self.trials), 'trial')}, test accuracy "
+            f"{self.test_mean:.2%}, 95 % interval {interval.low:.2%} to {interval.high:.2%}, in {self.files.root}>"
+        )
 
     @property
     def winner(self) -> ConfirmRecord:
@@ -299,6 +323,11 @@ class FinishedStudy(StudyResult):
         row_of = {int(index): row for row, index in enumerate(self.arrays.mistake_indices)}
         found = top_mistakes(self.arrays.labels, self.arrays.probabilities[0], limit, **of_classes)
         return tuple((mistake, self.arrays.mistake_images[row_of[mistake.index]]) for mistake in found)
+
+
+def names_of(cls: type[Any]) -> set[str]:
+    """Return the public names of a dataclass: its fields, also those without a default, properties and methods."""
+    return {name for name in (*cls.__dataclass_fields__, *dir(cls)) if not name.startswith("_")}
 
 
 def read_study(files: StudyFiles, trials: Iterable[TrialRecord]) -> StudyResult:

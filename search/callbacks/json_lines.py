@@ -14,7 +14,18 @@ from rich.table import Table
 
 from fmnist.recipe import Recipe
 from fmnist.training.history import HistoryPoint
-from search.callbacks.reporter import DETAIL, INFO, NORMAL, RESULT, SAID, FinalistRow, Reporter, SearchProgress
+from search.callbacks.reporter import (
+    DETAIL,
+    INFO,
+    NORMAL,
+    RESULT,
+    SAID,
+    FinalistRow,
+    Reporter,
+    SearchProgress,
+    require_console,
+    require_verbosity,
+)
 
 
 @dataclass
@@ -35,8 +46,8 @@ class JsonReporter(Reporter):
     """
 
     def __init__(self, console: Console | None = None, verbosity: str = NORMAL) -> None:
-        self._console = console or Console(force_terminal=False)
-        self._verbosity = verbosity
+        self._console = require_console(console, Console(force_terminal=False))
+        self._verbosity = require_verbosity(verbosity)
         self._lock = threading.RLock()
         self._trainings: dict[str, _Training] = {}
         self._n_total = 0  # of the phase under way

@@ -6,9 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
+from rich.console import Console
 from rich.table import Table
 
+from fmnist.errors import UserError
 from fmnist.metrics.intervals import Interval
+from fmnist.values import did_you_mean, require_instance, shown
 from search.callbacks.base import Callback
 
 STATES = ("complete", "pruned", "infeasible", "failed")  # that a trial may end in, in the order they are counted out
@@ -18,6 +21,22 @@ QUIET, NORMAL, VERBOSE = "quiet", "normal", "verbose"
 # What is said, most important first: what came out or went wrong, what goes on, and what only VERBOSE tells.
 RESULT, WARNING, INFO, DETAIL = "result", "warning", "info", "detail"
 SAID = {QUIET: (RESULT, WARNING), NORMAL: (RESULT, WARNING, INFO), VERBOSE: (RESULT, WARNING, INFO, DETAIL)}
+
+
+def require_verbosity(verbosity: object) -> str:
+    """Return how much is said. Raises UserError for anything but "quiet", "normal" and "verbose"."""
+    if not isinstance(verbosity, str) or verbosity not in SAID:
+        hint = did_you_mean(verbosity, list(SAID)) if isinstance(verbosity, str) else ""
+        raise UserError(f"verbosity must be one of {', '.join(SAID)}, but got {shown(verbosity)}{hint}")
+    return verbosity
+
+
+def require_console(console: object, usual: Console) -> Console:
+    """Return where to write; `usual` for None. Raises UserError for what is no console of Rich's."""
+    if console is None:
+        return usual
+    remedy = 'leave it out for standard output; how much is shown goes by verbosity="quiet", say'
+    return require_instance(Console, console, "console", "a rich.console.Console or None", remedy)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,19 @@ from rich.text import Text
 from fmnist.output import printable_lines
 from fmnist.recipe import Recipe
 from fmnist.training.history import HistoryPoint
-from search.callbacks.reporter import DETAIL, INFO, NORMAL, QUIET, RESULT, SAID, FinalistRow, Reporter, SearchProgress
+from search.callbacks.reporter import (
+    DETAIL,
+    INFO,
+    NORMAL,
+    QUIET,
+    RESULT,
+    SAID,
+    FinalistRow,
+    Reporter,
+    SearchProgress,
+    require_console,
+    require_verbosity,
+)
 from search.format import clock_time, narrow_count, narrow_range
 
 FEWEST_TRIALS = 12  # before the time left is told: the portfolio, which comes first, trains for much longer than others
@@ -112,9 +124,9 @@ class Terminal(Reporter):
     """
 
     def __init__(self, console: Console | None = None, verbosity: str = NORMAL) -> None:
-        self._console = console or _standard_console()
+        self._console = require_console(console, _standard_console())
         self._redraws = self._console.is_terminal and not self._console.is_dumb_terminal
-        self._verbosity = verbosity
+        self._verbosity = require_verbosity(verbosity)
         self._lock = threading.RLock()
         self._trainings: dict[str, _Training] = {}
         self._phase: _Phase | None = None

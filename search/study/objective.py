@@ -12,9 +12,11 @@ from typing import NoReturn
 import numpy as np
 import optuna
 
+from fmnist.errors import UserError
 from fmnist.model.layers import count_multiply_adds, count_parameters
 from fmnist.recipe import Recipe
 from fmnist.training.history import HistoryPoint, best_point
+from fmnist.values import shown
 from search.callbacks.base import Callback
 from search.space.space import DEFAULT_NAME, SearchSpace
 from search.study.attributes import attributes_of, set_attributes
@@ -98,6 +100,11 @@ class Objective:
         self._max_parameters = max_parameters or space.limits.max_parameters
         self._site = site
         self._study_seed = study_seed
+        self._is_closed = False
+
+    def close(self) -> None:
+        """Refuse trials from now on: what trains has ended."""
+        self._is_closed = True
 
     @property
     def pruner(self) -> optuna.pruners.BasePruner:
@@ -112,11 +119,37 @@ class Objective:
         Raises:
             optuna.TrialPruned: The trial was pruned, ran out of time or is infeasible.
             TrainingFailed: The training came to nothing.
+            UserError: The trial is none of a study that maximises one value, or what trains has ended.
         """
+        refusal = self._refusal_of(trial)
+        if refusal is not None:
+            if isinstance(trial, optuna.Trial):
+                set_attributes(trial, reason=refusal)  # for a caller whose `catch` takes every exception
+            raise UserError(refusal)
         recipe = self._space.suggest(trial)
         set_attributes(trial, recipe=recipe.to_dict())
         self._refuse_costly(trial, recipe)
         return TrialTraining(self, trial, recipe).train()
+
+    def _refusal_of(self, trial: object) -> str | None:
+        """Return why the trial cannot be trained; None if it can."""
+        if not isinstance(trial, optuna.Trial):
+            return (
+                f"the objective must be called with a trial of a study, but got {shown(trial)}; call "
+                "study.optimize(objective, ...), after study.enqueue_trial(params) for parameters of your own"
+            )
+        if self._is_closed:
+            return (
+                "the objective trains inside its `with open_objective(...)` block, but the block has ended; call "
+                "study.optimize inside it"
+            )
+        directions = [direction.name.lower() for direction in trial.study.directions]
+        if directions != ["maximize"]:
+            return (
+                "the objective's value is an accuracy, so its study must maximize one value, but got "
+                f'{" and ".join(directions)}; make it by optuna.create_study(direction="maximize")'
+            )
+        return None
 
     def task_of(self, trial: optuna.Trial, recipe: Recipe, rungs: Sequence[int]) -> TrainTask:
         """Describe the trainings of a trial on these rungs; its seed follows from its number."""

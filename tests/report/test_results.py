@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +18,7 @@ from fmnist.errors import UserError
 from search.records.files import StudyFiles
 from search.records.io import write_arrays, write_json
 from search.records.models import TrialRecord
-from search.results import FinishedStudy, read_finished_study
+from search.results import FinishedStudy, read_finished_study, read_study
 from tests.support.made_study import make_study, write_made_report
 from tests.support.made_trials import Made
 
@@ -92,3 +95,26 @@ def test_lost_predictions_are_named(study: Study) -> None:
         material_of(study)
     shutil.rmtree(study[0].baselines)
     assert material_of(study).baselines == ()
+
+
+def test_what_only_a_finished_study_has_is_said_of_an_unfinished_one(study: Study) -> None:
+    files, trials = study
+    unfinished, finished = read_study(files, trials), material_of(study)
+    for name in ("confirmed", "refits", "arrays", "data", "baselines", "winner_trial", "balance", "mistakes"):
+        assert hasattr(finished, name) and not hasattr(unfinished, name)
+        with pytest.raises(AttributeError, match=rf"^{name} needs a finished study, but made has .*search_only=True"):
+            getattr(unfinished, name)
+    for result in (finished, unfinished):
+        with pytest.raises(AttributeError, match=r"has no attribute test_acuracies; did you mean test_accuracies\?$"):
+            result.test_acuracies  # noqa: B018
+
+
+def test_results_are_shown_in_a_line_compared_and_kept(study: Study) -> None:
+    finished, again, unfinished = material_of(study), material_of(study), read_study(*study)
+    assert re.fullmatch(r"<study made: 6 trials, test accuracy .* %?.*, in .*made>", repr(finished))
+    assert re.fullmatch(r"<study made: 6 trials, best .*% in the search, in .*made>", repr(unfinished))
+    assert finished != again and len({finished, again, unfinished}) == 3
+    for result in (finished, unfinished):
+        kept = pickle.loads(pickle.dumps(result))
+        assert kept.trials == copy.deepcopy(result).trials == result.trials
+        assert repr(kept) == repr(result)

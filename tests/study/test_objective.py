@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import replace
 from pathlib import Path
 
 import optuna
 import pytest
 
+from fmnist.errors import UserError
 from search.config import StudyConfig
 from search.refit.finalists import choose_finalists
 from search.space.space import SearchSpace
@@ -166,3 +167,64 @@ def test_speed_is_known_before_a_trial_has_ended(config: StudyConfig, space: Sea
     run_trials(study, objective_of(space, by_filters, seconds_left=seconds_left), n_trials=9)
     assert {trial.n_images for trial in running} == {0, 4_000}
     assert all(trial.seconds > 0 for trial in running if trial.n_images)
+
+
+@pytest.mark.parametrize(
+    ("made_with", "received"),
+    [
+        ({}, "minimize"),
+        ({"direction": "minimize"}, "minimize"),
+        ({"directions": ["maximize", "maximize"]}, "maximize and maximize"),
+        ({"directions": ["minimize", "maximize"]}, "minimize and maximize"),
+    ],
+)
+def test_study_that_does_not_maximize_one_value_is_refused_and_its_remedy_works(
+    space: SearchSpace, made_with: dict, received: str
+) -> None:
+    study = optuna.create_study(**made_with)
+    remedy = r'make it by optuna.create_study\(direction="maximize"\)'
+    with pytest.raises(UserError, match=f"must maximize one value, but got {received}; {remedy}"):
+        study.optimize(objective_of(space, by_filters), n_trials=1)
+    study = optuna.create_study(direction="maximize")
+    study.optimize(objective_of(space, by_filters), n_trials=1)
+    assert study.best_value > 0.5
+
+
+def test_refusal_is_noted_in_a_trial_whose_study_catches_everything(space: SearchSpace) -> None:
+    study = optuna.create_study()
+    study.optimize(objective_of(space, by_filters), n_trials=1, catch=(Exception,))
+    assert "must maximize one value, but got minimize" in study.trials[0].user_attrs["reason"]
+
+
+def test_objective_that_was_closed_says_so(space: SearchSpace) -> None:
+    objective = objective_of(space, by_filters)
+    objective.close()
+    with pytest.raises(UserError, match=r"the block has ended; call study.optimize inside it"):
+        optuna.create_study(direction="maximize").optimize(objective, n_trials=1)
+
+
+def test_objective_takes_trials_of_studies_and_the_remedy_takes_fixed_parameters(space: SearchSpace) -> None:
+    objective, params = objective_of(space, by_filters), space.portfolio[0].params
+    study = optuna.create_study(direction="maximize")
+    for wrong in (optuna.trial.FixedTrial(params), optuna.trial.create_trial(value=1.0), study, params, 5):
+        with pytest.raises(UserError, match=r"with a trial of a study, but got .*study.enqueue_trial\(params\)"):
+            objective(wrong)
+    study.enqueue_trial(params)
+    study.optimize(objective, n_trials=1)
+    assert study.trials[0].params == {name: study.trials[0].params[name] for name in params}
+    trial = study.ask()
+    study.tell(trial, objective(trial))
+    assert len(study.trials) == 2
+
+
+@pytest.mark.parametrize(
+    "sampler", [optuna.samplers.RandomSampler, optuna.samplers.NSGAIISampler, optuna.samplers.QMCSampler]
+)
+@pytest.mark.filterwarnings("ignore")
+def test_objective_works_with_other_samplers_in_memory_and_in_threads(
+    space: SearchSpace, sampler: Callable[..., optuna.samplers.BaseSampler]
+) -> None:
+    study = optuna.create_study(direction="maximize", sampler=sampler(seed=0))
+    study.optimize(objective_of(space, by_filters), n_trials=6, n_jobs=2)
+    assert {trial.state.name for trial in study.trials} <= {"COMPLETE", "PRUNED"}
+    assert len(study.trials) == 6
