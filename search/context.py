@@ -369,11 +369,10 @@ def _opened_objective(
     with tempfile.TemporaryDirectory() as folder:
         split_folder = Path(folder, "split")
         save_split(context.split, split_folder)
-        workers = worker_processes(Path(folder, "worker.log"), stop)
+        with worker_processes(Path(folder, "worker.log"), stop) as workers, stop.ending_at_interrupts():
 
-        def train(task: TrainTask) -> Generator[TrainMessage, None, None]:
-            with stop.training():
-                yield from workers.train(task)
+            def train(task: TrainTask) -> Generator[TrainMessage, None, None]:
+                with stop.training():
+                    yield from workers.train(task)
 
-        with stop.ending_at_interrupts():
             yield context.objective(train, context.site(split_folder), callback=callback)

@@ -33,7 +33,7 @@ def total_memory_mb() -> float:
 
 def has_gpu() -> bool:
     """Whether an NVIDIA GPU is there, asked without loading TensorFlow."""
-    return Path("/dev/nvidia0").exists() and os.environ.get("CUDA_VISIBLE_DEVICES") != "-1"
+    return Path("/dev/nvidia0").exists() and os.environ.get("CUDA_VISIBLE_DEVICES", "0") not in ("", "-1")
 
 
 def network_file_system(path: Path, partitions: Sequence[Any] | None = None) -> str | None:

@@ -232,12 +232,12 @@ def open_study(context: StudyContext, worker_processes: StartWorkers) -> Iterato
     require_own_storage(config, files)
     storage = open_storage(storage_url(config, files))
     storage.retry_policy = RetryPolicy(context.reporter.warn, context.stop)
+    workers = None
     with hold_storage(storage) if config.storage is not None else nullcontext():
         try:
             require_identity(files, find_study(config.study, storage), identity)
             check_identity(files, identity)
             files.remove_half_written()
-            workers = None
             if not is_tested:  # they load for seconds, beside what comes here until the first trial
                 workers = worker_processes(files.worker_log, context.stop)
             write_beginnings(context)
@@ -247,6 +247,8 @@ def open_study(context: StudyContext, worker_processes: StartWorkers) -> Iterato
             publisher = DashboardPublisher(study, files, config.trials, context.rungs)
             yield OpenStudy(study, storage, publisher, workers)
         finally:  # whoever called from Python may go on for long
+            if workers is not None:
+                workers.close()
             storage.remove_session()
             storage.engine.dispose()
 

@@ -13,9 +13,7 @@ that knows nothing of this project. They are started by their paths and speak th
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -26,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from fmnist.environment import clean_environment, python_command
 from fmnist.errors import UserError
 from fmnist.export.formats import Format
 from fmnist.export.parity import ExportFailed
@@ -119,16 +118,16 @@ class ExportScripts:
 
         Ctrl-C reaches the whole group otherwise, and what it breaks here would look like a bad file.
         """
-        environment = {
-            **os.environ,
-            "CUDA_VISIBLE_DEVICES": "-1",  # on a GPU convolutions may round to 10 bits, and no two runtimes agree
-            "KERAS_BACKEND": "tensorflow",
-            "TF_CPP_MIN_LOG_LEVEL": "3",
-        }
+        environment = clean_environment(
+            {
+                "CUDA_VISIBLE_DEVICES": "-1",  # on a GPU convolutions may round to 10 bits, and no two runtimes agree
+                "TF_CPP_MIN_LOG_LEVEL": "3",
+            }
+        )
         started = time.monotonic()
         with tempfile.TemporaryFile() as log:
             process = subprocess.Popen(
-                [sys.executable, "-I", str(self.folder / name), *arguments],
+                python_command(self.folder / name, *arguments),
                 cwd=self.staging,
                 env=environment,
                 stdin=subprocess.DEVNULL,

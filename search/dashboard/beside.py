@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from fmnist.environment import clean_environment, python_command
 from fmnist.paths import as_word, shown_path
 from search.cli import without_password
 from search.records.files import StudyFiles
@@ -49,9 +48,11 @@ def beside_run(files: StudyFiles, storage: str | None, say: Callable[[str], None
         storage: URL that the study was made with; None: its folder's.
         say: is told where the dashboard is, and once if it does not start or ends too early.
     """
-    command = [sys.executable, "-m", "search.dashboard", files.root.name, "--studies-dir", str(files.root.parent)]
+    command = python_command(
+        "search.dashboard.__main__", files.root.name, "--studies-dir", str(files.root.parent.absolute())
+    )
     command += ["--port", "0", "--until-input-ends"]
-    environment = dict(os.environ)
+    environment = clean_environment()
     if storage is not None:
         url, password = without_password(storage)
         command += ["--storage", url]

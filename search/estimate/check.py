@@ -80,9 +80,9 @@ def check_run(
         if prepared.is_finished:
             terminal.say(f"study {config.study} is finished: a run would build its report again, in seconds")
             return 0
-        workers = worker_processes(scratch / "worker.log", asked)
         try:
-            result = estimate_run(prepared, search_only, scratch, terminal, workers)
+            with worker_processes(scratch / "worker.log", asked) as workers:
+                result = estimate_run(prepared, search_only, scratch, terminal, workers)
         except TrainingFailed as failure:
             if failure.kind != "memory":
                 raise

@@ -5,13 +5,11 @@ This is the only module that loads test images. Exports and a later retraining a
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -23,6 +21,7 @@ from fmnist.baselines.catalog import find_baseline
 from fmnist.data.images import LabelledImages
 from fmnist.data.source import DataSource
 from fmnist.data.split import load_test
+from fmnist.environment import clean_environment, python_command
 from fmnist.export.formats import HALF_WRITTEN
 from fmnist.metrics.evaluation import least_confident_hits
 from fmnist.metrics.robustness import changes
@@ -35,7 +34,6 @@ from search.records.ledger import Stopwatch
 from search.records.models import BestRecipe, ChangedTestScore, EvaluationRecord
 from search.refit.baselines import as_failed
 from search.refit.round import FinalRound
-from search.worker.local import training_variables
 from search.worker.tasks import BaselinePredictTask, Interrupted, Predictor, PredictTask, TrainingFailed
 
 N_UNSURE_KEPT = 24  # of the right answers given with the least confidence, for the report to show
@@ -217,22 +215,21 @@ def predict_outside(model: Path, images: np.ndarray, stop: threading.Event | Non
     with tempfile.TemporaryDirectory(prefix=HALF_WRITTEN, dir=absolute(model).parent) as folder:
         inputs, outputs = Path(folder, "images.npy"), Path(folder, "probabilities.npy")
         np.save(inputs, images)
-        command = [sys.executable, "-I", "-c", _PREDICT_OUTSIDE, str(model.absolute()), str(inputs), str(outputs)]
-        environment = os.environ | training_variables()
-        exit_code, said = _run_outside(command, Path(folder), environment, stop or threading.Event())
+        script = Path(folder, "predict_outside.py")
+        script.write_text(_PREDICT_OUTSIDE, encoding="utf-8")
+        command = python_command(script, str(absolute(model)), str(inputs), str(outputs))
+        exit_code, said = _run_outside(command, Path(folder), stop or threading.Event())
         if exit_code != 0:
             raise RuntimeError(f"{model} does not load with plain Keras:\n{said}")
         return np.load(outputs)
 
 
-def _run_outside(
-    command: Sequence[str], folder: Path, environment: Mapping[str, str], stop: threading.Event
-) -> tuple[int, str]:
+def _run_outside(command: Sequence[str], folder: Path, stop: threading.Event) -> tuple[int, str]:
     """Run a process in a folder, and return its exit code and what it said. Raises Interrupted where `stop` is set."""
     with (folder / "said.txt").open("w+", encoding="utf-8", errors="replace") as said:
         # A session of its own: Ctrl-C reaches the whole group, and what it breaks here would look like a bad model.
         process = subprocess.Popen(
-            command, cwd=folder, env=environment, stdout=said, stderr=said, start_new_session=True
+            command, cwd=folder, env=clean_environment(), stdout=said, stderr=said, start_new_session=True
         )
         try:
             while process.poll() is None:

@@ -82,18 +82,18 @@ def _retrain(
         task = _retraining_task(best, own, split, seed, Path(folder, "split"))
         with Interruptible(stop):
             save_split(split, task.split_folder)
-        workers = WorkerProcesses(Path(folder, "worker.log"), stop)
-        with atomic_write(out) as temporary:
-            result = run_training(workers.train, callback, replace(task, save_to=temporary), label)
-            framing = measure_framing(split.train.images)
-            write_metadata(
-                temporary,
-                ModelMetadata(
-                    source.class_names, source.image_shape, **asdict(framing), picture_form=source.picture_form
-                ),
-            )
-        callback.on_training_end(label, reason_of(result))
-        accuracy, n_images = score_retrained(workers.predict, out, source)
+        with WorkerProcesses(Path(folder, "worker.log"), stop) as workers:
+            with atomic_write(out) as temporary:
+                result = run_training(workers.train, callback, replace(task, save_to=temporary), label)
+                framing = measure_framing(split.train.images)
+                write_metadata(
+                    temporary,
+                    ModelMetadata(
+                        source.class_names, source.image_shape, **asdict(framing), picture_form=source.picture_form
+                    ),
+                )
+            callback.on_training_end(label, reason_of(result))
+            accuracy, n_images = score_retrained(workers.predict, out, source)
     return Retrained(accuracy, n_images, own.test_accuracy if own else None)
 
 

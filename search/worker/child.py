@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import os
 import resource
-import signal
 import sys
 import threading
 import time
 import traceback
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -51,17 +49,13 @@ class OverMemoryLimit(Exception):
     """The process uses more memory than its task allows."""
 
 
-def serve(pipe: Connection, task: Task, log: Path) -> None:
+def serve(pipe: Connection, task: Task) -> None:
     """Spend the whole life of a training process: do the task, send what comes of it, then None.
 
     Args:
         pipe: To the supervisor. When it closes its end, or dies, this process ends at once.
         task: What to do.
-        log: File for standard error.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor decides
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    stderr_to(log)
     go_on = threading.Semaphore(0)
 
     def listen() -> None:
@@ -83,12 +77,6 @@ def serve(pipe: Connection, task: Task, log: Path) -> None:
         os._exit(1)
     except BaseException as error:
         pipe.send(failure_of(error))
-
-
-def stderr_to(log: Path) -> None:
-    """Append this process's standard error to a file, also what libraries in C write."""
-    with open(log, "ab") as file:
-        os.dup2(file.fileno(), 2)
 
 
 def messages_of(task: Task, pipe: Connection) -> Iterator[Any]:
@@ -224,7 +212,7 @@ def make_openmp_passive() -> None:
     They would wait for each other at full speed: with others on the same cores, gradient boosting of the digits took
     38 s instead of 5 (n = 1).
     """
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    os.environ["OMP_WAIT_POLICY"] = "passive"
 
 
 class Pulsing:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -43,14 +44,27 @@ def task(digits_split: Split, tmp_path_factory: pytest.TempPathFactory) -> Train
     return TrainTask(RECIPE, 0, folder, mean, std, n_planned_images=2000, report_every_images=500)
 
 
-@pytest.fixture
-def stop() -> threading.Event:
+@pytest.fixture(scope="module")
+def stop_of_all() -> threading.Event:
     return threading.Event()
 
 
+@pytest.fixture(scope="module")
+def processes(tmp_path_factory: pytest.TempPathFactory, stop_of_all: threading.Event) -> Iterator[WorkerProcesses]:
+    """One server for all tests: Keras loads for seconds."""
+    with WorkerProcesses(tmp_path_factory.mktemp("workers") / "worker.log", stop_of_all) as processes:
+        yield processes
+
+
 @pytest.fixture
-def workers(tmp_path: Path, stop: threading.Event) -> WorkerProcesses:
-    return WorkerProcesses(tmp_path / "worker.log", stop)
+def stop(stop_of_all: threading.Event) -> Iterator[threading.Event]:
+    yield stop_of_all
+    stop_of_all.clear()
+
+
+@pytest.fixture
+def workers(processes: WorkerProcesses, stop: threading.Event) -> WorkerProcesses:
+    return processes
 
 
 def children() -> set[int]:
@@ -133,21 +147,23 @@ def test_killed_process_is_a_failed_training_with_its_reason(workers: WorkerProc
 def test_hung_process_is_ended_and_is_a_failed_training_with_its_reason(
     task: TrainTask, stop: threading.Event, tmp_path: Path
 ) -> None:
-    workers = WorkerProcesses(tmp_path / "worker.log", stop, serve=serve_and_hang, stall_seconds=1.0)
-    messages = workers.train(task)
-    next(messages)
-    hanging = children()
-    with pytest.raises(TrainingFailed, match="no progress for 1 s; the process was ended") as failure:
+    how = {"serve": serve_and_hang, "preload": ["tests.support.training.silent"], "stall_seconds": 1.0}
+    with WorkerProcesses(tmp_path / "worker.log", stop, **how) as workers:
+        messages = workers.train(task)
         next(messages)
-    assert failure.value.kind == "hung"
-    assert children() < hanging
+        hanging = children()
+        with pytest.raises(TrainingFailed, match="no progress for 1 s; the process was ended") as failure:
+            next(messages)
+        assert failure.value.kind == "hung"
+        assert children() < hanging
 
 
 def test_process_that_computes_in_silence_is_not_taken_for_hung(
     task: TrainTask, stop: threading.Event, tmp_path: Path
 ) -> None:
-    workers = WorkerProcesses(tmp_path / "worker.log", stop, serve=serve_in_silence, stall_seconds=1.0)
-    (result,) = workers.train(task)
+    how = {"serve": serve_in_silence, "preload": ["tests.support.training.silent"], "stall_seconds": 1.0}
+    with WorkerProcesses(tmp_path / "worker.log", stop, **how) as workers:
+        (result,) = workers.train(task)
     assert result.seconds > 2.0
 
 

@@ -1,6 +1,6 @@
 """Training processes that train nothing: what a task reports follows from its seed alone.
 
-Every report is entered in a ledger beside the worker's log before it is sent, so that a test can say what was lost.
+Every report is entered in a ledger beside the study's images before it is sent, so that a test can say what was lost.
 
     python -m tests.support.training.fakes OPTIONS
 
@@ -17,16 +17,15 @@ import zlib
 from collections.abc import Iterator
 from functools import partial
 from multiprocessing.connection import Connection
-from pathlib import Path
 
 from fmnist.training.history import HistoryPoint
 from search.run import main
 from search.study import storage
 from search.worker.local import WorkerProcesses
-from search.worker.tasks import Pause, PredictTask, TrainResult, TrainTask
+from search.worker.tasks import Pause, TrainResult, TrainTask
 
 SECONDS_VARIABLE = "FAKE_SECONDS"  # that every report takes
-LEDGER_VARIABLE = "FAKE_LEDGER"  # where reports are entered, if not beside the worker's log
+LEDGER_VARIABLE = "FAKE_LEDGER"  # where reports are entered, if not beside the study's images
 
 
 def accuracy_of(seed: int, length: int, n_images: int) -> float:
@@ -41,7 +40,7 @@ def points_of(task: TrainTask, length: int) -> Iterator[HistoryPoint]:
         yield HistoryPoint(mark, 0.01 * mark, 1e-3, 1.0, 0.5, 0.9, accuracy_of(task.seed, length, mark))
 
 
-def serve(pipe: Connection, task: TrainTask | PredictTask, log: Path) -> None:
+def serve(pipe: Connection, task: TrainTask) -> None:
     """The whole life of one process."""
     seconds = float(os.environ.get(SECONDS_VARIABLE, "0"))
     try:
@@ -52,7 +51,7 @@ def serve(pipe: Connection, task: TrainTask | PredictTask, log: Path) -> None:
             history = []
             for point in points_of(task, length):
                 time.sleep(seconds)
-                _enter(log, task.seed, length, point)
+                _enter(task, length, point)
                 history.append(point)
                 pipe.send(point)
             pipe.send(TrainResult(tuple(history), history[-1], length, 0.1, 0.1, "end", 100.0))
@@ -61,9 +60,9 @@ def serve(pipe: Connection, task: TrainTask | PredictTask, log: Path) -> None:
         os._exit(1)
 
 
-def _enter(log: Path, seed: int, length: int, point: HistoryPoint) -> None:
-    line = json.dumps([seed, length, point.n_images, point.validation_accuracy]) + "\n"
-    ledger = os.environ.get(LEDGER_VARIABLE) or log.with_name("reported.jsonl")
+def _enter(task: TrainTask, length: int, point: HistoryPoint) -> None:
+    line = json.dumps([task.seed, length, point.n_images, point.validation_accuracy]) + "\n"
+    ledger = os.environ.get(LEDGER_VARIABLE) or task.split_folder.with_name("reported.jsonl")
     handle = os.open(ledger, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.write(handle, line.encode())  # one call: whole lines, whoever dies
     os.close(handle)

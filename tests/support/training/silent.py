@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import time
 from multiprocessing.connection import Connection
-from pathlib import Path
 
 from fmnist.training.history import HistoryPoint
 from search.worker.child import Pulsing
 from search.worker.tasks import TrainResult, TrainTask
 
 
-def serve_and_hang(pipe: Connection, task: TrainTask, log: Path) -> None:
+def serve_and_hang(pipe: Connection, task: TrainTask) -> None:
     """Send one evaluation, then hang."""
     pipe.send(HistoryPoint(task.report_every_images, 0.1, 1e-3, 1.0, 0.5, 0.9, 0.5))
     time.sleep(600)
 
 
-def serve_in_silence(pipe: Connection, task: TrainTask, log: Path) -> None:
+def serve_in_silence(pipe: Connection, task: TrainTask) -> None:
     """Compute for two seconds, and say no more than that, before the only result."""
     started = time.monotonic()
     with Pulsing(pipe, memory_limit_mb=None, every_seconds=0.1):
