@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from fmnist.data.idx import has_idx_files, idx_source
 from fmnist.data.image_folder.reading import class_folders_source
+from fmnist.data.image_folder.tree import read_tree
 from fmnist.data.named import digits_source, download_with_keras, fashion_mnist_source
 from fmnist.data.npz import npz_source
 from fmnist.data.source import DataSource
-from fmnist.errors import UserError
+from fmnist.errors import UserError, first_few, unreadable
 from fmnist.paths import absolute, expanded, require_utf8
 from fmnist.reading import ARCHIVE_SUFFIX, DATASETS, Reading
 
@@ -61,6 +63,7 @@ def find_own_images(dataset: str, reading: Reading) -> DataSource:
     require_utf8(path.resolve(), "the dataset")
     is_folder = dataset != "" and os.path.isdir(path)
     if is_folder and not has_idx_files(path):
+        refuse_folder_around(path.resolve())
         return class_folders_source(path.resolve(), reading)
     if reading.colour is not None or reading.skip_unreadable:
         raise UserError(
@@ -74,3 +77,20 @@ def find_own_images(dataset: str, reading: Reading) -> DataSource:
         f"the dataset must be {', '.join(DATASETS)} or a folder of images (class folders or the four IDX files) or an "
         f"{ARCHIVE_SUFFIX} file, but got {dataset!r}; check the spelling of --dataset"
     )
+
+
+def refuse_folder_around(folder: Path) -> None:
+    """Raise UserError if a folder holds no picture, but IDX files one folder down, or an archive."""
+    try:
+        names = sorted(os.listdir(folder))
+    except OSError as error:
+        raise unreadable(folder, error) from error
+    found = []
+    for name in names:
+        if has_idx_files(folder / name) or name.lower().endswith(ARCHIVE_SUFFIX):
+            found.append(folder / name)
+    if found and not read_tree(folder).n_pictures:
+        raise UserError(
+            f"the dataset must be what holds the images, but {folder} is a folder around {first_few(found)}; pass "
+            f"--dataset {shlex.quote(str(found[0]))}"
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from fmnist.data.find import find_data
 from fmnist.errors import UserError
 from fmnist.reading import Reading
-from tests.support.data_sets import refused
+from tests.support.data_sets import labels_of, refused, write_folder
 from tests.support.made_images import write_divided
 
 
@@ -52,6 +53,18 @@ def test_pictures_options_are_refused_for_arrays(tmp_path: Path) -> None:
 def test_file_that_is_no_archive_is_no_data_set(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("1,2")
     refused(tmp_path / "a.csv", r"must be fashion-mnist, digits or a folder of images .* or an .npz file, but got")
+
+
+def test_folder_around_a_data_set_of_arrays_is_refused_with_what_to_pass(tmp_path: Path) -> None:
+    write_folder(tmp_path / "idx" / "raw data")
+    (tmp_path / "npz").mkdir()
+    labels = labels_of(72)
+    np.savez(tmp_path / "npz" / "a.npz", x_train=np.zeros((72, 6, 6), np.uint8), y_train=labels)
+    for outer, inner in (("idx", "raw data"), ("npz", "a.npz")):
+        with pytest.raises(UserError, match=f"is a folder around .*{inner}; pass --dataset ") as caught:
+            find_data(str(tmp_path / outer))
+        (proposed,) = shlex.split(str(caught.value).partition("--dataset ")[2])
+        assert len(find_data(proposed).class_names) == 3
 
 
 def test_folder_whose_name_is_no_utf8_is_refused(tmp_path: Path) -> None:
