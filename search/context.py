@@ -32,7 +32,6 @@ from search.provenance import (
     study_identity,
 )
 from search.records.files import StudyFiles
-from search.records.io import write_arrays, write_json, write_text
 from search.records.models import DataRecord
 from search.refit.finalists import N_FINALISTS_AGAINST_TIME
 from search.refit.round import FinalRound
@@ -195,9 +194,11 @@ def read_context(
         name = "the default space"
     space = space_of(text, name, source.image_shape, n_classes)
     data = describe_data(config, source, split)
+    files = StudyFiles(config.folder)
+    files.checksums.say = reporter.warn
     return StudyContext(
         config=config,
-        files=StudyFiles(config.folder),
+        files=files,
         source=source,
         split=split,
         space=space,
@@ -233,17 +234,19 @@ def write_beginnings(context: StudyContext) -> None:
     What is there stays, but for the environment and the command of a study that still trains.
     """
     config, files = context.config, context.files
-    if not files.data.exists():  # the last to be written: where it is, all are
-        write_arrays(files.samples, images=sample_images(context.split, len(context.source.class_names)))
-        write_text(files.space, context.space_text)
-        write_json(files.data, context.data)
-    is_tested = files.test.exists()  # to build its report again, or to export it, makes no study
-    if not (is_tested and files.environment.exists()):
-        write_json(files.environment, describe_environment(config))
-    if not (is_tested and files.command.exists()):
+    if not files.checksums.is_whole(files.samples):
+        files.write_arrays(files.samples, images=sample_images(context.split, len(context.source.class_names)))
+    if not files.checksums.is_whole(files.space):
+        files.write_text(files.space, context.space_text)
+    if not files.checksums.is_whole(files.data):
+        files.write_json(files.data, context.data)
+    is_tested = files.has(files.test)  # to build its report again, or to export it, makes no study
+    if not (is_tested and files.has(files.environment)):
+        files.write_json(files.environment, describe_environment(config))
+    if not (is_tested and files.has(files.command)):
         has_baselines = config.baselines or bool(files.read_baseline_records())
         arguments = as_arguments(dataclasses.replace(config, baselines=has_baselines, dashboard=False))
-        write_text(files.command, shlex.join(["python", "-m", "search.run", *arguments]) + "\n")
+        files.write_text(files.command, shlex.join(["python", "-m", "search.run", *arguments]) + "\n")
 
 
 class Silence:

@@ -14,9 +14,11 @@ from search.config import StudyConfig
 from search.context import StudyContext
 from search.messages import tell_finished_elsewhere, tell_other_leader
 from search.records.files import StudyFiles
-from search.records.io import read_json
+from search.records.io import flat
 from search.records.models import FINISHED_STATES, EvaluationRecord
 from search.refit.baselines import missing_baselines
+from search.space.schema import parse_toml, read_space_text
+from search.space.space import SearchSpace
 from search.study.trials import count_by_state
 
 OPENED = "test_opened"  # the study attribute that holds an OpenedTest
@@ -42,9 +44,9 @@ def refuse_what_came_too_late(config: StudyConfig, files: StudyFiles) -> None:
         config: what this run asks for.
         files: the study's folder; nothing is refused where its test set is unopened.
     """
-    if not files.test.exists():
+    if not files.has(files.test):
         return
-    refuse_more_trials(config, read_json(EvaluationRecord, files.test).n_trials_asked)
+    refuse_more_trials(config, files.read_json(EvaluationRecord, files.test).n_trials_asked)
     refuse_baselines(config, [baseline.name for baseline in missing_baselines(files)])
 
 
@@ -57,12 +59,17 @@ def opened_elsewhere(config: StudyConfig, files: StudyFiles, study: optuna.Study
         study: the study in its storage, which the machines share.
 
     Raises:
-        UserError: trials or baselines were to be added after that.
+        UserError: trials or baselines were to be added after that, or it was this machine, whose record is lost.
     """
     stored = study.user_attrs.get(OPENED)
-    if stored is None or files.test.exists():
+    if stored is None or files.has(files.test):
         return None
     opened = OpenedTest(**stored)
+    if config.storage is None or opened.by == machine_name(files) or files.has(files.test_arrays):
+        raise UserError(
+            f"{shown_path(files.test)} is missing, but this study has opened its test set ({opened.opened}), which is "
+            f"done once; restore it, or start a new study with --study NAME"
+        )
     refuse_more_trials(config, opened.trials)
     refuse_baselines(config, opened.lacks)
     return opened
@@ -86,12 +93,32 @@ def refuse_baselines(config: StudyConfig, missing: Sequence[str]) -> None:
         )
 
 
+def refuse_edited_space(files: StudyFiles, space: SearchSpace) -> None:
+    """Raise UserError where the study's space.toml says something else than the space that the study was made with.
+
+    Whoever edits it wants another search, which an old study cannot become. A damaged file, which says nothing, is
+    restored instead, or written anew.
+    """
+    try:
+        edited = flat(parse_toml(read_space_text(files.space), files.space))
+    except UserError:
+        return
+    made = flat(space.table)
+    for key in sorted(edited.keys() | made.keys()):
+        if edited.get(key) != made.get(key):
+            raise UserError(
+                f"{shown_path(files.space)} must have the space that the study was made with, {key} = "
+                f"{made.get(key)}, but it has {edited.get(key)}; delete it, and the same command writes it again, or search another space with "
+                f"--space FILE --study NAME"
+            )
+
+
 def require_own_storage(config: StudyConfig, files: StudyFiles) -> None:
     """Raise UserError where the study's SQLite file is gone.
 
     An empty one in its place would begin the search anew, beside finalists of the old one.
     """
-    if config.storage is None and files.ledger.exists() and not files.storage.exists():
+    if config.storage is None and files.has(files.ledger) and not files.storage.exists():
         raise UserError(
             f"{shown_path(files.storage)} is missing, and the study's trials with it; restore it, or start a new study "
             f"with --study NAME"
@@ -103,7 +130,7 @@ def require_trials(config: StudyConfig, files: StudyFiles, study: optuna.Study) 
 
     Others by their numbers would be taken for those that were confirmed.
     """
-    if not files.ledger.exists():
+    if not files.has(files.ledger):
         return
     counts = count_by_state(study)
     if not any(counts[state] for state in FINISHED_STATES):
@@ -147,7 +174,7 @@ def is_leader(context: StudyContext, study: optuna.Study, leads: Callable[[], bo
 def share_opened_test(context: StudyContext, study: optuna.Study) -> None:
     """Tell the machines that share the study that its test set is open, and what it was opened with."""
     files = context.files
-    test = read_json(EvaluationRecord, files.test)
+    test = files.read_json(EvaluationRecord, files.test)
     missing = [baseline.name for baseline in missing_baselines(files)]
     opened = asdict(OpenedTest(machine_name(files), test.opened, test.n_trials_asked, missing))
     if study.user_attrs.get(OPENED) != opened:

@@ -17,7 +17,6 @@ from search.dashboard.beside import dashboard_command
 from search.dashboard.publish import DashboardPublisher
 from search.format import list_names, with_noun
 from search.provenance import describe_environment
-from search.records.io import read_json
 from search.records.models import EvaluationRecord
 from search.report.text.data import describe_duplicates, uneven_classes
 from search.results import FinishedStudy, balance_of
@@ -76,7 +75,7 @@ def tell_own_images(context: StudyContext) -> None:
 def tell_rebuild(context: StudyContext) -> None:
     """Say that the study is finished, and that retrainings beyond those made are not."""
     config, files = context.config, context.files
-    opened = read_json(EvaluationRecord, files.test).opened
+    opened = files.read_json(EvaluationRecord, files.test).opened
     context.reporter.say(f"study {config.study} is finished (test set opened {opened}): rebuilding its report")
     n_made = len(files.read_refit_records())
     if config.refit_seeds > n_made:

@@ -32,6 +32,7 @@ from search.guards import (
     is_finished_elsewhere,
     is_leader,
     machine_name,
+    refuse_edited_space,
     refuse_what_came_too_late,
     require_own_storage,
     require_trials,
@@ -53,7 +54,6 @@ from search.provenance import (
 )
 from search.records.files import StudyFiles
 from search.records.history_csv import write_history
-from search.records.io import write_text
 from search.records.ledger import Stopwatch
 from search.records.models import ConfirmRecord
 from search.refit.baselines import fit_baselines, missing_baselines
@@ -165,7 +165,7 @@ def run_phases(context: StudyContext, opened: OpenStudy, search_only: bool) -> S
             tell_search_result(context, progress_of(context, study))
             return read_study(files, read_trials(study))
         share_opened_test(context, study)
-        if not files.model.exists() and files.refit_model(0).exists():
+        if not files.has(files.model) and files.has(files.refit_model(0)):
             deliver(files)
         export(context, opened.publisher)
         return report(context, study)
@@ -225,10 +225,11 @@ def open_study(context: StudyContext, worker_processes: StartWorkers) -> Iterato
     if not config.is_named_data:
         tell_own_images(context)
     refuse_what_came_too_late(config, files)
-    is_tested = files.test.exists()
+    is_tested = files.has(files.test)
     if is_tested:
         tell_rebuild(context)
     require_identity(files, None, identity)
+    refuse_edited_space(files, context.space)
     require_own_storage(config, files)
     storage = open_storage(storage_url(config, files))
     storage.retry_policy = RetryPolicy(context.reporter.warn, context.stop)
@@ -236,6 +237,7 @@ def open_study(context: StudyContext, worker_processes: StartWorkers) -> Iterato
     with hold_storage(storage) if config.storage is not None else nullcontext():
         try:
             require_identity(files, find_study(config.study, storage), identity)
+            files.begin_checksums()
             check_identity(files, identity)
             files.remove_half_written()
             if not is_tested:  # they load for seconds, beside what comes here until the first trial
@@ -379,7 +381,7 @@ def export(context: StudyContext, publisher: DashboardPublisher) -> None:
     announce(context, publisher, phase, len(missing), labels=missing)
     n_threads = config.workers * config.threads_per_worker
     make_exports(files, context.source, config.export, n_threads, context.stop, context.callback)
-    write_text(files.command, command_with_exports(files) + "\n")
+    files.write_text(files.command, command_with_exports(files) + "\n")
 
 
 def report(context: StudyContext, study: optuna.Study) -> FinishedStudy:

@@ -22,7 +22,6 @@ from fmnist.recipe import Recipe
 from fmnist.values import did_you_mean
 from search.format import with_noun
 from search.records.files import StudyFiles
-from search.records.io import read_arrays, read_json, read_plain
 from search.records.models import (
     FINISHED_STATES,
     BaselineOutcome,
@@ -332,7 +331,7 @@ def names_of(cls: type[Any]) -> set[str]:
 
 def read_study(files: StudyFiles, trials: Iterable[TrialRecord]) -> StudyResult:
     """Read a study that is not finished on this machine. Of the trials those that have ended are kept."""
-    return StudyResult(files=files, config=read_plain(files.config), trials=_finished_trials(trials))
+    return StudyResult(files=files, config=files.read_plain(files.config), trials=_finished_trials(trials))
 
 
 def read_finished_study(
@@ -356,20 +355,20 @@ def read_finished_study(
     require_finished(files)
     study = FinishedStudy(
         files=files,
-        config=read_plain(files.config),
+        config=files.read_plain(files.config),
         trials=_finished_trials(trials),
         command=command,
         importances=importances,
-        data=read_json(DataRecord, files.data),
-        samples=read_arrays(files.samples)["images"],
+        data=files.read_json(DataRecord, files.data),
+        samples=files.read_arrays(files.samples)["images"],
         confirmed=tuple(files.read_confirm_records()),
         refits=tuple(files.read_refit_records()),
-        test=read_json(EvaluationRecord, files.test),
+        test=files.read_json(EvaluationRecord, files.test),
         arrays=files.read_test_arrays(),
         seconds=files.read_ledger(),
         worker_seconds=files.read_worker_seconds(),
-        environment=read_plain(files.environment),
-        model_bytes=files.model.stat().st_size,
+        environment=files.read_plain(files.environment),
+        model_bytes=files.checksums.intact(files.model).stat().st_size,
         baselines=tuple(files.read_baselines()),
         exports=tuple(files.read_export_records()),
     )
@@ -385,7 +384,7 @@ def _finished_trials(trials: Iterable[TrialRecord]) -> tuple[TrialRecord, ...]:
 def require_finished(files: StudyFiles) -> None:
     """Raise UserError where a file is missing that a study has at its end."""
     needed = (files.data, files.samples, files.refit_record(0), files.test, files.test_arrays, files.model)
-    missing = [str(path.relative_to(files.root)) for path in needed if not path.exists()]
+    missing = [str(path.relative_to(files.root)) for path in needed if not files.has(path)]
     if missing:
         raise UserError(
             f"a report needs a study that has come to its end, but {shown_path(files.root)} has no "

@@ -120,7 +120,7 @@ def summarize(
         n_asked=n_asked,
         counts=count_by_state(study),
         best=best,
-        command=files.read_command() if files.command.exists() else None,
+        command=files.read_command() if files.has(files.command) else None,
         folder=str(shown_path(files.root)),
         machine=socket.gethostname() if files.is_shared else None,
         charts_from=charts_from,
@@ -140,7 +140,7 @@ def mark_finished(
         return
     if summary.machine is not None and (summary.counts["running"] or "final_round" in study.user_attrs):
         return
-    if files.test.exists():
+    if files.has(files.test):
         summary = replace(summary, state="complete")
     elif n_asked is not None and summary.n_ended >= n_asked:
         summary = replace(summary, state="searched, test set unopened")

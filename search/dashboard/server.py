@@ -23,7 +23,6 @@ from search.dashboard.artifacts import DrawnArtifacts
 from search.dashboard.options import HOST, USUAL_PORT, DashboardOptions
 from search.dashboard.publish import mark_finished
 from search.records.files import StudyFiles
-from search.records.io import read_json
 from search.records.models import DataRecord
 from search.study.locks import hold
 from search.study.optuna_private import study_id_of, uncached_storage_of
@@ -101,8 +100,8 @@ def dashboard_app(options: DashboardOptions, study: optuna.Study) -> WsgiApp:
     if files.root.is_dir() and os.access(files.root, os.W_OK):
         files.artifacts.mkdir(exist_ok=True)
     class_names = None
-    if files.data.exists():
-        class_names = read_json(DataRecord, files.data).class_names
+    if files.has(files.data):
+        class_names = files.read_json(DataRecord, files.data).class_names
     storage = uncached_storage_of(study)
     return optuna_dashboard.wsgi(storage, artifact_store=DrawnArtifacts(files.artifacts, storage, class_names))
 

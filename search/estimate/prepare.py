@@ -13,7 +13,12 @@ from search.callbacks.reporter import Reporter
 from search.config import StudyConfig
 from search.context import StudyContext, find_images, read_context
 from search.estimate.phases import Job
-from search.guards import is_finished_elsewhere, refuse_what_came_too_late, require_own_storage
+from search.guards import (
+    is_finished_elsewhere,
+    refuse_edited_space,
+    refuse_what_came_too_late,
+    require_own_storage,
+)
 from search.messages import tell_own_images
 from search.records.files import StudyFiles
 from search.records.models import FINISHED_STATES
@@ -99,16 +104,19 @@ def prepare(config: StudyConfig, reporter: Reporter, stop: threading.Event, scra
     storage = look_into_storage(storage_url(config, files), scratch)
     source = find_images(config, reporter, stop)
     context = read_context(config, source, Clock(config.timeout), reporter, stop)
+    files = context.files
+    files.checksums.restores = False
     study = None if storage is None else find_study(config.study, storage)
     try:
         if not config.is_named_data:
             tell_own_images(context)
         refuse_what_came_too_late(config, files)
         require_identity(files, study, context.identity)
+        refuse_edited_space(files, context.space)
         require_own_storage(config, files)
         is_finished = study is not None and is_finished_elsewhere(context, study)
     finally:
         if storage is not None:
             storage.engine.dispose()  # opened again where the study is read
     shared = {field.name: getattr(context, field.name) for field in dataclasses.fields(context)}
-    return Prepared(**shared, study=study, is_finished=is_finished or files.test.exists())
+    return Prepared(**shared, study=study, is_finished=is_finished or files.has(files.test))

@@ -10,12 +10,16 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
 
 from fmnist.baselines.catalog import BASELINES, Baseline
 from fmnist.errors import UserError
 from fmnist.export.formats import FORMATS, HALF_WRITTEN, ExportRecord
-from fmnist.paths import absolute
-from search.records.io import naming_damage, read_arrays, read_json, read_plain, write_text
+from fmnist.paths import absolute, shown_path
+from search.records.checksums import Checksums
+from search.records.io import naming_damage, read_arrays, read_json, read_plain, write_arrays, write_json, write_text
 from search.records.models import (
     PHASES,
     WORKERS_SUMMED,
@@ -25,6 +29,8 @@ from search.records.models import (
     EvaluationArrays,
     RefitRecord,
 )
+
+T = TypeVar("T")
 
 
 class StudyFiles:
@@ -36,6 +42,7 @@ class StudyFiles:
 
     def __init__(self, root: Path) -> None:
         self.root = root = absolute(root)
+        self.checksums = Checksums(root)  # of the files that results rest on
         self.config = root / "config.json"  # what the study was made with, see search.study.study.check_identity
         self.space = root / "space.toml"  # copy of the search space
         self.storage = root / "study.db"  # Optuna's SQLite storage, unless another is named
@@ -65,6 +72,70 @@ class StudyFiles:
         self.report_markdown = root / "report.md"
         self.report_json = root / "report.json"
         self.report_pictures = root / "report-pictures"  # of report.md
+
+    def has(self, path: Path) -> bool:
+        """Whether the study has written a file. It is restored if it was lost or damaged since.
+
+        Raises:
+            UserError: It was lost or damaged, and nothing is left to restore it from.
+        """
+        return self.checksums.has(path)
+
+    def read_json(self, kind: type[T], path: Path) -> T:
+        """Read a record of the study, as `io.read_json` does, restored first if it was lost or damaged."""
+        return read_json(kind, self.checksums.intact(path))
+
+    def read_plain(self, path: Path) -> dict[str, Any]:
+        """Read a JSON object of the study, as `io.read_plain` does, restored first if it was lost or damaged."""
+        return read_plain(self.checksums.intact(path))
+
+    def read_arrays(self, path: Path) -> dict[str, np.ndarray]:
+        """Read arrays of the study, as `io.read_arrays` does, restored first if they were lost or damaged."""
+        return read_arrays(self.checksums.intact(path))
+
+    def write_json(self, path: Path, record: Any) -> None:
+        """Write a record, a dataclass or plain JSON, indented, with its checksum."""
+        with self.checksums.writing(path) as temporary:
+            write_json(temporary, record)
+
+    def write_text(self, path: Path, text: str) -> None:
+        """Write text as UTF-8, with its checksum."""
+        with self.checksums.writing(path) as temporary:
+            write_text(temporary, text)
+
+    def write_arrays(self, path: Path, **arrays: np.ndarray) -> None:
+        """Write arrays to a compressed .npz file, by name, with its checksum."""
+        with self.checksums.writing(path) as temporary:
+            write_arrays(temporary, **arrays)
+
+    def begin_checksums(self) -> None:
+        """Keep checksums of all that is written from here on. Files of an earlier version are entered as they are."""
+        single = (
+            *(self.config, self.space, self.data, self.samples, self.ledger, self.environment, self.command),
+            *(self.test, self.test_arrays, self.best_recipe, self.model),
+        )
+        existing = [path for path in single if path.is_file()]
+        for folder in (self.confirm, self.refit, self.baselines):
+            existing += [path for path in sorted(folder.glob("[!.]*")) if path.is_file()]
+        for record in self.read_export_records() if self.checksums.manifest is None else ():
+            paths = (self.export_record(record.format), self.exports / record.file)
+            existing += [path for path in paths if path.exists()]
+        self.checksums.begin(existing)
+
+    def _written(self, folder: Path, pattern: str) -> list[Path]:
+        """Return the files of a folder that the study has written, by name, lost ones among them.
+
+        Raises:
+            UserError: One is there that the study has not written.
+        """
+        there = set(folder.glob(pattern))
+        known = {path for path in self.checksums.names(folder) if path.match(pattern)}
+        if self.checksums.manifest is not None:
+            for path in sorted(there - known):
+                raise UserError(
+                    f"{shown_path(path)} must be a file that this study has written, but it is not; move it elsewhere"
+                )
+        return [path for path in sorted(there | known) if self.has(path)]
 
     def confirm_record(self, trial: int) -> Path:
         """Path of a finalist's ConfirmRecord."""
@@ -104,17 +175,17 @@ class StudyFiles:
 
     def read_confirm_records(self) -> list[ConfirmRecord]:
         """Read all finalists confirmed so far, best confirmation accuracy first."""
-        records = [read_json(ConfirmRecord, path) for path in sorted(self.confirm.glob("trial-*.json"))]
+        records = [self.read_json(ConfirmRecord, path) for path in self._written(self.confirm, "trial-*.json")]
         return sorted(records, key=lambda record: -record.confirm_accuracy)
 
     def read_refit_records(self) -> list[RefitRecord]:
         """Read all retrainings so far, by seed_index."""
-        records = [read_json(RefitRecord, path) for path in self.refit.glob("seed-*.json")]
+        records = [self.read_json(RefitRecord, path) for path in self._written(self.refit, "seed-*.json")]
         return sorted(records, key=lambda record: record.seed_index)
 
     def read_baseline_records(self) -> list[BaselineRecord]:
         """Read all baselines fitted or failed so far, in the order of BASELINES; those of another version come last."""
-        records = [read_json(BaselineRecord, path) for path in sorted(self.baselines.glob("[!.]*.json"))]
+        records = [self.read_json(BaselineRecord, path) for path in self._written(self.baselines, "[!.]*.json")]
         places = {baseline.name: place for place, baseline in enumerate(BASELINES)}
         return sorted(records, key=lambda record: places.get(record.name, len(places)))
 
@@ -124,21 +195,22 @@ class StudyFiles:
         for record in self.read_baseline_records():
             predicted = None
             if not record.failure:
-                predicted = read_arrays(self.baseline_arrays(record.name))["predicted"]
+                predicted = self.read_arrays(self.baseline_arrays(record.name))["predicted"]
             outcomes.append(BaselineOutcome(record, predicted))
         return outcomes
 
     def read_export_records(self) -> list[ExportRecord]:
         """Read all formats exported or failed so far, in the order of FORMATS."""
         paths = [self.export_record(format.name) for format in FORMATS]
-        return [read_json(ExportRecord, path) for path in paths if path.exists()]
+        return [self.read_json(ExportRecord, path) for path in paths if self.has(path)]
 
     def read_command(self) -> str:
         """Read the command line that makes the study. Before version 0.4.0 only the report has it."""
-        if not self.command.exists():
+        if not self.has(self.command):
             return read_plain(self.report_json)["command"]
         with naming_damage(self.command):
-            return self.command.read_bytes().decode().strip()  # a path in it may hold any kind of line break
+            content = self.checksums.intact(self.command).read_bytes()
+            return content.decode().strip()  # a path in it may hold any kind of line break
 
     def read_ledger(self) -> dict[str, float]:
         """Read the seconds of each phase (see PHASES), summed over every run of the study."""
@@ -160,15 +232,15 @@ class StudyFiles:
         ledger = self.read_ledger()
         ledger[phase] += seconds
         worker_seconds = self.read_worker_seconds() + seconds * (n_workers or 0)
-        write_text(self.ledger, json.dumps({**ledger, WORKERS_SUMMED: worker_seconds}, indent=2))
+        self.write_text(self.ledger, json.dumps({**ledger, WORKERS_SUMMED: worker_seconds}, indent=2))
 
     def _read_whole_ledger(self) -> dict[str, float]:
-        return read_plain(self.ledger) if self.ledger.exists() else {}
+        return self.read_plain(self.ledger) if self.has(self.ledger) else {}
 
     @property
     def is_shared(self) -> bool:
         """Whether other machines may work on the study too: its trials are in a PostgreSQL database."""
-        return self.config.exists() and str(read_plain(self.config).get("storage")).startswith("postgresql")
+        return self.has(self.config) and str(self.read_plain(self.config).get("storage")).startswith("postgresql")
 
     def remove_half_written(self) -> None:
         """Remove what killed runs were writing. No other run may be writing meanwhile."""
@@ -180,7 +252,7 @@ class StudyFiles:
 
     def read_test_arrays(self) -> EvaluationArrays:
         """Read the predictions on the test set."""
-        return EvaluationArrays(**read_arrays(self.test_arrays))
+        return EvaluationArrays(**self.read_arrays(self.test_arrays))
 
 
 def require_study(studies_dir: Path, name: str, what: str) -> None:
@@ -194,7 +266,8 @@ def require_study(studies_dir: Path, name: str, what: str) -> None:
     Raises:
         UserError: It has none; the message lists those that are there.
     """
-    if not os.path.isfile(StudyFiles(studies_dir / name).config):
+    files = StudyFiles(studies_dir / name)
+    if not (os.path.isdir(files.root) and files.has(files.config)):
         there = sorted(path.parent.name for path in studies_dir.glob("*/config.json"))
         known = "pass the folder of your studies as --studies-dir"
         if there:

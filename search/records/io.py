@@ -6,7 +6,7 @@ import os
 import secrets
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -112,19 +112,39 @@ def write_arrays(path: Path, **arrays: np.ndarray) -> None:
 
 
 @contextmanager
-def atomic_write(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path, before_naming: Callable[[Path], None] = lambda temporary: None) -> Iterator[Path]:
     """Write a file so that no reader meets half of it.
+
+    Args:
+        path: where it goes.
+        before_naming: called with the temporary path, once all is written there.
+
+    Raises:
+        UserError: A folder is in the file's place, or a file in that of its folder.
 
     Yields:
         A temporary path beside `path`, of the same suffix. It is renamed to `path` when the block ends well, and
         removed when it does not.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _require_place(path)
     # Names have 255 bytes at most, so that of the file is no part of it.
     temporary = path.with_name(f"{HALF_WRITTEN}{secrets.token_hex(8)}{path.suffix}")
     temporary.touch(exist_ok=False)  # with the permissions that the umask leaves it; tempfile's are the owner's alone
     try:
         yield temporary
+        before_naming(temporary)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _require_place(path: Path) -> None:
+    """Make a file's folder. Raises UserError where something else is in the place of either."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise UserError(
+            f"{shown_path(path.parent)} must be a folder, but something else is in its place; move it away"
+        ) from None
+    if path.is_dir():
+        raise UserError(f"{shown_path(path)} must be a file, but a folder is in its place; move it away")

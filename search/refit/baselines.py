@@ -7,7 +7,6 @@ from dataclasses import asdict
 
 from fmnist.baselines.catalog import BASELINES, Baseline
 from search.records.files import StudyFiles
-from search.records.io import atomic_write, write_json
 from search.records.ledger import Stopwatch
 from search.records.models import BaselineRecord
 from search.refit.round import FinalRound, run_task
@@ -44,7 +43,7 @@ def fit_baseline(final: FinalRound, baseline: Baseline, memory_limit_mb: float |
     started = time.monotonic()
     final.callback.on_training_start(baseline.name, baseline.description, _n_images_of_fit(final, baseline))
     try:
-        with atomic_write(final.files.baseline_model(baseline)) as temporary:
+        with final.files.checksums.writing(final.files.baseline_model(baseline)) as temporary:
             n_threads = final.threads_per_training(1)
             task = BaselineTask(baseline.name, seed, final.site.split_folder, temporary, memory_limit_mb, n_threads)
             outcome = asdict(run_task(final.trainer, final.callback, task, baseline.name))
@@ -61,7 +60,7 @@ def fit_baseline(final: FinalRound, baseline: Baseline, memory_limit_mb: float |
         seed=seed,
         **outcome,
     )
-    write_json(final.files.baseline_record(baseline.name), record)
+    final.files.write_json(final.files.baseline_record(baseline.name), record)
     final.callback.on_training_end(baseline.name, record.reason)
 
 

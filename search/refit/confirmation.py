@@ -12,7 +12,6 @@ import numpy as np
 
 from fmnist.data.split import open_split
 from fmnist.recipe import Recipe
-from search.records.io import write_arrays, write_json
 from search.records.models import ConfirmRecord
 from search.refit.finalists import Finalist
 from search.refit.round import FinalRound, run_training
@@ -193,7 +192,7 @@ def _confirm_one(
     if best is None or best.validation_accuracy is None or probabilities is None:
         raise RuntimeError(f"{label} must have been evaluated and have predicted, but its training gave {result}")
     labels = np.array(open_split(task.split_folder).confirmation.labels)
-    write_arrays(final.files.confirm_arrays(finalist.trial), probabilities=probabilities, labels=labels)
+    final.files.write_arrays(final.files.confirm_arrays(finalist.trial), probabilities=probabilities, labels=labels)
     record = ConfirmRecord(
         trial=finalist.trial,
         origin=finalist.origin,
@@ -212,5 +211,5 @@ def _confirm_one(
         seconds_beside_search=round(seconds_beside_search(), 3),
         n_side_by_side=n_parallel,
     )
-    write_json(final.files.confirm_record(finalist.trial), record)
+    final.files.write_json(final.files.confirm_record(finalist.trial), record)
     final.callback.on_training_end(label, record.reason)

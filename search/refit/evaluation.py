@@ -29,7 +29,6 @@ from fmnist.paths import absolute
 from fmnist.recipe import Recipe, TrainingPlan
 from search.interrupts import POLL_SECONDS, Interruptible
 from search.records.files import StudyFiles
-from search.records.io import read_json, write_arrays, write_json
 from search.records.ledger import Stopwatch
 from search.records.models import BestRecipe, ChangedTestScore, EvaluationRecord
 from search.refit.baselines import as_failed
@@ -56,21 +55,21 @@ def evaluate(final: FinalRound, source: DataSource, n_trials_asked: int) -> Eval
         RuntimeError: best.keras does not score exactly what is about to be reported.
     """
     files = final.files
-    if files.test.exists():
-        return read_json(EvaluationRecord, files.test)
+    if files.has(files.test):
+        return files.read_json(EvaluationRecord, files.test)
     with Stopwatch(files, "evaluate"):
         started = time.monotonic()
         with Interruptible(final.stop):
             test = load_test(source)
         models, predictions = [], []
         for retrained in files.read_refit_records():
-            model = files.refit_model(retrained.seed_index)
+            model = files.checksums.intact(files.refit_model(retrained.seed_index))
             models.append(model)
             predictions.append(final.predict(PredictTask(model, test.images)))
         probabilities = np.stack(predictions)
         accuracies = _accuracies_of(probabilities, test)
         flip_accuracies = _mirrored_accuracies(final, models, probabilities, test)
-        delivered = accuracy_of(predict_outside(files.model, test.images, final.stop), test)
+        delivered = accuracy_of(predict_outside(files.checksums.intact(files.model), test.images, final.stop), test)
         if delivered != accuracies[0]:
             raise RuntimeError(
                 f"best.keras scores {delivered} when loaded outside the project, but {accuracies[0]} inside"
@@ -89,7 +88,7 @@ def evaluate(final: FinalRound, source: DataSource, n_trials_asked: int) -> Eval
             changed=changed,
         )
         _add_scores_to_best_recipe(files, accuracies)
-        write_json(files.test, record)
+        files.write_json(files.test, record)
     return record
 
 
@@ -98,7 +97,7 @@ def opened_test_images(files: StudyFiles, source: DataSource) -> LabelledImages:
 
     Raises RuntimeError if the study has not been evaluated yet.
     """
-    if not files.test.exists():
+    if not files.has(files.test):
         raise RuntimeError(f"the test set of {files.root.name} may be used after its evaluation only")
     return load_test(source)
 
@@ -121,7 +120,7 @@ def _save_predictions(files: StudyFiles, test: LabelledImages, probabilities: np
     """
     mistakes = np.flatnonzero(probabilities[0].argmax(axis=1) != test.labels)
     unsure = least_confident_hits(test.labels, probabilities[0], N_UNSURE_KEPT)
-    write_arrays(
+    files.write_arrays(
         files.test_arrays,
         labels=test.labels,
         probabilities=probabilities.astype(np.float32),
@@ -134,11 +133,11 @@ def _save_predictions(files: StudyFiles, test: LabelledImages, probabilities: np
 
 def _add_scores_to_best_recipe(files: StudyFiles, accuracies: Sequence[float]) -> None:
     """Write what each retraining scored to best_recipe.json, for whoever repeats it."""
-    best = read_json(BestRecipe, files.best_recipe)
+    best = files.read_json(BestRecipe, files.best_recipe)
     scored = []
     for retraining, accuracy in zip(best.retrainings, accuracies, strict=True):
         scored.append(replace(retraining, test_accuracy=accuracy))
-    write_json(files.best_recipe, replace(best, retrainings=tuple(scored)))
+    files.write_json(files.best_recipe, replace(best, retrainings=tuple(scored)))
 
 
 def _predict_by_baselines(final: FinalRound, test: LabelledImages) -> None:
@@ -148,13 +147,13 @@ def _predict_by_baselines(final: FinalRound, test: LabelledImages) -> None:
             continue
         model = final.files.baseline_model(find_baseline(record.name))
         arrays = final.files.baseline_arrays(record.name)
-        if not arrays.exists():  # a killed run may have come past it
+        if not final.files.has(arrays):  # a killed run may have come past it
             task = BaselinePredictTask(record.name, model, test.images, final.threads_per_training(1))
             try:
-                write_arrays(arrays, predicted=final.predict(task))
+                final.files.write_arrays(arrays, predicted=final.predict(task))
             except TrainingFailed as failure:
-                write_json(final.files.baseline_record(record.name), replace(record, **as_failed(failure)))
-        model.unlink(missing_ok=True)
+                final.files.write_json(final.files.baseline_record(record.name), replace(record, **as_failed(failure)))
+        final.files.checksums.forget(model)
 
 
 def _mirrored_accuracies(
@@ -174,7 +173,7 @@ def _mirrored_accuracies(
 
 def _winning_plan(files: StudyFiles) -> TrainingPlan:
     """Return how the delivered model was trained."""
-    return Recipe.from_dict(read_json(BestRecipe, files.best_recipe).recipe).plan
+    return Recipe.from_dict(files.read_json(BestRecipe, files.best_recipe).recipe).plan
 
 
 def _scores_of_changed_images(final: FinalRound, test: LabelledImages) -> tuple[ChangedTestScore, ...]:

@@ -12,7 +12,6 @@ from fmnist.export.formats import ExportRecord, find_format, in_figures
 from search.callbacks.base import Callback
 from search.interrupts import Interruptible
 from search.records.files import StudyFiles
-from search.records.io import write_json
 from search.records.ledger import Stopwatch
 from search.refit.evaluation import opened_test_images
 from search.worker.tasks import Interrupted
@@ -61,9 +60,12 @@ def make_exports(
     with Interruptible(stop):
         test = opened_test_images(files, source)
     how = {"images": test.images, "labels": test.labels, "n_threads": n_threads, "check_cancelled": check_cancelled}
-    with Stopwatch(files, "exports") as stopwatch, closing(export(files.model, missing, files.exports, **how)) as made:
+    made_by = export(files.checksums.intact(files.model), missing, files.exports, **how)
+    with Stopwatch(files, "exports") as stopwatch, closing(made_by) as made:
         for record in made:
-            write_json(files.export_record(record.format), record)
+            if record.failure is None:
+                files.checksums.record(files.exports / record.file)
+            files.write_json(files.export_record(record.format), record)
             callback.on_training_start(record.format, find_format(record.format).description, None)
             callback.on_training_end(record.format, _export_in_words(record))
             stopwatch.lap()
@@ -75,7 +77,7 @@ def missing_exports(files: StudyFiles, names: Sequence[str]) -> list[str]:
     again."""
     done = set()
     for record in files.read_export_records():
-        if record.failure is None and (files.exports / record.file).exists():
+        if record.format in names and record.failure is None and files.checksums.is_whole(files.exports / record.file):
             done.add(record.format)
     return [name for name in names if name not in done]
 

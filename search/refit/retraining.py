@@ -19,7 +19,6 @@ from fmnist.reading import DATASETS
 from fmnist.recipe import Recipe
 from search import __version__
 from search.records.files import StudyFiles
-from search.records.io import atomic_write, write_json
 from search.records.ledger import Stopwatch
 from search.records.models import BestRecipe, ConfirmRecord, DataRecord, RefitRecord, Retraining
 from search.refit.round import FinalRound, run_training
@@ -60,8 +59,11 @@ def refit(final: FinalRound, winner: ConfirmRecord, n_seeds: int) -> list[RefitR
     """
     if any(record.trial != winner.trial for record in final.files.read_refit_records()):
         # An earlier run, with fewer trials, had another winner.
-        shutil.rmtree(final.files.refit)
-    done = {record.seed_index for record in final.files.read_refit_records()}
+        final.files.checksums.forget(final.files.refit)
+    done = set()
+    for record in final.files.read_refit_records():
+        if final.files.checksums.is_whole(final.files.refit_model(record.seed_index)):
+            done.add(record.seed_index)
     missing = [index for index in range(n_seeds) if index not in done]
     n_planned = planned_length(final, winner, len(missing))
     n_parallel = final.n_parallel(len(missing))
@@ -72,15 +74,15 @@ def refit(final: FinalRound, winner: ConfirmRecord, n_seeds: int) -> list[RefitR
     if failures:
         raise failures[0]
     records = final.files.read_refit_records()  # an earlier run may have been asked for more: all of them are tested
-    write_json(final.files.best_recipe, best_recipe(final, winner, records))
+    final.files.write_json(final.files.best_recipe, best_recipe(final, winner, records))
     deliver(final.files)
     return records[:n_seeds]
 
 
 def deliver(files: StudyFiles) -> None:
     """Copy the first seed's model to best.keras: never the best one's, which chance has chosen."""
-    with atomic_write(files.model) as temporary:
-        shutil.copyfile(files.refit_model(0), temporary)
+    with files.checksums.writing(files.model) as temporary:
+        shutil.copyfile(files.checksums.intact(files.refit_model(0)), temporary)
 
 
 def n_refitted(final: FinalRound, winner: ConfirmRecord) -> int:
@@ -193,7 +195,7 @@ def refit_seed(final: FinalRound, winner: ConfirmRecord, seed_index: int, n_plan
     n_stop = max(1, round(share * n_planned))
     task = _task(final, winner, seed_index, n_planned, n_parallel)
     label = f"seed {seed_index}"
-    with atomic_write(final.files.refit_model(seed_index)) as temporary:
+    with final.files.checksums.writing(final.files.refit_model(seed_index)) as temporary:
         saved = replace(task, n_stop_images=n_stop, save_to=temporary)
         result = run_training(final.trainer, final.callback, saved, label)
         write_metadata(temporary, model_metadata(final.data))
@@ -213,7 +215,7 @@ def refit_seed(final: FinalRound, winner: ConfirmRecord, seed_index: int, n_plan
         bfloat16=task.bfloat16,
         n_cut_images=n_cut,
     )
-    write_json(final.files.refit_record(seed_index), record)
+    final.files.write_json(final.files.refit_record(seed_index), record)
     final.callback.on_training_end(label, reason_of(result))
 
 

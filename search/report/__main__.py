@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import optuna
@@ -36,6 +37,8 @@ def run(argv: Sequence[str] | None) -> int:
     options = parse(sys.argv[1:] if argv is None else argv)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     studies = [StudyFiles(folder) for folder in options.folders]
+    for files in studies:
+        files.checksums.say = partial(print, file=sys.stderr)
     for files in studies:  # first of all: a study under way may have no trials to open yet
         require_finished(files)
     if len(studies) == 1:

@@ -20,7 +20,7 @@ from search import __version__
 from search.cli import LONGEST_NAME, shown_url
 from search.config import StudyConfig
 from search.records.files import StudyFiles
-from search.records.io import flat, read_json, read_plain, write_text
+from search.records.io import flat
 from search.records.models import DataRecord
 from search.space.space import SearchSpace
 from search.sqlite import require_sqlite_path, sqlite_url
@@ -45,10 +45,10 @@ def check_identity(files: StudyFiles, identity: dict[str, Any]) -> None:
     Raises:
         UserError: The study was made with something else, named in the message, or has an unreadable format.
     """
-    if files.config.exists():
-        _refuse_difference(files.root.name, read_plain(files.config), identity, files)
+    if files.has(files.config):
+        _refuse_difference(files.root.name, files.read_plain(files.config), identity, files)
     else:
-        write_text(files.config, json.dumps({"format": STUDY_FORMAT, **identity}, indent=2) + "\n")
+        files.write_text(files.config, json.dumps({"format": STUDY_FORMAT, **identity}, indent=2) + "\n")
 
 
 def check_shared_identity(study: optuna.Study, identity: dict[str, Any]) -> None:
@@ -76,8 +76,8 @@ def require_identity(files: StudyFiles, study: optuna.Study | None, identity: di
     Raises:
         UserError: The study was made with something else, named in the message, or has an unreadable format.
     """
-    if files.config.exists():
-        _refuse_difference(files.root.name, read_plain(files.config), identity, files)
+    if files.has(files.config):
+        _refuse_difference(files.root.name, files.read_plain(files.config), identity, files)
     if study is not None and "identity" in study.user_attrs:
         _refuse_difference(study.study_name, study.user_attrs["identity"], _shared(identity))
 
@@ -110,9 +110,9 @@ def _refuse_difference(
 
 
 def _place_of(files: StudyFiles | None) -> str:
-    if files is None or not files.data.exists():
+    if files is None or not files.has(files.data):
         return ""
-    return f", which are those of {read_json(DataRecord, files.data).source}"
+    return f", which are those of {files.read_json(DataRecord, files.data).source}"
 
 
 def _way_back(key: str, before: Any) -> str:
@@ -184,7 +184,7 @@ def open_finished(files: StudyFiles, storage: str | None = None) -> optuna.Study
     Raises:
         UserError: The trials are not there.
     """
-    config = read_plain(files.config)
+    config = files.read_plain(files.config)
     return open_by_name(config["study"], storage or _stored_url(files, config["storage"]))
 
 

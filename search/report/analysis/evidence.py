@@ -28,7 +28,6 @@ from fmnist.metrics.intervals import (
     wilson_95,
 )
 from search.records.files import StudyFiles
-from search.records.io import read_arrays
 from search.records.models import BaselineRecord, ConfirmRecord
 from search.report.analysis.trials import Rung, rungs
 from search.results import FinishedStudy
@@ -254,5 +253,5 @@ def score_calibration(labels: np.ndarray, probabilities: np.ndarray) -> Calibrat
 
 def _confirmation(files: StudyFiles, record: ConfirmRecord) -> tuple[np.ndarray, np.ndarray]:
     """Labels, int (n,), and the finalist's probabilities, float32 (n, n_classes), on the confirmation split."""
-    arrays = read_arrays(files.confirm_arrays(record.trial))
+    arrays = files.read_arrays(files.confirm_arrays(record.trial))
     return arrays["labels"].astype(int), arrays["probabilities"]

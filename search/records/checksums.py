@@ -1,0 +1,360 @@
+"""Is a file of a study what was written? A manifest of checksums tells, and a damaged file is restored from its copy.
+
+`checksums.json` has the SHA-256 of each file that a study's results rest on. A file's checksum is entered as *pending*
+before the file gets its name, and becomes its own afterwards: a kill at any moment leaves no file that looks damaged.
+Small files have a second copy in `copies/`, as has the manifest; a model is restored from another file of the same
+content. What is made anew from these files (report, pictures, tables) has no checksum.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import threading
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from pydantic import TypeAdapter
+
+from fmnist.errors import UserError
+from fmnist.paths import as_word, shown_path
+from search.records.io import atomic_write, write_text
+
+COPIED = (".json", ".toml", ".txt", ".npz")  # endings of files that have a second copy; models are too large
+State = Literal["intact", "unrecorded", "missing", "changed"]
+
+
+@dataclass
+class Manifest:
+    """What `checksums.json` says."""
+
+    study: str  # drawn when the manifest was begun: tells it from that of another study
+    adopted: str | None = None  # when files of an earlier version were entered as they were found, ISO 8601
+    files: dict[str, str] = field(default_factory=dict)  # path in the study's folder -> SHA-256
+    pending: dict[str, str] = field(default_factory=dict)  # of files that are about to get their names
+
+
+class Checksums:
+    """The checksums of one study's files. Thread-safe; one process at a time may write (see `search.study.locks`).
+
+    Attributes:
+        say: is told of each file that was restored.
+        restores: False to change nothing in the folder: a damaged file is read from its copy and stays as it is.
+
+    Args:
+        root: the study's folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.say: Callable[[str], None] = lambda text: None
+        self._said: set[str] = set()
+        self.restores = True
+        self.path = root / "checksums.json"
+        self.copies = root / "copies"
+        self._root = root
+        self._lock = threading.RLock()
+        self._manifest: Manifest | None = None
+        self._is_read = False
+
+    @property
+    def manifest(self) -> Manifest | None:
+        """The manifest as it stands; None where the study has none, or none yet.
+
+        Raises:
+            UserError: both the manifest and its copy are damaged.
+        """
+        with self._lock:
+            if not self._is_read:
+                self._manifest = self._read()
+                self._is_read = True
+            return self._manifest
+
+    def begin(self, existing: Sequence[Path]) -> None:
+        """Keep checksums from here on, and come to terms with what a killed run had not finished.
+
+        Args:
+            existing: files of the study. Without a manifest they are entered as they are, see `Manifest.adopted`.
+        """
+        with self._lock:
+            manifest = self.manifest
+            if manifest is None:
+                manifest = Manifest(uuid.uuid4().hex)
+                if existing:
+                    manifest.adopted = datetime.now(UTC).isoformat(timespec="seconds")
+                self._manifest = manifest
+                manifest.pending = dict.fromkeys(map(self._name, existing), "")
+            for name, announced in list(manifest.pending.items()):
+                del manifest.pending[name]
+                digest = _digest_or_none(self._root / name)  # what cannot be read is named where it is used
+                if digest is not None and announced in ("", digest):
+                    self._enter(self._root / name, digest)
+            self._heal()
+            self._save()
+
+    @contextmanager
+    def writing(self, path: Path) -> Iterator[Path]:
+        """Write a file as `atomic_write` does, with its checksum, and its copy if it is small."""
+        if self.manifest is None:
+            with atomic_write(path) as temporary:
+                yield temporary
+            return
+        with atomic_write(path, before_naming=lambda temporary: self._announce(path, temporary)) as temporary:
+            yield temporary
+        self.record(path)
+
+    def record(self, path: Path) -> None:
+        """Enter the checksum of a file or folder that is complete and has its name already."""
+        manifest = self.manifest
+        if manifest is None:
+            return
+        digest = digest_of(path)
+        if digest is None:
+            raise FileNotFoundError(path)
+        with self._lock:
+            manifest.pending.pop(self._name(path), None)
+            self._enter(path, digest)
+            self._save()
+
+    def forget(self, path: Path) -> None:
+        """Remove a file, or a folder with all in it, from disk and manifest: it is meant to be gone."""
+        manifest, name = self.manifest, self._name(path)
+        with self._lock:
+            if manifest is not None:
+                for entries in (manifest.files, manifest.pending):
+                    for known in [known for known in entries if known == name or known.startswith(f"{name}/")]:
+                        del entries[known]
+                self._save()
+            for place in (path, self.copies / name):
+                if place.is_dir():
+                    shutil.rmtree(place)
+                else:
+                    place.unlink(missing_ok=True)
+
+    def names(self, folder: Path) -> list[Path]:
+        """Return the files of a folder that the manifest knows."""
+        if self.manifest is None:
+            return []
+        prefix = f"{self._name(folder)}/"
+        known = {**self.manifest.files, **self.manifest.pending}
+        return [self._root / name for name in known if name.startswith(prefix)]
+
+    def state(self, path: Path) -> State:
+        """Compare a file with its checksum. Nothing is restored."""
+        manifest, name = self.manifest, self._name(path)
+        if manifest is None or (name not in manifest.files and name not in manifest.pending):
+            return "unrecorded"
+        try:
+            digest = digest_of(path)
+        except OSError:  # it is there, but cannot be read
+            digest = ""
+        if digest is not None and digest in (manifest.files.get(name), manifest.pending.get(name)):
+            return "intact"
+        if name not in manifest.files:  # a killed run was about to write it
+            return "unrecorded"
+        return "missing" if digest is None else "changed"
+
+    def is_whole(self, path: Path) -> bool:
+        """Whether a file is there as it was written, restored if need be; False: make it anew, which is said.
+
+        One without a checksum only has to be there.
+        """
+        try:
+            return self.has(path)
+        except UserError:
+            self._say_once(f"{shown_path(path)} is lost or damaged, and no copy of it is left: it is made anew")
+            return False
+
+    def has(self, path: Path) -> bool:
+        """Whether a file was written. If it was lost or damaged since, it is restored.
+
+        Raises:
+            UserError: it was written, is lost or damaged, and nothing is left to restore it from.
+        """
+        if self.state(path) == "unrecorded":
+            return path.exists()
+        self.intact(path)
+        return True
+
+    def intact(self, path: Path) -> Path:
+        """Return where to read a file that is as it was written: `path`, to which it is restored if need be.
+
+        A file without a checksum is returned as it is. Where nothing may be written, it is the file's copy.
+
+        Raises:
+            UserError: it is lost or damaged, and nothing is left to restore it from.
+        """
+        state = self.state(path)
+        if state in ("intact", "unrecorded"):
+            return path
+        source = self._source(path)
+        what = "is missing" if state == "missing" else "is not as it was written (its checksum differs)"
+        if source is None:
+            retrain = ""
+            if path.suffix == ".keras":
+                recipe = self._root / "best_recipe.json"
+                retrain = f", train the model again with python -m search.refit --recipe {as_word(recipe)},"
+            raise UserError(
+                f"{shown_path(path)} {what}, and no intact copy of it is left; restore it{retrain} or start a new study with "
+                f"--study NAME"
+            )
+        if not self.restores or not os.access(self._root, os.W_OK):
+            self._say_once(f"{shown_path(path)} {what}; read from {source.relative_to(self._root)}")
+            return source
+        kept = self._restore(path, source)
+        self._say_once(f"{shown_path(path)} {what}: restored from {source.relative_to(self._root)}{kept}")
+        return path
+
+    def _heal(self) -> None:
+        """Restore every small file that was lost or damaged, and every copy, while one of the two is left."""
+        assert self._manifest is not None
+        for name, digest in self._manifest.files.items():
+            path, copy = self._root / name, self.copies / name
+            if path.suffix not in COPIED or path.is_dir():
+                continue
+            if self.state(path) != "intact" and self._source(path) is not None:
+                self.intact(path)
+            if self.state(path) == "intact" and _digest_or_none(copy) != digest:
+                self._copy(path, copy)
+
+    def _copy(self, source: Path, target: Path) -> None:
+        """Copy a file over another. What is no file there is kept beside it."""
+        if os.path.isdir(target):
+            os.replace(target, _free_name(target))
+        with atomic_write(target) as temporary:
+            shutil.copyfile(source, temporary)
+
+    def _restore(self, path: Path, source: Path) -> str:
+        """Put a copy in a file's place. What lay there is kept beside it, which the returned words say."""
+        kept = ""
+        try:
+            if os.path.isdir(path) or (os.path.isfile(path) and os.path.getsize(path) > 0):
+                aside = _free_name(path)
+                os.replace(path, aside)
+                kept = f"; what was there is now {aside.name}"
+            with atomic_write(path) as temporary:
+                shutil.copyfile(source, temporary)
+        except OSError as error:
+            raise UserError(
+                f"{shown_path(path)} must be restored from {shown_path(source)}, but it cannot be written ({error.strerror}); move away what "
+                f"is in its place, or start a new study with --study NAME"
+            ) from None
+        return kept
+
+    def _source(self, path: Path) -> Path | None:
+        """Find a file with the content that another one should have."""
+        manifest, name = self.manifest, self._name(path)
+        assert manifest is not None
+        digest = manifest.files[name]
+        twins = [self._root / other for other, known in manifest.files.items() if known == digest and other != name]
+        for candidate in (self.copies / name, *twins):
+            if _digest_or_none(candidate) == digest:
+                return candidate
+        return None
+
+    def _announce(self, path: Path, temporary: Path) -> None:
+        digest = digest_of(temporary)
+        with self._lock:
+            assert self._manifest is not None and digest is not None
+            self._manifest.pending[self._name(path)] = digest
+            self._save()
+
+    def _enter(self, path: Path, digest: str) -> None:
+        name = self._name(path)
+        assert self._manifest is not None
+        self._manifest.files[name] = digest
+        if path.suffix in COPIED and path.is_file():
+            self._copy(path, self.copies / name)
+
+    def _save(self) -> None:
+        assert self._manifest is not None
+        content = asdict(self._manifest)
+        text = json.dumps({**content, "sha256": _digest_of_manifest(self._manifest)}, indent=1) + "\n"
+        for place in (self.path, self.copies / self.path.name):
+            if os.path.isdir(place):
+                os.replace(place, _free_name(place))
+            write_text(place, text)
+
+    def _read(self) -> Manifest | None:
+        places = (self.path, self.copies / self.path.name)
+        found = [_parsed(place) for place in places]
+        first, second = found
+        if first is not None and second is not None and first.study != second.study and not self._is_own(first):
+            first = None
+        if first is not None:
+            return first
+        if second is not None:
+            self._say_once(
+                f"{shown_path(self.path)} is missing or damaged: {places[1].relative_to(self._root)} stands in for it"
+            )
+            return second
+        damaged = [str(shown_path(place)) for place in places if os.path.lexists(place)]
+        if damaged:
+            raise UserError(
+                f"{' and '.join(damaged)} must hold the checksums of the study's files, but cannot be read; restore "
+                f"one, or remove what is there: the files are then taken as they are"
+            )
+        return None
+
+    def _is_own(self, manifest: Manifest) -> bool:
+        return _digest_or_none(self._root / "config.json") == manifest.files.get("config.json")
+
+    def _say_once(self, text: str) -> None:
+        if text not in self._said:
+            self._said.add(text)
+            self.say(text)
+
+    def _name(self, path: Path) -> str:
+        return path.relative_to(self._root).as_posix()
+
+
+def digest_of(path: Path) -> str | None:
+    """Compute the SHA-256 of a file, or of a folder's files with their names; None if there is neither."""
+    if path.is_dir():
+        digest = hashlib.sha256()
+        for each in sorted(path.rglob("*")):
+            if each.is_file():
+                digest.update(f"{each.relative_to(path).as_posix()} {digest_of(each)}\n".encode())
+        return digest.hexdigest()
+    if not path.exists():
+        return None
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _digest_or_none(path: Path) -> str | None:
+    """Compute what `digest_of` does; None also for what cannot be read."""
+    try:
+        return digest_of(path)
+    except OSError:
+        return None
+
+
+def _parsed(path: Path) -> Manifest | None:
+    """Read a manifest; None where it is missing, or not as it was written."""
+    try:
+        content = json.loads(path.read_bytes())
+        expected = content.pop("sha256")
+        manifest = TypeAdapter(Manifest).validate_python(content)
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        return None
+    return manifest if _digest_of_manifest(manifest) == expected else None
+
+
+def _digest_of_manifest(manifest: Manifest) -> str:
+    return hashlib.sha256(json.dumps(asdict(manifest), sort_keys=True).encode()).hexdigest()
+
+
+def _free_name(path: Path) -> Path:
+    """Return the first of NAME.damaged, NAME.damaged-2 and so on that is free."""
+    aside, number = path.with_name(f"{path.name}.damaged"), 1
+    while os.path.lexists(aside):
+        number += 1
+        aside = path.with_name(f"{path.name}.damaged-{number}")
+    return aside
