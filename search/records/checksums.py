@@ -201,8 +201,8 @@ class Checksums:
                 recipe = self._root / "best_recipe.json"
                 retrain = f", train the model again with python -m search.refit --recipe {as_word(recipe)},"
             raise UserError(
-                f"{shown_path(path)} {what}, and no intact copy of it is left; restore it{retrain} or start a new study with "
-                f"--study NAME"
+                f"{shown_path(path)} {what}, and no intact copy of it is left; restore it{retrain} or start "
+                f"a new study with --study NAME"
             )
         if not self.restores or not os.access(self._root, os.W_OK):
             self._say_once(f"{shown_path(path)} {what}; read from {source.relative_to(self._root)}")
@@ -242,7 +242,8 @@ class Checksums:
                 shutil.copyfile(source, temporary)
         except OSError as error:
             raise UserError(
-                f"{shown_path(path)} must be restored from {shown_path(source)}, but it cannot be written ({error.strerror}); move away what "
+                f"{shown_path(path)} must be restored from {shown_path(source)}, but it cannot be written "
+                f"({error.strerror}); move away what "
                 f"is in its place, or start a new study with --study NAME"
             ) from None
         return kept

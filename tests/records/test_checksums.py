@@ -6,6 +6,7 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -34,7 +35,7 @@ def files(tmp_path: Path) -> StudyFiles:
     files.begin_checksums()
     files.write_text(files.config, '{"study": "study"}')
     files.write_json(files.refit_record(0), RECORD)
-    files.write_arrays(files.test_arrays, labels=[1, 2])
+    files.write_arrays(files.test_arrays, labels=np.array([1, 2]))
     for path in (files.refit_model(0), files.model):
         with files.checksums.writing(path) as temporary:
             temporary.write_bytes(b"a model" * 100)

@@ -6,6 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 
+def _remove(path: Path) -> None:
+    path.unlink()
+
+
+def _empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
 def _cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
@@ -27,8 +35,8 @@ def _replace_by_link(path: Path) -> None:
 
 
 DAMAGES: dict[str, Callable[[Path], None]] = {
-    "gone": Path.unlink,
-    "empty": lambda path: path.write_bytes(b"") and None,
+    "gone": _remove,
+    "empty": _empty,
     "cut": _cut,
     "flip": _flip,  # of one bit in the middle
     "folder": _replace_by_folder,
