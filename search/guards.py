@@ -108,8 +108,8 @@ def refuse_edited_space(files: StudyFiles, space: SearchSpace) -> None:
         if edited.get(key) != made.get(key):
             raise UserError(
                 f"{shown_path(files.space)} must have the space that the study was made with, {key} = "
-                f"{made.get(key)}, but it has {edited.get(key)}; "
-                f"delete it, and the same command writes it again, or search another space with --space FILE --study NAME"
+                f"{made.get(key)}, but it has {edited.get(key)}; delete it, and the same command writes it again, or "
+                f"search another space with --space FILE --study NAME"
             )
 
 
