@@ -23,7 +23,7 @@ T = TypeVar("T")
 LONGEST_SHOWN = 80  # characters of a value that a message quotes
 
 
-def require(kind: type[T], value: object, name: str, *, at_least: float | None = None) -> T:
+def require(kind: type[T], value: object, name: str, *, at_least: float | None = None, remedy: str = "") -> T:
     """Return a value as int, float, bool, str or Path.
 
     Args:
@@ -31,6 +31,7 @@ def require(kind: type[T], value: object, name: str, *, at_least: float | None =
         value: As the caller passed it.
         name: What the value is for, in the message.
         at_least: The smallest number that is accepted.
+        remedy: What to pass in place of a value of another kind.
 
     Raises:
         UserError: It is of another kind, or a smaller number.
@@ -38,7 +39,8 @@ def require(kind: type[T], value: object, name: str, *, at_least: float | None =
     try:
         converted = convert(kind, value)
     except ValueError:
-        raise UserError(f"{name} must be {KINDS[kind]}, but got {shown(value)}{remedy_for(kind, value)}") from None
+        end = f"; {remedy}" if remedy else remedy_for(kind, value)
+        raise UserError(f"{name} must be {KINDS[kind]}, but got {shown(value)}{end}") from None
     if at_least is not None and not cast(float, converted) >= at_least:
         raise UserError(f"{name} must be {at_least:g} or more, but got {converted}")
     return converted

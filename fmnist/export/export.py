@@ -20,10 +20,13 @@ from pathlib import Path
 
 import numpy as np
 
-from fmnist.export.formats import HALF_WRITTEN, ExportRecord, Format, find_format
+from fmnist.errors import UserError
+from fmnist.export.formats import HALF_WRITTEN, ExportRecord, Format, find_format, read_formats
+from fmnist.export.images import check_images
 from fmnist.export.parity import ExportFailed, compare, require_parity
 from fmnist.export.scripts import Conversion, ExportScripts
 from fmnist.model.metadata import read_metadata, write_metadata
+from fmnist.values import require
 
 LONGEST_SECONDS = 1800.0  # of a conversion, or of a check: a process that takes longer is taken for hung
 HERE = Path(__file__).parent
@@ -34,9 +37,9 @@ def never_cancel() -> None:
 
 
 def export_model(
-    model: Path,
-    names: Sequence[str],
-    folder: Path,
+    model: str | os.PathLike[str],
+    names: Sequence[str] | str,
+    folder: str | os.PathLike[str],
     *,
     images: np.ndarray | None = None,
     labels: np.ndarray | None = None,
@@ -51,7 +54,7 @@ def export_model(
 
     Args:
         model: a .keras file.
-        names: of FORMATS.
+        names: of FORMATS; a text may join several by commas, and `all` stands for all.
         folder: made if it is not there.
         images: raw pixels 0 to 255, (n, height, width, channels), n > 0, to compare on; None: 256 of noise, always the
             same.
@@ -61,22 +64,43 @@ def export_model(
         scripts: folder of conversion.py and runtimes.py; tests give others.
         longest_seconds: after which a process is taken for hung.
 
-    Yields:
-        A record of each format, as it is done.
+    Returns:
+        A generator that exports as it is read: a record of each format, as it is done.
 
     Raises:
-        UserError: nothing can be exported of this model, or compared on these images.
+        UserError: nothing can be exported of this model, or compared on these images. What is wrong with an argument is
+            said by the call, before anything is exported.
     """
-    formats = [find_format(name) for name in names]
+    formats = [find_format(name) for name in read_formats(names, "names")]
+    path, folder = require(Path, model, "model"), require(Path, folder, "folder")
+    if images is not None:
+        images, labels = check_images(images, labels, "images")
+    elif labels is not None:
+        raise UserError("labels must be those of images, but got labels without images; pass both")
+    n_threads = require(int, n_threads, "n_threads", at_least=1)
+
+    def scripts_in(staging: Path) -> ExportScripts:
+        return ExportScripts(scripts, staging, n_threads, check_cancelled, longest_seconds)
+
+    return _export(path, formats, folder, images, labels, scripts_in)
+
+
+def _export(
+    model: Path,
+    formats: Sequence[Format],
+    folder: Path,
+    images: np.ndarray | None,
+    labels: np.ndarray | None,
+    scripts_in: Callable[[Path], ExportScripts],
+) -> Generator[ExportRecord, None, None]:
+    """Export as `export_model` does. scripts_in: makes what runs in processes, given the folder that they run in."""
     folder = folder.absolute()  # the scripts run in a folder of their own
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f"{HALF_WRITTEN}exports-", dir=folder) as name:
         staging = Path(name)
         if images is not None:
             np.save(staging / "images.npy", images)
-        job = ExportJob(
-            model, folder, labels, ExportScripts(scripts, staging, n_threads, check_cancelled, longest_seconds)
-        )
+        job = ExportJob(model, folder, labels, scripts_in(staging))
         conversions = job.scripts.convert(model, {format.name: format.file_name(model) for format in formats})
         for format in formats:
             yield job.finish(format, conversions[format.name])

@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from fmnist.errors import UserError, not_installed
-from fmnist.values import did_you_mean
+from fmnist.values import convert, did_you_mean, shown, to_items
 
 # Runtimes add the same float32 numbers in other orders, which moved probabilities by 1e-6 at most where it was measured
 # (10,000 images); a layer that is left out, or still in training, moves them by 0.01 and more. There is room between.
@@ -119,11 +119,11 @@ def find_format(name: str) -> Format:
     raise ValueError(f"a format must be one of {', '.join(f.name for f in FORMATS)}, but got {name!r}")
 
 
-def read_formats(words: Sequence[str], option: str) -> tuple[str, ...]:
+def read_formats(words: Sequence[str] | str, option: str) -> tuple[str, ...]:
     """Read names of formats from words such as `onnx,litert` and `all`.
 
     Args:
-        words: each with one name, or several joined by commas.
+        words: each with one name, or several joined by commas; or one such word.
         option: that they came with, for the message.
 
     Returns:
@@ -133,7 +133,11 @@ def read_formats(words: Sequence[str], option: str) -> tuple[str, ...]:
         UserError: a word names no format.
     """
     names = [format.name for format in FORMATS]
-    asked = {part.strip() for word in words for part in word.split(",")}
+    try:
+        texts = [convert(str, word) for word in to_items(words)]
+    except ValueError:
+        raise UserError(f"{option} must be {FORMATS_REQUIRED}, but got {shown(words)}") from None
+    asked = {part.strip() for text in texts for part in text.split(",")}
     for name in sorted(asked - {*names, "all"}):
         raise UserError(f"{option} must be {FORMATS_REQUIRED}, but got {name!r}{did_you_mean(name, [*names, 'all'])}")
     return tuple(name for name in names if name in asked or "all" in asked)

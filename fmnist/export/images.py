@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from fmnist.errors import UserError
+from fmnist.values import shown
 
 
 def read_images(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
@@ -28,16 +29,59 @@ def read_images(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
         raise UserError(
             f"--images must be an .npz file of arrays, but {path}: {error}; write it with numpy.savez"
         ) from error
+    if x is None:
+        raise UserError(f"{path} must hold images as x, but it has no x; write it with numpy.savez(path, x=images)")
+    return check_images(x, y, f"x of {path}", f"y of {path}")
+
+
+def check_images(
+    images: object, labels: object, images_name: str, labels_name: str = "labels"
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Check images to compare on, and their labels.
+
+    Args:
+        images: raw pixels 0 to 255, (n, height, width, channels) or (n, height, width), n > 0, an array or lists.
+        labels: whole numbers, (n,); None if unknown.
+        images_name: what the images are called in messages.
+        labels_name: what the labels are called.
+
+    Returns:
+        Both as arrays, the images with their channels.
+
+    Raises:
+        UserError: they cannot be used.
+    """
+    x = _as_array(images)
     if x is None or x.ndim not in (3, 4) or len(x) == 0 or x.dtype.kind not in "uif":
-        got = "it has no x" if x is None else f"x is {x.dtype} of shape {x.shape}"
-        raise UserError(f"x of {path} must be images, (n, height, width) or (n, height, width, channels), but {got}")
+        raise UserError(
+            f"{images_name} must be an array of images, (n, height, width) or (n, height, width, channels), but got "
+            f"{shown(images if x is None else x)}; stack them by numpy.stack, one by images[np.newaxis]"
+        )
     low, high = x.min(), x.max()
     if not (low >= 0 and 1 < high <= 255):
         raise UserError(
-            f"x of {path} must be raw pixels from 0 to 255, as the model takes them, but goes from {low:g} to {high:g}"
+            f"{images_name} must be raw pixels from 0 to 255, as the model takes them, but got {low:g} to {high:g}; "
+            "multiply shares of 1 by 255"
         )
-    if y is not None and (y.shape != (len(x),) or y.dtype.kind not in "ui"):
-        raise UserError(f"y of {path} must be {len(x):,} whole numbers, one for each image, but is {y.dtype} {y.shape}")
     if x.ndim == 3:
         x = x[..., np.newaxis]
+    if labels is None:
+        return x, None
+    y = _as_array(labels)
+    if y is None or y.shape != (len(x),) or y.dtype.kind not in "ui":
+        received = shown(labels if y is None else y)
+        raise UserError(
+            f"{labels_name} must be {len(x):,} whole numbers, one for each image, but got {received}; leave them out "
+            "if they are not known"
+        )
     return x, y
+
+
+def _as_array(value: object) -> np.ndarray | None:
+    """Return an array, or lists of numbers or arrays, as an array; None for what is no array, and for ragged lists."""
+    if not isinstance(value, list | tuple | np.ndarray):
+        return None
+    try:
+        return np.asarray(value)
+    except ValueError:
+        return None

@@ -9,6 +9,7 @@ Does not cover: saying that a picture shows none of the classes. The model names
 from __future__ import annotations
 
 import json
+import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -24,9 +25,12 @@ from fmnist.model.metadata import ModelMetadata
 from fmnist.predict.classifier import Classifier
 from fmnist.predict.files import STDIN, PictureFile, find_picture_files, read_content
 from fmnist.predict.preprocess import Prepared, prepare
+from fmnist.values import require, require_callable, shown, to_items
 
 N_TOP = 3
 TEMPERATURES = (0.01, 100.0)  # others leave nothing of the probabilities
+
+Place = str | bytes | os.PathLike[str]  # of a file or a folder
 
 # What TensorFlow and the decoders of pictures run in: the command keeps them from printing there.
 OutputGuard = Callable[[], AbstractContextManager[None]]
@@ -55,19 +59,19 @@ class Prediction:
 
 
 def predict(
-    model: str | Path,
-    images: Iterable[str | Path] | str | Path,
+    model: Place,
+    images: Iterable[Place] | Place,
     *,
     top: int = N_TOP,
     invert: bool = True,
-    temperature: float | str | Path | None = None,
+    temperature: float | Place | None = None,
     say: Callable[[str], None] = warnings.warn,
 ) -> list[Prediction]:
     """Name what pictures show, by a saved model.
 
     Args:
         model: A .keras file.
-        images: Files, folders, and "-" for one picture from standard input.
+        images: Paths of files and folders, or one, and "-" for one picture from standard input.
         top: How many classes to name.
         invert: False keeps the light backgrounds of photographs light.
         temperature: Calibrates the probabilities, see `fmnist.metrics.calibration`: a number, or a file such as a
@@ -81,21 +85,19 @@ def predict(
     Raises:
         UserError: The model or an argument cannot be used.
     """
-    if isinstance(images, str | Path):
-        images = [images]
     predictions = []
-    for batch in predict_batches(model, list(images), top=top, invert=invert, temperature=temperature, say=say):
+    for batch in predict_batches(model, images, top=top, invert=invert, temperature=temperature, say=say):
         predictions += batch
     return predictions
 
 
 def predict_batches(
-    model: str | Path,
-    images: Sequence[str | Path],
+    model: Place,
+    images: Iterable[Place] | Place,
     *,
     top: int = N_TOP,
     invert: bool = True,
-    temperature: float | str | Path | None = None,
+    temperature: float | Place | None = None,
     say: Callable[[str], None] = warnings.warn,
     guard: OutputGuard = nullcontext,
 ) -> Iterator[list[Prediction]]:
@@ -104,18 +106,31 @@ def predict_batches(
     Args:
         guard: Entered whenever TensorFlow or the decoders of pictures are at work.
 
-    The other arguments and the errors are those of `predict`.
+    The other arguments and the errors are those of `predict`; arguments are checked by the call itself.
     """
-    if top < 1:
-        raise UserError(f"--top must be 1 or more, but got {top}")
-    places = list(map(str, images))
+    path = require(Path, model, "model", remedy="pass the path of a .keras file, which model.save(path) writes")
+    top, invert = require(int, top, "--top", at_least=1), require(bool, invert, "invert")
+    require_callable(say, "say", "(text)")
+    places = read_places(images)
     if places.count(STDIN) > 1:
         raise UserError("standard input holds one picture, but - was named more than once; name it once")
     degree = None
     if temperature is not None:
         degree = read_temperature(temperature)
+    return _predicted_batches(path, places, top, invert, degree, say, guard)
+
+
+def _predicted_batches(
+    model: Path,
+    places: Sequence[str],
+    top: int,
+    invert: bool,
+    degree: float | None,
+    say: Callable[[str], None],
+    guard: OutputGuard,
+) -> Iterator[list[Prediction]]:
     with guard():
-        classifier = Classifier(Path(model))
+        classifier = Classifier(model)
     if not classifier.has_metadata:
         say(
             f"{model} has no notes: its classes are shown by their numbers, and it is taken to have learned from "
@@ -130,13 +145,34 @@ def predict_batches(
         yield _predictions(batch, probabilities, classifier.metadata, top)
 
 
-def read_temperature(given: float | str | Path) -> float:
-    """Read a temperature: a number, or what a JSON file has under "temperature". Raises UserError."""
-    if not isinstance(given, Path):
-        with suppress(ValueError):  # then it is a path
-            return _require_useful(float(given), str(given))
+def read_places(images: object) -> list[str]:
+    """Return the paths of pictures and folders as texts. Raises UserError for anything else, such as their pixels."""
+    received = images
     try:
-        content = json.loads(Path(str(given)).read_bytes())
+        places: list[str] = []
+        for item in to_items(images):
+            if isinstance(images, list | tuple):
+                received = item
+            if not isinstance(item, str | bytes | os.PathLike):
+                raise ValueError(item)
+            places.append(os.fsdecode(item))
+    except ValueError:
+        raise UserError(
+            f"images must be paths of pictures and folders, but got {shown(received)}; write pixels to files, by "
+            "PIL.Image.fromarray(array).save(path) say, and pass the paths"
+        ) from None
+    return places
+
+
+def read_temperature(given: float | Place) -> float:
+    """Read a temperature: a number, or what a JSON file has under "temperature". Raises UserError."""
+    if not isinstance(given, str | bytes | os.PathLike):
+        return _require_useful(require(float, given, "--temperature", remedy="or pass a file's path"), str(given))
+    if isinstance(given, str):
+        with suppress(ValueError):  # then it is a path
+            return _require_useful(float(given), given)
+    try:
+        content = json.loads(require(Path, given, "--temperature").read_bytes())
         return _require_useful(float(content["temperature"]), str(given))
     except OSError as error:
         raise UserError(

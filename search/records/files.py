@@ -18,6 +18,7 @@ from fmnist.baselines.catalog import BASELINES, Baseline
 from fmnist.errors import UserError
 from fmnist.export.formats import FORMATS, HALF_WRITTEN, ExportRecord
 from fmnist.paths import absolute, shown_path
+from fmnist.values import require
 from search.records.checksums import Checksums
 from search.records.io import naming_damage, read_arrays, read_json, read_plain, write_arrays, write_json, write_text
 from search.records.models import (
@@ -40,7 +41,8 @@ class StudyFiles:
     `fmnist.paths.shown_path`.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: str | os.PathLike[str]) -> None:
+        root = require(Path, root, "root")
         self.root = root = absolute(root)
         self.checksums = Checksums(root)  # of the files that results rest on
         self.config = root / "config.json"  # what the study was made with, see search.study.study.check_identity

@@ -17,11 +17,12 @@ from pydantic import TypeAdapter, ValidationError
 from fmnist.errors import UserError
 from fmnist.export.formats import HALF_WRITTEN
 from fmnist.paths import shown_path
+from fmnist.values import require
 
 T = TypeVar("T")
 
 
-def read_json(kind: type[T], path: Path) -> T:
+def read_json(kind: type[T], path: str | os.PathLike[str]) -> T:
     """Read a record.
 
     Args:
@@ -31,6 +32,7 @@ def read_json(kind: type[T], path: Path) -> T:
     Raises:
         UserError: The file is missing, damaged or of another shape.
     """
+    path = require(Path, path, "path")
     with naming_damage(path):
         return TypeAdapter(kind).validate_json(path.read_bytes())
 

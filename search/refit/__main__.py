@@ -19,7 +19,7 @@ from search.config import ARRAYS_AS_FILE, MAX_SEED
 from search.interrupts import Interruptible, Stop, ending_cleanly
 from search.records.io import read_json
 from search.records.models import BestRecipe
-from search.refit.reproduction import retrain
+from search.refit.reproduction import require_model_place, retrain
 from search.worker.tasks import Interrupted, TrainingFailed
 
 
@@ -91,10 +91,7 @@ class RefitOptions:
     )
 
     def __post_init__(self) -> None:
-        if self.out.suffix != ".keras":
-            raise UserError(f"--out must be a file with the suffix .keras, but got {self.out}")
-        if not (os.path.isdir(self.out.parent) and os.access(self.out.parent, os.W_OK)) or os.path.isdir(self.out):
-            raise UserError(f"cannot write to {self.out}; choose a file in a folder of yours with --out")
+        require_model_place(self.out)
 
 
 def parse(argv: Sequence[str]) -> RefitOptions:

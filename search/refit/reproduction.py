@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import threading
 from dataclasses import asdict, dataclass, replace
@@ -13,6 +14,7 @@ from fmnist.data.split import Split, load_train, pixel_statistics, save_split
 from fmnist.errors import UserError
 from fmnist.model.metadata import ModelMetadata, write_metadata
 from fmnist.recipe import Recipe
+from fmnist.values import require, require_instance
 from search.callbacks.base import Callback
 from search.interrupts import Interruptible, holding_interrupts
 from search.machine import has_gpu
@@ -44,7 +46,12 @@ class Retrained:
 
 
 def retrain(
-    best: BestRecipe, source: DataSource, seed: int, out: Path, callback: Callback, stop: threading.Event | None = None
+    best: BestRecipe,
+    source: DataSource,
+    seed: int,
+    out: str | os.PathLike[str],
+    callback: Callback,
+    stop: threading.Event | None = None,
 ) -> Retrained:
     """Train a study's winner on all training images as its study did, save the model, and score it on the test set.
 
@@ -63,8 +70,22 @@ def retrain(
         KeyboardInterrupt: Ctrl-C was pressed. `out` is as it was, or complete.
         Interrupted: `stop` was set.
     """
+    read = "read it by search.records.io.read_json(BestRecipe, path)"
+    require_instance(BestRecipe, best, "best", "a BestRecipe", read)
+    require_instance(DataSource, source, "source", "a DataSource", "find it by fmnist.data.find.find_data")
+    require_instance(Callback, callback, "callback", "a Callback instance", "pass search.Callback() for none")
+    seed, path = require(int, seed, "seed", at_least=0), require(Path, out, "out")
+    require_model_place(path)
     with holding_interrupts(stop) as asked:
-        return _retrain(best, source, seed, out, callback, asked)
+        return _retrain(best, source, seed, path, callback, asked)
+
+
+def require_model_place(out: Path) -> None:
+    """Raise UserError where no model can be written, or by a name that Keras would not load."""
+    if out.suffix != ".keras":
+        raise UserError(f"--out must be a file with the suffix .keras, but got {out}")
+    if not (os.path.isdir(out.parent) and os.access(out.parent, os.W_OK)) or os.path.isdir(out):
+        raise UserError(f"cannot write to {out}; choose a file in a folder of yours with --out")
 
 
 def _retrain(

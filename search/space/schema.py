@@ -5,6 +5,7 @@ A key of a table is a field of `fmnist.recipe`, so a field that is added there c
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ import pydantic
 
 from fmnist.errors import UserError
 from fmnist.recipe import OPTIMIZERS, Architecture, Between, Block, TrainingPlan, max_blocks
+from fmnist.values import require
 from search.space.parameters import Fixed, Parameter, Table, parameter_type, shown
 from search.space.refusals import example_space, refusal
 from search.space.space import BY_OPTIMIZER, DEFAULT_NAME, SAMPLER_NAME, Fidelity, Limits, PortfolioEntry, SearchSpace
@@ -42,8 +44,9 @@ def space_of(text: str, where: object, image_shape: tuple[int, int, int], n_clas
         raise UserError(f"{where}: {error}") from None
 
 
-def read_space_text(path: Path) -> str:
+def read_space_text(path: str | os.PathLike[str]) -> str:
     """Read a space file. Raises UserError where there is none, or it is no text."""
+    path = require(Path, path, "--space")
     try:
         return path.read_text(encoding="utf-8-sig")  # some editors begin a file with a byte-order mark
     except FileNotFoundError:

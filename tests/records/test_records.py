@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +16,8 @@ from fmnist.errors import UserError
 from search.records.files import StudyFiles
 from search.records.io import atomic_write, flat, read_arrays, read_json, write_arrays, write_json
 from search.records.ledger import Stopwatch
-from search.records.models import BaselineRecord, DataRecord, RefitRecord
+from search.records.models import BaselineRecord, BestRecipe, DataRecord, RefitRecord
+from search.space.schema import read_space_text
 
 RECORD = RefitRecord(3, 0, 7, (), 1000, 900, 1.5, 100.0, "a rule")
 
@@ -164,3 +168,30 @@ def test_what_a_killed_run_was_writing_is_removed_and_nothing_else(tmp_path: Pat
     assert not half.exists()
     assert whole.exists()
     assert (tmp_path / ".notes").exists()
+
+
+class Handle:
+    """A path as other libraries have them."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+
+@pytest.mark.parametrize("kind", [str, Path, Handle, lambda path: str(path).encode()])
+def test_study_s_files_and_records_are_found_by_paths_of_every_kind(
+    kind: Callable[[Path], Any], tmp_path: Path
+) -> None:
+    assert StudyFiles(kind(tmp_path)).root == StudyFiles(tmp_path).root
+    with pytest.raises(UserError, match=r"none.json cannot be read"):
+        read_json(BestRecipe, kind(tmp_path / "none.json"))
+    (tmp_path / "space.toml").write_text("a = 1")
+    assert read_space_text(kind(tmp_path / "space.toml")) == "a = 1"
+
+
+def test_what_is_no_path_is_refused() -> None:
+    for read in (StudyFiles, read_space_text, partial(read_json, BestRecipe)):
+        with pytest.raises(UserError, match=r"must be a path, but got 5 \(int\)"):
+            read(5)

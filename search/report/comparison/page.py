@@ -7,9 +7,11 @@ searches and costs only.
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
+from fmnist.values import require, require_instance
 from search.format import count, duration
 from search.records.io import write_text
 from search.report.charts.style import Chart
@@ -31,7 +33,7 @@ SECTIONS = {  # id -> heading, and whether it needs the same test images
 }
 
 
-def write_comparison(a: FinishedStudy, b: FinishedStudy, folder: Path) -> Path:
+def write_comparison(a: FinishedStudy, b: FinishedStudy, folder: str | os.PathLike[str]) -> Path:
     """Compare two finished studies, and write the page and its JSON.
 
     Args:
@@ -42,8 +44,10 @@ def write_comparison(a: FinishedStudy, b: FinishedStudy, folder: Path) -> Path:
     Returns:
         The page's path.
     """
+    for study in (a, b):
+        require_instance(FinishedStudy, study, "each study", "a FinishedStudy", "compare finished studies")
     comparison = Comparison(a, b)
-    path = folder / f"compare-{comparison.names[0]}-{comparison.names[1]}.html"
+    path = require(Path, folder, "folder") / f"compare-{comparison.names[0]}-{comparison.names[1]}.html"
     context = template_context(comparison, json_name=path.with_suffix(".json").name)
     write_text(path, templates().get_template("compare.html.j2").render(context))
     write_text(path.with_suffix(".json"), json.dumps(summarize(comparison), indent=2, allow_nan=False) + "\n")

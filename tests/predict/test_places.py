@@ -1,0 +1,93 @@
+"""What `predict` takes for a model, pictures and numbers, and what it says of anything else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fmnist.errors import UserError
+from fmnist.predict import predict, predict_batches
+from fmnist.predict.predictions import read_places, read_temperature
+
+
+class Handle:
+    """A path as other libraries have them."""
+
+    def __fspath__(self) -> str:
+        return "a.png"
+
+
+@pytest.mark.parametrize(
+    "images", ["a.png", b"a.png", Path("a.png"), Handle(), ["a.png"], (Path("a.png"),), {"a.png"}, np.array(["a.png"])]
+)
+def test_pictures_may_be_named_in_many_ways(images: Any) -> None:
+    assert read_places(images) == read_places(iter(read_places(images))) == ["a.png"]
+
+
+def test_no_pictures_are_none() -> None:
+    assert read_places([]) == read_places(iter(())) == []
+
+
+@pytest.mark.parametrize(
+    ("images", "received"),
+    [
+        (np.zeros((28, 28), np.uint8), r"an array of uint8 \(28, 28\) \(ndarray\)"),
+        (np.zeros((2, 28, 28, 3), np.float32), r"an array of float32 \(2, 28, 28, 3\) \(ndarray\)"),
+        ([np.zeros((28, 28))], r"an array of float64 \(28, 28\) \(ndarray\)"),
+        (["a.png", None], "None"),
+        (Image.new("L", (28, 28)), r".*Image.* \(Image\)"),
+        ([Image.new("RGB", (28, 28))], r".*Image.* \(Image\)"),
+        ({"a.png": 1}, r".* \(dict\)"),
+        (5, r"5 \(int\)"),
+        (None, "None"),
+        ([["a.png"]], r"\['a.png'\] \(list\)"),
+    ],
+)
+def test_pixels_in_place_of_paths_are_refused_by_the_call(images: Any, received: str) -> None:
+    for call in (predict, predict_batches):
+        said = rf"^images must be paths of pictures and folders, but got {received}; write pixels to files, by PIL"
+        with pytest.raises(UserError, match=said):
+            call("model.keras", images)
+
+
+def test_pixels_are_passed_in_a_file_as_the_refusal_says(tmp_path: Path) -> None:
+    Image.fromarray(np.zeros((28, 28), np.uint8)).save(tmp_path / "a.png")
+    assert read_places(tmp_path / "a.png") == [str(tmp_path / "a.png")]
+
+
+@pytest.mark.parametrize(
+    ("model", "arguments", "said"),
+    [
+        (None, {}, "model must be a path, but got None; pass the path of a .keras file"),
+        (object(), {}, r"model must be a path, but got .*\(object\); .*which model.save\(path\) writes"),
+        ("m.keras", {"top": 0}, "--top must be 1 or more, but got 0"),
+        ("m.keras", {"top": 2.5}, r"--top must be a whole number, but got 2.5 \(float\)"),
+        ("m.keras", {"top": "3"}, r"--top must be a whole number, but got '3' \(str\); leave out the quotes"),
+        ("m.keras", {"top": True}, r"--top must be a whole number, but got True \(bool\)"),
+        ("m.keras", {"invert": "no"}, r"invert must be true or false, but got 'no' \(str\)"),
+        ("m.keras", {"say": None}, r"say must be a function \(text\), but got None"),
+        ("m.keras", {"temperature": True}, r"--temperature must be a number, but got True \(bool\); or pass a file's"),
+        ("m.keras", {"temperature": [1.0]}, r"--temperature must be a number, but got \[1.0\] \(list\)"),
+        ("m.keras", {"temperature": -1}, r"--temperature must be from 0.01 to 100, but got -1"),
+    ],
+)
+def test_arguments_of_another_kind_are_refused_by_the_call(model: Any, arguments: dict[str, Any], said: str) -> None:
+    for call in (predict, predict_batches):
+        with pytest.raises(UserError, match=f"^{said}"):
+            call(model, "a.png", **arguments)
+
+
+@pytest.mark.parametrize("given", [2, 2.0, np.float32(2), np.int64(2), np.array(2.0), "2", "2.0"])
+def test_temperature_may_be_any_number(given: Any) -> None:
+    assert read_temperature(given) == 2.0
+
+
+@pytest.mark.parametrize("kind", [str, Path, lambda path: str(path).encode()])
+def test_temperature_may_be_a_file(kind: Any, tmp_path: Path) -> None:
+    file = tmp_path / "temperature.json"
+    file.write_text('{"temperature": 1.5}')
+    assert read_temperature(kind(file)) == 1.5
