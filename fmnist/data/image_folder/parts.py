@@ -28,13 +28,14 @@ from fmnist.output import printable
 
 
 def named_parts(folders: Sequence[Folder]) -> dict[Folder, PartName]:
+    """Select the folders that could be parts by their names, with what these say."""
     names = {folder: part_name(folder.name) for folder in folders}
     return {folder: name for folder, name in names.items() if name is not None}
 
 
 def _are_parts(train: Folder, other: Folder, named: dict[Folder, PartName]) -> bool:
     """Whether two folders are training and another part: by their content, or else by names that go together."""
-    if train not in named or other not in named or named[train].part != TRAIN or named[other].part == TRAIN:
+    if named[train].part != TRAIN or named[other].part == TRAIN:
         return False
     return bool(train.filled) and (named[train].fits(named[other]) or _share_classes(train, other))
 
