@@ -16,7 +16,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import FrameType
 
 from fmnist.output import stopping_when_unread
@@ -109,8 +109,9 @@ class Interruptible:
 def holding_interrupts(outer: threading.Event | None = None, patience: float = PATIENCE_SECONDS) -> Iterator[Stop]:
     """Let Ctrl-C stop what the block runs, and raise KeyboardInterrupt when the block has ended.
 
-    The caller's own handler is called at each signal, and is in place again afterwards. Whatever it raises takes the
-    place of KeyboardInterrupt; where it raises nothing, nothing is stopped.
+    The caller's own handlers, of this and of any other signal, are called as ever and are in place again afterwards.
+    Whatever one raises, such as SystemExit at SIGTERM, stops the block and is raised at its end; where it raises
+    nothing, nothing is stopped.
 
     Args:
         outer: An event of the caller's that stops the block too.
@@ -138,7 +139,7 @@ def holding_interrupts(outer: threading.Event | None = None, patience: float = P
         if stop.is_set():
             Interruptible.end_now()
 
-    with _handling_interrupts(hold):
+    with _handling_signals(hold):
         try:
             yield stop
         except Interrupted:
@@ -149,29 +150,37 @@ def holding_interrupts(outer: threading.Event | None = None, patience: float = P
 
 
 @contextmanager
-def _handling_interrupts(react: Callable[[Handler, int, FrameType | None], None]) -> Iterator[None]:
-    """Call `react` with the handler in place, and what that is called with, at each SIGINT while the block runs.
+def _handling_signals(react: Callable[[Handler, int, FrameType | None], None]) -> Iterator[None]:
+    """Call `react` with the handler in place, and what that is called with, at each signal while the block runs.
 
-    Nothing is done in another thread than the main one, or where no function of Python's handles the signal.
+    Nothing is done in another thread than the main one, and for signals that no function of Python's handles: they are
+    ignored, or left to the system or to a program that embeds Python.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.getsignal(signal.SIGINT)
-    if not callable(before):  # ignored, or left to the system or to a program that embeds Python
+    with ExitStack() as in_place:
+        # SIGINT comes first, so that it is given back last: until then none interrupts the rest.
+        for number in sorted(signal.valid_signals(), key=lambda number: number != signal.SIGINT):
+            before = signal.getsignal(number)
+            if callable(before):
+                in_place.enter_context(_handling(number, before, react))
         yield
-        return
-    handler: Handler = before
+
+
+@contextmanager
+def _handling(number: int, before: Handler, react: Callable[[Handler, int, FrameType | None], None]) -> Iterator[None]:
+    """Call `react` at one signal, see `_handling_signals`. before: its handler."""
 
     def handle(number: int, frame: FrameType | None) -> None:
-        react(handler, number, frame)
+        react(before, number, frame)
 
-    signal.signal(signal.SIGINT, handle)
+    signal.signal(number, handle)
     try:
         yield
     finally:
-        if signal.getsignal(signal.SIGINT) is handle:  # else the caller has set another since
-            signal.signal(signal.SIGINT, before)
+        if signal.getsignal(number) is handle:  # else the caller has set another since
+            signal.signal(number, before)
 
 
 @contextmanager
@@ -234,7 +243,7 @@ class TrainingsUnderWay(Stop):
                 raise
 
         try:
-            with _handling_interrupts(pass_on):
+            with _handling_signals(pass_on):
                 yield
         finally:
             self._is_over = True

@@ -65,23 +65,25 @@ class OwnError(Exception):
     pass
 
 
-def test_own_handler_is_called_and_what_it_raises_comes_out() -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize("error", [OwnError("of the handler"), SystemExit("of the handler")])
+def test_own_handler_is_called_and_what_it_raises_comes_out(number: signal.Signals, error: BaseException) -> None:
     calls = []
 
     def own(number: int, frame: object) -> None:
         calls.append(number)
-        raise OwnError("of the handler")
+        raise error
 
-    before = signal.signal(signal.SIGINT, own)
+    before = signal.signal(number, own)
     try:
-        with pytest.raises(OwnError, match="of the handler"), holding_interrupts() as stop:
-            ctrl_c()
+        with pytest.raises(type(error), match="of the handler"), holding_interrupts() as stop:
+            signal.raise_signal(number)
             assert stop.is_set()
             raise Interrupted
-        assert calls == [signal.SIGINT]
-        assert signal.getsignal(signal.SIGINT) is own
+        assert calls == [number]
+        assert signal.getsignal(number) is own
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(number, before)
 
 
 def test_own_handler_that_raises_nothing_stops_nothing() -> None:

@@ -70,8 +70,12 @@ def run_trials(
     )
     try:
         with leases.kept_alive(), ThreadPoolExecutor(n_jobs) as executor:
-            for future in [executor.submit(loop.work) for _ in range(n_jobs)]:
-                future.result()
+            try:
+                for future in [executor.submit(loop.work) for _ in range(n_jobs)]:
+                    future.result()
+            except BaseException:  # raised here from outside: the executor would wait until the search is over
+                loop.stop.set()
+                raise
     finally:
         with contextlib.suppress(Interrupted):  # the storage is away too; the next start of a run finds what is lost
             leases.release()

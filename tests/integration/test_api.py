@@ -75,6 +75,12 @@ def test_callback_is_called_in_every_training(tmp_path: Path, capsys: pytest.Cap
         assert any(line.startswith(f"{label} {accuracy} ") for line in said)
 
 
+@pytest.mark.process
+def test_run_in_a_thread_is_stopped_by_the_callers_event(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    example("Interrupted", tmp_path)
+    assert capsys.readouterr().out == "stopped; the same call goes on from here\n"
+
+
 class Raising(Callback):
     """Hears of two trials to their ends, then has a bug."""
 

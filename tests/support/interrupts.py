@@ -56,6 +56,15 @@ class StandingStill:
         self._phase = phase
         self._begun = begun
 
+    def __enter__(self) -> StandingStill:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
     def train(self, task: TrainTask | BaselineTask) -> Iterator[TrainMessage]:
         if isinstance(task, BaselineTask):
             yield HistoryPoint(100, 1.0, 0.1, 0.2, 0.9)
