@@ -20,6 +20,7 @@ from fmnist.errors import UserError
 from fmnist.paths import expanded_text
 
 T = TypeVar("T")
+SMALLEST_INT, LARGEST_INT = -(2**63), 2**63 - 1
 LONGEST_SHOWN = 80  # characters of a value that a message quotes
 
 
@@ -77,13 +78,16 @@ def convert(kind: type[T], value: object) -> T:
 
 
 def to_int(value: object) -> int:
-    """Return a whole number, 5.0 and NumPy's among them, as an int. Raises ValueError for anything else."""
+    """Return a whole number, 5.0 and NumPy's among them, as an int.
+
+    Raises ValueError for anything else, and for what 64 bits do not hold, as databases and NumPy count with them.
+    """
     number = to_number(value)
     try:
         whole = int(number)
     except (OverflowError, ValueError, ArithmeticError) as error:  # an infinity, nan
         raise ValueError(value) from error
-    if whole != number:
+    if whole != number or not SMALLEST_INT <= whole <= LARGEST_INT:
         raise ValueError(value)
     return whole
 
@@ -189,7 +193,9 @@ CONVERSIONS: dict[Any, Callable[[object], object]] = {
 
 
 def remedy_for(kind: Any, value: object) -> str:
-    """Return the end of a message that refuses a value, where a slip is plain: a number in quotes."""
+    """Return the end of a message that refuses a value where a slip is plain: a number in quotes, or of many digits."""
+    if kind is int and isinstance(value, int) and not isinstance(value, bool):
+        return f"; it must lie between {SMALLEST_INT} and {LARGEST_INT}"
     if kind in (int, float) and isinstance(value, str):
         try:
             number = float(value)

@@ -43,7 +43,7 @@ class Handle:
         (int, np.array(5), 5),
         (int, Decimal(5), 5),
         (int, Fraction(10, 2), 5),
-        (int, 10**30, 10**30),
+        (int, 2**63 - 1, 2**63 - 1),
         (float, 2, 2.0),
         (float, np.float16(2.5), 2.5),
         (float, np.array(2.5), 2.5),
@@ -80,6 +80,12 @@ def test_what_is_of_a_kind_becomes_python_s_own_type(kind: type, value: object, 
         (int, math.nan, "it must be a whole number, but got nan (float)"),
         (int, math.inf, "it must be a whole number, but got inf (float)"),
         (int, Decimal("NaN"), "it must be a whole number, but got Decimal('NaN') (Decimal)"),
+        (
+            int,
+            2**63,
+            "it must be a whole number, but got 9223372036854775808 (int); it must lie between -9223372036854775808 "
+            "and 9223372036854775807",
+        ),
         (int, 5 + 0j, "it must be a whole number, but got (5+0j) (complex)"),
         (int, [5], "it must be a whole number, but got [5] (list)"),
         (int, np.array([5]), "it must be a whole number, but got an array of int64 (1,) (ndarray)"),
@@ -112,7 +118,13 @@ def test_number_in_quotes_is_a_number_without_them(kind: type, text: str) -> Non
 
 
 def test_huge_numbers_are_refused_in_one_short_line() -> None:
-    for kind, value in ((float, 10**400), (bool, 10**5000), (str, "x" * 5000 + "\n"), (Path, list(range(5000)))):
+    for kind, value in (
+        (int, 10**5000),
+        (float, 10**400),
+        (bool, 10**5000),
+        (str, "x" * 5000 + "\n"),
+        (Path, list(range(5000))),
+    ):
         if kind is str:
             value = [value]
         with pytest.raises(UserError) as refused:
@@ -149,7 +161,7 @@ def test_floats_are_whole_numbers_where_they_lose_nothing(number: float) -> None
     try:
         assert require(int, number, "it") == number
     except UserError:
-        assert math.isinf(number) or number != int(number)
+        assert math.isinf(number) or number != int(number) or not -(2**63) <= number < 2**63
 
 
 @settings(deadline=None)
