@@ -19,8 +19,14 @@ def sqlite_path(url: str) -> Path:
 
 
 def sqlite_url(path: Path) -> str:
-    """Write the URL of an SQLite file, with what would end a path in a URL (`?`, `#`, `%`) as %XX."""
-    return f"sqlite:///{urllib.parse.quote(os.fsencode(absolute(path)))}"
+    """Write the URL of an SQLite file, with what would be read as something else than a path (`?`, `#`, `%`) as %XX.
+
+    All else stays as it is: SQLAlchemy reads back no %XX before version 2.1.
+    """
+    text = str(absolute(path))
+    for character in "%?#":
+        text = text.replace(character, urllib.parse.quote(character))
+    return f"sqlite:///{text}"
 
 
 def require_sqlite_path(path: Path, remedy: str) -> None:

@@ -27,6 +27,7 @@ from fmnist.export.formats import (
 from fmnist.export.images import read_images
 from fmnist.options import option, options, parse_options
 from fmnist.output import printable
+from fmnist.paths import require_lengths
 
 
 @options
@@ -58,6 +59,9 @@ class ExportOptions:
             raise UserError(f"MODEL must be a .keras file, as studies deliver it, but got {self.model}; check its path")
         require_runtimes(self.formats, "--format")
         self._require_writable_folder()
+        require_lengths(self.out, "choose a shorter --out")
+        for name in self.file_names:
+            require_lengths(self.out / name, "give the model a shorter name")
         if self.model.resolve() in ((self.out / name).resolve() for name in self.file_names):
             raise UserError(f"the export would take the place of {self.model} itself; choose another folder as --out")
 

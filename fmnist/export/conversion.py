@@ -37,6 +37,7 @@ class Request:
     """What to convert."""
 
     model: str  # path of a .keras file
+    shown: str  # what the user calls it, for messages
     files: dict[str, str]  # format, one of CONVERTERS -> name of the file to write
     n_threads: int
 
@@ -51,7 +52,7 @@ def main(folder: Path) -> None:
     tf.config.threading.set_intra_op_parallelism_threads(request.n_threads)
     tf.config.threading.set_inter_op_parallelism_threads(request.n_threads)
     try:
-        model = load(Path(request.model))
+        model = load(Path(request.model), request.shown)
         write_reference_predictions(model, folder)
     except Unusable as error:
         append_result(folder, unusable=str(error))
@@ -81,17 +82,20 @@ def in_one_line(error: BaseException) -> str:
     return f"{kind}: {lines[0][:LONGEST_LINE]}" if lines else kind
 
 
-def load(path: Path) -> keras.Model:
-    """Load a .keras file. Raises Unusable unless it takes one batch of images and gives one of vectors."""
+def load(path: Path, shown: str) -> keras.Model:
+    """Load a .keras file. Raises Unusable unless it takes one batch of images and gives one of vectors.
+
+    shown: what the message calls it.
+    """
     try:
         model: Any = keras.saving.load_model(path, compile=False)
     except Exception as error:  # Keras raises whatever the file's damage leads to
-        raise Unusable(f"{path} must load with plain Keras, but: {in_one_line(error)}") from error
+        raise Unusable(f"{shown} must load with plain Keras, but: {in_one_line(error)}") from error
     inputs, outputs = (keras.tree.flatten(getattr(model, name, None)) for name in ("inputs", "outputs"))
     shapes = [tuple(tensor.shape) for tensor in (*inputs, *outputs) if tensor is not None]
     if [len(shape) for shape in shapes] != [4, 2] or None in shapes[0][1:]:
         raise Unusable(
-            f"{path} must take images, (n, height, width, channels), and give probabilities, (n, classes), "
+            f"{shown} must take images, (n, height, width, channels), and give probabilities, (n, classes), "
             f"but has {' and '.join(map(str, shapes)) or 'no inputs and outputs of its own'}"
         )
     return model

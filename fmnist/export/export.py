@@ -20,12 +20,13 @@ from pathlib import Path
 
 import numpy as np
 
-from fmnist.errors import UserError
+from fmnist.errors import UserError, unreadable
 from fmnist.export.formats import HALF_WRITTEN, ExportRecord, Format, find_format, read_formats
 from fmnist.export.images import check_images
 from fmnist.export.parity import ExportFailed, compare, require_parity
-from fmnist.export.scripts import Conversion, ExportScripts
+from fmnist.export.scripts import STAGED_MODEL, Conversion, ExportScripts
 from fmnist.model.metadata import read_metadata, write_metadata
+from fmnist.paths import absolute, shown_path
 from fmnist.values import require
 
 LONGEST_SECONDS = 1800.0  # of a conversion, or of a check: a process that takes longer is taken for hung
@@ -72,7 +73,7 @@ def export_model(
             said by the call, before anything is exported.
     """
     formats = [find_format(name) for name in read_formats(names, "names")]
-    path, folder = require(Path, model, "model"), require(Path, folder, "folder")
+    path, folder = absolute(require(Path, model, "model")), absolute(require(Path, folder, "folder"))
     if images is not None:
         images, labels = check_images(images, labels, "images")
     elif labels is not None:
@@ -94,14 +95,17 @@ def _export(
     scripts_in: Callable[[Path], ExportScripts],
 ) -> Generator[ExportRecord, None, None]:
     """Export as `export_model` does. scripts_in: makes what runs in processes, given the folder that they run in."""
-    folder = folder.absolute()  # the scripts run in a folder of their own
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f"{HALF_WRITTEN}exports-", dir=folder) as name:
         staging = Path(name)
         if images is not None:
             np.save(staging / "images.npy", images)
+        try:
+            shutil.copyfile(model, staging / STAGED_MODEL)
+        except OSError as error:
+            raise unreadable(shown_path(model), error) from error
         job = ExportJob(model, folder, labels, scripts_in(staging))
-        conversions = job.scripts.convert(model, {format.name: format.file_name(model) for format in formats})
+        conversions = job.scripts.convert(model, {format.name: staged_name(format) for format in formats})
         for format in formats:
             yield job.finish(format, conversions[format.name])
 
@@ -119,7 +123,7 @@ class ExportJob:
         """Check what the conversion has written, and put it in its place where it is as it should be."""
         started, file = time.monotonic(), format.file_name(self.model)
         staging = self.scripts.staging
-        made, target = staging / file, self.folder / file
+        made, target = staging / staged_name(format), self.folder / file
         reference = np.load(staging / "reference.npy")
         record = ExportRecord(format.name, file, conversion.seconds, self.scripts.n_threads, len(reference))
         try:
@@ -142,6 +146,14 @@ class ExportJob:
                 os.replace(target, staging / "replaced")
             os.replace(made, target)
         return dataclasses.replace(record, seconds=round(conversion.seconds + time.monotonic() - started, 3))
+
+
+def staged_name(format: Format) -> str:
+    """Name the file of a format in the staging folder, whatever the model and its folder are called.
+
+    TensorFlow takes `[x]` and a backslash in a path for a pattern, and no runtime takes names that are not UTF-8.
+    """
+    return f"{format.name}{format.file_name(Path(STAGED_MODEL))}"
 
 
 def size_of(path: Path) -> int:

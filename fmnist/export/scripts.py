@@ -1,8 +1,10 @@
 """How are the two scripts of this folder run, that convert a model and that load a file back?
 
 Keras, TensorFlow and the other runtimes run in `conversion.py` and `runtimes.py` alone, each time in a fresh process
-that knows nothing of this project. They are started by their paths and speak through files in a staging folder:
+that knows nothing of this project. They are started by their paths, and speak through files in a staging folder. It is
+their current folder, and they name its files by relative paths: no library meets a path of the user's.
 
+    model.keras       to conversion.py: a copy of the model
     request.json      to conversion.py: the model, the files to write, the number of threads
     images.npy        what is predicted; written by conversion.py where none were given
     reference.npy     from conversion.py: what the model says of them
@@ -28,7 +30,9 @@ from fmnist.environment import clean_environment, python_command
 from fmnist.errors import UserError
 from fmnist.export.formats import Format
 from fmnist.export.parity import ExportFailed
+from fmnist.paths import shown_path
 
+STAGED_MODEL = "model.keras"
 POLL_SECONDS = 0.1
 LONGEST_TRACE = 5000  # characters that are kept of what a failed process said
 
@@ -75,7 +79,7 @@ class ExportScripts:
         after it.
 
         Args:
-            model: a .keras file.
+            model: a .keras file, of which the staging folder has a copy.
             files: format -> name of the file to write.
 
         Raises:
@@ -84,10 +88,15 @@ class ExportScripts:
         done: dict[str, Conversion] = {}
         while len(done) < len(files):
             missing = {name: file for name, file in files.items() if name not in done}
-            request = {"model": str(model.absolute()), "files": missing, "n_threads": self.n_threads}
+            request = {
+                "model": STAGED_MODEL,
+                "shown": str(shown_path(model)),
+                "files": missing,
+                "n_threads": self.n_threads,
+            }
             (self.staging / "request.json").write_text(json.dumps(request), encoding="utf-8")
             (self.staging / "results.jsonl").write_text("", encoding="utf-8")
-            outcome = self.run("conversion.py", str(self.staging))
+            outcome = self.run("conversion.py", ".")
             begun = self._read_results(done)
             if begun is not None:
                 done[begun] = Conversion(outcome.seconds, f"its process {outcome.ending}", outcome.said)
@@ -96,7 +105,7 @@ class ExportScripts:
         return done
 
     def predict(self, format: Format, file: Path) -> tuple[np.ndarray, dict[str, Any]]:
-        """Predict the staging folder's images with a file, by its runtime alone in a fresh process.
+        """Predict the staging folder's images with a file in it, by its runtime alone in a fresh process.
 
         Returns:
             Probabilities, float32 (n, n_classes), and the fields of an ExportRecord that speak of the runtime.
@@ -104,14 +113,14 @@ class ExportScripts:
         Raises:
             ExportFailed: the runtime does not run it.
         """
-        images, out = self.staging / "images.npy", self.staging / f"{format.name}-check"
-        outcome = self.run("runtimes.py", format.runtime, str(file), str(images), str(out), str(self.n_threads))
-        found = Path(f"{out}.json")
+        out = f"{format.name}-check"
+        outcome = self.run("runtimes.py", format.runtime, file.name, "images.npy", out, str(self.n_threads))
+        found = self.staging / f"{out}.json"
         result = json.loads(found.read_text(encoding="utf-8")) if found.exists() else {}
         if outcome.exit_code != 0:
             reason = result.get("error") or f"its process {outcome.ending}"
             raise ExportFailed(f"{format.runtime} does not run it: {reason}", outcome.said)
-        return np.load(f"{out}.npy"), result
+        return np.load(self.staging / f"{out}.npy"), result
 
     def run(self, name: str, *arguments: str) -> ScriptOutcome:
         """Run one of the scripts, without this project and in a session of its own.

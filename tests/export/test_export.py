@@ -117,3 +117,13 @@ def test_operation_that_onnx_has_not_is_named(tmp_path: Path) -> None:
     assert "Erfinv] is not supported" in record.failure
     assert "Traceback" in record.trace
     assert not list((tmp_path / "out").iterdir())
+
+
+def test_formats_are_made_and_compared_whatever_the_folders_and_the_model_are_called(model, tmp_path: Path) -> None:
+    folder = tmp_path / "[x] \\ *?%41{0}\n caf\udce9 e\u0301😀"
+    folder.mkdir()
+    path = Path(shutil.copy(model[1], folder / "-caf\udce9 [x]\\?.keras"))
+    records = list(export_model(path, ["savedmodel", "litert", "onnx"], folder / "out:s3"))
+    assert [record.failure for record in records] == [None] * 3
+    assert {each.name for each in (folder / "out:s3").iterdir()} == {record.file for record in records}
+    assert all(record.file.startswith(path.stem) for record in records)

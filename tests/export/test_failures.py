@@ -77,6 +77,15 @@ def test_relative_paths_will_do(tmp_path: Path, export, monkeypatch: pytest.Monk
     assert Path("relative/fake.onnx").exists()
 
 
+def test_model_and_folder_may_have_any_name(tmp_path: Path, export) -> None:
+    export({"onnx": "right"})
+    folder = tmp_path / "[x] \\ *?%41\n caf\udce9"
+    folder.mkdir()
+    fake = (tmp_path / "fake.keras").rename(folder / "-caf\udce9 ~[x].keras")
+    (record,) = export_model(fake, ["onnx"], folder / "out", scripts=tmp_path / "scripts")
+    assert (record.failure, files_in(folder / "out")) == (None, {"-caf\udce9 ~[x].onnx"})
+
+
 def test_formats_after_one_that_kills_the_conversion_go_on(tmp_path: Path, export) -> None:
     records = export({"litert": "dies", "onnx": "right"})
     assert records["litert"].failure == "the conversion failed: its process ended with exit code 9"

@@ -108,3 +108,17 @@ def test_importing_the_module_and_its_help_load_no_keras() -> None:
     loaded = {line.rpartition("|")[2].strip() for line in child.stderr.splitlines() if line.startswith("import time:")}
     assert child.returncode == 0 and "--format" in child.stdout
     assert not {"keras", "tensorflow", "onnx", "onnxruntime", "ai_edge_litert"} & loaded
+
+
+def test_model_whose_exports_would_have_too_long_names_is_refused_and_fits_with_a_shorter_one(
+    tmp_path: Path, command
+) -> None:
+    long, shorter = tmp_path / f"{'x' * 249}.keras", tmp_path / f"{'x' * 243}.keras"
+    for path in (long, shorter):
+        path.write_text(json.dumps({"litert-int8": "raises"}))
+    code, _, errors = command(long, "--format", "litert-int8")
+    assert code == EXIT_USER_ERROR
+    assert "255 bytes at most" in errors and "give the model a shorter name" in errors
+    assert not (tmp_path / "out").exists()
+    code, said, errors = command(shorter, "--format", "litert-int8")
+    assert (code, errors) == (EXIT_FAILURE, "") and "no such layer" in said
