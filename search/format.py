@@ -7,6 +7,7 @@ Functions of one quantity differ in the room they have: `duration` for sentences
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -219,3 +220,24 @@ def list_names(names: Sequence[str]) -> str:
 def _three_figures(number: float) -> str:
     digits = max(0, 2 - int(math.log10(max(number, 1))))
     return f"{number:.{digits}f}"
+
+
+def code_block(text: str) -> str:
+    """Write text as a block of code in Markdown, whatever it holds: a path in a command may have line breaks."""
+    fence = "`" * max(3, 1 + _longest_run_of_backticks(text))
+    return f"{fence}\n{text}\n{fence}"
+
+
+def code(text: str) -> str:
+    """Write text as code in a line of Markdown; as a block below that line, if it has line breaks itself."""
+    if len(text.splitlines()) > 1:
+        return f"\n\n{code_block(text)}"
+    n_ticks = _longest_run_of_backticks(text)
+    if n_ticks == 0:
+        return f"`{text}`"
+    ticks = "`" * (n_ticks + 1)
+    return f"{ticks} {text} {ticks}"
+
+
+def _longest_run_of_backticks(text: str) -> int:
+    return max(map(len, re.findall("`+", text)), default=0)

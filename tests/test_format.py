@@ -88,3 +88,17 @@ def test_names_are_listed_as_far_as_a_line_has_room(names: list[str], text: str)
 @pytest.mark.parametrize(("a", "b", "text"), [(4, 2, "0.50"), (0, 2, "not known")])
 def test_ratio_is_of_the_second_to_the_first(a: float, b: float, text: str) -> None:
     assert format.ratio(a, b) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("run a", "`run a`"),
+        ("run 'a`b'", "`` run 'a`b' ``"),
+        ("run 'a```b'", "```` run 'a```b' ````"),
+        ("run 'a\nb'", "\n\n```\nrun 'a\nb'\n```"),
+        ("run 'a\n```\nb'", "\n\n````\nrun 'a\n```\nb'\n````"),
+    ],
+)
+def test_command_stays_whole_in_markdown_whatever_paths_it_names(text: str, code: str) -> None:
+    assert format.code(text) == code

@@ -130,6 +130,8 @@ class ExportScripts:
         environment = clean_environment(
             {
                 "CUDA_VISIBLE_DEVICES": "-1",  # on a GPU convolutions may round to 10 bits, and no two runtimes agree
+                "ORT_DISABLE_TELEMETRY": "1",  # ONNX Runtime would leave an id of this machine in the home folder
+                "TMPDIR": str(self.staging),  # what TensorFlow leaves there goes with the staging folder
                 "TF_CPP_MIN_LOG_LEVEL": "3",
             }
         )

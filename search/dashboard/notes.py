@@ -13,7 +13,7 @@ import optuna
 
 from fmnist.model.layers import count_multiply_adds, count_parameters
 from fmnist.recipe import Architecture, Block, Recipe, short_form
-from search.format import count, duration, percent, percent_range, short_count, with_noun
+from search.format import code, count, duration, percent, percent_range, short_count, with_noun
 from search.report.text.recipe import describe_plan
 from search.results import FinishedStudy
 from search.study.objective import Outcome
@@ -159,9 +159,9 @@ def study_note(summary: StudySummary, result: FinishedStudy | None) -> str:
     report, command_does = "The report will be", "Goes on with it"
     if result is not None:
         report, command_does = "Report", "Builds the report again"
-    parts.append(f"{report}: `{summary.folder}/report.html`{on}")
+    parts.append(f"{report}{on}: {code(f'{summary.folder}/report.html')}")
     if summary.command is not None:
-        parts.append(f"{command_does}: `{summary.command}`{on}")
+        parts.append(f"{command_does}{on}: {code(summary.command)}")
     if summary.charts_from is not None:
         parts.append(
             f"Trials that were trained on {count(summary.charts_from)} images or more have pictures: learning "

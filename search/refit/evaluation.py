@@ -228,7 +228,12 @@ def _run_outside(command: Sequence[str], folder: Path, stop: threading.Event) ->
     with (folder / "said.txt").open("w+", encoding="utf-8", errors="replace") as said:
         # A session of its own: Ctrl-C reaches the whole group, and what it breaks here would look like a bad model.
         process = subprocess.Popen(
-            command, cwd=folder, env=clean_environment(), stdout=said, stderr=said, start_new_session=True
+            command,
+            cwd=folder,
+            env=clean_environment({"TMPDIR": str(folder)}),
+            stdout=said,
+            stderr=said,
+            start_new_session=True,
         )
         try:
             while process.poll() is None:

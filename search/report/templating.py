@@ -22,7 +22,7 @@ FORMAT_FILTERS = (  # filters of their own names
     *(format.percent, format.percent_range, format.points, format.signed, format.p_value),
     *(format.count, format.with_noun, format.short_count),
     *(format.file_size, format.duration, format.milliseconds, in_figures),
-    *(format.parameter_value, format.setting_value),
+    *(format.parameter_value, format.setting_value, format.code_block),
 )
 
 
