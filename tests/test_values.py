@@ -30,6 +30,9 @@ class Handle:
     def __fspath__(self) -> str:
         return "some/file"
 
+    def __repr__(self) -> str:
+        return "Handle"
+
 
 @pytest.mark.parametrize(
     ("kind", "value", "expected"),
