@@ -317,7 +317,7 @@ def test_stop_button_of_a_notebook_ends_the_cell_in_every_phase_and_the_cell_goe
 
 def run_cell(client: Any, code: str, when_begun: Any = None) -> tuple[float, dict[str, Any]]:
     """Run a cell, and call a function when it prints "begun"; seconds from then on, and the kernel's reply."""
-    message = client.execute(code)
+    message = client.execute(code, stop_on_error=False)  # else the kernel drops what comes soon after
     started = time.monotonic()
     while when_begun is not None:
         said = client.get_iopub_msg(timeout=60)
