@@ -74,6 +74,11 @@ def test_callbacks_of_another_kind_are_refused(callbacks: Any, said: str) -> Non
         run_study(StudyConfig(**CONFIG), callbacks=callbacks)
 
 
+@pytest.mark.follows(
+    "callbacks must be a list of Callback instances, but got one {}; pass it",
+    "callbacks must be a list of Callback instances, but got {}; leave it out",
+    "{} must be a Callback instance, but got {}; make one",
+)
 def test_callbacks_in_any_collection_are_called() -> None:
     one, other = Noting(), Noting()
     for callbacks in ([one, other], (one, other), iter([one, other])):
@@ -87,6 +92,7 @@ def test_search_only_is_true_or_false() -> None:
         run_study(StudyConfig(**CONFIG), search_only="yes")  # type: ignore[arg-type]
 
 
+@pytest.mark.follows("stop must be a threading.Event or None")
 def test_events_of_threads_and_of_processes_stop_a_run() -> None:
     for event in (threading.Event(), multiprocessing.Event()):
         assert require_stop(event) is event
@@ -94,6 +100,7 @@ def test_events_of_threads_and_of_processes_stop_a_run() -> None:
 
 
 @pytest.mark.parametrize("reporter", [Terminal, JsonReporter])
+@pytest.mark.follows("verbosity must be one of {}")
 def test_reporters_refuse_a_verbosity_or_console_that_there_is_not(reporter: Any) -> None:
     with pytest.raises(UserError, match=r"verbosity must be one of quiet, .* got 'Quiet' .*; did you mean quiet\?"):
         reporter(verbosity="Quiet")

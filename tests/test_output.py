@@ -97,6 +97,7 @@ def test_no_name_steers_the_terminal(name: str, shown: str) -> None:
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+@pytest.mark.follows("standard output must be writable, but: {}")
 def test_full_disk_behind_standard_output_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -65,6 +65,7 @@ def test_file_that_a_shell_names_with_a_tilde_is_that_file(tmp_path: Path, monke
     assert Places(rest=tuple(sorted(os.listdir()))).rest == ("~", "~1.png")
 
 
+@pytest.mark.follows("~ must stand for a home folder")
 def test_home_of_nobody_is_refused_and_its_remedies_work(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=r"~ must stand for a home folder, but got '~nobody-here/x'.*\./~nobody-here/x"):
@@ -78,6 +79,7 @@ def test_text_that_names_no_file_is_refused(path: str) -> None:
         parse_options(Places, ["--out", path])
 
 
+@pytest.mark.follows("a relative path needs a current folder")
 def test_deleted_current_folder_is_refused_for_relative_paths_only(tmp_path: Path, monkeypatch) -> None:
     gone = tmp_path / "gone"
     gone.mkdir()
@@ -98,6 +100,8 @@ def test_paths_are_shown_as_one_would_type_them(tmp_path: Path, monkeypatch) -> 
     assert shown_path(tmp_path) == tmp_path
 
 
+@pytest.mark.follows("a name in a path must be {} bytes at most")
+@pytest.mark.follows("the path of a folder for results must be {} bytes at most")
 def test_path_without_room_below_is_refused() -> None:
     with pytest.raises(UserError, match=r"255 bytes at most, but .* has one of 256; choose another"):
         require_lengths(Path("/", "ä" * 128), "choose another")

@@ -49,6 +49,7 @@ def test_database_in_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert sqlite_path("sqlite:///~/s.db") == tmp_path / "s.db"
 
 
+@pytest.mark.follows("--storage must name a file for SQLite and no more")
 def test_what_a_url_would_cut_off_is_refused_and_its_remedy_works(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="must name a file for SQLite and no more") as refusal:
         open_storage(f"sqlite:///{tmp_path}/really?.db")

@@ -86,10 +86,10 @@ def check_run(
         except TrainingFailed as failure:
             if failure.kind != "memory":
                 raise
-            remedies = "raise --memory-limit or lower --max-parameters"
+            fewer = ""
             if config.memory_limit_mb is None and config.workers > 1:  # else each worker has its limit anyway
-                remedies = f"lower --workers, {remedies}"
-            raise UserError(f"{failure.reason}; {remedies}") from None
+                fewer = "lower --workers, "
+            raise UserError(f"{failure.reason}; {fewer}raise --memory-limit or lower --max-parameters") from None
         n_free = free_bytes(config.folder)
         if n_free < result.n_bytes:
             raise UserError(

@@ -82,7 +82,7 @@ def unknown_key(where: str, key: str, known: Iterable[str]) -> str:
         name = repr(key)
     if where:
         name = f"{where}.{name}"
-    return f"{name} is not a key of a search space{hint(key, known)}"
+    return f"{name} is not a key of a search space; {hint(key, known)}"
 
 
 def place(location: tuple[str | int, ...]) -> str:
@@ -105,5 +105,5 @@ def hint(name: str, known: Iterable[str]) -> str:
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=1)
     if close:
-        return f"; did you mean {close[0]}?"
-    return f"; known here: {', '.join(names)}"
+        return f"did you mean {close[0]}?"
+    return f"known here: {', '.join(names)}"

@@ -109,7 +109,7 @@ class SearchSpace:
         if given.unused:
             unknown = given.unused[0]
             raise UserError(
-                f"{where}: {unknown} matches no parameter of this configuration; take it out or correct it"
+                f"{where}: {unknown} matches no parameter of this configuration; take it out or correct it; "
                 f"{hint(unknown, given.used)}"
             )
         return recipe

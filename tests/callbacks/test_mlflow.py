@@ -9,8 +9,10 @@ import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import optuna
+import psutil
 import pytest
 from optuna.trial import TrialState
 
@@ -21,6 +23,7 @@ from mlflow.entities import Run
 
 from fmnist.errors import UserError
 from search.callbacks.mlflow import DATABASE, METRIC, MLflowRuns
+from tests.support.remedies import needs_remedy
 
 pytestmark = pytest.mark.process  # MLflow asks git which commit it is
 ROOT = Path(__file__).parents[2]
@@ -113,12 +116,30 @@ def test_folder_that_cannot_be_used_is_refused(tmp_path: Path, make: Callable[[P
         MLflowRuns(tmp_path / "place", "s")
 
 
-def test_deleted_experiment_is_named(folder: Path) -> None:
+def test_deleted_experiment_is_named_and_used_once_it_is_restored(folder: Path) -> None:
     MLflowRuns(folder, "gone")
     client = MlflowClient(f"sqlite:///{folder / DATABASE}")
-    client.delete_experiment(client.get_experiment_by_name("gone").experiment_id)
-    with pytest.raises(UserError, match="needs the experiment gone, but it was deleted"):
+    number = client.get_experiment_by_name("gone").experiment_id
+    client.delete_experiment(number)
+    with needs_remedy("--mlflow needs the experiment {}, but it was deleted in {}; restore it there, or"):
         MLflowRuns(folder, "gone")
+    client.restore_experiment(number)
+    MLflowRuns(folder, "gone")
+
+
+def test_database_that_cannot_be_opened_is_left_for_one_in_another_folder(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / DATABASE).write_text("no database, but long enough to be read as one" * 20)
+    with needs_remedy("--mlflow must name a folder whose {} MLflow can open, but {}: {}; choose another"):
+        MLflowRuns(tmp_path, "s")
+    MLflowRuns(folder, "s")
+
+
+def test_network_disk_is_left_for_a_local_one(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mounts = [SimpleNamespace(mountpoint=str(tmp_path), fstype="nfs4")]
+    monkeypatch.setattr(psutil, "disk_partitions", lambda all: mounts)
+    with needs_remedy("--mlflow must name a folder on a local disk, since SQLite loses data on a network file system"):
+        MLflowRuns(tmp_path / "shared", "local")
+    MLflowRuns(folder, "local")
 
 
 SCRIPT = """

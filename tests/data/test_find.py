@@ -55,6 +55,7 @@ def test_file_that_is_no_archive_is_no_data_set(tmp_path: Path) -> None:
     refused(tmp_path / "a.csv", r"must be fashion-mnist, digits or a folder of images .* or an .npz file, but got")
 
 
+@pytest.mark.follows("the dataset must be what holds the images, but {} is a folder around {}")
 def test_folder_around_a_data_set_of_arrays_is_refused_with_what_to_pass(tmp_path: Path) -> None:
     write_folder(tmp_path / "idx" / "raw data")
     (tmp_path / "npz").mkdir()

@@ -149,7 +149,9 @@ def test_small_images_are_refused(tmp_path: Path) -> None:
 
 def test_test_images_of_another_size_are_refused(folder: Path) -> None:
     write_idx_file(folder / "t10k-images-idx3-ubyte.gz", np.zeros((9, 8, 8), np.uint8))
-    with pytest.raises(UserError, match="training and test images must have one size"):
+    with pytest.raises(
+        UserError, match=r"training and test images must have one shape, but in .* they have 6 x 7 x 1 and 8 x 8 x 1"
+    ):
         find_data(str(folder))
 
 

@@ -224,6 +224,7 @@ def test_what_a_callback_raises_comes_out_with_its_trace_and_the_study_goes_on(
 
 @pytest.mark.studies
 @pytest.mark.parametrize("n_jobs", [1, 2])
+@pytest.mark.follows("the objective of open_objective must be opened in a with block")
 def test_ctrl_c_ends_a_study_of_ones_own_soon_and_its_objective_goes_on(tmp_path: Path, n_jobs: int) -> None:
     config, begun = config_in(tmp_path, workers=2), threading.Event()
     with open_objective(config, worker_processes=standing_still("trials", begun)) as objective:

@@ -58,6 +58,7 @@ def test_damaged_file_is_restored_where_it_is_used_and_that_is_said(files: Study
 
 
 @pytest.mark.parametrize("kind", DAMAGES)
+@pytest.mark.follows("{} {}, and no intact copy of it is left; restore it")
 def test_file_of_which_no_copy_is_left_is_named_and_restoring_it_helps(files: StudyFiles, kind: str) -> None:
     path = files.refit_model(1)
     good = path.read_bytes()
@@ -91,6 +92,7 @@ def test_deleted_folder_of_records_is_restored(files: StudyFiles) -> None:
     assert again.has(files.refit_model(0))
 
 
+@pytest.mark.follows("{} must be a file that this study has written, but it is not; move it")
 def test_record_of_another_study_is_refused_until_it_is_moved_away(files: StudyFiles) -> None:
     foreign = files.refit_record(5)
     foreign.write_bytes(files.refit_record(0).read_bytes())
@@ -133,6 +135,7 @@ def test_manifest_of_another_study_is_not_believed(files: StudyFiles, tmp_path: 
     assert json.loads(files.config.read_text()) == {"study": "study"}
 
 
+@pytest.mark.follows("{} must hold the checksums of the study's files, but cannot be read")
 def test_manifest_damaged_with_its_copy_is_named_and_removing_both_helps(files: StudyFiles) -> None:
     places = (files.checksums.path, files.checksums.copies / "checksums.json")
     for place in places:

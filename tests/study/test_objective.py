@@ -178,6 +178,7 @@ def test_speed_is_known_before_a_trial_has_ended(config: StudyConfig, space: Sea
         ({"directions": ["minimize", "maximize"]}, "minimize and maximize"),
     ],
 )
+@pytest.mark.follows("the objective's value is an accuracy, so its study must maximize one value")
 def test_study_that_does_not_maximize_one_value_is_refused_and_its_remedy_works(
     space: SearchSpace, made_with: dict, received: str
 ) -> None:
@@ -196,13 +197,16 @@ def test_refusal_is_noted_in_a_trial_whose_study_catches_everything(space: Searc
     assert "must maximize one value, but got minimize" in study.trials[0].user_attrs["reason"]
 
 
+@pytest.mark.follows("the objective trains inside its `with open_objective(...)` block")
 def test_objective_that_was_closed_says_so(space: SearchSpace) -> None:
     objective = objective_of(space, by_filters)
+    optuna.create_study(direction="maximize").optimize(objective, n_trials=1)
     objective.close()
     with pytest.raises(UserError, match=r"the block has ended; call study.optimize inside it"):
         optuna.create_study(direction="maximize").optimize(objective, n_trials=1)
 
 
+@pytest.mark.follows("the objective must be called with a trial of a study")
 def test_objective_takes_trials_of_studies_and_the_remedy_takes_fixed_parameters(space: SearchSpace) -> None:
     objective, params = objective_of(space, by_filters), space.portfolio[0].params
     study = optuna.create_study(direction="maximize")

@@ -22,10 +22,10 @@ from fmnist.errors import UserError
 
 
 @contextmanager
-def needs_remedy(says: str, error: type[Exception] = UserError) -> Iterator[None]:
+def needs_remedy(says: str, error: type[Exception] = UserError) -> Iterator[pytest.ExceptionInfo[Exception]]:
     """Claim that the block is refused with this message. What the test does next is what the message's end says."""
     with pytest.raises(error) as caught:
-        yield
+        yield caught
     assert_message(says, str(caught.value))
 
 
@@ -43,3 +43,6 @@ class Remedy:
     says: str
     refused: Any
     followed: Any
+
+    def __str__(self) -> str:
+        return self.says

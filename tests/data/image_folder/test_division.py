@@ -205,6 +205,7 @@ def test_unlabelled_pictures_beside_a_test_set_leave_it_in_use(tmp_path: Path) -
 # What has two readings, or none, and what the remedies come to
 
 
+@pytest.mark.follows("it must be clear what the classes are, but in {} both {} and what they hold")
 def test_unknown_names_of_parts_are_refused_with_the_choice(tmp_path: Path) -> None:
     touch(tmp_path, "entrenamiento/{cats,dogs}/a.png", "prueba/{cats,dogs}/a.png")
     text = complaint(tmp_path)
@@ -220,6 +221,7 @@ def test_unknown_names_of_parts_are_refused_with_the_choice(tmp_path: Path) -> N
     assert find_layout(tmp_path).class_names == ("entrenamiento", "prueba")
 
 
+@pytest.mark.follows("the folders in {} must tell what they are for")
 def test_renamed_as_asked_they_are_parts(tmp_path: Path) -> None:
     touch(tmp_path, "part1/{cats,dogs}/a.png", "part2/{cats,dogs}/a.png")
     assert "rename part1/, part2/ to train, test or val" in complaint(tmp_path)
@@ -231,6 +233,7 @@ def test_renamed_as_asked_they_are_parts(tmp_path: Path) -> None:
     assert set(find_layout(tmp_path).parts) == {TRAIN, TEST}
 
 
+@pytest.mark.follows("{} and {} in {} must hold the same classes, but {}; {}")
 def test_missing_and_additional_classes_are_named_with_both_ways_out(tmp_path: Path) -> None:
     touch(tmp_path, "train/{cats,dogs,emu}/a.png", "test/{cats,dogs,fox}/a.png")
     text = complaint(tmp_path)
@@ -251,6 +254,7 @@ def test_additional_class_of_validation_is_refused(tmp_path: Path) -> None:
     assert "same classes, but emu is in val/ only; add pictures of emu to train/, or delete emu" in complaint(tmp_path)
 
 
+@pytest.mark.follows("class folders must be named by what they show")
 def test_test_folder_beside_class_folders_can_move_or_be_renamed(tmp_path: Path) -> None:
     touch(tmp_path, "{cats,dogs,test}/a.png")
     assert "test beside cats, dogs" in complaint(tmp_path)
@@ -258,6 +262,7 @@ def test_test_folder_beside_class_folders_can_move_or_be_renamed(tmp_path: Path)
     assert find_layout(tmp_path).class_names == ("cats", "dogs", "test tube")
 
 
+@pytest.mark.follows("{} must hold train/ beside {}/, but got {}; {}")
 def test_test_folder_with_classes_needs_a_training_folder(tmp_path: Path) -> None:
     touch(tmp_path, "test/{cats,dogs}/a.png", "{cats,dogs}/a.png")
     assert "must hold train/ beside test/, but got cats, dogs; move the class folders to train there" in complaint(
@@ -269,6 +274,7 @@ def test_test_folder_with_classes_needs_a_training_folder(tmp_path: Path) -> Non
     assert set(find_layout(tmp_path).parts) == {TRAIN, TEST}
 
 
+@pytest.mark.follows("{} must be one data set, but {} in it {} divided into parts")
 def test_one_of_several_data_sets_must_be_chosen(tmp_path: Path) -> None:
     touch(tmp_path, "my colour/{train,test}/{a,b}/1.png", "my grey/{train,test}/{a,b}/1.png")
     text = complaint(tmp_path)
@@ -311,6 +317,7 @@ def test_what_is_not_clear_is_refused(tmp_path: Path, files: list[str], received
     assert re.search(received, complaint(tmp_path))
 
 
+@pytest.mark.follows("parts must hold different pictures, but {} and {} are the same folder")
 @pytest.mark.parametrize("part", ["train", "val"])
 def test_parts_that_are_one_folder_are_refused(tmp_path: Path, part: str) -> None:
     touch(tmp_path, "{train,val}/{cats,dogs}/a.png")
@@ -326,6 +333,15 @@ def test_names_that_break_a_line_or_are_no_utf8_are_told_escaped(tmp_path: Path)
     assert all(note.isprintable() for note in notes) and len(notes) == 4
 
 
+@pytest.mark.follows(
+    "class folders must lie side by side, but {} holds folders of the same names",
+    "class folders must lie side by side, but in {} some are in {}/",
+    "{} must hold no other folder beside {}, but got {}; move it away",
+    "{} must have one folder of each kind, but got {}; move them together",
+    "if class folders are divided, each must hold train/",
+    "{} must hold train/ and test/ with the classes' folders in them",
+    "class folders and those inside must not be parts of a data set, but {} is named like one",
+)
 @pytest.mark.parametrize(
     ("files", "remedy", "moves", "names"),
     [

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,7 +19,7 @@ from fmnist.data.split import load_train, pixel_statistics
 from fmnist.reading import Reading
 from tests.support.data_sets import no_download
 from tests.support.made_images import idx
-from tests.support.remedies import needs_remedy
+from tests.support.remedies import Remedy, needs_remedy
 
 RNG = np.random.default_rng(0)
 IMAGES, LABELS = RNG.integers(0, 256, (60, 8, 8), dtype=np.uint8), (np.arange(60) % 3).astype(np.uint8)
@@ -126,38 +125,36 @@ def name_in_another_encoding(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("says", "damage", "repair"),
+    "remedy",
     [
-        ("a folder of IDX files must hold all four, but {} lacks {}; add them", remove_test_labels, whole),
-        ("{} is cut: {} bytes end within its header; fetch it again", cut_header, whole),
-        ("its header promises {} = {} bytes, but got {}; fetch it again", cut, whole),
-        (
+        Remedy("a folder of IDX files must hold all four, but {} lacks {}; add them", remove_test_labels, whole),
+        Remedy("{} is cut: {} bytes end within its header; fetch it again", cut_header, whole),
+        Remedy("its header promises {} = {} bytes, but got {}; fetch it again", cut, whole),
+        Remedy(
             "{} must be a whole gzip file, but is cut or damaged ({}); fetch it again",
             put_a_page_in_its_place,
             remove_the_page,
         ),
-        ("holds {} where {} are expected: are image and label files swapped?", swap, swap),
-        ("{} must be an IDX file of {} ({}), but got {}", write_text, whole),
-        ("labels must be 0 to k - 1 with none left out", number_from_one, whole),
-        ("images and {} {} labels; take both files from one data set", leave_a_label_out, whole),
-        ("test labels must be 0 to {} as in training, but in {} {}; fix it", label_test_as_unknown, whole),
-        ("{}, but in {} {}; add images or leave the class out", too_few, whole),
-        ("images must differ somewhere, but every pixel is {}; check the image files", one_colour, whole),
-        ("must hold images of 1 or 3 channels, n x height x width x channels", two_channels, whole),
-        ("there must be one name for each class", name_two_classes, name_three_classes),
-        ("must name each class in a line of its own, but got {}; fix it", name_a_class_twice, name_three_classes),
-        ("{} must be a text file in UTF-8, but: {}; save it so", name_in_another_encoding, name_three_classes),
+        Remedy("holds {} where {} are expected: are image and label files swapped?", swap, swap),
+        Remedy("{} must be an IDX file of {} ({}), but got {}", write_text, whole),
+        Remedy("labels must be 0 to k - 1 with none left out", number_from_one, whole),
+        Remedy("images and {} {} labels; take both files from one data set", leave_a_label_out, whole),
+        Remedy("test labels must be 0 to {} as in training, but in {} {}; fix it", label_test_as_unknown, whole),
+        Remedy("{}, but in {} {}; add images or leave the class out", too_few, whole),
+        Remedy("images must differ somewhere, but every pixel is {}; check the image files", one_colour, whole),
+        Remedy("must hold images of 1 or 3 channels, n x height x width x channels", two_channels, whole),
+        Remedy("there must be one name for each class", name_two_classes, name_three_classes),
+        Remedy("must name each class in a line of its own, but got {}; fix it", name_a_class_twice, name_three_classes),
+        Remedy("{} must be a text file in UTF-8, but: {}; save it so", name_in_another_encoding, name_three_classes),
     ],
-    ids=lambda value: value.__name__ if callable(value) else None,
+    ids=str,
 )
-def test_folder_is_read_once_it_is_put_right(
-    folder: Path, says: str, damage: Callable[[Path], None], repair: Callable[[Path], None]
-) -> None:
+def test_folder_is_read_once_it_is_put_right(folder: Path, remedy: Remedy) -> None:
     read(folder)
-    damage(folder)
-    with needs_remedy(says):
+    remedy.refused(folder)
+    with needs_remedy(remedy.says):
         read(folder)
-    repair(folder)
+    remedy.followed(folder)
     for colour in folder.glob("*idx4*"):
         colour.unlink()
     read(folder)
@@ -174,20 +171,23 @@ def test_file_that_goes_during_a_run_is_restored(folder: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["idx", "npz"])
 def test_image_size_takes_images_that_are_too_small_or_too_large(tmp_path: Path, kind: str) -> None:
-    for side, says in (
-        (2, "images need sides of {} pixels or more"),
-        (80, "images may have sides of {} pixels at most"),
-    ):
-        images = RNG.integers(0, 256, (60, side, side), dtype=np.uint8)
-        if kind == "idx":
-            path = tmp_path / f"{side}"
-            write(path, (images, LABELS), (images[:9], LABELS[:9]))
-        else:
-            path = tmp_path / f"{side}.npz"
-            np.savez(path, x_train=images, y_train=LABELS)
-        with needs_remedy(says):
-            read(path)
-        read(path, image_size=16)
+    small, large = (save_images(tmp_path, kind, side) for side in (2, 80))
+    with needs_remedy("images need sides of {} pixels or more, but those in {} are {} x {}; {}"):
+        read(small)
+    with needs_remedy("images may have sides of {} pixels at most, but those in {} are {} x {}; pass --image-size N"):
+        read(large)
+    read(small, image_size=16)
+    read(large, image_size=16)
+
+
+def save_images(folder: Path, kind: str, side: int) -> Path:
+    images = RNG.integers(0, 256, (60, side, side), dtype=np.uint8)
+    path = folder / f"{side}.{kind}"
+    if kind == "idx":
+        write(path, (images, LABELS), (images[:9], LABELS[:9]))
+    else:
+        np.savez(path, x_train=images, y_train=LABELS)
+    return path
 
 
 @pytest.mark.parametrize("kind", ["idx", "npz"])
@@ -221,44 +221,50 @@ OBJECTS = np.array([[1], [1, 2]], dtype=object)
 
 
 @pytest.mark.parametrize(
-    ("says", "damage", "repair"),
+    "remedy",
     [
-        (
+        Remedy(
             "{} must hold {} and {}, but got {} alone; add the other, or leave it out too",
             {"y_test": None},
             {"x_test": None},
         ),
-        ("{} must hold arrays {} and {}, but got {}; save it with np.savez(", {"x_train": None, "y_train": None}, GOOD),
-        ("must have the shape (n, height, width), or with 1 or 3 channels at the end", {"x_train": IMAGES[0]}, GOOD),
-        (
+        Remedy(
+            "{} must hold arrays {} and {}, but got {}; save it with np.savez(",
+            {"x_train": None, "y_train": None},
+            GOOD,
+        ),
+        Remedy(
+            "must have the shape (n, height, width), or with 1 or 3 channels at the end", {"x_train": IMAGES[0]}, GOOD
+        ),
+        Remedy(
             "must be whole numbers from 0 to 255, but got {}{}; {}",
             {"x_train": IMAGES / 255},
             {"x_train": np.round(255 * (IMAGES / 255)).astype("uint8")},
         ),
-        ("of its values are NaN or infinite; fix them, then {}", {"x_train": np.full(IMAGES.shape, np.nan)}, GOOD),
-        ("every image needs a label, but {} holds {} images in {}", {"y_train": LABELS[:50]}, GOOD),
-        (
+        Remedy(
+            "of its values are NaN or infinite; fix them, then {}", {"x_train": np.full(IMAGES.shape, np.nan)}, GOOD
+        ),
+        Remedy("every image needs a label, but {} holds {} images in {}", {"y_train": LABELS[:50]}, GOOD),
+        Remedy(
             "{} must be whole numbers of the shape (n,), the class of each image",
             {"y_train": np.eye(3)[LABELS]},
             {"y_train": np.eye(3)[LABELS].argmax(axis=1)},
         ),
-        ("{} must number the classes from 0 to {} at most", {"y_train": LABELS.astype(int) - 1}, GOOD),
-        (
+        Remedy("{} must number the classes from 0 to {} at most", {"y_train": LABELS.astype(int) - 1}, GOOD),
+        Remedy(
             "must be one text for each class, but got {} {}; save np.array([...]) of the names",
             {"class_names": np.array([1, 2, 3])},
             {"class_names": np.array(["a", "b", "c"])},
         ),
-        ("{} must hold numbers, but {} holds Python objects", {"x_train": OBJECTS}, GOOD),
+        Remedy("{} must hold numbers, but {} holds Python objects", {"x_train": OBJECTS}, GOOD),
     ],
-    ids=lambda value: " ".join(value) if isinstance(value, dict) and value is not GOOD else None,
+    ids=str,
 )
-def test_archive_is_read_once_it_is_saved_again(
-    tmp_path: Path, says: str, damage: dict[str, Any], repair: dict[str, Any]
-) -> None:
+def test_archive_is_read_once_it_is_saved_again(tmp_path: Path, remedy: Remedy) -> None:
     path = tmp_path / "mine.npz"
-    with needs_remedy(says):
-        save_and_read(path, {**GOOD, **damage})
-    save_and_read(path, {**GOOD, **damage, **repair})
+    with needs_remedy(remedy.says):
+        save_and_read(path, {**GOOD, **remedy.refused})
+    save_and_read(path, {**GOOD, **remedy.refused, **remedy.followed})
 
 
 def save_and_read(path: Path, arrays: dict[str, Any]) -> None:
@@ -358,11 +364,11 @@ def test_files_of_fashion_mnist_that_are_altered_are_fetched_again(tmp_path: Pat
 
 
 def test_path_in_another_encoding_is_renamed(tmp_path: Path) -> None:
-    from fmnist.data.find import require_utf8
+    from fmnist.paths import require_utf8
 
-    with needs_remedy("the path of a dataset must be UTF-8, but got {}; rename what is not"):
-        require_utf8(tmp_path / "sch\udcf6n")
-    require_utf8(tmp_path / "schön")
+    with needs_remedy("the path of {} must be UTF-8, but got {}; rename what is not"):
+        require_utf8(tmp_path / "sch\udcf6n", "a dataset")
+    require_utf8(tmp_path / "schön", "a dataset")
 
 
 def test_file_that_may_not_be_read_is_one_that_may(folder: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,12 @@ import pytest
 from PIL import Image
 
 from fmnist.data.find import find_data
+from fmnist.data.image_folder.layout import find_layout
 from fmnist.data.split import load_train
+from fmnist.errors import UserError
 from fmnist.reading import Reading
-from tests.support.made_images import NAMES, digits_of_each, write_divided, write_pictures
-from tests.support.remedies import needs_remedy
+from tests.support.made_images import NAMES, digits_of_each, touch, write_divided, write_pictures
+from tests.support.remedies import Remedy, needs_remedy
 
 FIRST = NAMES[0]
 
@@ -34,60 +35,6 @@ def put(path: Path, side: int = 16, mode: str = "L") -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     values = np.arange(side * side, dtype=np.uint8).reshape(side, side)
     Image.fromarray(values).convert(mode).save(path)
-
-
-def add_another_train(folder: Path) -> None:
-    shutil.copytree(folder / "train" / FIRST, folder / "training" / FIRST)
-
-
-def move_it_to_train(folder: Path) -> None:
-    shutil.rmtree(folder / "train" / FIRST)
-    shutil.move(folder / "training" / FIRST, folder / "train" / FIRST)
-    (folder / "training").rmdir()
-
-
-def add_other_folder(folder: Path) -> None:
-    (folder / "notes").mkdir()
-
-
-def move_it_away(folder: Path) -> None:
-    (folder / "notes").rmdir()
-
-
-def leave_only_test(folder: Path) -> None:
-    for each in NAMES:
-        shutil.move(folder / "train" / each, folder / each)
-    (folder / "train").rmdir()
-
-
-def move_classes_to_train(folder: Path) -> None:
-    (folder / "train").mkdir()
-    for each in NAMES:
-        shutil.move(folder / each, folder / "train" / each)
-
-
-def empty_a_class(folder: Path) -> None:
-    for part in ("train", "test"):
-        (folder / part / "empty").mkdir()
-
-
-def fill_it(folder: Path) -> None:
-    for part, n in (("train", 12), ("test", 3)):
-        for i in range(n):
-            put(folder / part / "empty" / f"{i}.png")
-
-
-def delete_it(folder: Path) -> None:
-    for part in ("train", "test"):
-        (folder / part / "empty").rmdir()
-
-
-def drop_a_test_class(folder: Path) -> None:
-    shutil.rmtree(folder / "test" / FIRST)
-
-
-def drop_it_in_training(folder: Path) -> None:
-    shutil.rmtree(folder / "train" / FIRST)
 
 
 def link_back(folder: Path) -> None:
@@ -120,33 +67,51 @@ def fix_the_picture(folder: Path) -> None:
     put(folder / "train" / FIRST / "broken.png")
 
 
+PICTURES = "{1,2}.png"
+
+
 @pytest.mark.parametrize(
-    ("says", "damage", "repair"),
+    "remedy",
     [
-        ("{} must have one folder of each kind, but got {}; move them together", add_another_train, move_it_to_train),
-        ("{} must hold no other folder beside {}, but got {}; move it away", add_other_folder, move_it_away),
-        ("{} must hold train/ beside {}, but got {}; move the class folders", leave_only_test, move_classes_to_train),
-        ("every class folder must hold pictures, but in {} there is none in {}; add some, or", empty_a_class, fill_it),
-        (
-            "every class folder must hold pictures, but in {} there is none in {}; add some, or",
-            empty_a_class,
-            delete_it,
+        Remedy(
+            "{} must hold a folder of pictures for each class, two at least",
+            [PICTURES],
+            ["{cats,dogs}/1.png"],
         ),
-        ("must hold the same classes, but {}; complete or delete", drop_a_test_class, drop_it_in_training),
-        ("folders must not contain themselves, but {} is a link", link_back, delete_the_link),
-        ("a class is named by its folder, so the name must be printable", name_it_strangely, rename_it),
-        ("every picture must be readable, but in {} {} not: {}; fix or delete", break_a_picture, delete_the_picture),
-        ("every picture must be readable, but in {} {} not: {}; fix or delete", break_a_picture, fix_the_picture),
+        Remedy(
+            "{} must hold a folder of pictures for each class, two at least",
+            ["cats/1.png"],
+            ["{cats,dogs}/1.png"],
+        ),
+        Remedy(
+            "every class folder must hold pictures, but in {} there is none in {}",
+            ["train/{cats,dogs}/1.png", "train/empty/1.txt"],
+            ["train/{cats,dogs,empty}/1.png"],
+        ),
     ],
-    ids=lambda value: value.__name__ if callable(value) else None,
+    ids=lambda remedy: " ".join(remedy.refused + remedy.followed),
 )
-def test_folder_is_read_once_it_is_put_right(
-    folder: Path, says: str, damage: Callable[[Path], None], repair: Callable[[Path], None]
-) -> None:
-    damage(folder)
-    with needs_remedy(says):
+def test_folders_are_read_once_they_lie_as_the_message_says(tmp_path: Path, remedy: Remedy) -> None:
+    with needs_remedy(remedy.says):
+        find_layout(touch(tmp_path / "refused", *remedy.refused))
+    find_layout(touch(tmp_path / "followed", *remedy.followed))
+
+
+@pytest.mark.parametrize(
+    "remedy",
+    [
+        Remedy("folders must not contain themselves, but {} is a link", link_back, delete_the_link),
+        Remedy("a class is named by its folder, so the name must be printable", name_it_strangely, rename_it),
+        Remedy("every picture must be readable, but in {} {} not: {}; fix", break_a_picture, delete_the_picture),
+        Remedy("every picture must be readable, but in {} {} not: {}; fix", break_a_picture, fix_the_picture),
+    ],
+    ids=str,
+)
+def test_folder_is_read_once_it_is_put_right(folder: Path, remedy: Remedy) -> None:
+    remedy.refused(folder)
+    with needs_remedy(remedy.says):
         read(folder)
-    repair(folder)
+    remedy.followed(folder)
     read(folder)
 
 
@@ -188,29 +153,9 @@ def test_sizes_are_fitted_into_one(folder: Path) -> None:
 def test_image_size_takes_pictures_that_are_too_small_or_too_large(tmp_path: Path, side: int) -> None:
     images, labels = digits_of_each([15] * 3, side)
     path = write_pictures(tmp_path / "mine", images, labels)
-    with needs_remedy({2: "images need sides of {} pixels or more", 80: "may have sides of {} pixels at most"}[side]):
+    with pytest.raises(UserError, match="pass --image-size"):
         read(path)
     read(path, image_size=16)
-
-
-def test_pictures_in_no_folder_are_sorted_into_folders(tmp_path: Path) -> None:
-    folder = tmp_path / "mine"
-    images, labels = digits_of_each([15] * 3)
-    write_pictures(folder, images, labels, names=(".", ".", "."))
-    with needs_remedy("{} must hold a folder of pictures for each class (or be one of four IDX files)"):
-        read(folder)
-    for i, label in enumerate(labels):
-        (folder / NAMES[label]).mkdir(exist_ok=True)
-        (folder / f"{i:04}.png").rename(folder / NAMES[label] / f"{i:04}.png")
-    read(folder)
-
-
-def test_single_class_gets_another(tmp_path: Path) -> None:
-    images, labels = digits_of_each([15] * 2)
-    folder = write_pictures(tmp_path / "mine", images[:15], labels[:15])
-    with needs_remedy("a data set must have two classes or more, but {} has {}; add another"):
-        read(folder)
-    read(write_pictures(folder, images, labels))
 
 
 def test_classes_beyond_the_most_are_left_out(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from fmnist.errors import UserError
 from fmnist.export.__main__ import parse as parse_export
 from fmnist.predict.predictions import predict, read_temperature
 from fmnist.reading import Reading
+from fmnist.values import require, require_callable
 from search.config import SHIPPED_SPACES, StudyConfig
 from search.dashboard.options import DashboardOptions
 from search.dashboard.server import listen
@@ -23,7 +24,7 @@ from search.refit.__main__ import RefitOptions
 from search.report.__main__ import ReportOptions
 from search.run import parse
 from tests.support.made_study import make_study
-from tests.support.remedies import Remedy, assert_message, needs_remedy
+from tests.support.remedies import Remedy, needs_remedy
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -31,13 +32,8 @@ ROOT = Path(__file__).resolve().parents[3]
 @pytest.mark.parametrize(
     "remedy",
     [
-        Remedy("the study's name must be 1 to 64 letters", ["--study", "a/b"], ["--study", "a-b"]),
-        Remedy(
-            "the study's name must be 1 to 64 letters",
-            ["--dataset", "my shoes"],
-            ["--dataset", "my shoes", "--study", "shoes"],
-        ),
-        Remedy("{} must be all or some of {}, joined by commas", ["--export", "keras;onnx"], ["--export", "keras"]),
+        Remedy("the study's name must be 1 to {} letters", ["--study", "a/b"], ["--study", "a-b"]),
+        Remedy("{} must be {}, but got {}{}", ["--export", "keras;onnx"], ["--export", "keras"]),
         Remedy(
             "--image-size must be between {} and {} pixels",
             ["--dataset", "x", "--image-size", "7"],
@@ -112,9 +108,8 @@ def test_folder_of_a_tracker_is_one_that_can_be_written(tmp_path: Path) -> None:
 
 
 def test_remedy_that_an_option_declares_is_said_and_works() -> None:
-    with pytest.raises(UserError) as caught:
+    with pytest.raises(UserError, match="--port must be between 0 and 65535, but got -1; 0 takes any that is free"):
         DashboardOptions("a", port=-1)
-    assert_message("--port must be between 0 and 65535, but got -1; 0 takes any that is free", str(caught.value))
     with listen(0, lambda environ, start: []) as server:
         assert server.server_port > 0
 
@@ -142,7 +137,7 @@ def test_study_is_one_of_those_that_the_message_lists(studies: Path, tmp_path: P
     ReportOptions(("a",), studies_dir=studies)
     with needs_remedy("{} needs a study of {}, but got {}, which it has not; {}"):
         ReportOptions(("a",), studies_dir=tmp_path / "none")
-    with needs_remedy("the study's name must be 1 to 64 letters"):
+    with needs_remedy("the study's name must be 1 to {} letters"):
         DashboardOptions("studies/a", studies_dir=studies)
     DashboardOptions("a", studies_dir=studies)
 
@@ -209,3 +204,21 @@ def test_standard_input_is_named_once(tmp_path: Path) -> None:
         predict(tmp_path / "m.keras", ["-", "-"])
     with needs_remedy("a model must be a .keras file, but {}: {}; check the path"):  # named once, it gets to the model
         predict(tmp_path / "m.keras", ["-"])
+
+
+def test_values_from_python_are_of_the_kind_that_is_asked_for() -> None:
+    with needs_remedy("{} needs {}, which has no default; pass {}=...", TypeError):
+        StudyConfig(dataset="digits")  # pyright: ignore[reportCallIssue]
+    with needs_remedy("{} must be {}, but got {}{}"):
+        StudyConfig(study="s", dataset="digits", trials="five")  # pyright: ignore[reportArgumentType]
+    with needs_remedy("{} takes at most {} arguments, but got {}; pass them by name", TypeError):
+        StudyConfig(*["s"] * 99)  # pyright: ignore[reportArgumentType]
+    StudyConfig(study="s", dataset="digits", trials=5)
+    with needs_remedy("{} must be {}, but got {}"):
+        StudyConfig(study="s", dataset="digits", export=5)  # pyright: ignore[reportArgumentType]
+    with needs_remedy("{} must be a function {}, but got {}"):
+        require_callable(3, "on_progress", "(n_read, n_files)")
+    require_callable(print, "on_progress", "(n_read, n_files)")
+    with needs_remedy("{} must be {} or more, but got {}"):
+        require(int, 0, "n", at_least=1)
+    assert require(int, 1, "n", at_least=1) == 1

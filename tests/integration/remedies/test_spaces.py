@@ -21,7 +21,7 @@ NAME = 'name = "default"'
 
 # Each pair: what stands in the file in the place of the first, and what the message makes of that.
 EDITS = {
-    "unknown key": (BLOCKS, Remedy("{} is not a key of a search space{}", BLOCKS.replace("blocks", "block"), BLOCKS)),
+    "unknown key": (BLOCKS, Remedy("{} is not a key of a search space; {}", BLOCKS.replace("blocks", "block"), BLOCKS)),
     "missing key": (BLOCKS, Remedy("{} is missing; add it, {} shows every key", "", BLOCKS)),
     "number in quotes": (
         "n_epochs = 30",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from multiprocessing.connection import Connection
 
 from fmnist.training.history import HistoryPoint
 from search.worker.child import Pulsing
+from search.worker.local import WorkerProcesses
 from search.worker.tasks import TrainResult, TrainTask
 
 
@@ -25,3 +27,12 @@ def serve_in_silence(pipe: Connection, task: TrainTask) -> None:
     seconds = time.monotonic() - started
     pipe.send(TrainResult((), None, task.n_planned_images, seconds, seconds, "end", 100.0))
     pipe.send(None)
+
+
+def serve_too_late(pipe: Connection, task: TrainTask) -> None:
+    """Come to no evaluation within the time limit."""
+    pipe.send(TrainResult((), None, 0, 0.1, 0.1, "time limit", 100.0))
+    pipe.send(None)
+
+
+too_late_workers = partial(WorkerProcesses, serve=serve_too_late, preload=("tests.support.training.silent",))
