@@ -135,6 +135,14 @@ def test_huge_numbers_are_refused_in_one_short_line() -> None:
         assert len(str(refused.value)) < 300 and "\n" not in str(refused.value)
 
 
+@pytest.mark.parametrize("number", [2**63, -(2**63) - 1])
+def test_whole_number_beyond_64_bits_is_refused_with_the_ends(number: int) -> None:
+    with pytest.raises(UserError, match=rf"; it must lie between -{2**63} and {2**63 - 1}$"):
+        require(int, number, "it")
+    assert require(int, 2**63 - 1, "it") == 2**63 - 1
+    assert require(int, -(2**63), "it") == -(2**63)
+
+
 def test_value_whose_repr_fails_is_named_by_its_type() -> None:
     class Broken:
         def __repr__(self) -> str:
