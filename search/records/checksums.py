@@ -63,6 +63,10 @@ class Checksums:
         self._manifest: Manifest | None = None
         self._is_read = False
 
+    def __reduce__(self) -> tuple[type[Checksums], tuple[Path]]:
+        """Make a pickle of a study's result lead to the same files: whoever loads it reads the manifest anew."""
+        return Checksums, (self._root,)
+
     @property
     def manifest(self) -> Manifest | None:
         """The manifest as it stands; None where the study has none, or none yet.
