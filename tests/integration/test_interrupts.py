@@ -201,7 +201,6 @@ class Raising(Callback):
 @pytest.mark.parametrize(
     ("label", "error"),
     [
-        ("trial 2", ZeroDivisionError("mine")),
         ("trial 2", KeyboardInterrupt("mine")),
         ("finalist", ZeroDivisionError("mine")),
         ("conv-", KeyboardInterrupt("mine")),
@@ -331,16 +330,18 @@ def run_cell(client: Any, code: str, when_begun: Any = None) -> tuple[float, dic
             when_begun()
             break
         assert "ename" not in content, content
-    reply = client._recv_reply(message, timeout=60)["content"]
-    return time.monotonic() - started, reply
+    while True:
+        reply = client.get_shell_msg(timeout=60)
+        if reply["parent_header"].get("msg_id") == message:
+            return time.monotonic() - started, reply["content"]
 
 
 @pytest.mark.slow
 @pytest.mark.process
 @pytest.mark.timeout(900)
-def test_real_study_that_is_interrupted_in_every_phase_comes_to_its_end(tmp_path: Path) -> None:
+def test_real_study_that_is_interrupted_again_and_again_comes_to_its_end(tmp_path: Path) -> None:
     config = config_in(tmp_path, trials=2, refit_seeds=1, baselines=False, export=("keras",))
-    phases = ["study s", "confirming", "retraining", "opening the test set", "exporting best.keras"]
+    phases = ["study s", "opening the test set", "exporting best.keras"]
     seconds = {}
     for phase in phases:
         begun = threading.Event()
