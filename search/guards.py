@@ -19,6 +19,7 @@ from search.records.models import FINISHED_STATES, EvaluationRecord
 from search.refit.baselines import missing_baselines
 from search.space.schema import parse_toml, read_space_text
 from search.space.space import SearchSpace
+from search.study.backup import repair_own_storage, require_same_trials
 from search.study.trials import count_by_state
 
 OPENED = "test_opened"  # the study attribute that holds an OpenedTest
@@ -103,6 +104,8 @@ def refuse_edited_space(files: StudyFiles, space: SearchSpace) -> None:
         edited = flat(parse_toml(read_space_text(files.space), files.space))
     except UserError:
         return
+    if not edited:
+        return
     made = flat(space.table)
     for key in sorted(edited.keys() | made.keys()):
         if edited.get(key) != made.get(key):
@@ -114,10 +117,12 @@ def refuse_edited_space(files: StudyFiles, space: SearchSpace) -> None:
 
 
 def require_own_storage(config: StudyConfig, files: StudyFiles) -> None:
-    """Raise UserError where the study's SQLite file is gone.
+    """Restore the SQLite file of the study's folder if it is damaged; raise UserError where it is gone.
 
     An empty one in its place would begin the search anew, beside finalists of the old one.
     """
+    if config.storage is None:
+        repair_own_storage(files, config.study)
     if config.storage is None and files.has(files.ledger) and not files.storage.exists():
         raise UserError(
             f"{shown_path(files.storage)} is missing, and the study's trials with it; restore it, or start a new study "
@@ -130,6 +135,7 @@ def require_trials(config: StudyConfig, files: StudyFiles, study: optuna.Study) 
 
     Others by their numbers would be taken for those that were confirmed.
     """
+    require_same_trials(files, study)
     if not files.has(files.ledger):
         return
     counts = count_by_state(study)

@@ -72,8 +72,9 @@ from search.refit.round import FinalRound
 from search.refit.schedule import Clock
 from search.report.page import report_study
 from search.results import FinishedStudy, StudyResult, read_study
+from search.study.backup import keep_trials
 from search.study.locks import hold, hold_storage
-from search.study.loop import run_trials
+from search.study.loop import require_a_trial, run_trials
 from search.study.retry import RetryPolicy
 from search.study.storage import StudyStorage, open_storage
 from search.study.study import (
@@ -120,7 +121,7 @@ def run_study(
 
     Raises:
         UserError: the input cannot be used.
-        SearchStopped: trials fail again and again for the same reason.
+        SearchStopped: trials fail again and again for the same reason, or all have failed.
         TrainingFailed: every finalist's training, or every retraining, failed.
         KeyboardInterrupt: Ctrl-C was pressed; or what the caller's own handler of SIGINT raises.
         Interrupted: `stop` was set.
@@ -271,6 +272,7 @@ def search(context: StudyContext, opened: OpenStudy, final: FinalRound, early: E
     try:
         progress = progress_of(context, study)
         if progress.n_finished >= config.trials:
+            require_a_trial(study)
             reporter.say(f"the search is complete: {progress}")
         else:
             shown_by = dashboard_command(context.files, config.storage)
@@ -278,9 +280,11 @@ def search(context: StudyContext, opened: OpenStudy, final: FinalRound, early: E
             tell_search_details(context)
             reporter.begin("trials", config.trials, progress.n_finished, progress)
             run_search(context, opened, final, early)
+            require_a_trial(study)
     finally:
         with suppress(Interrupted):  # the storage is away too
             write_history(context.files, read_trials(study))
+            keep_trials(context.files, study, is_own=config.storage is None)
     if context.mlflow is not None:
         context.mlflow.add_missing(study, context.stop)
 
@@ -387,7 +391,8 @@ def export(context: StudyContext, publisher: DashboardPublisher) -> None:
 def report(context: StudyContext, study: optuna.Study) -> FinishedStudy:
     """Write the report, publish it to the dashboard, and show what came out."""
     with Interruptible(context.stop):
-        result = report_study(context.files, study)
+        keep_trials(context.files, study, is_own=context.config.storage is None)
+    result = report_study(context.files, study)
     publish_report(study, result)
     tell_result(context, result)
     return result

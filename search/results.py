@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -308,6 +308,12 @@ class FinishedStudy(StudyResult):
         return wilson_95(round(record.confirm_accuracy * n), n)
 
     @property
+    def has_checksums(self) -> bool:
+        """Whether all files have been compared with what was written, by checksums that are as old as the files."""
+        manifest = self.files.checksums.manifest
+        return manifest is not None and manifest.adopted is None
+
+    @property
     def exported(self) -> list[ExportRecord]:
         """The exports that succeeded, each of which has a file."""
         return [record for record in self.exports if record.failure is None]
@@ -370,10 +376,25 @@ def read_finished_study(
         environment=files.read_plain(files.environment),
         model_bytes=files.checksums.intact(files.model).stat().st_size,
         baselines=tuple(files.read_baselines()),
-        exports=tuple(files.read_export_records()),
+        exports=tuple(as_they_are(files, record) for record in files.read_export_records()),
     )
     require_consistent(study)
     return study
+
+
+def as_they_are(files: StudyFiles, record: ExportRecord) -> ExportRecord:
+    """Return the record of an export; of one whose file is lost or changed since it was compared, as a failed one.
+
+    Nobody has compared what is there now with the model.
+    """
+    path = files.exports / record.file
+    state = files.checksums.state(path)
+    if record.failure is not None or state == "intact" or (state == "unrecorded" and path.exists()):
+        return record
+    what = "has changed" if state == "changed" else "has been removed"
+    return replace(
+        record, failure=f"the file {what} since it was compared with the model; --export {record.format} makes it anew"
+    )
 
 
 def _finished_trials(trials: Iterable[TrialRecord]) -> tuple[TrialRecord, ...]:

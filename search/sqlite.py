@@ -1,14 +1,16 @@
-"""Where is an SQLite file? Its URL and its path, one from the other, for paths of every kind."""
+"""Where is an SQLite file, and is it whole? Its URL and its path, one from the other, for paths of every kind."""
 
 from __future__ import annotations
 
 import os
+import sqlite3
 import urllib.parse
 from pathlib import Path
 
 from fmnist.errors import UserError
 from fmnist.paths import absolute, expanded
 
+BUSY_SECONDS = 60  # how long SQLite waits for a reader such as the dashboard
 LONGEST_SQLITE_PATH = 504  # bytes: of its 512, SQLite keeps some for the names of its files beside the database
 
 
@@ -42,3 +44,16 @@ def require_sqlite_path(path: Path, remedy: str) -> None:
             f"the path of an SQLite file must be {LONGEST_SQLITE_PATH} bytes at most, from the root on, but "
             f"{absolute(path)} has {n_bytes:,}; {remedy}"
         )
+
+
+def damage_of_sqlite(path: Path) -> str | None:
+    """Say what SQLite finds wrong with a file; None if nothing is. An empty file is an empty database."""
+    try:
+        connection = sqlite3.connect(path, timeout=BUSY_SECONDS)
+        try:
+            (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        return str(error)
+    return None if found == "ok" else " ".join(found.split())

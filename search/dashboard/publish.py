@@ -143,7 +143,8 @@ def mark_finished(
     if files.has(files.test):
         summary = replace(summary, state="complete")
     elif n_asked is not None and summary.n_ended >= n_asked:
-        summary = replace(summary, state="searched, test set unopened")
+        has_trained = summary.counts["complete"] or summary.counts["pruned"]
+        summary = replace(summary, state="searched, test set unopened" if has_trained else "no trial could be trained")
     save_note(study, study_note(summary, None))
 
 

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
@@ -31,6 +31,14 @@ COPIED = (".json", ".toml", ".txt", ".npz")  # endings of files that have a seco
 State = Literal["intact", "unrecorded", "missing", "changed"]
 
 
+@dataclass(frozen=True)
+class TrialsChecksum:
+    """The checksum of trials that had finished, and so change no more."""
+
+    numbers: tuple[int, ...]
+    sha256: str | None
+
+
 @dataclass
 class Manifest:
     """What `checksums.json` says."""
@@ -39,6 +47,7 @@ class Manifest:
     adopted: str | None = None  # when files of an earlier version were entered as they were found, ISO 8601
     files: dict[str, str] = field(default_factory=dict)  # path in the study's folder -> SHA-256
     pending: dict[str, str] = field(default_factory=dict)  # of files that are about to get their names
+    trials: TrialsChecksum | None = None  # of those in the storage when a search last ended
 
 
 class Checksums:
@@ -79,6 +88,18 @@ class Checksums:
                 self._manifest = self._read()
                 self._is_read = True
             return self._manifest
+
+    @property
+    def trials(self) -> TrialsChecksum | None:
+        """The checksum of the study's trials; None where it has none yet."""
+        return None if self.manifest is None else self.manifest.trials
+
+    def keep_trials(self, kept: TrialsChecksum) -> None:
+        """Enter the checksum of the study's trials."""
+        with self._lock:
+            if self.manifest is not None:
+                self.manifest.trials = kept
+                self._save()
 
     def begin(self, existing: Sequence[Path]) -> None:
         """Keep checksums from here on, and come to terms with what a killed run had not finished.
@@ -230,18 +251,14 @@ class Checksums:
     def _copy(self, source: Path, target: Path) -> None:
         """Copy a file over another. What is no file there is kept beside it."""
         if os.path.isdir(target):
-            os.replace(target, _free_name(target))
+            move_aside(target)
         with atomic_write(target) as temporary:
             shutil.copyfile(source, temporary)
 
     def _restore(self, path: Path, source: Path) -> str:
         """Put a copy in a file's place. What lay there is kept beside it, which the returned words say."""
-        kept = ""
         try:
-            if os.path.isdir(path) or (os.path.isfile(path) and os.path.getsize(path) > 0):
-                aside = _free_name(path)
-                os.replace(path, aside)
-                kept = f"; what was there is now {aside.name}"
+            kept = move_aside(path)
             with atomic_write(path) as temporary:
                 shutil.copyfile(source, temporary)
         except OSError as error:
@@ -280,10 +297,10 @@ class Checksums:
     def _save(self) -> None:
         assert self._manifest is not None
         content = asdict(self._manifest)
-        text = json.dumps({**content, "sha256": _digest_of_manifest(self._manifest)}, indent=1) + "\n"
+        text = json.dumps({**content, "sha256": _digest_of_content(content)}, indent=1) + "\n"
         for place in (self.path, self.copies / self.path.name):
             if os.path.isdir(place):
-                os.replace(place, _free_name(place))
+                move_aside(place)
             write_text(place, text)
 
     def _read(self) -> Manifest | None:
@@ -349,17 +366,24 @@ def _parsed(path: Path) -> Manifest | None:
         manifest = TypeAdapter(Manifest).validate_python(content)
     except (OSError, ValueError, KeyError, AttributeError, TypeError):
         return None
-    return manifest if _digest_of_manifest(manifest) == expected else None
+    return manifest if _digest_of_content(content) == expected else None
 
 
-def _digest_of_manifest(manifest: Manifest) -> str:
-    return hashlib.sha256(json.dumps(asdict(manifest), sort_keys=True).encode()).hexdigest()
+def _digest_of_content(content: dict[str, Any]) -> str:
+    """Compute the SHA-256 of a manifest's content as it stands in the file: another version may know other fields."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _free_name(path: Path) -> Path:
-    """Return the first of NAME.damaged, NAME.damaged-2 and so on that is free."""
+def move_aside(path: Path) -> str:
+    """Rename what is in a file's place, unless it is empty, to the first of NAME.damaged, NAME.damaged-2 that is free.
+
+    Returns the end of a sentence that says so; "" where nothing was there.
+    """
+    if not (os.path.isdir(path) or (os.path.isfile(path) and os.path.getsize(path) > 0)):
+        return ""
     aside, number = path.with_name(f"{path.name}.damaged"), 1
     while os.path.lexists(aside):
         number += 1
         aside = path.with_name(f"{path.name}.damaged-{number}")
-    return aside
+    os.replace(path, aside)
+    return f"; what was there is now {aside.name}"

@@ -13,10 +13,12 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
+from search.records.models import FINISHED_STATES
 from search.study.attributes import attributes_of
 from search.study.leases import TrialLeases
 from search.study.optuna_private import id_of
 from search.study.storage import StudyStorage
+from search.study.trials import count_by_state
 from search.worker.tasks import Interrupted, TrainingFailed
 
 MAX_EQUAL_FAILURES = 3
@@ -193,6 +195,20 @@ def stop_at_equal_failures(study: optuna.Study) -> None:
         return
     trace = attributes_of(latest[-1]).get("trace", "")
     raise SearchStopped(f"{len(latest)} trials in a row {reason}\n{trace}".rstrip())
+
+
+def require_a_trial(study: optuna.Study) -> None:
+    """Raise SearchStopped if trials of the study have failed and none has been trained: it has found nothing."""
+    counts = count_by_state(study)
+    if not counts["failed"] or counts["complete"] or counts["pruned"]:
+        return
+    last = attributes_of(study.get_trials(deepcopy=False, states=(TrialState.FAIL,))[-1])
+    n_ended = sum(counts[state] for state in FINISHED_STATES)
+    raise SearchStopped(
+        f"no trial of study {study.study_name} could be trained: {counts['failed']} of {n_ended} failed, the last as "
+        f"{last.get('reason', 'nobody recorded why')}; remove the cause, then the same command with --trials above "
+        f"{n_ended} tries more, or start a new study with --study NAME\n{last.get('trace', '')}".rstrip()
+    )
 
 
 def _has_trained(ended: list[FrozenTrial]) -> bool:

@@ -24,14 +24,14 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import exc
 
 from fmnist.errors import UserError
+from fmnist.paths import shown_path
 from search.cli import shown_url
 from search.machine import network_file_system
-from search.sqlite import require_sqlite_path, sqlite_path, sqlite_url
+from search.sqlite import BUSY_SECONDS, damage_of_sqlite, require_sqlite_path, sqlite_path, sqlite_url
 from search.study.attributes import Owner, TrialAttributes, attributes_of
 from search.study.optuna_private import RelationalStorage, StudyTrials, has_tables
 from search.study.retry import RetryPolicy, T, retried
 
-BUSY_SECONDS = 60  # how long SQLite waits for a reader such as the dashboard
 CONNECT_SECONDS = 10
 HEARTBEAT_SECONDS = 15  # between two heartbeats of a trial, where several supervisors share a study
 IDLE_SECONDS = 20  # a machine that stops in the middle of a transaction (a laptop's lid) holds its locks for so long
@@ -273,6 +273,7 @@ def open_sqlite(path: Path, *, must_exist: bool = False) -> StudyStorage:
             f"{path} is missing, and the study's trials with it; restore it, or pass the --storage that has them"
         )
     _refuse_network_file_system(path)
+    _require_sound(path, path)
     with sqlite3.connect(path, timeout=BUSY_SECONDS) as connection:
         connection.execute("PRAGMA journal_mode=WAL")
     connection.close()
@@ -281,6 +282,16 @@ def open_sqlite(path: Path, *, must_exist: bool = False) -> StudyStorage:
         return sqlite3.connect(path, timeout=BUSY_SECONDS, check_same_thread=False)  # the pool lends it to any thread
 
     return StudyStorage(sqlite_url(path), {"creator": connect}, is_shared=False)
+
+
+def _require_sound(path: Path, original: Path) -> None:
+    """Raise UserError for an SQLite file that is damaged, or something else; original: what the message names."""
+    damage = damage_of_sqlite(path) if path.is_file() else None
+    if damage is not None:
+        raise UserError(
+            f"{shown_path(original)} must be an SQLite database that is whole, but SQLite says: {damage}; restore it, "
+            f"or start another study, with --study NAME and, if it was given, another --storage"
+        )
 
 
 def _refuse_network_file_system(path: Path) -> None:
@@ -305,6 +316,7 @@ def _open_copy_of_sqlite(path: Path, scratch: Path) -> StudyStorage | None:
         part = Path(f"{path}{suffix}")
         if part.exists():
             shutil.copyfile(part, f"{copy}{suffix}")
+    _require_sound(copy, path)
     return open_sqlite(copy, must_exist=True)
 
 

@@ -24,6 +24,7 @@ from search.records.io import flat
 from search.records.models import DataRecord
 from search.space.space import SearchSpace
 from search.sqlite import require_sqlite_path, sqlite_url
+from search.study.backup import repair_own_storage, require_same_trials
 from search.study.leases import TrialLeases, this_process
 from search.study.storage import AlreadyQueued, BudgetSpent, StudyStorage, open_storage
 from search.study.strategy import build_pruner, build_sampler
@@ -175,7 +176,9 @@ def find_study(name: str, storage: StudyStorage) -> optuna.Study | None:
 
 
 def open_finished(files: StudyFiles, storage: str | None = None) -> optuna.Study:
-    """Open a study to read it: nothing is repaired or queued, so a run may use it at the same time.
+    """Open a study to read it: no trial is queued again, so a run may use it at the same time.
+
+    The SQLite file of its folder is restored from its copy if it is lost or damaged.
 
     Args:
         files: The study's folder.
@@ -185,7 +188,11 @@ def open_finished(files: StudyFiles, storage: str | None = None) -> optuna.Study
         UserError: The trials are not there.
     """
     config = files.read_plain(files.config)
-    return open_by_name(config["study"], storage or _stored_url(files, config["storage"]))
+    if storage is None and config["storage"] == OWN_STORAGE:
+        repair_own_storage(files, config["study"])
+    study = open_by_name(config["study"], storage or _stored_url(files, config["storage"]))
+    require_same_trials(files, study)
+    return study
 
 
 def open_by_name(name: str, url: str) -> optuna.Study:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -158,6 +159,16 @@ def test_files_of_an_earlier_version_are_read_and_entered_as_they_are(tmp_path: 
     files.begin_checksums()
     damage(files.refit_record(0), "flip")
     assert opened(tmp_path)[0].read_refit_records() == [RECORD]
+
+
+def test_manifest_of_a_version_with_other_fields_is_read(files: StudyFiles) -> None:
+    content = json.loads(files.checksums.path.read_text())
+    for name in ("trials", "sha256"):
+        del content[name]
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    files.checksums.path.write_text(json.dumps({**content, "sha256": digest}))
+    again, said = opened(files.root)
+    assert again.checksums.state(files.config) == "intact" and said == []
 
 
 @pytest.mark.parametrize("is_new", [True, False], ids=["a new file", "a file that was there"])

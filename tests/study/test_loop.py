@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 
 from search.config import StudyConfig
 from search.space.space import SearchSpace
-from search.study.loop import SearchStopped
+from search.study.loop import SearchStopped, require_a_trial
 from search.study.storage import open_storage
 from search.study.strategy import build_sampler
 from search.study.trials import count_by_state, read_trials
@@ -130,3 +130,15 @@ def test_memory_that_no_training_keeps_within_stops_the_search_although_each_tak
     with pytest.raises(SearchStopped, match=r"3 trials in a row failed \(memory\): .* used more memory, over"):
         run_trials(study, objective_of(space, trainer), n_trials=50)
     assert len(study.trials) <= 6
+
+
+def test_search_whose_trials_all_failed_has_found_nothing_until_one_trains(
+    config: StudyConfig, space: SearchSpace
+) -> None:
+    study = open_study(config, space)
+    require_a_trial(study)  # none has ended yet
+    run_trials(study, objective_of(space, failing("diverged", lambda task: "loss is nan")), n_trials=4)
+    with pytest.raises(SearchStopped, match=r"4 of 4 failed, .*loss is nan; .* --trials above 4 tries more"):
+        require_a_trial(study)
+    run_trials(study, objective_of(space, by_filters), n_trials=5)
+    require_a_trial(study)

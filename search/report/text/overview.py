@@ -54,9 +54,15 @@ def same_in_fresh_process(study: FinishedStudy) -> str:
     none: the two sum in another order.
     """
     fresh, here = study.test.delivered_accuracy, study.evaluation.accuracy
+    found = f"{percent(fresh)} instead"
     if math.isclose(fresh, here, abs_tol=0.5 / study.evaluation.n_images):
-        return "The saved file, loaded in a fresh process without this project, gives the same accuracy."
-    return f"The saved file, loaded in a fresh process without this project, gives {percent(fresh)} instead."
+        found = "the same accuracy"
+    if study.has_checksums:
+        return f"The saved file, loaded in a fresh process without this project, gives {found}."
+    return (
+        f"When the test set was opened, the saved file, loaded in a fresh process without this project, gave {found}; "
+        "that version kept no checksums, so whether the study's files are still the same was not checked."
+    )
 
 
 def flip_averaged(study: FinishedStudy) -> str | None:

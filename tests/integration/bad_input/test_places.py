@@ -72,7 +72,9 @@ def test_sqlite_in_a_file_that_is_no_database(refused: Callable[..., str], tmp_p
     (tmp_path / "notes.txt").write_text("not a database, but long enough to be read as one" * 20)
     url = f"sqlite:///{tmp_path / 'notes.txt'}"
     assert_says(
-        refused("--dataset", "digits", "--storage", url), f"--storage {url} does not answer", "file is not a database"
+        refused("--dataset", "digits", "--storage", url),
+        "notes.txt must be an SQLite database",
+        "file is not a database",
     )
     assert not studies.exists()
 

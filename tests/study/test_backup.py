@@ -1,0 +1,97 @@
+"""Trials and their copy: what happens to study.db from outside is found, and undone while its copy is left."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from fmnist.errors import UserError
+from search.config import StudyConfig
+from search.records.files import StudyFiles
+from search.study.backup import keep_trials, repair_own_storage
+from search.study.study import open_finished
+from search.study.trials import read_trials
+from tests.support.damage import DAMAGES, damage
+from tests.support.training.trainers import by_filters, objective_of, open_study, run_trials, storage_of
+
+N_TRIALS = 3
+
+
+@pytest.fixture
+def files(tmp_path: Path, space) -> StudyFiles:
+    """A study of three trials, in the state in which a run leaves it."""
+    config = StudyConfig("made", studies_dir=tmp_path, trials=N_TRIALS)
+    files = StudyFiles(config.folder)
+    study = open_study(config, space)
+    run_trials(study, objective_of(space, by_filters), n_trials=N_TRIALS)
+    files.begin_checksums()
+    files.write_text(files.config, '{"study": "made", "storage": "the study\'s folder"}')
+    keep_trials(files, study, is_own=True)
+    storage_of(study).remove_session()
+    storage_of(study).engine.dispose()
+    return files
+
+
+def change_a_value(path: Path) -> None:
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE trial_values SET value = value + 0.001 WHERE trial_id = 2")
+    connection.close()
+
+
+def lose_a_trial(path: Path) -> None:
+    with sqlite3.connect(path) as connection:
+        connection.execute("DELETE FROM trials WHERE number = 1")
+    connection.close()
+
+
+def fill_with_garbage(path: Path) -> None:
+    path.write_bytes(b"no database at all " * 500)
+
+
+HARM = {
+    **{kind: lambda path, kind=kind: damage(path, kind) for kind in DAMAGES if kind != "flip"},
+    "a value": change_a_value,
+    "a trial less": lose_a_trial,
+    "garbage": fill_with_garbage,
+}
+
+
+@pytest.mark.parametrize("harm", HARM)
+def test_damaged_trials_are_restored_from_their_copy(files: StudyFiles, harm: str) -> None:
+    study = open_finished(files)
+    trials = read_trials(study)
+    storage_of(study).engine.dispose()
+    HARM[harm](files.storage)
+    said: list[str] = []
+    again = StudyFiles(files.root)
+    again.checksums.say = said.append
+    assert read_trials(open_finished(again)) == trials
+    assert len(said) == 1 and "study.db " in said[0] and "with the 3 trials that had finished" in said[0]
+
+
+@pytest.mark.parametrize("harm", HARM)
+def test_trials_without_a_copy_are_named_and_restoring_them_helps(files: StudyFiles, harm: str) -> None:
+    copy = files.checksums.copies / "study.db"
+    good = copy.read_bytes()
+    copy.unlink()
+    HARM[harm](files.storage)
+    with pytest.raises(UserError, match=r"study\.db .*no intact copy of it is left; restore it, or start a new study"):
+        open_finished(StudyFiles(files.root))
+    if files.storage.is_dir():
+        files.storage.rmdir()
+    files.storage.unlink(missing_ok=True)
+    for suffix in ("-wal", "-shm"):
+        Path(f"{files.storage}{suffix}").unlink(missing_ok=True)
+    files.storage.write_bytes(good)
+    assert len(read_trials(open_finished(StudyFiles(files.root)))) == N_TRIALS
+
+
+def test_trials_that_came_after_the_copy_are_no_damage(files: StudyFiles, space, tmp_path: Path) -> None:
+    study = open_study(StudyConfig("made", studies_dir=tmp_path, trials=N_TRIALS + 1), space)
+    run_trials(study, objective_of(space, by_filters), n_trials=N_TRIALS + 1)
+    again = StudyFiles(files.root)
+    again.checksums.say = lambda text: pytest.fail(text)
+    repair_own_storage(again, "made")
+    assert len(read_trials(open_finished(again))) == N_TRIALS + 1
