@@ -98,9 +98,33 @@ def test_study_whose_trials_are_gone(studies: Path, capsys: pytest.CaptureFixtur
     options = ["--studies-dir", str(studies), "--dataset", "digits", "--trials", "4", "--search-only"]
     assert main(options, worker_processes=fake_workers) == 0
     files = StudyFiles(studies / "digits")
+    copy = files.checksums.copies / "study.db"
+    copy.rename(studies / "backup.db")
     optuna.delete_study(study_name="digits", storage=f"sqlite:///{files.storage}")
     assert main(options, worker_processes=fake_workers) == EXIT_USER_ERROR
-    assert_says(capsys.readouterr().err, "the trials of study digits are gone", "restore them", "--study NAME")
+    assert_says(capsys.readouterr().err, "holds no study digits", "restore it", "--study NAME")
+    (studies / "backup.db").rename(copy)
+    assert main(options, worker_processes=fake_workers) == 0
+    assert_says(capsys.readouterr().out, "restored from", "with the 4 trials", "the search is complete: ")
+
+
+@pytest.mark.process
+def test_edited_space_of_a_study_is_refused_until_it_is_deleted(
+    refused: Callable[..., str], studies: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--dataset", "digits", "--trials", "2", "--search-only"]
+    assert main(["--studies-dir", str(studies), *options], worker_processes=fake_workers) == 0
+    capsys.readouterr()
+    space = StudyFiles(studies / "digits").space
+    written = space.read_text()
+    space.write_text(written.replace("n_blocks = { low = 1, high = 3 }", "n_blocks = { low = 1, high = 2 }"))
+    message = refused(*options)
+    assert_says(
+        message, "space.toml must have the space", "n_blocks.high = 3, but it has 2", "delete it", "--study NAME"
+    )
+    space.unlink()
+    assert main(["--studies-dir", str(studies), *options], worker_processes=fake_workers) == 0
+    assert space.read_text() == written
 
 
 def test_study_that_has_opened_its_test_set_takes_no_more_trials(refused: Callable[..., str], made: StudyFiles) -> None:
