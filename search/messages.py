@@ -18,6 +18,7 @@ from search.dashboard.publish import DashboardPublisher
 from search.format import list_names, with_noun
 from search.provenance import describe_environment
 from search.records.models import EvaluationRecord
+from search.report.charts.fonts import fonts_for
 from search.report.text.data import describe_duplicates, uneven_classes
 from search.results import FinishedStudy, balance_of
 from search.study.trials import count_by_state, read_best
@@ -159,6 +160,9 @@ def tell_result(context: StudyContext, result: FinishedStudy) -> None:
         )
         for record in result.confirmed
     ]
+    note = fonts_for(result.data.class_names).note()
+    if note is not None:
+        context.reporter.warn(note)
     context.reporter.show_finalists(rows)
     interval, n_seeds, files = result.test_interval, len(result.test_accuracies), context.files
     of = f"mean of {with_noun(n_seeds, 'seed')}" if n_seeds > 1 else "one retraining"

@@ -6,13 +6,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
-
 from fmnist.model.layers import LayerSummary, count_multiply_adds, count_parameters, describe_layers
 from fmnist.recipe import Architecture
 from search.format import short_count
+from search.report.charts.plain import Axes, Figure, Rectangle, drawing
 from search.report.charts.style import BLUE, GREEN, GREY, ORANGE, PURPLE, figure_png
 
 INK, SHADE = "#222222", "#f3f6f9"
@@ -53,6 +50,7 @@ class Row:
     adds: bool = False  # the shortcut of its residual block comes in behind it
 
 
+@drawing()
 def draw_network(number: int, architecture: Architecture) -> bytes:
     """Draw the layers from the image down: how wide the images still are, how many channels, what each costs.
 

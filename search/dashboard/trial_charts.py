@@ -1,21 +1,17 @@
-"""The charts of a trial's training for the dashboard: its learning curve and its mistakes. PNG.
-
-Draw one at a time: Matplotlib's fonts are shared by all threads.
-"""
+"""The charts of a trial's training for the dashboard: its learning curve and its mistakes. PNG."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from fmnist.training.history import best_point
 from search.format import count, percent, tick_count
 from search.report.charts.curves import mark_best, plot_part
+from search.report.charts.fonts import fonts_for
 from search.report.charts.model import confusion_figure
+from search.report.charts.plain import Axes, Figure, FuncFormatter, MaxNLocator, drawing
 from search.report.charts.style import GREY, PART_STYLES, clean, figure_png, percent_axis
 from search.study.objective import RungEnd
 
@@ -24,6 +20,7 @@ MANY_POINTS = 40  # from so many on, points have no marks
 LABELLED_SHARE, WORDED_SHARE = 0.15, 0.3  # of the width: what a rung takes to have its length, and words, over it
 
 
+@drawing()
 def draw_learning_curve(number: int, ended: Sequence[RungEnd]) -> bytes:
     """Draw accuracy and loss against the images seen, with a break where a rung begins with new weights.
 
@@ -99,11 +96,9 @@ def draw_confusion_matrix(number: int, counts: np.ndarray, class_names: Sequence
         counts: int (n_classes, n_classes), selection images by true and predicted class.
         class_names: by label.
     """
-    figure = confusion_figure(counts, class_names)
     n_images, n_right = int(counts.sum()), int(counts.trace())
-    figure.suptitle(
-        f"Trial {number}, selection split: {count(n_images - n_right)} of {count(n_images)} wrong",
-        fontsize=11,
-        weight="bold",
-    )
-    return figure_png(figure)
+    title = f"Trial {number}, selection split: {count(n_images - n_right)} of {count(n_images)} wrong"
+    with drawing(fonts_for(class_names).paths):
+        figure = confusion_figure(counts, class_names)
+        figure.suptitle(title, fontsize=11, weight="bold")
+        return figure_png(figure)

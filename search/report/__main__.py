@@ -10,16 +10,13 @@ from pathlib import Path
 
 import optuna
 
-from fmnist.cli import exit_code_of
+from fmnist.cli import complain, exit_code_of
 from fmnist.errors import UserError
 from fmnist.options import option, options, parse_options
 from fmnist.output import printable
 from fmnist.paths import shown_path
 from search.cli import check_study_name, shown_url, take_password_off_the_command_line
-from search.dashboard.publish import publish_report
 from search.records.files import StudyFiles, require_study
-from search.report.comparison.page import write_comparison
-from search.report.page import report_study
 from search.results import FinishedStudy, read_finished_study, require_finished
 from search.study.study import open_finished
 from search.study.trials import read_trials
@@ -35,6 +32,11 @@ def run(argv: Sequence[str] | None) -> int:
     if argv is None:
         take_password_off_the_command_line()
     options = parse(sys.argv[1:] if argv is None else argv)
+    from search.dashboard.publish import publish_report  # they load Matplotlib, whose settings may be unreadable
+    from search.report.charts.fonts import fonts_for
+    from search.report.comparison.page import write_comparison
+    from search.report.page import report_study
+
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     studies = [StudyFiles(folder) for folder in options.folders]
     for files in studies:
@@ -44,11 +46,15 @@ def run(argv: Sequence[str] | None) -> int:
     if len(studies) == 1:
         (files,) = studies
         study = open_finished(files, options.storage)
-        publish_report(study, report_study(files, study))
+        finished = report_study(files, study)
+        publish_report(study, finished)
         print(printable(f"report: {shown_path(files.report_html)}"))
     else:
-        a, b = (_read(files, options.storage) for files in studies)
-        print(printable(f"comparison: {write_comparison(a, b, options.studies_dir)}"))
+        finished, other = (_read(files, options.storage) for files in studies)
+        print(printable(f"comparison: {write_comparison(finished, other, options.studies_dir)}"))
+    note = fonts_for(finished.data.class_names).note()
+    if note is not None:
+        complain("note", note)
     return 0
 
 

@@ -20,7 +20,9 @@ from search.records.files import StudyFiles
 from search.records.history_csv import write_history
 from search.records.io import atomic_write, write_text
 from search.report.analysis.evidence import Calibration, Evidence
+from search.report.charts.fonts import fonts_for
 from search.report.charts.images import rows_png, sheet_png
+from search.report.charts.plain import drawing
 from search.report.context import template_context
 from search.report.summary import summarize
 from search.report.templating import templates
@@ -57,7 +59,8 @@ def write_report(study: FinishedStudy) -> None:
     """
     files, evidence = study.files, Evidence(study)
     summary = summarize(study, evidence)
-    context = template_context(study, evidence, summary)
+    with drawing(fonts_for(study.data.class_names).paths):
+        context = template_context(study, evidence, summary)
     html, markdown = templates(), templates(markdown=True)
     write_text(files.report_html, html.get_template("report.html.j2").render(context))
     write_pictures(files.report_pictures, study, context)

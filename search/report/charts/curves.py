@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from matplotlib.axes import Axes
-
 from fmnist.training.history import HistoryPoint
+from search.report.charts.plain import Axes
 from search.report.charts.style import BLACK
 
 BEST_LABEL = "best point"

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
-import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+
+from fmnist.output import printable
+from search.report.charts.fonts import fonts_for, split_by_font
+from search.report.charts.plain import findSystemFonts, usual_font
 
 
 def image_png(image: np.ndarray, shrink: float = 1.0) -> bytes:
@@ -44,7 +47,7 @@ def sheet_png(tiles: Sequence[tuple[np.ndarray, Sequence[str]]], n_columns: int,
         n_columns: images in a row.
         tile_pixels: the longer side of each image.
     """
-    font = ImageFont.truetype(str(Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf")), 13)
+    lettering = Lettering.of([caption for _, captions in tiles for caption in captions], 13)
     n_lines = max(len(captions) for _, captions in tiles)
     width, height = max(tile_pixels + 16, 128 if n_lines else 0), tile_pixels + 8 + 17 * n_lines
     sheet = Image.new("RGB", (width * min(n_columns, len(tiles)), height * -(-len(tiles) // n_columns)), "white")
@@ -57,8 +60,8 @@ def sheet_png(tiles: Sequence[tuple[np.ndarray, Sequence[str]]], n_columns: int,
             _picture(image).convert("RGB").resize(size, Image.Resampling.NEAREST), (x + (width - size[0]) // 2, y + 2)
         )
         for line, caption in enumerate(captions):
-            text = _cut(caption, font, width - 6)
-            draw.text((x + width / 2, y + tile_pixels + 4 + 17 * line), text, "black", font, anchor="ma")
+            text = lettering.cut(caption, width - 6)
+            lettering.write_centred(draw, x + width / 2, y + tile_pixels + 4 + 17 * line, text)
     return _encoded(sheet)
 
 
@@ -69,27 +72,67 @@ def rows_png(rows: Sequence[tuple[str, np.ndarray]], side: int = 48) -> bytes:
         rows: names with images, uint8 (n, h, w, c).
         side: of each image, in pixels.
     """
-    font = ImageFont.truetype(str(Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf")), 14)
-    margin = 12 + min(220, max(round(font.getlength(name)) for name, _ in rows))
+    lettering = Lettering.of([name for name, _ in rows], 14)
+    margin = 12 + min(220, max(round(lettering.length(printable(name))) for name, _ in rows))
     n_images = max(len(images) for _, images in rows)
     sheet = Image.new("RGB", (margin + n_images * (side + 2), len(rows) * (side + 4)), "white")
     draw = ImageDraw.Draw(sheet)
     for row, (name, images) in enumerate(rows):
         y = row * (side + 4) + 2
-        draw.text((4, y + side / 2), _cut(name, font, margin - 8), "black", font, anchor="lm")
+        lettering.write(draw, 4, y + (side - lettering.height) / 2, lettering.cut(name, margin - 8))
         for column, image in enumerate(images):
             picture = _picture(image).convert("RGB").resize((side, side), Image.Resampling.NEAREST)
             sheet.paste(picture, (margin + column * (side + 2), y))
     return _encoded(sheet)
 
 
-def _cut(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
-    """The text, shortened to fit."""
-    if font.getlength(text) <= width:
-        return text
-    while text and font.getlength(f"{text}…") > width:
-        text = text[:-1]
-    return f"{text}…"
+@dataclass(frozen=True)
+class Lettering:
+    """How text is written into a picture: in the first font that has each character."""
+
+    fonts: Mapping[str, ImageFont.FreeTypeFont]  # by path, the usual one first
+
+    @classmethod
+    def of(cls, texts: Sequence[str], pixels: int, find: Callable[[], Sequence[str]] = findSystemFonts) -> Lettering:
+        """Choose the fonts for some texts, in a size. find: see `fonts_for`."""
+        paths = (usual_font(), *fonts_for(texts, find).paths)
+        return cls({path: ImageFont.truetype(path, pixels) for path in paths})
+
+    @property
+    def _usual(self) -> ImageFont.FreeTypeFont:
+        return self.fonts[usual_font()]
+
+    @property
+    def height(self) -> int:
+        """Of a line, in pixels."""
+        return sum(self._usual.getmetrics())
+
+    def _parts(self, text: str) -> list[tuple[str, ImageFont.FreeTypeFont]]:
+        return [(part, self.fonts[path]) for part, path in split_by_font(text, tuple(self.fonts))]
+
+    def length(self, text: str) -> float:
+        """Of a text, in pixels."""
+        return sum(font.getlength(part) for part, font in self._parts(text))
+
+    def cut(self, text: str, width: float) -> str:
+        """Shorten a text to fit, with what would steer a terminal escaped."""
+        text = printable(text)
+        if self.length(text) <= width:
+            return text
+        while text and self.length(f"{text}…") > width:
+            text = text[:-1]
+        return f"{text}…"
+
+    def write(self, draw: ImageDraw.ImageDraw, x: float, y: float, text: str) -> None:
+        """Write a text with its upper left corner at a place."""
+        baseline = y + self._usual.getmetrics()[0]
+        for part, font in self._parts(text):
+            draw.text((x, baseline), part, "black", font, anchor="ls")
+            x += font.getlength(part)
+
+    def write_centred(self, draw: ImageDraw.ImageDraw, x: float, y: float, text: str) -> None:
+        """Write a text with the middle of its upper edge at a place."""
+        self.write(draw, x - self.length(text) / 2, y, text)
 
 
 def _picture(image: np.ndarray) -> Image.Image:

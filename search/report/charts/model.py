@@ -6,10 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.colors import ListedColormap
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from rich.cells import cell_len
 
 from fmnist.metrics.calibration import ReliabilityBin
 from fmnist.metrics.evaluation import Evaluation
@@ -18,6 +15,7 @@ from search.format import percent
 from search.records.models import ChangedTestScore, ConfirmRecord
 from search.report.analysis.evidence import BaselineScore, Calibration
 from search.report.charts.curves import mark_best, plot_part
+from search.report.charts.plain import Axes, Figure, ListedColormap, MaxNLocator, drawing
 from search.report.charts.style import (
     BLUE,
     GREY,
@@ -133,6 +131,7 @@ def finalists_chart(rows: Sequence[Mapping[str, Any]]) -> Chart:
     return make_chart("finalists", alt, draw)
 
 
+@drawing()
 def confusion_png(evaluation: Evaluation) -> bytes:
     """The confusion matrix of the delivered model as a PNG file, see `confusion_figure`.
 
@@ -143,6 +142,7 @@ def confusion_png(evaluation: Evaluation) -> bytes:
     return figure_png(confusion_figure(np.array(evaluation.confusion_matrix), names))
 
 
+@drawing()
 def confusion_figure(counts: np.ndarray, names: Sequence[str]) -> Figure:
     """The confusion matrix as a heat map, mistakes in a scale of their own.
 
@@ -156,7 +156,7 @@ def confusion_figure(counts: np.ndarray, names: Sequence[str]) -> Figure:
     shown = [fitting(name) for name in names]
     side = CROWDED_INCHES
     if not is_crowded:
-        side = BORDER_INCHES + LETTER_INCHES * len(max(shown, key=len)) + CELL_INCHES * n
+        side = BORDER_INCHES + LETTER_INCHES * max(map(cell_len, shown)) + CELL_INCHES * n
     figure = Figure(figsize=(side, side), layout="constrained", facecolor="white")
     axes = figure.add_subplot()
     is_right = np.eye(n, dtype=bool)

@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from search.format import parameter_value, thousands
 from search.records.models import TrialRecord
 from search.report.analysis.trials import BestSoFar, Rung, accuracy_floor, is_number, running_best, score, scored
+from search.report.charts.plain import Axes, Figure, FuncFormatter, MaxNLocator, NullFormatter
 from search.report.charts.style import (
     BLUE,
     INK,

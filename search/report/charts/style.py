@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import io
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
-import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.axis import Axis
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from rich.cells import cell_len, set_cell_size
 
 from fmnist.metrics.intervals import Interval
+from fmnist.output import printable
+from search.report.charts.plain import (
+    Axes,
+    Axis,
+    Figure,
+    FigureCanvasAgg,
+    FigureCanvasSVG,
+    FuncFormatter,
+    MaxNLocator,
+    drawing,
+)
 
 T = TypeVar("T")
 # Okabe and Ito's colours, told apart with any colour vision
@@ -34,7 +37,6 @@ LABEL_POINTS, TICK_POINTS = 10, 9  # sizes of letters; legends and bars have tho
 MANY_POINTS = 400  # above it, points go into the SVG as one bitmap, to keep the page light
 MANY_CLASSES = 30  # above it, a confusion matrix is a picture without numbers, and tables of classes scroll
 MOST_NAMED_CLASSES = 120  # above it, that picture has no names either
-SVG_STYLE: dict[Any, Any] = {"svg.fonttype": "path", "svg.hashsalt": "report"}  # the same records give the same bytes
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,7 @@ class Chart:
     png: bytes
 
 
+@drawing()
 def make_chart(name: str, alt: str, draw: Draw) -> Chart:
     """Draw a chart in both widths.
 
@@ -122,7 +125,7 @@ def make_chart(name: str, alt: str, draw: Draw) -> Chart:
 def figure_svg(figure: Figure) -> bytes:
     """A figure as an SVG file, the same bytes for the same figure: without a date, letters as paths."""
     stream = io.BytesIO()
-    with matplotlib.rc_context(SVG_STYLE), _without_word_of_missing_glyphs():
+    with drawing():
         FigureCanvasSVG(figure).print_svg(stream, metadata={"Date": None, "Creator": None})
     return stream.getvalue()
 
@@ -131,17 +134,9 @@ def figure_png(figure: Figure) -> bytes:
     """A figure as a PNG file, the same bytes for the same figure."""
     stream = io.BytesIO()
     figure.set_dpi(PNG_DPI)
-    with _without_word_of_missing_glyphs():
+    with drawing():
         FigureCanvasAgg(figure).print_png(stream, metadata={"Software": None})
     return stream.getvalue()
-
-
-@contextmanager
-def _without_word_of_missing_glyphs() -> Iterator[None]:
-    """Matplotlib's font lacks some scripts: names in them are boxes in pictures, and right in the page."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing")
-        yield
 
 
 def clean(axes: Axes, *, grid: Literal["x", "y", "both"] = "y") -> None:
@@ -210,8 +205,9 @@ def fitting(name: str, limit: int = 24) -> str:
 
     Args:
         name: of a class, a parameter or a study.
-        limit: characters that there is room for.
+        limit: letters that there is room for; those of Chinese, Japanese and Korean take two.
     """
-    if len(name) > limit:
-        name = f"{name[: limit - 1]}…"
-    return name.replace("$", r"\$")
+    shown = printable(name)
+    if cell_len(shown) > limit:
+        shown = f"{set_cell_size(shown, limit - 1).rstrip()}…"
+    return shown.replace("$", r"\$")

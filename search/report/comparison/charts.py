@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from search.format import percent, signed, tick_count
 from search.report.analysis.trials import BestSoFar, accuracy_floor
+from search.report.charts.plain import Axes, Figure, FuncFormatter, MaxNLocator, Patch
 from search.report.charts.style import (
     BLUE,
     ORANGE,

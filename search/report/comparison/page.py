@@ -14,6 +14,8 @@ from typing import Any
 from fmnist.values import require, require_instance
 from search.format import count, duration
 from search.records.io import write_text
+from search.report.charts.fonts import fonts_for
+from search.report.charts.plain import drawing
 from search.report.charts.style import Chart
 from search.report.comparison import charts, rows, text
 from search.report.comparison.data import Comparison, multiply_adds
@@ -48,7 +50,8 @@ def write_comparison(a: FinishedStudy, b: FinishedStudy, folder: str | os.PathLi
         require_instance(FinishedStudy, study, "each study", "a FinishedStudy", "compare finished studies")
     comparison = Comparison(a, b)
     path = require(Path, folder, "folder") / f"compare-{comparison.names[0]}-{comparison.names[1]}.html"
-    context = template_context(comparison, json_name=path.with_suffix(".json").name)
+    with drawing(fonts_for(a.data.class_names).paths):
+        context = template_context(comparison, json_name=path.with_suffix(".json").name)
     write_text(path, templates().get_template("compare.html.j2").render(context))
     write_text(path.with_suffix(".json"), json.dumps(summarize(comparison), indent=2, allow_nan=False) + "\n")
     return path
