@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from fmnist.data.image_folder.names import is_annotation_name
 from fmnist.data.image_folder.tree import Folder
 from fmnist.errors import UserError, first_few
 
@@ -37,13 +39,27 @@ def class_folders(base: Folder) -> tuple[ClassFolder, ...]:
             raise UserError(
                 f"a class is named by its folder, so the name must be printable, but got {folder.name!r}; rename it"
             )
-    without = [folder.name for folder in base.folders if not folder.n_pictures and not folder.is_empty]
+    without = [
+        folder.name
+        for folder in base.folders
+        if not (folder.n_pictures or folder.is_empty or is_annotation_name(folder.name))
+    ]
     if without and base.filled:
         raise UserError(
             f"every class folder must hold pictures, but in {base.path} there is none in {first_few(without)}; add "
             "some, or delete the folder"
         )
     return tuple(ClassFolder(folder.name, folder) for folder in base.filled)
+
+
+def grid_of(folders: Sequence[Folder]) -> list[Folder]:
+    """Select the folders that hold folders of the same names as others do, if most names are so; else none."""
+    outer = [folder for folder in folders if folder.n_pictures >= 2 * len(folder.pictures)]
+    counts = Counter(name for folder in outer for name in folder.content())
+    n_repeated = sum(n > 1 for n in counts.values())
+    if len(counts) < 2 or 2 * n_repeated < len(counts):
+        return []
+    return [folder for folder in outer if any(counts[name] > 1 for name in folder.content())]
 
 
 def no_classes(folder: Folder, around: Folder | None = None, otherwise: str = "") -> UserError:

@@ -6,14 +6,16 @@ Whatever has two plausible readings is refused with the choice; a reading that i
 from __future__ import annotations
 
 import shlex
-from collections import Counter
+from collections.abc import Sequence
 
-from fmnist.data.image_folder.classes import Division, class_folders, dataset_option, is_or_are, no_classes
-from fmnist.data.image_folder.names import TEST, TRAIN, VALIDATION, is_wrapper_name, loose, part_name
+from fmnist.data.image_folder.classes import Division, class_folders, dataset_option, grid_of, is_or_are, no_classes
+from fmnist.data.image_folder.names import TEST, TRAIN, VALIDATION, are_shares, is_wrapper_name, loose, part_name
 from fmnist.data.image_folder.parts import divided_inside, divided_into_parts, is_data_set, named_parts, needs_train
 from fmnist.data.image_folder.tree import Folder
 from fmnist.errors import UserError, first_few
 from fmnist.output import printable
+
+N_PARTS = 3  # train, test and val
 
 
 def find_division(root: Folder) -> Division:
@@ -28,6 +30,11 @@ def find_division(root: Folder) -> Division:
         _refuse_data_sets(base)
         division = divided_inside(base) or _undivided(base)
     _refuse_parts_inside_classes(division)
+    classes = [each.folder for each in division.parts[TRAIN]]
+    if division.parts[TRAIN][0].name != classes[0].name:
+        classes = list(base.filled)  # they hold the parts
+    _refuse_copy(classes)
+    _refuse_shares(classes)
     if base is not root:
         n_down = len(base.path.relative_to(root.path).parts)
         down = "one folder down"
@@ -49,7 +56,7 @@ def _go_down(root: Folder) -> Folder:
         if name is not None and not is_data_set(child):
             if name.part == TRAIN:
                 return base
-            raise needs_train(base, child, [])
+            raise needs_train(base, child)
         base = child
     return base
 
@@ -62,7 +69,7 @@ def _undivided(base: Folder) -> Division:
     if len(classes) < 2:
         raise no_classes(base)
     _refuse_unlabelled_parts(base)
-    _refuse_copy(base)
+    _refuse_copy(base.filled)
     _refuse_wrapper(base)
     _refuse_grid(base)
     division = Division({TRAIN: classes}, {})
@@ -121,10 +128,10 @@ def _refuse_classes_in_names(base: Folder, train: Folder, other: Folder) -> None
         )
 
 
-def _refuse_copy(base: Folder) -> None:
+def _refuse_copy(folders: Sequence[Folder]) -> None:
     """Raise UserError if a folder holds its neighbours once more, as careless archives do."""
-    names = {loose(folder.name) for folder in base.filled}
-    for folder in base.filled:
+    names = {loose(folder.name) for folder in folders}
+    for folder in folders:
         if not folder.filled:
             continue
         others, inside = names - {loose(folder.name)}, folder.content()
@@ -134,6 +141,21 @@ def _refuse_copy(base: Folder) -> None:
                 f"class folders must lie side by side, but {folder.path} holds folders of the same names as those "
                 f"beside it; move it away, or pass {dataset_option(folder)}"
             )
+
+
+def _refuse_shares(folders: Sequence[Folder]) -> None:
+    """Raise UserError if the folders are called `fold1` and `fold2`, or `images` and `masks`, and so no classes."""
+    if not are_shares([folder.name for folder in folders]):
+        return
+    remedy = "sort their pictures into folders named by what they show"
+    with_classes = [folder for folder in folders if len(folder.content()) > 1 and not named_parts(folder.filled)]
+    if with_classes:
+        remedy = f"bring the class folders in them together in one folder, or pass {dataset_option(with_classes[0])}"
+    raise UserError(
+        f"class folders must be named by what they show, but {first_few([folder.name for folder in folders])} in "
+        f"{folders[0].path.parent} are named like shares of a data set, or kinds of files; {remedy}; if they are the "
+        "classes, give them other names"
+    )
 
 
 def _refuse_wrapper(base: Folder) -> None:
@@ -148,18 +170,18 @@ def _refuse_wrapper(base: Folder) -> None:
 
 def _refuse_grid(base: Folder) -> None:
     """Raise UserError if folders hold mostly folders of the same names: which of the two levels are the classes?"""
-    outer = [folder for folder in base.filled if folder.n_pictures >= 2 * len(folder.pictures)]
-    counts = Counter(name for folder in outer for name in folder.content())
-    n_repeated = sum(n > 1 for n in counts.values())
-    if len(counts) < 2 or 2 * n_repeated < len(counts):
+    outer = grid_of(base.filled)
+    if not outer:
         return
-    outer = [folder for folder in outer if any(counts[name] > 1 for name in folder.content())]
     names = first_few([f"{folder.name}/" for folder in outer])
     inner = first_few([folder.name for folder in outer[0].unwrapped().filled])
+    remedy = f"rename {names} to train, test or val"
+    if len(outer) > N_PARTS:
+        remedy = "bring their pictures together in train/CLASS/ and test/CLASS/"
     raise UserError(
         f"it must be clear what the classes are, but in {base.path} both {names} and what they hold ({inner}) may be; "
-        f"if {inner} are the classes, rename {names} to train, test or val, or pass {dataset_option(outer[0])}; if the "
-        f"outer folders are the classes, move them into {shlex.quote(str(base.path / TRAIN))}"
+        f"if {inner} are the classes, {remedy}, or pass {dataset_option(outer[0])}; if the outer folders are the "
+        f"classes, move them into {shlex.quote(str(base.path / TRAIN))}"
     )
 
 
@@ -210,5 +232,16 @@ def _note_inner_folders(division: Division) -> None:
     inner = []
     for each in division.parts[TRAIN]:
         inner += [f"{each.name}/{printable(folder.name)}/" for folder in each.folder.filled]
-    if inner:
-        division.notes.append(f"Folders inside a class folder are of that class: {first_few(inner)}")
+    if not inner:
+        return
+    note = f"Folders inside a class folder are of that class: {first_few(inner)}"
+    outer = grid_of([each.folder for each in division.parts[TRAIN]])
+    if outer:
+        first = outer[0].unwrapped()
+        names = [printable(folder.name) for folder in first.filled]
+        where = printable((first.filled[0].path).relative_to(outer[0].path.parent).as_posix())
+        note += (
+            f" (if {first_few(names)} are the classes instead, bring their folders together: {where}/ and its like "
+            f"into train/{names[0]}/)"
+        )
+    division.notes.append(note)

@@ -112,6 +112,10 @@ def _other_classes(
     root: Folder, division: Division, part: str, missing: Sequence[str], lone: Sequence[str]
 ) -> UserError:
     train, other = division.names[TRAIN], division.names[part]
+    inside = {name for each in division.parts[TRAIN] for name in each.folder.content()}
+    inside_other = {name for each in division.parts[part] for name in each.folder.content()}
+    is_deeper = len(inside & (inside_other | set(map(loose, lone)))) > 1
+    is_deeper = is_deeper or len(inside_other & set(map(loose, missing))) > 1
     differences, remedies = [], []
     if missing and part == TEST:
         names = first_few(missing)
@@ -121,9 +125,16 @@ def _other_classes(
         names = first_few(lone)
         differences.append(f"{names} {is_or_are(lone)} in {other} only")
         remedies.append(f"add pictures of {names} to {train}, or delete {names} from {other} to leave them out")
+    remedy = "; and ".join(remedies)
+    if is_deeper:
+        remedy = (
+            "if the classes are one folder deeper, bring their folders together in train/CLASS/ and test/CLASS/, else "
+            + remedy
+        )
+    elif len(remedies) > 1:
+        remedy = f"rename those that are the same class, else {remedy}"
     return UserError(
-        f"{train} and {other} in {root.path} must hold the same classes, but {' and '.join(differences)}; "
-        f"{'; and '.join(remedies)}"
+        f"{train} and {other} in {root.path} must hold the same classes, but {' and '.join(differences)}; {remedy}"
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 TRAIN, VALIDATION, TEST = "train", "val", "test"
@@ -33,6 +34,8 @@ NEUTRAL_WORDS = (
     "split",
 )
 WRAPPERS = ("image", "data", "dataset", "folder", "dir")  # what a folder with classes in it is called, and no class
+ANNOTATIONS = ("annotation", "label", "mask", "groundtruth", "gt", "ground", "truth", "segmentation", "bbox", "meta")
+SHARES = ("part", "fold", "batch", "split", "subset", "shard", "chunk", "piece")  # numbered: of one data set
 TOOL_MADE = (  # beside hidden ones: what archives, systems and interpreters leave
     *("__MACOSX", "__pycache__", "@eaDir", "@tmp", "@Recycle", "@Recently-Snapshot", "#recycle", "#snapshot"),
     *("$RECYCLE.BIN", "System Volume Information", "lost+found", "Thumbs.db", "ehthumbs.db", "desktop.ini", "Icon\r"),
@@ -101,6 +104,29 @@ def is_wrapper_name(name: str) -> bool:
     """Tell whether a folder of this name is one for classes, such as `Dataset` or `images_2`, rather than a class."""
     words = [word.casefold().removesuffix("s") for word in re.split(r"[\W\d_]+", name) if word]
     return bool(words) and all(word in WRAPPERS for word in words)
+
+
+def is_annotation_name(name: str) -> bool:
+    """Tell whether a folder of this name holds what belongs to pictures elsewhere, such as `labels` or `gt_masks`."""
+    words = [word.casefold().removesuffix("s") for word in re.split(r"[\W\d_]+", name) if word]
+    return bool(words) and all(word in (*WRAPPERS, *ANNOTATIONS) for word in words) and not is_wrapper_name(name)
+
+
+def are_shares(names: Sequence[str]) -> bool:
+    """Tell whether folders are called like shares of one data set, or like kinds of files, and none like a class.
+
+    Such are `part1` and `part2`, `images_01` and `images_02`, `images` and `masks`. The numbers of shares go up from 0
+    or 1, as the spare parts `part 3001` and `part 3020` may be classes.
+    """
+    if len(names) < 2:
+        return False
+    if any(map(is_wrapper_name, names)):
+        return all(is_wrapper_name(name) or is_annotation_name(name) for name in names)
+    found = [re.fullmatch(rf"(.*?)({'|'.join(SHARES)})s?[\W_]*(\d+)\W*", name.casefold()) for name in names]
+    stems = {match[1] for match in found if match}
+    numbers = sorted(int(match[3]) for match in found if match)
+    in_turn = [list(range(first, first + len(names))) for first in (0, 1)]
+    return len(stems) == 1 and numbers in in_turn and not re.search(r"[^\W\d_]$", stems.pop())
 
 
 def is_passed_over(name: str) -> bool:

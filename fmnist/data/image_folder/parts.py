@@ -88,13 +88,21 @@ def _require_train(base: Folder, named: dict[Folder, PartName]) -> None:
         for train, train_name in named.items():
             if train_name.part == TRAIN and train_name.fits(name):
                 raise no_classes(train, base)
-        raise needs_train(base, folder, [other for other in base.filled if other not in named])
+        raise needs_train(base, folder)
 
 
-def needs_train(base: Folder, part: Folder, others: Sequence[Folder]) -> UserError:
+def needs_train(base: Folder, part: Folder) -> UserError:
     """Build the error to raise when there is a part beside which nothing is to train on, but perhaps other folders."""
+    others = [folder for folder in base.filled if folder is not part]
     names = first_few([folder.name for folder in others])
-    remedy = f"move the class folders to train there, or pass {dataset_option(part)}, to train on what it holds"
+    with_classes = [folder for folder in others if len(folder.content()) > 1]
+    remedy = "move the class folders to train there"
+    if with_classes:
+        remedy = f"rename {with_classes[0].name} to train, or pass {dataset_option(with_classes[0])}"
+        if is_data_set(with_classes[0]):
+            remedy = f"pass {dataset_option(with_classes[0])}, which is divided into parts itself"
+    elif len(part.content()) > 1:
+        remedy += f", or pass {dataset_option(part)}, to train on what it holds"
     return UserError(
         f"{base.path} must hold train/ beside {part.name}/, but got {names or 'no other folder'}; {remedy}"
     )
@@ -142,9 +150,13 @@ def _resolved(part: str, has_test: bool) -> str:
 
 def _refuse_others(base: Folder, parts: Sequence[Folder], others: Sequence[Folder]) -> None:
     if others:
+        train = parts[0].name
+        remedy = f"move it away, or into {train}/ if it is a class"
+        if len(parts) == 1:
+            remedy += f" like those in it, or rename {train}/ if that is a class itself"
         raise UserError(
             f"{base.path} must hold no other folder beside {first_few([f'{part.name}/' for part in parts])}, but got "
-            f"{first_few([folder.name for folder in others])}; move it away, or into {parts[0].name}/ if it is a class"
+            f"{first_few([folder.name for folder in others])}; {remedy}"
         )
 
 
@@ -152,7 +164,7 @@ def _one_of(base: Folder, folders: Sequence[Folder]) -> Folder:
     if len(folders) > 1:
         raise UserError(
             f"{base.path} must have one folder of each kind, but got {first_few([each.name for each in folders])}; "
-            "move them together"
+            "keep one and move the other away, or move them together if no picture is in both"
         )
     return folders[0]
 
@@ -239,7 +251,9 @@ def _is_clear(folder: Folder, inner: Iterable[Folder], parts: Sequence[str]) -> 
 def _parts_inside(folder: Folder) -> dict[Folder, PartName]:
     """The folders in a class folder that divide its pictures; none if they are just folders."""
     own = words_of(folder.name)
-    inner = {each: name for each, name in named_parts(folder.filled).items() if name.rest in ((), own)}
+    named = named_parts(folder.filled)
+    train_rests = {name.rest for name in named.values() if name.part == TRAIN}
+    inner = {each: name for each, name in named.items() if name.rest in ((), own) or {name.rest} == train_rests}
     parts = {name.part for name in inner.values()}
     if (len(parts) > 1 and TRAIN in parts) or any(name.is_certain for name in inner.values()):
         return inner

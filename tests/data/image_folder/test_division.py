@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shutil
 from pathlib import Path
@@ -96,7 +97,7 @@ def test_without_a_test_folder_the_way_to_test_on_validation_is_told(tmp_path: P
     assert set(find_layout(tmp_path).parts) == {TRAIN, TEST}
 
 
-@pytest.mark.parametrize("inside", ["{train,test}", "{cats_train,cats_test}"])
+@pytest.mark.parametrize("inside", ["{train,test}", "{cats_train,cats_test}", "{seg_train,seg_test}"])
 def test_classes_may_hold_the_parts(tmp_path: Path, inside: str) -> None:
     touch(tmp_path, f"cats/{inside}/a.png", f"dogs/{inside.replace('cats', 'dogs')}/a.png")
     train, test = inside.strip("{}").split(",")
@@ -140,6 +141,14 @@ def test_class_names_that_differ_in_capitals_or_spaces_are_one(tmp_path: Path, t
         (["{positive,negative}_test/a.png"], ["negative_test", "positive_test"]),
         (["train/{train,bus}/a.png", "test/{train,bus}/a.png"], ["bus", "train"]),
         (["{cats,dogs}/images/a.png"], ["cats", "dogs"]),
+        (["{cats,dogs}/images/a.png", "{cats,dogs}/masks/a.xml", "annotations/a.xml"], ["cats", "dogs"]),
+        (["{masks,no masks}/a.png"], ["masks", "no masks"]),
+        (["{split,fold,part}/a.png"], ["fold", "part", "split"]),
+        (["{counterpart1,counterpart2}/a.png"], ["counterpart1", "counterpart2"]),
+        (["part {3001,3020}/a.png"], ["part 3001", "part 3020"]),
+        (["{class 1,class 2}/a.png"], ["class 1", "class 2"]),
+        (["{group,batch}_1/a.png"], ["batch_1", "group_1"]),
+        (["{images,cats,dogs}/a.png"], ["cats", "dogs", "images"]),
         (["Apple/{healthy,scab}/a.png", "Corn/{healthy,rust}/a.png"], ["Apple", "Corn"]),
         (["train/{cats,dogs}/{large,small}/a.png"], ["cats", "dogs"]),
     ],
@@ -158,6 +167,16 @@ def test_folders_inside_classes_are_told(tmp_path: Path) -> None:
     touch(tmp_path, "animals/{cat,dog}/a.png", "vehicles/{bus,car}/a.png")
     (note,) = find_layout(tmp_path).notes
     assert note.startswith("Folders inside a class folder are of that class: animals/cat/, animals/dog/, vehicles/")
+
+
+def test_inner_folders_of_the_same_names_are_told_with_the_way_to_make_them_the_classes(tmp_path: Path) -> None:
+    touch(tmp_path, "train/{ann,bob}/{cats,dogs}/a.png")
+    (note,) = find_layout(tmp_path).notes
+    assert "if cats, dogs are the classes instead, bring their folders together: ann/cats/ and its like into" in note
+    for who, name in itertools.product(("ann", "bob"), ("cats", "dogs")):
+        (tmp_path / "train" / name).mkdir(exist_ok=True)
+        (tmp_path / "train" / who / name).rename(tmp_path / "train" / name / who)
+    assert classes_of(tmp_path)["cats"] == ["train/cats/ann", "train/cats/bob"]
 
 
 @pytest.mark.parametrize(
@@ -254,7 +273,7 @@ def test_additional_class_of_validation_is_refused(tmp_path: Path) -> None:
     assert "same classes, but emu is in val/ only; add pictures of emu to train/, or delete emu" in complaint(tmp_path)
 
 
-@pytest.mark.follows("class folders must be named by what they show")
+@pytest.mark.follows("class folders must be named by what they show, but {}{} in {} {} named like a part")
 def test_test_folder_beside_class_folders_can_move_or_be_renamed(tmp_path: Path) -> None:
     touch(tmp_path, "{cats,dogs,test}/a.png")
     assert "test beside cats, dogs" in complaint(tmp_path)
@@ -286,7 +305,10 @@ def test_one_of_several_data_sets_must_be_chosen(tmp_path: Path) -> None:
     ("files", "received"),
     [
         (["train/{cats,dogs}/a.png", "extra/emu/a.png"], "no other folder beside train/, but got extra; move it away"),
-        (["{train,train2,test}/{a,b}/1.png"], "one folder of each kind, but got train, train2; move them together"),
+        (
+            ["{train,train2,test}/{a,b}/1.png"],
+            "one folder of each kind, but got train, train2; keep one and move the other away, or move",
+        ),
         (["{train,test,hold-out}/{a,b}/1.png"], "one folder of each kind, but got hold-out, test"),
         (["test/{a,b}/1.png"], "must hold train/ beside test/, but got no other folder"),
         (["{val,test}/{a,b}/1.png"], "must hold train/ beside test/"),
@@ -297,6 +319,19 @@ def test_one_of_several_data_sets_must_be_chosen(tmp_path: Path) -> None:
         (["{train,test}_{cats,dogs}/a.png"], "move train_cats to train/cats, test_cats to test/cats, and so on"),
         (["{train,test}/cats/a.png"], "two at least .* got only the folder cats/ with 1 of them"),
         (["train/{train,test}/a.png"], "named like one; divide"),
+        (["train/{a,b}/1.png", "train/train/{a,b}/1.png"], "train/train holds folders of the same names as those"),
+        (["{images,masks}/1.png"], "images, masks in .* are named like shares .* sort their pictures into folders"),
+        (["{images,labels}/{train,val}/1.png"], "images, labels in .* are named like shares .* sort their pictures"),
+        (["images_00{1,2}/images/1.png", "labels.csv"], "images_001, images_002 in .* are named like shares"),
+        (["HAM_images_part_{1,2}/1.png", "labels.csv"], "are named like shares of a data set"),
+        (["{data_part1,data_part2}/{a,b}/1.png"], "both data_part1/, data_part2/ and what they hold"),
+        (["train/fold{0,1}/{a,b}/1.png", "test/{a,b}/1.png"], "fold0, fold1 in .*/train are named like shares"),
+        (["fold{1,2,3,4}/{a,b}/1.png"], "bring their pictures together in train/CLASS/ and test/CLASS/, or pass"),
+        (
+            ["train/{images,labels}/1.png", "test/images/2.png"],
+            "images, labels in .* are named like shares .* sort their pictures",
+        ),
+        (["train/images/1.png", "train/labels/1.txt", "val/images/1.png"], "only the folder images/ with 1 of them"),
         (["animals/cats/{train,test}/a.png", "animals/{dogs,emu}/a.png", "plants/a.png"], "animals/cats/test is named"),
         (["cats/{train,test}/a.png", "dogs/a.png"], "cats/ holds test/, train/ and dogs/ holds pictures; move the"),
         (["cats/test/a.png", "{cats,dogs}/a.png"], "cats/ holds test/, pictures; move the"),
@@ -336,8 +371,9 @@ def test_names_that_break_a_line_or_are_no_utf8_are_told_escaped(tmp_path: Path)
 @pytest.mark.follows(
     "class folders must lie side by side, but {} holds folders of the same names",
     "class folders must lie side by side, but in {} some are in {}/",
-    "{} must hold no other folder beside {}, but got {}; move it away",
-    "{} must have one folder of each kind, but got {}; move them together",
+    "{} must hold no other folder beside {}, but got {}; {}",
+    "{} must have one folder of each kind, but got {}; keep one and move the other away",
+    "class folders must be named by what they show, but {} in {} are named like shares",
     "if class folders are divided, each must hold train/",
     "{} must hold train/ and test/ with the classes' folders in them",
     "class folders and those inside must not be parts of a data set, but {} is named like one",
@@ -349,6 +385,23 @@ def test_names_that_break_a_line_or_are_no_utf8_are_told_escaped(tmp_path: Path)
         (["data/{0,1}/a.jpg", "more/b.jpg"], "rename data/ if it is", {"data": "digits"}, ["digits", "more"]),
         (["extra/emu/a.png", "train/{a,b}/1.png"], "into train/ if", {"extra": "train/extra"}, ["a", "b", "extra"]),
         (["{train,dev-set,val}/{a,b}/1.png"], "move them together", {"val": "../away"}, ["a", "b"]),
+        (["train/{a,b}/1.png", "car/{c,d}/1.png"], "or rename train/ if", {"train": "tram"}, ["car", "tram"]),
+        (["train/{a,b}/1.png", "car/{c,d}/1.png"], "move it away, or", {"car": "../away"}, ["a", "b"]),
+        (["fold{1,2,3}/a.png"], "classes, give them other names", {"fold1": "crease"}, ["crease", "fold2", "fold3"]),
+        (
+            ["part_1/{a,b}/1.png", "part_2/c/1.png"],
+            "bring the class folders",
+            {"part_2/c": "part_1/c"},
+            ["a", "b", "c"],
+        ),
+        (["train/{images,masks}/{a,b}/1.png"], "or pass --dataset", {"train/masks": "../away"}, ["a", "b"]),
+        (["train/01/1.png", "train/b/1.png", "test/{1,b}/1.png"], "rename those", {"test/1": "test/01"}, ["01", "b"]),
+        (
+            ["train/{ann,bob}/{a,b}/1.png", "test/eve/{a,b}/1.png"],
+            "if the classes are one folder deeper, bring their folders together in train/CLASS/ and test/CLASS/",
+            {f"train/{who}/{name}": f"train/{name}/{who}" for who in ("ann", "bob") for name in "ab"},
+            ["a", "b"],
+        ),
         (
             ["cats/{train,test}/a.png", "dogs/b.png"],
             "move the pictures to train/CLASS/ and test/CLASS/, or all up into their class folders",
@@ -387,6 +440,12 @@ def test_what_the_message_asks_for_helps(
         ["Data/{0,1}/a.jpg", "more/b.jpg"],
         ["train/{a,b}/1.png", "prueba/{a,b}/1.png"],
         ["test/{a,b}/1.png"],
+        ["test/{a,b}/1.png", "prueba/{a,b}/1.png"],
+        ["val/{a,b}/1.png", "test/{a,b}/1.png"],
+        ["test/test/1.png", "shoes/{a,b}/1.png"],
+        ["set/{train,test}/{a,b}/1.png", "test/{a,b}/1.png"],
+        ["part1/{a,b}/1.png", "part2/{c,d}/1.png"],
+        ["{images,masks}/{a,b}/1.png"],
         ["{2019,2020}/{a,b}/1.png"],
         ["colour/{train,test}/{a,b}/1.png", "grey/{train,test}/{a,b}/1.png"],
     ],
