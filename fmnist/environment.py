@@ -52,6 +52,14 @@ def clean_environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
     }
 
 
+def take_clean_environment() -> None:
+    """Make this process's environment a clean one, before it loads Keras: for commands, whose process is their own."""
+    clean = clean_environment()
+    for name in os.environ.keys() - clean.keys():
+        del os.environ[name]
+    os.environ.update(clean)
+
+
 def own_settings() -> dict[str, str]:
     """Return the variables by which all processes of this project that load Keras compute."""
     settings = {"KERAS_BACKEND": "tensorflow", "KERAS_HOME": NOWHERE}

@@ -9,7 +9,7 @@ From Python, `run_study` does what `python -m search.run` does:
 
 `open_objective` gives the search's objective to a study of your own, and a `Callback` is called in every training.
 What cannot be used is a `UserError`; a run that ends early raises `Interrupted`, `SearchStopped` or `TrainingFailed`.
-Trainings run in processes of their own, so a script needs the usual `if __name__ == "__main__":`.
+Trainings run in processes of their own, which import nothing of the calling script.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import optuna
 
 from fmnist.data.find import find_data
@@ -252,6 +253,8 @@ def write_beginnings(context: StudyContext) -> None:
 class Silence:
     """Keeps Optuna's log and this project's warning filters to the runs of a process, which may overlap in threads.
 
+    Where the caller has warnings raised as errors, they are shown in the meantime: those of libraries end no study.
+
     Both belong to the process: the first run to begin notes what the caller has set, the last to end restores it.
     """
 
@@ -265,6 +268,8 @@ class Silence:
         with self._lock:
             if self._n_runs == 0:
                 self._restoring.enter_context(warnings.catch_warnings())
+                if any(action == "error" for action, *_ in warnings.filters):
+                    warnings.simplefilter("default")
                 self._restoring.callback(optuna.logging.set_verbosity, optuna.logging.get_verbosity())
                 optuna.logging.set_verbosity(optuna.logging.ERROR)
             self._n_runs += 1
@@ -278,14 +283,16 @@ class Silence:
 
 
 SILENCE = Silence()
+NUMPY_DEFAULTS: dict[str, Any] = {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}
 
 
 @contextmanager
-def silent_optuna() -> Iterator[None]:
-    """Keep Optuna's log and this project's warning filters to the block: the caller's are as before after it."""
+def default_settings() -> Iterator[None]:
+    """Compute in the block by NumPy's own settings, with Optuna's log silenced: the caller's are as before after it."""
     SILENCE.begin()
     try:
-        yield
+        with np.errstate(**NUMPY_DEFAULTS):  # of this thread; others that the block starts have the defaults
+            yield
     finally:
         SILENCE.end()
 

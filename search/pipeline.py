@@ -24,7 +24,7 @@ from search.arguments import require_callbacks, require_config, require_reporter
 from search.callbacks.base import Callback
 from search.callbacks.reporter import Reporter
 from search.config import StudyConfig
-from search.context import StartWorkers, StudyContext, find_images, read_context, silent_optuna, write_beginnings
+from search.context import StartWorkers, StudyContext, default_settings, find_images, read_context, write_beginnings
 from search.dashboard.beside import beside_run, dashboard_command
 from search.dashboard.publish import DashboardPublisher, publish_report
 from search.format import with_noun
@@ -130,7 +130,7 @@ def run_study(
     callbacks, search_only = require_callbacks(callbacks), require(bool, search_only, "search_only")
     clock = Clock(config.timeout)
     require_place(config, StudyFiles(config.folder))
-    with open_descriptors(), holding_interrupts(stop) as asked, silent_optuna():
+    with open_descriptors(), holding_interrupts(stop) as asked, default_settings():
         with Interruptible(asked):
             source = find_images(config, reporter, asked)
             if config.storage is not None:  # before anything is written: it may not answer

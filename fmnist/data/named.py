@@ -9,7 +9,6 @@ import math
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ from fmnist.data.idx import IDX_NAMES, TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, T
 from fmnist.data.images import LabelledImages
 from fmnist.data.source import DataSource, build_source
 from fmnist.data.split import stratified
+from fmnist.environment import clean_environment, python_command
 from fmnist.errors import UserError
 from fmnist.paths import absolute, expanded
 
@@ -162,10 +162,27 @@ def download_with_keras() -> Path:
     Raises:
         UserError: It cannot; the message is the reason alone.
     """
-    environment = os.environ | {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
+    cache = keras_cache()
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{cache} cannot be made: {error.strerror}") from error
+    with tempfile.TemporaryDirectory() as home:  # has the cache, and no file of settings that Keras would heed
+        script = Path(home, "download.py")
+        script.write_text(DOWNLOAD_SCRIPT, encoding="utf-8")
+        os.symlink(cache.parent.absolute(), Path(home, "datasets"))
+        returncode, said = _run_download(script, {"KERAS_HOME": home, "CUDA_VISIBLE_DEVICES": "-1"})
+    if returncode == 0:
+        return cache
+    lines = said.strip().splitlines() or [f"Keras ended with code {returncode}"]
+    raise UserError(lines[-1].strip())
+
+
+def _run_download(script: Path, variables: dict[str, str]) -> tuple[int, str]:
+    """Run the script, and return its exit code and what it said on standard error."""
     with subprocess.Popen(
-        [sys.executable, "-c", DOWNLOAD_SCRIPT],
-        env=environment,
+        python_command(script),
+        env=clean_environment({"TF_CPP_MIN_LOG_LEVEL": "3", **variables}),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -178,10 +195,7 @@ def download_with_keras() -> Path:
         except BaseException:
             end_download(child)
             raise
-    if child.returncode == 0:
-        return keras_cache()
-    lines = said.strip().splitlines() or [f"Keras ended with code {child.returncode}"]
-    raise UserError(lines[-1].strip())
+    return child.returncode, said
 
 
 def end_download(child: subprocess.Popen[str]) -> None:

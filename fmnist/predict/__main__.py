@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fmnist.cli import complain, exit_code_of
+from fmnist.environment import take_clean_environment
 from fmnist.options import option, options, parse_options
 from fmnist.output import printable
 from fmnist.predict.predictions import N_TOP, Prediction, predict_batches
@@ -28,9 +29,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code: 0; 1 if a picture could not be read; 2 for arguments or a model that cannot be used, said in one
         line; 130 when interrupted. A bug keeps its trace.
     """
-    arguments = list(sys.argv[1:])
-    if argv is not None:
-        arguments = list(argv)
+    if argv is None:
+        take_clean_environment()
+        argv = sys.argv[1:]
+    arguments = list(argv)
     return exit_code_of(lambda: print_predictions(arguments))
 
 

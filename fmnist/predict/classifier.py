@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 import os
 import sys
@@ -89,8 +90,7 @@ def load_model(path: Path) -> keras.Model:
     """
     if path.suffix != ".keras":
         raise UserError(f"a model must be a .keras file, but got {path}; rename it if it is one")
-    if "keras" not in sys.modules:
-        os.environ["KERAS_BACKEND"] = "tensorflow"  # what is installed here, whatever Keras' own file says
+    import_keras()
     import keras
 
     try:
@@ -100,6 +100,35 @@ def load_model(path: Path) -> keras.Model:
         raise UserError(
             f"a model must load with plain Keras {keras.__version__}, but {path} does not: {reason}"
         ) from error
+
+
+def import_keras() -> None:
+    """Import Keras on TensorFlow, which is installed here, whatever the caller's settings say; unless it is loaded.
+
+    The settings stay the caller's: a saved model computes by its own.
+
+    Raises:
+        UserError: Keras does not take its file of settings.
+    """
+    if "keras" in sys.modules:
+        return
+    before = os.environ.get("KERAS_BACKEND")
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    try:
+        importlib.import_module("keras")
+    except (ValueError, AttributeError, TypeError) as error:
+        settings = Path(os.path.expanduser(os.environ.get("KERAS_HOME") or "~/.keras"), "keras.json")
+        if not os.path.exists(settings):
+            raise
+        raise UserError(
+            f"Keras must be able to use its settings, but those in {settings} give {type(error).__name__}: {error}; "
+            "correct or delete that file"
+        ) from error
+    finally:
+        if before is None:
+            del os.environ["KERAS_BACKEND"]
+        else:
+            os.environ["KERAS_BACKEND"] = before
 
 
 def image_shape_of(model: keras.Model, metadata: ModelMetadata | None, path: Path) -> Shape:

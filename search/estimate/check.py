@@ -16,7 +16,7 @@ from fmnist.errors import UserError
 from fmnist.recipe import Recipe
 from search.callbacks.reporter import Reporter
 from search.config import StudyConfig
-from search.context import silent_optuna
+from search.context import default_settings
 from search.estimate.costs import Costs, fit_costs, seconds_an_image
 from search.estimate.networks import choose_networks
 from search.estimate.phases import Case, Job, estimate, middle
@@ -71,7 +71,7 @@ def check_run(
     """
     with (
         holding_interrupts(stop) as asked,
-        silent_optuna(),
+        default_settings(),
         tempfile.TemporaryDirectory(prefix="check-") as folder,
     ):
         scratch = Path(folder)
