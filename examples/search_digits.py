@@ -27,6 +27,5 @@ def main(studies_dir: Path) -> None:
     print(f"model {study.files.model}, report {study.files.report_html}")
 
 
-# Trainings are processes of their own, which import this file: the guard keeps them from starting studies.
 if __name__ == "__main__":
     main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path("studies"))

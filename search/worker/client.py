@@ -148,11 +148,14 @@ class ProcessServer:
         """Return the server, or a new one if it has ended."""
         if not self._running.has_ended:
             return self._running
-        reason = self._running.control.recv(LONGEST_REASON).decode(errors="replace")
+        reason = b""
+        with suppress(ConnectionResetError):  # killed
+            reason = self._running.control.recv(LONGEST_REASON)
         self._end()
         if reason:
+            said = reason.decode(errors="replace")
             raise UserError(
-                f"training processes must be able to load their libraries, but {reason}; see {self._log}, repair the "
+                f"training processes must be able to load their libraries, but {said}; see {self._log}, repair the "
                 "installation, and run the same command again"
             )
         self._n_in_vain += 1

@@ -116,7 +116,7 @@ class Server:
             return True
         lifeline = Connection(handles[1])
         try:
-            pid = self._start(handles[0])
+            pid = self._start(handles[0], lifeline)
         except OSError as error:  # no memory, or too many processes
             tell(lifeline, "refused", error.strerror or str(error))
             lifeline.close()
@@ -128,7 +128,7 @@ class Server:
             os.close(handles[0])
         return True
 
-    def _fork(self, pipe: int) -> int:
+    def _fork(self, pipe: int, own_lifeline: Connection) -> int:
         pid = os.fork()
         if pid > 0:
             return pid
@@ -138,7 +138,7 @@ class Server:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             self._selector.close()
             self._control.close()
-            for lifeline in self._lifelines.values():
+            for lifeline in (own_lifeline, *self._lifelines.values()):  # else they would not end with the server
                 lifeline.close()
             os.close(self._wakeup)
             os.close(self._wakeup_end)
@@ -178,8 +178,8 @@ def tell(lifeline: Connection, what: str, value: object) -> None:
         lifeline.send((what, value))
 
 
-def run_apart(pipe: int) -> int:
-    """Start a process that is a new interpreter. Returns its id."""
+def run_apart(pipe: int, _: Connection) -> int:
+    """Start a process that is a new interpreter, and inherits nothing but the pipe. Returns its id."""
     command = python_command("search.worker.server", "live", str(pipe))
     os.set_inheritable(pipe, True)
     return os.posix_spawn(command[0], command, os.environ)
