@@ -405,12 +405,19 @@ def _finished_trials(trials: Iterable[TrialRecord]) -> tuple[TrialRecord, ...]:
 def require_finished(files: StudyFiles) -> None:
     """Raise UserError where a file is missing that a study has at its end."""
     needed = (files.data, files.samples, files.refit_record(0), files.test, files.test_arrays, files.model)
-    missing = [str(path.relative_to(files.root)) for path in needed if not files.has(path)]
-    if missing:
-        raise UserError(
-            f"a report needs a study that has come to its end, but {shown_path(files.root)} has no "
-            f"{', '.join(missing)}; run the study on"
-        )
+    missing = [path for path in needed if not files.has(path)]
+    if not missing:
+        return
+    remedy = "run the study on"
+    made_by_any_run = {files.data, files.samples}
+    if files.has(files.refit_model(0)):
+        made_by_any_run.add(files.model)
+    if (files.has(files.test) or files.has(files.test_arrays)) and not made_by_any_run.issuperset(missing):
+        remedy = "restore what is lost, or start a new study with --study NAME: its test set is opened once"
+    raise UserError(
+        f"a report needs a study that has come to its end, but {shown_path(files.root)} has no "
+        f"{', '.join(str(path.relative_to(files.root)) for path in missing)}; {remedy}"
+    )
 
 
 def require_consistent(study: FinishedStudy) -> None:

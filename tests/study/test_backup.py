@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from pathlib import Path
 
 import pytest
 
 from fmnist.errors import UserError
-from search.config import StudyConfig
+from search.config import SHIPPED_SPACES, StudyConfig
 from search.records.files import StudyFiles
 from search.study.backup import keep_trials, repair_own_storage
 from search.study.study import open_finished
 from search.study.trials import read_trials
 from tests.support.damage import DAMAGES, damage
+from tests.support.spaces import space_from
 from tests.support.training.trainers import by_filters, objective_of, open_study, run_trials, storage_of
 
 N_TRIALS = 3
 
 
-@pytest.fixture
-def files(tmp_path: Path, space) -> StudyFiles:
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> StudyFiles:
     """A study of three trials, in the state in which a run leaves it."""
-    config = StudyConfig("made", studies_dir=tmp_path, trials=N_TRIALS)
+    config = StudyConfig("made", studies_dir=tmp_path_factory.mktemp("studies"), trials=N_TRIALS)
+    space = space_from(SHIPPED_SPACES / "digits.toml", (8, 8, 1), 10)
     files = StudyFiles(config.folder)
     study = open_study(config, space)
     run_trials(study, objective_of(space, by_filters), n_trials=N_TRIALS)
@@ -32,6 +35,12 @@ def files(tmp_path: Path, space) -> StudyFiles:
     storage_of(study).remove_session()
     storage_of(study).engine.dispose()
     return files
+
+
+@pytest.fixture
+def files(made: StudyFiles, tmp_path: Path) -> StudyFiles:
+    shutil.copytree(made.root, tmp_path / "made")
+    return StudyFiles(tmp_path / "made")
 
 
 def change_a_value(path: Path) -> None:
