@@ -25,7 +25,19 @@ from pydantic.fields import FieldInfo
 from fmnist.cli import OneLineParser
 from fmnist.errors import UserError
 from fmnist.paths import as_word
-from fmnist.values import KINDS, convert, did_you_mean, remedy_for, short_repr, shown, to_items, to_place
+from fmnist.values import (
+    KINDS,
+    SMALLEST_INT,
+    convert,
+    did_you_mean,
+    is_too_long,
+    remedy_for,
+    scalar,
+    short_repr,
+    shown,
+    to_items,
+    to_place,
+)
 
 T = TypeVar("T")
 OUT_OF_BOUNDS = ("greater", "less", "finite")  # how pydantic's names of such errors begin
@@ -91,6 +103,8 @@ def options(cls: type[T]) -> type[T]:
     text for a path becomes a Path, NumPy's numbers become Python's, a list becomes a tuple. It raises UserError for a
     value that cannot be used, with the requirement, what was received and the remedy in one line, and TypeError for an
     argument that there is not. Its repr names what differs from the defaults.
+
+    A dataclass derived from it may add fields of its own; those it inherits are checked all the same.
     """
     made: Any = pydantic.dataclasses.dataclass(frozen=True, config=pydantic.ConfigDict(extra="forbid"))(cls)
     validated_init = made.__init__
@@ -104,9 +118,33 @@ def options(cls: type[T]) -> type[T]:
         except pydantic.ValidationError as error:
             raise refusal(made, error, given) from None
 
+    for name, field in fields_of(made).items():
+        if presentation_of(field).without_secret is not None:
+            made.__dataclass_fields__[name].repr = False  # in the repr that `dataclass` gives a derived class
     made.__init__ = init
+    made.__post_init__ = checked_in_derived_ones(made)
     made.__repr__ = repr_of_options
     return made
+
+
+def checked_in_derived_ones(made: type[Any]) -> Callable[[Any], None]:
+    """Return the `__post_init__` of an `options` class, which checks its fields also where a derived class sets them.
+
+    `dataclasses.dataclass` gives a derived class a constructor of its own, which sets fields unchecked, and takes the
+    declaration of an option for its default.
+    """
+    own: Callable[[Any], None] = getattr(made, "__post_init__", lambda self: None)
+
+    def post_init(self: Any) -> None:
+        if type(self).__dataclass_fields__ is made.__dataclass_fields__:
+            own(self)
+            return
+        values = {name: getattr(self, name) for name in fields_of(made)}
+        checked = made(**{name: value for name, value in values.items() if not isinstance(value, FieldInfo)})
+        for name in values:
+            object.__setattr__(self, name, getattr(checked, name))
+
+    return post_init
 
 
 def arguments_by_name(cls: type[Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -140,7 +178,10 @@ def converted(name: str, field: FieldInfo, value: Any) -> Any:
             return tuple(convert_one(item) for item in to_items(value))
         return convert_one(value)
     except ValueError:
-        remedy = remedy_for(kind, value)
+        bounds = bounds_of(field)
+        if kind is int and "le" in bounds and is_too_long(value):
+            raise refused(name, field, OUT_OF_BOUNDS[0], short_repr(scalar(value)), "") from None
+        remedy = remedy_for(kind, value, lowest=bounds.get("ge", SMALLEST_INT))
     received = shown(value)
     if presentation_of(field).without_secret is not None:
         received = f"a value of type {type(value).__name__}"
@@ -293,6 +334,12 @@ def help_of(field: FieldInfo) -> str:
     return text.replace("%", "%%")
 
 
+def bounds_of(field: FieldInfo) -> dict[str, Any]:
+    """Return the smallest and the largest number that a field takes, by `ge` and `le`, as far as it has them."""
+    names = ("ge", "le")
+    return {name: getattr(bound, name) for bound in field.metadata for name in names if hasattr(bound, name)}
+
+
 def refusal(cls: type[Any], error: pydantic.ValidationError, given: Mapping[str, Any]) -> UserError:
     """Return the first of pydantic's errors in words: the option, its requirement, what was received, the remedy.
 
@@ -336,11 +383,7 @@ def requirement_of(field: FieldInfo, error_type: str) -> str:
     value_type, is_many = value_type_of(field)
     if get_origin(value_type) is Literal:
         return f"one of {', '.join(get_args(value_type))}"
-    bounds: dict[str, Any] = {}
-    for constraint in field.metadata:
-        for name in ("ge", "le"):
-            if hasattr(constraint, name):
-                bounds[name] = getattr(constraint, name)
+    bounds = bounds_of(field)
     if "ge" not in bounds or not error_type.startswith(OUT_OF_BOUNDS):
         kind = "a name or a path" if presentation_of(field).takes_path else KINDS[value_type]
         return f"{kind}, or a list of such" if is_many else kind

@@ -192,10 +192,22 @@ CONVERSIONS: dict[Any, Callable[[object], object]] = {
 }
 
 
-def remedy_for(kind: Any, value: object) -> str:
-    """Return the end of a message that refuses a value where a slip is plain: a number in quotes, or of many digits."""
-    if kind is int and isinstance(value, int) and not isinstance(value, bool):
-        return f"; it must lie between {SMALLEST_INT} and {LARGEST_INT}"
+def is_too_long(value: object) -> bool:
+    """Whether a value is a whole number, but one that `to_int` refuses as 64 bits do not hold it."""
+    try:
+        number = to_number(value)
+        return int(number) == number and not SMALLEST_INT <= number <= LARGEST_INT
+    except (OverflowError, ValueError, ArithmeticError):  # no number, an infinity, nan
+        return False
+
+
+def remedy_for(kind: Any, value: object, *, lowest: int = SMALLEST_INT) -> str:
+    """Return the end of a message that refuses a value where a slip is plain: a number in quotes, or of many digits.
+
+    lowest: the smallest whole number that would be accepted.
+    """
+    if kind is int and is_too_long(value):
+        return f"; it must lie between {lowest} and {LARGEST_INT}"
     if kind in (int, float) and isinstance(value, str):
         try:
             number = float(value)

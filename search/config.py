@@ -54,7 +54,7 @@ class StudyConfig:
 
     Paths may be texts, paths or bytes, numbers may be NumPy's or whole floats, and export takes one name, several
     joined by commas, or a list. The fields hold Python's own types. A configuration cannot be changed:
-    `dataclasses.replace` makes another.
+    `dataclasses.replace` makes another. A dataclass that is derived from it has all its checks.
     """
 
     study: str = option(

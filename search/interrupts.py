@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -173,7 +174,7 @@ def _handling(number: int, before: Handler, react: Callable[[Handler, int, Frame
     """Call `react` at one signal, see `_handling_signals`. before: its handler."""
 
     def handle(number: int, frame: FrameType | None) -> None:
-        react(before, number, frame)
+        react(_raising_in_coroutines(before), number, frame)
 
     signal.signal(number, handle)
     try:
@@ -181,6 +182,31 @@ def _handling(number: int, before: Handler, react: Callable[[Handler, int, Frame
     finally:
         if signal.getsignal(number) is handle:  # else the caller has set another since
             signal.signal(number, before)
+
+
+def _raising_in_coroutines(handler: Handler) -> Handler:
+    """Return a handler that also raises KeyboardInterrupt where the given one asks the running coroutine to end.
+
+    That is how `asyncio.run` handles Ctrl-C. The coroutine would hear of it at its next await: here, after the run.
+    """
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        n_before = _times_cancelled()
+        handler(number, frame)
+        if _times_cancelled() > n_before:
+            raise KeyboardInterrupt
+
+    return handle
+
+
+def _times_cancelled() -> int:
+    """Return how often the coroutine's task that runs in this thread has been asked to end; 0 where none runs."""
+    asyncio = sys.modules.get("asyncio")  # not imported: what is not loaded runs nothing
+    try:
+        task = asyncio.current_task() if asyncio else None
+    except RuntimeError:  # no loop runs
+        return 0
+    return 0 if task is None else task.cancelling()
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -183,6 +184,9 @@ def test_paths_may_be_texts_and_numbers_numpy_s() -> None:
 def test_repr_hides_a_password() -> None:
     config = StudyConfig("mine", storage="postgresql://me:s3cret@host/db")
     assert repr(config) == "StudyConfig(study='mine', storage='postgresql://me:***@host/db')"
+    assert "s3cret" not in repr(
+        dataclass(frozen=True)(type("Derived", (StudyConfig,), {}))("mine", storage=config.storage)
+    )
     with pytest.raises(UserError) as refused:
         StudyConfig("mine", storage=b"postgresql://me:s3cret@host/db")
     assert "s3cret" not in str(refused.value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import threading
 from collections.abc import Iterator
@@ -59,6 +60,59 @@ def test_ctrl_c_acts_at_once_when_the_block_does_not_stop() -> None:
         ctrl_c()
         reached.append("second")
     assert reached == ["first"]
+
+
+def test_ctrl_c_stops_the_block_in_a_coroutine_though_asyncio_only_asks_that_to_end() -> None:
+    reached = []
+
+    async def run() -> None:
+        with holding_interrupts() as stop:
+            ctrl_c()
+            reached.append(stop.is_set())
+            raise Interrupted
+
+    async def caught() -> None:
+        try:
+            await run()
+        except KeyboardInterrupt:
+            reached.append("caught")
+
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(run())
+    with pytest.raises(KeyboardInterrupt):  # as asyncio knows of it
+        asyncio.run(caught())
+    assert reached == [True, True, "caught"]
+
+
+def test_coroutine_that_was_asked_to_end_before_the_block_may_run_it() -> None:
+    stopped = []
+
+    async def run() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        with holding_interrupts() as stop:
+            signal.raise_signal(signal.SIGUSR1)
+            stopped.append(stop.is_set())
+
+    before = signal.signal(signal.SIGUSR1, lambda number, frame: None)
+    try:
+        with pytest.raises(asyncio.CancelledError):
+            asyncio.run(run())
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert stopped == [False]
+
+
+def test_trainings_in_a_coroutine_end_at_ctrl_c_at_once() -> None:
+    async def run() -> None:
+        under_way = TrainingsUnderWay()
+        with under_way.ending_at_interrupts():
+            ctrl_c()
+            raise AssertionError("Ctrl-C was not raised")
+
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(run())
 
 
 class OwnError(Exception):

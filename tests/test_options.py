@@ -6,7 +6,7 @@ import copy
 import json
 import pickle
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -34,6 +34,13 @@ class Brew:
     volume: Literal["quiet", "normal", "loud"] = option(
         "of the whistle", default="normal", switches={"quiet": "no whistle", "loud": "a long one"}
     )
+
+
+@dataclass(frozen=True)
+class IcedBrew(Brew):
+    """Somebody's own, with a field beside the options."""
+
+    cubes: int = 3
 
 
 def brew(*words: str) -> Brew:
@@ -182,6 +189,31 @@ def test_options_hold_plain_values_that_compare_hash_and_go_to_json() -> None:
         assert copied == plain
     values = asdict(given)
     assert json.loads(json.dumps(values | {"pot": str(values["pot"])}))["cups"] == 3
+
+
+def test_derived_dataclass_checks_and_converts_what_it_inherits() -> None:
+    iced = IcedBrew(["assam"], pot="p", cups=np.int64(3), notes="a", cubes=5)
+    assert (iced.leaves, iced.pot, iced.cups, iced.notes, iced.cubes) == (("assam",), Path("p"), 3, ("a",), 5)
+    assert (iced.minutes, iced.kind, iced.heat_percent, IcedBrew(("assam",)).cubes) == (None, "black", 80, 3)
+    assert type(iced.cups) is int
+    for copied in (copy.deepcopy(iced), pickle.loads(pickle.dumps(iced)), replace(iced, cups=3.0)):
+        assert copied == iced and type(copied) is IcedBrew
+    with pytest.raises(UserError, match=r"^--cups must be a whole number, but got 'ten'"):
+        IcedBrew(("assam",), cups="ten")
+    with pytest.raises(UserError, match=r"^--cups must be between 1 and 12, but got 13"):
+        replace(iced, cups=13)
+    with pytest.raises(TypeError, match="needs leaves"):
+        IcedBrew(cubes=5)
+
+
+@pytest.mark.parametrize("number", [2**70, -(2**70), np.uint64(2**63), 1e30])
+def test_number_beyond_64_bits_is_refused_with_the_bounds_of_its_option(number: float) -> None:
+    with pytest.raises(UserError, match=r"^--cups must be between 1 and 12, but got -?1?\d+(e\+30)?$"):
+        Brew(("assam",), cups=number)
+    with pytest.raises(UserError, match=rf"^--heat must be a whole number, .*; it must lie between 0 and {2**63 - 1}$"):
+        Brew(("assam",), heat_percent=number)
+    assert Brew(("assam",), heat_percent=2**63 - 1).heat_percent == 2**63 - 1
+    assert Brew(("assam",), cups=12, heat_percent=0).cups == 12
 
 
 def test_repr_names_what_differs_from_the_defaults() -> None:

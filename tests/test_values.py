@@ -135,7 +135,7 @@ def test_huge_numbers_are_refused_in_one_short_line() -> None:
         assert len(str(refused.value)) < 300 and "\n" not in str(refused.value)
 
 
-@pytest.mark.parametrize("number", [2**63, -(2**63) - 1])
+@pytest.mark.parametrize("number", [2**63, -(2**63) - 1, np.uint64(2**63), 1e30, Decimal(10) ** 30])
 def test_whole_number_beyond_64_bits_is_refused_with_the_ends(number: int) -> None:
     with pytest.raises(UserError, match=rf"; it must lie between -{2**63} and {2**63 - 1}$"):
         require(int, number, "it")

@@ -25,7 +25,7 @@ from fmnist.model.metadata import ModelMetadata
 from fmnist.predict.classifier import Classifier
 from fmnist.predict.files import STDIN, PictureFile, find_picture_files, read_content
 from fmnist.predict.preprocess import Prepared, prepare
-from fmnist.values import require, require_callable, shown, to_items
+from fmnist.values import require, require_callable, shown, to_items, to_text
 
 N_TOP = 3
 TEMPERATURES = (0.01, 100.0)  # others leave nothing of the probabilities
@@ -155,7 +155,7 @@ def read_places(images: object) -> list[str]:
                 received = item
             if not isinstance(item, str | bytes | os.PathLike):
                 raise ValueError(item)
-            places.append(os.fsdecode(item))
+            places.append(to_text(item) if isinstance(item, str) else os.fsdecode(item))
     except ValueError:
         raise UserError(
             f"images must be paths of pictures and folders, but got {shown(received)}; write pixels to files, by "
@@ -167,13 +167,13 @@ def read_places(images: object) -> list[str]:
 def read_temperature(given: float | Place) -> float:
     """Read a temperature: a number, or what a JSON file has under "temperature". Raises UserError."""
     if not isinstance(given, str | bytes | os.PathLike):
-        return _require_useful(require(float, given, "--temperature", remedy="or pass a file's path"), str(given))
+        return _require_useful(require(float, given, "--temperature", remedy="or pass a file's path"))
     if isinstance(given, str):
         with suppress(ValueError):  # then it is a path
-            return _require_useful(float(given), given)
+            return _require_useful(float(given))
     try:
         content = json.loads(require(Path, given, "--temperature").read_bytes())
-        return _require_useful(float(content["temperature"]), str(given))
+        return _require_useful(float(content["temperature"]), f" in {os.fsdecode(given)}")
     except OSError as error:
         raise UserError(
             f"--temperature takes a number or a file such as temperature.json, but got {given}: {error.strerror}"
@@ -184,10 +184,10 @@ def read_temperature(given: float | Place) -> float:
         ) from error
 
 
-def _require_useful(temperature: float, given: str) -> float:
+def _require_useful(temperature: float, where: str = "") -> float:
     low, high = TEMPERATURES
     if not low <= temperature <= high:  # neither is nan
-        raise UserError(f"--temperature must be from {low:g} to {high:g}, but got {temperature:g} ({given})")
+        raise UserError(f"--temperature must be from {low:g} to {high:g}, but got {temperature:g}{where}")
     return temperature
 
 

@@ -149,6 +149,10 @@ class TrainingFailed(Exception):
         self.reason = reason
         self.trace = trace
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # An exception is made again of what it shows, here the reason alone, which would break a pool of processes.
+        return type(self), (self.kind, self.reason, self.trace), vars(self)
+
 
 class Interrupted(BaseException):
     """The run is to stop now. Not an Exception: Optuna would record the trial as failed, but it is to run again."""

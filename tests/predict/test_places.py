@@ -26,6 +26,7 @@ class Handle:
 )
 def test_pictures_may_be_named_in_many_ways(images: Any) -> None:
     assert read_places(images) == read_places(iter(read_places(images))) == ["a.png"]
+    assert {type(place) for place in read_places(images)} == {str}
 
 
 def test_no_pictures_are_none() -> None:
@@ -72,7 +73,7 @@ def test_pixels_are_passed_in_a_file_as_the_refusal_says(tmp_path: Path) -> None
         ("m.keras", {"say": None}, r"say must be a function \(text\), but got None"),
         ("m.keras", {"temperature": True}, r"--temperature must be a number, but got True \(bool\); or pass a file's"),
         ("m.keras", {"temperature": [1.0]}, r"--temperature must be a number, but got \[1.0\] \(list\)"),
-        ("m.keras", {"temperature": -1}, r"--temperature must be from 0.01 to 100, but got -1"),
+        ("m.keras", {"temperature": -1}, r"--temperature must be from 0.01 to 100, but got -1$"),
     ],
 )
 def test_arguments_of_another_kind_are_refused_by_the_call(model: Any, arguments: dict[str, Any], said: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from collections.abc import Generator
 from contextlib import closing
 
@@ -57,3 +59,12 @@ def test_next_training_starts_when_its_result_is_asked_for() -> None:
 def test_task_that_ends_without_all_its_results_has_failed(messages: tuple[TrainMessage, ...]) -> None:
     with pytest.raises(TrainingFailed, match="ended without a result"):
         list(drive(Trainer(*messages), TASK))
+
+
+def test_failure_comes_out_of_a_pool_of_processes_as_it_was_raised() -> None:
+    failure = TrainingFailed("memory", "the process used 300 MB", "Traceback")
+    failure.add_note("in trial 3")
+    for kept in (pickle.loads(pickle.dumps(failure)), copy.copy(failure)):
+        assert type(kept) is TrainingFailed and str(kept) == "the process used 300 MB"
+        assert (kept.kind, kept.reason, kept.trace) == ("memory", "the process used 300 MB", "Traceback")
+        assert kept.__notes__ == ["in trial 3"]
