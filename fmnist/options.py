@@ -54,6 +54,8 @@ class Presentation:
     default_shown: str | None = None  # in the help; None: the default itself
     requirement: str | None = None  # in the message that refuses a value; None: as type and bounds say
     remedy: str | None = None  # behind that
+    also: str | None = None  # another spelling of the name, with dashes: --color
+    spellings: Mapping[str, str] | None = None  # of choices, in small letters -> the choice
     switches: Mapping[str, str] | None = None  # value -> help: each a flag of its own that excludes the others
     takes_path: bool = False  # a text that may name a file or folder: from Python also a path or bytes
     without_secret: Callable[[str], str] | None = None  # hides a password that the value may hold, in the repr
@@ -173,6 +175,8 @@ def converted(name: str, field: FieldInfo, value: Any) -> Any:
         return None
     kind = str if get_origin(value_type) is Literal else value_type
     convert_one = to_place if presentation_of(field).takes_path else functools.partial(convert, kind)
+    if isinstance(value, str):
+        value = usual_spelling(value, field)
     try:
         if is_many:
             return tuple(convert_one(item) for item in to_items(value))
@@ -186,6 +190,12 @@ def converted(name: str, field: FieldInfo, value: Any) -> Any:
     if presentation_of(field).without_secret is not None:
         received = f"a value of type {type(value).__name__}"
     raise refused(name, field, "type", received, remedy)
+
+
+def usual_spelling(word: str, field: FieldInfo) -> str:
+    """Return the choice that a word is another spelling of, capital letters included; the word itself if of none."""
+    spellings = presentation_of(field).spellings or {}
+    return spellings.get(word.lower(), word)
 
 
 def repr_of_options(options: Any) -> str:
@@ -241,7 +251,10 @@ def add_options(parser: argparse.ArgumentParser, cls: type[Any]) -> None:
         elif shown.positional:
             container.add_argument(name, **argument_of(name, field))
         else:
-            container.add_argument(flag_of(name, field), **argument_of(name, field))
+            flags = [flag_of(name, field)]
+            if shown.also is not None:
+                flags.append(shown.also)
+            container.add_argument(*flags, **argument_of(name, field))
 
 
 def to_arguments(options: Any) -> list[str]:
@@ -296,6 +309,7 @@ def argument_of(name: str, field: FieldInfo) -> dict[str, Any]:
         return argument
     if get_origin(value_type) is Literal:
         argument["choices"] = get_args(value_type)
+        argument["type"] = functools.partial(usual_spelling, field=field)
         return argument
     argument["type"] = str if value_type is Path else value_type  # not Path: it would make a dot of an empty text
     argument["metavar"] = shown.metavar

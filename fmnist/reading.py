@@ -15,6 +15,8 @@ DATASETS = ("fashion-mnist", "digits")
 ARCHIVE_SUFFIX = ".npz"  # of the files that may hold a user's own images
 Colour = Literal["grey", "rgb"]
 COLOURS: dict[str, Literal[1, 3]] = {"grey": 1, "rgb": 3}  # --colour -> channels
+GREY_WORDS, COLOUR_WORDS = ("grey", "gray", "greyscale", "grayscale"), ("rgb", "colour", "color")
+COLOUR_SPELLINGS = dict.fromkeys(GREY_WORDS, "grey") | dict.fromkeys(COLOUR_WORDS, "rgb")  # -> one of COLOURS
 IMAGE_SIZES = (8, 128)  # smallest and largest that --image-size takes
 
 

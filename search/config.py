@@ -13,7 +13,7 @@ from fmnist.errors import UserError
 from fmnist.export.formats import FORMATS, FORMATS_REQUIRED, read_formats, require_runtimes
 from fmnist.options import option, options
 from fmnist.paths import require_utf8
-from fmnist.reading import DATASETS, Colour, Reading
+from fmnist.reading import COLOUR_SPELLINGS, DATASETS, Colour, Reading
 from fmnist.training.precision import BFLOAT16_FLAGS, Precision, has_bfloat16
 from search.cli import check_study_name, legal_study_name, shown_url
 from search.extras import OPTIONAL_EXTRAS, require_installed
@@ -106,7 +106,12 @@ class StudyConfig:
         group=DATA,
     )
     colour: Colour | None = option(
-        "turn your own pictures into grey ones or colour ones", default=None, default_shown="as they are", group=DATA
+        "turn your own pictures into grey ones or colour ones",
+        default=None,
+        default_shown="as they are",
+        also="--color",
+        spellings=COLOUR_SPELLINGS,
+        group=DATA,
     )
     flip: bool = option(
         "mirror your own images left-right in training: right for most photographs, wrong for digits, letters and "

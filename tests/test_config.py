@@ -134,7 +134,7 @@ def test_formats_that_come_twice_are_one_and_no_format_is_none() -> None:
         ("export", "ONNX", r"--export must be all or some of keras, .*, but got 'ONNX'; did you mean onnx\?"),
         ("export", ["keras", "onxx"], r"but got 'onxx'; did you mean onnx\?"),
         ("sampler", "TPE", r"--sampler must be one of tpe, random, but got 'TPE'; did you mean tpe\?"),
-        ("colour", "gray", r"--colour must be one of grey, rgb, but got 'gray'; did you mean grey\?"),
+        ("colour", "grye", r"--colour must be one of grey, rgb, but got 'grye'; did you mean grey\?"),
         ("storage", Path("x.db"), r"--storage must be a URL such as sqlite:///study.db, but got a value of type "),
     ],
 )

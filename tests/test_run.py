@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fmnist.errors import UserError
+from fmnist.options import to_arguments
 from search.cli import legal_study_name
 from search.config import StudyConfig
 from search.records.files import StudyFiles
@@ -139,3 +140,26 @@ def test_name_that_is_suggested_for_any_text_is_accepted(text) -> None:
     except UserError as refusal:
         suggested = str(refusal).rpartition("such as ")[2]
         assert StudyConfig(suggested).study == suggested
+
+
+@pytest.mark.parametrize(
+    ("word", "colour"),
+    [
+        *((word, "grey") for word in ("grey", "gray", "Grey", "GRAY", "greyscale", "grayscale")),
+        *((word, "rgb") for word in ("rgb", "RGB", "colour", "color", "Color")),
+    ],
+)
+@pytest.mark.parametrize("option", ["--colour", "--color"])
+def test_colour_is_understood_in_either_spelling(option: str, word: str, colour: str) -> None:
+    config, _ = parse(["--dataset", "some/folder", option, word])
+    assert config == StudyConfig("folder", dataset="some/folder", colour=colour)
+    assert config == StudyConfig("folder", dataset="some/folder", colour=word)
+    assert to_arguments(config)[-2:] == ["--colour", colour]
+
+
+@pytest.mark.parametrize("word", ["purple", "", "rbg", "1"])
+def test_other_colours_are_refused_with_the_choices(word: str) -> None:
+    with pytest.raises(UserError, match=r"choose from '?grey'?, '?rgb'?"):
+        parse(["--dataset", "some/folder", "--colour", word])
+    with pytest.raises(UserError, match="--colour must be one of grey, rgb"):
+        StudyConfig("folder", dataset="some/folder", colour=word)

@@ -14,6 +14,7 @@ import numpy as np
 from markupsafe import Markup
 
 from fmnist.export.formats import in_figures
+from fmnist.output import printable_lines
 from search import format
 from search.report.charts.images import image_png
 
@@ -36,6 +37,7 @@ def templates(*, markdown: bool = False) -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=not markdown,
+        finalize=_without_control_characters,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -44,6 +46,13 @@ def templates(*, markdown: bool = False) -> jinja2.Environment:
     environment.filters.update({function.__name__: function for function in FORMAT_FILTERS})
     environment.filters.update(md=markdown_text, svg=svg_address, png=png_address)
     return environment
+
+
+def _without_control_characters(value: object) -> object:
+    """Escape what would steer a terminal, or turn the direction of text round, in a value that a template writes."""
+    if type(value) is str:  # no Markup, which is the program's own
+        return printable_lines(value)
+    return value
 
 
 def markdown_text(text: object) -> str:

@@ -10,6 +10,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from fmnist.errors import first_few
 from fmnist.output import printable
 from search.report.charts.plain import findSystemFonts, ft2font, usual_font
 
@@ -17,7 +18,6 @@ TRIED_POINTS = 12  # size at which a glyph has to be drawable: fonts of coloured
 INVISIBLE = ("Cf", "Zs")  # Unicode's categories of characters that need no glyph: joiners, spaces
 JOINED = ("Mn", "Mc", "Me", "Cf")  # that belong to the character before: accents, vowel signs, joiners
 LAST_RESORT = "Last Resort"  # draws a box for every character
-N_NAMED = 10  # characters that a message names
 
 
 @dataclass(frozen=True)
@@ -25,19 +25,16 @@ class Fonts:
     """What some names are written in."""
 
     paths: tuple[str, ...] = ()  # of fonts beside the usual one; each has characters that those before it lack
-    missing: str = ""  # characters that no font on the machine has: pictures show boxes
+    incomplete: tuple[str, ...] = ()  # names with characters that no font on the machine has: pictures show boxes
 
     def note(self) -> str | None:
-        """Say which characters are missing, and what to do about it; None if none are."""
-        if not self.missing:
+        """Say which classes' names cannot be written, and what to do about it; None if all can."""
+        if not self.incomplete:
             return None
-        named = self.missing[:N_NAMED]
-        if len(self.missing) > N_NAMED:
-            named += f" and {len(self.missing) - N_NAMED} more"
         return (
-            f"no font on this machine has the characters {named} of class names, so pictures show boxes for them (text "
-            "in the report is right); install a font that has them, such as Noto Sans CJK for Chinese, Japanese and "
-            "Korean, then write the report again with python -m search.report NAME"
+            f"no font on this machine has all letters of the class names {first_few(self.incomplete)}, so pictures "
+            "show boxes for some (text in the report is right); install a font for their script, such as Noto Sans CJK "
+            "for Chinese, Japanese and Korean, then write the report again with python -m search.report NAME"
         )
 
 
@@ -48,25 +45,29 @@ def fonts_for(names: Iterable[str], find: Callable[[], Sequence[str]] = findSyst
         names: Of classes, as the data have them.
         find: Returns the paths of the fonts to choose from, by default those on the machine as they are now.
     """
-    wanted = frozenset(
-        character
-        for character in set(printable("".join(names)))
-        if unicodedata.category(character) not in INVISIBLE and not has_glyph(usual_font(), character)
-    )
-    if not wanted:
+    wanted = {name: frozenset(filter(_is_wanted, printable(name))) for name in names}
+    characters = frozenset().union(*wanted.values())
+    if not characters:
         return Fonts()
-    return _choose(wanted, tuple(sorted(find())))
+    paths, missing = _choose(characters, tuple(sorted(find())))
+    return Fonts(paths, tuple(name for name in wanted if wanted[name] & missing))
+
+
+def _is_wanted(character: str) -> bool:
+    """Whether a character needs a glyph that the usual font lacks."""
+    return unicodedata.category(character) not in INVISIBLE and not has_glyph(usual_font(), character)
 
 
 @functools.lru_cache(maxsize=8)  # a report asks for each of its pictures
-def _choose(wanted: frozenset[str], paths: Sequence[str]) -> Fonts:
+def _choose(wanted: frozenset[str], paths: Sequence[str]) -> tuple[tuple[str, ...], frozenset[str]]:
+    """Choose as few of the fonts as have all characters; return also the characters that none has."""
     covers = {path: covered for path in paths if (covered := _covered(path, wanted))}
     chosen: list[str] = []
     while any(covered & wanted for covered in covers.values()):
         best = max(covers, key=lambda path: (len(covers[path] & wanted), _is_upright(path)))
         chosen.append(best)
         wanted -= covers[best]
-    return Fonts(tuple(chosen), "".join(sorted(wanted)))
+    return tuple(chosen), wanted
 
 
 def _covered(path: str, wanted: frozenset[str]) -> frozenset[str]:
