@@ -34,6 +34,11 @@ from fmnist.paths import shown_path
 
 STAGED_MODEL = "model.keras"
 POLL_SECONDS = 0.1
+SETTINGS = {  # environment variables of the scripts
+    "CUDA_VISIBLE_DEVICES": "-1",  # on a GPU convolutions may round to 10 bits, and no two runtimes agree
+    "ORT_DISABLE_TELEMETRY": "1",  # ONNX Runtime would leave an id of this machine in the home folder
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+}
 LONGEST_TRACE = 5000  # characters that are kept of what a failed process said
 
 
@@ -127,20 +132,14 @@ class ExportScripts:
 
         Ctrl-C reaches the whole group otherwise, and what it breaks here would look like a bad file.
         """
-        environment = clean_environment(
-            {
-                "CUDA_VISIBLE_DEVICES": "-1",  # on a GPU convolutions may round to 10 bits, and no two runtimes agree
-                "ORT_DISABLE_TELEMETRY": "1",  # ONNX Runtime would leave an id of this machine in the home folder
-                "TMPDIR": str(self.staging),  # what TensorFlow leaves there goes with the staging folder
-                "TF_CPP_MIN_LOG_LEVEL": "3",
-            }
-        )
         started = time.monotonic()
-        with tempfile.TemporaryFile() as log:
+        # TensorFlow leaves files among the temporary ones, so the process has a folder of its own for them. It is not
+        # the staging folder: TensorFlow gives their paths to C++, which takes none that is not UTF-8.
+        with tempfile.TemporaryDirectory() as temporary, tempfile.TemporaryFile() as log:
             process = subprocess.Popen(
                 python_command(self.folder / name, *arguments),
                 cwd=self.staging,
-                env=environment,
+                env=clean_environment({**SETTINGS, "TMPDIR": temporary}),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

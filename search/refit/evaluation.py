@@ -225,12 +225,15 @@ def predict_outside(model: Path, images: np.ndarray, stop: threading.Event | Non
 
 def _run_outside(command: Sequence[str], folder: Path, stop: threading.Event) -> tuple[int, str]:
     """Run a process in a folder, and return its exit code and what it said. Raises Interrupted where `stop` is set."""
-    with (folder / "said.txt").open("w+", encoding="utf-8", errors="replace") as said:
+    with (
+        tempfile.TemporaryDirectory() as temporary,  # TensorFlow leaves files there, and takes no path but UTF-8
+        (folder / "said.txt").open("w+", encoding="utf-8", errors="replace") as said,
+    ):
         # A session of its own: Ctrl-C reaches the whole group, and what it breaks here would look like a bad model.
         process = subprocess.Popen(
             command,
             cwd=folder,
-            env=clean_environment({"TMPDIR": str(folder)}),
+            env=clean_environment({"TMPDIR": temporary}),
             stdout=said,
             stderr=said,
             start_new_session=True,
