@@ -110,6 +110,9 @@ def describe_environment(config: StudyConfig) -> dict[str, Any]:
     precision = "float32"
     if config.trains_in_bfloat16:
         precision = "bfloat16"
+    chosen = {}  # what of the caller's environment counts, see `fmnist.environment`
+    if "CUDA_VISIBLE_DEVICES" in os.environ:
+        chosen["CUDA_VISIBLE_DEVICES"] = os.environ["CUDA_VISIBLE_DEVICES"]
     return {
         "fmnist-search": __version__,
         "python": platform.python_version(),
@@ -118,6 +121,7 @@ def describe_environment(config: StudyConfig) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "memory_gb": round(psutil.virtual_memory().total / 2**30, 1),
         "gpu": has_gpu(),
+        **chosen,
         "workers": config.workers,
         "threads_per_worker": config.threads_per_worker,
         "precision": precision,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import shlex
 
+import pytest
+
 from fmnist.export.formats import ExportRecord
-from search.provenance import as_arguments, command_with_exports
+from search.provenance import as_arguments, command_with_exports, describe_environment
 from search.records.files import StudyFiles
 from search.records.io import write_json
 from search.run import parse
@@ -30,3 +32,12 @@ def test_exports_asked_for_later_join_the_command_that_makes_the_study(tmp_path)
         files.command.write_text(command_with_exports(files))
         words = ["--dataset", "my shoes", "--study", "shoes", "--export", ",".join(sorted(names))]
         assert files.read_command() == shlex.join(["python", "-m", "search.run", *words])
+
+
+def test_choice_of_gpus_is_recorded_and_what_is_ignored_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    config, _ = parse([])
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    without = describe_environment(config)
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert describe_environment(config) == {**without, "CUDA_VISIBLE_DEVICES": "", "gpu": False}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from fmnist.data.find import find_data
 from fmnist.data.named import (
     FASHION_MNIST_MD5,
     difference_from_official,
+    download_with_keras,
     find_fashion_mnist,
     keras_cache,
     usual_places,
@@ -147,3 +149,20 @@ def test_real_files_split_into_50000_5000_and_5000() -> None:
 def test_real_test_files_hold_10000_balanced_images() -> None:
     test = load_test(find_data("fashion-mnist", download=no_download))
     assert test.images.shape == (10_000, 28, 28, 1) and np.bincount(test.labels).tolist() == [1_000] * 10
+
+
+@pytest.mark.process
+def test_download_heeds_no_settings_of_keras_and_goes_to_its_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files are there, of an image each, so that Keras needs no network."""
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    (tmp_path / "keras.json").write_text("[]")
+    cache = keras_cache()
+    cache.mkdir(parents=True)
+    for name in FASHION_MNIST_MD5:
+        content = bytes(9) if "labels" in name else bytes(16 + 28 * 28)
+        (cache / name).write_bytes(gzip.compress(content))
+    assert download_with_keras() == cache
+    assert (tmp_path / "keras.json").read_text() == "[]"
+    assert sorted(path.name for path in cache.iterdir()) == sorted(FASHION_MNIST_MD5)

@@ -12,7 +12,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import textwrap
 import tomllib
 from collections.abc import Callable
 from functools import cache
@@ -357,16 +356,14 @@ def test_python_of_the_pages_runs(folder: Path, page: str, word: str, said: str)
     if "model.predict(images)" in code:
         code = f"import numpy as np\nimages = np.load('images.npz')['x']\n{code}\nassert len(probabilities) == 50"
     script = folder / "snippet.py"
-    script.write_text(f"if __name__ == '__main__':\n{textwrap.indent(code, '    ')}")
+    script.write_text(code)
     assert said in finish(run(folder, ["python", script.name]))
 
 
 @in_folder
 def test_search_of_the_readme_runs_from_python(tmp_path: Path) -> None:
     """In a folder of its own: its study has the name that the commands' study of the digits has."""
-    (tmp_path / "snippet.py").write_text(
-        f"if __name__ == '__main__':\n{textwrap.indent(snippet('README.md', 'run_study'), '    ')}"
-    )
+    (tmp_path / "snippet.py").write_text(snippet("README.md", "run_study"))
     assert "best.keras" in finish(run(tmp_path, ["python", "snippet.py"]))
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -10,8 +14,11 @@ import numpy as np
 import pytest
 
 from fmnist.errors import UserError
+from fmnist.model.build import build_model
+from fmnist.model.inference import save_for_users
 from fmnist.model.metadata import ModelMetadata
 from fmnist.predict.classifier import Classifier
+from fmnist.recipe import Architecture, Block
 from tests.support.drawings import ON_BLACK, SIDE, quadrant_model, save
 
 pytestmark = pytest.mark.trains
@@ -78,3 +85,55 @@ def test_grey_model_without_an_axis_for_it_works_too(tmp_path: Path) -> None:
     image = np.zeros((SIDE, SIDE, 1), np.uint8)
     image[:4, :4] = 255
     assert Classifier(path).probabilities([image])[0].argmax() == 0
+
+
+OF_A_CALLER = """
+import json, os, sys
+from pathlib import Path
+import numpy as np
+from fmnist.errors import UserError
+from fmnist.predict.classifier import Classifier
+
+settings, model, images = map(Path, sys.argv[1:])
+before = dict(os.environ)
+try:
+    Classifier(model)
+except UserError as error:
+    print(error)
+settings.write_text('{"image_data_format": "channels_first", "floatx": "float16", "epsilon": 0.1}')  # the remedy
+first = Classifier(model).probabilities(list(np.load(images)))
+assert dict(os.environ) == before
+import keras
+assert (keras.config.floatx(), keras.config.image_data_format()) == ("float16", "channels_first"), "the caller's own"
+keras.mixed_precision.set_global_policy("mixed_float16")
+second = Classifier(model).probabilities(list(np.load(images)))
+print(json.dumps([first.tolist(), second.tolist()]))
+"""
+
+
+def test_settings_of_keras_in_the_caller_s_process_change_no_prediction_and_stay(tmp_path: Path) -> None:
+    blocks = (Block(8, 2, 3, residual=True), Block(8, 1, 3, dropout=0.2))
+    network = Architecture((8, 8, 3), 4, blocks, activation="gelu", head="flatten", pooling="average", dense_units=(8,))
+    model = build_model(network, 100.0, 50.0)
+    generator = np.random.default_rng(0)
+    model.set_weights([generator.uniform(0.1, 1, weight.shape) for weight in model.get_weights()])
+    save_for_users(model, tmp_path / "model.keras")
+    images = generator.integers(0, 256, (20, 8, 8, 3), dtype=np.uint8)
+    np.save(tmp_path / "images.npy", images)
+    settings = tmp_path / "keras.json"
+    settings.write_text('{"floatx": "float8"}')
+
+    environment = os.environ | {"KERAS_HOME": str(tmp_path), "KERAS_BACKEND": "jax"}
+    command = [
+        sys.executable,
+        "-c",
+        OF_A_CALLER,
+        *map(str, (settings, tmp_path / "model.keras", tmp_path / "images.npy")),
+    ]
+    child = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert child.returncode == 0, child.stderr
+    said, found = child.stdout.splitlines()
+    assert said.startswith(f"Keras must be able to use its settings, but those in {settings} give ValueError")
+    assert said.endswith("; correct or delete that file")
+    expected = Classifier(tmp_path / "model.keras").probabilities(list(images)).tolist()
+    assert json.loads(found) == [expected, expected]
