@@ -25,6 +25,7 @@ from pydantic import TypeAdapter
 
 from fmnist.errors import UserError
 from fmnist.paths import as_word, shown_path
+from search.records.digests import digest_of, digest_or_none, matches
 from search.records.io import atomic_write, write_text
 
 COPIED = (".json", ".toml", ".txt", ".npz")  # endings of files that have a second copy; models are too large
@@ -117,7 +118,7 @@ class Checksums:
                 manifest.pending = dict.fromkeys(map(self._name, existing), "")
             for name, announced in list(manifest.pending.items()):
                 del manifest.pending[name]
-                digest = _digest_or_none(self._root / name)  # what cannot be read is named where it is used
+                digest = digest_or_none(self._root / name)  # what cannot be read is named where it is used
                 if digest is not None and announced in ("", digest):
                     self._enter(self._root / name, digest)
             self._heal()
@@ -175,15 +176,11 @@ class Checksums:
         manifest, name = self.manifest, self._name(path)
         if manifest is None or (name not in manifest.files and name not in manifest.pending):
             return "unrecorded"
-        try:
-            digest = digest_of(path)
-        except OSError:  # it is there, but cannot be read
-            digest = ""
-        if digest is not None and digest in (manifest.files.get(name), manifest.pending.get(name)):
+        if matches(path, manifest.files.get(name), manifest.pending.get(name)):
             return "intact"
         if name not in manifest.files:  # a killed run was about to write it
             return "unrecorded"
-        return "missing" if digest is None else "changed"
+        return "changed" if os.path.exists(path) else "missing"
 
     def is_whole(self, path: Path) -> bool:
         """Whether a file is there as it was written, restored if need be; False: make it anew, which is said.
@@ -200,12 +197,23 @@ class Checksums:
         """Whether a file was written. If it was lost or damaged since, it is restored.
 
         Raises:
-            UserError: it was written, is lost or damaged, and nothing is left to restore it from.
+            UserError: it was written, is lost or damaged, and nothing is left to restore it from; or it is there, a
+                record of another study or of a later state of this one, though this study has not written it.
         """
         if self.state(path) == "unrecorded":
+            if path.suffix in COPIED and self.manifest is not None and self.manifest.adopted is None:
+                self.refuse_foreign([path] if os.path.lexists(path) else [])
+                return False
             return path.exists()
         self.intact(path)
         return True
+
+    def refuse_foreign(self, paths: Sequence[Path]) -> None:
+        """Raise UserError for the first of these files, if there is one: the study has not written them."""
+        for path in paths:
+            raise UserError(
+                f"{shown_path(path)} must be a file that this study has written, but it is not; move it elsewhere"
+            )
 
     def intact(self, path: Path) -> Path:
         """Return where to read a file that is as it was written: `path`, to which it is restored if need be.
@@ -224,7 +232,10 @@ class Checksums:
             retrain = ""
             if path.suffix == ".keras":
                 recipe = self._root / "best_recipe.json"
-                retrain = f", train the model again with python -m search.refit --recipe {as_word(recipe)},"
+                retrain = (
+                    f", train the model alone again, without the study's report, with python -m search.refit --recipe "
+                    f"{as_word(recipe)} --out again.keras,"
+                )
             raise UserError(
                 f"{shown_path(path)} {what}, and no intact copy of it is left; restore it{retrain} or start "
                 f"a new study with --study NAME"
@@ -245,7 +256,7 @@ class Checksums:
                 continue
             if self.state(path) != "intact" and self._source(path) is not None:
                 self.intact(path)
-            if self.state(path) == "intact" and _digest_or_none(copy) != digest:
+            if self.state(path) == "intact" and not matches(copy, digest):
                 self._copy(path, copy)
 
     def _copy(self, source: Path, target: Path) -> None:
@@ -276,7 +287,7 @@ class Checksums:
         digest = manifest.files[name]
         twins = [self._root / other for other, known in manifest.files.items() if known == digest and other != name]
         for candidate in (self.copies / name, *twins):
-            if _digest_or_none(candidate) == digest:
+            if matches(candidate, digest):
                 return candidate
         return None
 
@@ -309,6 +320,10 @@ class Checksums:
         first, second = found
         if first is not None and second is not None and first.study != second.study and not self._is_own(first):
             first = None
+        elif (
+            first is not None and second is not None and first != second
+        ):  # one is from an older backup, or was cut off
+            first = min(first, second, key=self._n_differing)
         if first is not None:
             return first
         if second is not None:
@@ -324,8 +339,11 @@ class Checksums:
             )
         return None
 
+    def _n_differing(self, manifest: Manifest) -> int:
+        return sum(not matches(self._root / name, digest) for name, digest in manifest.files.items())
+
     def _is_own(self, manifest: Manifest) -> bool:
-        return _digest_or_none(self._root / "config.json") == manifest.files.get("config.json")
+        return matches(self._root / "config.json", manifest.files.get("config.json"))
 
     def _say_once(self, text: str) -> None:
         if text not in self._said:
@@ -334,28 +352,6 @@ class Checksums:
 
     def _name(self, path: Path) -> str:
         return path.relative_to(self._root).as_posix()
-
-
-def digest_of(path: Path) -> str | None:
-    """Compute the SHA-256 of a file, or of a folder's files with their names; None if there is neither."""
-    if path.is_dir():
-        digest = hashlib.sha256()
-        for each in sorted(path.rglob("*")):
-            if each.is_file():
-                digest.update(f"{each.relative_to(path).as_posix()} {digest_of(each)}\n".encode())
-        return digest.hexdigest()
-    if not path.exists():
-        return None
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _digest_or_none(path: Path) -> str | None:
-    """Compute what `digest_of` does; None also for what cannot be read."""
-    try:
-        return digest_of(path)
-    except OSError:
-        return None
 
 
 def _parsed(path: Path) -> Manifest | None:

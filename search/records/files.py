@@ -17,7 +17,7 @@ import numpy as np
 from fmnist.baselines.catalog import BASELINES, Baseline
 from fmnist.errors import UserError
 from fmnist.export.formats import FORMATS, HALF_WRITTEN, ExportRecord
-from fmnist.paths import absolute, shown_path
+from fmnist.paths import absolute
 from fmnist.values import require
 from search.records.checksums import Checksums
 from search.records.io import naming_damage, read_arrays, read_json, read_plain, write_arrays, write_json, write_text
@@ -133,10 +133,7 @@ class StudyFiles:
         there = set(folder.glob(pattern))
         known = {path for path in self.checksums.names(folder) if path.match(pattern)}
         if self.checksums.manifest is not None:
-            for path in sorted(there - known):
-                raise UserError(
-                    f"{shown_path(path)} must be a file that this study has written, but it is not; move it elsewhere"
-                )
+            self.checksums.refuse_foreign(sorted(there - known))
         return [path for path in sorted(there | known) if self.has(path)]
 
     def confirm_record(self, trial: int) -> Path:

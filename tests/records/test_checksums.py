@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -102,6 +103,43 @@ def test_record_of_another_study_is_refused_until_it_is_moved_away(files: StudyF
     ):
         opened(files.root)[0].read_refit_records()
     foreign.unlink()
+    assert opened(files.root)[0].read_refit_records() == [RECORD]
+
+
+@pytest.mark.parametrize("name", ["test.json", "best_recipe.json", "samples.npz", "exports/onnx.json"])
+def test_file_that_another_study_wrote_is_not_taken_for_this_ones(files: StudyFiles, name: str) -> None:
+    foreign = files.root / name
+    foreign.parent.mkdir(exist_ok=True)
+    foreign.write_bytes(files.test_arrays.read_bytes())
+    with pytest.raises(
+        UserError, match=rf"{shown_path(foreign)} must be a file that this study has written.*move it elsewhere"
+    ):
+        opened(files.root)[0].has(foreign)
+    foreign.unlink()
+    assert not opened(files.root)[0].has(foreign)
+
+
+@pytest.mark.parametrize("name", ["checksums.json", "copies/checksums.json"])
+def test_manifest_from_an_older_backup_condemns_no_file_that_was_written_since(files: StudyFiles, name: str) -> None:
+    older = files.checksums.path.read_bytes()
+    files.write_json(files.refit_record(0), replace(RECORD, trial=4))
+    files.write_text(files.ledger, "{}")
+    (files.root / name).write_bytes(older)
+    again, said = opened(files.root)
+    again.begin_checksums()
+    assert [record.trial for record in again.read_refit_records()] == [4]
+    assert again.has(files.ledger) and not said
+    assert files.checksums.path.read_bytes() == (files.checksums.copies / "checksums.json").read_bytes() != older
+
+
+def test_line_ends_of_another_system_are_no_damage(files: StudyFiles) -> None:
+    for path in [*files.root.rglob("*.json")]:
+        path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    again, said = opened(files.root)
+    again.begin_checksums()
+    assert again.read_refit_records() == [RECORD]
+    assert not said
+    files.refit_record(0).unlink()
     assert opened(files.root)[0].read_refit_records() == [RECORD]
 
 
