@@ -60,7 +60,7 @@ def test_damaged_file_is_restored_where_it_is_used_and_that_is_said(files: Study
 
 
 @pytest.mark.parametrize("kind", DAMAGES)
-@pytest.mark.follows("{} {}, and no intact copy of it is left; restore it")
+@pytest.mark.follows("{} {}, and no intact copy of it is left; restore it{} or start")
 def test_file_of_which_no_copy_is_left_is_named_and_restoring_it_helps(files: StudyFiles, kind: str) -> None:
     path = files.refit_model(1)
     good = path.read_bytes()

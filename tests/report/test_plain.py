@@ -155,6 +155,7 @@ def test_surroundings_change_no_picture_and_cause_no_word(
 
 
 @pytest.mark.process
+@pytest.mark.follows("Matplotlib must be able to read its settings, matplotlibrc in this folder")
 def test_settings_that_cannot_be_read_are_refused_with_a_remedy(tmp_path: Path) -> None:
     script = (
         "import importlib, sys; from fmnist.cli import exit_code_of\n"

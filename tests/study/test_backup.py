@@ -6,15 +6,19 @@ import shutil
 import sqlite3
 from pathlib import Path
 
+import optuna
 import pytest
 
 from fmnist.errors import UserError
 from search.config import SHIPPED_SPACES, StudyConfig
 from search.records.files import StudyFiles
-from search.study.backup import keep_trials, repair_own_storage
+from search.sqlite import sqlite_url
+from search.study.backup import keep_trials, repair_own_storage, require_same_trials
+from search.study.storage import open_storage
 from search.study.study import open_finished
 from search.study.trials import read_trials
 from tests.support.damage import DAMAGES, damage
+from tests.support.remedies import needs_remedy
 from tests.support.spaces import space_from
 from tests.support.training.trainers import by_filters, objective_of, open_study, run_trials, storage_of
 
@@ -81,6 +85,7 @@ def test_damaged_trials_are_restored_from_their_copy(files: StudyFiles, harm: st
 
 
 @pytest.mark.parametrize("harm", HARM)
+@pytest.mark.follows("{} {}, and no intact copy of it is left; restore it, or start a new study")
 def test_trials_without_a_copy_are_named_and_restoring_them_helps(files: StudyFiles, harm: str) -> None:
     copy = files.checksums.copies / "study.db"
     good = copy.read_bytes()
@@ -95,6 +100,29 @@ def test_trials_without_a_copy_are_named_and_restoring_them_helps(files: StudyFi
         Path(f"{files.storage}{suffix}").unlink(missing_ok=True)
     files.storage.write_bytes(good)
     assert len(read_trials(open_finished(StudyFiles(files.root)))) == N_TRIALS
+
+
+def test_trials_are_restored_by_a_run_where_reading_must_change_nothing(files: StudyFiles) -> None:
+    files.storage.unlink()
+    reading = StudyFiles(files.root)
+    reading.checksums.restores = False
+    with needs_remedy("{} is missing; a run of the study restores it from {}"):
+        open_finished(reading)
+    assert len(read_trials(open_finished(StudyFiles(files.root)))) == N_TRIALS
+
+
+def test_trials_that_are_not_those_of_the_search_are_restored(files: StudyFiles, tmp_path: Path) -> None:
+    storage_of(open_finished(files)).engine.dispose()
+    backup = shutil.copy(files.storage, tmp_path / "backup.db")
+    change_a_value(files.storage)
+    with needs_remedy("the trials of study {} are not those that its search wrote (their checksum differs); restore"):
+        require_same_trials(files, study_in(files.storage))
+    require_same_trials(files, study_in(backup))
+
+
+def study_in(database: Path) -> optuna.Study:
+    """The study as a file has it, whatever is wrong with it."""
+    return optuna.load_study(study_name="made", storage=open_storage(sqlite_url(database)))
 
 
 def test_trials_that_came_after_the_copy_are_no_damage(files: StudyFiles, space, tmp_path: Path) -> None:

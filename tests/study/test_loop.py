@@ -132,6 +132,7 @@ def test_memory_that_no_training_keeps_within_stops_the_search_although_each_tak
     assert len(study.trials) <= 6
 
 
+@pytest.mark.follows("no trial of study {} could be trained: {} of {} failed, the last as {}; remove the cause, then")
 def test_search_whose_trials_all_failed_has_found_nothing_until_one_trains(
     config: StudyConfig, space: SearchSpace
 ) -> None:

@@ -31,6 +31,7 @@ EXCEPTIONS = {
     "training processes must be able to load their libraries": "needs an installation that is broken",
     "labels must be those of images, but got labels without images": "a caller's slip, in Python alone",
     "{} must be restored from {}, but it cannot be written ({})": "needs a folder that its owner may not write to",
+    "{} cannot be made: {}": "a part of another message: why Keras could not download",
     "early stopping needs a validation set; pass one": "a caller's slip, in Python alone",
     "pixel_std must be positive": "a caller's slip, in Python alone",
     "probabilities must be at least 0 and sum to 1 in each row": "a caller's slip, in Python alone",

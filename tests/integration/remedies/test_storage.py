@@ -156,6 +156,17 @@ def test_study_in_use_is_waited_for_or_left_for_another(here: Path) -> None:
         pass
 
 
+def test_damaged_database_is_restored_or_another_is_taken(here: Path) -> None:
+    open_storage("sqlite:///study.db").engine.dispose()
+    (here / "study.db").rename(here / "backup.db")
+    (here / "study.db").write_bytes(b"no database at all " * 500)
+    with needs_remedy("{} must be an SQLite database that is whole, but SQLite says: {}; restore it, or start another"):
+        open_storage("sqlite:///study.db")
+    open_storage("sqlite:///other.db").engine.dispose()
+    (here / "backup.db").rename(here / "study.db")
+    open_storage("sqlite:///study.db").engine.dispose()
+
+
 def test_database_in_use_is_waited_for() -> None:
     storage = open_storage("sqlite:///study.db")
     lock = filelock.FileLock("study.db.lock")

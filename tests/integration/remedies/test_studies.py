@@ -160,6 +160,8 @@ def test_other_images_of_the_same_name_are_another_study(tmp_path: Path) -> None
 def test_lost_trials_are_restored_or_left_for_a_new_study(studies: Path, tmp_path: Path) -> None:
     shutil.copytree(studies, tmp_path / "studies")
     files = StudyFiles(tmp_path / "studies" / "digits")
+    shutil.rmtree(files.checksums.copies)  # as a study of an earlier version, which has no copy of its trials
+    files.checksums.path.unlink()
     kept = files.storage.read_bytes()
     files.storage.unlink()
     with needs_remedy("{} is missing, and the study's trials with it; restore it, or start a new study"):
@@ -259,7 +261,7 @@ def test_study_is_read_once_what_it_lost_is_back(finished: tuple[StudyFiles, lis
         read(finished, [trial for trial in trials if trial.number != winner])
     with away(files.confirm_record(winner)), needs_remedy("the retrained trial must be a confirmed finalist"):
         read(finished)
-    with away(files.test), needs_remedy("a report needs a study that has come to its end, but {} has no {}; run the"):
+    with away(files.test), needs_remedy("a report needs a study that has come to its end, but {} has no {}; {}"):
         read(finished)
     arrays = {name: getattr(files.read_test_arrays(), name) for name in ("labels", "probabilities", "mistake_images")}
     indices = files.read_test_arrays().mistake_indices
