@@ -392,7 +392,7 @@ def report(context: StudyContext, study: optuna.Study) -> FinishedStudy:
     """Write the report, publish it to the dashboard, and show what came out."""
     with Interruptible(context.stop):
         keep_trials(context.files, study, is_own=context.config.storage is None)
-    result = report_study(context.files, study)
+    result = report_study(context.files, study, Interruptible(context.stop))
     publish_report(study, result)
     tell_result(context, result)
     return result

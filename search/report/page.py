@@ -11,6 +11,8 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +34,24 @@ from search.study.trials import importances, read_trials
 TILES_PER_ROW = 6  # of the Markdown's pictures
 
 
-def report_study(files: StudyFiles, study: optuna.Study) -> FinishedStudy:
+@dataclass(frozen=True)
+class DrawnReport:
+    """What the files of a report are made from: all that takes seconds."""
+
+    evidence: Evidence
+    summary: dict[str, Any]  # see `summarize`
+    context: dict[str, Any]  # see `template_context`
+
+
+def report_study(
+    files: StudyFiles, study: optuna.Study, drawn_in: AbstractContextManager[None] | None = None
+) -> FinishedStudy:
     """Read a finished study and write its reports.
 
     Args:
         files: of the study.
         study: the study's trials, in Optuna's storage.
+        drawn_in: entered while it reads and draws, before anything is written: what it raises ends that.
 
     Returns:
         What the reports were made from.
@@ -45,31 +59,38 @@ def report_study(files: StudyFiles, study: optuna.Study) -> FinishedStudy:
     Raises:
         UserError: the study has not come to its end, or its files contradict each other.
     """
-    finished = read_finished_study(
-        files, read_trials(study), command=files.read_command(), importances=importances(study)
-    )
-    write_report(finished)
+    with drawn_in or nullcontext():
+        finished = read_finished_study(
+            files, read_trials(study), command=files.read_command(), importances=importances(study)
+        )
+        drawn = draw_report(finished)
+    write_report(finished, drawn)
     return finished
 
 
-def write_report(study: FinishedStudy) -> None:
+def draw_report(study: FinishedStudy) -> DrawnReport:
+    """Draw the charts of a finished study, and put its figures into words. Nothing is written."""
+    evidence = Evidence(study)
+    summary = summarize(study, evidence)
+    with drawing(fonts_for(study.data.class_names).paths):
+        return DrawnReport(evidence, summary, template_context(study, evidence, summary))
+
+
+def write_report(study: FinishedStudy, drawn: DrawnReport) -> None:
     """Write the three reports of a finished study, and what else is made from its records.
 
     These are the model card, the temperature, the table of trials and the guide to the study's files.
     """
-    files, evidence = study.files, Evidence(study)
-    summary = summarize(study, evidence)
-    with drawing(fonts_for(study.data.class_names).paths):
-        context = template_context(study, evidence, summary)
+    files, context = study.files, drawn.context
     html, markdown = templates(), templates(markdown=True)
     write_text(files.report_html, html.get_template("report.html.j2").render(context))
     write_pictures(files.report_pictures, study, context)
     write_text(files.report_markdown, markdown.get_template("report.md.j2").render(context))
     write_text(files.model_card, markdown.get_template("model-card.md.j2").render(context))
-    write_temperature(files, evidence.calibration)
+    write_temperature(files, drawn.evidence.calibration)
     write_text(files.guide, markdown.get_template("guide.md.j2").render(context))
     write_history(files, study.trials)
-    write_text(files.report_json, json.dumps(summary, indent=2, allow_nan=False) + "\n")
+    write_text(files.report_json, json.dumps(drawn.summary, indent=2, allow_nan=False) + "\n")
 
 
 def write_pictures(folder: Path, study: FinishedStudy, context: Mapping[str, Any]) -> None:

@@ -26,7 +26,7 @@ from search.records.models import (
     RefitRecord,
     TrialRecord,
 )
-from search.report.page import write_report
+from search.report.page import draw_report, write_report
 from search.results import read_finished_study
 from tests.support.made_trials import Made, made_history, trial
 
@@ -57,7 +57,8 @@ def write_made_report(
     importances: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
     """Write the study's reports; report.json's content is returned."""
-    write_report(read_finished_study(files, trials, command=command, importances=importances))
+    finished = read_finished_study(files, trials, command=command, importances=importances)
+    write_report(finished, draw_report(finished))
     return json.loads(files.report_json.read_text())
 
 
