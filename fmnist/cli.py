@@ -51,7 +51,7 @@ def _exit_code_of(command: Callable[[], int]) -> int:
     try:
         return command()
     except UserError as error:
-        complain("error", " ".join(str(error).splitlines()))  # an argument may hold a line break
+        complain("error", str(error).strip())
         return EXIT_USER_ERROR
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import optuna
 
 from fmnist.metrics.intervals import wilson_95
+from fmnist.output import printable
 from fmnist.paths import as_word, shown_path
 from fmnist.recipe import Recipe
 from search.callbacks.reporter import DETAIL, RESULT, BestTrial, FinalistRow, SearchProgress
@@ -57,7 +58,7 @@ def tell_own_images(context: StudyContext) -> None:
     height, width, channels = data.image_shape
     colour = "grey" if channels == 1 else "in colour"
     notes = [
-        f"{data.dataset}: {len(data.class_names)} classes ({list_names(data.class_names)}), "
+        f"{printable(data.dataset)}: {len(data.class_names)} classes ({list_names(data.class_names)}), "
         f"{sum(data.n_images.values()):,} training images and "
         f"{context.n_test_images:,} test images of {height} x {width} pixels, {colour}",
         *data.notes,

@@ -7,6 +7,7 @@ import signal
 import pytest
 
 from fmnist.cli import exit_code_of
+from fmnist.errors import UserError
 from search.cli import without_password
 
 
@@ -32,3 +33,11 @@ def test_ctrl_c_ends_any_command_with_its_exit_code_and_one_line(capsys: pytest.
 
     assert exit_code_of(command) == 130
     assert capsys.readouterr() == ("", "stopped\n")
+
+
+def test_error_names_a_path_with_a_line_break_as_it_is_and_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    def command() -> int:
+        raise UserError("cannot write to a\nb/c\x0cd\u2028e; choose another")
+
+    assert exit_code_of(command) == 2
+    assert capsys.readouterr().err == "error: cannot write to a\\nb/c\\x0cd\\u2028e; choose another\n"

@@ -21,3 +21,12 @@ def test_first_line_about_own_images_names_the_classes(tmp_path: Path, capsys: p
     said = capsys.readouterr().out
     assert "painted: 3 classes (class 2, class 10, other), 36 training images and 9 test images of 16 x 16" in said
     assert "Training pictures are those in training_set/, test pictures those in test_set/" in said
+
+
+def test_line_break_in_the_name_of_the_images_breaks_no_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write_divided(tmp_path / "two\nlines", parts=("train", "test"))
+    config = StudyConfig(study="s", dataset=str(folder), studies_dir=tmp_path / "studies")
+    prepare(config, Terminal(), threading.Event(), tmp_path)
+    assert r"two\nlines: 3 classes (class 2, class 10, other), 36 training images" in capsys.readouterr().out

@@ -107,7 +107,8 @@ def log_loss(labels: np.ndarray, probabilities: np.ndarray) -> float:
     scikit-learn's, which `evaluate` uses, cuts probabilities at 2.2e-16 instead of 1e-12. Here the floor is that of
     `with_temperature`, so that temperatures are compared on the same footing.
     """
-    return float(-_log(probabilities)[np.arange(len(labels)), labels].mean())
+    loss = -_log(probabilities)[np.arange(len(labels)), labels].mean()
+    return max(0.0, float(loss))  # probabilities that round to 1 or above would print as -0.0000
 
 
 def _log(probabilities: np.ndarray) -> np.ndarray:

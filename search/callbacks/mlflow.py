@@ -195,6 +195,7 @@ def open_experiment(client: MlflowClient, folder: Path, study_name: str) -> str:
 
 def unusable(folder: Path, error: Exception) -> UserError:
     """The error of a database that MLflow cannot open."""
+    reason = " ".join(str(error).split())
     return UserError(
-        f"--mlflow must name a folder whose {DATABASE} MLflow can open, but {folder}: {error}; choose another"
+        f"--mlflow must name a folder whose {DATABASE} MLflow can open, but {folder}: {reason}; choose another"
     )

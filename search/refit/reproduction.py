@@ -84,8 +84,15 @@ def require_model_place(out: Path) -> None:
     """Raise UserError where no model can be written, or by a name that Keras would not load."""
     if out.suffix != ".keras":
         raise UserError(f"--out must be a file with the suffix .keras, but got {out}")
-    if not (os.path.isdir(out.parent) and os.access(out.parent, os.W_OK)) or os.path.isdir(out):
-        raise UserError(f"cannot write to {out}; choose a file in a folder of yours with --out")
+    reason = None
+    if os.path.isdir(out):
+        reason = "it is a folder"
+    elif not os.path.isdir(out.parent):
+        reason = f"{out.parent} is no folder"
+    elif not os.access(out.parent, os.W_OK):
+        reason = f"{out.parent} may not be written to"
+    if reason is not None:
+        raise UserError(f"cannot write to {out} ({reason}); choose a file in a folder of yours with --out")
 
 
 def _retrain(

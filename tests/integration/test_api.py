@@ -239,7 +239,10 @@ def test_recipe_of_other_images_is_refused(finished: FinishedStudy, tmp_path: Pa
         (["--recipe", "nowhere.json"], r"nowhere.json cannot be read"),
         (["--recipe", "README.md"], r"README.md cannot be read \(Invalid JSON"),
         (["--recipe", "pyproject.toml", "--out", "model.h5"], r"suffix .keras, but got model.h5"),
-        (["--recipe", "x.json", "--out", "nowhere/x.keras"], r"cannot write to nowhere/x.keras; .*--out"),
+        (
+            ["--recipe", "x.json", "--out", "nowhere/x.keras"],
+            r"cannot write to nowhere/x.keras \(nowhere is no folder\); .*--out",
+        ),
         (["--recipe", "x.json", "--seed", "-1"], r"--seed must be between 0 and \d+, but got -1"),
         ([], r"--recipe; see python -m search.refit --help"),
     ],

@@ -45,6 +45,11 @@ def test_log_loss_is_that_of_scikit_learn_and_finite_at_zero() -> None:
     assert np.isfinite(log_loss(np.array([0]), np.array([[0.0, 1.0]])))
 
 
+@pytest.mark.parametrize("certain", [1.0, 1.0 + 1e-7])
+def test_log_loss_of_certainty_has_no_minus_sign(certain: float) -> None:
+    assert f"{log_loss(np.array([0]), np.array([[certain, 0.0]], np.float32)):.4f}" == "0.0000"
+
+
 def test_reliability_bins_hold_every_image_once() -> None:
     labels, probabilities = overconfident()
     bins = reliability(labels, probabilities)

@@ -54,7 +54,7 @@ from tests.support.messages import assert_says
         (["--dataset", "my shoes"], ["the dataset must be", "got 'my shoes'", "--dataset"]),
         (["--trails", "5"], ["unrecognized arguments: --trails 5", "--help"]),
         (["--tri", "5"], ["unrecognized arguments: --tri 5", "--help"]),
-        (["--odd\nline"], ["unrecognized arguments: --odd line", "--help"]),
+        (["--odd\nline"], [r"unrecognized arguments: --odd\nline", "--help"]),
         (["stray"], ["unrecognized arguments: stray", "--help"]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,

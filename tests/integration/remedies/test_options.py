@@ -167,7 +167,7 @@ def test_retrained_model_goes_into_a_file_called_keras_in_a_folder_of_yours(tmp_
     recipe = tmp_path / "best_recipe.json"
     with needs_remedy("--out must be a file with the suffix .keras"):
         RefitOptions(recipe, out=tmp_path / "model.h5")
-    with needs_remedy("cannot write to {}; choose a file in a folder of yours with --out"):
+    with needs_remedy("cannot write to {} ({}); choose a file in a folder of yours with --out"):
         RefitOptions(recipe, out=tmp_path / "none" / "model.keras")
     RefitOptions(recipe, out=tmp_path / "model.keras")
 
