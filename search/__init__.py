@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from search.config import StudyConfig
     from search.context import open_objective
     from search.pipeline import run_study
-    from search.results import FinishedStudy, StudyResult
+    from search.results.result import FinishedStudy, StudyResult
     from search.study.loop import SearchStopped
     from search.worker.tasks import Interrupted, TrainingFailed
 

@@ -16,8 +16,8 @@ from fmnist.paths import require_utf8
 from fmnist.reading import COLOUR_SPELLINGS, DATASETS, Colour, Reading
 from fmnist.training.precision import BFLOAT16_FLAGS, Precision, has_bfloat16
 from search.cli import check_study_name, legal_study_name, shown_url
-from search.extras import OPTIONAL_EXTRAS, require_installed
-from search.machine import default_workers, has_gpu, total_memory_mb
+from search.system.extras import OPTIONAL_EXTRAS, require_installed
+from search.system.machine import default_workers, has_gpu, total_memory_mb
 
 Sampler = Literal["tpe", "random"]
 Pruner = Literal["asha", "median", "none"]

@@ -24,7 +24,6 @@ from search.arguments import require_callback, require_config
 from search.callbacks.base import Callback, CallbackList
 from search.callbacks.reporter import Reporter
 from search.config import StudyConfig
-from search.interrupts import TrainingsUnderWay
 from search.provenance import (
     as_arguments,
     describe_data,
@@ -43,6 +42,7 @@ from search.space.space import SearchSpace
 from search.study.objective import Keep, Objective
 from search.study.strategy import build_rungs
 from search.study.trials import read_speeds
+from search.worker.interrupts import TrainingsUnderWay
 from search.worker.local import WorkerProcesses
 from search.worker.tasks import Interrupted, RecipeTrainer, TrainingSite, TrainMessage, TrainTask
 

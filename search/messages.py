@@ -21,7 +21,7 @@ from search.provenance import describe_environment
 from search.records.models import EvaluationRecord
 from search.report.charts.fonts import fonts_for
 from search.report.text.data import describe_duplicates, uneven_classes
-from search.results import FinishedStudy, balance_of
+from search.results.result import FinishedStudy, balance_of
 from search.study.trials import count_by_state, read_best
 from search.worker.tasks import Interrupted
 

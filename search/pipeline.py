@@ -38,7 +38,6 @@ from search.guards import (
     require_trials,
     share_opened_test,
 )
-from search.interrupts import Interruptible, holding_interrupts
 from search.messages import (
     announce,
     progress_of,
@@ -71,7 +70,8 @@ from search.refit.retraining import deliver, n_refitted, refit
 from search.refit.round import FinalRound
 from search.refit.schedule import Clock
 from search.report.page import report_study
-from search.results import FinishedStudy, StudyResult, read_study
+from search.results.reading import read_study
+from search.results.result import FinishedStudy, StudyResult
 from search.study.backup import keep_trials
 from search.study.locks import hold, hold_storage
 from search.study.loop import require_a_trial, run_trials
@@ -86,6 +86,7 @@ from search.study.study import (
     storage_url,
 )
 from search.study.trials import read_speeds, read_trials
+from search.worker.interrupts import Interruptible, holding_interrupts
 from search.worker.local import WorkerProcesses
 from search.worker.tasks import Interrupted
 

@@ -20,11 +20,11 @@ from fmnist.options import to_arguments
 from search import __version__
 from search.cli import shown_url
 from search.config import StudyConfig
-from search.machine import has_gpu
 from search.records.files import StudyFiles
 from search.records.models import DataRecord
 from search.space.space import SearchSpace
 from search.study.study import OWN_STORAGE
+from search.system.machine import has_gpu
 
 PACKAGES = ("tensorflow", "keras", "optuna", "numpy", "scikit-learn")  # whose versions are recorded
 N_SAMPLES = 10  # training images of each class that are kept for the report

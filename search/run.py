@@ -11,14 +11,15 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from fmnist.cli import EXIT_FAILURE, EXIT_INTERRUPTED, OneLineParser, exit_code_of
-from fmnist.options import add_options, fields_of, option, options
+from fmnist.option_fields import fields_of
+from fmnist.options import add_options, option, options
 from fmnist.paths import absolute, expanded
 from fmnist.reading import ARCHIVE_SUFFIX, DATASETS
 from search.cli import legal_study_name, take_password_off_the_command_line
 from search.config import DEFAULT_DATASET, STUDY, StudyConfig
 
 if TYPE_CHECKING:
-    from search.results import StudyResult
+    from search.results.result import StudyResult
 
 SHOWN = "what is shown"  # heading of --help
 
@@ -132,9 +133,9 @@ def run(config: StudyConfig, options: RunOptions, **seams: Any) -> int:
     from search.callbacks.reporter import RESULT
     from search.callbacks.terminal import Terminal
     from search.estimate.check import check_run
-    from search.interrupts import Stop, ending_cleanly
     from search.pipeline import run_study
     from search.study.loop import SearchStopped
+    from search.worker.interrupts import Stop, ending_cleanly
     from search.worker.tasks import Interrupted, TrainingFailed
 
     stop = Stop()

@@ -12,9 +12,9 @@ from fmnist.data.find import find_data
 from fmnist.errors import UserError
 from fmnist.reading import DATASETS
 from search.config import MAX_SEED, StudyConfig
-from search.machine import default_workers
 from search.provenance import as_arguments
 from search.run import parse
+from search.system.machine import default_workers
 
 
 def test_defaults_are_a_hundred_trials_of_fashion_mnist_on_every_core() -> None:

@@ -15,7 +15,7 @@ from fmnist.options import to_arguments
 from search.cli import legal_study_name
 from search.config import StudyConfig
 from search.records.files import StudyFiles
-from search.results import StudyResult
+from search.results.result import StudyResult
 from search.run import RunOptions, exit_code, parse, study_named_after, tell_derived_name
 
 
@@ -24,7 +24,7 @@ def test_command_line_and_python_have_the_same_defaults() -> None:
 
 
 def test_every_option_reaches_its_field(monkeypatch) -> None:
-    monkeypatch.setattr("search.extras.is_installed", lambda module: True)
+    monkeypatch.setattr("search.system.extras.is_installed", lambda module: True)
     options = [
         *("--study", "mine", "--dataset", "some/folder", "--image-size", "32", "--colour", "grey", "--flip"),
         "--skip-unreadable",

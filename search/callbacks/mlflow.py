@@ -21,9 +21,9 @@ from optuna.trial import FrozenTrial
 
 from fmnist.errors import UserError
 from fmnist.paths import absolute
-from search.extras import require_writable
-from search.machine import network_file_system
-from search.sqlite import sqlite_url
+from search.system.extras import require_writable
+from search.system.machine import network_file_system
+from search.system.sqlite import sqlite_url
 
 NO_TELEMETRY = "MLFLOW_DISABLE_TELEMETRY"  # read on import: nothing of a search goes over the network
 

@@ -34,8 +34,8 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 from fmnist.recipe import Recipe
 from fmnist.training.history import HistoryPoint
 from search.callbacks.base import Callback
-from search.extras import require_writable
 from search.records.io import flat
+from search.system.extras import require_writable
 
 SCALARS = {  # field of a HistoryPoint -> scalar; what stands before the slash shares a group
     "train_loss": "loss/train",

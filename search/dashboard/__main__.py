@@ -11,7 +11,7 @@ from fmnist.cli import exit_code_of
 from fmnist.options import parse_options
 from search.cli import take_password_off_the_command_line
 from search.dashboard.options import DashboardOptions
-from search.interrupts import Stop, ending_cleanly
+from search.worker.interrupts import Stop, ending_cleanly
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -15,7 +15,7 @@ from fmnist.model.layers import count_multiply_adds, count_parameters
 from fmnist.recipe import Architecture, Block, Recipe, short_form
 from search.format import code, count, duration, percent, percent_range, short_count, with_noun
 from search.report.text.recipe import describe_plan
-from search.results import FinishedStudy
+from search.results.result import FinishedStudy
 from search.study.objective import Outcome
 from search.study.optuna_private import (
     NOTE_PIECE_CHARACTERS,

@@ -23,7 +23,7 @@ from search.dashboard.artifacts import artifact_entry, artifact_id_of, publish_c
 from search.dashboard.notes import RUNNING, StudySummary, read_note, save_note, study_note, trial_note
 from search.records.files import StudyFiles
 from search.records.io import atomic_write
-from search.results import FinishedStudy
+from search.results.result import FinishedStudy
 from search.study.objective import Outcome
 from search.study.optuna_private import set_study_system_attr
 from search.study.trials import count_by_state, read_best

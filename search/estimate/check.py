@@ -25,9 +25,9 @@ from search.estimate.resources import Memory, estimate_disk, estimate_memory, fr
 from search.estimate.simulation import rehearse
 from search.estimate.tables import costs_table, facts_table
 from search.format import rough_size
-from search.interrupts import Interruptible, holding_interrupts
 from search.refit.finalists import n_finalists
 from search.refit.schedule import n_parallel_trainings, threads_per_training
+from search.worker.interrupts import Interruptible, holding_interrupts
 from search.worker.local import WorkerProcesses
 from search.worker.probes import probe_all, seconds_to_first_training
 from search.worker.tasks import RecipeTrainer, TrainingFailed, TrainingSite

@@ -24,12 +24,12 @@ from search.records.files import StudyFiles
 from search.records.models import FINISHED_STATES
 from search.refit.schedule import Clock
 from search.space.schema import read_space_text
-from search.sqlite import sqlite_path
 from search.study.locks import require_free
 from search.study.objective import Objective
 from search.study.storage import look_into_storage
 from search.study.study import find_study, require_identity, require_place, storage_url
 from search.study.trials import count_by_state
+from search.system.sqlite import sqlite_path
 from search.worker.tasks import RecipeTrainer, TrainingSite
 
 NO_DEADLINE = 1e12  # seconds left: simulate a run with a timeout that never expires

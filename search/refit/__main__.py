@@ -16,10 +16,10 @@ from fmnist.reading import Reading
 from fmnist.training.precision import has_bfloat16
 from search.callbacks.terminal import Terminal
 from search.config import ARRAYS_AS_FILE, MAX_SEED
-from search.interrupts import Interruptible, Stop, ending_cleanly
 from search.records.io import read_json
 from search.records.models import BestRecipe
 from search.refit.reproduction import require_model_place, retrain
+from search.worker.interrupts import Interruptible, Stop, ending_cleanly
 from search.worker.tasks import Interrupted, TrainingFailed
 
 

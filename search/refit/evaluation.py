@@ -27,12 +27,12 @@ from fmnist.metrics.evaluation import least_confident_hits
 from fmnist.metrics.robustness import changes
 from fmnist.paths import absolute
 from fmnist.recipe import Recipe, TrainingPlan
-from search.interrupts import POLL_SECONDS, Interruptible
 from search.records.files import StudyFiles
 from search.records.ledger import Stopwatch
 from search.records.models import BestRecipe, ChangedTestScore, EvaluationRecord
 from search.refit.baselines import as_failed
 from search.refit.round import FinalRound
+from search.worker.interrupts import POLL_SECONDS, Interruptible
 from search.worker.tasks import BaselinePredictTask, Interrupted, Predictor, PredictTask, TrainingFailed
 
 N_UNSURE_KEPT = 24  # of the right answers given with the least confidence, for the report to show

@@ -10,10 +10,10 @@ from fmnist.data.source import DataSource
 from fmnist.export.export import export_model
 from fmnist.export.formats import ExportRecord, find_format, in_figures
 from search.callbacks.base import Callback
-from search.interrupts import Interruptible
 from search.records.files import StudyFiles
 from search.records.ledger import Stopwatch
 from search.refit.evaluation import opened_test_images
+from search.worker.interrupts import Interruptible
 from search.worker.tasks import Interrupted
 
 Exporter = Callable[..., Generator[ExportRecord, None, None]]  # as `fmnist.export.export.export_model`

@@ -16,13 +16,13 @@ from fmnist.model.metadata import ModelMetadata, write_metadata
 from fmnist.recipe import Recipe
 from fmnist.values import require, require_instance
 from search.callbacks.base import Callback
-from search.interrupts import Interruptible, holding_interrupts
-from search.machine import has_gpu
 from search.records.io import atomic_write
 from search.records.models import BestRecipe, Retraining
 from search.refit.evaluation import score_retrained
 from search.refit.round import run_training
 from search.refit.schedule import retraining_evaluation_interval
+from search.system.machine import has_gpu
+from search.worker.interrupts import Interruptible, holding_interrupts
 from search.worker.local import WorkerProcesses
 from search.worker.tasks import TrainTask, reason_of
 

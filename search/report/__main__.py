@@ -17,7 +17,8 @@ from fmnist.output import printable
 from fmnist.paths import shown_path
 from search.cli import check_study_name, shown_url, take_password_off_the_command_line
 from search.records.files import StudyFiles, require_study
-from search.results import FinishedStudy, read_finished_study, require_finished
+from search.results.reading import read_finished_study, require_finished
+from search.results.result import FinishedStudy
 from search.study.study import open_finished
 from search.study.trials import read_trials
 

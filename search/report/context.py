@@ -17,7 +17,7 @@ from search.report.charts import search as search_charts
 from search.report.charts.style import MANY_CLASSES, Chart
 from search.report.text import certainty, data, exports, model, overview, recipe
 from search.report.text import search as search_text
-from search.results import FinishedStudy
+from search.results.result import FinishedStudy
 
 TEXT: dict[str, ModuleType] = {  # the modules of sentences, as templates name them
     "overview": overview,

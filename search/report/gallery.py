@@ -11,7 +11,7 @@ from fmnist.metrics.evaluation import Mistake
 from search.format import percent
 from search.report.analysis.evidence import Evidence
 from search.report.charts.images import strip_png
-from search.results import FinishedStudy
+from search.results.result import FinishedStudy
 
 N_MISTAKES_SHOWN = 24
 N_PAIRS_PICTURED = 5

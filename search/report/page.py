@@ -28,7 +28,8 @@ from search.report.charts.plain import drawing
 from search.report.context import template_context
 from search.report.summary import summarize
 from search.report.templating import templates
-from search.results import FinishedStudy, read_finished_study
+from search.results.reading import read_finished_study
+from search.results.result import FinishedStudy
 from search.study.trials import importances, read_trials
 
 TILES_PER_ROW = 6  # of the Markdown's pictures

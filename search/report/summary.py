@@ -12,7 +12,7 @@ from fmnist.recipe import Recipe, short_form
 from search.records.models import ConfirmRecord
 from search.report.analysis.evidence import Evidence, as_dicts
 from search.report.templating import plain
-from search.results import FinishedStudy
+from search.results.result import FinishedStudy
 
 
 def summarize(study: FinishedStudy, evidence: Evidence) -> dict[str, Any]:

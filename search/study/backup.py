@@ -23,9 +23,9 @@ from fmnist.paths import shown_path
 from search.records.checksums import TrialsChecksum, move_aside
 from search.records.files import StudyFiles
 from search.records.io import atomic_write
-from search.sqlite import BUSY_SECONDS, damage_of_sqlite
 from search.study.retry import passing_cause
 from search.study.storage import open_sqlite
+from search.system.sqlite import BUSY_SECONDS, damage_of_sqlite
 
 # What Optuna raises where a value of a file that SQLite finds whole is none of its kind.
 UNREADABLE = (optuna.exceptions.OptunaError, exc.SQLAlchemyError, ValueError, LookupError, TypeError, AssertionError)

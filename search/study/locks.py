@@ -13,8 +13,8 @@ from fmnist.cli import nearest_existing
 from fmnist.errors import UserError
 from fmnist.paths import shown_path
 from search.records.files import StudyFiles
-from search.sqlite import sqlite_path
 from search.study.storage import StudyStorage
+from search.system.sqlite import sqlite_path
 
 
 @contextmanager

@@ -26,11 +26,11 @@ from sqlalchemy import exc
 from fmnist.errors import UserError
 from fmnist.paths import shown_path
 from search.cli import shown_url
-from search.machine import network_file_system
-from search.sqlite import BUSY_SECONDS, damage_of_sqlite, require_sqlite_path, sqlite_path, sqlite_url
 from search.study.attributes import Owner, TrialAttributes, attributes_of
 from search.study.optuna_private import RelationalStorage, StudyTrials, has_tables
 from search.study.retry import RetryPolicy, T, retried
+from search.system.machine import network_file_system
+from search.system.sqlite import BUSY_SECONDS, damage_of_sqlite, require_sqlite_path, sqlite_path, sqlite_url
 
 CONNECT_SECONDS = 10
 HEARTBEAT_SECONDS = 15  # between two heartbeats of a trial, where several supervisors share a study

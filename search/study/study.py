@@ -14,7 +14,7 @@ from typing import Any
 import optuna
 
 from fmnist.errors import UserError
-from fmnist.options import fields_of, flag_of
+from fmnist.option_fields import fields_of, flag_of
 from fmnist.paths import require_lengths
 from search import __version__
 from search.cli import LONGEST_NAME, shown_url
@@ -23,11 +23,11 @@ from search.records.files import StudyFiles
 from search.records.io import flat
 from search.records.models import DataRecord
 from search.space.space import SearchSpace
-from search.sqlite import require_sqlite_path, sqlite_url
 from search.study.backup import repair_own_storage, require_same_trials
 from search.study.leases import TrialLeases, this_process
 from search.study.storage import AlreadyQueued, BudgetSpent, StudyStorage, open_storage
 from search.study.strategy import build_pruner, build_sampler
+from search.system.sqlite import require_sqlite_path, sqlite_url
 
 STUDY_FORMAT = 1  # of what a study's folder and storage hold
 READABLE_FORMATS = (1,)  # formats of studies that this version continues

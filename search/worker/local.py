@@ -24,7 +24,7 @@ from typing import Any, Self
 import numpy as np
 
 from fmnist.errors import UserError
-from search.machine import has_gpu
+from search.system.machine import has_gpu
 from search.worker import child
 from search.worker.client import ProcessServer, ServerLost, TrainingProcess
 from search.worker.tasks import (

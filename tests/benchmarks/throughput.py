@@ -31,7 +31,7 @@ from fmnist.errors import UserError
 from fmnist.recipe import Recipe
 from fmnist.training.precision import has_bfloat16
 from search.config import SHIPPED_SPACES
-from search.machine import default_workers
+from search.system.machine import default_workers
 from search.worker.local import WorkerProcesses
 from search.worker.tasks import TrainingSite, TrainResult
 from tests.support.spaces import space_from

@@ -20,7 +20,8 @@ from search.report.comparison import text as words
 from search.report.comparison.data import Comparison, entries
 from search.report.comparison.page import write_comparison
 from search.report.comparison.summary import summarize
-from search.results import FinishedStudy, read_finished_study
+from search.results.reading import read_finished_study
+from search.results.result import FinishedStudy
 from tests.support.made_study import make_study
 from tests.support.made_trials import Made
 

@@ -13,7 +13,8 @@ from search.records.io import read_json
 from search.records.models import DataRecord, TrialRecord
 from search.report.analysis.evidence import Evidence
 from search.report.text.overview import same_in_fresh_process
-from search.results import FinishedStudy, read_finished_study
+from search.results.reading import read_finished_study
+from search.results.result import FinishedStudy
 from tests.support.damage import DAMAGES, damage
 from tests.support.made_study import make_study
 from tests.support.made_trials import Made

@@ -6,8 +6,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-
 from search.interrupts import Interruptible, Stop
+
 from search.report.page import report_study
 from search.study.study import open_finished
 from search.worker.tasks import Interrupted

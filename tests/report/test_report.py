@@ -23,7 +23,7 @@ from search.records.files import StudyFiles
 from search.records.models import TrialRecord
 from search.report.charts.model import confusion_png
 from search.report.text.exports import exports
-from search.results import read_finished_study
+from search.results.reading import read_finished_study
 from tests.support.made_study import make_study, write_made_report
 from tests.support.made_trials import Made
 

@@ -18,7 +18,8 @@ from fmnist.errors import UserError
 from search.records.files import StudyFiles
 from search.records.io import write_arrays, write_json
 from search.records.models import TrialRecord
-from search.results import FinishedStudy, read_finished_study, read_study
+from search.results.reading import read_finished_study, read_study
+from search.results.result import FinishedStudy
 from tests.support.made_study import make_study, write_made_report
 from tests.support.made_trials import Made
 

@@ -20,7 +20,7 @@ from search.report.comparison.data import Comparison
 from search.report.context import TEXT, template_context
 from search.report.summary import summarize
 from search.report.templating import TEMPLATES, templates
-from search.results import read_finished_study
+from search.results.reading import read_finished_study
 from tests.support.made_study import make_study
 from tests.support.made_trials import Made
 

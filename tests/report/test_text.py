@@ -15,7 +15,7 @@ from search.report.text.certainty import from_selection_to_test
 from search.report.text.data import capitalized, describe_duplicates
 from search.report.text.model import abstaining
 from search.report.text.search import endings
-from search.results import read_finished_study
+from search.results.reading import read_finished_study
 from tests.support.made_study import Made, make_study
 
 

@@ -12,11 +12,11 @@ import pytest
 from fmnist.errors import UserError
 from search.config import SHIPPED_SPACES, StudyConfig
 from search.records.files import StudyFiles
-from search.sqlite import sqlite_url
 from search.study.backup import keep_trials, repair_own_storage, require_same_trials
 from search.study.storage import open_storage
 from search.study.study import open_finished
 from search.study.trials import read_trials
+from search.system.sqlite import sqlite_url
 from tests.support.damage import DAMAGES, damage
 from tests.support.remedies import needs_remedy
 from tests.support.spaces import space_from

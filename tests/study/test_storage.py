@@ -41,7 +41,7 @@ def test_study_on_a_network_file_system_is_refused_with_a_remedy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "search.machine.psutil.disk_partitions", lambda all: [SimpleNamespace(mountpoint="/", fstype="nfs4")]
+        "search.system.machine.psutil.disk_partitions", lambda all: [SimpleNamespace(mountpoint="/", fstype="nfs4")]
     )
     with pytest.raises(UserError, match=r"network file system.*nfs4.*--studies-dir, or use --storage postgresql"):
         open_storage(f"sqlite:///{tmp_path}/s.db")

@@ -27,7 +27,7 @@ from search.records.models import (
     TrialRecord,
 )
 from search.report.page import draw_report, write_report
-from search.results import read_finished_study
+from search.results.reading import read_finished_study
 from tests.support.made_trials import Made, made_history, trial
 
 

@@ -30,7 +30,7 @@ from fmnist.metrics.intervals import (
 from search.records.files import StudyFiles
 from search.records.models import BaselineRecord, ConfirmRecord
 from search.report.analysis.trials import Rung, rungs
-from search.results import FinishedStudy
+from search.results.result import FinishedStudy
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from fmnist.recipe import Recipe
 from search.records.io import flat
 from search.report.analysis.trials import BestSoFar, best_so_far
 from search.report.text.recipe import describe_block
-from search.results import FinishedStudy
+from search.results.result import FinishedStudy
 
 # Of the configuration, what is told among data, seeds and versions
 NOT_SETTINGS = ("study", "format", "version", "dataset", "data_checksums", "split_checksum", "seed")

@@ -21,7 +21,7 @@ from search.report.comparison import charts, rows, text
 from search.report.comparison.data import Comparison, multiply_adds
 from search.report.comparison.summary import summarize
 from search.report.templating import templates
-from search.results import FinishedStudy
+from search.results.result import FinishedStudy
 
 SECTIONS = {  # id -> heading, and whether it needs the same test images
     "found": ("What was found", False),

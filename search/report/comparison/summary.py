@@ -16,7 +16,7 @@ from search.report.comparison.data import (
     n_parameters,
 )
 from search.report.templating import plain
-from search.results import FinishedStudy
+from search.results.result import FinishedStudy
 
 CLASS_SCORES = ("precision", "recall", "f1")
 

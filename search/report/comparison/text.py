@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from search.format import NOT_KNOWN, count, duration, p_value, percent, points, ratio, with_noun
 from search.report.analysis.trials import BestSoFar, reached
 from search.report.comparison.data import Comparison, Entry, multiply_adds, n_parameters
-from search.results import FinishedStudy
+from search.results.result import FinishedStudy
 
 SIGNIFICANCE = 0.05
 NEAR_BEST = 0.005  # accuracy below a search's own best that counts as near it

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from search.format import count, percent, points, with_noun
 from search.report.analysis.evidence import Calibration, PairedComparison, SelectionBias
-from search.results import FinishedStudy
+from search.results.result import FinishedStudy
 
 SIGNIFICANCE = 0.05
 

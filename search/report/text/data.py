@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fmnist.data.duplicates import Duplicates
 from search.format import count, percent, with_noun
-from search.results import Balance, FinishedStudy
+from search.results.result import Balance, FinishedStudy
 
 
 def remarks_on_data(study: FinishedStudy) -> list[str]:

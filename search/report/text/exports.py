@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fmnist.export.formats import ExportRecord, find_format, in_figures
 from search.format import milliseconds, percent, with_noun
 from search.report.text.data import capitalized
-from search.results import FinishedStudy
+from search.results.result import FinishedStudy
 
 
 @dataclass(frozen=True)

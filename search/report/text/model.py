@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from fmnist.metrics.evaluation import Confusion, Evaluation, RejectionCurvePoint
 from search.format import percent, with_noun
 from search.records.models import ConfirmRecord
-from search.results import FinishedStudy
+from search.results.result import FinishedStudy
 
 SHARE_LEFT = 0.05  # of the images, left to someone else: what a sentence is made of
 

@@ -9,7 +9,7 @@ from search.report.analysis.evidence import Calibration
 from search.report.text.certainty import against_default, calibration_in_short, from_selection_to_test, seeds
 from search.report.text.data import uneven_on_test
 from search.report.text.model import best_and_worst_classes, commonest_mistake
-from search.results import FinishedStudy
+from search.results.result import FinishedStudy
 
 STATE_WORDS = {
     "complete": "trained to the end",

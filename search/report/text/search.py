@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from search.format import count, percent, points, short_count, with_noun
 from search.records.models import FINISHED_STATES, TrialRecord
 from search.report.analysis.trials import BestSoFar, DepthScore, Rung, rank_correlations, reached
-from search.results import FinishedStudy
+from search.results.result import FinishedStudy
 
 NEAR_BEST = 0.005  # accuracy below the best that counts as near it: half a point
 LONGEST_REASON = 140  # characters

@@ -20,8 +20,8 @@ from fmnist.recipe import Recipe
 from fmnist.training.history import HistoryPoint
 from fmnist.training.precision import has_bfloat16
 from search.config import SHIPPED_SPACES
-from search.machine import default_workers
 from search.space.space import DEFAULT_NAME, SearchSpace
+from search.system.machine import default_workers
 from search.worker.local import WorkerProcesses
 from search.worker.tasks import TrainingFailed, TrainResult, TrainTask
 from tests.benchmarks.peers.data import load_for_peers

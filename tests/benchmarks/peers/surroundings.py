@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 
 from search import __version__
-from search.machine import default_workers, has_gpu
+from search.system.machine import default_workers, has_gpu
 
 PACKAGES = ("tensorflow", "keras", "optuna", "keras-tuner", "numpy")
 

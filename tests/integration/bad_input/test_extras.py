@@ -8,11 +8,11 @@ import pytest
 
 from fmnist.errors import UserError
 from search.config import StudyConfig
-from search.extras import OPTIONAL_EXTRAS, require_installed
+from search.system.extras import OPTIONAL_EXTRAS, require_installed
 
 
 def test_missing_package_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("search.extras.is_installed", lambda module: False)
+    monkeypatch.setattr("search.system.extras.is_installed", lambda module: False)
     with pytest.raises(UserError, match=r"--tensorboard needs tensorboard, which .* 'fmnist-search\[tensorboard\]'"):
         StudyConfig("s", tensorboard=tmp_path)
     with pytest.raises(UserError, match=r"--mlflow needs mlflow, which .* 'fmnist-search\[mlflow\]'"):

@@ -19,10 +19,10 @@ from fmnist.values import require, require_callable
 from search.config import SHIPPED_SPACES, StudyConfig
 from search.dashboard.options import DashboardOptions
 from search.dashboard.server import listen
-from search.extras import OPTIONAL_EXTRAS, require_writable
 from search.refit.__main__ import RefitOptions
 from search.report.__main__ import ReportOptions
 from search.run import parse
+from search.system.extras import OPTIONAL_EXTRAS, require_writable
 from tests.support.made_study import make_study
 from tests.support.remedies import Remedy, needs_remedy
 
@@ -79,7 +79,7 @@ def test_extra_that_a_message_names_brings_what_is_missing(monkeypatch: pytest.M
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
     for name, modules in OPTIONAL_EXTRAS.items():
         with monkeypatch.context() as patch:
-            patch.setattr("search.extras.is_installed", lambda module: False)
+            patch.setattr("search.system.extras.is_installed", lambda module: False)
             with needs_remedy("{} needs {}, which is not installed; run pip install 'fmnist-search[{}]'"):
                 parse(["--dataset", "digits", f"--{name}", str(tmp_path)])
         assert any(requirement.startswith(modules[0]) for requirement in extras[name])

@@ -25,7 +25,8 @@ from search.records.files import StudyFiles
 from search.records.io import write_arrays, write_json
 from search.records.models import BestRecipe, EvaluationRecord, Retraining, TrialRecord
 from search.refit.reproduction import retrain
-from search.results import FinishedStudy, StudyResult, read_finished_study
+from search.results.reading import read_finished_study
+from search.results.result import FinishedStudy, StudyResult
 from search.run import parse
 from search.study.loop import SearchStopped
 from search.study.study import check_identity

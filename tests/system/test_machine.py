@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from search.machine import network_file_system
+from search.system.machine import network_file_system
 
 
 def mounts(*pairs: tuple[str, str]) -> list[SimpleNamespace]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from search.interrupts import Interruptible, Stop, TrainingsUnderWay, ending_cleanly, holding_interrupts
+from search.worker.interrupts import Interruptible, Stop, TrainingsUnderWay, ending_cleanly, holding_interrupts
 from search.worker.tasks import Interrupted
 
 

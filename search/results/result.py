@@ -6,14 +6,13 @@ Everything is read once, from the study's files; neither TensorFlow nor a connec
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fmnist.errors import UserError
 from fmnist.export.formats import ExportRecord
 from fmnist.metrics.evaluation import Evaluation, Mistake, evaluate, top_mistakes
 from fmnist.metrics.intervals import Interval, wilson_95
@@ -333,112 +332,3 @@ class FinishedStudy(StudyResult):
 def names_of(cls: type[Any]) -> set[str]:
     """Return the public names of a dataclass: its fields, also those without a default, properties and methods."""
     return {name for name in (*cls.__dataclass_fields__, *dir(cls)) if not name.startswith("_")}
-
-
-def read_study(files: StudyFiles, trials: Iterable[TrialRecord]) -> StudyResult:
-    """Read a study that is not finished on this machine. Of the trials those that have ended are kept."""
-    return StudyResult(files=files, config=files.read_plain(files.config), trials=_finished_trials(trials))
-
-
-def read_finished_study(
-    files: StudyFiles,
-    trials: Sequence[TrialRecord],
-    *,
-    command: str,
-    importances: Mapping[str, float] | None,
-) -> FinishedStudy:
-    """Read all records of a finished study.
-
-    Args:
-        files: the study's folder.
-        trials: the study's trials; those that have ended are kept.
-        command: the command line that makes the study.
-        importances: share of each parameter; None where they are not known.
-
-    Raises:
-        UserError: the study has not come to its end, or its files contradict each other.
-    """
-    require_finished(files)
-    study = FinishedStudy(
-        files=files,
-        config=files.read_plain(files.config),
-        trials=_finished_trials(trials),
-        command=command,
-        importances=importances,
-        data=files.read_json(DataRecord, files.data),
-        samples=files.read_arrays(files.samples)["images"],
-        confirmed=tuple(files.read_confirm_records()),
-        refits=tuple(files.read_refit_records()),
-        test=files.read_json(EvaluationRecord, files.test),
-        arrays=files.read_test_arrays(),
-        seconds=files.read_ledger(),
-        worker_seconds=files.read_worker_seconds(),
-        environment=files.read_plain(files.environment),
-        model_bytes=files.checksums.intact(files.model).stat().st_size,
-        baselines=tuple(files.read_baselines()),
-        exports=tuple(as_they_are(files, record) for record in files.read_export_records()),
-    )
-    require_consistent(study)
-    return study
-
-
-def as_they_are(files: StudyFiles, record: ExportRecord) -> ExportRecord:
-    """Return the record of an export; of one whose file is lost or changed since it was compared, as a failed one.
-
-    Nobody has compared what is there now with the model.
-    """
-    path = files.exports / record.file
-    state = files.checksums.state(path)
-    if record.failure is not None or state == "intact" or (state == "unrecorded" and path.exists()):
-        return record
-    what = "has changed" if state == "changed" else "has been removed"
-    return replace(
-        record, failure=f"the file {what} since it was compared with the model; --export {record.format} makes it anew"
-    )
-
-
-def _finished_trials(trials: Iterable[TrialRecord]) -> tuple[TrialRecord, ...]:
-    finished = [trial for trial in trials if trial.state in FINISHED_STATES]
-    return tuple(sorted(finished, key=lambda trial: trial.number))
-
-
-def require_finished(files: StudyFiles) -> None:
-    """Raise UserError where a file is missing that a study has at its end."""
-    needed = (files.data, files.samples, files.refit_record(0), files.test, files.test_arrays, files.model)
-    missing = [path for path in needed if not files.has(path)]
-    if not missing:
-        return
-    remedy = "run the study on"
-    made_by_any_run = {files.data, files.samples}
-    if files.has(files.refit_model(0)):
-        made_by_any_run.add(files.model)
-    if (files.has(files.test) or files.has(files.test_arrays)) and not made_by_any_run.issuperset(missing):
-        remedy = "restore what is lost, or start a new study with --study NAME: its test set is opened once"
-    raise UserError(
-        f"a report needs a study that has come to its end, but {shown_path(files.root)} has no "
-        f"{', '.join(str(path.relative_to(files.root)) for path in missing)}; {remedy}"
-    )
-
-
-def require_consistent(study: FinishedStudy) -> None:
-    """Raise UserError where the records speak of different winners or mistakes.
-
-    Files may have been lost, or come from another study.
-    """
-    winner = study.refits[0].trial
-    restore = "restore the study's files, or start a new one with --study NAME"
-    if all(trial.number != winner for trial in study.trials):
-        raise UserError(f"the retrained trial must be a finished trial of the study, but got {winner}; {restore}")
-    if all(record.trial != winner for record in study.confirmed):
-        raise UserError(f"the retrained trial must be a confirmed finalist, but got {winner}; {restore}")
-    is_wrong = study.arrays.probabilities[0].argmax(axis=1) != study.arrays.labels
-    if not np.array_equal(np.flatnonzero(is_wrong), np.sort(study.arrays.mistake_indices)):
-        raise UserError(f"{shown_path(study.files.test_arrays)} holds other mistakes than its predictions; {restore}")
-    labels = study.arrays.labels
-    for outcome in study.baselines:
-        predicted = outcome.predicted
-        if predicted is not None and predicted.shape != labels.shape:
-            path = study.files.baseline_arrays(outcome.record.name)
-            raise UserError(
-                f"{shown_path(path)} must predict {len(labels):,} test images, but got {len(predicted):,}; {restore}"
-            )

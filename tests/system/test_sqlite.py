@@ -14,9 +14,9 @@ from fmnist.errors import UserError
 from search.config import StudyConfig
 from search.pipeline import run_study
 from search.records.files import StudyFiles
-from search.sqlite import LONGEST_SQLITE_PATH, sqlite_path, sqlite_url
 from search.study.locks import hold_storage
 from search.study.storage import open_sqlite, open_storage
+from search.system.sqlite import LONGEST_SQLITE_PATH, sqlite_path, sqlite_url
 from tests.support.paths import LEGAL_NAMES
 
 NAMES_THAT_URLS_CHANGE = (
