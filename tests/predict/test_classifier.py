@@ -111,6 +111,7 @@ print(json.dumps([first.tolist(), second.tolist()]))
 """
 
 
+@pytest.mark.follows("Keras must be able to use its settings, but those in {} give {}: {}; correct or delete")
 def test_settings_of_keras_in_the_caller_s_process_change_no_prediction_and_stay(tmp_path: Path) -> None:
     blocks = (Block(8, 2, 3, residual=True), Block(8, 1, 3, dropout=0.2))
     network = Architecture((8, 8, 3), 4, blocks, activation="gelu", head="flatten", pooling="average", dense_units=(8,))

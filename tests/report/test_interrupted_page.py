@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from search.interrupts import Interruptible, Stop
+from search.worker.interrupts import Interruptible, Stop
 
 from search.report.page import report_study
 from search.study.study import open_finished
