@@ -6,10 +6,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from search.worker.interrupts import Interruptible, Stop
 
 from search.report.page import report_study
 from search.study.study import open_finished
+from search.worker.interrupts import Interruptible, Stop
 from search.worker.tasks import Interrupted
 from tests.support.made_study import make_study
 from tests.support.made_trials import Made, store_trials
