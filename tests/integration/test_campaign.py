@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.training.campaign import ROOT, Campaign
-from tests.support.training.fakes import LEDGER_VARIABLE, SECONDS_VARIABLE
+from tests.support.training.fake_process import LEDGER_VARIABLE, SECONDS_VARIABLE
 
 pytestmark = pytest.mark.process
 

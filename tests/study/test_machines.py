@@ -27,7 +27,7 @@ from search.study.retry import RetryPolicy
 from search.study.storage import AlreadyQueued, BudgetSpent, StudyStorage, open_storage
 from search.study.study import check_shared_identity
 from tests.support.postgres import PASSWORD, Server, programs
-from tests.support.training.fakes import SECONDS_VARIABLE, accuracy_of
+from tests.support.training.fake_process import SECONDS_VARIABLE, accuracy_of
 
 ROOT = Path(__file__).parents[2]
 pytestmark = [

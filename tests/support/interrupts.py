@@ -27,7 +27,7 @@ from search.worker.tasks import (
     TrainResult,
     TrainTask,
 )
-from tests.support.training.fakes import accuracy_of
+from tests.support.training.fake_process import accuracy_of
 
 PHASES = ("trials", "confirm", "refit", "baselines", "evaluate")  # in which workers have something to do, in order
 

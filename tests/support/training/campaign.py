@@ -27,7 +27,7 @@ import psutil
 from optuna.trial import FrozenTrial, TrialState
 
 from search.study.strategy import seed_of
-from tests.support.training.fakes import SECONDS_VARIABLE, accuracy_of
+from tests.support.training.fake_process import SECONDS_VARIABLE, accuracy_of
 
 ROOT = Path(__file__).parents[3]
 LONGEST_SECONDS = 1800  # of one run to its end
