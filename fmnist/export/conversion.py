@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 import json
 import logging
+import os
 import shutil
 import sys
 import time
@@ -157,7 +158,11 @@ def to_keras(source: Source, path: Path) -> None:
 
 def to_saved_model(source: Source, path: Path) -> None:
     """Save the model as a folder for TensorFlow."""
-    shutil.copytree(source.saved, path)
+    for folder, _, files in os.walk(source.saved):
+        target = path / os.path.relpath(folder, source.saved)
+        target.mkdir()  # copytree would copy TensorFlow's permissions, which heed no umask
+        for name in files:
+            shutil.copyfile(os.path.join(folder, name), target / name)
 
 
 def to_litert(source: Source, path: Path) -> None:

@@ -274,6 +274,8 @@ def open_sqlite(path: Path, *, must_exist: bool = False) -> StudyStorage:
         )
     _refuse_network_file_system(path)
     _require_sound(path, path)
+    if not path.exists():
+        path.touch()  # with the permissions that the umask leaves: SQLite's own give a group no right to write
     with sqlite3.connect(path, timeout=BUSY_SECONDS) as connection:
         connection.execute("PRAGMA journal_mode=WAL")
     connection.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -58,7 +59,11 @@ def labels() -> np.ndarray:
 @pytest.fixture(scope="module")
 def exported(model, images, labels, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, ExportRecord]]:
     folder = tmp_path_factory.mktemp("exports")
-    records = export_model(model[1], NAMES, folder, images=images, labels=labels, n_threads=1)
+    umask = os.umask(0o002)  # a group shares the folder
+    try:
+        records = list(export_model(model[1], NAMES, folder, images=images, labels=labels, n_threads=1))
+    finally:
+        os.umask(umask)
     return folder, {record.format: record for record in records}
 
 
@@ -93,6 +98,11 @@ def test_nothing_but_the_files_is_left(exported) -> None:
     assert sorted(path.name for path in exported[0].iterdir()) == sorted(
         ["tiny.keras", "tiny-savedmodel", "tiny.tflite", "tiny-int8.tflite", "tiny.onnx"]
     )
+
+
+def test_umask_decides_who_may_read_an_export(exported) -> None:
+    for path in exported[0].rglob("*"):
+        assert path.stat().st_mode & 0o777 == (0o775 if path.is_dir() else 0o664), path
 
 
 def test_weights_in_8_bits_make_a_smaller_file(exported) -> None:
