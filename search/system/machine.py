@@ -10,6 +10,8 @@ from typing import Any
 
 import psutil
 
+from fmnist.errors import UserError
+
 NETWORK_FILE_SYSTEMS = re.compile(
     r"^(nfs\d*|cifs|smb\w*|fuse\.sshfs|fuse\.glusterfs|glusterfs|ceph|afs|ncpfs|beegfs|lustre)$"
 )
@@ -42,13 +44,26 @@ def network_file_system(path: Path, partitions: Sequence[Any] | None = None) -> 
     Args:
         path: A file or folder, which need not exist.
         partitions: What `psutil.disk_partitions(all=True)` gives, for tests.
+
+    Raises:
+        UserError: The system does not list its file systems.
     """
     folder = path.absolute().parent.resolve()
     nearest, depth = None, -1
-    for mount in psutil.disk_partitions(all=True) if partitions is None else partitions:
+    for mount in _mounted() if partitions is None else partitions:
         parts = Path(mount.mountpoint).parts
         if folder.is_relative_to(mount.mountpoint) and len(parts) > depth:
             nearest, depth = mount, len(parts)
     if nearest is None or not NETWORK_FILE_SYSTEMS.match(nearest.fstype):
         return None
     return nearest.fstype
+
+
+def _mounted() -> Sequence[Any]:
+    try:
+        return psutil.disk_partitions(all=True)
+    except OSError as error:  # some containers and chroots come without /proc
+        raise UserError(
+            f"the list of mounted file systems must be readable, but reading it failed ({error}); in a container or "
+            f"chroot, mount /proc: mount -t proc proc /proc"
+        ) from None
