@@ -69,7 +69,7 @@ def test_error_about_any_name_is_one_readable_line(tmp_path: Path, monkeypatch: 
     with open(tmp_path / "err", "w", encoding="ascii") as stream, monkeypatch.context() as context:
         context.setattr(sys, "stderr", stream)
         assert exit_code_of(refuse) == 2
-    assert (tmp_path / "err").read_text() == "error: no file \\u732b B\\x1b[2J\\u202e.png\n"
+    assert (tmp_path / "err").read_text() == "error: no file \\u732b\\nB\\x1b[2J\\u202e.png\n"
 
 
 @pytest.mark.parametrize(
