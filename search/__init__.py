@@ -46,11 +46,11 @@ __all__ = [
 
 _HOMES = {
     "Callback": "search.callbacks.base",
-    "FinishedStudy": "search.results",
+    "FinishedStudy": "search.results.result",
     "Interrupted": "search.worker.tasks",
     "SearchStopped": "search.study.loop",
     "StudyConfig": "search.config",
-    "StudyResult": "search.results",
+    "StudyResult": "search.results.result",
     "Terminal": "search.callbacks.terminal",
     "TrainingFailed": "search.worker.tasks",
     "UserError": "fmnist.errors",
