@@ -28,6 +28,7 @@ def test_local_disk_within_a_network_file_system_is_local() -> None:
     assert network_file_system(Path("/tmp/s.db"), partitions) is None
 
 
+@pytest.mark.follows("the list of mounted file systems must be readable, but reading it failed ({})")
 def test_container_without_proc_is_told_to_mount_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(all: bool) -> None:
         raise FileNotFoundError(2, "No such file or directory", "/proc/self/mounts")

@@ -63,7 +63,7 @@ def test_database_that_is_not_running_or_has_no_driver(
 def test_sqlite_in_a_folder_that_is_not_there(refused: Callable[..., str], tmp_path: Path, studies: Path) -> None:
     url = f"sqlite:///{tmp_path / 'none' / 'study.db'}"
     assert_says(
-        refused("--dataset", "digits", "--storage", url), f"--storage {url} does not answer", "unable to open", "check"
+        refused("--dataset", "digits", "--storage", url), f"--storage {url} does not answer", "No such file", "check"
     )
     assert not studies.exists() and not (tmp_path / "none").exists()
 
