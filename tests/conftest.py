@@ -8,6 +8,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before anything loads Tens
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as workers have it: the same numbers here, to the bit
 
 import re
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,6 +53,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     reason = _why_no_real_data() if wanting else None
     for item in wanting if reason else ():
         item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let Ctrl-C mean what it means in a terminal, also to processes that tests start.
+
+    What a shell starts in the background, as CI may, ignores it, and its children inherit that.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def is_heavy(item: pytest.Item) -> bool:
