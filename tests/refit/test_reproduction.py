@@ -43,7 +43,7 @@ BEST = BestRecipe(
         ({"callback": None}, "callback must be a Callback instance, but got None; pass search.Callback"),
         ({"out": 5}, r"out must be a path, but got 5 \(int\)"),
         ({"out": "model.h5"}, "--out must be a file with the suffix .keras, but got model.h5"),
-        ({"out": "nowhere/x.keras"}, "cannot write to nowhere/x.keras; choose a file in a folder of yours"),
+        ({"out": "nowhere/x.keras"}, r"cannot write to nowhere/x.keras \(nowhere is no folder\); choose a file"),
     ],
 )
 def test_arguments_of_another_kind_are_refused(arguments: dict[str, Any], said: str, tmp_path: Path) -> None:
