@@ -26,7 +26,7 @@ import numpy as np
 from fmnist.errors import UserError
 from search.system.machine import has_gpu
 from search.worker import child
-from search.worker.client import ProcessServer, ServerLost, TrainingProcess
+from search.worker.client import POLL_SECONDS, ProcessServer, ServerLost, TrainingProcess
 from search.worker.tasks import (
     BaselinePredictTask,
     BaselineTask,
@@ -41,7 +41,6 @@ from search.worker.tasks import (
     TrainTask,
 )
 
-POLL_SECONDS = 0.1  # how often a waiting supervisor checks whether it should stop
 STALL_SECONDS = 900.0  # a process that sends nothing for so long counts as hung
 
 
