@@ -33,15 +33,13 @@ from search.provenance import (
 )
 from search.records.files import StudyFiles
 from search.records.models import DataRecord
-from search.refit.finalists import N_FINALISTS_AGAINST_TIME
 from search.refit.round import FinalRound
-from search.refit.schedule import Clock, full_training_images
+from search.refit.schedule import Clock
 from search.space.default import own_space
 from search.space.schema import read_space_text, space_of
 from search.space.space import SearchSpace
 from search.study.objective import Keep, Objective
 from search.study.strategy import build_rungs
-from search.study.trials import read_speeds
 from search.worker.interrupts import TrainingsUnderWay
 from search.worker.local import WorkerProcesses
 from search.worker.tasks import Interrupted, RecipeTrainer, TrainingSite, TrainMessage, TrainTask
@@ -85,14 +83,6 @@ class StudyContext:
     def rungs(self) -> tuple[int, ...]:
         """Lengths of a trial's trainings, in images, rising."""
         return build_rungs(self.config.pruner, self.space.fidelity)
-
-    def seconds_left_for_search(self, study: optuna.Study) -> float | None:
-        """Seconds until the search has to end, so that confirmation and retraining fit in; None without a timeout."""
-        config = self.config
-        if config.timeout is None:
-            return None
-        n_images = full_training_images(self.space.longest_training, self.data, config.refit_seeds, config.workers)
-        return self.clock.seconds_left_for_search(n_images, read_speeds(study, N_FINALISTS_AGAINST_TIME))
 
     def site(self, split_folder: Path) -> TrainingSite:
         """What the study's trainings have in common. split_folder: where their images are."""

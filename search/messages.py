@@ -105,7 +105,7 @@ def tell_other_leader(context: StudyContext, study: optuna.Study) -> None:
 
 def progress_of(context: StudyContext, study: optuna.Study) -> SearchProgress:
     """Read from the storage how far the search is."""
-    seconds_left = context.seconds_left_for_search(study)
+    seconds_left = context.clock.seconds_left_for_search()
     counts = count_by_state(study)
     best = next(iter(read_best(study, 1)), None)
     if best is None or best.value is None or best.recipe is None:

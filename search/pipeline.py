@@ -56,19 +56,14 @@ from search.records.history_csv import write_history
 from search.records.ledger import Stopwatch
 from search.records.models import ConfirmRecord
 from search.refit.baselines import fit_baselines, missing_baselines
-from search.refit.confirmation import EarlyConfirmation, confirm, n_confirmed
+from search.refit.confirmation import EarlyConfirmation, confirm, n_confirmed, plan_confirmations
+from search.refit.ensemble import build_ensemble
 from search.refit.evaluation import evaluate
 from search.refit.exports import make_exports, missing_exports
-from search.refit.finalists import (
-    N_FINALISTS_AGAINST_TIME,
-    choose_finalists,
-    n_finalists,
-    nothing_to_confirm,
-    sure_finalists,
-)
-from search.refit.retraining import deliver, n_refitted, refit
+from search.refit.finalists import Finalist, choose_finalists, nothing_to_confirm, sure_finalists
+from search.refit.retraining import deliver, finished_students, refit
 from search.refit.round import FinalRound
-from search.refit.schedule import Clock
+from search.refit.schedule import MOST_FINALISTS, Clock
 from search.report.page import report_study
 from search.results.reading import read_study
 from search.results.result import FinishedStudy, StudyResult
@@ -85,7 +80,7 @@ from search.study.study import (
     require_place,
     storage_url,
 )
-from search.study.trials import read_speeds, read_trials
+from search.study.trials import read_trials
 from search.worker.interrupts import Interruptible, holding_interrupts
 from search.worker.local import WorkerProcesses
 from search.worker.tasks import Interrupted
@@ -301,7 +296,7 @@ def run_search(context: StudyContext, opened: OpenStudy, final: FinalRound, earl
     stopwatch = Stopwatch(files, "search", config.workers)
 
     def seconds_left() -> float | None:
-        return context.seconds_left_for_search(opened.study)
+        return context.clock.seconds_left_for_search()
 
     def after_trial(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
         stopwatch.lap()
@@ -345,25 +340,28 @@ def confirm_finalists(
         TrainingFailed: every finalist's training failed.
     """
     config = context.config
-    against_time = config.timeout is not None
-    trials, speeds = read_trials(opened.study), read_speeds(opened.study, N_FINALISTS_AGAINST_TIME)
-    speed = min(speeds, default=1.0)  # without a timeout nothing depends on it
-    n_most = n_finalists(config.timeout)
+    trials = read_trials(opened.study)
     price = context.space.fidelity.accuracy_per_doubling
-    finalists = choose_finalists(trials, price, n_most, against_time=against_time)
-    if not finalists or (against_time and not speeds):
+    by_number: list[list[Finalist]] = []  # who they are if there is one, if there are two, three...
+    for n in range(1, MOST_FINALISTS + 1):
+        by_number.append(choose_finalists(trials, price, n, against_time=config.timeout is not None))
+    if not by_number[-1]:
         raise nothing_to_confirm(trials, config.trials, config.timeout)
+    by_number = by_number[: len(by_number[-1])]
+    plan = plan_confirmations(final, by_number)
+    finalists = by_number[plan.n_finalists - 1]
     n, n_done = len(finalists), n_confirmed(final, finalists)
-    announce(context, opened.publisher, f"confirming {with_noun(n, 'finalist')}", n, n_done)
-    return confirm(final, finalists, config.refit_seeds, speed, early)[0]
+    announce(context, opened.publisher, f"training {with_noun(n, 'finalist')} in full", n, n_done)
+    return confirm(final, finalists, plan.share, early)[0]
 
 
 def refit_winner(context: StudyContext, opened: OpenStudy, final: FinalRound, winner: ConfirmRecord) -> None:
-    """Retrain the winner on all images, once for each seed, and fit the baselines that were asked for."""
+    """Train students of the winner, deliver the better, build the ensemble, and fit the baselines asked for."""
     n_seeds = context.config.refit_seeds
-    phase = f"retraining trial {winner.trial} with {with_noun(n_seeds, 'seed')} on all images"
-    announce(context, opened.publisher, phase, n_seeds, n_refitted(final, winner))
+    phase = f"training {with_noun(n_seeds, 'student')} of the finalists by the recipe of trial {winner.trial}"
+    announce(context, opened.publisher, phase, n_seeds, len(finished_students(final.files)))
     refit(final, winner, n_seeds)
+    build_ensemble(final, winner)
     if context.config.baselines:
         n = len(BASELINES)
         n_done = n - len(missing_baselines(context.files))

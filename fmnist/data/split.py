@@ -27,8 +27,12 @@ class Split:
     checksum: str  # md5 over the three index arrays
     seed: int
 
+    def searched(self) -> LabelledImages:
+        """Copy training and selection part into one, in this order: what finalists learn from."""
+        return joined(self.train, self.selection)
+
     def together(self) -> LabelledImages:
-        """Copy all three parts into one, in their order: what the winner is retrained on."""
+        """Copy all three parts into one, in their order."""
         return joined(self.train, self.selection, self.confirmation)
 
 

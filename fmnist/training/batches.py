@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -37,9 +37,22 @@ def plan_for_length(plan: TrainingPlan, n_epochs: float) -> TrainingPlan:
     return replace(plan, erasing=plan.erasing * min(1.0, n_epochs / plan.n_epochs))
 
 
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """What one step learns from."""
+
+    images: np.ndarray  # uint8 (batch_size, height, width, channels), augmented
+    labels: np.ndarray  # uint8 (batch_size,)
+    taught: np.ndarray | None = None  # float32 (batch_size, n_classes): a teacher's probabilities
+
+
 def augmented_batches(
-    train_images: LabelledImages, plan: TrainingPlan, batch_size: int, seed: int
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    train_images: LabelledImages,
+    plan: TrainingPlan,
+    batch_size: int,
+    seed: int,
+    taught: np.ndarray | None = None,
+) -> Iterator[Batch]:
     """Yield batches without end, in a new order for every epoch, of which the last, incomplete batch is dropped.
 
     Args:
@@ -47,9 +60,7 @@ def augmented_batches(
         plan: says how they are augmented.
         batch_size: images in a batch.
         seed: of order, flips and all that is random in augmentation.
-
-    Yields:
-        Augmented images, uint8 (batch_size, height, width, channels), and labels, uint8 (batch_size,).
+        taught: float32 (n, n_classes), a teacher's probabilities for each image.
     """
     shuffling, flipping, augmenting = (np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(3))
     n_images = len(train_images)
@@ -62,4 +73,5 @@ def augmented_batches(
             images = augment(train_images.images[chosen], plan, first_flip[chosen], epoch, augmenting)
             labels = train_images.labels[chosen]
             for first in range(0, len(chosen), batch_size):
-                yield images[first : first + batch_size], labels[first : first + batch_size]
+                part = slice(first, first + batch_size)
+                yield Batch(images[part], labels[part], None if taught is None else taught[chosen[part]])

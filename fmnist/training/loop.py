@@ -27,7 +27,7 @@ import numpy as np
 
 from fmnist.data.images import LabelledImages
 from fmnist.recipe import Recipe
-from fmnist.training.batches import augmented_batches, marks_by_step, plan_for_length, steps_for
+from fmnist.training.batches import Batch, augmented_batches, marks_by_step, plan_for_length, steps_for
 from fmnist.training.history import HistoryPoint, best_point
 from fmnist.training.schedule import learning_rate_at
 from fmnist.training.step import TrainStep
@@ -74,6 +74,7 @@ def train(
     on_progress: Callable[[HistoryPoint], None] = ignore,
     on_step: Callable[[int], None] = ignore,
     train_step: TrainStep | None = None,
+    taught: np.ndarray | None = None,
 ) -> Training:
     """Train a new network by the recipe.
 
@@ -99,6 +100,8 @@ def train(
         on_progress: called with every point. An exception from there ends the training and passes through.
         on_step: called after each step with the images seen; the same holds for its exceptions.
         train_step: one that has trained the same recipe on as many images; it is started anew, which spares compiling.
+        taught: float32 (n, n_classes), a teacher's probabilities for each training image; None: it learns from labels
+            alone.
 
     Raises:
         Diverged: as soon as a loss is not finite, or at the next mark if only weights are not.
@@ -113,7 +116,7 @@ def train(
     n_steps, n_end_steps = steps_for(n_planned_images, batch_size), steps_for(n_end_images, batch_size)
     marks = marks_by_step(n_end_images, report_every_images, batch_size)
     if train_step is None:
-        train_step = TrainStep(recipe, pixel_mean, pixel_std, batch_size, seed)
+        train_step = TrainStep(recipe, pixel_mean, pixel_std, batch_size, seed, taught=taught is not None)
     elif (train_step.recipe, train_step.batch_size) != (recipe, batch_size):
         raise ValueError(
             f"a train step can be used again for its own recipe and batch size only, but got one of batch size "
@@ -122,12 +125,12 @@ def train(
     else:
         train_step.restart(seed)
     plan = plan_for_length(recipe.plan, n_planned_images / len(train_images))
-    batches = augmented_batches(train_images, plan, batch_size, seed)
+    batches = augmented_batches(train_images, plan, batch_size, seed, taught)
 
     run = _Run(train_step, validation, on_progress, started)
     stopped_by = "end" if n_end_images == n_planned_images else "stop point"
     for step in range(n_end_steps):
-        run.learn(*next(batches), step, n_steps)
+        run.learn(next(batches), step, n_steps)
         on_step(run.n_images)
         if step + 1 in marks:
             run.report(marks[step + 1])
@@ -162,13 +165,13 @@ class _Run:
         self._losses: list[float] = []  # of the steps since the last report
         self._accuracies: list[float] = []
 
-    def learn(self, images: np.ndarray, labels: np.ndarray, step: int, n_steps: int) -> None:
+    def learn(self, batch: Batch, step: int, n_steps: int) -> None:
         """Make one step, see `TrainStep.learn`."""
         started = time.monotonic()
-        loss, accuracy = self._train_step.learn(images, labels, step, n_steps)
+        loss, accuracy = self._train_step.learn(batch, step, n_steps)
         self._seconds_in_steps += time.monotonic() - started
         self._learning_rate = learning_rate_at(self._train_step.recipe.plan, step, n_steps)
-        self.n_images += len(images)
+        self.n_images += len(batch.images)
         self._require_finite("training loss is", loss)
         self._losses.append(loss)
         self._accuracies.append(accuracy)

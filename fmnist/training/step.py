@@ -11,12 +11,14 @@ import tensorflow as tf
 from fmnist.model.build import build_model
 from fmnist.model.inference import in_chunks
 from fmnist.recipe import Recipe
+from fmnist.training.batches import Batch
 from fmnist.training.execution import bfloat16_arithmetic
 from fmnist.training.fused import with_fused_normalization
 from fmnist.training.optimizer import Optimizer
 from fmnist.training.schedule import averaging_rate_at, learning_rate_at
 
 SMALLEST_SHARD = 16  # images: with fewer, batch statistics say little
+TEACHER_WEIGHT = 0.9  # of the teacher's probabilities in a target; the label, smoothed, has the rest
 
 
 class TrainStep:
@@ -35,10 +37,13 @@ class TrainStep:
         seed: of the initial weights and of dropout.
         bfloat16: whether steps convolve and multiply in bfloat16, summing up in float32; weights and predictions stay
             float32.
+        taught: whether steps learn from a teacher's probabilities too (distillation, Hinton et al. 2015, at
+            temperature 1): they are TEACHER_WEIGHT of the target.
 
     Attributes:
         recipe: as given.
         batch_size: as given.
+        is_taught: `taught` as given.
         model: the network, with the weights of the last step.
     """
 
@@ -51,8 +56,10 @@ class TrainStep:
         seed: int,
         *,
         bfloat16: bool = False,
+        taught: bool = False,
     ) -> None:
         self.recipe = recipe
+        self.is_taught = taught
         self.batch_size = batch_size
         self._bfloat16 = bfloat16
         self._pixel_statistics = (pixel_mean, pixel_std)
@@ -69,6 +76,7 @@ class TrainStep:
             self._make_step(),
             tf.TensorSpec((batch_size, *shape), tf.uint8),
             tf.TensorSpec((batch_size,), tf.uint8),
+            tf.TensorSpec((batch_size, recipe.architecture.n_classes), tf.float32),
             tf.TensorSpec((), tf.float32),
         )
         self._predict = _compiled(
@@ -92,12 +100,11 @@ class TrainStep:
             for average, weight in zip(self._averages, self.model.weights, strict=True):
                 average.assign(weight)
 
-    def learn(self, images: np.ndarray, labels: np.ndarray, step: int, n_steps: int) -> tuple[float, float]:
+    def learn(self, batch: Batch, step: int, n_steps: int) -> tuple[float, float]:
         """Make one step.
 
         Args:
-            images: uint8 (batch_size, height, width, channels), augmented.
-            labels: uint8 (batch_size,).
+            batch: of batch_size images, with a teacher's probabilities where the step `is_taught`.
             step: 0 <= step < n_steps.
             n_steps: steps of the whole schedule.
 
@@ -108,9 +115,26 @@ class TrainStep:
         self._unused_seed = None
         self._optimizer.learning_rate = learning_rate_at(plan, step, n_steps)  # assigns a variable, 0.1 ms
         rate = averaging_rate_at(plan, step, n_steps) if self._averages else 0.0
+        targets = self._targets_of(batch)
         with bfloat16_arithmetic(self._bfloat16):
-            loss, accuracy = self._step(tf.constant(images), tf.constant(labels), tf.constant(rate, tf.float32))
+            loss, accuracy = self._step(
+                tf.constant(batch.images),
+                tf.constant(batch.labels),
+                tf.constant(targets),
+                tf.constant(rate, tf.float32),
+            )
         return float(loss), float(accuracy)
+
+    def _targets_of(self, batch: Batch) -> np.ndarray:
+        """Return the probabilities that a batch is to be given, float32 (batch_size, n_classes)."""
+        n_classes, smoothing = self.recipe.architecture.n_classes, self.recipe.plan.label_smoothing
+        hard = np.eye(n_classes, dtype=np.float32)[batch.labels]
+        targets = hard * np.float32(1 - smoothing) + np.float32(smoothing / n_classes)
+        if not self.is_taught:
+            return targets
+        if batch.taught is None:
+            raise ValueError("a taught step needs a teacher's probabilities, but got a batch without them")
+        return np.float32(1 - TEACHER_WEIGHT) * targets + np.float32(TEACHER_WEIGHT) * batch.taught
 
     def weights(self) -> list[np.ndarray]:
         """Copy the weights to validate and to hand over, in the order of `model.get_weights`."""
@@ -137,9 +161,8 @@ class TrainStep:
         return build_model(self.recipe.architecture, *self._pixel_statistics)
 
     def _make_step(self) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
-        """Write down one step as operations of TensorFlow: images, labels, averaging rate -> loss, accuracy."""
-        model, smoothing = self.model, self.recipe.plan.label_smoothing
-        n_classes = self.recipe.architecture.n_classes
+        """Write one step as operations of TensorFlow: images, labels, targets, averaging rate -> loss, accuracy."""
+        model = self.model
         network = with_fused_normalization(keras.Model(model.inputs, model.get_layer("logits").output))
         weights = [variable.value for variable in model.trainable_variables]
         averaged = []
@@ -147,17 +170,19 @@ class TrainStep:
             averaged = list(zip(self._averages, [variable.value for variable in model.weights], strict=True))
         n_shards = _count_shards(self.batch_size)
 
-        def gradients_of(images: tf.Tensor, labels: tf.Tensor) -> tuple[Sequence, tf.Tensor, tf.Tensor]:
-            targets = tf.one_hot(labels, n_classes)
-            smoothed = targets * (1 - smoothing) + smoothing / n_classes
+        def gradients_of(
+            images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor
+        ) -> tuple[Sequence, tf.Tensor, tf.Tensor]:
             with tf.GradientTape() as tape:
                 logits = network(tf.cast(images, tf.float32), training=True)
-                loss = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(smoothed, logits))
+                loss = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(targets, logits))
             hits = tf.equal(tf.argmax(logits, axis=1), tf.cast(labels, tf.int64))
             return tape.gradient(loss, weights), loss, tf.reduce_mean(tf.cast(hits, tf.float32))
 
-        def step(images: tf.Tensor, labels: tf.Tensor, averaging_rate: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            shards = zip(tf.split(images, n_shards), tf.split(labels, n_shards), strict=True)
+        def step(
+            images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor, averaging_rate: tf.Tensor
+        ) -> tuple[tf.Tensor, tf.Tensor]:
+            shards = zip(*(tf.split(whole, n_shards) for whole in (images, labels, targets)), strict=True)
             gradients, losses, accuracies = zip(*(gradients_of(*shard) for shard in shards), strict=True)
             means = [tf.add_n(list(of_one_weight)) / n_shards for of_one_weight in zip(*gradients, strict=True)]
             self._optimizer.apply(means)

@@ -27,6 +27,7 @@ from search.records.models import (
     BaselineOutcome,
     BaselineRecord,
     ConfirmRecord,
+    EnsembleRecord,
     EvaluationArrays,
     RefitRecord,
 )
@@ -57,8 +58,8 @@ class StudyFiles:
         self.environment = root / "environment.json"  # versions, cores, threads
         self.command = root / "command.txt"  # the command line that makes the study
         self.history = root / "history.csv"  # a row a trial, see search.records.history_csv
-        self.confirm = root / "confirm"  # one ConfirmRecord and one .npz of confirmation probabilities per finalist
-        self.refit = root / "refit"  # one RefitRecord and one .keras per seed
+        self.confirm = root / "confirm"  # of each finalist a ConfirmRecord, its confirmation probabilities, its model
+        self.refit = root / "refit"  # of each student the same with a RefitRecord; per seed a RefitRecord and its model
         self.baselines = root / "baselines"  # of each a BaselineRecord and, once the test set was opened, an .npz
         self.artifacts = root / "artifacts"  # pictures that Optuna's dashboard shows, under its names
         self.dashboard_log = root / "dashboard.log"  # what the dashboard beside a run says
@@ -67,6 +68,9 @@ class StudyFiles:
         self.test_arrays = root / "test.npz"  # EvaluationArrays
         self.best_recipe = root / "best_recipe.json"  # BestRecipe
         self.model = root / "best.keras"
+        self.ensemble_recipe = root / "ensemble_recipe.json"  # EnsembleRecipe
+        self.ensemble_record = root / "ensemble.json"  # EnsembleRecord
+        self.ensemble = root / "ensemble.keras"
         self.temperature = root / "temperature.json"  # what calibrates the model's probabilities
         self.model_card = root / "model-card.md"
         self.guide = root / "README.md"  # what each of these is
@@ -115,6 +119,7 @@ class StudyFiles:
         single = (
             *(self.config, self.space, self.data, self.samples, self.ledger, self.environment, self.command),
             *(self.test, self.test_arrays, self.best_recipe, self.model),
+            *(self.ensemble_recipe, self.ensemble_record, self.ensemble),
         )
         existing = [path for path in single if path.is_file()]
         for folder in (self.confirm, self.refit, self.baselines):
@@ -146,6 +151,22 @@ class StudyFiles:
         Arrays: "probabilities" float32 (n, n_classes), "labels" uint8 (n,).
         """
         return self.confirm / f"trial-{trial:04d}.npz"
+
+    def confirm_model(self, trial: int) -> Path:
+        """Path of a finalist's trained network."""
+        return self.confirm / f"trial-{trial:04d}.keras"
+
+    def student_record(self, seed_index: int) -> Path:
+        """Path of the RefitRecord of a student, a network taught by the finalists."""
+        return self.refit / f"student-{seed_index}.json"
+
+    def student_arrays(self, seed_index: int) -> Path:
+        """Path of a student's predictions on the confirmation split, as those of `confirm_arrays`."""
+        return self.refit / f"student-{seed_index}.npz"
+
+    def student_model(self, seed_index: int) -> Path:
+        """Path of a student's network."""
+        return self.refit / f"student-{seed_index}.keras"
 
     def refit_record(self, seed_index: int) -> Path:
         """Path of a retraining's RefitRecord."""
@@ -181,6 +202,17 @@ class StudyFiles:
         """Read all retrainings so far, by seed_index."""
         records = [self.read_json(RefitRecord, path) for path in self._written(self.refit, "seed-*.json")]
         return sorted(records, key=lambda record: record.seed_index)
+
+    def read_student_records(self) -> list[RefitRecord]:
+        """Read all students so far, by seed_index."""
+        records = [self.read_json(RefitRecord, path) for path in self._written(self.refit, "student-*.json")]
+        return sorted(records, key=lambda record: record.seed_index)
+
+    def read_ensemble_record(self) -> EnsembleRecord | None:
+        """Read what the ensemble is made of; None where the study has none."""
+        if not self.has(self.ensemble_record):
+            return None
+        return self.read_json(EnsembleRecord, self.ensemble_record)
 
     def read_baseline_records(self) -> list[BaselineRecord]:
         """Read all baselines fitted or failed so far, in the order of BASELINES; those of another version come last."""

@@ -48,17 +48,20 @@ class TrialRecord:
 
 @dataclass(frozen=True)
 class ConfirmRecord:
-    """A finalist's training on the training split, scored on the confirmation split."""
+    """A finalist's full training, scored on the confirmation split, which it has not learned from.
+
+    Before version 0.6.0 it was shorter, and validated on the selection split, from which it did not learn.
+    """
 
     trial: int  # number of the trial whose recipe this is
     origin: str  # as in TrialRecord
     recipe: dict[str, Any]
     seed: int
     search_accuracy: float | None  # selection accuracy in the search; None if that trial did not complete
-    selection_accuracy: float  # selection accuracy at the best point of this training
-    confirm_accuracy: float  # confirmation accuracy of the same weights
+    selection_accuracy: float | None  # at the best point of this training; None: it learned from these images
+    confirm_accuracy: float  # of the finished network
     history: tuple[HistoryPoint, ...]
-    best: HistoryPoint
+    best: HistoryPoint | None  # None where nothing was validated
     n_planned_images: int  # length of the schedule
     n_images: int  # training images seen
     seconds: float
@@ -66,16 +69,29 @@ class ConfirmRecord:
     peak_memory_mb: float
     seconds_beside_search: float = 0.0  # that a worker gave to it while the search's last trials still ran
     n_side_by_side: int = 1  # trainings at a time, as planned for its round
+    # Before version 0.6.0 the trained network was not kept, and these were not recorded:
+    fit_on: str = "train"  # as in TrainTask
+    n_threads: int = 1  # what a training computes depends on their number, in the last bits
+    bfloat16: bool = False  # whether its steps convolved in bfloat16
+    n_cut_images: int | None = None  # where the timeout ended it; None: it went as far as planned
+
+
+@dataclass(frozen=True)
+class MemberRecord:
+    """A trained network of the study and its weight in an average of several."""
+
+    model: str  # its file in the study's folder, such as "confirm/trial-0007.keras"
+    weight: float  # of its probabilities; the weights of an average sum to 1
 
 
 @dataclass(frozen=True)
 class RefitRecord:
-    """One retraining of the winner, on all training images."""
+    """One training of the winner after the confirmation: a delivered one, or a student that may be delivered."""
 
     trial: int
     seed_index: int  # 0 to refit_seeds - 1; 0 is the delivered model
     seed: int
-    history: tuple[HistoryPoint, ...]  # train figures only: nothing is held out
+    history: tuple[HistoryPoint, ...]  # train figures only: nothing is held out to validate on
     n_planned_images: int  # length of the schedule
     n_images: int  # training images seen, less than planned where the rule stops before the schedule's end
     seconds: float
@@ -85,6 +101,20 @@ class RefitRecord:
     n_threads: int = 1  # what a training computes depends on their number, in the last bits
     bfloat16: bool = False  # whether its steps convolved in bfloat16
     n_cut_images: int | None = None  # where the timeout ended it; None: it went as far as planned
+    fit_on: str = "together"  # as in TrainTask
+    teachers: tuple[MemberRecord, ...] = ()  # networks whose mean probabilities it learned from; empty: labels alone
+    confirm_accuracy: float | None = None  # None before version 0.6.0, when it learned from these images
+
+
+@dataclass(frozen=True)
+class EnsembleRecord:
+    """The average of several trained networks of the study, chosen on the confirmation split."""
+
+    members: tuple[MemberRecord, ...]  # by weight, the heaviest first
+    n_candidates: int  # networks that they were chosen from
+    confirm_accuracy: float  # on the images that the members were chosen by, so it flatters a little
+    n_parameters: int
+    multiply_adds: int  # per image, forward
 
 
 @dataclass(frozen=True)
@@ -116,6 +146,42 @@ class BestRecipe:
     n_stop_images: int | None  # where it is cut short; None: nowhere
     bfloat16: bool
     retrainings: tuple[Retraining, ...]  # the first is the delivered model's
+    fit_on: str = "together"  # as in TrainTask
+    teachers: tuple[MemberRecipe, ...] = ()  # what it learned from beside the labels, see `MemberRecipe`
+
+
+@dataclass(frozen=True)
+class MemberRecipe:
+    """Everything that is needed to train one network of an average again."""
+
+    trial: int
+    recipe: dict[str, Any]  # Recipe.to_dict()
+    seed: int
+    n_planned_images: int  # length of the schedule
+    n_cut_images: int | None  # where the timeout ended it; None: it went as far as planned
+    n_threads: int
+    fit_on: str  # as in TrainTask
+    weight: float  # of its probabilities
+    is_taught: bool = False  # whether it learns from the average of the teachers too
+
+
+@dataclass(frozen=True)
+class EnsembleRecipe:
+    """Everything that is needed to train a study's ensemble again, on the same images."""
+
+    made_with: dict[str, str]  # package -> version
+    study: str
+    dataset: str  # these as in BestRecipe
+    data_checksums: dict[str, str]
+    image_size: int | None
+    colour: str | None
+    skip_unreadable: bool
+    split_seed: int
+    split_checksum: str
+    bfloat16: bool
+    members: tuple[MemberRecipe, ...]  # what is averaged
+    teachers: tuple[MemberRecipe, ...]  # what its taught members learn from; empty if it has none
+    test_accuracy: float | None = None  # None until the test set was opened
 
 
 @dataclass(frozen=True)
@@ -195,6 +261,7 @@ class EvaluationRecord:
     # per refit seed; None where the recipe was not trained on mirror images
     n_trials_asked: int | None = None  # the budget of the run that opened it: more trials after it would be tuned on it
     changed: tuple[ChangedTestScore, ...] = ()  # none in studies before version 0.4.0
+    ensemble_accuracy: float | None = None  # of ensemble.keras; None where the study has none
 
 
 @dataclass(frozen=True)
@@ -207,3 +274,4 @@ class EvaluationArrays:
     mistake_images: np.ndarray  # uint8 (m, height, width, channels)
     unsure_indices: np.ndarray | None = None  # int64 (k,): its least confident right answers, None before 0.4.0
     unsure_images: np.ndarray | None = None  # uint8 (k, height, width, channels)
+    ensemble_probabilities: np.ndarray | None = None  # float32 (n, n_classes); None where the study has no ensemble

@@ -69,7 +69,8 @@ def _n_images_of_fit(final: FinalRound, baseline: Baseline) -> int | None:
     if baseline.n_epochs is None or baseline.stops_early:
         return None
     n_watched = final.data.n_images["selection"] if baseline.watches_selection else 0
-    return baseline.n_epochs * (final.n_all_images - n_watched)
+    n_all = final.n_searched_images + final.data.n_images["confirmation"]
+    return baseline.n_epochs * (n_all - n_watched)
 
 
 def as_failed(failure: TrainingFailed) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Confirm the finalists on a split that no trial has seen; the best of them is the winner."""
+"""Train the finalists in full, and score them on a split that no training has seen; the best of them is the winner."""
 
 from __future__ import annotations
 
@@ -6,22 +6,15 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 
-import numpy as np
-
-from fmnist.data.split import open_split
+from fmnist.model.metadata import write_metadata
 from fmnist.recipe import Recipe
 from search.records.models import ConfirmRecord
 from search.refit.finalists import Finalist
-from search.refit.round import FinalRound, run_training
-from search.refit.schedule import (
-    CONFIRM_LENGTH,
-    confirmation_evaluation_interval,
-    confirmation_length,
-    confirmation_share,
-    full_length,
-)
+from search.refit.round import FinalRound, model_metadata, n_cut_images, run_training, write_confirmation
+from search.refit.schedule import FinalistsPlan, full_evaluation_interval, full_length, length_of_share, plan_finalists
 from search.study.strategy import seed_of
 from search.worker.tasks import Interrupted, TrainingFailed, reason_of
 
@@ -30,7 +23,7 @@ class EarlyConfirmation:
     """Confirms finalists on workers that the search has no trial left for, while its last trials still run.
 
     A trial's last rung takes long, and all workers but one would wait for it. Use it as a context manager around the
-    search and `confirm`; without a timeout only, since a timeout may shorten the confirmations by what the search
+    search and `confirm`; without a timeout only, since under one the length of the trainings depends on what the search
     leaves. Thread-safe.
     """
 
@@ -55,7 +48,7 @@ class EarlyConfirmation:
     def begin_one(self, finalists: Sequence[Finalist]) -> None:
         """Start the most expensive finalist that is not running yet, on one worker's threads."""
         with self._lock:
-            done = {record.trial for record in self._final.files.read_confirm_records()}
+            done = {record.trial for record in trained_finalists(self._final)}
             missing = [finalist for finalist in finalists if finalist.trial not in done | self.begun.keys()]
             if missing:
                 chosen = max(missing, key=lambda finalist: finalist.training_cost)
@@ -73,7 +66,7 @@ class EarlyConfirmation:
             return min(now, self._search_ended or now) - started
 
         try:
-            _confirm_one(self._final, finalist, CONFIRM_LENGTH, self._final.workers, seconds_beside_search)
+            _confirm_one(self._final, finalist, 1.0, self._final.workers, seconds_beside_search)
         except (TrainingFailed, Interrupted):  # `confirm` asks for the outcome
             raise
         except BaseException as error:
@@ -83,24 +76,17 @@ class EarlyConfirmation:
 
 
 def confirm(
-    final: FinalRound,
-    finalists: Sequence[Finalist],
-    n_refits: int,
-    images_per_second: float,
-    early: EarlyConfirmation | None = None,
+    final: FinalRound, finalists: Sequence[Finalist], share: float = 1.0, early: EarlyConfirmation | None = None
 ) -> list[ConfirmRecord]:
-    """Train each finalist anew on the training split and score it on the confirmation split.
+    """Train each finalist in full on training and selection split, and score it on the confirmation split.
 
-    A confirmation lasts CONFIRM_LENGTH of a full training, the whole learning-rate schedule squeezed into that, with a
-    fresh seed. What an earlier run of the study confirmed stays in the race, also where trials have since taken its
-    place among the finalists. A finalist whose training fails is left out.
+    What an earlier run of the study confirmed stays in the race, also where trials have since taken its place among the
+    finalists. A finalist whose training fails is left out.
 
     Args:
         final: Where trainings run.
         finalists: The recipes to compare.
-        n_refits: Seeds of the retraining that follows.
-        images_per_second: Speed of one worker, as measured in the search; used where a timeout shortens the trainings,
-            all by the same share.
+        share: Length of every training, as a share of a full one; an interrupted round goes on as it began.
         early: Has begun with some of the finalists.
 
     Returns:
@@ -110,8 +96,7 @@ def confirm(
         TrainingFailed: No finalist could be trained.
         Interrupted: The run is to stop.
     """
-    done = {record.trial: record for record in final.files.read_confirm_records()}
-    share = length_share(final, finalists, n_refits, images_per_second)
+    done = {record.trial for record in trained_finalists(final)}
     begun = early.begun if early is not None else {}
     missing = [finalist for finalist in finalists if finalist.trial not in done]
     missing.sort(key=lambda finalist: finalist.training_cost, reverse=True)
@@ -124,37 +109,53 @@ def confirm(
         else:
             jobs.append(partial(_confirm_one, final, finalist, share, n_parallel))
     failures = final.run_parallel("confirm", jobs, n_parallel)
-    records = final.files.read_confirm_records()
+    records = trained_finalists(final)
     if not records:
         raise failures[0]
     return records
 
 
+def trained_finalists(final: FinalRound) -> list[ConfirmRecord]:
+    """Return the finalists that have been trained in full, best confirmation accuracy first.
+
+    A study that an earlier version began may have others, whose networks were not kept.
+    """
+    trained = []
+    for record in final.files.read_confirm_records():
+        is_kept = final.files.checksums.is_whole(final.files.confirm_model(record.trial))
+        if record.fit_on == "searched" and is_kept:
+            trained.append(record)
+    return trained
+
+
 def n_confirmed(final: FinalRound, finalists: Sequence[Finalist]) -> int:
     """Return how many of the finalists have been confirmed already."""
     chosen = {finalist.trial for finalist in finalists}
-    return sum(record.trial in chosen for record in final.files.read_confirm_records())
+    return sum(record.trial in chosen for record in trained_finalists(final))
 
 
-def length_share(final: FinalRound, finalists: Sequence[Finalist], n_refits: int, images_per_second: float) -> float:
-    """Return the length of every confirmation, as a share of a full training.
+def plan_confirmations(final: FinalRound, by_number: Sequence[Sequence[Finalist]]) -> FinalistsPlan:
+    """Return how many finalists are trained, and how long: as the time allows, or as an interrupted round began.
 
-    An interrupted round goes on as it began, so that all finalists get the same. For the arguments see `confirm`.
+    by_number: who they are if there are one, two, three and so on.
     """
-    n_train = final.site.n_train_images
-    done = final.files.read_confirm_records()
-    if done:
-        return done[0].n_planned_images / full_length(Recipe.from_dict(done[0].recipe).plan.n_epochs, n_train)
-    longest = max(full_length(finalist.recipe.plan.n_epochs, n_train) for finalist in finalists)
-    confirmations = longest * len(finalists) / final.effective_workers(len(finalists))
-    retrainings = longest * n_refits * final.n_all_images / n_train / final.effective_workers(n_refits)
-    return confirmation_share(
-        final.clock.seconds_left(),
-        confirming=confirmations / images_per_second,
-        retraining=retrainings / images_per_second,
-        searched_lengths=[finalist.searched_images for finalist in finalists],
-        longest=longest,
-    )
+    seconds_in_full = []
+    for finalists in by_number:
+        n_running = min(final.n_parallel(len(finalists)), final.workers)
+        seconds_in_full.append(sum(map(partial(_full_seconds, final), finalists)) / final.effective_workers(n_running))
+    plan = plan_finalists(final.clock.seconds_left_for_training(), seconds_in_full)
+    done = trained_finalists(final)
+    if not done:
+        return plan
+    n_epochs = Recipe.from_dict(done[0].recipe).plan.n_epochs
+    return FinalistsPlan(plan.n_finalists, done[0].n_planned_images / full_length(n_epochs, final.n_searched_images))
+
+
+def _full_seconds(final: FinalRound, finalist: Finalist) -> float:
+    """Return what a finalist's full training would take on one worker; 1 where its speed is not known."""
+    if finalist.images_per_second is None:
+        return 1.0
+    return full_length(finalist.recipe.plan.n_epochs, final.n_searched_images) / finalist.images_per_second
 
 
 def _confirm_one(
@@ -173,36 +174,33 @@ def _confirm_one(
         n_parallel: Trainings that run at a time.
         seconds_beside_search: Returns how long this training has run while the search did.
     """
-    n_train = final.site.n_train_images
-    n_planned = confirmation_length(finalist.recipe.plan.n_epochs, n_train, share)
+    n_planned = length_of_share(finalist.recipe.plan.n_epochs, final.n_searched_images, share)
     seed = seed_of(final.study_seed, "confirm", finalist.trial)
     task = final.site.task(
         finalist.recipe,
         seed,
         n_planned,
-        confirmation_evaluation_interval(n_planned, n_train),
-        patience_images=max(1, n_planned // 2),
-        seconds_limit=final.clock.seconds_left(),
+        full_evaluation_interval(n_planned, final.n_searched_images),
+        seconds_limit=final.clock.seconds_left_for_training(),
+        fit_on="searched",
         score_on_confirmation=True,
         n_threads=final.threads_per_training(n_parallel),
     )
     label = f"finalist {finalist.trial}"
-    result = run_training(final.trainer, final.callback, task, label)
-    best, probabilities = result.best, result.confirmation_probabilities
-    if best is None or best.validation_accuracy is None or probabilities is None:
-        raise RuntimeError(f"{label} must have been evaluated and have predicted, but its training gave {result}")
-    labels = np.array(open_split(task.split_folder).confirmation.labels)
-    final.files.write_arrays(final.files.confirm_arrays(finalist.trial), probabilities=probabilities, labels=labels)
+    with final.files.checksums.writing(final.files.confirm_model(finalist.trial)) as temporary:
+        result = run_training(final.trainer, final.callback, replace(task, save_to=temporary), label)
+        write_metadata(temporary, model_metadata(final.data))
+    accuracy = write_confirmation(final, final.files.confirm_arrays(finalist.trial), result)
     record = ConfirmRecord(
         trial=finalist.trial,
         origin=finalist.origin,
         recipe=finalist.recipe.to_dict(),
         seed=seed,
         search_accuracy=finalist.search_accuracy,
-        selection_accuracy=best.validation_accuracy,
-        confirm_accuracy=float(np.mean(probabilities.argmax(axis=1) == labels)),
+        selection_accuracy=None,
+        confirm_accuracy=accuracy,
         history=result.history,
-        best=best,
+        best=None,
         n_planned_images=n_planned,
         n_images=result.n_images,
         seconds=result.seconds,
@@ -210,6 +208,10 @@ def _confirm_one(
         peak_memory_mb=result.peak_memory_mb,
         seconds_beside_search=round(seconds_beside_search(), 3),
         n_side_by_side=n_parallel,
+        fit_on=task.fit_on,
+        n_threads=task.n_threads,
+        bfloat16=task.bfloat16,
+        n_cut_images=n_cut_images(result),
     )
     final.files.write_json(final.files.confirm_record(finalist.trial), record)
     final.callback.on_training_end(label, record.reason)

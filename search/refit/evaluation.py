@@ -29,7 +29,7 @@ from fmnist.paths import absolute
 from fmnist.recipe import Recipe, TrainingPlan
 from search.records.files import StudyFiles
 from search.records.ledger import Stopwatch
-from search.records.models import BestRecipe, ChangedTestScore, EvaluationRecord
+from search.records.models import BestRecipe, ChangedTestScore, EnsembleRecipe, EvaluationRecord
 from search.refit.baselines import as_failed
 from search.refit.round import FinalRound
 from search.worker.interrupts import POLL_SECONDS, Interruptible
@@ -74,8 +74,9 @@ def evaluate(final: FinalRound, source: DataSource, n_trials_asked: int) -> Eval
             raise RuntimeError(
                 f"best.keras scores {delivered} when loaded outside the project, but {accuracies[0]} inside"
             )
+        of_ensemble = _ensemble_probabilities(final, test)
         changed = _scores_of_changed_images(final, test)
-        _save_predictions(files, test, probabilities)
+        _save_predictions(files, test, probabilities, of_ensemble)
         _predict_by_baselines(final, test)
         record = EvaluationRecord(
             opened=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -86,6 +87,7 @@ def evaluate(final: FinalRound, source: DataSource, n_trials_asked: int) -> Eval
             flip_accuracies=flip_accuracies,
             n_trials_asked=n_trials_asked,
             changed=changed,
+            ensemble_accuracy=None if of_ensemble is None else accuracy_of(of_ensemble, test),
         )
         _add_scores_to_best_recipe(files, accuracies)
         files.write_json(files.test, record)
@@ -108,7 +110,23 @@ def score_retrained(predict: Predictor, model: Path, source: DataSource) -> tupl
     return accuracy_of(predict(PredictTask(model, test.images)), test), len(test)
 
 
-def _save_predictions(files: StudyFiles, test: LabelledImages, probabilities: np.ndarray) -> None:
+def _ensemble_probabilities(final: FinalRound, test: LabelledImages) -> np.ndarray | None:
+    """Return what ensemble.keras predicts, loaded by plain Keras; None where the study has no ensemble.
+
+    Writes its accuracy to its recipe, for whoever trains it again.
+    """
+    files = final.files
+    if files.read_ensemble_record() is None:
+        return None
+    probabilities = predict_outside(files.checksums.intact(files.ensemble), test.images, final.stop)
+    recipe = files.read_json(EnsembleRecipe, files.ensemble_recipe)
+    files.write_json(files.ensemble_recipe, replace(recipe, test_accuracy=accuracy_of(probabilities, test)))
+    return probabilities
+
+
+def _save_predictions(
+    files: StudyFiles, test: LabelledImages, probabilities: np.ndarray, of_ensemble: np.ndarray | None
+) -> None:
     """Write what the models predict, with the images that the report shows.
 
     These are the delivered model's mistakes, and the right answers that it gives with the least confidence.
@@ -117,7 +135,11 @@ def _save_predictions(files: StudyFiles, test: LabelledImages, probabilities: np
         files: The study's files.
         test: The test images.
         probabilities: float32 (n_models, n, n_classes), the delivered model's first.
+        of_ensemble: float32 (n, n_classes), the ensemble's; None where there is none.
     """
+    arrays = {}
+    if of_ensemble is not None:
+        arrays["ensemble_probabilities"] = of_ensemble.astype(np.float32)
     mistakes = np.flatnonzero(probabilities[0].argmax(axis=1) != test.labels)
     unsure = least_confident_hits(test.labels, probabilities[0], N_UNSURE_KEPT)
     files.write_arrays(
@@ -128,6 +150,7 @@ def _save_predictions(files: StudyFiles, test: LabelledImages, probabilities: np
         mistake_images=test.images[mistakes],
         unsure_indices=unsure,
         unsure_images=test.images[unsure],
+        **arrays,
     )
 
 

@@ -11,11 +11,9 @@ from fmnist.errors import UserError
 from fmnist.model.layers import count_multiply_adds
 from fmnist.recipe import Recipe
 from search.records.models import FINISHED_STATES, TrialRecord
+from search.refit.schedule import N_FINALISTS
 from search.space.space import DEFAULT_NAME
 from search.study.strategy import cost_adjusted_accuracy
-
-N_FINALISTS = 5  # the default recipe always among them: five epochs, which chose them, tell good recipes apart badly
-N_FINALISTS_AGAINST_TIME = 3  # under a timeout, where each takes time from the retraining
 
 
 @dataclass(frozen=True)
@@ -26,20 +24,13 @@ class Finalist:
     origin: str  # "sampler", or the portfolio's name for it
     recipe: Recipe
     search_accuracy: float | None  # on the selection split; None if the trial did not complete
-    searched_images: int = 0  # length of the longest rung that its trial was trained on to the end
+    images_per_second: float | None = None  # of its trial, on one worker; None if it was not trained
 
     @property
     def training_cost(self) -> int:
         """Multiply-adds of a full training, about. The costliest is trained first, so that no worker waits for it at
         the end."""
         return self.recipe.plan.n_epochs * count_multiply_adds(self.recipe.architecture)
-
-
-def n_finalists(timeout: float | None) -> int:
-    """Return how many finalists a search has at most; timeout: seconds of the run, None without a limit."""
-    if timeout is None:
-        return N_FINALISTS
-    return N_FINALISTS_AGAINST_TIME
 
 
 def choose_finalists(
@@ -76,7 +67,8 @@ def choose_finalists(
     finalists = []
     for trial in chosen:
         recipe = Recipe.from_dict(trial.recipe or {})
-        finalists.append(Finalist(trial.number, trial.origin, recipe, trial.value, trial.rung_images))
+        speed = trial.n_images / trial.seconds if trial.n_images and trial.seconds else None
+        finalists.append(Finalist(trial.number, trial.origin, recipe, trial.value, speed))
     return finalists
 
 

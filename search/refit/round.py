@@ -7,14 +7,25 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import overload
 
+import numpy as np
+
+from fmnist.data.split import open_split
+from fmnist.model.metadata import ModelMetadata
 from fmnist.training.history import HistoryPoint, best_point
 from search.callbacks.base import Callback
 from search.records.files import StudyFiles
 from search.records.ledger import Stopwatch
 from search.records.models import DataRecord
-from search.refit.schedule import Clock, effective_workers, n_all_images, n_parallel_trainings, threads_per_training
+from search.refit.schedule import (
+    Clock,
+    effective_workers,
+    n_parallel_trainings,
+    n_searched_images,
+    threads_per_training,
+)
 from search.worker.drive import drive
 from search.worker.tasks import (
     BaselineResult,
@@ -44,9 +55,9 @@ class FinalRound:
     callback: Callback
 
     @property
-    def n_all_images(self) -> int:
-        """Number of images that a retraining learns from: training, selection and confirmation split together."""
-        return n_all_images(self.data)
+    def n_searched_images(self) -> int:
+        """Number of images that a full training learns from: training and selection split together."""
+        return n_searched_images(self.data)
 
     def n_parallel(self, n_trainings: int) -> int:
         """Return how many of so many trainings run at a time."""
@@ -83,6 +94,45 @@ class FinalRound:
                 executor.shutdown(cancel_futures=True)
                 raise
         return failures
+
+
+def model_metadata(data: DataRecord) -> ModelMetadata:
+    """Return what every model file says of itself, so that it can be used on pictures without this study.
+
+    Raises:
+        ValueError: The images' background or the share of their objects is not known.
+    """
+    if data.background is None or data.object_share is None:
+        raise ValueError(f"background and object_share must be known, but got {data.background}, {data.object_share}")
+    return ModelMetadata(
+        class_names=data.class_names,
+        image_shape=data.image_shape,
+        background=data.background,
+        object_share=data.object_share,
+        contrast=data.contrast,
+        picture_form=data.picture_form,
+    )
+
+
+def write_confirmation(final: FinalRound, path: Path, result: TrainResult) -> float:
+    """Store what a trained network predicts on the confirmation split, and return its accuracy there.
+
+    Args:
+        final: Whose split and files these are.
+        path: Where the predictions go, see `StudyFiles.confirm_arrays`.
+        result: Of a training that was to score the confirmation split.
+    """
+    probabilities = result.confirmation_probabilities
+    if probabilities is None:
+        raise RuntimeError(f"a full training must predict the confirmation split, but gave {result}")
+    labels = np.array(open_split(final.site.split_folder).confirmation.labels)
+    final.files.write_arrays(path, probabilities=probabilities, labels=labels)
+    return float(np.mean(probabilities.argmax(axis=1) == labels))
+
+
+def n_cut_images(result: TrainResult) -> int | None:
+    """Return how many images a training had seen when a timeout ended it; None if none did."""
+    return result.n_images if result.stopped_by == "time limit" else None
 
 
 def run_training(trainer: Trainer, callback: Callback, task: TrainTask, label: str) -> TrainResult:

@@ -1,41 +1,43 @@
 """How long every training after the search is, how many run at a time, and what `--timeout` keeps back for them.
 
-Pure arithmetic of time: the run follows it, and `--check` simulates it. Confirmation and retraining train for much
-longer than a trial does, so their time is reserved from the start.
+Pure arithmetic of time: the run follows it, and `--check` simulates it. Finalists and students train for much longer
+than a trial does, so their time is reserved from the start.
 """
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from search.records.models import ConfirmRecord, DataRecord
-from search.refit.finalists import N_FINALISTS_AGAINST_TIME
 
-# Largest share of a timeout that is reserved for the full trainings before the search gives up any of its own time.
-LARGEST_RESERVE = 0.7
-# Share of its own time that the search gives to the full trainings if next to nothing of them fits into
-# LARGEST_RESERVE; proportionally less if more of them does.
-SEARCH_GIVES = 0.5
-# Length of a confirmation, as a share of a full training: enough to tell finalists apart; the time saved goes into the
-# retraining.
-CONFIRM_LENGTH = 0.4
-# Largest share of the time left that confirmations may take where a short timeout lengthens them to match the search.
-CONFIRM_SHARE_OF_TIME = 0.2
+# Share of a timeout after which the search ends, if it has not made its trials before: full trainings have the rest.
+SEARCH_SHARE = 0.25
+# Share of the time left after the search that finalists are planned for; the students have the rest.
+FINALISTS_SHARE = 0.65
+# Finalists without a timeout, and the most under one.
+N_FINALISTS = 5
+MOST_FINALISTS = 8
+# Shares of a full training that so many finalists must have room for, so that there is another one: first come more
+# finalists, then longer trainings, then both. Two are always there, the default recipe and one to compare it with.
+SHARE_FOR_ANOTHER = {3: 0.3, 4: 0.4, 5: 0.5, 6: 1.2, 7: 1.4, 8: 1.6}
+# No training is planned longer than this many full ones, however much time there is.
+MOST_LENGTHS = 8.0
 # What each further thread of a training adds, as a share of a worker's speed (two threads: 1.33 and 1.65 times the
 # speed of one; two probes).
 GAIN_OF_THREADS = 0.5
-# Share of the time left that is spent on measuring the speed of retrainings which have to be shortened.
+# Share of the time left that is spent on measuring the speed of trainings which a timeout shortens or lengthens.
 SHARE_OF_TRYING = 0.02
 # Fewest seconds of such a measurement: in a shorter one a training is not under way before it ends.
 FEWEST_SECONDS_OF_TRYING = 4
-# Most seconds of such a measurement: a longer one tells no more, and takes from the retraining.
+# Most seconds of such a measurement: a longer one tells no more, and takes from the training.
 MOST_SECONDS_OF_TRYING = 20
-# Share of the time left that full trainings are planned for; process starts and the evaluation take the rest.
-SHARE_OF_TIME = 0.9
-# Share of the time left after which a retraining that turned out slower is cut; the evaluation needs the rest.
-LAST_SHARE_OF_TIME = 0.96
+# What is kept back for the test set and the report: a share of a timeout, and the most seconds of it.
+TESTING_SHARE = 0.15
+MOST_SECONDS_OF_TESTING = 60.0
+# Share of the time left for training that full trainings are planned for: they may turn out slower.
+SHARE_OF_TIME = 0.94
 # No training is planned shorter than this share of its full length.
 SMALLEST_SHARE = 1e-3
 
@@ -59,46 +61,37 @@ class Clock:
             return None
         return max(0.0, self._timeout - (self._now() - self._started))
 
-    def seconds_left_for_search(self, full_images: int, speeds: Sequence[float]) -> float | None:
-        """Return the seconds until the search has to end so that the full trainings fit in; None without a limit.
+    def seconds_left_for_search(self) -> float | None:
+        """Return the seconds until the search has to end so that the full trainings fit in; None without a limit."""
+        left = self.seconds_left()
+        if left is None or self._timeout is None:
+            return None
+        return max(0.0, left - (1 - SEARCH_SHARE) * self._timeout)
 
-        Args:
-            full_images: Training images that one worker sees in confirmation and retraining.
-            speeds: Training images per second of one worker, as measured so far. Empty: nothing is known yet, and the
-                largest reserve is kept.
+    def seconds_left_for_training(self) -> float | None:
+        """Return the seconds until the last training has to end so that the test set is opened in time.
+
+        None without a limit.
         """
         left = self.seconds_left()
         if left is None or self._timeout is None:
             return None
-        reserve = LARGEST_RESERVE * self._timeout
-        if speeds:
-            # The slowest of them: better a trial less than a retraining cut short.
-            full_seconds = full_images / min(speeds)
-            missing = max(0.0, 1 - reserve / full_seconds)  # share of the full trainings that does not fit in
-            reserve = min(full_seconds, reserve + SEARCH_GIVES * missing * (self._timeout - reserve))
-        return max(0.0, left - reserve)
+        return max(0.0, left - min(TESTING_SHARE * self._timeout, MOST_SECONDS_OF_TESTING))
 
 
 def share_that_fits(available: float, needed: float) -> float:
-    """Return how much of the seconds needed is available: above 0, at most 1."""
-    if available >= needed:
-        return 1.0
+    """Return how many full trainings long one may be, in the seconds available: above 0, at most MOST_LENGTHS.
+
+    needed: the seconds of a full one.
+    """
+    if available >= MOST_LENGTHS * needed:
+        return MOST_LENGTHS
     return max(available / needed, SMALLEST_SHARE)
 
 
-def full_training_images(n_epochs: int, data: DataRecord, n_refits: int, workers: int) -> int:
-    """Return the training images that one worker sees in confirmation and retraining under a timeout.
-
-    n_epochs: of the longest training of the search space. n_refits: seeds of the retraining.
-    """
-    n_train = data.n_images["train"]
-    n_all = n_all_images(data)
-    return math.ceil(n_epochs * (N_FINALISTS_AGAINST_TIME * CONFIRM_LENGTH * n_train + n_refits * n_all) / workers)
-
-
-def n_all_images(data: DataRecord) -> int:
-    """Return how many images a retraining learns from: training, selection and confirmation split together."""
-    return data.n_images["train"] + data.n_images["selection"] + data.n_images["confirmation"]
+def n_searched_images(data: DataRecord) -> int:
+    """Return how many images a full training learns from: training and selection split together."""
+    return data.n_images["train"] + data.n_images["selection"]
 
 
 def full_length(n_epochs: int, n_images: int) -> int:
@@ -138,90 +131,57 @@ def effective_workers(n_parallel: int, workers: int, n_threads: int, gain_of_thr
     return n_running * (1 + gain_of_threads * further_threads)
 
 
-def confirmation_share(
-    seconds_left: float | None,
-    confirming: float,
-    retraining: float,
-    searched_lengths: Sequence[int],
-    longest: int,
-) -> float:
-    """Return the length of every confirmation, as a share of a full training.
+@dataclass(frozen=True)
+class FinalistsPlan:
+    """How many finalists are trained, and how long."""
 
-    Where a timeout leaves room for a share of the full trainings only, confirmation is shortened by its square:
-    comparing needs less than the retraining, which takes all that is left. But a training shorter than those that two
-    or more finalists were chosen by would tell less than these did, so it is as long, as far as the time allows.
+    n_finalists: int
+    share: float  # of a full training
+
+
+def plan_finalists(seconds_left: float | None, seconds_in_full: Sequence[float]) -> FinalistsPlan:
+    """Return how many finalists are trained, and how long, so that what time there is is used.
 
     Args:
-        seconds_left: Until the timeout; None without one.
-        confirming: Seconds that the confirmations would take if each were a full training.
-        retraining: Seconds of the retrainings in full.
-        searched_lengths: Length of the longest rung that each finalist's trial finished, in images.
-        longest: Length of the longest full training among the finalists, in images.
+        seconds_left: Until the last training has to end; None without a timeout.
+        seconds_in_full: What the first, the first two, the first three finalists and so on take in full, side by side.
     """
     if seconds_left is None:
-        return CONFIRM_LENGTH
-    share_of_all = share_that_fits(SHARE_OF_TIME * seconds_left, CONFIRM_LENGTH * confirming + retraining)
-    shortened = CONFIRM_LENGTH * share_of_all**2
-    as_searched = second_longest(searched_lengths) / longest
-    affordable = share_that_fits(CONFIRM_SHARE_OF_TIME * seconds_left, confirming)
-    return min(CONFIRM_LENGTH, max(shortened, min(as_searched, affordable)))
+        return FinalistsPlan(min(N_FINALISTS, len(seconds_in_full)), 1.0)
+    available = FINALISTS_SHARE * seconds_left
+    n_finalists = min(2, len(seconds_in_full))
+    for n, seconds in enumerate(seconds_in_full, start=1):
+        if n in SHARE_FOR_ANOTHER and available >= SHARE_FOR_ANOTHER[n] * seconds:
+            n_finalists = n
+    return FinalistsPlan(n_finalists, share_that_fits(available, seconds_in_full[n_finalists - 1]))
+
+
+def length_of_share(n_epochs: int, n_images: int, share: float) -> int:
+    """Return the length of a training, in images seen.
+
+    Args:
+        n_epochs: Of a full training.
+        n_images: Of one epoch.
+        share: Of a full training.
+    """
+    return max(1, round(share * full_length(n_epochs, n_images)))
 
 
 def retraining_share(seconds_left: float | None, seconds: float) -> float:
-    """Return the length of every retraining, as a share of a full one.
+    """Return the length of every training after the confirmation, as a share of a full one.
 
     Args:
-        seconds_left: Until the timeout; None without one.
-        seconds: Of all retrainings in full.
+        seconds_left: Until the last training has to end; None without a timeout.
+        seconds: Of all these trainings in full.
     """
     if seconds_left is None:
         return 1.0
     return share_that_fits(SHARE_OF_TIME * seconds_left, seconds)
 
 
-def second_longest(lengths: Sequence[int]) -> int:
-    """Return the second longest of the lengths; 0 if there are fewer than two."""
-    return sorted((0, 0, *lengths))[-2]
-
-
-def confirmation_length(n_epochs: int, n_train_images: int, share: float) -> int:
-    """Return the length of a confirmation, in training images; share: of a full training."""
-    return max(1, round(share * full_length(n_epochs, n_train_images)))
-
-
-def confirmation_evaluation_interval(n_planned_images: int, n_train_images: int) -> int:
-    """Return after how many training images a confirmation is evaluated on the selection split, again and again."""
-    return max(1, min(n_planned_images // 2, n_train_images))
-
-
-def stop_share(winner: ConfirmRecord, n_selection: int) -> float:
-    """Return the share of its schedule after which a retraining stops.
-
-    It is where the confirmation training was best on the selection split, if that was better than its last evaluation
-    by more than one standard error; else the end, also where that training ended early because it could not get any
-    better.
-
-    The highest of many evaluations is often noise, and a schedule that is cut short keeps a learning rate that is too
-    high. The one-standard-error rule: Breiman et al. 1984. The error: Agresti and Coull 1998, two right and two wrong
-    images added; that of the share itself would be 0 where all are right, and one image would decide.
-
-    Args:
-        winner: The confirmation of the recipe that is retrained.
-        n_selection: Images of the selection split.
-    """
-    best, last = winner.best.validation_accuracy, winner.history[-1].validation_accuracy
-    if best is None or last is None:
-        return 1.0
-    share = (best * n_selection + 2) / (n_selection + 4)
-    standard_error = math.sqrt(share * (1 - share) / (n_selection + 4))
-    if best - last > standard_error:
-        return winner.best.n_images / winner.n_planned_images
-    return 1.0
-
-
-def retraining_evaluation_interval(n_planned_images: int, n_all_images: int) -> int:
-    """Return after how many images a retraining reports: twice an epoch, for whoever watches."""
-    return max(1, min(n_planned_images, n_all_images) // 2)
+def full_evaluation_interval(n_planned_images: int, n_images: int) -> int:
+    """Return after how many images a full training reports: twice an epoch of n_images, for whoever watches."""
+    return max(1, min(n_planned_images, n_images) // 2)
 
 
 def seconds_of_trying(seconds_left: float | None) -> float | None:

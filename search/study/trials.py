@@ -43,20 +43,6 @@ def count_by_state(study: optuna.Study) -> dict[str, int]:
     return {state: counts[state] for state in STATES}
 
 
-def read_speeds(study: optuna.Study, n: int) -> list[float]:
-    """Training images per second of one worker, in each of the n best complete trials: the finalists if it ended now.
-
-    If no trial is complete, in those that came at least half as far as the furthest, running ones among them. What
-    ended moments after its start is not slow: it was still setting up.
-    """
-    trials = read_best(study, n)
-    if not trials:
-        begun = [trial for trial in read_trials(study) if trial.n_images > 0]
-        furthest = max((trial.n_images for trial in begun), default=0)
-        trials = [trial for trial in begun if trial.n_images >= furthest / 2]
-    return [trial.n_images / trial.seconds for trial in trials if trial.seconds > 0]
-
-
 def importances(study: optuna.Study) -> dict[str, float] | None:
     """Share of the complete trials' accuracy that each parameter explains, largest first.
 

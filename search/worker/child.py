@@ -24,6 +24,7 @@ from fmnist.data.split import Split, open_split
 from fmnist.metrics.robustness import changes
 from fmnist.training.history import HistoryPoint
 from search.worker.tasks import (
+    AverageTask,
     BaselinePredictTask,
     BaselineResult,
     BaselineTask,
@@ -93,6 +94,10 @@ def messages_of(task: Task, pipe: Connection) -> Iterator[Any]:
             with Pulsing(pipe, memory_limit_mb=None):
                 probabilities = predict_task(task)
             yield probabilities
+        case AverageTask():
+            with Pulsing(pipe, memory_limit_mb=None):
+                probabilities = average_task(task)
+            yield probabilities
         case BaselineTask():
             yield fit_baseline_task(task, pipe)
         case BaselinePredictTask():
@@ -118,6 +123,16 @@ def predict_task(task: PredictTask) -> np.ndarray:
     return np.stack(predicted)
 
 
+def average_task(task: AverageTask) -> np.ndarray:
+    """Build and save an average of models, and predict with it: float32 (n, n_classes)."""
+    from fmnist.model.ensemble import average_models
+    from fmnist.model.inference import predict_probabilities
+
+    model = average_models(task.models, task.weights)
+    model.save(task.save_to)
+    return predict_probabilities(model, task.images)
+
+
 def train_task(task: TrainTask, pipe: Connection) -> Iterator[TrainResult | Pause]:
     """Run the task's trainings one after another. What they have in common is compiled for the first."""
     from fmnist.training.loop import train
@@ -127,7 +142,16 @@ def train_task(task: TrainTask, pipe: Connection) -> Iterator[TrainResult | Paus
     split = open_split(task.split_folder)
     train_images, validation = images_of(task, split)
     batch_size = min(task.recipe.plan.batch_size, len(train_images))
-    train_step = TrainStep(task.recipe, task.pixel_mean, task.pixel_std, batch_size, task.seed, bfloat16=task.bfloat16)
+    taught = None if task.taught_by is None else np.load(task.taught_by, mmap_mode="r")
+    train_step = TrainStep(
+        task.recipe,
+        task.pixel_mean,
+        task.pixel_std,
+        batch_size,
+        task.seed,
+        bfloat16=task.bfloat16,
+        taught=taught is not None,
+    )
 
     def on_progress(point: HistoryPoint) -> None:
         check_memory(task.memory_limit_mb)
@@ -163,15 +187,21 @@ def train_task(task: TrainTask, pipe: Connection) -> Iterator[TrainResult | Paus
             on_progress=on_progress,
             on_step=on_step,
             train_step=train_step,
+            taught=taught,
         )
         yield result_of(task, training, split)
 
 
 def images_of(task: TrainTask, split: Split) -> tuple[LabelledImages, LabelledImages | None]:
     """Choose the images to train on and to validate with; the latter is None where nothing is held out."""
-    if task.fit_on == "together":
-        return split.together(), None
-    return split.train, split.selection
+    match task.fit_on:
+        case "train":
+            return split.train, split.selection
+        case "searched":
+            return split.searched(), None
+        case "together":
+            return split.together(), None
+    raise ValueError(f'fit_on must be "train", "searched" or "together", but got {task.fit_on!r}')
 
 
 def result_of(task: TrainTask, training: Training, split: Split) -> TrainResult:

@@ -28,6 +28,7 @@ from search.system.machine import has_gpu
 from search.worker import child
 from search.worker.client import POLL_SECONDS, ProcessServer, ServerLost, TrainingProcess
 from search.worker.tasks import (
+    AverageTask,
     BaselinePredictTask,
     BaselineTask,
     Failure,
@@ -99,7 +100,7 @@ class WorkerProcesses:
         """
         yield from self._run(task)
 
-    def predict(self, task: PredictTask | BaselinePredictTask) -> np.ndarray:
+    def predict(self, task: PredictTask | AverageTask | BaselinePredictTask) -> np.ndarray:
         """Predict in a process: probabilities float32 (n, n_classes), or a baseline's classes uint8 (n,).
 
         Raises:
@@ -162,9 +163,11 @@ class WorkerProcesses:
 
 def with_absolute_paths(task: Task) -> Task:
     """Make a task's paths absolute: a training process has another working directory."""
-    paths = {}
+    paths: dict[str, Any] = {}
     for field in dataclasses.fields(task):
         value = getattr(task, field.name)
         if isinstance(value, Path):
             paths[field.name] = value.absolute()
+        elif field.name == "models":
+            paths[field.name] = tuple(path.absolute() for path in value)
     return dataclasses.replace(task, **paths)

@@ -31,7 +31,10 @@ class TrainTask:
     memory_limit_mb: float | None = None  # resident memory of the process; over it the training fails
     n_threads: int = 1
     bfloat16: bool = False  # steps of learning convolve in bfloat16; the processor must have it
-    fit_on: str = "train"  # "train": validated on the selection split; "together": all three splits, not validated
+    # "train": validated on the selection split. Not validated: "searched", the training and the selection split;
+    # "together", all three.
+    fit_on: str = "train"
+    taught_by: Path | None = None  # .npy, float32 (n, n_classes): a teacher's probabilities for the images of fit_on
     score_on_confirmation: bool = False  # add probabilities on the confirmation split, by the best point's weights
     save_to: Path | None = None  # write the trained model here (.keras)
     deterministic: bool = False  # by TensorFlow's own switch: for GPUs, where it is slower; a CPU repeats itself anyway
@@ -76,6 +79,17 @@ class PredictTask:
 
 
 @dataclass(frozen=True)
+class AverageTask:
+    """Build the model that averages saved ones, save it, and predict with it."""
+
+    models: tuple[Path, ...]  # .keras
+    weights: tuple[float, ...]  # of each, summing to 1
+    save_to: Path  # .keras
+    images: np.ndarray  # uint8 (n, height, width, channels)
+    n_threads: int = 1
+
+
+@dataclass(frozen=True)
 class BaselineTask:
     """The fit of one baseline."""
 
@@ -114,7 +128,7 @@ class BaselinePredictTask:
     n_threads: int = 1
 
 
-Task = TrainTask | PredictTask | BaselineTask | BaselinePredictTask
+Task = TrainTask | PredictTask | AverageTask | BaselineTask | BaselinePredictTask
 
 
 @dataclass(frozen=True)
@@ -161,7 +175,7 @@ class Interrupted(BaseException):
 TrainMessage = HistoryPoint | ImagesSeen | TrainResult | BaselineResult
 Trainer = Callable[[TrainTask | BaselineTask], Generator[TrainMessage, None, None]]
 RecipeTrainer = Callable[[TrainTask], Generator[TrainMessage, None, None]]  # takes no baselines
-Predictor = Callable[[PredictTask | BaselinePredictTask], np.ndarray]
+Predictor = Callable[[PredictTask | AverageTask | BaselinePredictTask], np.ndarray]
 
 
 @dataclass(frozen=True)

@@ -40,15 +40,15 @@ def test_an_epoch_shows_every_image_once_but_those_of_an_incomplete_batch(batch_
     n_batches = 100 // batch_size
     for _ in range(2):
         epoch = list(itertools.islice(batches, n_batches))
-        seen = np.concatenate([labels for _, labels in epoch])
+        seen = np.concatenate([batch.labels for batch in epoch])
         assert len(set(seen.tolist())) == n_batches * batch_size
-        for images, labels in epoch:
-            np.testing.assert_array_equal(images.ravel(), labels)
+        for batch in epoch:
+            np.testing.assert_array_equal(batch.images.ravel(), batch.labels)
 
 
 def test_batches_follow_from_the_seed() -> None:
     firsts = []
     for seed in (0, 0, 1):
-        _, labels = next(augmented_batches(numbered(100), UNCHANGED, 50, seed))
-        firsts.append(labels.tolist())
+        batch = next(augmented_batches(numbered(100), UNCHANGED, 50, seed))
+        firsts.append(batch.labels.tolist())
     assert firsts[0] == firsts[1] != firsts[2]

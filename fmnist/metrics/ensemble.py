@@ -1,0 +1,55 @@
+"""Which models are averaged, and how much does each count? Arrays in, weights out."""
+
+from __future__ import annotations
+
+import numpy as np
+
+N_ROUNDS = 20  # models are added one by one, with replacement, so a weight is a multiple of a twentieth
+SMALLEST_PROBABILITY = float(np.finfo(np.float32).tiny)  # keeps the logarithm of an underflown probability finite
+
+
+def ensemble_weights(probabilities: np.ndarray, labels: np.ndarray, n_rounds: int = N_ROUNDS) -> np.ndarray:
+    """Choose the weights of an average by greedy selection with replacement (Caruana et al. 2004).
+
+    In each round the model is added that brings the average's cross-entropy lowest; among equal ones the first. It is
+    compared by cross-entropy, since accuracy on a few thousand images cannot tell such averages apart.
+
+    Args:
+        probabilities: float (n_models, n, n_classes), of images that no model has learned from.
+        labels: int (n,), the classes of these images.
+        n_rounds: how many models are added, repeats counted.
+
+    Returns:
+        float64 (n_models,), at least 0, summing to 1.
+
+    Raises:
+        ValueError: there is no model or no image, or the shapes do not fit each other.
+    """
+    if probabilities.ndim != 3 or 0 in probabilities.shape or probabilities.shape[1] != len(labels):
+        raise ValueError(
+            f"probabilities must be (n_models, n, n_classes) for n labels, all above 0, but got {probabilities.shape} "
+            f"for {len(labels)}"
+        )
+    true_probabilities = probabilities[:, np.arange(len(labels)), labels].astype(np.float64)
+    counts = np.zeros(len(probabilities), np.int64)
+    total = np.zeros(len(labels))
+    for n_before in range(n_rounds):
+        averages = (total + true_probabilities) / (n_before + 1)
+        losses = -np.log(np.maximum(averages, SMALLEST_PROBABILITY)).mean(axis=1)
+        chosen = int(losses.argmin())
+        counts[chosen] += 1
+        total += true_probabilities[chosen]
+    return counts / n_rounds
+
+
+def weighted_mean(probabilities: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Average what several models predict.
+
+    Args:
+        probabilities: float (n_models, ...), the models' predictions.
+        weights: float (n_models,), summing to 1.
+
+    Returns:
+        float32, of the shape of one model's predictions.
+    """
+    return np.tensordot(weights, probabilities, axes=1).astype(np.float32)

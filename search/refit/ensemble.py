@@ -1,0 +1,179 @@
+"""Average what was trained in full: the teachers of the students, and the ensemble that a study delivers.
+
+Who is averaged, and with which weight, is chosen on the confirmation split, from which none of the networks has
+learned and by which no trial was chosen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from fmnist.data.split import open_split
+from fmnist.metrics.ensemble import ensemble_weights, weighted_mean
+from fmnist.model.layers import count_multiply_adds, count_parameters
+from fmnist.model.metadata import write_metadata
+from fmnist.recipe import Recipe
+from search.records.files import StudyFiles
+from search.records.ledger import Stopwatch
+from search.records.models import ConfirmRecord, EnsembleRecipe, EnsembleRecord, MemberRecipe, MemberRecord, RefitRecord
+from search.refit.confirmation import trained_finalists
+from search.refit.provenance import provenance_of
+from search.refit.round import FinalRound, model_metadata
+from search.worker.tasks import AverageTask, PredictTask
+
+TEACHING = "teaching.npy"  # in the split's folder: the teachers' mean probabilities
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A trained network that may be averaged with others."""
+
+    model: Path
+    probabilities: np.ndarray  # float32 (n, n_classes), of the confirmation split
+    recipe: Recipe
+
+
+def finalists_of(final: FinalRound) -> list[Candidate]:
+    """Return the finalists that were trained in full, by confirmation accuracy."""
+    files = final.files
+    candidates = []
+    for record in trained_finalists(final):
+        probabilities = files.read_arrays(files.confirm_arrays(record.trial))["probabilities"]
+        candidates.append(Candidate(files.confirm_model(record.trial), probabilities, Recipe.from_dict(record.recipe)))
+    return candidates
+
+
+def students_of(final: FinalRound, winner: ConfirmRecord) -> list[Candidate]:
+    """Return the students, which have the winner's recipe, by seed."""
+    files = final.files
+    candidates = []
+    for record in files.read_student_records():
+        probabilities = files.read_arrays(files.student_arrays(record.seed_index))["probabilities"]
+        model = files.student_model(record.seed_index)
+        candidates.append(Candidate(model, probabilities, Recipe.from_dict(winner.recipe)))
+    return candidates
+
+
+def choose_members(final: FinalRound, candidates: Sequence[Candidate]) -> tuple[MemberRecord, ...]:
+    """Choose which candidates are averaged, see `fmnist.metrics.ensemble`; the heaviest first."""
+    labels = np.array(open_split(final.site.split_folder).confirmation.labels)
+    weights = ensemble_weights(np.stack([candidate.probabilities for candidate in candidates]), labels)
+    members = []
+    for candidate, weight in zip(candidates, weights, strict=True):
+        if weight > 0:
+            members.append(MemberRecord(candidate.model.relative_to(final.files.root).as_posix(), float(weight)))
+    return tuple(sorted(members, key=lambda member: -member.weight))
+
+
+def write_teaching(final: FinalRound, teachers: Sequence[MemberRecord], *, mirrored: bool) -> Path:
+    """Write what the teachers predict on average for each image that students learn from.
+
+    Args:
+        final: Where predictions run, and whose split they are for.
+        teachers: The networks and their weights.
+        mirrored: Average over each image and its mirror image too.
+
+    Returns:
+        An .npy file, float32 (n, n_classes), in the split's folder.
+    """
+    images = open_split(final.site.split_folder).searched().images
+    views = [images]
+    if mirrored:
+        views.append(np.ascontiguousarray(images[:, :, ::-1]))
+    predicted: list[list[np.ndarray]] = [[] for _ in teachers]
+    jobs = []
+    for of_teacher, teacher in zip(predicted, teachers, strict=True):
+        jobs.append(partial(_predict_views, final, final.files.root / teacher.model, views, of_teacher))
+    failures = final.run_parallel("refit", jobs, final.workers)
+    if failures:
+        raise failures[0]
+    means = np.stack([np.mean(of_teacher, axis=0) for of_teacher in predicted])
+    path = final.site.split_folder / TEACHING
+    np.save(path, weighted_mean(means, np.array([teacher.weight for teacher in teachers])))
+    return path
+
+
+def _predict_views(final: FinalRound, model: Path, views: Sequence[np.ndarray], predicted: list[np.ndarray]) -> None:
+    """Append what a model predicts for each of the views."""
+    whole = final.files.checksums.intact(model)
+    for images in views:
+        predicted.append(final.predict(PredictTask(whole, images, final.site.n_threads)))
+
+
+def build_ensemble(final: FinalRound, winner: ConfirmRecord) -> EnsembleRecord | None:
+    """Choose the ensemble among finalists and students, and write its model, its recipe and its record.
+
+    Returns:
+        Its record; None where one network alone is better than any average, so that there is no ensemble.
+    """
+    files = final.files
+    candidates = [*finalists_of(final), *students_of(final, winner)]
+    members = choose_members(final, candidates)
+    if len(members) < 2:
+        for path in (files.ensemble_record, files.ensemble_recipe, files.ensemble):
+            files.checksums.forget(path)
+        return None
+    done = files.read_ensemble_record()
+    if done is not None and done.members == members and files.checksums.is_whole(files.ensemble):
+        return done
+    confirmation = open_split(final.site.split_folder).confirmation
+    models = tuple(files.checksums.intact(files.root / member.model) for member in members)
+    with Stopwatch(files, "refit"), files.checksums.writing(files.ensemble) as temporary:
+        weights = tuple(member.weight for member in members)
+        images = np.array(confirmation.images)
+        predicted = final.predict(AverageTask(models, weights, temporary, images, final.threads_per_training(1)))
+        write_metadata(temporary, model_metadata(final.data))
+    of_members = [candidate.recipe.architecture for candidate in candidates if candidate.model in models]
+    record = EnsembleRecord(
+        members=members,
+        n_candidates=len(candidates),
+        confirm_accuracy=float(np.mean(predicted.argmax(axis=1) == confirmation.labels)),
+        n_parameters=sum(map(count_parameters, of_members)),
+        multiply_adds=sum(map(count_multiply_adds, of_members)),
+    )
+    files.write_json(files.ensemble_recipe, ensemble_recipe(final, members))
+    files.write_json(files.ensemble_record, record)
+    return record
+
+
+def ensemble_recipe(final: FinalRound, members: Sequence[MemberRecord]) -> EnsembleRecipe:
+    """Return all that it takes to train the ensemble again, to the bit."""
+    recipes = member_recipes(final.files, members)
+    teachers: tuple[MemberRecipe, ...] = ()
+    students = final.files.read_student_records()
+    if students and any(recipe.is_taught for recipe in recipes):
+        teachers = member_recipes(final.files, students[0].teachers)
+    return EnsembleRecipe(**provenance_of(final), bfloat16=final.site.bfloat16, members=recipes, teachers=teachers)
+
+
+def member_recipes(files: StudyFiles, members: Sequence[MemberRecord]) -> tuple[MemberRecipe, ...]:
+    """Return how each of these networks of the study was trained."""
+    records: dict[str, ConfirmRecord | RefitRecord] = {}  # by the model's file
+    recipes: dict[int, dict] = {}  # by trial
+    for confirmed in files.read_confirm_records():
+        records[files.confirm_model(confirmed.trial).relative_to(files.root).as_posix()] = confirmed
+        recipes[confirmed.trial] = confirmed.recipe
+    for student in files.read_student_records():
+        records[files.student_model(student.seed_index).relative_to(files.root).as_posix()] = student
+    found = []
+    for member in members:
+        record = records[member.model]
+        found.append(
+            MemberRecipe(
+                trial=record.trial,
+                recipe=recipes[record.trial],
+                seed=record.seed,
+                n_planned_images=record.n_planned_images,
+                n_cut_images=record.n_cut_images,
+                n_threads=record.n_threads,
+                fit_on=record.fit_on,
+                weight=member.weight,
+                is_taught=isinstance(record, RefitRecord),
+            )
+        )
+    return tuple(found)
