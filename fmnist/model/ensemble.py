@@ -31,7 +31,7 @@ def average_models(paths: Sequence[Path], weights: Sequence[float]) -> keras.Mod
     shares = []
     for i, (path, weight) in enumerate(zip(paths, weights, strict=True)):
         loaded: Any = keras.saving.load_model(path, compile=False)
-        member = keras.Model(loaded.inputs, loaded.outputs, name=f"member{i}")
+        member = keras.Model(loaded.inputs[0], loaded.outputs[0], name=f"member{i}")
         if pixels is None:
             pixels = keras.Input(loaded.input_shape[1:], dtype="float32", name="pixels")
         shares.append(keras.layers.Rescaling(weight, name=f"share{i}")(member(pixels)))
