@@ -144,7 +144,7 @@ class StudyConfig:
     seed: int = option(
         "of split, sampler, trials and retraining", default=0, ge=0, le=MAX_SEED, metavar="N", group=STUDY
     )
-    refit_seeds: int = option("times the winner is retrained", default=3, ge=1, le=MAX_REFITS, metavar="K", group=STUDY)
+    refit_seeds: int = option("students of the finalists, by the recipe of the winner", default=2, ge=1, le=MAX_REFITS, metavar="K", group=STUDY)
     max_parameters: int | None = option(
         "largest network, in weights",
         default=None,
