@@ -12,7 +12,7 @@ PYTEST := .venv/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loads
 
 .PHONY: search try check test test-slow lint docs benchmark clean
 
-search: $(READY)  ## search, confirm, retrain, report
+search: $(READY)  ## search, full trainings, report
 	$(RUN) --trials $(TRIALS) $(ARGS)
 
 try: $(READY)  ## the same in small: bundled digits, five trials

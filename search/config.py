@@ -67,7 +67,7 @@ class StudyConfig:
     )
     trials: int = option("trials in the study, however many runs it takes", default=100, ge=1, metavar="N", group=STUDY)
     timeout: float | None = option(
-        "of this run, confirmation and retraining included",
+        "of this run, which uses them: a quarter for the search, the rest for as many full trainings as fit",
         default=None,
         gt=0,
         requirement="a positive number of seconds",
@@ -141,10 +141,16 @@ class StudyConfig:
         metavar="N",
         group=MACHINE,
     )
-    seed: int = option(
-        "of split, sampler, trials and retraining", default=0, ge=0, le=MAX_SEED, metavar="N", group=STUDY
+    seed: int = option("of split, sampler and trainings", default=0, ge=0, le=MAX_SEED, metavar="N", group=STUDY)
+    refit_seeds: int = option(
+        "students that learn from the finalists, by the recipe of the best of them; the first is delivered if it is no "
+        "worse than that",
+        default=2,
+        ge=1,
+        le=MAX_REFITS,
+        metavar="K",
+        group=STUDY,
     )
-    refit_seeds: int = option("students of the finalists, by the recipe of the winner", default=2, ge=1, le=MAX_REFITS, metavar="K", group=STUDY)
     max_parameters: int | None = option(
         "largest network, in weights",
         default=None,

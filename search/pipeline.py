@@ -113,12 +113,12 @@ def run_study(
 
     Returns:
         A `FinishedStudy`, whose properties are the figures of its report. With search_only, and where another machine
-        of the study confirms and retrains, a `StudyResult` of the trials alone.
+        of the study trains the finalists, a `StudyResult` of the trials alone.
 
     Raises:
         UserError: the input cannot be used.
         SearchStopped: trials fail again and again for the same reason, or all have failed.
-        TrainingFailed: every finalist's training, or every retraining, failed.
+        TrainingFailed: every finalist's training, or a student's, failed.
         KeyboardInterrupt: Ctrl-C was pressed; or what the caller's own handler of SIGINT raises.
         Interrupted: `stop` was set.
     """
@@ -358,9 +358,10 @@ def confirm_finalists(
 def refit_winner(context: StudyContext, opened: OpenStudy, final: FinalRound, winner: ConfirmRecord) -> None:
     """Train students of the winner, deliver the better, build the ensemble, and fit the baselines asked for."""
     n_seeds = context.config.refit_seeds
-    phase = f"training {with_noun(n_seeds, 'student')} of the finalists by the recipe of trial {winner.trial}"
+    phase = f"training {with_noun(n_seeds, 'student')} by trial {winner.trial}'s recipe"
     announce(context, opened.publisher, phase, n_seeds, len(finished_students(final.files)))
     refit(final, winner, n_seeds)
+    announce(context, opened.publisher, "choosing the ensemble")
     build_ensemble(final, winner)
     if context.config.baselines:
         n = len(BASELINES)

@@ -1,4 +1,4 @@
-"""How does a command line become a run? `python -m search.run` searches, confirms, retrains, evaluates and reports.
+"""How does a command line become a run? `python -m search.run` searches, trains the best in full and reports.
 
 Run it again to go on where it ended. Only what the options need is imported before they are read, so that --help and a
 bad option answer at once.

@@ -14,7 +14,7 @@ class Callback:
     Methods are called from worker threads, several at a time, so implementations must be thread-safe. An exception
     that a method raises ends the run.
 
-    Every method names its training by a label: "trial 7", "finalist 7", "seed 1" or a baseline's name.
+    Every method names its training by a label: "trial 7", "finalist 7", "student 1" or a baseline's name.
     """
 
     def on_training_start(self, label: str, what: Recipe | str, n_planned_images: int | None) -> None:

@@ -65,7 +65,7 @@ class _Training:
 
 @dataclass
 class _Phase:
-    """A phase under way: the search, the confirmation, the retraining, the baselines."""
+    """A phase under way: the search, the finalists, the students, the baselines."""
 
     name: str
     n_total: int

@@ -96,6 +96,7 @@ RUNS: dict[str, Run] = {
     "python -m search.report fashion-mnist": as_it_stands,
     "python -m search.report fashion-mnist another": as_it_stands,
     "python -m search.refit --recipe studies/fashion-mnist/best_recipe.json --out again.keras": as_it_stands,
+    "python -m search.refit --recipe studies/fashion-mnist/ensemble_recipe.json --out ensemble.keras": as_it_stands,
     f"{PREDICT} photo.jpg": as_it_stands,
     f"{PREDICT} photo.jpg wardrobe/": as_it_stands,
     f"{PREDICT} wardrobe/ --json --top 5": as_it_stands,
