@@ -19,7 +19,7 @@ from tests.benchmarks.peers.curves import (
     trial_points,
 )
 from tests.benchmarks.peers.picture import draw, spread
-from tests.benchmarks.peers.records import Assignment, Ledger, Outcome, read_meta, read_outcome, write_outcome
+from tests.benchmarks.peers.records import Assignment, Images, Ledger, Outcome, read_meta, read_outcome, write_outcome
 from tests.benchmarks.peers.table import make_markdown, make_rows
 from tests.support.spaces import space_from
 
@@ -92,7 +92,7 @@ def test_a_trial_without_history_has_no_points():
 
 
 def test_an_outcome_is_read_as_it_was_written(tmp_path):
-    assignment = Assignment("optuna", 3, 60.0, 0.6, None, str(tmp_path), started=0.0)
+    assignment = Assignment("optuna", 3, 60.0, 0.6, Images(), str(tmp_path), started=0.0)
     ledger = Ledger(started=0.0, seconds=60.0)
     ledger.began_trial()
     ledger.trained_on(500)
@@ -105,7 +105,7 @@ def test_an_outcome_is_read_as_it_was_written(tmp_path):
 
 
 def test_nothing_to_deliver_is_an_error_and_leaves_the_contender_unfinished(tmp_path):
-    assignment = Assignment("optuna", 0, 60.0, 0.6, None, str(tmp_path), started=0.0)
+    assignment = Assignment("optuna", 0, 60.0, 0.6, Images(), str(tmp_path), started=0.0)
     with pytest.raises(RuntimeError, match="optuna has validated no model within 60 s"):
         write_outcome(assignment, Ledger(0.0, 60.0), SURROUNDINGS)
     assert not assignment.files.is_finished
@@ -118,7 +118,7 @@ def test_a_ledger_knows_a_new_best():
 
 
 def test_a_damaged_record_is_named(tmp_path):
-    files = Assignment("optuna", 0, 60.0, 0.6, None, str(tmp_path), started=0.0).files
+    files = Assignment("optuna", 0, 60.0, 0.6, Images(), str(tmp_path), started=0.0).files
     files.meta.write_text("{")
     with pytest.raises(UserError, match=r"meta\.json cannot be read"):
         read_meta(files)
@@ -157,7 +157,7 @@ def test_without_optuna_or_a_score_the_cells_are_empty():
     (row,) = make_rows([outcome("ours")], seconds=100)
     assert (row.seconds_to_reference, row.test_accuracy, row.test_wilson_95) == (None, None, None)
     line = next(line for line in make_markdown([row], 100, SURROUNDINGS).splitlines() if line.startswith("| ours"))
-    assert line == "| ours | 7 | 2.5 | 50.00 | 50.00 | 90.00 | - | - | - | 101 |"
+    assert line == "| ours | 7 | 2.5 | 50.00 | 50.00 | 90.00 | - | - | - | - | 101 |"
 
 
 # --- the picture

@@ -20,15 +20,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from fmnist.data.find import find_data
 from fmnist.errors import UserError
-from search.config import MAX_SEED
+from search.config import DEFAULT_DATASET, MAX_SEED
 from tests.benchmarks.peers.curves import accuracy_at
 from tests.benchmarks.peers.picture import draw
 from tests.benchmarks.peers.records import (
     TITLES,
     Assignment,
     ContenderFiles,
+    Images,
     Outcome,
     read_meta,
     read_outcome,
@@ -57,7 +57,7 @@ class Options:
     only: tuple[str, ...]
     one_epoch_share: float
     out: Path
-    data_dir: Path | None
+    images: Images
     score: bool
 
     def __post_init__(self) -> None:
@@ -103,7 +103,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _check(options: Options) -> None:
     """Everything that could stop a contender later, before the first begins."""
-    find_data("fashion-mnist", options.data_dir)
+    options.images.find(0)
     for name, seed in options.jobs:
         files = options.files(name, seed)
         if files.is_finished:
@@ -164,7 +164,7 @@ def _assignment(options: Options, name: str, seed: int) -> Assignment:
         seed=seed,
         seconds=options.seconds,
         one_epoch_share=options.one_epoch_share,
-        data_dir=str(options.data_dir.absolute()) if options.data_dir is not None else None,
+        images=options.images,
         folder=str(options.files(name, seed).root.absolute()),
         started=time.time(),
     )
@@ -177,8 +177,8 @@ def _score(options: Options) -> None:
     missing = [folder for folder in folders if folder not in scored]
     if missing:
         print("opening the test set", flush=True)
-        data_dir = str(options.data_dir.absolute()) if options.data_dir is not None else ""
-        _in_own_process(options.out / "scoring.txt", "scoring", str(options.out.absolute()), data_dir, *missing)
+        images = json.dumps(asdict(options.images))
+        _in_own_process(options.out / "scoring.txt", "scoring", str(options.out.absolute()), images, *missing)
 
 
 def _in_own_process(log: Path, module: str, *arguments: str) -> None:
@@ -249,12 +249,23 @@ def parse(argv: Sequence[str]) -> Options:
         "--data-dir", type=Path, metavar="DIR", help="where the Fashion-MNIST files are (default: the usual places)"
     )
     parser.add_argument(
+        "--dataset", default=DEFAULT_DATASET, metavar="NAME|PATH", help="other images, as search.run takes them"
+    )
+    parser.add_argument("--image-size", type=int, metavar="N", help="as of search.run")
+    parser.add_argument("--space", type=Path, metavar="FILE", help="search-space file, as of search.run")
+    parser.add_argument(
         "--no-score", dest="score", action="store_false", help="leave the test set closed: more is still to run"
     )
     options = vars(parser.parse_args(argv))
     only = options.pop("only")
     names = tuple(TITLES) if only is None else tuple(name.strip() for name in only.split(",") if name.strip())
-    return Options(only=names, **options)
+    places = {name: options.pop(name) for name in ("data_dir", "space")}
+    images = Images(
+        dataset=options.pop("dataset"),
+        image_size=options.pop("image_size"),
+        **{name: None if place is None else str(place.absolute()) for name, place in places.items()},
+    )
+    return Options(only=names, images=images, **options)
 
 
 if __name__ == "__main__":

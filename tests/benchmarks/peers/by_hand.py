@@ -1,17 +1,19 @@
-"""The contenders that a user writes in an afternoon: Optuna around model.fit, and Keras Tuner's Hyperband.
+"""The contenders that a user writes in an afternoon: one network, Optuna around model.fit, Keras Tuner's Hyperband.
 
-Both search the same small space, train on the same images in one process with TensorFlow's own threads, and deliver the
-best epoch's model of all trials. Keras Tuner would give that one as `get_best_models(1)`.
+The last two search the same small space. All train on the same images in one process with TensorFlow's own threads,
+and deliver the best epoch's model of all trials. Keras Tuner would give that one as `get_best_models(1)`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import keras
 import optuna
 
+from fmnist.data.images import LabelledImages
 from tests.benchmarks.peers.data import load_for_peers
 from tests.benchmarks.peers.records import Assignment, Ledger
 
@@ -22,6 +24,11 @@ FILTERS = (16, 32, 64)
 DENSE_UNITS = (64, 256, 32)  # from, to, step
 LARGEST_DROPOUT = 0.5
 LEARNING_RATES = (1e-4, 1e-2)
+
+
+HAND_FILTERS, HAND_DENSE_UNITS, HAND_DROPOUT, HAND_RATE = (32, 64, 128), 128, 0.3, 1e-3  # the one network
+HAND_PATIENCE = 5  # epochs
+HAND_EPOCHS = 1000  # at most; early stopping or the clock ends it
 
 
 class TimeIsUp(BaseException):
@@ -52,6 +59,24 @@ class Recorder(keras.callbacks.Callback):
             self.model.save(self._path)
 
 
+def compete_by_hand(assignment: Assignment, ledger: Ledger) -> None:
+    """One small network with early stopping, trained once."""
+    train, selection = load_for_peers(assignment)
+    keras.utils.set_random_seed(assignment.seed)
+    model = _network(train, HAND_FILTERS, HAND_DENSE_UNITS, HAND_DROPOUT, HAND_RATE)
+    stopping = keras.callbacks.EarlyStopping(monitor="val_loss", patience=HAND_PATIENCE)
+    with suppress(TimeIsUp):
+        model.fit(
+            train.images,
+            train.labels,
+            epochs=HAND_EPOCHS,
+            batch_size=BATCH_SIZE,
+            validation_data=(selection.images, selection.labels),
+            callbacks=[Recorder(assignment, ledger), stopping],
+            verbose=0,
+        )
+
+
 def compete_with_optuna(assignment: Assignment, ledger: Ledger) -> None:
     """TPE and the median pruner, each epoch reported."""
     train, selection = load_for_peers(assignment)
@@ -61,6 +86,7 @@ def compete_with_optuna(assignment: Assignment, ledger: Ledger) -> None:
         keras.backend.clear_session()
         n_blocks = trial.suggest_int("n_blocks", 1, MOST_BLOCKS)
         model = _network(
+            train,
             filters=[trial.suggest_categorical(f"filters{i}", FILTERS) for i in range(n_blocks)],
             dense_units=trial.suggest_int("dense_units", *DENSE_UNITS[:2], step=DENSE_UNITS[2]),
             dropout=trial.suggest_float("dropout", 0.0, LARGEST_DROPOUT),
@@ -116,6 +142,7 @@ def compete_with_keras_tuner(assignment: Assignment, ledger: Ledger) -> None:
             with parameters.conditional_scope("n_blocks", list(range(i + 1, MOST_BLOCKS + 1))):
                 filters.append(parameters.Choice(f"filters{i}", list(FILTERS)))
         return _network(
+            train,
             filters=filters,
             dense_units=parameters.Int("dense_units", *DENSE_UNITS[:2], step=DENSE_UNITS[2]),
             dropout=parameters.Float("dropout", 0.0, LARGEST_DROPOUT),
@@ -150,17 +177,19 @@ def compete_with_keras_tuner(assignment: Assignment, ledger: Ledger) -> None:
     ledger.n_trials = len(tuner.oracle.trials)  # a configuration that goes on to the next round is one more, as there
 
 
-def _network(filters: Sequence[int], dense_units: int, dropout: float, learning_rate: float) -> keras.Model:
-    """Convolution and pooling, block by block, then one dense layer. Takes raw 0-255 images."""
+def _network(
+    train: LabelledImages, filters: Sequence[int], dense_units: int, dropout: float, learning_rate: float
+) -> keras.Model:
+    """Convolution and pooling, block by block, then one dense layer. Takes raw pixels of such images."""
     layers = keras.layers
-    model = keras.Sequential([keras.Input((28, 28, 1)), layers.Rescaling(1 / 255)])
+    model = keras.Sequential([keras.Input(train.images.shape[1:]), layers.Rescaling(1 / 255)])
     for n_filters in filters:
         model.add(layers.Conv2D(n_filters, 3, padding="same", activation="relu"))
         model.add(layers.MaxPooling2D())
     model.add(layers.Flatten())
     model.add(layers.Dense(dense_units, activation="relu"))
     model.add(layers.Dropout(dropout))
-    model.add(layers.Dense(10, activation="softmax"))
+    model.add(layers.Dense(int(train.labels.max()) + 1, activation="softmax"))
     model.compile(keras.optimizers.Adam(learning_rate), loss="sparse_categorical_crossentropy", metrics=["accuracy"])
     return model
 

@@ -19,6 +19,7 @@ MODULES = {  # contender -> module and function; imported in its own process onl
     "random": ("own_loop", "compete_with_random"),
     "i-epoch": ("own_loop", "compete_with_i_epoch"),
     "default": ("own_loop", "compete_with_default"),
+    "hand": ("by_hand", "compete_by_hand"),
 }
 
 

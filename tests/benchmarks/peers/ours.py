@@ -11,9 +11,8 @@ from typing import Any
 
 import optuna
 
-from fmnist.training.history import HistoryPoint
 from search.records.files import StudyFiles
-from tests.benchmarks.peers.curves import CurvePoint, HistoryMark, points_ending_at, trial_points
+from tests.benchmarks.peers.curves import HistoryMark, trial_points
 from tests.benchmarks.peers.records import Assignment, Ledger
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -23,14 +22,16 @@ MANY_TRIALS = 1000  # the clock ends the search, not the budget
 
 
 def compete(assignment: Assignment, ledger: Ledger, space: Path | None = None) -> None:
-    """Run the tool and read its study. space: another space file than the one it ships with."""
+    """Run the tool and read its study. space: another space file than that of the images."""
     outcome = subprocess.run(_command(assignment, ledger, space), cwd=ROOT, check=False)
     if outcome.returncode != 0:
         raise RuntimeError(f"search.run ended with code {outcome.returncode}")
     files = StudyFiles(Path(assignment.folder) / STUDY)
     shutil.copyfile(files.model, assignment.files.model)
+    if files.ensemble.exists():
+        shutil.copyfile(files.ensemble, assignment.files.ensemble)
     _enter_trials(ledger, files, assignment.started)
-    _enter_final_round(ledger, files, assignment.started)
+    _enter_final_round(ledger, files)
 
 
 def compete_in_small_space(assignment: Assignment, ledger: Ledger) -> None:
@@ -43,10 +44,11 @@ def _command(assignment: Assignment, ledger: Ledger, space: Path | None) -> list
         "--studies-dir": assignment.folder,
         "--timeout": f"{ledger.seconds_left():.1f}",
         "--trials": MANY_TRIALS,
-        "--refit-seeds": 1,
         "--seed": assignment.seed,
-        "--data-dir": assignment.data_dir,
-        "--space": space,
+        "--dataset": assignment.images.dataset,
+        "--data-dir": assignment.images.data_dir,
+        "--image-size": assignment.images.image_size,
+        "--space": space or assignment.images.space,
     }
     given = [[option, str(value)] for option, value in options.items() if value is not None]
     return [sys.executable, "-m", "search.run", *(word for pair in given for word in pair)]
@@ -71,21 +73,10 @@ def _enter_trials(ledger: Ledger, files: StudyFiles, benchmark_started: float) -
         ledger.enter(points)
 
 
-def _enter_final_round(ledger: Ledger, files: StudyFiles, benchmark_started: float) -> None:
-    """Finalists are validated on the selection split too. A record is written when its training ends, so the file's
-    time places it on the clock."""
-    for record in files.read_confirm_records():
-        ended = files.confirm_record(record.trial).stat().st_mtime - benchmark_started
-        ledger.enter(_points_of(record.history, ended))
+def _enter_final_round(ledger: Ledger, files: StudyFiles) -> None:
+    """Finalists and students learn from the selection split, so that no curve shows them."""
+    for record in [*files.read_confirm_records(), *files.read_student_records()]:
         ledger.trained_on(record.n_images)
-    for record in files.read_refit_records():
-        ledger.trained_on(record.n_images)
-
-
-def _points_of(history: Iterable[HistoryPoint], ended: float) -> list[CurvePoint]:
-    return points_ending_at(
-        [HistoryMark(point.n_images, point.seconds, point.validation_accuracy) for point in history], ended
-    )
 
 
 def _marks(history: Iterable[dict[str, Any]]) -> list[HistoryMark]:

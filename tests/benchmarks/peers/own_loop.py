@@ -19,14 +19,12 @@ from fmnist.model.layers import count_multiply_adds, count_parameters
 from fmnist.recipe import Recipe
 from fmnist.training.history import HistoryPoint
 from fmnist.training.precision import has_bfloat16
-from search.config import SHIPPED_SPACES
 from search.space.space import DEFAULT_NAME, SearchSpace
 from search.system.machine import default_workers
 from search.worker.local import WorkerProcesses
 from search.worker.tasks import TrainingFailed, TrainResult, TrainTask
 from tests.benchmarks.peers.data import load_for_peers
 from tests.benchmarks.peers.records import Assignment, Ledger
-from tests.support.spaces import space_from
 
 N_EPOCHS = 10  # of a full training
 REPORTS_PER_EPOCH = 2
@@ -149,7 +147,8 @@ class _Bench:
         self._delivered_accuracy = -1.0  # of the model in its place
         train, selection = load_for_peers(assignment)
         self.n_train_images = len(train)
-        self.space = space_from(SHIPPED_SPACES / "fashion-mnist.toml", train.images.shape[1:], 10)
+        image_shape, n_classes = train.images.shape[1:], int(train.labels.max()) + 1
+        self.space = assignment.images.read_space(image_shape, n_classes, len(train))
         # A split has three parts; nobody here asks for the third.
         save_split(Split(train, selection, selection, checksum="", seed=assignment.seed), self._scratch / "split")
         self._pixel_mean, self._pixel_std = pixel_statistics(train.images)

@@ -13,7 +13,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from fmnist.data.find import find_data
+from fmnist.data.source import DataSource
 from fmnist.errors import UserError
+from fmnist.reading import Reading
+from search.config import DEFAULT_DATASET, StudyConfig
+from search.space.default import own_space
+from search.space.schema import read_space_text, space_of
+from search.space.space import SearchSpace
 from tests.benchmarks.peers.curves import Curve, CurvePoint, improvements
 
 TITLES = {  # contender -> how tables and pictures call it, in the order in which they run
@@ -24,7 +31,34 @@ TITLES = {  # contender -> how tables and pictures call it, in the order in whic
     "random": "random",
     "i-epoch": "i-epoch",
     "default": "default",
+    "hand": "by hand",
 }
+ENSEMBLE = "ensemble of "  # before a contender's name in tables: its second model, where it delivers one
+
+
+@dataclass(frozen=True)
+class Images:
+    """Which images all contenders learn from, as the tool's options name them."""
+
+    dataset: str = DEFAULT_DATASET  # a name, or the path of images of one's own
+    data_dir: str | None = None  # where Fashion-MNIST is; None: the usual places
+    image_size: int | None = None
+    space: str | None = None  # search-space file; None: the one that the tool takes by itself
+
+    def find(self, seed: int) -> DataSource:
+        """Find the images. seed: draws a test set from images that have none."""
+        data_dir = None if self.data_dir is None else Path(self.data_dir)
+        return find_data(self.dataset, data_dir, Reading(self.image_size, None, False, seed))
+
+    def read_space(self, image_shape: tuple[int, int, int], n_classes: int, n_train: int) -> SearchSpace:
+        """Read the space that the tool searches on these images."""
+        config = StudyConfig(
+            study="peers", dataset=self.dataset, space=None if self.space is None else Path(self.space)
+        )
+        if config.space_path is None:
+            text = own_space(image_shape, n_classes, n_train, flip=False)
+            return space_of(text, "the default space", image_shape, n_classes)
+        return space_of(read_space_text(config.space_path), config.space_path, image_shape, n_classes)
 
 
 @dataclass(frozen=True)
@@ -35,7 +69,7 @@ class Assignment:
     seed: int  # of the split and of everything random
     seconds: float  # wall time from `started`, all included
     one_epoch_share: float  # of the seconds, that i-epoch spends on trainings of one epoch
-    data_dir: str | None  # where Fashion-MNIST is; None: the usual places
+    images: Images
     folder: str  # what it leaves goes here
     started: float  # time.time() when its process was started
 
@@ -51,6 +85,7 @@ class ContenderFiles:
         self.root = root
         self.curve = root / "curve.json"  # list of {seconds, validation_accuracy}: the improvements
         self.model = root / "model.keras"  # takes raw 0-255 images
+        self.ensemble = root / "ensemble.keras"  # the same, of a contender that delivers one
         self.log = root / "log.txt"
         self.meta = root / "meta.json"
         self.scratch = root / "scratch"  # removed when the contender ends
@@ -72,6 +107,7 @@ class Outcome:
     seconds: float  # wall time until it was done
     n_correct: int | None = None  # of the test images, by the delivered model; None: not scored
     n_test_images: int | None = None
+    n_correct_of_ensemble: int | None = None  # of the same images; None where it has no ensemble
 
 
 class Ledger:
@@ -157,6 +193,7 @@ def read_outcome(files: ContenderFiles, score: dict[str, int] | None) -> Outcome
         seconds=meta["seconds"],
         n_correct=score["n_correct"] if score else None,
         n_test_images=score["n_images"] if score else None,
+        n_correct_of_ensemble=score.get("n_correct_of_ensemble") if score else None,
     )
 
 

@@ -1,6 +1,7 @@
-"""The last step, which opens the test set for all: python -m tests.benchmarks.peers.scoring OUT DATA_DIR FOLDER...
+"""The last step, which opens the test set for all: python -m tests.benchmarks.peers.scoring OUT IMAGES FOLDER...
 
-DATA_DIR may be empty. Writes OUT/scores.json: folder -> how many test images its delivered model gets right.
+IMAGES is JSON, see `records.Images`. Writes OUT/scores.json: folder -> how many test images its delivered model gets
+right, and its ensemble where it has one.
 """
 
 from __future__ import annotations
@@ -12,19 +13,19 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from fmnist.data.find import find_data
 from fmnist.data.images import LabelledImages
 from fmnist.data.split import load_test
-from tests.benchmarks.peers.records import ContenderFiles, read_scores
+from tests.benchmarks.peers.records import ContenderFiles, Images, read_scores
 
 
-def main(out: Path, data_dir: Path | None, folders: list[str]) -> None:
-    test = load_test(find_data("fashion-mnist", data_dir))
+def main(out: Path, images: Images, folders: list[str]) -> None:
     scores = read_scores(out / "scores.json")
-    scores |= {
-        folder: {"n_correct": _n_correct(ContenderFiles(out / folder).model, test), "n_images": len(test)}
-        for folder in folders
-    }
+    for folder in folders:
+        test = load_test(images.find(int(folder.rpartition("-")[2])))  # a drawn test set depends on the seed
+        files = ContenderFiles(out / folder)
+        scores[folder] = {"n_correct": _n_correct(files.model, test), "n_images": len(test)}
+        if files.ensemble.exists():
+            scores[folder]["n_correct_of_ensemble"] = _n_correct(files.ensemble, test)
     (out / "scores.json").write_text(json.dumps(scores, indent=2) + "\n")
 
 
@@ -35,4 +36,4 @@ def _n_correct(path: Path, test: LabelledImages) -> int:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]) if sys.argv[2] else None, sys.argv[3:])
+    main(Path(sys.argv[1]), Images(**json.loads(sys.argv[2])), sys.argv[3:])

@@ -40,6 +40,7 @@ class Row:
     seconds_to_reference: Figure | None  # until it had the accuracy that the reference had at REFERENCE_SHARE
     test_accuracy: Figure | None  # of the delivered models
     test_wilson_95: tuple[float, float] | None  # of the mean, at the number of images of one test set
+    ensemble_accuracy: Figure | None = None  # of the test images, by the delivered ensembles
 
 
 def make_rows(outcomes: Sequence[Outcome], seconds: float) -> list[Row]:
@@ -71,6 +72,9 @@ def _row(name: str, group: Sequence[Outcome], seconds: float, targets: dict[int,
         seconds_to_reference=over_seeds(to_target),
         test_accuracy=test_accuracy,
         test_wilson_95=_wilson(test_accuracy, group[0].n_test_images) if test_accuracy else None,
+        ensemble_accuracy=over_seeds(
+            lambda o: None if o.n_correct_of_ensemble is None else o.n_correct_of_ensemble / o.n_test_images
+        ),
     )
 
 
@@ -114,6 +118,7 @@ def _table(rows: Sequence[Row], seconds: float) -> list[str]:
         f"seconds to optuna's val. % at {REFERENCE_SHARE * seconds:g} s",
         "test %",
         "95 % interval",
+        "ensemble, test %",
         "seconds in all",
     ]
     rules = ["---", *["---:"] * (len(heads) - 1)]
@@ -129,6 +134,7 @@ def _cells(row: Row, seconds: float) -> list[str]:
         _to_reference(row, REFERENCE_SHARE * seconds),
         _shown(row.test_accuracy, 100, 2),
         NOTHING if row.test_wilson_95 is None else "{:.2f} to {:.2f}".format(*(100 * e for e in row.test_wilson_95)),
+        _shown(row.ensemble_accuracy, 100, 2),
         _shown(row.seconds, 1, 0),
     ]
 
