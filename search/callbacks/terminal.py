@@ -235,8 +235,10 @@ class Terminal(Reporter):
             if self._phase is not None and self._phase.counts_trainings:
                 self._phase.n_done += 1
             training = self._trainings.pop(label)
-        accuracy = _accuracy(training.best_accuracy)
-        self.say(f"{label:<{self._label_width}} {accuracy:>6}  {reason}  {training.what}", wrap=False)
+        outcome = reason
+        if training.best_accuracy is not None:
+            outcome = f"{training.best_accuracy:>6.2%}  {reason}"
+        self.say(f"{label:<{self._label_width}} {outcome}  {training.what}", wrap=False)
 
     def _count(self, label: str, n_images: int) -> None:
         training = self._trainings[label]

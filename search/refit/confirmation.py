@@ -214,4 +214,4 @@ def _confirm_one(
         n_cut_images=n_cut_images(result),
     )
     final.files.write_json(final.files.confirm_record(finalist.trial), record)
-    final.callback.on_training_end(label, record.reason)
+    final.callback.on_training_end(label, f"{accuracy:.2%} confirmed, {record.reason}")

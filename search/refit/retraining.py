@@ -226,6 +226,7 @@ def _train_student(
         result = run_training(final.trainer, final.callback, saved, label)
         write_metadata(temporary, model_metadata(final.data))
     n_full = full_length(task.recipe.plan.n_epochs, final.n_searched_images)
+    accuracy = write_confirmation(final, files.student_arrays(seed_index), result)
     record = RefitRecord(
         trial=winner.trial,
         seed_index=seed_index,
@@ -241,10 +242,10 @@ def _train_student(
         n_cut_images=n_cut_images(result),
         fit_on=task.fit_on,
         teachers=teachers,
-        confirm_accuracy=write_confirmation(final, files.student_arrays(seed_index), result),
+        confirm_accuracy=accuracy,
     )
     files.write_json(files.student_record(seed_index), record)
-    final.callback.on_training_end(label, reason_of(result))
+    final.callback.on_training_end(label, f"{accuracy:.2%} confirmed, {reason_of(result)}")
 
 
 def _task(

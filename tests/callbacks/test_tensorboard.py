@@ -78,10 +78,10 @@ def test_every_figure_of_a_point_is_a_scalar_at_its_images(tmp_path: Path) -> No
     assert curve(folder, BEST) == [(1000, 0.75)]
 
 
-def test_figures_that_a_retraining_lacks_are_left_out(tmp_path: Path) -> None:
+def test_figures_that_a_student_lacks_are_left_out(tmp_path: Path) -> None:
     runs = TensorBoardRuns(tmp_path)
-    train(runs, "seed 0", 1000, [None, None])
-    shown = set(read(tmp_path / "seed 0" / "1000 images").Tags()["scalars"])
+    train(runs, "student 0", 1000, [None, None])
+    shown = set(read(tmp_path / "student 0" / "1000 images").Tags()["scalars"])
     assert shown == {"loss/train", "accuracy/train", "learning_rate", "seconds"}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -133,10 +134,31 @@ def test_finalists_fit_into_80_columns_and_the_winner_is_marked() -> None:
 
 def test_phase_counts_its_trainings_and_estimates_its_end() -> None:
     live = terminal(is_terminal=True)
-    live.begin("retraining", 3, 1, counts_trainings=True)
-    live.on_training_start("seed 1", RECIPE, 1000)
-    live.on_training_end("seed 1", "trained to the end")
-    assert "retraining 2/3 · 0:00 left" in drawn(live)[-1]
+    live.begin("training 3 finalists in full", 3, 1, counts_trainings=True)
+    live.on_training_start("finalist 1", RECIPE, 1000)
+    live.on_training_end("finalist 1", "94.60% confirmed, trained to the end")
+    assert "training 3 finalists in full 2/3 · 0:00 left" in drawn(live)[-1]
+
+
+def test_accuracies_of_trials_and_of_what_is_validated_by_nothing_align() -> None:
+    """A finalist learns from the selection split, so it has no accuracy before its end."""
+    live = terminal(is_terminal=True)
+    tell_a_training(live)
+    live.on_training_start("finalist 12", RECIPE, 1000)
+    live.on_evaluation("finalist 12", replace(POINT, validation_loss=None, validation_accuracy=None), None)
+    live.on_training_end("finalist 12", "94.60% confirmed, trained to the end")
+    trial, finalist = shown(live)
+    assert trial.startswith("trial 3     90.00%  trained to the end  c32-c32-p")
+    assert finalist.startswith("finalist 12 94.60% confirmed, trained to the end  c32-c32-p")
+
+
+@pytest.mark.parametrize("name", ["training 8 finalists in full", "training 10 students by trial 100's recipe"])
+def test_line_of_a_phase_fits_into_80_columns(name: str) -> None:
+    live = terminal(is_terminal=True)
+    live.begin(name, 10, 0, counts_trainings=True)
+    live.on_training_start("student 9", RECIPE, 2_000_000)
+    live.on_training_progress("student 9", 100_000)
+    assert drawn(live)[-1].rstrip().endswith(" images/s")
 
 
 def test_time_left_is_no_longer_than_a_timeout_leaves() -> None:
