@@ -59,7 +59,7 @@ from search.refit.baselines import fit_baselines, missing_baselines
 from search.refit.confirmation import EarlyConfirmation, confirm, n_confirmed, plan_confirmations
 from search.refit.ensemble import build_ensemble
 from search.refit.evaluation import evaluate
-from search.refit.exports import make_exports, missing_exports
+from search.refit.exports import export_label, make_exports, missing_exports
 from search.refit.finalists import Finalist, choose_finalists, nothing_to_confirm, sure_finalists
 from search.refit.retraining import deliver, finished_students, refit
 from search.refit.round import FinalRound
@@ -372,7 +372,7 @@ def refit_winner(context: StudyContext, opened: OpenStudy, final: FinalRound, wi
 
 
 def export(context: StudyContext, publisher: DashboardPublisher) -> None:
-    """Export the delivered model in the formats that are asked for and missing.
+    """Export the delivered models in the formats that are asked for and missing.
 
     A format that fails is recorded with its reason, and the others go on. The study's command has them too from then
     on.
@@ -381,8 +381,9 @@ def export(context: StudyContext, publisher: DashboardPublisher) -> None:
     missing = missing_exports(files, config.export)
     if not missing:
         return
-    phase = f"exporting {files.model.name} as {', '.join(missing)}"
-    announce(context, publisher, phase, len(missing), labels=missing)
+    parts = [f"{model.name} as {', '.join(names)}" for model, names in missing.items()]
+    labels = [export_label(files, model, name) for model, names in missing.items() for name in names]
+    announce(context, publisher, f"exporting {' and '.join(parts)}", len(labels), labels=labels)
     n_threads = config.workers * config.threads_per_worker
     make_exports(files, context.source, config.export, n_threads, context.stop, context.callback)
     files.write_text(files.command, command_with_exports(files) + "\n")

@@ -16,6 +16,7 @@ from fmnist.data.duplicates import count_duplicates
 from fmnist.data.framing import measure_framing
 from fmnist.data.source import DataSource
 from fmnist.data.split import Split, pixel_statistics
+from fmnist.export.formats import read_formats
 from fmnist.options import to_arguments
 from search import __version__
 from search.cli import shown_url
@@ -141,5 +142,5 @@ def command_with_exports(files: StudyFiles) -> str:
     if "--export" in words:
         start = words.index("--export")
         del words[start : start + 2]
-    formats = ",".join(record.format for record in files.read_export_records())
-    return shlex.join([*words, "--export", formats])
+    made = read_formats([record.format for record in files.read_export_records()], "--export")
+    return shlex.join([*words, "--export", ",".join(made)])

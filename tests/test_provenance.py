@@ -28,7 +28,8 @@ def test_exports_asked_for_later_join_the_command_that_makes_the_study(tmp_path)
     files.command.write_text("python -m search.run --dataset 'my shoes' --study shoes\n")
     for names in (["onnx"], ["keras", "onnx"]):
         for name in names:
-            write_json(files.export_record(name), ExportRecord(name, "best", 1.0, 2, 360))
+            for model in ("best.keras", "ensemble.keras"):
+                write_json(files.export_record(name, model), ExportRecord(name, "file", 1.0, 2, 360, model=model))
         files.command.write_text(command_with_exports(files))
         words = ["--dataset", "my shoes", "--study", "shoes", "--export", ",".join(sorted(names))]
         assert files.read_command() == shlex.join(["python", "-m", "search.run", *words])

@@ -34,7 +34,9 @@ from fmnist.paths import require_lengths
 class ExportOptions:
     """What to export, how and where to. Raises UserError for files and formats that cannot be used."""
 
-    model: Path = option("a .keras file, such as a study's best.keras", positional=True, metavar="MODEL")
+    model: Path = option(
+        "a .keras file, such as a study's best.keras or ensemble.keras", positional=True, metavar="MODEL"
+    )
     formats: Sequence[str] = option(
         f"all, or some of {', '.join(format.name for format in FORMATS)}, joined by commas; may be given again",
         name="format",

@@ -125,7 +125,15 @@ class ExportJob:
         staging = self.scripts.staging
         made, target = staging / staged_name(format), self.folder / file
         reference = np.load(staging / "reference.npy")
-        record = ExportRecord(format.name, file, conversion.seconds, self.scripts.n_threads, len(reference))
+        record = ExportRecord(
+            format=format.name,
+            file=file,
+            seconds=conversion.seconds,
+            n_threads=self.scripts.n_threads,
+            n_images=len(reference),
+            model=self.model.name,
+            n_model_bytes=size_of(staging / STAGED_MODEL),
+        )
         try:
             if conversion.error is not None:
                 raise ExportFailed(f"the conversion failed: {conversion.error}", conversion.trace)

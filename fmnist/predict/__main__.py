@@ -148,7 +148,9 @@ def without_chatter() -> Iterator[None]:
 class PredictOptions:
     """What to predict, by which model, and how to show it."""
 
-    model: Path = option("a .keras file, such as a study's best.keras", positional=True, metavar="MODEL")
+    model: Path = option(
+        "a .keras file, such as a study's best.keras or ensemble.keras", positional=True, metavar="MODEL"
+    )
     images: tuple[str, ...] = option(
         "PNG, JPEG, WebP, BMP, GIF (its first frame), TIFF, PPM, AVIF or JPEG 2000 file; a folder, with all such files "
         "in it and its subfolders; - for one picture from standard input",

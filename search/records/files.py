@@ -63,7 +63,7 @@ class StudyFiles:
         self.baselines = root / "baselines"  # of each a BaselineRecord and, once the test set was opened, an .npz
         self.artifacts = root / "artifacts"  # pictures that Optuna's dashboard shows, under its names
         self.dashboard_log = root / "dashboard.log"  # what the dashboard beside a run says
-        self.exports = root / "exports"  # the model in other formats, and of each an ExportRecord
+        self.exports = root / "exports"  # the models in other formats, and of each an ExportRecord
         self.test = root / "test.json"  # EvaluationRecord
         self.test_arrays = root / "test.npz"  # EvaluationArrays
         self.best_recipe = root / "best_recipe.json"  # BestRecipe
@@ -125,7 +125,7 @@ class StudyFiles:
         for folder in (self.confirm, self.refit, self.baselines):
             existing += [path for path in sorted(folder.glob("[!.]*")) if path.is_file()]
         for record in self.read_export_records() if self.checksums.manifest is None else ():
-            paths = (self.export_record(record.format), self.exports / record.file)
+            paths = (self.export_record(record.format, record.model), self.exports / record.file)
             existing += [path for path in paths if path.exists()]
         self.checksums.begin(existing)
 
@@ -189,9 +189,11 @@ class StudyFiles:
         """Path of a baseline's predictions on the test set, "predicted" uint8 (n,)."""
         return self.baselines / f"{name}.npz"
 
-    def export_record(self, name: str) -> Path:
-        """Path of the ExportRecord of a format."""
-        return self.exports / f"{name}.json"
+    def export_record(self, name: str, model: str = "best.keras") -> Path:
+        """Path of the ExportRecord of a format of one of the delivered models, which is named by its file."""
+        if model == self.model.name:
+            return self.exports / f"{name}.json"
+        return self.exports / f"{Path(model).stem}-{name}.json"
 
     def read_confirm_records(self) -> list[ConfirmRecord]:
         """Read all finalists confirmed so far, best confirmation accuracy first."""
@@ -231,9 +233,12 @@ class StudyFiles:
         return outcomes
 
     def read_export_records(self) -> list[ExportRecord]:
-        """Read all formats exported or failed so far, in the order of FORMATS."""
-        paths = [self.export_record(format.name) for format in FORMATS]
-        return [self.read_json(ExportRecord, path) for path in paths if self.has(path)]
+        """Read all formats exported or failed so far: those of best.keras, then the ensemble's, as FORMATS has them."""
+        records = []
+        for model in (self.model, self.ensemble):
+            paths = [self.export_record(format.name, model.name) for format in FORMATS]
+            records += [self.read_json(ExportRecord, path) for path in paths if self.has(path)]
+        return records
 
     def read_command(self) -> str:
         """Read the command line that makes the study. Before version 0.4.0 only the report has it."""

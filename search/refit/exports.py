@@ -1,10 +1,11 @@
-"""Export the delivered model, and compare each file with it on the test set."""
+"""Export the delivered models, and compare each file with its own on the test set."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
+from pathlib import Path
 
 from fmnist.data.source import DataSource
 from fmnist.export.export import export_model
@@ -29,10 +30,10 @@ def make_exports(
     *,
     export: Exporter = export_model,
 ) -> list[ExportRecord]:
-    """Export the delivered model in the formats that the study is missing, and compare each file with the model.
+    """Export each delivered model in the formats that the study is missing, and compare each file with the model.
 
     They are compared on the whole test set, which must have been opened before. A format that fails is recorded with
-    its reason, and the others are made.
+    its reason, and the others are made; the ensemble, where the study has one, comes last.
 
     Args:
         files: The study's files.
@@ -48,6 +49,7 @@ def make_exports(
 
     Raises:
         Interrupted: `stop` was set.
+        UserError: A model is lost or damaged, and nothing is left to restore it from.
     """
 
     def check_cancelled() -> None:
@@ -60,26 +62,45 @@ def make_exports(
     with Interruptible(stop):
         test = opened_test_images(files, source)
     how = {"images": test.images, "labels": test.labels, "n_threads": n_threads, "check_cancelled": check_cancelled}
-    made_by = export(files.checksums.intact(files.model), missing, files.exports, **how)
-    with Stopwatch(files, "exports") as stopwatch, closing(made_by) as made:
-        for record in made:
-            if record.failure is None:
-                files.checksums.record(files.exports / record.file)
-            files.write_json(files.export_record(record.format), record)
-            callback.on_training_start(record.format, find_format(record.format).description, None)
-            callback.on_training_end(record.format, _export_in_words(record))
-            stopwatch.lap()
+    with Stopwatch(files, "exports") as stopwatch:
+        for model, formats in missing.items():
+            with closing(export(files.checksums.intact(model), formats, files.exports, **how)) as made:
+                for record in made:
+                    if record.failure is None:
+                        files.checksums.record(files.exports / record.file)
+                    files.write_json(files.export_record(record.format, model.name), record)
+                    label = export_label(files, model, record.format)
+                    callback.on_training_start(label, find_format(record.format).description, None)
+                    callback.on_training_end(label, _export_in_words(record))
+                    stopwatch.lap()
     return files.read_export_records()
 
 
-def missing_exports(files: StudyFiles, names: Sequence[str]) -> list[str]:
-    """Return the formats among the names that have not been made. One that failed is tried again when it is asked for
-    again."""
+def missing_exports(files: StudyFiles, names: Sequence[str]) -> dict[Path, list[str]]:
+    """Return the formats among the names that have not been made, by the delivered model that lacks them.
+
+    One that failed is tried again when it is asked for again.
+    """
     done = set()
     for record in files.read_export_records():
         if record.format in names and record.failure is None and files.checksums.is_whole(files.exports / record.file):
-            done.add(record.format)
-    return [name for name in names if name not in done]
+            done.add((record.model, record.format))
+    missing = {}
+    for model in delivered_models(files):
+        formats = [name for name in names if (model.name, name) not in done]
+        if formats:
+            missing[model] = formats
+    return missing
+
+
+def delivered_models(files: StudyFiles) -> list[Path]:
+    """Return the models that the study delivers: one network, and the ensemble where there is one."""
+    return [files.model, files.ensemble] if files.has(files.ensemble_record) else [files.model]
+
+
+def export_label(files: StudyFiles, model: Path, name: str) -> str:
+    """Name the export of a delivered model in a format, for whoever watches: "onnx", "ensemble onnx"."""
+    return name if model == files.model else f"{model.stem} {name}"
 
 
 def _export_in_words(record: ExportRecord) -> str:

@@ -89,7 +89,7 @@ class StudyResult:
     files: StudyFiles
     config: dict[str, Any]  # what the study was made with, as config.json has it
     trials: tuple[TrialRecord, ...]  # finished ones, by number
-    exports: tuple[ExportRecord, ...] = ()  # in the order of FORMATS; empty where none were asked for
+    exports: tuple[ExportRecord, ...] = ()  # best.keras's, then the ensemble's; empty where none were asked for
 
     @property
     def is_finished(self) -> bool:

@@ -13,6 +13,7 @@ from keras import layers
 
 from fmnist.export.export import export_model
 from fmnist.export.formats import FORMATS, ExportRecord, Format
+from fmnist.model.ensemble import average_models
 from fmnist.model.metadata import ModelMetadata, read_metadata, write_metadata
 
 pytestmark = [pytest.mark.trains, pytest.mark.slow]
@@ -137,3 +138,30 @@ def test_formats_are_made_and_compared_whatever_the_folders_and_the_model_are_ca
     assert [record.failure for record in records] == [None] * 3
     assert {each.name for each in (folder / "out:s3").iterdir()} == {record.file for record in records}
     assert all(record.file.startswith(path.stem) for record in records)
+
+
+@pytest.fixture(scope="module")
+def ensemble(model, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The average of the network with every layer and of a plain one, whose layers have the same names."""
+    keras.utils.set_random_seed(1)
+    folder = tmp_path_factory.mktemp("ensemble")
+    pixels = keras.Input((12, 12, 1))
+    x = layers.Conv2D(8, 3, padding="same", activation="relu", name="conv2d")(layers.Rescaling(1 / 80)(pixels))
+    x = layers.Dense(10, activation="softmax", name="dense")(layers.Flatten(name="flatten")(x))
+    keras.Model(pixels, x, name=model[0].name).save(folder / "plain.keras")
+    average_models([model[1], folder / "plain.keras"], [0.35, 0.65]).save(folder / "ensemble.keras")
+    return folder / "ensemble.keras"
+
+
+def test_ensemble_of_every_format_says_the_mean_of_its_members(model, images, ensemble: Path, tmp_path: Path) -> None:
+    plain = keras.saving.load_model(ensemble.with_name("plain.keras"))
+    batch = images[:50].astype(np.float32)
+    mean = 0.35 * model[0].predict(batch, verbose=0) + 0.65 * plain.predict(batch, verbose=0)
+    records = list(export_model(ensemble, NAMES, tmp_path, images=images))
+    assert [record.failure for record in records] == [None] * len(FORMATS)
+    assert {record.model for record in records} == {"ensemble.keras"}
+    for record, format in zip(records, FORMATS, strict=True):
+        assert record.file == format.file_name(ensemble) and record.n_model_bytes == ensemble.stat().st_size
+        seen = {"images": batch}
+        exec(format.usage(str(tmp_path / record.file)), seen)
+        assert np.abs(seen["probabilities"] - mean).max() < (1e-5 if format.is_exact else 0.05), format.name

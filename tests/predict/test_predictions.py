@@ -8,11 +8,13 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import keras
 import numpy as np
 import pytest
 
 from fmnist.errors import UserError
 from fmnist.metrics.calibration import with_temperature
+from fmnist.model.ensemble import average_models
 from fmnist.predict.predictions import Prediction, predict
 from tests.support.drawings import ON_BLACK, drawing, quadrant_model, save, written
 
@@ -41,6 +43,20 @@ def test_picture_is_named_with_the_most_probable_classes(model: Path, tmp_path: 
     assert found.original_size == (90, 60)
     assert found.probability is not None and found.probability > 0.9
     assert found.top[0].class_name == "top left" and len(found.top) == 3
+
+
+def test_ensemble_names_pictures_like_any_model(model: Path, tmp_path: Path) -> None:
+    """It calls the classes by their names, and its probabilities are the mean of its members'."""
+    sure = quadrant_model()
+    unsure = keras.Model(sure.inputs, 0.6 * sure.outputs[0] + 0.1)
+    members = [model, save(unsure, tmp_path / "unsure.keras", ON_BLACK)]
+    ensemble = save(average_models(members, [0.7, 0.3]), tmp_path / "ensemble.keras", ON_BLACK)
+    picture = written(tmp_path / "a.png", drawing())
+    found, *of_members = (only(predict(path, picture)) for path in (ensemble, *members))
+    assert (found.class_name, found.inverted, found.fitted) == ("top left", True, True)
+    first, second = (each.probability or 0 for each in of_members)
+    assert first > second + 0.05
+    assert found.probability == pytest.approx(0.7 * first + 0.3 * second, abs=1e-5)
 
 
 def test_many_pictures_pass_in_batches_and_keep_their_order(

@@ -1,4 +1,4 @@
-"""What does the report say of the model in other formats: what do the files give, and how fast are they?"""
+"""What does the report say of the models in other formats: what do the files give, and how fast are they?"""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ class ExportedFile:
     n_changed: int  # of these, images that got another class than from the model
     largest_difference: float  # between a probability of its and one of the model's
     n_bytes: int
+    model: str  # file that it was made from
+    n_model_bytes: int | None  # of that file; None in studies before version 0.6.0
     milliseconds: float  # for an image alone
 
     @classmethod
@@ -36,20 +38,33 @@ class ExportedFile:
             n_changed=record.n_images - record.n_same_class,
             largest_difference=record.largest_difference,
             n_bytes=record.n_bytes,
+            model=record.model,
+            n_model_bytes=record.n_model_bytes,
             milliseconds=record.milliseconds_by_1,
         )
 
 
 def exports(study: FinishedStudy) -> str:
-    """What became of the formats, in one sentence.
+    """What became of the formats, in one sentence for each model that was exported.
 
     Such as: "3 files in float32 give all 1,000 test images the model's class and probabilities within 6.2e-7 of its
     own; for an image alone LiteRT is fastest, 0.38 ms; 1 format failed."
     """
-    made, n_failed = [ExportedFile.of(record) for record in study.exported], len(study.exports) - len(study.exported)
+    by_model: dict[str, list[ExportRecord]] = {}
+    for record in study.exports:
+        by_model.setdefault(record.model, []).append(record)
+    if len(by_model) == 1:
+        return exports_of(study, study.exports)
+    return " ".join(f"{model}: {exports_of(study, records)}" for model, records in by_model.items())
+
+
+def exports_of(study: FinishedStudy, records: Sequence[ExportRecord]) -> str:
+    """What became of one model's formats, see `exports`."""
+    made = [ExportedFile.of(record) for record in records if record.failure is None]
+    n_failed = len(records) - len(made)
     failed = f"{with_noun(n_failed, 'format')} failed"
     if not made:
-        return f"{failed}, so there is no other file of the model than {study.files.model.name}."
+        return f"{failed}, so there is no other file of the model than {records[0].model}."
     said = []
     exact, smaller = [], []
     for file in made:
@@ -93,9 +108,10 @@ def fewer_bits(study: FinishedStudy, file: ExportedFile) -> str:
     changed = "no image"
     if file.n_changed:
         changed = f"{with_noun(file.n_changed, 'image')} ({percent(file.n_changed / file.n_images)})"
+    n_model_bytes = file.n_model_bytes or study.model_bytes
     return (
         f"with weights in 8 bits, {changed} got another class, and the file has "
-        f"{percent(file.n_bytes / study.model_bytes, 0)} of the size of {study.files.model.name}"
+        f"{percent(file.n_bytes / n_model_bytes, 0)} of the size of {file.model}"
     )
 
 

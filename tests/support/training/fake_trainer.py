@@ -187,7 +187,8 @@ class FakeExporter:
     """Exports by writing a file, or fails as it is told to; remembers what it was asked for."""
 
     def __init__(self, failures: dict[str, str] | None = None, stop_before: str | None = None) -> None:
-        self.asked: list[str] = []
+        self.asked: list[str] = []  # formats
+        self.made: list[str] = []  # files
         self.how: dict[str, object] = {}
         self._failures = failures or {}
         self._stop_before = stop_before
@@ -198,12 +199,14 @@ class FakeExporter:
         for name in names:
             if name == self._stop_before:
                 raise Interrupted
-            record = ExportRecord(name, f"{model.stem}.{name}", 1.0, how["n_threads"], len(how["images"]))
+            n_images = len(how["images"])
+            record = ExportRecord(name, f"{model.stem}.{name}", 1.0, how["n_threads"], n_images, model=model.name)
             if name in self._failures:
                 yield replace(record, failure=self._failures[name])
             else:
                 (folder / record.file).write_text("whole")
-                yield replace(record, largest_difference=1e-7, n_same_class=len(how["images"]))
+                self.made.append(record.file)
+                yield replace(record, largest_difference=1e-7, n_same_class=n_images)
 
 
 class UnderWay(FakeTrainer):
