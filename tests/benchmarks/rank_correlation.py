@@ -2,8 +2,10 @@
 
     python -m tests.benchmarks.rank_correlation --configurations 12 --out rank-correlation.json
 
-Configurations: the portfolio of the space, then feasible random ones. Each is trained in full (the reference) and, with
-the same seed, in each way at each rung; all are scored on selection and confirmation split together. The ways:
+Configurations: the portfolio of the space, then feasible random ones; with --redrawn SHARE, members of the portfolio of
+whose parameters this share is drawn anew, which gives networks as good as those that a search has to tell apart. Each
+is trained in full (the reference) and, with the same seed, in each way at each rung; all are scored on selection and
+confirmation split together. The ways:
 
     annealed   each rung is a training of its own, with the whole schedule squeezed into it
     averaged   one training at a constant rate, half the peak, scored with exponentially averaged weights at the rungs
@@ -64,17 +66,25 @@ def main() -> None:
     source = find_data("fashion-mnist", options.data_dir)
     split = load_train(source, 0)
     space = space_from(options.space, source.image_shape, len(source.class_names))
-    recipes = choose_recipes(space, options.configurations, options.seed)
+    recipes = choose_recipes(space, options.configurations, options.seed, options.redrawn)
     results = json.loads(options.out.read_text()) if options.out.exists() else {}
-    train_all(jobs_for(recipes, options.rungs, options.full), split, results, options.out, options.seed)
-    print(table(results, recipes, options.rungs))
+    jobs = [job for job in jobs_for(recipes, options.rungs, options.full) if job.way in options.ways]
+    train_all(iter(jobs), split, results, options.out, options.seed)
+    print(table(results, recipes, options.rungs, options.ways, options.above))
 
 
-def choose_recipes(space: SearchSpace, n: int, seed: int) -> list[Recipe]:
-    """The portfolio's recipes, then random ones within the limits: n in all."""
+def choose_recipes(space: SearchSpace, n: int, seed: int, redrawn: float) -> list[Recipe]:
+    """The portfolio's recipes, then others within the limits: n in all.
+
+    redrawn: share of the parameters of a member of the portfolio that are drawn anew for each of the others.
+    """
     recipes = [space.recipe_of(entry.params) for entry in space.portfolio]
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
+    generator = np.random.default_rng(seed)
     while len(recipes) < n:
+        entry = space.portfolio[generator.integers(len(space.portfolio))]
+        kept = {name: value for name, value in entry.params.items() if generator.random() >= redrawn}
+        study.enqueue_trial(kept)
         recipe = space.suggest(study.ask())
         limits, network = space.limits, recipe.architecture
         is_small = count_parameters(network) <= (limits.max_parameters or np.inf)
@@ -164,14 +174,18 @@ class Correlation:
     images: int  # that the way has trained by this rung, per configuration
 
 
-def correlations(results: dict[str, Any], names: Sequence[str], rungs: Sequence[int]) -> list[Correlation]:
-    """For every way and rung, over the configurations whose trainings all came to an end."""
+def correlations(
+    results: dict[str, Any], names: Sequence[str], rungs: Sequence[int], ways: Sequence[str], above: float
+) -> list[Correlation]:
+    """For every way and rung, over the configurations whose trainings all came to an end, above an accuracy in full."""
     full = [_last(results[f"{name} full"]) for name in names]
     found = []
-    for way in WAYS:
+    for way in ways_measured(ways):
         for index, rung in enumerate(rungs):
             scores = [_at(results[f"{name} {'full' if way == 'plain' else way}"], rung) for name in names]
-            pairs = [(s, f) for s, f in zip(scores, full, strict=True) if s is not None and f is not None]
+            pairs = [
+                (s, f) for s, f in zip(scores, full, strict=True) if s is not None and f is not None and f >= above
+            ]
             images = sum(rungs[: index + 1]) if way == "annealed" else rung
             found.append(_correlation(way, rung, np.array(pairs), images))
     return found
@@ -200,6 +214,11 @@ def _correlation(way: str, rung: int, pairs: np.ndarray, images: int) -> Correla
     )
 
 
+def ways_measured(ways: Sequence[str]) -> list[str]:
+    """The ways that these trainings tell of: the full one gives "plain" as well."""
+    return [way for way in WAYS if way in ways or way == "plain"]
+
+
 def _at(result: dict[str, Any], rung: int) -> float | None:
     return {int(n): value for n, value in result["accuracy"].items()}.get(rung)
 
@@ -209,23 +228,30 @@ def _last(result: dict[str, Any]) -> float | None:
     return accuracy[max(accuracy)] if accuracy else None
 
 
-def table(results: dict[str, Any], recipes: Sequence[Recipe], rungs: Sequence[int]) -> str:
+def table(
+    results: dict[str, Any], recipes: Sequence[Recipe], rungs: Sequence[int], ways: Sequence[str], above: float
+) -> str:
     """Markdown: one line per way and rung, then one per configuration."""
     lines = [
         "| way | rung (images) | images paid | n | Spearman [95 %] | Kendall | lost by taking the rung's best |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for each in map(asdict, correlations(results, [name_of(recipe) for recipe in recipes], rungs)):
+    names = [name_of(recipe) for recipe in recipes]
+    for each in map(asdict, correlations(results, names, rungs, ways, above)):
         lines.append(
             "| {way} | {rung:,} | {images:,} | {n} | {spearman:.2f} [{low:.2f}, {high:.2f}] | {kendall:.2f} "
             "| {regret:.2%} |".format(**each)
         )
-    lines += ["", f"| configuration | full | {' | '.join(f'{way} {rung:,}' for way in WAYS for rung in rungs)} |"]
-    lines.append("| --- |" + " --- |" * (1 + len(WAYS) * len(rungs)))
+    lines += [
+        "",
+        f"| configuration | full | {' | '.join(f'{way} {rung:,}' for way in ways_measured(ways) for rung in rungs)} |",
+    ]
+    lines.append("| --- |" + " --- |" * (1 + len(ways_measured(ways)) * len(rungs)))
     for recipe in recipes:
         name = name_of(recipe)
         shown = [_last(results[f"{name} full"])]
-        shown += [_at(results[f"{name} {'full' if way == 'plain' else way}"], rung) for way in WAYS for rung in rungs]
+        for way in ways_measured(ways):
+            shown += [_at(results[f"{name} {'full' if way == 'plain' else way}"], rung) for rung in rungs]
         cells = ["diverged" if value is None else f"{value:.2%}" for value in shown]
         lines.append(f"| `{str(recipe).replace(' | ', ', ')}` | {' | '.join(cells)} |")
     return "\n".join(lines)
@@ -236,6 +262,9 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--configurations", type=int, default=12, help="how many (default: %(default)s)")
     parser.add_argument("--rungs", type=int, nargs="+", default=[20_000, 100_000], help="in images")
     parser.add_argument("--full", type=int, default=400_000, help="images of a full training (default: %(default)s)")
+    parser.add_argument("--redrawn", type=float, default=1.0, metavar="SHARE", help="see above (default: %(default)s)")
+    parser.add_argument("--ways", nargs="+", default=["annealed", "averaged", "full"], help="(default: all)")
+    parser.add_argument("--above", type=float, default=0.0, help="accuracy in full, of those that are compared")
     parser.add_argument("--space", type=Path, default=SHIPPED_SPACES / "fashion-mnist.toml")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--data-dir", type=Path)
