@@ -59,7 +59,7 @@ from search.refit.baselines import fit_baselines, missing_baselines
 from search.refit.confirmation import EarlyConfirmation, confirm, n_confirmed, plan_confirmations
 from search.refit.ensemble import build_ensemble
 from search.refit.evaluation import evaluate
-from search.refit.exports import export_label, make_exports, missing_exports
+from search.refit.exports import export_label, make_exports, missing_exports, missing_in_words
 from search.refit.finalists import Finalist, choose_finalists, nothing_to_confirm, sure_finalists
 from search.refit.retraining import deliver, finished_students, refit
 from search.refit.round import FinalRound
@@ -381,9 +381,8 @@ def export(context: StudyContext, publisher: DashboardPublisher) -> None:
     missing = missing_exports(files, config.export)
     if not missing:
         return
-    parts = [f"{model.name} as {', '.join(names)}" for model, names in missing.items()]
     labels = [export_label(files, model, name) for model, names in missing.items() for name in names]
-    announce(context, publisher, f"exporting {' and '.join(parts)}", len(labels), labels=labels)
+    announce(context, publisher, f"exporting {missing_in_words(missing)}", len(labels), labels=labels)
     n_threads = config.workers * config.threads_per_worker
     make_exports(files, context.source, config.export, n_threads, context.stop, context.callback)
     files.write_text(files.command, command_with_exports(files) + "\n")

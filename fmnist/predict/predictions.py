@@ -75,8 +75,9 @@ def predict(
         top: How many classes to name.
         invert: False keeps the light backgrounds of photographs light.
         temperature: Calibrates the probabilities, see `fmnist.metrics.calibration`: a number, or a file such as a
-            study's temperature.json. None: probabilities are as the model gives them.
-        say: Hears what is skipped in folders, and that a model has no metadata.
+            study's temperature.json, which has one for each model that the study delivers. None: probabilities are as
+            the model gives them.
+        say: Hears what is skipped in folders, that a model has no metadata, and that a temperature is another model's.
 
     Returns:
         A prediction for each picture in the order named, those of a folder in its place, sorted. A picture that cannot
@@ -116,7 +117,7 @@ def predict_batches(
         raise UserError("standard input holds one picture, but - was named more than once; name it once")
     degree = None
     if temperature is not None:
-        degree = read_temperature(temperature)
+        degree = read_temperature(temperature, path, say)
     return _predicted_batches(path, places, top, invert, degree, say, guard)
 
 
@@ -164,8 +165,18 @@ def read_places(images: object) -> list[str]:
     return places
 
 
-def read_temperature(given: float | Place) -> float:
-    """Read a temperature: a number, or what a JSON file has under "temperature". Raises UserError."""
+def read_temperature(given: float | Place, model: Path, say: Callable[[str], None]) -> float:
+    """Read a temperature.
+
+    Args:
+        given: A number; or a JSON file with one as "temperature", and perhaps several as "temperatures", by the names
+            of the models that they calibrate.
+        model: What is to be calibrated.
+        say: Hears that the file has temperatures of other models alone, so that "temperature" is taken.
+
+    Raises:
+        UserError: It is none, or would leave nothing of the probabilities.
+    """
     if not isinstance(given, str | bytes | os.PathLike):
         return _require_useful(require(float, given, "--temperature", remedy="or pass a file's path"))
     if isinstance(given, str):
@@ -173,15 +184,22 @@ def read_temperature(given: float | Place) -> float:
             return _require_useful(float(given))
     try:
         content = json.loads(require(Path, given, "--temperature").read_bytes())
-        return _require_useful(float(content["temperature"]), f" in {os.fsdecode(given)}")
+        by_model = dict(content.get("temperatures", {}))
+        found = float(by_model.get(model.name, content["temperature"]))
     except OSError as error:
         raise UserError(
             f"--temperature takes a number or a file such as temperature.json, but got {given}: {error.strerror}"
         ) from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
             f'--temperature takes a JSON file with a number as "temperature", but {given} is none'
         ) from error
+    if by_model and model.name not in by_model:
+        say(
+            f"{os.fsdecode(given)} calibrates {' and '.join(by_model)}, not {model.name}, which is calibrated by "
+            f"{found:.3g} now; --temperature takes another number too"
+        )
+    return _require_useful(found, f" in {os.fsdecode(given)}")
 
 
 def _require_useful(temperature: float, where: str = "") -> float:

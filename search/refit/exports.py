@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -91,6 +91,14 @@ def missing_exports(files: StudyFiles, names: Sequence[str]) -> dict[Path, list[
         if formats:
             missing[model] = formats
     return missing
+
+
+def missing_in_words(missing: Mapping[Path, Sequence[str]]) -> str:
+    """Say which models lack which formats: "best.keras and ensemble.keras as litert, onnx"."""
+    by_formats: dict[str, list[str]] = {}
+    for model, names in missing.items():
+        by_formats.setdefault(", ".join(names), []).append(model.name)
+    return "; ".join(f"{' and '.join(models)} as {formats}" for formats, models in by_formats.items())
 
 
 def delivered_models(files: StudyFiles) -> list[Path]:

@@ -92,12 +92,16 @@ def test_export_scores_what_the_model_scores_and_is_made_after_the_test_set_was_
     finished: tuple[Path, str], report: dict
 ) -> None:
     folder, said = finished
-    (record,) = StudyFiles(folder).read_export_records()
-    assert (record.format, record.failure, record.n_images) == ("litert", None, 360)
-    assert record.n_same_class == 360 and record.largest_difference < 1e-5
-    assert record.accuracy == report["test"]["accuracy"]["delivered"]["value"]
-    assert (folder / "exports" / "best.tflite").stat().st_size == record.n_bytes
-    assert said.index("opening the test set") < said.index("exporting best.keras as litert") < said.index("best.tflite")
+    files = StudyFiles(folder)
+    accuracies = {"best": report["test"]["accuracy"]["delivered"]["value"]}
+    if files.ensemble.exists():
+        accuracies["ensemble"] = files.read_json(EvaluationRecord, files.test).ensemble_accuracy
+    for record, (model, accuracy) in zip(files.read_export_records(), accuracies.items(), strict=True):
+        assert (record.model, record.format, record.failure) == (f"{model}.keras", "litert", None)
+        assert record.n_same_class == record.n_images == 360 and record.largest_difference < 1e-5
+        assert record.accuracy == accuracy
+        assert (folder / "exports" / f"{model}.tflite").stat().st_size == record.n_bytes
+        assert said.index("opening the test set") < said.index("exporting best.keras") < said.index(f"{model}.tflite")
 
 
 LOAD_AND_SCORE = """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -84,11 +85,37 @@ def test_arguments_of_another_kind_are_refused_by_the_call(model: Any, arguments
 
 @pytest.mark.parametrize("given", [2, 2.0, np.float32(2), np.int64(2), np.array(2.0), "2", "2.0"])
 def test_temperature_may_be_any_number(given: Any) -> None:
-    assert read_temperature(given) == 2.0
+    assert read_temperature(given, Path("best.keras"), pytest.fail) == 2.0
 
 
 @pytest.mark.parametrize("kind", [str, Path, lambda path: str(path).encode()])
 def test_temperature_may_be_a_file(kind: Any, tmp_path: Path) -> None:
     file = tmp_path / "temperature.json"
     file.write_text('{"temperature": 1.5}')
-    assert read_temperature(kind(file)) == 1.5
+    assert read_temperature(kind(file), Path("best.keras"), pytest.fail) == 1.5
+
+
+@pytest.mark.parametrize("model", ["best.keras", "exports/best.keras", "ensemble.keras"])
+def test_temperature_is_that_of_the_model_where_the_file_tells_models_apart(model: str, tmp_path: Path) -> None:
+    file, degrees = tmp_path / "temperature.json", {"best.keras": 1.5, "ensemble.keras": 0.75}
+    file.write_text(json.dumps({"temperature": 1.5, "temperatures": degrees}))
+    assert read_temperature(file, Path(model), pytest.fail) == degrees[Path(model).name]
+
+
+def test_temperature_of_another_model_is_taken_with_a_note(tmp_path: Path) -> None:
+    file, said = tmp_path / "temperature.json", []
+    file.write_text('{"temperature": 1.5, "temperatures": {"best.keras": 1.5, "ensemble.keras": 0.75}}')
+    assert read_temperature(file, Path("copy.keras"), said.append) == 1.5
+    (note,) = said
+    assert note.startswith(
+        f"{file} calibrates best.keras and ensemble.keras, not copy.keras, which is calibrated by 1.5"
+    )
+    assert read_temperature("0.75", Path("copy.keras"), pytest.fail) == 0.75  # as the note says
+
+
+@pytest.mark.parametrize("content", ["[1]", "5", '{"temperature": 1, "temperatures": 2}', '{"temperatures": {}}'])
+def test_file_without_a_temperature_is_refused(content: str, tmp_path: Path) -> None:
+    file = tmp_path / "temperature.json"
+    file.write_text(content)
+    with pytest.raises(UserError, match=r'takes a JSON file with a number as "temperature", but .* is none'):
+        read_temperature(file, Path("best.keras"), pytest.fail)

@@ -16,7 +16,7 @@ from fmnist.export.formats import ExportRecord
 from search.callbacks.base import Callback
 from search.records.files import StudyFiles
 from search.records.models import EnsembleRecord
-from search.refit.exports import make_exports
+from search.refit.exports import make_exports, missing_exports, missing_in_words
 from search.worker.tasks import Interrupted
 from tests.support.training.fake_trainer import FakeExporter
 
@@ -112,6 +112,8 @@ def test_ensemble_is_exported_too_with_files_and_records_of_its_own(make, ensemb
 def test_only_what_a_model_lacks_is_made(make, ensemble: StudyFiles) -> None:
     make(FakeExporter(), "keras onnx")
     (ensemble.exports / "ensemble.onnx").unlink()
+    missing = missing_exports(ensemble, ["keras", "litert", "onnx"])
+    assert missing_in_words(missing) == "best.keras as litert; ensemble.keras as litert, onnx"
     again = FakeExporter()
     make(again, "keras litert onnx")
     assert again.made == ["best.litert", "ensemble.litert", "ensemble.onnx"]

@@ -186,17 +186,17 @@ def test_export_takes_a_model_by_its_path_and_leaves_it_in_its_place(tmp_path: P
 
 
 def test_temperature_is_a_number_or_a_file_that_holds_one(tmp_path: Path) -> None:
-    path = tmp_path / "temperature.json"
+    model, path = Path("best.keras"), tmp_path / "temperature.json"
     with needs_remedy("--temperature takes a number or a file such as temperature.json"):
-        read_temperature(str(path))
+        read_temperature(str(path), model, pytest.fail)
     path.write_text("[1]")
     with needs_remedy('--temperature takes a JSON file with a number as "temperature"'):
-        read_temperature(str(path))
+        read_temperature(str(path), model, pytest.fail)
     path.write_text('{"temperature": 1.5}')
-    assert read_temperature(str(path)) == 1.5
+    assert read_temperature(str(path), model, pytest.fail) == 1.5
     with needs_remedy("--temperature must be from {} to {}"):
-        read_temperature("0")
-    assert read_temperature("0.5") == 0.5
+        read_temperature("0", model, pytest.fail)
+    assert read_temperature("0.5", model, pytest.fail) == 0.5
 
 
 def test_standard_input_is_named_once(tmp_path: Path) -> None:
