@@ -57,11 +57,11 @@ from search.records.ledger import Stopwatch
 from search.records.models import ConfirmRecord
 from search.refit.baselines import fit_baselines, missing_baselines
 from search.refit.confirmation import EarlyConfirmation, confirm, n_confirmed, plan_confirmations
-from search.refit.ensemble import build_ensemble
+from search.refit.ensemble import build_ensemble, finished_students
 from search.refit.evaluation import evaluate
 from search.refit.exports import export_label, make_exports, missing_exports, missing_in_words
 from search.refit.finalists import Finalist, choose_finalists, nothing_to_confirm, sure_finalists
-from search.refit.retraining import deliver, finished_students, refit
+from search.refit.retraining import deliver, refit
 from search.refit.round import FinalRound
 from search.refit.schedule import MOST_FINALISTS, Clock
 from search.report.page import report_study
@@ -118,7 +118,7 @@ def run_study(
     Raises:
         UserError: the input cannot be used.
         SearchStopped: trials fail again and again for the same reason, or all have failed.
-        TrainingFailed: every finalist's training, or a student's, failed.
+        TrainingFailed: every finalist's training failed, or a student's met a bug.
         KeyboardInterrupt: Ctrl-C was pressed; or what the caller's own handler of SIGINT raises.
         Interrupted: `stop` was set.
     """
@@ -359,7 +359,8 @@ def refit_winner(context: StudyContext, opened: OpenStudy, final: FinalRound, wi
     """Train students of the winner, deliver the better, build the ensemble, and fit the baselines asked for."""
     n_seeds = context.config.refit_seeds
     phase = f"training {with_noun(n_seeds, 'student')} by trial {winner.trial}'s recipe"
-    announce(context, opened.publisher, phase, n_seeds, len(finished_students(final.files)))
+    n_done = min(n_seeds, len(finished_students(final.files, winner.trial)))
+    announce(context, opened.publisher, phase, n_seeds, n_done)
     refit(final, winner, n_seeds)
     announce(context, opened.publisher, "choosing the ensemble")
     build_ensemble(final, winner)

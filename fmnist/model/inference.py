@@ -23,10 +23,13 @@ def in_chunks(predict: Callable[[np.ndarray], np.ndarray], images: np.ndarray, b
     """
     n_images = len(images)
     chunk_size = math.ceil(n_images / math.ceil(n_images / batch_size))
-    n_missing = -n_images % chunk_size
-    if n_missing:
-        images = np.concatenate([images, np.zeros((n_missing, *images.shape[1:]), images.dtype)])
-    predicted = [predict(images[start : start + chunk_size]) for start in range(0, len(images), chunk_size)]
+    predicted = []
+    for start in range(0, n_images, chunk_size):
+        chunk = images[start : start + chunk_size]
+        n_missing = chunk_size - len(chunk)
+        if n_missing:  # the chunk alone is copied: all images may be a memory map, larger than the memory that is left
+            chunk = np.concatenate([chunk, np.zeros((n_missing, *images.shape[1:]), images.dtype)])
+        predicted.append(predict(chunk))
     return np.concatenate(predicted)[:n_images]
 
 

@@ -152,16 +152,23 @@ class Checksums:
         """Remove a file, or a folder with all in it, from disk and manifest: it is meant to be gone."""
         manifest, name = self.manifest, self._name(path)
         with self._lock:
+            forgotten: list[str] = []
             if manifest is not None:
-                for entries in (manifest.files, manifest.pending):
-                    for known in [known for known in entries if known == name or known.startswith(f"{name}/")]:
-                        del entries[known]
+                known = {**manifest.pending, **manifest.files}
+                forgotten = [each for each in known if each == name or each.startswith(f"{name}/")]
+                for each in forgotten:  # pending: a kill before all is removed leaves nothing that looks foreign
+                    manifest.pending[each] = known[each]
+                    manifest.files.pop(each, None)
                 self._save()
             for place in (path, self.copies / name):
                 if place.is_dir():
                     shutil.rmtree(place)
                 else:
                     place.unlink(missing_ok=True)
+            if manifest is not None:
+                for each in forgotten:
+                    del manifest.pending[each]
+                self._save()
 
     def names(self, folder: Path) -> list[Path]:
         """Return the files of a folder that the manifest knows."""

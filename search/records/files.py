@@ -141,6 +141,15 @@ class StudyFiles:
             self.checksums.refuse_foreign(sorted(there - known))
         return [path for path in sorted(there | known) if self.has(path)]
 
+    def relative_name(self, path: Path) -> str:
+        """Return a file's path within the study's folder, as records name it: "confirm/trial-0007.keras"."""
+        return path.relative_to(self.root).as_posix()
+
+    def forget_ensemble(self) -> None:
+        """Remove the ensemble, its record first: a model without one is none of the study's results."""
+        for path in (self.ensemble_record, self.ensemble_recipe, self.ensemble):
+            self.checksums.forget(path)
+
     def confirm_record(self, trial: int) -> Path:
         """Path of a finalist's ConfirmRecord."""
         return self.confirm / f"trial-{trial:04d}.json"

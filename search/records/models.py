@@ -163,6 +163,7 @@ class MemberRecipe:
     fit_on: str  # as in TrainTask
     weight: float  # of its probabilities
     is_taught: bool = False  # whether it learns from the average of the teachers too
+    bfloat16: bool = False  # whether its steps convolve in bfloat16
 
 
 @dataclass(frozen=True)
@@ -178,7 +179,6 @@ class EnsembleRecipe:
     skip_unreadable: bool
     split_seed: int
     split_checksum: str
-    bfloat16: bool
     members: tuple[MemberRecipe, ...]  # what is averaged
     teachers: tuple[MemberRecipe, ...]  # what its taught members learn from; empty if it has none
     test_accuracy: float | None = None  # None until the test set was opened

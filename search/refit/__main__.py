@@ -1,4 +1,7 @@
-"""Train a study's winner once more, to the bit: `python -m search.refit --recipe best_recipe.json`."""
+"""Train what a study delivers once more, to the bit: `python -m search.refit --recipe best_recipe.json`.
+
+With ensemble_recipe.json it is the ensemble.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +12,14 @@ from pathlib import Path
 
 from fmnist.cli import EXIT_FAILURE, EXIT_INTERRUPTED, exit_code_of
 from fmnist.data.find import find_data
-from fmnist.errors import UserError
 from fmnist.metrics.intervals import wilson_95
 from fmnist.options import option, options, parse_options
 from fmnist.reading import Reading
-from fmnist.training.precision import has_bfloat16
 from search.callbacks.terminal import Terminal
 from search.config import ARRAYS_AS_FILE, MAX_SEED
-from search.records.io import read_json
-from search.records.models import BestRecipe
-from search.refit.reproduction import require_model_place, retrain
+from search.format import with_noun
+from search.records.models import BestRecipe, EnsembleRecipe
+from search.refit.reproduction import read_recipe, require_model_place, retrain, seed_of_recipe
 from search.worker.interrupts import Interruptible, Stop, ending_cleanly
 from search.worker.tasks import Interrupted, TrainingFailed
 
@@ -32,19 +33,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _main(options: RefitOptions) -> int:
-    best = read_json(BestRecipe, options.recipe)
-    if best.bfloat16 and not has_bfloat16():
-        raise UserError("the recipe must be retrained in bfloat16, which this processor has not; use one that has it")
-    reading = Reading(best.image_size, best.colour, best.skip_unreadable, best.split_seed)
-    seed = best.retrainings[0].seed if options.seed is None else options.seed
+    recipe = read_recipe(options.recipe)
+    reading = Reading(recipe.image_size, recipe.colour, recipe.skip_unreadable, recipe.split_seed)
+    beginning = in_words(recipe, options.seed)
     stop, terminal = Stop(), Terminal()
-    terminal.say(f"retraining trial {best.trial} of study {best.study} with seed {seed}")
+    terminal.say(beginning)
     before = written_at(options.out)
     try:
         with ending_cleanly(stop), terminal:
             with Interruptible(stop):
-                source = find_data(options.dataset or best.dataset, options.data_dir, reading)
-            outcome = retrain(best, source, seed, options.out, terminal, stop)
+                source = find_data(options.dataset or recipe.dataset, options.data_dir, reading)
+            outcome = retrain(recipe, source, options.seed, options.out, terminal, stop)
     except Interrupted:
         outcome = "nothing was written" if written_at(options.out) == before else f"{options.out} is not scored yet"
         terminal.say(f"stopped; {outcome}")
@@ -61,6 +60,15 @@ def _main(options: RefitOptions) -> int:
     return 0
 
 
+def in_words(recipe: BestRecipe | EnsembleRecipe, seed: int | None) -> str:
+    """Say what is trained. seed: as in `retrain`, which refuses what is refused here."""
+    seed = seed_of_recipe(recipe, seed)
+    if isinstance(recipe, EnsembleRecipe):
+        return f"retraining the ensemble of study {recipe.study} and its {len(recipe.members)} members"
+    taught = f", after its {with_noun(len(recipe.teachers), 'teacher')}" if recipe.teachers else ""
+    return f"retraining trial {recipe.trial} of study {recipe.study} with seed {seed}{taught}"
+
+
 def written_at(path: Path) -> int | None:
     """When a file was last written, in nanoseconds; None if there is none."""
     return os.stat(path).st_mtime_ns if os.path.exists(path) else None
@@ -70,10 +78,15 @@ def written_at(path: Path) -> int | None:
 class RefitOptions:
     """What to retrain, from which images, and where to. Raises UserError for places that cannot be used."""
 
-    recipe: Path = option("a study's best_recipe.json", metavar="FILE")
+    recipe: Path = option("a study's best_recipe.json, or its ensemble_recipe.json", metavar="FILE")
     out: Path = option("where the model goes", default=Path("retrained.keras"), metavar="FILE")
     seed: int | None = option(
-        "of this training", default=None, ge=0, le=MAX_SEED, default_shown="the delivered model's", metavar="N"
+        "of the model, not of an ensemble",
+        default=None,
+        ge=0,
+        le=MAX_SEED,
+        default_shown="the delivered model's",
+        metavar="N",
     )
     dataset: str | None = option(
         "where the study's images are now",
@@ -100,8 +113,9 @@ def parse(argv: Sequence[str]) -> RefitOptions:
         RefitOptions,
         argv,
         prog="python -m search.refit",
-        description="Train a study's winner once more from its best_recipe.json alone, and score it on the test set. "
-        "With a seed of the study, on the same CPU and versions, it is the same model to the bit.",
+        description="Train a study's model once more from its best_recipe.json alone, after its teachers where it has "
+        "some, or the study's ensemble from its ensemble_recipe.json, and score it on the test set. With a seed of the "
+        "study, on the same CPU and versions, it is the same model to the bit.",
     )
 
 

@@ -11,6 +11,7 @@ from functools import partial
 
 from fmnist.model.metadata import write_metadata
 from fmnist.recipe import Recipe
+from search.records.files import StudyFiles
 from search.records.models import ConfirmRecord
 from search.refit.finalists import Finalist
 from search.refit.round import FinalRound, model_metadata, n_cut_images, run_training, write_confirmation
@@ -52,6 +53,7 @@ class EarlyConfirmation:
             missing = [finalist for finalist in finalists if finalist.trial not in done | self.begun.keys()]
             if missing:
                 chosen = max(missing, key=lambda finalist: finalist.training_cost)
+                forget_finalist(self._final.files, chosen.trial)
                 self.begun[chosen.trial] = self._executor.submit(self._confirm, chosen)
 
     def search_has_ended(self) -> None:
@@ -81,7 +83,8 @@ def confirm(
     """Train each finalist in full on training and selection split, and score it on the confirmation split.
 
     What an earlier run of the study confirmed stays in the race, also where trials have since taken its place among the
-    finalists. A finalist whose training fails is left out.
+    finalists; but what an earlier version confirmed, or what has lost its network, is forgotten. A finalist whose
+    training fails is left out.
 
     Args:
         final: Where trainings run.
@@ -96,8 +99,11 @@ def confirm(
         TrainingFailed: No finalist could be trained.
         Interrupted: The run is to stop.
     """
-    done = {record.trial for record in trained_finalists(final)}
     begun = early.begun if early is not None else {}
+    done = {record.trial for record in trained_finalists(final)}
+    for record in final.files.read_confirm_records():
+        if record.trial not in done | begun.keys():
+            forget_finalist(final.files, record.trial)
     missing = [finalist for finalist in finalists if finalist.trial not in done]
     missing.sort(key=lambda finalist: finalist.training_cost, reverse=True)
     missing.sort(key=lambda finalist: finalist.trial not in begun)  # first what has a worker already
@@ -120,12 +126,24 @@ def trained_finalists(final: FinalRound) -> list[ConfirmRecord]:
 
     A study that an earlier version began may have others, whose networks were not kept.
     """
+    files = final.files
     trained = []
-    for record in final.files.read_confirm_records():
-        is_kept = final.files.checksums.is_whole(final.files.confirm_model(record.trial))
-        if record.fit_on == "searched" and is_kept:
+    for record in files.read_confirm_records():
+        if record.fit_on != "searched":
+            continue
+        if all(map(files.checksums.is_whole, (files.confirm_model(record.trial), files.confirm_arrays(record.trial)))):
             trained.append(record)
     return trained
+
+
+def forget_finalist(files: StudyFiles, trial: int) -> None:
+    """Remove what is left of a finalist's training, with the students that it taught and the ensemble."""
+    model = files.relative_name(files.confirm_model(trial))
+    if any(teacher.model == model for student in files.read_student_records() for teacher in student.teachers):
+        files.checksums.forget(files.refit)
+    files.forget_ensemble()
+    for path in (files.confirm_record(trial), files.confirm_arrays(trial), files.confirm_model(trial)):
+        files.checksums.forget(path)
 
 
 def n_confirmed(final: FinalRound, finalists: Sequence[Finalist]) -> int:

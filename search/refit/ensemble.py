@@ -6,7 +6,7 @@ learned and by which no trial was chosen.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,7 +24,7 @@ from search.records.models import ConfirmRecord, EnsembleRecipe, EnsembleRecord,
 from search.refit.confirmation import trained_finalists
 from search.refit.provenance import provenance_of
 from search.refit.round import FinalRound, model_metadata
-from search.worker.tasks import AverageTask, PredictTask
+from search.worker.tasks import AverageTask, Predictor, TeachTask
 
 TEACHING = "teaching.npy"  # in the split's folder: the teachers' mean probabilities
 
@@ -48,11 +48,22 @@ def finalists_of(final: FinalRound) -> list[Candidate]:
     return candidates
 
 
+def finished_students(files: StudyFiles, trial: int) -> list[RefitRecord]:
+    """Return the students that have been trained by the recipe of a trial and have lost no file since, by seed."""
+    finished = []
+    for record in files.read_student_records():
+        index = record.seed_index
+        kept = map(files.checksums.is_whole, (files.student_model(index), files.student_arrays(index)))
+        if record.trial == trial and all(kept):
+            finished.append(record)
+    return finished
+
+
 def students_of(final: FinalRound, winner: ConfirmRecord) -> list[Candidate]:
     """Return the students, which have the winner's recipe, by seed."""
     files = final.files
     candidates = []
-    for record in files.read_student_records():
+    for record in finished_students(files, winner.trial):
         probabilities = files.read_arrays(files.student_arrays(record.seed_index))["probabilities"]
         model = files.student_model(record.seed_index)
         candidates.append(Candidate(model, probabilities, Recipe.from_dict(winner.recipe)))
@@ -66,43 +77,57 @@ def choose_members(final: FinalRound, candidates: Sequence[Candidate]) -> tuple[
     members = []
     for candidate, weight in zip(candidates, weights, strict=True):
         if weight > 0:
-            members.append(MemberRecord(candidate.model.relative_to(final.files.root).as_posix(), float(weight)))
+            members.append(MemberRecord(final.files.relative_name(candidate.model), float(weight)))
     return tuple(sorted(members, key=lambda member: -member.weight))
 
 
-def write_teaching(final: FinalRound, teachers: Sequence[MemberRecord], *, mirrored: bool) -> Path:
-    """Write what the teachers predict on average for each image that students learn from.
+def write_teaching_of_study(final: FinalRound, teachers: Sequence[MemberRecord], *, mirrored: bool) -> Path:
+    """Write what the teachers of a study predict on average, see `write_teaching`."""
+
+    def run(jobs: Sequence[Callable[[], None]]) -> None:
+        failures = final.run_parallel("refit", jobs, final.workers)
+        if failures:
+            raise failures[0]
+
+    models = [final.files.checksums.intact(final.files.root / teacher.model) for teacher in teachers]
+    weights = [teacher.weight for teacher in teachers]
+    return write_teaching(final.predict, models, weights, final.site.split_folder, run, mirrored=mirrored)
+
+
+def write_teaching(
+    predict: Predictor,
+    models: Sequence[Path],
+    weights: Sequence[float],
+    split_folder: Path,
+    run: Callable[[Sequence[Callable[[], None]]], None],
+    *,
+    mirrored: bool,
+) -> Path:
+    """Write what teachers predict on average for each image that students learn from.
+
+    The same teachers give the same file to the bit, on the same CPU and versions: each predicts with one thread.
 
     Args:
-        final: Where predictions run, and whose split they are for.
-        teachers: The networks and their weights.
+        predict: Where predictions run.
+        models: The teachers.
+        weights: Of each of them, summing to 1.
+        split_folder: Whose training and selection split they predict, and where the file goes.
+        run: Runs jobs, side by side if it likes, and raises what one of them raises.
         mirrored: Average over each image and its mirror image too.
 
     Returns:
-        An .npy file, float32 (n, n_classes), in the split's folder.
+        An .npy file, float32 (n, n_classes).
     """
-    images = open_split(final.site.split_folder).searched().images
-    views = [images]
-    if mirrored:
-        views.append(np.ascontiguousarray(images[:, :, ::-1]))
-    predicted: list[list[np.ndarray]] = [[] for _ in teachers]
-    jobs = []
-    for of_teacher, teacher in zip(predicted, teachers, strict=True):
-        jobs.append(partial(_predict_views, final, final.files.root / teacher.model, views, of_teacher))
-    failures = final.run_parallel("refit", jobs, final.workers)
-    if failures:
-        raise failures[0]
-    means = np.stack([np.mean(of_teacher, axis=0) for of_teacher in predicted])
-    path = final.site.split_folder / TEACHING
-    np.save(path, weighted_mean(means, np.array([teacher.weight for teacher in teachers])))
+    predicted: dict[int, np.ndarray] = {}  # by the teacher's place
+
+    def teach(place: int) -> None:
+        predicted[place] = predict(TeachTask(models[place], split_folder, mirrored))
+
+    run([partial(teach, place) for place in range(len(models))])
+    path = split_folder / TEACHING
+    in_order = np.stack([predicted[place] for place in range(len(models))])
+    np.save(path, weighted_mean(in_order, np.array(weights)))
     return path
-
-
-def _predict_views(final: FinalRound, model: Path, views: Sequence[np.ndarray], predicted: list[np.ndarray]) -> None:
-    """Append what a model predicts for each of the views."""
-    whole = final.files.checksums.intact(model)
-    for images in views:
-        predicted.append(final.predict(PredictTask(whole, images, final.site.n_threads)))
 
 
 def build_ensemble(final: FinalRound, winner: ConfirmRecord) -> EnsembleRecord | None:
@@ -115,12 +140,13 @@ def build_ensemble(final: FinalRound, winner: ConfirmRecord) -> EnsembleRecord |
     candidates = [*finalists_of(final), *students_of(final, winner)]
     members = choose_members(final, candidates)
     if len(members) < 2:
-        for path in (files.ensemble_record, files.ensemble_recipe, files.ensemble):
-            files.checksums.forget(path)
+        files.forget_ensemble()
         return None
     done = files.read_ensemble_record()
-    if done is not None and done.members == members and files.checksums.is_whole(files.ensemble):
+    is_kept = all(map(files.checksums.is_whole, (files.ensemble, files.ensemble_recipe)))
+    if done is not None and done.members == members and is_kept:
         return done
+    files.forget_ensemble()
     confirmation = open_split(final.site.split_folder).confirmation
     models = tuple(files.checksums.intact(files.root / member.model) for member in members)
     with Stopwatch(files, "refit"), files.checksums.writing(files.ensemble) as temporary:
@@ -145,10 +171,9 @@ def ensemble_recipe(final: FinalRound, members: Sequence[MemberRecord]) -> Ensem
     """Return all that it takes to train the ensemble again, to the bit."""
     recipes = member_recipes(final.files, members)
     teachers: tuple[MemberRecipe, ...] = ()
-    students = final.files.read_student_records()
-    if students and any(recipe.is_taught for recipe in recipes):
-        teachers = member_recipes(final.files, students[0].teachers)
-    return EnsembleRecipe(**provenance_of(final), bfloat16=final.site.bfloat16, members=recipes, teachers=teachers)
+    if any(recipe.is_taught for recipe in recipes):  # all students have the same
+        teachers = member_recipes(final.files, final.files.read_student_records()[0].teachers)
+    return EnsembleRecipe(**provenance_of(final), members=recipes, teachers=teachers)
 
 
 def member_recipes(files: StudyFiles, members: Sequence[MemberRecord]) -> tuple[MemberRecipe, ...]:
@@ -156,10 +181,10 @@ def member_recipes(files: StudyFiles, members: Sequence[MemberRecord]) -> tuple[
     records: dict[str, ConfirmRecord | RefitRecord] = {}  # by the model's file
     recipes: dict[int, dict] = {}  # by trial
     for confirmed in files.read_confirm_records():
-        records[files.confirm_model(confirmed.trial).relative_to(files.root).as_posix()] = confirmed
+        records[files.relative_name(files.confirm_model(confirmed.trial))] = confirmed
         recipes[confirmed.trial] = confirmed.recipe
     for student in files.read_student_records():
-        records[files.student_model(student.seed_index).relative_to(files.root).as_posix()] = student
+        records[files.relative_name(files.student_model(student.seed_index))] = student
     found = []
     for member in members:
         record = records[member.model]
@@ -174,6 +199,7 @@ def member_recipes(files: StudyFiles, members: Sequence[MemberRecord]) -> tuple[
                 fit_on=record.fit_on,
                 weight=member.weight,
                 is_taught=isinstance(record, RefitRecord),
+                bfloat16=record.bfloat16,
             )
         )
     return tuple(found)

@@ -20,7 +20,14 @@ from fmnist.recipe import Recipe
 from search.records.files import StudyFiles
 from search.records.ledger import Stopwatch
 from search.records.models import BestRecipe, ConfirmRecord, MemberRecord, RefitRecord, Retraining
-from search.refit.ensemble import choose_members, finalists_of, member_recipes, write_teaching
+from search.refit.confirmation import trained_finalists
+from search.refit.ensemble import (
+    choose_members,
+    finalists_of,
+    finished_students,
+    member_recipes,
+    write_teaching_of_study,
+)
 from search.refit.provenance import provenance_of
 from search.refit.round import FinalRound, model_metadata, n_cut_images, run_training, write_confirmation
 from search.refit.schedule import (
@@ -33,14 +40,15 @@ from search.refit.schedule import (
 )
 from search.study.strategy import seed_of
 from search.worker.probes import speed_side_by_side
-from search.worker.tasks import TrainTask, reason_of
+from search.worker.tasks import TrainingFailed, TrainTask, reason_of
 
 
 def refit(final: FinalRound, winner: ConfirmRecord, n_seeds: int) -> list[RefitRecord]:
     """Train students of the winner's recipe, one for each seed, and deliver the first, or the winner if that is better.
 
     Students and winner have learned from the same images, so the confirmation split compares them fairly. Every student
-    runs its schedule to the end: nothing ends it but a timeout.
+    runs its schedule to the end: nothing ends it but a timeout. Where no student can be trained, the winner's own
+    training is delivered.
 
     Args:
         final: Where trainings run.
@@ -51,17 +59,15 @@ def refit(final: FinalRound, winner: ConfirmRecord, n_seeds: int) -> list[RefitR
         The records of what is delivered: the students, or the winner's own training where no student is.
 
     Raises:
-        TrainingFailed: A student's training came to nothing.
+        TrainingFailed: A student's training met a bug.
         Interrupted: The run is to stop.
     """
     files = final.files
-    if any(record.trial != winner.trial for record in [*files.read_student_records(), *files.read_refit_records()]):
-        # An earlier run, with fewer trials, had another winner.
-        files.checksums.forget(files.refit)
-    train_students(final, winner, n_seeds)
-    for record in _delivered(winner, files.read_student_records()):
-        _keep_delivered(files, winner, record)
-    records = files.read_refit_records()
+    _forget_stale(files, winner)
+    obstacle = train_students(final, winner, n_seeds)
+    delivered = _delivered(files, winner, obstacle)
+    _keep_delivered(files, delivered)
+    records = [record for record, _ in delivered]
     files.write_json(files.best_recipe, best_recipe(final, winner, records))
     deliver(files)
     return records
@@ -73,42 +79,77 @@ def deliver(files: StudyFiles) -> None:
         shutil.copyfile(files.checksums.intact(files.refit_model(0)), temporary)
 
 
-def finished_students(files: StudyFiles) -> set[int]:
-    """Return the seeds whose student has been trained, record and model."""
-    finished = set()
+def _forget_stale(files: StudyFiles, winner: ConfirmRecord) -> None:
+    """Remove what has no use any more: trainings of an earlier run's winner, and students that have lost a file."""
+    if any(record.trial != winner.trial for record in [*files.read_student_records(), *files.read_refit_records()]):
+        files.forget_ensemble()
+        files.checksums.forget(files.refit)
+    finished = finished_students(files, winner.trial)
     for record in files.read_student_records():
-        if files.checksums.is_whole(files.student_model(record.seed_index)):
-            finished.add(record.seed_index)
-    return finished
+        if record not in finished:
+            files.forget_ensemble()
+            index = record.seed_index
+            for path in (files.student_record(index), files.student_arrays(index), files.student_model(index)):
+                files.checksums.forget(path)
 
 
-def train_students(final: FinalRound, winner: ConfirmRecord, n_seeds: int) -> None:
-    """Train the students that are missing. For arguments and errors see `refit`."""
-    done = finished_students(final.files)
-    missing = [index for index in range(n_seeds) if index not in done]
+def train_students(final: FinalRound, winner: ConfirmRecord, n_seeds: int) -> str:
+    """Train the students that are missing. For arguments and errors see `refit`.
+
+    Returns:
+        Why one of them was not trained, in words; empty where all were.
+    """
+    done = finished_students(final.files, winner.trial)
+    missing = sorted(set(range(n_seeds)) - {record.seed_index for record in done})
     if not missing:
-        return
-    before = final.files.read_student_records()
-    teachers = before[0].teachers if before else choose_members(final, finalists_of(final))
-    teaching = write_teaching(final, teachers, mirrored=Recipe.from_dict(winner.recipe).plan.flip)
+        return ""
+    if final.clock.seconds_left_for_training() == 0:
+        return "the timeout left no time for a student of the finalists"
+    try:
+        failures = _train_missing(final, winner, missing, done)
+    except TrainingFailed as failure:  # of a teacher's predictions
+        failures = [failure]
+    for failure in failures:
+        if failure.kind == "error":  # a bug, which no other training makes good
+            raise failure
+    return f"a student of the finalists failed ({failures[0].kind}): {failures[0].reason}" if failures else ""
+
+
+def _train_missing(
+    final: FinalRound, winner: ConfirmRecord, missing: Sequence[int], done: Sequence[RefitRecord]
+) -> list[TrainingFailed]:
+    """Train students side by side, and return the failures among them.
+
+    Args:
+        final: Where trainings run.
+        winner: The best finalist.
+        missing: Which seeds of the study are trained, counted from 0.
+        done: Students of an earlier run: the new ones have the same teachers and the same length.
+    """
+    teachers = done[0].teachers if done else choose_members(final, finalists_of(final))
+    teaching = write_teaching_of_study(final, teachers, mirrored=Recipe.from_dict(winner.recipe).plan.flip)
     n_planned = planned_length(final, winner, len(missing), teaching)
     n_parallel = final.n_parallel(len(missing))
     jobs = []
     for index in missing:
         jobs.append(partial(_train_student, final, winner, index, n_planned, n_parallel, teachers, teaching))
-    failures = final.run_parallel("refit", jobs, n_parallel)
-    if failures:
-        raise failures[0]
+    return final.run_parallel("refit", jobs, n_parallel)
 
 
-def _delivered(winner: ConfirmRecord, students: Sequence[RefitRecord]) -> list[RefitRecord]:
-    """Return the trainings that are delivered: the students, unless the winner beats the first of them.
+def _delivered(files: StudyFiles, winner: ConfirmRecord, obstacle: str) -> list[tuple[RefitRecord, Path]]:
+    """Return the trainings that are delivered, with their models: the students, unless the winner beats the first.
 
-    They are compared on the confirmation split. Only the first student counts: chance would choose the best of several.
+    They are compared on the confirmation split. Only the first student that could be trained counts: chance would
+    choose the best of several. obstacle: why a student is missing, if one is.
     """
-    first = students[0]
-    if first.confirm_accuracy is not None and first.confirm_accuracy >= winner.confirm_accuracy:
-        return list(students)
+    students = finished_students(files, winner.trial)
+    first_accuracy = students[0].confirm_accuracy if students else None
+    if first_accuracy is not None and first_accuracy >= winner.confirm_accuracy:
+        delivered = []
+        for place, record in enumerate(students):  # places from 0 on, also where a student is missing
+            delivered.append((replace(record, seed_index=place), files.student_model(record.seed_index)))
+        return delivered
+    why = "a student of the finalists was no better" if students else obstacle
     plain = RefitRecord(
         trial=winner.trial,
         seed_index=0,
@@ -118,25 +159,30 @@ def _delivered(winner: ConfirmRecord, students: Sequence[RefitRecord]) -> list[R
         n_images=winner.n_images,
         seconds=winner.seconds,
         peak_memory_mb=winner.peak_memory_mb,
-        rule=f"the finalist's own training, {winner.reason}: a student of the finalists was no better",
+        rule=f"the finalist's own training, {winner.reason}: {why}",
         n_threads=winner.n_threads,
         bfloat16=winner.bfloat16,
         n_cut_images=winner.n_cut_images,
         fit_on=winner.fit_on,
         confirm_accuracy=winner.confirm_accuracy,
     )
-    return [plain]
+    return [(plain, files.confirm_model(winner.trial))]
 
 
-def _keep_delivered(files: StudyFiles, winner: ConfirmRecord, record: RefitRecord) -> None:
-    """Copy a delivered training's model and record to its seed's place, unless it is there."""
-    index = record.seed_index
-    if files.has(files.refit_record(index)) and files.checksums.is_whole(files.refit_model(index)):
-        return
-    trained = files.student_model(index) if record.teachers else files.confirm_model(winner.trial)
-    with files.checksums.writing(files.refit_model(index)) as temporary:
-        shutil.copyfile(files.checksums.intact(trained), temporary)
-    files.write_json(files.refit_record(index), record)
+def _keep_delivered(files: StudyFiles, delivered: Sequence[tuple[RefitRecord, Path]]) -> None:
+    """Copy the models and records of what is delivered to their seeds' places; what else is there goes."""
+    records = [record for record, _ in delivered]
+    for old in files.read_refit_records():
+        if old not in records:
+            files.checksums.forget(files.refit_record(old.seed_index))
+            files.checksums.forget(files.refit_model(old.seed_index))
+    for record, trained in delivered:
+        index = record.seed_index
+        if files.has(files.refit_record(index)) and files.checksums.is_whole(files.refit_model(index)):
+            continue
+        with files.checksums.writing(files.refit_model(index)) as temporary:
+            shutil.copyfile(files.checksums.intact(trained), temporary)
+        files.write_json(files.refit_record(index), record)
 
 
 def best_recipe(final: FinalRound, winner: ConfirmRecord, records: Sequence[RefitRecord]) -> BestRecipe:
@@ -167,16 +213,14 @@ def planned_length(final: FinalRound, winner: ConfirmRecord, n_students: int, te
         n_students: Those that are still to be trained. Those trained before, if any, tell how long these are.
         teaching: What the teachers predict.
     """
-    records = final.files.read_student_records()
-    if records:
-        return records[0].n_planned_images
+    done = finished_students(final.files, winner.trial)
+    if done:
+        return done[0].n_planned_images
     n_epochs = Recipe.from_dict(winner.recipe).plan.n_epochs
     n_full = full_length(n_epochs, final.n_searched_images)
     share = 1.0
     if final.clock.seconds_left_for_training() is not None:
-        speed_of_one = speed_of_one_worker(
-            winner, final.files.read_confirm_records(), final.workers, final.site.n_threads
-        )
+        speed_of_one = speed_of_one_worker(winner, trained_finalists(final), final.workers, final.site.n_threads)
         speed = speed_of_one * final.effective_workers(n_students)
         speed = _measured_speed(final, winner, n_full, final.n_parallel(n_students), teaching) or speed
         share = retraining_share(final.clock.seconds_left_for_training(), n_full * n_students / speed)

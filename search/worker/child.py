@@ -34,6 +34,7 @@ from search.worker.tasks import (
     PredictTask,
     Pulse,
     Task,
+    TeachTask,
     TrainResult,
     TrainTask,
 )
@@ -94,6 +95,10 @@ def messages_of(task: Task, pipe: Connection) -> Iterator[Any]:
             with Pulsing(pipe, memory_limit_mb=None):
                 probabilities = predict_task(task)
             yield probabilities
+        case TeachTask():
+            with Pulsing(pipe, memory_limit_mb=None):
+                probabilities = teach_task(task)
+            yield probabilities
         case AverageTask():
             with Pulsing(pipe, memory_limit_mb=None):
                 probabilities = average_task(task)
@@ -121,6 +126,23 @@ def predict_task(task: PredictTask) -> np.ndarray:
         changed_images = change.apply(task.images, np.random.default_rng(0))
         predicted.append(predict_probabilities(model, changed_images))
     return np.stack(predicted)
+
+
+def teach_task(task: TeachTask) -> np.ndarray:
+    """Predict what students learn from: float32 (n, n_classes), for the images of `Split.searched` in their order."""
+    import keras
+
+    from fmnist.model.inference import predict_probabilities
+
+    model: Any = keras.saving.load_model(task.model, compile=False)
+    split = open_split(task.split_folder)
+    predicted = []
+    for part in (split.train, split.selection):
+        probabilities = predict_probabilities(model, part.images)
+        if task.mirrored:
+            probabilities = (probabilities + predict_probabilities(model, part.images[:, :, ::-1])) / np.float32(2)
+        predicted.append(probabilities)
+    return np.concatenate(predicted)
 
 
 def average_task(task: AverageTask) -> np.ndarray:

@@ -28,13 +28,11 @@ from search.system.machine import has_gpu
 from search.worker import child
 from search.worker.client import POLL_SECONDS, ProcessServer, ServerLost, TrainingProcess
 from search.worker.tasks import (
-    AverageTask,
-    BaselinePredictTask,
     BaselineTask,
     Failure,
     Interrupted,
     Pause,
-    PredictTask,
+    PredictorTask,
     Pulse,
     Task,
     TrainingFailed,
@@ -100,7 +98,7 @@ class WorkerProcesses:
         """
         yield from self._run(task)
 
-    def predict(self, task: PredictTask | AverageTask | BaselinePredictTask) -> np.ndarray:
+    def predict(self, task: PredictorTask) -> np.ndarray:
         """Predict in a process: probabilities float32 (n, n_classes), or a baseline's classes uint8 (n,).
 
         Raises:
