@@ -21,6 +21,7 @@ from search.provenance import describe_environment
 from search.records.models import EvaluationRecord
 from search.report.charts.fonts import fonts_for
 from search.report.text.data import describe_duplicates, uneven_classes
+from search.report.text.delivery import trainings
 from search.results.result import FinishedStudy, balance_of
 from search.study.trials import count_by_state, read_best
 from search.worker.tasks import Interrupted
@@ -75,13 +76,16 @@ def tell_own_images(context: StudyContext) -> None:
 
 
 def tell_rebuild(context: StudyContext) -> None:
-    """Say that the study is finished, and that retrainings beyond those made are not."""
+    """Say that the study is finished, and that no students are trained beyond those that it has."""
     config, files = context.config, context.files
     opened = files.read_json(EvaluationRecord, files.test).opened
     context.reporter.say(f"study {config.study} is finished (test set opened {opened}): rebuilding its report")
-    n_made = len(files.read_refit_records())
-    if config.refit_seeds > n_made:
-        made = with_noun(n_made, "retraining")
+    n_students = len(files.read_student_records())
+    made = with_noun(n_students, "student")
+    if not n_students:  # made before version 0.6.0
+        n_students = len(files.read_refit_records())
+        made = with_noun(n_students, "retraining")
+    if config.refit_seeds > n_students:
         context.reporter.say(f"it has {made}: --refit-seeds {config.refit_seeds} adds none to a finished study")
 
 
@@ -94,11 +98,11 @@ def tell_finished_elsewhere(context: StudyContext, place: str, opened: str) -> N
 
 
 def tell_other_leader(context: StudyContext, study: optuna.Study) -> None:
-    """Say which machine of the study confirms and retrains, since this one does not."""
+    """Say which machine of the study trains finalists and students, since this one does not."""
     leader = study.user_attrs.get("final_round", "another machine")
     context.reporter.say(
-        f"the search is complete; {leader} confirms and retrains, and the report will be there. Nothing is left to do "
-        f"here.",
+        f"the search is complete; {leader} trains finalists and students, and the report will be there. "
+        f"Nothing is left to do here.",
         RESULT,
     )
 
@@ -141,7 +145,7 @@ def tell_search_result(context: StudyContext, progress: SearchProgress) -> None:
         text,
         {"trials": dict(progress.counts), "best": figures},
         {
-            "next": "the same command without --search-only confirms, retrains and opens the test set",
+            "next": "the same command without --search-only trains finalists and students and opens the test set",
             "dashboard": dashboard_command(context.files, context.config.storage),
         },
     )
@@ -165,8 +169,11 @@ def tell_result(context: StudyContext, result: FinishedStudy) -> None:
     if note is not None:
         context.reporter.warn(note)
     context.reporter.show_finalists(rows)
-    interval, n_seeds, files = result.test_interval, len(result.test_accuracies), context.files
-    of = f"mean of {with_noun(n_seeds, 'seed')}" if n_seeds > 1 else "one retraining"
+    interval, files = result.test_interval, context.files
+    of = f"{'mean of ' if len(result.test_accuracies) > 1 else ''}{trainings(result)}"
+    places = {"report": str(shown_path(files.report_html)), "model": str(shown_path(files.model))}
+    if result.ensemble is not None:
+        places["ensemble"] = ensemble_in_a_line(result)
     context.reporter.show_result(
         f"test accuracy {result.test_mean:.2%}, {of}, 95 % interval {interval.low:.2%} to {interval.high:.2%}",
         {
@@ -174,11 +181,21 @@ def tell_result(context: StudyContext, result: FinishedStudy) -> None:
             "test_accuracies": list(result.test_accuracies),
             "test_wilson_95": [interval.low, interval.high],
             "trial": result.winner.trial,
+            "ensemble_test_accuracy": result.ensemble_accuracy,
         },
         {
-            "report": str(shown_path(files.report_html)),
-            "model": str(shown_path(files.model)),
+            **places,
             "dashboard": dashboard_command(files, context.config.storage),
             "predict": shlex.join(["python", "-m", "fmnist.predict", as_word(shown_path(files.model)), "IMAGE"]),
         },
+    )
+
+
+def ensemble_in_a_line(result: FinishedStudy) -> str:
+    """Say where the ensemble of a study that has one is, of how many networks, and how good."""
+    assert result.ensemble is not None and result.ensemble_interval is not None
+    interval = result.ensemble_interval
+    return (
+        f"{shown_path(result.files.ensemble)}, average of {len(result.ensemble.members)} networks: test accuracy "
+        f"{result.ensemble_accuracy:.2%}, 95 % interval {interval.low:.2%} to {interval.high:.2%}"
     )

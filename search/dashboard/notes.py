@@ -14,6 +14,7 @@ import optuna
 from fmnist.model.layers import count_multiply_adds, count_parameters
 from fmnist.recipe import Architecture, Block, Recipe, short_form
 from search.format import code, count, duration, percent, percent_range, short_count, with_noun
+from search.report.text.delivery import trainings
 from search.report.text.recipe import describe_plan
 from search.results.result import FinishedStudy
 from search.study.objective import Outcome
@@ -184,7 +185,7 @@ def search_in_words(summary: StudySummary) -> str:
 
 
 def result_in_words(result: FinishedStudy) -> list[str]:
-    """Give the test accuracy, the winner, and a table of the finalists."""
+    """Give the test accuracy, also the ensemble's, the winner, and a table of the finalists."""
     winner, recipe = result.winner, result.recipe
     rows = [
         "| finalist | in the search | confirmed | 95 % interval | parameters |",
@@ -199,10 +200,17 @@ def result_in_words(result: FinishedStudy) -> list[str]:
             f"| {name} | {percent(record.search_accuracy)} | {percent(record.confirm_accuracy)} | "
             f"{percent_range(result.confirm_interval(record))} | {short_count(n_parameters)} |"
         )
-    n_seeds = with_noun(len(result.test_accuracies), "retraining")
+    of = f"{'mean of ' if len(result.test_accuracies) > 1 else ''}{trainings(result)}"
+    ensemble = []
+    if result.ensemble is not None and result.ensemble_interval is not None:
+        ensemble.append(
+            f"**Ensemble of {len(result.ensemble.members)} networks: {percent(result.ensemble_accuracy)}** "
+            f"(95 % interval {percent_range(result.ensemble_interval)})"
+        )
     return [
-        f"**Test accuracy {percent(result.test_mean)}** (mean of {n_seeds}; "
+        f"**Test accuracy {percent(result.test_mean)}** ({of}; "
         f"95 % interval {percent_range(result.test_interval)}, {count(len(result.arrays.labels))} test images)",
+        *ensemble,
         f"**Winner: trial {winner.trial}**, {short_count(count_parameters(recipe.architecture))} parameters: "
         f"`{short_form(recipe)}`",
         "\n".join(rows),

@@ -12,10 +12,11 @@ from search.records.io import flat
 from search.report import gallery
 from search.report.analysis import trials as search_analysis
 from search.report.analysis.evidence import Evidence
+from search.report.analysis.learning import learning_curve
 from search.report.charts import model as model_charts
 from search.report.charts import search as search_charts
 from search.report.charts.style import MANY_CLASSES, Chart
-from search.report.text import certainty, data, exports, model, overview, recipe
+from search.report.text import certainty, data, delivery, exports, model, overview, recipe
 from search.report.text import search as search_text
 from search.results.result import FinishedStudy
 
@@ -27,6 +28,7 @@ TEXT: dict[str, ModuleType] = {  # the modules of sentences, as templates name t
     "certainty": certainty,
     "search": search_text,
     "exports": exports,
+    "delivery": delivery,
 }
 
 
@@ -63,7 +65,11 @@ def template_context(study: FinishedStudy, evidence: Evidence, summary: dict[str
         "varied": varied,
         "depths": search_analysis.depths(trials),
         "config": flat(study.config),
+        "curve": learning_curve(study),
+        "phase_words": delivery.phase_words(study),
+        "has_selection_accuracy": any(record.selection_accuracy is not None for record in study.confirmed),
         "load_lines": load_lines(study),
+        "ensemble_lines": ensemble_lines(study),
         "formats": {format.name: format for format in FORMATS},
         "export_lines": export_lines(study),
     }
@@ -109,8 +115,9 @@ def model_chart_list(study: FinishedStudy, evidence: Evidence, summary: dict[str
         charts.append(model_charts.baselines_chart(evidence.baselines, study.evaluation))
     if study.test.changed:
         charts.append(model_charts.changes_chart(study.test.changed, study.evaluation.accuracy))
-    if study.winner.history:
-        charts.append(model_charts.learning_chart(study.winner, study.data.n_images["train"]))
+    curve = learning_curve(study)
+    if curve.history:
+        charts.append(model_charts.learning_chart(curve))
     return charts
 
 
@@ -125,6 +132,15 @@ def class_rows(study: FinishedStudy) -> list[dict[str, Any]]:
         counts = {part: counts[i] for part, counts in study.data.class_counts.items()}
         rows.append({"name": name, **counts})
     return rows
+
+
+def ensemble_lines(study: FinishedStudy) -> str:
+    """Python lines that load the ensemble and predict with it."""
+    return (
+        "import keras\n"
+        f'ensemble = keras.models.load_model("{study.files.ensemble.name}")\n'
+        "probabilities = ensemble.predict(images)  # images as for the delivered model"
+    )
 
 
 def load_lines(study: FinishedStudy) -> str:

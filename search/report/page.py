@@ -88,7 +88,7 @@ def write_report(study: FinishedStudy, drawn: DrawnReport) -> None:
     write_pictures(files.report_pictures, study, context)
     write_text(files.report_markdown, markdown.get_template("report.md.j2").render(context))
     write_text(files.model_card, markdown.get_template("model-card.md.j2").render(context))
-    write_temperature(files, drawn.evidence.calibration)
+    write_temperature(study, drawn.evidence.calibration)
     write_text(files.guide, markdown.get_template("guide.md.j2").render(context))
     write_history(files, study.trials)
     write_text(files.report_json, json.dumps(drawn.summary, indent=2, allow_nan=False) + "\n")
@@ -112,17 +112,20 @@ def write_pictures(folder: Path, study: FinishedStudy, context: Mapping[str, Any
             path.write_bytes(png)
 
 
-def write_temperature(files: StudyFiles, found: Calibration) -> None:
+def write_temperature(study: FinishedStudy, found: Calibration) -> None:
     """Leave the temperature beside the model, which itself stays as it was trained."""
+    by = "the delivered model, which has not learned from them"
+    if not study.students:
+        by = "the winner's confirmation training (the delivered model was then trained on these images too)"
     note = {
+        "model": study.files.model.name,
         "temperature": found.temperature,
         "how": "softmax(log(probabilities) / temperature) is the calibrated prediction; the class stays the same",
-        "fitted_on": f"{found.n_fitted_on} images of the confirmation split, predicted by the winner's confirmation "
-        "training (the delivered model was then trained on these images too)",
+        "fitted_on": f"{found.n_fitted_on} images of the confirmation split, predicted by {by}",
         "test_log_loss": {"before": found.before.log_loss, "after": found.after.log_loss},
         "test_expected_calibration_error": {
             "before": found.before.expected_calibration_error,
             "after": found.after.expected_calibration_error,
         },
     }
-    write_text(files.temperature, json.dumps(note, indent=2) + "\n")
+    write_text(study.files.temperature, json.dumps(note, indent=2) + "\n")

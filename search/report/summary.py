@@ -9,9 +9,11 @@ from typing import Any
 from fmnist.export.formats import ExportRecord, find_format
 from fmnist.model.layers import count_multiply_adds, count_parameters
 from fmnist.recipe import Recipe, short_form
-from search.records.models import ConfirmRecord
+from search.records.models import ConfirmRecord, RefitRecord
 from search.report.analysis.evidence import Evidence, as_dicts
 from search.report.templating import plain
+from search.report.text.delivery import kind_of_training
+from search.results.members import Member
 from search.results.result import FinishedStudy
 
 
@@ -29,11 +31,14 @@ def summarize(study: FinishedStudy, evidence: Evidence) -> dict[str, Any]:
         "best": winner_section(study),
         "validation": validation_section(study),
         "test": evaluation_section(study),
+        "delivered": delivered_section(study, evidence),
+        "ensemble": ensemble_section(study, evidence),
         "evidence": evidence.to_dict(),
         "seconds": study.seconds,
         "images_trained": {**images, "total": sum(images.values())},
         "search_overhead": study.search_overhead,
         "finalists": [finalist_row(study, record) for record in study.confirmed],
+        "students": [student_row(study, record) for record in study.students],
         "data": dataclasses.asdict(study.data),
         "exports": [export_row(record) for record in study.exports],
         "balance": {
@@ -107,6 +112,74 @@ def evaluation_section(study: FinishedStudy) -> dict[str, Any]:
         "expected_calibration_error": evaluation.expected_calibration_error,
         "n_images": evaluation.n_images,
         "opened": study.test.opened,
+    }
+
+
+def delivered_section(study: FinishedStudy, evidence: Evidence) -> dict[str, Any]:
+    """`delivered`: which training best.keras is of, and what it was compared with on the confirmation split."""
+    first = study.refits[0]
+    return {
+        "kind": kind_of_training(study),
+        "trial": first.trial,
+        "seed": first.seed,
+        "confirm_accuracy": first.confirm_accuracy,
+        "winner_confirm_accuracy": study.winner.confirm_accuracy,
+        "student_confirm_accuracy": study.students[0].confirm_accuracy if study.students else None,
+        "teachers": [member_row(teacher) for teacher in evidence.teachers],
+    }
+
+
+def ensemble_section(study: FinishedStudy, evidence: Evidence) -> dict[str, Any] | None:
+    """`ensemble`: what it averages, its scores, and the delivered model against it; None where there is none."""
+    score, record = evidence.ensemble, study.ensemble
+    if score is None or record is None:
+        return None
+    return {
+        "file": study.files.ensemble.name,
+        "members": [member_row(member) for member in score.members],
+        "n_candidates": record.n_candidates,
+        "confirm_accuracy": record.confirm_accuracy,
+        "accuracy": {
+            "value": score.rival.accuracy,
+            "wilson_95": [score.accuracy_interval.low, score.accuracy_interval.high],
+        },
+        "macro_f1": score.macro_f1,
+        "log_loss": score.calibration.before.log_loss,
+        "expected_calibration_error": score.calibration.before.expected_calibration_error,
+        "calibration": dataclasses.asdict(score.calibration),
+        "against_delivered": dataclasses.asdict(score.rival.test),
+        "n_parameters": record.n_parameters,
+        "multiply_adds": record.multiply_adds,
+        "model_bytes": study.ensemble_bytes,
+    }
+
+
+def member_row(member: Member) -> dict[str, Any]:
+    """One network of an average."""
+    return {
+        "name": member.name,
+        "model": member.model,
+        "network": short_form(member.recipe),
+        "seed": member.seed,
+        "confirm_accuracy": member.confirm_accuracy,
+        "weight": member.weight,
+    }
+
+
+def student_row(study: FinishedStudy, record: RefitRecord) -> dict[str, Any]:
+    """One of `students`: its accuracy on the confirmation split, and what its training cost."""
+    accuracy = record.confirm_accuracy
+    interval = None if accuracy is None else study.on_confirmation(accuracy)
+    return {
+        "seed_index": record.seed_index,
+        "is_delivered": study.has_student and record.seed_index == study.refits[0].seed_index,
+        "seed": record.seed,
+        "confirm_accuracy": accuracy,
+        "confirm_wilson_95": None if interval is None else [interval.low, interval.high],
+        "seconds": record.seconds,
+        "n_images": record.n_images,
+        "n_planned_images": record.n_planned_images,
+        "rule": record.rule,
     }
 
 

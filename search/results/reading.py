@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
@@ -13,10 +14,12 @@ from fmnist.paths import shown_path
 from search.records.files import StudyFiles
 from search.records.models import (
     FINISHED_STATES,
+    ConfirmRecord,
     DataRecord,
     EvaluationRecord,
     TrialRecord,
 )
+from search.results.members import find_members
 from search.results.result import FinishedStudy, StudyResult
 
 
@@ -44,6 +47,7 @@ def read_finished_study(
         UserError: the study has not come to its end, or its files contradict each other.
     """
     require_finished(files)
+    ensemble = files.read_ensemble_record()
     study = FinishedStudy(
         files=files,
         config=files.read_plain(files.config),
@@ -52,7 +56,7 @@ def read_finished_study(
         importances=importances,
         data=files.read_json(DataRecord, files.data),
         samples=files.read_arrays(files.samples)["images"],
-        confirmed=tuple(files.read_confirm_records()),
+        confirmed=finalists_among(files.read_confirm_records()),
         refits=tuple(files.read_refit_records()),
         test=files.read_json(EvaluationRecord, files.test),
         arrays=files.read_test_arrays(),
@@ -62,9 +66,22 @@ def read_finished_study(
         model_bytes=files.checksums.intact(files.model).stat().st_size,
         baselines=tuple(files.read_baselines()),
         exports=tuple(as_they_are(files, record) for record in files.read_export_records()),
+        students=tuple(files.read_student_records()),
+        ensemble=ensemble,
+        ensemble_bytes=None if ensemble is None else files.checksums.intact(files.ensemble).stat().st_size,
     )
     require_consistent(study)
     return study
+
+
+def finalists_among(records: Sequence[ConfirmRecord]) -> tuple[ConfirmRecord, ...]:
+    """Return the records of the finalists that the winner was chosen from, in their order.
+
+    A study that a version before 0.6.0 began may have others: shorter trainings, which the finalists trained in full
+    by the version that finished it were not compared with.
+    """
+    in_full = tuple(record for record in records if record.fit_on == "searched")
+    return in_full or tuple(records)
 
 
 def as_they_are(files: StudyFiles, record: ExportRecord) -> ExportRecord:
@@ -119,6 +136,8 @@ def require_consistent(study: FinishedStudy) -> None:
     is_wrong = study.arrays.probabilities[0].argmax(axis=1) != study.arrays.labels
     if not np.array_equal(np.flatnonzero(is_wrong), np.sort(study.arrays.mistake_indices)):
         raise UserError(f"{shown_path(study.files.test_arrays)} holds other mistakes than its predictions; {restore}")
+    find_members(study, study.refits[0].teachers)
+    require_consistent_ensemble(study)
     labels = study.arrays.labels
     for outcome in study.baselines:
         predicted = outcome.predicted
@@ -127,3 +146,21 @@ def require_consistent(study: FinishedStudy) -> None:
             raise UserError(
                 f"{shown_path(path)} must predict {len(labels):,} test images, but got {len(predicted):,}; {restore}"
             )
+
+
+def require_consistent_ensemble(study: FinishedStudy) -> None:
+    """Raise UserError where the records, the members and the predictions of the ensemble don't fit each other."""
+    restore = "restore the study's files, or start a new one with --study NAME"
+    record, arrays = study.files.ensemble_record, study.files.test_arrays
+    predictions, scored = study.arrays.ensemble_probabilities, study.test.ensemble_accuracy
+    if study.ensemble is None or predictions is None or scored is None:
+        if study.ensemble is not None or predictions is not None or scored is not None:
+            raise UserError(
+                f"an ensemble must have its record, {shown_path(record)}, its predictions in {arrays.name} and its "
+                f"accuracy in {study.files.test.name}, but some are missing; {restore}"
+            )
+        return
+    is_same_shape = predictions.shape == study.arrays.probabilities[0].shape
+    if not is_same_shape or not math.isclose(study.ensemble_accuracy or 0.0, scored, abs_tol=0.5 / len(predictions)):
+        raise UserError(f"{shown_path(arrays)} holds other predictions of the ensemble than were scored; {restore}")
+    find_members(study, study.ensemble.members)

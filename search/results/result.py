@@ -26,6 +26,7 @@ from search.records.models import (
     BaselineOutcome,
     ConfirmRecord,
     DataRecord,
+    EnsembleRecord,
     EvaluationArrays,
     EvaluationRecord,
     RefitRecord,
@@ -111,7 +112,10 @@ class StudyResult:
 
     @property
     def winner(self) -> ConfirmRecord:
-        """The finalist that was retrained and delivered. Raises RuntimeError while the study is unfinished."""
+        """The best finalist, whose recipe the delivered model has.
+
+        Raises RuntimeError while the study is unfinished.
+        """
         raise self._unfinished("winner")
 
     @property
@@ -126,17 +130,17 @@ class StudyResult:
 
     @property
     def test_accuracies(self) -> tuple[float, ...]:
-        """Test accuracy of each retraining. Raises RuntimeError while the study is unfinished."""
+        """Test accuracy of each delivered training. Raises RuntimeError while the study is unfinished."""
         raise self._unfinished("test_accuracies")
 
     @property
     def test_mean(self) -> float:
-        """Test accuracy, the mean of the retrainings. Raises RuntimeError while the study is unfinished."""
+        """Test accuracy, the mean of the delivered trainings. Raises RuntimeError while the study is unfinished."""
         raise self._unfinished("test_mean")
 
     @property
     def test_sd(self) -> float | None:
-        """Sample standard deviation of the retrainings' test accuracies; None where there is one retraining.
+        """Sample standard deviation of the test accuracies; None where one training is delivered.
 
         Raises RuntimeError while the study is unfinished.
         """
@@ -146,6 +150,30 @@ class StudyResult:
     def test_interval(self) -> Interval:
         """Wilson 95 % interval of the mean test accuracy. Raises RuntimeError while the study is unfinished."""
         raise self._unfinished("test_interval")
+
+    @property
+    def ensemble_evaluation(self) -> Evaluation | None:
+        """The ensemble's scores on the test set; None where the study has no ensemble.
+
+        Raises RuntimeError while the study is unfinished.
+        """
+        raise self._unfinished("ensemble_evaluation")
+
+    @property
+    def ensemble_accuracy(self) -> float | None:
+        """The ensemble's test accuracy; None where the study has no ensemble.
+
+        Raises RuntimeError while the study is unfinished.
+        """
+        raise self._unfinished("ensemble_accuracy")
+
+    @property
+    def ensemble_interval(self) -> Interval | None:
+        """Wilson 95 % interval of the ensemble's test accuracy; None where the study has no ensemble.
+
+        Raises RuntimeError while the study is unfinished.
+        """
+        raise self._unfinished("ensemble_interval")
 
     def __repr__(self) -> str:
         best = "" if self.best_trial is None else f", best {self.best_trial.value:.2%} in the search"
@@ -179,7 +207,7 @@ class FinishedStudy(StudyResult):
     data: DataRecord
     samples: np.ndarray  # uint8 (n_classes, 10, height, width, channels)
     confirmed: tuple[ConfirmRecord, ...]  # best confirmation accuracy first
-    refits: tuple[RefitRecord, ...]  # by seed_index
+    refits: tuple[RefitRecord, ...]  # what is delivered, by seed_index: the students, or the winner's own training
     test: EvaluationRecord
     arrays: EvaluationArrays
     seconds: dict[str, float]  # by phase
@@ -187,6 +215,9 @@ class FinishedStudy(StudyResult):
     environment: dict[str, Any]
     model_bytes: int  # size of best.keras
     baselines: tuple[BaselineOutcome, ...] = ()  # in the order of BASELINES; empty where none were asked for
+    students: tuple[RefitRecord, ...] = ()  # by seed_index, delivered or not; empty before version 0.6.0
+    ensemble: EnsembleRecord | None = None  # None where one network alone was best, and before version 0.6.0
+    ensemble_bytes: int | None = None  # size of ensemble.keras
 
     @property
     def is_finished(self) -> bool:
@@ -202,7 +233,7 @@ class FinishedStudy(StudyResult):
 
     @property
     def winner(self) -> ConfirmRecord:
-        """The confirmation of the finalist that was retrained and delivered."""
+        """The best finalist, whose recipe the delivered model has."""
         return next(record for record in self.confirmed if record.trial == self.refits[0].trial)
 
     @cached_property
@@ -212,13 +243,18 @@ class FinishedStudy(StudyResult):
 
     @cached_property
     def default(self) -> ConfirmRecord | None:
-        """The default recipe's confirmation; None if it was not confirmed."""
+        """The default recipe's training as a finalist; None if it was not among them."""
         return next((record for record in self.confirmed if record.origin == DEFAULT_NAME), None)
 
     @property
     def recipe(self) -> Recipe:
         """The winner's architecture and training plan."""
         return Recipe.from_dict(self.winner.recipe)
+
+    @property
+    def has_student(self) -> bool:
+        """Whether the delivered model is a student, which learned from finalists too."""
+        return bool(self.refits[0].teachers)
 
     @property
     def evaluation(self) -> Evaluation:
@@ -241,7 +277,7 @@ class FinishedStudy(StudyResult):
 
     @property
     def test_accuracies(self) -> tuple[float, ...]:
-        """Test accuracy of each retraining, recomputed from its predictions."""
+        """Test accuracy of each delivered training, recomputed from its predictions."""
         return self._test_accuracies
 
     @cached_property
@@ -251,12 +287,12 @@ class FinishedStudy(StudyResult):
 
     @property
     def test_mean(self) -> float:
-        """Test accuracy, the mean of the retrainings."""
+        """Test accuracy, the mean of the delivered trainings."""
         return statistics.fmean(self.test_accuracies)
 
     @property
     def test_sd(self) -> float | None:
-        """Sample standard deviation of the retrainings' test accuracies; None where there is one retraining."""
+        """Sample standard deviation of the test accuracies; None where one training is delivered."""
         if len(self.test_accuracies) < 2:
             return None
         return statistics.stdev(self.test_accuracies)
@@ -268,6 +304,34 @@ class FinishedStudy(StudyResult):
         return wilson_95(round(self.test_mean * n), n)
 
     @property
+    def ensemble_evaluation(self) -> Evaluation | None:
+        """The ensemble's scores on the test set; None where the study has no ensemble."""
+        return self._ensemble_evaluation
+
+    @cached_property
+    def _ensemble_evaluation(self) -> Evaluation | None:
+        probabilities = self.arrays.ensemble_probabilities
+        if probabilities is None:
+            return None
+        return evaluate(self.arrays.labels, probabilities, self.data.class_names)
+
+    @property
+    def ensemble_accuracy(self) -> float | None:
+        """The ensemble's test accuracy, recomputed from its predictions; None where the study has no ensemble."""
+        probabilities = self.arrays.ensemble_probabilities
+        if probabilities is None:
+            return None
+        return float(np.mean(probabilities.argmax(axis=1) == self.arrays.labels))
+
+    @property
+    def ensemble_interval(self) -> Interval | None:
+        """Wilson 95 % interval of the ensemble's test accuracy; None where the study has no ensemble."""
+        if self.ensemble_accuracy is None:
+            return None
+        n = len(self.arrays.labels)
+        return wilson_95(round(self.ensemble_accuracy * n), n)
+
+    @property
     def n_by_state(self) -> dict[str, int]:
         """Number of trials that ended in each of FINISHED_STATES."""
         counts: dict[str, int] = dict.fromkeys(FINISHED_STATES, 0)
@@ -277,11 +341,11 @@ class FinishedStudy(StudyResult):
 
     @property
     def n_images_trained(self) -> dict[str, int]:
-        """Training images seen in the search, the confirmation and the retraining."""
+        """Training images seen in the search, by the finalists, and by the students or, before 0.6.0, retrainings."""
         return {
             "search": sum(trial.n_images for trial in self.trials),
             "confirm": sum(record.n_images for record in self.confirmed),
-            "refit": sum(record.n_images for record in self.refits),
+            "refit": sum(record.n_images for record in self.students or self.refits),
         }
 
     @property
@@ -303,8 +367,12 @@ class FinishedStudy(StudyResult):
 
     def confirm_interval(self, record: ConfirmRecord) -> Interval:
         """Wilson 95 % interval of a finalist's confirmation accuracy."""
+        return self.on_confirmation(record.confirm_accuracy)
+
+    def on_confirmation(self, accuracy: float) -> Interval:
+        """Wilson 95 % interval of an accuracy on the confirmation split."""
         n = self.data.n_images["confirmation"]
-        return wilson_95(round(record.confirm_accuracy * n), n)
+        return wilson_95(round(accuracy * n), n)
 
     @property
     def has_checksums(self) -> bool:

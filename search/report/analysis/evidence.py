@@ -16,6 +16,7 @@ from sklearn.metrics import confusion_matrix
 
 from fmnist.metrics import calibration
 from fmnist.metrics.calibration import ReliabilityBin, expected_calibration_error, reliability, with_temperature
+from fmnist.metrics.ensemble import weighted_mean
 from fmnist.metrics.evaluation import Mistake, RejectionCurvePoint, find_label_issues, rejection_curve
 from fmnist.metrics.intervals import (
     ExpectedMaximum,
@@ -27,9 +28,9 @@ from fmnist.metrics.intervals import (
     mcnemar,
     wilson_95,
 )
-from search.records.files import StudyFiles
 from search.records.models import BaselineRecord, ConfirmRecord
 from search.report.analysis.trials import Rung, rungs
+from search.results.members import Member, find_members, read_confirmation
 from search.results.result import FinishedStudy
 
 
@@ -43,9 +44,10 @@ class SelectionBias:
     n_tried: int  # configurations that were scored on the selection split
     n_finalists: int
     search_accuracy: float | None  # on the selection split, in the search; None if the trial did not complete
-    selection_accuracy: float  # on the selection split, in the longer confirmation training
+    selection_accuracy: float | None  # on the selection split, in full training; None where it learned from that split
     confirm_accuracy: float
-    test_accuracy: float  # mean of the retrainings
+    student_accuracy: float | None  # of the first student on the confirmation split; None in studies without students
+    test_accuracy: float  # mean of what is delivered
     selection_luck: ExpectedMaximum  # the best of n_tried on the selection split
     confirm_luck: ExpectedMaximum  # the best of n_finalists on the confirmation split
 
@@ -62,9 +64,9 @@ class CalibrationScore:
 
 @dataclass(frozen=True)
 class Calibration:
-    """The delivered model's probabilities on the test set as they are, and with one temperature."""
+    """A model's probabilities on the test set as they are, and with one temperature."""
 
-    temperature: float  # fitted on the winner's confirmation training, which has not seen these images
+    temperature: float  # fitted on images of the confirmation split, from which the fitted network has not learned
     n_fitted_on: int  # confirmation images
     before: CalibrationScore
     after: CalibrationScore
@@ -88,6 +90,17 @@ class BaselineScore:
     accuracy_interval: Interval  # Wilson, 95 %
     macro_f1: float
     rival: PairedComparison
+
+
+@dataclass(frozen=True)
+class EnsembleScore:
+    """The ensemble on the test set, against the delivered model."""
+
+    members: tuple[Member, ...]  # the heaviest first
+    accuracy_interval: Interval  # Wilson, 95 %
+    macro_f1: float
+    rival: PairedComparison
+    calibration: Calibration
 
 
 class Evidence:
@@ -115,6 +128,7 @@ class Evidence:
             search_accuracy=winner.search_accuracy,
             selection_accuracy=winner.selection_accuracy,
             confirm_accuracy=winner.confirm_accuracy,
+            student_accuracy=study.students[0].confirm_accuracy if study.students else None,
             test_accuracy=study.test_mean,
             selection_luck=expected_best_of(winner.confirm_accuracy, n_images["selection"], max(1, n_tried)),
             confirm_luck=expected_best_of(winner.confirm_accuracy, n_images["confirmation"], n_finalists),
@@ -122,27 +136,65 @@ class Evidence:
 
     @cached_property
     def calibration(self) -> Calibration:
-        """The delivered model's calibration, before and after the temperature fitted on the confirmation split."""
-        labels, probabilities = _confirmation(self._study.files, self._study.winner)
-        temperature = calibration.fit_temperature(labels, probabilities)
-        delivered = self._study.arrays.probabilities[0]
+        """The delivered model's calibration, before and after the temperature fitted on the confirmation split.
+
+        Before version 0.6.0 the delivered model had learned from that split, so the winner's training as a finalist is
+        what the temperature is fitted on.
+        """
+        study = self._study
+        path = study.files.confirm_arrays(study.winner.trial)
+        if study.has_student:
+            path = study.files.student_arrays(0)
+        return self._calibration(*read_confirmation(study, path), study.arrays.probabilities[0])
+
+    def _calibration(self, labels: np.ndarray, fitted_on: np.ndarray, tested: np.ndarray) -> Calibration:
+        """Fit a temperature on probabilities of the confirmation split, and score it on those of the test set."""
+        temperature = calibration.fit_temperature(labels, fitted_on)
         return Calibration(
             temperature=temperature,
             n_fitted_on=len(labels),
-            before=score_calibration(self._labels, delivered),
-            after=score_calibration(self._labels, with_temperature(delivered, temperature)),
+            before=score_calibration(self._labels, tested),
+            after=score_calibration(self._labels, with_temperature(tested, temperature)),
+        )
+
+    @cached_property
+    def teachers(self) -> tuple[Member, ...]:
+        """The finalists that the students learned from, the heaviest first; none before version 0.6.0."""
+        students = self._study.students
+        return find_members(self._study, students[0].teachers) if students else ()
+
+    @cached_property
+    def ensemble(self) -> EnsembleScore | None:
+        """The ensemble against the delivered model, on the test set; None where the study has none."""
+        study, probabilities = self._study, self._study.arrays.ensemble_probabilities
+        evaluation = study.ensemble_evaluation
+        if study.ensemble is None or probabilities is None or evaluation is None:
+            return None
+        members = find_members(study, study.ensemble.members)
+        read = [read_confirmation(study, member.arrays) for member in members]
+        on_confirmation = weighted_mean(
+            np.stack([predicted for _, predicted in read]), np.array([member.weight for member in members])
+        )
+        delivered = study.arrays.probabilities[0].argmax(axis=1)
+        (rival,) = paired_comparisons(self._labels, delivered, ["ensemble"], [probabilities.argmax(axis=1)])
+        return EnsembleScore(
+            members=members,
+            accuracy_interval=evaluation.accuracy_interval,
+            macro_f1=evaluation.macro_f1,
+            rival=rival,
+            calibration=self._calibration(read[0][0], on_confirmation, probabilities),
         )
 
     @cached_property
     def finalists(self) -> tuple[PairedComparison, ...]:
         """Every other finalist against the winner on the confirmation split, best first."""
         study = self._study
-        labels, winner = _confirmation(study.files, study.winner)
+        labels, winner = _confirmation(study, study.winner)
         names, predicted = [], []
         for record in study.confirmed:
             if record is not study.winner:
                 names.append(f"trial {record.trial}")
-                predicted.append(_confirmation(study.files, record)[1].argmax(axis=1))
+                predicted.append(_confirmation(study, record)[1].argmax(axis=1))
         return paired_comparisons(labels, winner.argmax(axis=1), names, predicted)
 
     @cached_property
@@ -179,7 +231,7 @@ class Evidence:
 
     @cached_property
     def label_issues(self) -> tuple[Mistake, ...]:
-        """Test images that may bear a wrong label; none where there is one retraining only, which nothing confirms.
+        """Test images that may bear a wrong label; none where one training is delivered, which nothing confirms.
 
         By calibrated probabilities: label smoothing keeps the model from being sure of anything.
         """
@@ -251,7 +303,6 @@ def score_calibration(labels: np.ndarray, probabilities: np.ndarray) -> Calibrat
     )
 
 
-def _confirmation(files: StudyFiles, record: ConfirmRecord) -> tuple[np.ndarray, np.ndarray]:
+def _confirmation(study: FinishedStudy, record: ConfirmRecord) -> tuple[np.ndarray, np.ndarray]:
     """Labels, int (n,), and the finalist's probabilities, float32 (n, n_classes), on the confirmation split."""
-    arrays = files.read_arrays(files.confirm_arrays(record.trial))
-    return arrays["labels"].astype(int), arrays["probabilities"]
+    return read_confirmation(study, study.files.confirm_arrays(record.trial))

@@ -12,8 +12,9 @@ from fmnist.metrics.calibration import ReliabilityBin
 from fmnist.metrics.evaluation import Evaluation
 from fmnist.metrics.intervals import Interval
 from search.format import percent
-from search.records.models import ChangedTestScore, ConfirmRecord
+from search.records.models import ChangedTestScore
 from search.report.analysis.evidence import BaselineScore, Calibration
+from search.report.analysis.learning import LearningCurve
 from search.report.charts.curves import mark_best, plot_part
 from search.report.charts.plain import Axes, Figure, ListedColormap, MaxNLocator, drawing
 from search.report.charts.style import (
@@ -48,20 +49,20 @@ CELL_INCHES, LETTER_INCHES, BORDER_INCHES = 0.45, 0.075, 1.0  # of one of few
 CROWDED_POINTS, SMALLEST_POINTS = 650, 4.0  # of its names: the first shared by its rows
 
 
-def learning_chart(record: ConfirmRecord, n_train: int) -> Chart:
-    """Loss and accuracy over the epochs of the winner's confirmation training, with its best point.
+def learning_chart(curve: LearningCurve) -> Chart:
+    """Loss and accuracy over the epochs of a training, with its best point if it was validated.
 
     Args:
-        record: of that training; it must have a history.
-        n_train: images of an epoch.
+        curve: of the training; it must have a history.
     """
-    alt = "Loss and accuracy over the epochs of the winner's confirmation training, on training and selection images."
+    parts = "training and selection" if curve.best is not None else "training"
+    alt = f"Loss and accuracy over the epochs of {curve.whose}, on {parts} images."
 
     def draw(figure: Figure, medium: Medium) -> None:
         figure.set_figheight(medium.pick(3.2, 5.4))
         loss, accuracy = medium.stack(figure, share_x=True)
-        _draw_curves(loss, record, n_train, "loss")
-        _draw_curves(accuracy, record, n_train, "accuracy")
+        _draw_curves(loss, curve, "loss")
+        _draw_curves(accuracy, curve, "accuracy")
         label_axes(loss, y="cross-entropy loss")
         label_axes(accuracy, x="epochs", y="accuracy (%)")
         percent_axis(accuracy)
@@ -72,29 +73,27 @@ def learning_chart(record: ConfirmRecord, n_train: int) -> Chart:
     return make_chart("learning", alt, draw)
 
 
-def _draw_curves(axes: Axes, record: ConfirmRecord, n_train: int, name: str) -> None:
+def _draw_curves(axes: Axes, curve: LearningCurve, name: str) -> None:
     """Training and validation figures over the epochs, with the best point marked. name: "loss" or "accuracy"."""
-    epochs = [point.n_images / n_train for point in record.history]
+    epochs = [curve.epochs(point.n_images) for point in curve.history]
     for part, colour, line, label in PART_STYLES:
         attribute = f"{part}_{name}"
-        plot_part(axes, epochs, record.history, attribute, style=(colour, line), label=label, marker=(".", 4))
-    best = getattr(record.best, f"validation_{name}")
-    if best is not None:
-        mark_best(axes, record.best.n_images / n_train, best, 12)
+        plot_part(axes, epochs, curve.history, attribute, style=(colour, line), label=label, marker=(".", 4))
+    best = None if curve.best is None else getattr(curve.best, f"validation_{name}")
+    if curve.best is not None and best is not None:
+        mark_best(axes, curve.epochs(curve.best.n_images), best, 12)
     axes.xaxis.set_major_locator(MaxNLocator(7, integer=True))
     axes.set_xlim(left=0)
     clean(axes)
 
 
 def finalists_chart(rows: Sequence[Mapping[str, Any]]) -> Chart:
-    """Three accuracies of each finalist: in the search, and of its confirmation training on two splits.
+    """The accuracies of each finalist: in the search, and on the splits that its full training was scored on.
 
     Args:
         rows: as in report.json's `finalists`, best first.
     """
-    alt = (
-        "Accuracy of each finalist in the search and in its confirmation training, on selection and confirmation split."
-    )
+    alt = "Accuracy of each finalist in the search, and of its longer training on the confirmation split."
 
     def draw(figure: Figure, medium: Medium) -> None:
         figure.set_figheight(1.5 + 0.34 * len(rows) + medium.pick(0, 0.5))
@@ -108,8 +107,9 @@ def finalists_chart(rows: Sequence[Mapping[str, Any]]) -> Chart:
             for row, place in zip(rows, places, strict=True):
                 if row[key] is not None:
                     drawn.append((row[key], place + shift))
-            x, y = np.array(drawn).reshape(-1, 2).T
-            axes.scatter(x, y, c="none", edgecolors=colour, marker=marker, s=30, label=label)
+            if drawn:
+                x, y = np.transpose(drawn)
+                axes.scatter(x, y, c="none", edgecolors=colour, marker=marker, s=30, label=label)
         names, middle, errors = [], [], []
         for row in rows:
             low, high = row["confirm_wilson_95"]

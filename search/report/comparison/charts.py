@@ -34,14 +34,14 @@ LEAST_HEIGHT = 0.1  # points, of the curves
 
 
 def accuracy_chart(comparison: Comparison) -> Chart:
-    """Mean test accuracy of both studies with its interval, and every retraining.
+    """Mean test accuracy of both studies with its interval, and every delivered training.
 
     Args:
         comparison: one with `is_same_test`; accuracies on different images answer different questions.
     """
     (name_a, name_b), (a, b) = comparison.names, comparison.both
     shown = f"{name_a} {percent(a.test_mean)}, {name_b} {percent(b.test_mean)}"
-    alt = f"Mean test accuracy with its 95 % interval, and every retraining: {shown}."
+    alt = f"Mean test accuracy with its 95 % interval, and every delivered training: {shown}."
 
     def draw(figure: Figure, medium: Medium) -> None:
         figure.set_figheight(medium.pick(1.9, 2.3))
@@ -54,8 +54,8 @@ def accuracy_chart(comparison: Comparison) -> Chart:
             )
             seeds = study.test_accuracies
             axes.scatter(seeds, np.full(len(seeds), -place - 0.22), marker="|", s=70, c=colour, linewidths=1.6)
-        axes.plot([], [], "o", color=QUIET, label="mean of the retrainings, 95 % interval")
-        axes.plot([], [], "|", color=QUIET, markersize=8, markeredgewidth=1.6, label="each retraining")
+        axes.plot([], [], "o", color=QUIET, label="mean over seeds, 95 % interval")
+        axes.plot([], [], "|", color=QUIET, markersize=8, markeredgewidth=1.6, label="each seed")
         axes.set_yticks((0, -1), [fitting(name, medium.pick(28, 14)) for name in comparison.names])
         axes.set_ylim(-1.55, 0.45)
         label_axes(axes, x="test accuracy (%)")

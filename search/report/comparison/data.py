@@ -104,6 +104,14 @@ class Comparison:
         return mcnemar(self.a.arrays.labels, predicted_classes(self.a), predicted_classes(self.b))
 
     @cached_property
+    def ensembles(self) -> McNemar | None:
+        """McNemar's exact test of the two ensembles; None where one study has none. Only where `is_same_test`."""
+        of_a, of_b = self.a.arrays.ensemble_probabilities, self.b.arrays.ensemble_probabilities
+        if of_a is None or of_b is None:
+            return None
+        return mcnemar(self.a.arrays.labels, of_a.argmax(axis=1), of_b.argmax(axis=1))
+
+    @cached_property
     def classes(self) -> tuple[ClassContrast, ...]:
         """Each class by the two delivered models, in the order of the classes. Only where `is_same_test`."""
         labels = self.a.arrays.labels
@@ -217,8 +225,8 @@ def data_entries(study: FinishedStudy) -> dict[str, Any]:
         "seed of the study": study.config.get("seed"),
         "seed of the split": data.split_seed,
         "checksum of the split": data.split_checksum,
-        "seed of the winner's confirmation": study.winner.seed,
-        "seeds of the retrainings": tuple(refit.seed for refit in study.refits),
+        "seed of the winner as a finalist": study.winner.seed,
+        "seeds of what is delivered": tuple(refit.seed for refit in study.refits),
         "trials asked for": study.test.n_trials_asked,
         "test set opened": study.test.opened,
     }

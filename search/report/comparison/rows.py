@@ -9,6 +9,8 @@ from typing import Any
 from search.format import count, file_size, percent, percent_range, points, ratio, signed
 from search.records.models import FINISHED_STATES
 from search.report.comparison.data import Comparison, mean_confidence, multiply_adds, n_parameters
+from search.report.text.delivery import phase_words
+from search.results.result import FinishedStudy
 
 STATE_HEADINGS = dict(
     zip(FINISHED_STATES, ("Trained to the end", "Stopped early", "Failed", "Outside the limits"), strict=True)
@@ -60,37 +62,50 @@ def ratio_row(what: str, a: float, b: float, show: Callable[[Any], str]) -> Row:
     return Row(what, show(a), show(b), ratio(a, b))
 
 
-def rows_by_phase(a: Mapping[str, float], b: Mapping[str, float], show: Callable[[Any], str]) -> list[Row]:
+def rows_by_phase(
+    comparison: Comparison, of: Callable[[FinishedStudy], Mapping[str, float]], show: Callable[[Any], str]
+) -> list[Row]:
     """What each phase took and all phases together, without phases that neither study had.
 
     Args:
-        a: phase -> seconds or images, of the first study.
-        b: the same phases, of the second.
+        comparison: of the two studies.
+        of: gives phase -> seconds or images, of a study.
         show: puts a quantity into words.
     """
+    a, b = map(of, comparison.both)
+    words_a, words_b = map(phase_words, comparison.both)
     rows = []
     for phase in a:
         if a[phase] or b[phase]:
-            rows.append(ratio_row(phase, a[phase], b[phase], show))
+            names = dict.fromkeys((words_a[phase], words_b[phase]))
+            rows.append(ratio_row(" or ".join(names), a[phase], b[phase], show))
     whole = ratio_row("All", sum(a.values()), sum(b.values()), show)
     return [*rows, replace(whole, is_sum=True)]
 
 
 def accuracy_rows(comparison: Comparison) -> list[Row]:
-    """Accuracy of the retrainings, and below it that of the delivered models."""
+    """Accuracy over the seeds, below it that of the delivered models, and the ensembles' where both have one."""
     a, b = comparison.both
     of_a, of_b = a.evaluation, b.evaluation
     interval = "Its Wilson 95 % interval"
-    return [
-        share_row("Mean of the retrainings", a.test_mean, b.test_mean),
+    rows = [
+        share_row("Mean over seeds", a.test_mean, b.test_mean),
         Row(interval, percent_range(a.test_interval), percent_range(b.test_interval)),
         Row("Standard deviation over seeds", points(a.test_sd), points(b.test_sd)),
-        Row("Retrainings", str(len(a.test_accuracies)), str(len(b.test_accuracies))),
+        Row("Seeds", str(len(a.test_accuracies)), str(len(b.test_accuracies))),
         share_row("Delivered model", of_a.accuracy, of_b.accuracy),
         Row(interval, percent_range(of_a.accuracy_interval), percent_range(of_b.accuracy_interval)),
         share_row("Its balanced accuracy", of_a.balanced_accuracy, of_b.balanced_accuracy),
         score_row("Its macro F1", of_a.macro_f1, of_b.macro_f1),
     ]
+    averaged_a, averaged_b = a.ensemble_evaluation, b.ensemble_evaluation
+    if averaged_a is not None and averaged_b is not None:
+        intervals = (averaged_a.accuracy_interval, averaged_b.accuracy_interval)
+        rows += [
+            share_row("Ensemble", averaged_a.accuracy, averaged_b.accuracy),
+            Row(interval, *map(percent_range, intervals)),
+        ]
+    return rows
 
 
 def calibration_rows(comparison: Comparison) -> list[Row]:
@@ -120,10 +135,19 @@ def search_rows(comparison: Comparison) -> list[Row]:
 
 
 def network_rows(comparison: Comparison) -> list[Row]:
-    """What the delivered networks take to store and to use."""
+    """What the delivered networks take to store and to use, and the ensembles where both have one."""
     a, b = comparison.both
-    return [
+    rows = [
         ratio_row("Parameters", n_parameters(a), n_parameters(b), count),
         ratio_row("Multiply-adds an image", multiply_adds(a), multiply_adds(b), count),
         ratio_row("Size of best.keras", a.model_bytes, b.model_bytes, file_size),
     ]
+    of_a, of_b = a.ensemble, b.ensemble
+    if of_a is not None and of_b is not None and a.ensemble_bytes is not None and b.ensemble_bytes is not None:
+        rows += [
+            ratio_row("Networks in the ensemble", len(of_a.members), len(of_b.members), count),
+            ratio_row("Parameters of the ensemble", of_a.n_parameters, of_b.n_parameters, count),
+            ratio_row("Multiply-adds of the ensemble", of_a.multiply_adds, of_b.multiply_adds, count),
+            ratio_row("Size of ensemble.keras", a.ensemble_bytes, b.ensemble_bytes, file_size),
+        ]
+    return rows

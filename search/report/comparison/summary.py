@@ -59,19 +59,24 @@ def comparison_section(comparison: Comparison) -> dict[str, Any]:
         "b": scores_section(b),
         "mean_difference": b.test_mean - a.test_mean,
         "mcnemar": dataclasses.asdict(comparison.test),
+        "ensembles_mcnemar": None if comparison.ensembles is None else dataclasses.asdict(comparison.ensembles),
     }
 
 
 def scores_section(study: FinishedStudy) -> dict[str, Any]:
-    """`test.a` and `test.b`: accuracy of the retrainings, and scores of the delivered model."""
+    """`test.a` and `test.b`: accuracy over the seeds, and scores of the delivered model."""
     evaluation, interval = study.evaluation, study.test_interval
-    delivered = evaluation.accuracy_interval
+    delivered, ensemble = evaluation.accuracy_interval, None
+    if study.ensemble_interval is not None:
+        of_ensemble = study.ensemble_interval
+        ensemble = {"value": study.ensemble_accuracy, "wilson_95": [of_ensemble.low, of_ensemble.high]}
     return {
         "mean": study.test_mean,
         "sd": study.test_sd,
         "values": study.test_accuracies,
         "wilson_95": [interval.low, interval.high],
         "delivered": {"value": evaluation.accuracy, "wilson_95": [delivered.low, delivered.high]},
+        "ensemble": ensemble,
         "macro_f1": evaluation.macro_f1,
         "balanced_accuracy": evaluation.balanced_accuracy,
         "log_loss": evaluation.log_loss,

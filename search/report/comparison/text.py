@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from search.format import NOT_KNOWN, count, duration, p_value, percent, points, ratio, with_noun
 from search.report.analysis.trials import BestSoFar, reached
 from search.report.comparison.data import Comparison, Entry, multiply_adds, n_parameters
+from search.report.text.delivery import phase_words
 from search.results.result import FinishedStudy
 
 SIGNIFICANCE = 0.05
@@ -18,7 +19,7 @@ MOST_NAMED = 6  # entries that differ
 def verdict(comparison: Comparison) -> str:
     """Which study is better, or why that cannot be said.
 
-    Where both were tested on the same images, the retrainings speak first and then the two delivered models.
+    Where both were tested on the same images, the seeds speak first and then the two delivered models.
     """
     if comparison.is_same_test:
         return f"{accuracies(comparison)} {delivered(comparison)}"
@@ -35,20 +36,20 @@ def _tested_on(study: FinishedStudy) -> str:
 
 
 def accuracies(comparison: Comparison) -> str:
-    """Which study has the higher mean test accuracy, and whether its retrainings say so one by one.
+    """Which study has the higher mean test accuracy, and whether its trainings say so one by one.
 
     Such as: "The mean test accuracy of beta is 0.42 points above that of alpha, 95.10 % against 94.68 %; their
-    retrainings overlap."
+    trainings overlap."
     """
     better, worse = sorted(comparison.both, key=lambda study: -study.test_mean)
     if better.test_mean == worse.test_mean:
         return f"Both have a mean test accuracy of {percent(better.test_mean)}."
     if min(len(better.test_accuracies), len(worse.test_accuracies)) == 1:
-        apart = "one retraining does not tell how far another seed would land"
+        apart = "one training does not tell how far another seed would land"
     elif min(better.test_accuracies) > max(worse.test_accuracies):
-        apart = "every retraining of the one beats every one of the other"
+        apart = "every training of the one beats every one of the other"
     else:
-        apart = "their retrainings overlap"
+        apart = "their trainings overlap"
     return (
         f"The mean test accuracy of {better.files.root.name} is {points(better.test_mean - worse.test_mean)} above "
         f"that of {worse.files.root.name}, {percent(better.test_mean)} against {percent(worse.test_mean)}; {apart}."
@@ -75,6 +76,21 @@ def delivered(comparison: Comparison) -> str:
         f"Of {n}, the delivered model of {name_a} alone has {count(test.n_only_a)} right, that of {name_b} alone "
         f"{count(test.n_only_b)}; were the two equally good, so uneven a division would have a probability of "
         f"{probability} (exact McNemar test), {settles}."
+    )
+
+
+def ensembles(comparison: Comparison) -> str | None:
+    """What McNemar's test says of the two ensembles; None where one study has none.
+
+    Such as: "The ensemble of alpha alone has 20 images right, that of beta alone 31 (exact McNemar test, p = 0.161)."
+    """
+    (name_a, name_b), test = comparison.names, comparison.ensembles
+    if test is None:
+        return None
+    p = p_value(test.p_value)
+    return (
+        f"The ensemble of {name_a} alone has {with_noun(test.n_only_a, 'image')} right, that of {name_b} alone "
+        f"{count(test.n_only_b)} (exact McNemar test, p {p if p.startswith('<') else f'= {p}'})."
     )
 
 
@@ -191,28 +207,26 @@ def time_spent(comparison: Comparison) -> str:
 
     Such as: "The phase that took longest is search in alpha (80 %) and search in beta (71 %)."
     """
-    (name_a, name_b), (a, b) = comparison.names, comparison.both
-    return (
-        f"The phase that took longest is {_largest_share(a.seconds, name_a)} and {_largest_share(b.seconds, name_b)}."
-    )
+    a, b = comparison.both
+    return f"The phase that took longest is {_largest_share(a, a.seconds)} and {_largest_share(b, b.seconds)}."
 
 
 def images_seen(comparison: Comparison) -> str:
     """Which phase saw the most training images in each study.
 
-    Such as: "The phase that saw the most images is refit in alpha (45 %) and search in beta (52 %)."
+    Such as: "The phase that saw the most images is students in alpha (45 %) and search in beta (52 %)."
     """
-    (name_a, name_b), (a, b) = comparison.names, comparison.both
-    share_a, share_b = _largest_share(a.n_images_trained, name_a), _largest_share(b.n_images_trained, name_b)
+    a, b = comparison.both
+    share_a, share_b = _largest_share(a, a.n_images_trained), _largest_share(b, b.n_images_trained)
     return f"The phase that saw the most images is {share_a} and {share_b}."
 
 
-def _largest_share(by_phase: Mapping[str, float], name: str) -> str:
-    """Such as `refit in alpha (45 %)`."""
+def _largest_share(study: FinishedStudy, by_phase: Mapping[str, float]) -> str:
+    """Such as `students in alpha (45 %)`."""
     phase, largest = max(by_phase.items(), key=lambda item: item[1])
     total = sum(by_phase.values())
     share = percent(largest / total, 0) if total else NOT_KNOWN
-    return f"{phase} in {name} ({share})"
+    return f"{phase_words(study)[phase]} in {study.files.root.name} ({share})"
 
 
 def networks(comparison: Comparison) -> str:

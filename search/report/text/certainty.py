@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 from search.format import count, percent, points, with_noun
 from search.report.analysis.evidence import Calibration, PairedComparison, SelectionBias
+from search.report.text.delivery import SIGNIFICANCE, trainings
 from search.results.result import FinishedStudy
-
-SIGNIFICANCE = 0.05
 
 
 def from_selection_to_test(study: FinishedStudy) -> str:
@@ -18,6 +17,8 @@ def from_selection_to_test(study: FinishedStudy) -> str:
     test set. ... From confirmation to test, after retraining on all training images, it is 0.10 points more."
     """
     winner, test = study.winner, study.test_mean
+    if winner.selection_accuracy is None:
+        return _from_search_to_test(study)
     drop, step = winner.selection_accuracy - winner.confirm_accuracy, test - winner.confirm_accuracy
     chain = (
         f"The winner has {percent(winner.selection_accuracy)} on the selection split, "
@@ -34,6 +35,37 @@ def from_selection_to_test(study: FinishedStudy) -> str:
     if points(step) != points(0):
         difference = f"{points(step)} {'more' if step > 0 else 'less'}"
     return f"{chain} {first} From confirmation to test, after retraining on all training images, it is {difference}."
+
+
+def _from_search_to_test(study: FinishedStudy) -> str:
+    """Say the same where the winner's full training learned from the selection split too.
+
+    Such as: "In the search, after a shorter training on fewer images, the winner has 94.10 % on the selection split.
+    Trained in full, it has 94.80 % on the confirmation split, ... The delivered model has 94.90 % on the test set."
+    """
+    winner, test = study.winner, study.test_mean
+    in_search = "The winner is chosen by the confirmation split."
+    if winner.search_accuracy is not None:
+        in_search = (
+            f"In the search, after a shorter training on fewer images, the winner has "
+            f"{percent(winner.search_accuracy)} on the selection split."
+        )
+    whose, known = "The delivered model", study.refits[0].confirm_accuracy
+    if len(study.test_accuracies) > 1:
+        whose = f"The delivered {with_noun(len(study.test_accuracies), 'student')}"
+    step = "" if known is None else f", {_difference(test - known)} on the confirmation split"
+    return (
+        f"{in_search} Trained in full, it has {percent(winner.confirm_accuracy)} on the confirmation split, from which "
+        f"no network learns, and which compares {with_noun(len(study.confirmed), 'finalist')}. {whose} "
+        f"{'has' if whose.endswith('model') else 'have'} {percent(test)} on the test set{step}."
+    )
+
+
+def _difference(step: float) -> str:
+    """Such as `0.10 points more than`, or `the same as`."""
+    if points(step) == points(0):
+        return "the same as"
+    return f"{points(step)} {'more' if step > 0 else 'less'} than"
 
 
 def luck(study: FinishedStudy, bias: SelectionBias) -> str:
@@ -104,15 +136,15 @@ def paired_comparisons(found: Sequence[PairedComparison]) -> str:
 
 
 def seeds(study: FinishedStudy) -> str:
-    """How far retrainings lie apart that differ in their seed alone.
+    """How far trainings lie apart that differ in their seed alone.
 
     Such as: "3 retrainings differ in nothing but the seed; their test accuracies have a standard deviation of 0.12
     points. ..."
     """
     if study.test_sd is None:
-        return "The winner was retrained with one seed: how far another seed would land is not known."
+        return "One training is delivered, of one seed: how far another seed would land is not known."
     return (
-        f"{len(study.test_accuracies)} retrainings differ in nothing but the seed; their test accuracies have a "
+        f"{trainings(study)} differ in nothing but the seed; their test accuracies have a "
         f"standard deviation of {points(study.test_sd)}. The 95 % interval speaks of other test images, not of "
         "seeds."
     )

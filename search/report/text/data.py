@@ -7,6 +7,31 @@ from search.format import count, percent, with_noun
 from search.results.result import Balance, FinishedStudy
 
 
+def what_splits_are_for(study: FinishedStudy) -> str:
+    """What each part of the training images was used for."""
+    if not study.students:
+        return "Training learns the weights; selection scores every trial; confirmation chooses among the finalists."
+    return (
+        "Trials learn from training and are scored on selection; finalists and students learn from both. Confirmation "
+        "chooses among these, and no network learns from it."
+    )
+
+
+def what_the_model_has_seen(study: FinishedStudy) -> str:
+    """How many training images the delivered model has learned from, and what the others were used for."""
+    n = study.data.n_images
+    n_searched = n["train"] + n["selection"]
+    if not study.students:
+        return (
+            f"{count(n_searched + n['confirmation'])} training images, all of which this model has seen (of these, "
+            f"{count(n['selection'])} chose among configurations and {count(n['confirmation'])} among finalists before)"
+        )
+    return (
+        f"{count(n_searched)} training images that this model has seen (of these, {count(n['selection'])} chose among "
+        f"configurations before), {count(n['confirmation'])} that chose among trained networks and that none has seen"
+    )
+
+
 def remarks_on_data(study: FinishedStudy) -> list[str]:
     """What was decided or noticed when the images were read, and how many of them occur twice.
 

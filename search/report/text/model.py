@@ -6,27 +6,48 @@ from collections.abc import Sequence
 
 from fmnist.metrics.evaluation import Confusion, Evaluation, RejectionCurvePoint
 from search.format import percent, with_noun
-from search.records.models import ConfirmRecord
+from search.report.analysis.learning import LearningCurve
 from search.results.result import FinishedStudy
 
 SHARE_LEFT = 0.05  # of the images, left to someone else: what a sentence is made of
 
 
-def learning(record: ConfirmRecord, n_train: int) -> str:
-    """Where the best point of the winner's confirmation training lies.
+def learning(curve: LearningCurve) -> str:
+    """Where the best point of a training lies, or where it ended if nothing was validated.
 
     Such as: "The best point is at epoch 9.2 of 10.0 with 94.10 % validation accuracy; there the training accuracy,
     on augmented images, is 95.00 %."
 
     Args:
-        record: of the winner's confirmation training.
-        n_train: images of an epoch.
+        curve: of the training; it must have a point.
     """
-    best = record.best
+    n_epochs, best, last = f"{curve.epochs(curve.n_planned_images):.1f}", curve.best, curve.history[-1]
+    if best is None:
+        return (
+            f"It ended at epoch {curve.epochs(last.n_images):.1f} of {n_epochs} with a training accuracy of "
+            f"{percent(last.train_accuracy)}, on augmented images; nothing was held out to validate on."
+        )
     return (
-        f"The best point is at epoch {best.n_images / n_train:.1f} of {record.n_planned_images / n_train:.1f} with "
+        f"The best point is at epoch {curve.epochs(best.n_images):.1f} of {n_epochs} with "
         f"{percent(best.validation_accuracy)} validation accuracy; there the training accuracy, on augmented images, "
         f"is {percent(best.train_accuracy)}."
+    )
+
+
+def learning_note(curve: LearningCurve) -> str:
+    """What the reader has to know to read a learning curve."""
+    figures = (
+        "Training figures are means over augmented images in the midst of learning, with dropout and label smoothing"
+    )
+    whose = f"{curve.whose[:1].upper()}{curve.whose[1:]}"
+    if curve.best is None:
+        return (
+            f"{whose}, on the training and the selection split. {figures}{curve.targets}, so they may look worse than "
+            f"the finished network."
+        )
+    return (
+        f"{whose}, on the training split; the star marks the best point, whose weights were scored. {figures}, so they "
+        f"may look worse than validation."
     )
 
 
@@ -90,16 +111,16 @@ def label_issues(n_suspects: int, n_models: int, n_mistakes: int) -> str:
     """How many test images may bear a wrong label, and what that is worth.
 
     Args:
-        n_suspects: images that all retrainings are sure to belong to one other class.
-        n_models: retrainings.
+        n_suspects: images that all delivered trainings are sure to belong to one other class.
+        n_models: delivered trainings.
         n_mistakes: the delivered model's, on the test set.
     """
     if n_models == 1:
-        return "Not looked for: one retraining alone cannot tell a wrong label from its own mistake."
+        return "Not looked for: one model alone cannot tell a wrong label from its own mistake."
     if n_suspects == 0:
-        return f"None: on no image are all {n_models} retrainings, calibrated, at least 90 % sure of one other class."
+        return f"None: on no image are all {n_models} models, calibrated, at least 90 % sure of one other class."
     return (
-        f"On {with_noun(n_suspects, 'image')} all {n_models} retrainings, calibrated, are at least 90 % sure of one "
+        f"On {with_noun(n_suspects, 'image')} all {n_models} models, calibrated, are at least 90 % sure of one "
         f"and the same other class: {percent(n_suspects / n_mistakes, 0)} of the delivered model's "
         f"{with_noun(n_mistakes, 'mistake')}. These are suspicions, not findings: the models learned from the same "
         "labels and share their blind spots."

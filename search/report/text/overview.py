@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 
 from search.format import duration, percent, with_noun
-from search.report.analysis.evidence import Calibration
+from search.report.analysis.evidence import Evidence
 from search.report.text.certainty import against_default, calibration_in_short, from_selection_to_test, seeds
 from search.report.text.data import uneven_on_test
+from search.report.text.delivery import delivered, ensemble, kind_of_training, phase_words, trainings
 from search.report.text.model import best_and_worst_classes, commonest_mistake
 from search.results.result import FinishedStudy
 
@@ -22,29 +23,27 @@ STATE_WORDS = {
 def headline(study: FinishedStudy) -> str:
     """How many configurations were tried, and which won.
 
-    Such as: "Of 40 trials (16 trained to the end, 20 stopped early, 4 failed) and 4 confirmed finalists, trial 7
-    won."
+    Such as: "Of 40 trials (16 trained to the end, 20 stopped early, 4 failed) and 4 finalists, trial 7 won."
     """
     winner = study.winner
     by = "the default recipe" if winner is study.default else f"trial {winner.trial}"
     states = ", ".join(f"{n} {STATE_WORDS[state]}" for state, n in study.n_by_state.items() if n)
     return (
         f"Of {with_noun(len(study.trials), 'trial')} ({states}) and "
-        f"{with_noun(len(study.confirmed), 'confirmed finalist')}, {by} won."
+        f"{with_noun(len(study.confirmed), 'finalist')}, {by} won."
     )
 
 
 def test_spread(study: FinishedStudy) -> str:
-    """What the mean test accuracy is the mean of, and how far the retrainings lie apart.
+    """What the mean test accuracy is the mean of, and how far these trainings lie apart.
 
     Such as: "mean ± sample standard deviation of 3 retrainings with different seeds (94.80 % to 95.10 %)". It
     stands behind the figure.
     """
     if study.test_sd is None:
-        return "one retraining, so the spread over seeds is not known"
+        return f"one {kind_of_training(study)}, so the spread over seeds is not known"
     low, high = percent(min(study.test_accuracies)), percent(max(study.test_accuracies))
-    n = len(study.test_accuracies)
-    return f"mean ± sample standard deviation of {n} retrainings with different seeds ({low} to {high})"
+    return f"mean ± sample standard deviation of {trainings(study)} with different seeds ({low} to {high})"
 
 
 def same_in_fresh_process(study: FinishedStudy) -> str:
@@ -77,17 +76,22 @@ def flip_averaged(study: FinishedStudy) -> str | None:
     return f"{spread}: each image predicted twice, as it is and mirrored, probabilities averaged; best.keras does not"
 
 
-def strengths_and_limits(study: FinishedStudy, calibration: Calibration) -> list[tuple[str, str]]:
+def strengths_and_limits(study: FinishedStudy, evidence: Evidence) -> list[tuple[str, str]]:
     """What a reader in a hurry should know.
 
     Args:
         study: a finished one.
-        calibration: of its delivered model.
+        evidence: of its figures.
 
     Returns:
         (heading, what is to be said), in the report's order.
     """
-    said = [("Best and worst classes", best_and_worst_classes(study.evaluation))]
+    said, which = [], delivered(study, evidence)
+    if which is not None:
+        said.append(("What is delivered", which))
+    if evidence.ensemble is not None:
+        said.append(("The ensemble", ensemble(study, evidence.ensemble)))
+    said.append(("Best and worst classes", best_and_worst_classes(study.evaluation)))
     if study.balance.is_uneven:
         said.append(("Uneven classes", uneven_on_test(study)))
     return [
@@ -96,7 +100,7 @@ def strengths_and_limits(study: FinishedStudy, calibration: Calibration) -> list
         ("From selection to test", from_selection_to_test(study)),
         ("Against the default recipe", against_default(study)),
         ("Seeds", seeds(study)),
-        ("Confidence", calibration_in_short(calibration, study.evaluation.accuracy)),
+        ("Confidence", calibration_in_short(evidence.calibration, study.evaluation.accuracy)),
     ]
 
 
@@ -109,7 +113,8 @@ def time_spent(study: FinishedStudy) -> str:
     if not total:
         return "No time was recorded."
     phase, seconds = max(study.seconds.items(), key=lambda item: item[1])
-    said = f"{duration(total)} of wall time in all, {percent(seconds / total, 0)} of it in the phase “{phase}”."
+    name = phase_words(study)[phase]
+    said = f"{duration(total)} of wall time in all, {percent(seconds / total, 0)} of it in the phase “{name}”."
     if study.search_overhead is None:
         return said
     return (

@@ -146,6 +146,20 @@ def depth(rows: Sequence[DepthScore]) -> str:
     )
 
 
+def finalists_note(study: FinishedStudy) -> str:
+    """How the finalists were trained and scored."""
+    n = f"(n = {count(study.data.n_images['confirmation'])})"
+    if not study.students:
+        return (
+            "The best of the search and the default recipe, trained anew for longer and scored once on the "
+            f"confirmation split {n}, which no trial has seen."
+        )
+    return (
+        "The best of the search and the default recipe, trained anew and in full on training and selection split, and "
+        f"scored on the confirmation split {n}, from which no network learns."
+    )
+
+
 def finalists(study: FinishedStudy) -> str:
     """How far the best finalist leads the second on the confirmation split.
 

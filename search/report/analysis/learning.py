@@ -1,0 +1,39 @@
+"""Which training does a report show the curve of, and what was it trained on?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fmnist.training.history import HistoryPoint
+from search.results.result import FinishedStudy
+
+
+@dataclass(frozen=True)
+class LearningCurve:
+    """How the training went that a study is shown by."""
+
+    whose: str  # "the training of student 0"
+    history: Sequence[HistoryPoint]
+    best: HistoryPoint | None  # None where nothing was validated
+    n_planned_images: int  # length of the schedule
+    n_epoch_images: int
+    targets: str  # what it learned to give beside the labels, as the end of a list: " and the teachers' probabilities"
+
+    def epochs(self, n_images: int) -> float:
+        """How many epochs so many training images are."""
+        return n_images / self.n_epoch_images
+
+
+def learning_curve(study: FinishedStudy) -> LearningCurve:
+    """Return the delivered model's training; before version 0.6.0 the winner's as a finalist, which was validated."""
+    winner, n_images = study.winner, study.data.n_images
+    if winner.best is not None:
+        whose = "the winner's confirmation training"
+        return LearningCurve(whose, winner.history, winner.best, winner.n_planned_images, n_images["train"], "")
+    delivered = study.refits[0]
+    whose, targets = "the winner's full training", ""
+    if study.has_student:
+        whose, targets = f"the training of student {delivered.seed_index}", ", against the teachers' probabilities too"
+    n_epoch = n_images["train"] + n_images["selection"]
+    return LearningCurve(whose, delivered.history, None, delivered.n_planned_images, n_epoch, targets)

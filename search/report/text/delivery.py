@@ -1,0 +1,132 @@
+"""What does the report say of what is delivered: student or finalist, who taught it, and the ensemble beside it?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fmnist.model.layers import count_multiply_adds, count_parameters
+from search.format import count, file_size, p_value, percent, percent_range, points, short_count, with_noun
+from search.report.analysis.evidence import EnsembleScore, Evidence
+from search.results.members import Member
+from search.results.result import FinishedStudy
+
+SIGNIFICANCE = 0.05
+STUDENTS_LEARN = (
+    "Students learn from the labels and from what their teachers predict on average (distillation, Hinton et al. 2015)."
+)
+
+
+def kind_of_training(study: FinishedStudy) -> str:
+    """What a delivered training is called: `student`, `full training` of the winner, or `retraining` before 0.6.0."""
+    if not study.students:
+        return "retraining"
+    return "student" if study.has_student else "full training"
+
+
+def trainings(study: FinishedStudy) -> str:
+    """How many trainings the test accuracy is of, such as `2 students`, `1 full training` or `3 retrainings`."""
+    return with_noun(len(study.test_accuracies), kind_of_training(study))
+
+
+def phase_words(study: FinishedStudy) -> dict[str, str]:
+    """What each phase of the ledger is called in words: phase -> name."""
+    words = {phase: phase for phase in study.seconds}
+    return words | {"confirm": "finalists", "refit": "students" if study.students else "retraining"}
+
+
+def delivered(study: FinishedStudy, evidence: Evidence) -> str | None:
+    """Which training is delivered, and by which figures; None before version 0.6.0, when nothing else was trained.
+
+    Such as: "The delivered model is student 0: the recipe of trial 7, taught by trial 7 (weight 0.60) and trial 3
+    (0.40). On the confirmation split (n = 5,000) it has 95.10 %, and trial 7 itself 94.90 %."
+    """
+    if not study.students:
+        return None
+    winner, first = study.winner, study.students[0]
+    taught = f"taught by {members_in_words(evidence.teachers)}"
+    n = f"n = {count(study.data.n_images['confirmation'])}"
+    student, own = percent(first.confirm_accuracy), percent(winner.confirm_accuracy)
+    if study.has_student:
+        return (
+            f"The delivered model is student {first.seed_index}: the recipe of trial {winner.trial}, {taught}. On the "
+            f"confirmation split ({n}) it has {student}, and trial {winner.trial}'s own full training {own}."
+        )
+    return (
+        f"The delivered model is trial {winner.trial}'s own full training: on the confirmation split ({n}) it has "
+        f"{own}, and student {first.seed_index}, of the same recipe and {taught}, only {student}."
+    )
+
+
+def members_in_words(members: Sequence[Member]) -> str:
+    """Name the networks of an average with their weights, such as `trial 7 (weight 0.60) and student 1 (0.40)`."""
+    if len(members) == 1:
+        return f"{members[0].name} alone"
+    named = []
+    for member in members:
+        named.append(f"{member.name} ({'' if named else 'weight '}{member.weight:.2f})")
+    return f"{', '.join(named[:-1])} and {named[-1]}"
+
+
+def ensemble_in_short(study: FinishedStudy, score: EnsembleScore) -> str:
+    """What the ensemble is made of, such as "the average of 3 networks, 1.20 M parameters in all"."""
+    assert study.ensemble is not None
+    n_members = with_noun(len(score.members), "network")
+    return f"the average of {n_members}, {short_count(study.ensemble.n_parameters)} parameters in all"
+
+
+def ensemble(study: FinishedStudy, score: EnsembleScore) -> str:
+    """What the ensemble is, how good, and whether it beats the delivered model beyond chance.
+
+    Such as: "The ensemble averages trial 7 (weight 0.60) and student 1 (0.40), chosen among 5 networks on the
+    confirmation split. On the test set it has 95.40 %, 0.30 points more than the delivered model: ..."
+    """
+    assert study.ensemble is not None
+    test, rival = score.rival.test, score.rival
+    difference = rival.accuracy - study.evaluation.accuracy
+    compared = "as much as the delivered model"
+    if points(difference) != points(0):
+        compared = f"{points(difference)} {'more' if difference > 0 else 'less'} than the delivered model"
+    settles = "these images don't settle which is better"
+    if rival.p_adjusted < SIGNIFICANCE:
+        settles = "that is more than chance explains (exact McNemar test, 5 % level)"
+    return (
+        f"The ensemble averages the probabilities of {members_in_words(score.members)}, chosen among "
+        f"{with_noun(study.ensemble.n_candidates, 'network')} on the confirmation split. On the test set it has "
+        f"{percent(rival.accuracy)} (95 % interval {percent_range(score.accuracy_interval)}), {compared}: it alone is "
+        f"right on {with_noun(test.n_only_b, 'image')}, the delivered model alone on {count(test.n_only_a)}; {settles}."
+    )
+
+
+def ensemble_rows(study: FinishedStudy, evidence: Evidence) -> list[tuple[str, str, str]]:
+    """Set the ensemble's figures beside those of the delivered model; only where the study has an ensemble.
+
+    Returns:
+        (what, of the ensemble, of the delivered model) in the report's order.
+    """
+    score, calibration, single = evidence.ensemble, evidence.calibration, study.evaluation
+    assert score is not None and study.ensemble is not None and study.ensemble_bytes is not None
+    record, averaged, architecture = study.ensemble, score.calibration, study.recipe.architecture
+    before, own = averaged.before, calibration.before
+    after, own_after = averaged.after, calibration.after
+    p = p_value(score.rival.p_adjusted)
+    return [
+        ("Test accuracy", percent(score.rival.accuracy), percent(single.accuracy)),
+        ("Wilson 95 % interval", percent_range(score.accuracy_interval), percent_range(single.accuracy_interval)),
+        ("Right alone", with_noun(score.rival.test.n_only_b, "image"), with_noun(score.rival.test.n_only_a, "image")),
+        ("p, exact McNemar", p, p),
+        ("Macro F1", f"{score.macro_f1:.3f}", f"{single.macro_f1:.3f}"),
+        ("Log loss", f"{before.log_loss:.4f}", f"{own.log_loss:.4f}"),
+        (
+            "Expected calibration error",
+            points(before.expected_calibration_error),
+            points(own.expected_calibration_error),
+        ),
+        (
+            "The same with a temperature",
+            f"{points(after.expected_calibration_error)} ({averaged.temperature:.2f})",
+            f"{points(own_after.expected_calibration_error)} ({calibration.temperature:.2f})",
+        ),
+        ("Parameters", count(record.n_parameters), count(count_parameters(architecture))),
+        ("Multiply-adds an image", count(record.multiply_adds), count(count_multiply_adds(architecture))),
+        ("Size of the file", file_size(study.ensemble_bytes), file_size(study.model_bytes)),
+    ]
