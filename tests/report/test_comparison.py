@@ -209,8 +209,8 @@ def test_what_differs_between_two_studies_is_marked(compared: Comparison, found:
         "seed of the study": True,
         "seed of the split": False,
         "checksum of the split": False,
-        "seed of the winner's confirmation": compared.a.winner.seed != compared.b.winner.seed,
-        "seeds of the retrainings": True,
+        "seed of the winner as a finalist": compared.a.winner.seed != compared.b.winner.seed,
+        "seeds of what is delivered": True,
         "trials asked for": False,
         "test set opened": False,
     }
@@ -245,9 +245,9 @@ def test_equal_models_are_called_equal(tmp_path: Path) -> None:
     assert path.exists()
 
 
-def test_one_retraining_is_said_to_tell_nothing_of_seeds(compared: Comparison, tmp_path: Path) -> None:
+def test_one_training_is_said_to_tell_nothing_of_seeds(compared: Comparison, tmp_path: Path) -> None:
     single = study_result(tmp_path / "single", replace(SMALL, n_seeds=1))
-    assert "one retraining does not tell how far another seed would land" in words.accuracies(
+    assert "one training does not tell how far another seed would land" in words.accuracies(
         Comparison(compared.b, single)
     )
 
@@ -282,6 +282,8 @@ def with_first_label_changed(study_result: FinishedStudy) -> FinishedStudy:
     """And with predictions that still miss the same images."""
     arrays = study_result.arrays
     labels, probabilities = arrays.labels.copy(), arrays.probabilities.copy()
+    averaged = arrays.ensemble_probabilities
+    assert averaged is not None
     labels[0] = (labels[0] + 1) % 10
     probabilities[:, 0] = np.roll(probabilities[:, 0], 1, axis=1)
     write_arrays(
@@ -290,6 +292,7 @@ def with_first_label_changed(study_result: FinishedStudy) -> FinishedStudy:
         probabilities=probabilities,
         mistake_indices=arrays.mistake_indices,
         mistake_images=arrays.mistake_images,
+        ensemble_probabilities=np.vstack((np.roll(averaged[:1], 1, axis=1), averaged[1:])),
     )  # fmt: skip
     return read_finished_study(study_result.files, study_result.trials, command="", importances=None)
 

@@ -10,12 +10,16 @@ import pytest
 from fmnist.data.duplicates import Duplicates
 from fmnist.metrics.evaluation import RejectionCurvePoint
 from fmnist.metrics.intervals import Interval
+from search.format import percent
 from search.records.models import TrialRecord
+from search.report.analysis.evidence import Evidence
 from search.report.text.certainty import from_selection_to_test
 from search.report.text.data import capitalized, describe_duplicates
+from search.report.text.delivery import delivered, ensemble, trainings
 from search.report.text.model import abstaining
 from search.report.text.search import endings
 from search.results.reading import read_finished_study
+from search.results.result import FinishedStudy
 from tests.support.made_study import Made, make_study
 
 
@@ -63,13 +67,79 @@ def test_trials_that_ended_alike_are_one_row() -> None:
     ]
 
 
+SMALL = Made(n_trials=3, n_finalists=2, n_test=50, n_train=500)
+
+
+def study_of(folder: Path, made: Made) -> FinishedStudy:
+    files, trials = make_study(folder / "s", made)
+    return read_finished_study(files, trials, command="", importances=None)
+
+
 @pytest.mark.parametrize(
     ("step", "said"),
     [(0.012, "it is 1.20 points more."), (-0.003, "it is 0.30 points less."), (0.00001, "it is the same.")],
 )
 def test_step_from_confirmation_to_test_is_said_as_it_is(tmp_path: Path, step: float, said: str) -> None:
-    files, trials = make_study(tmp_path / "s", Made(n_trials=3, n_finalists=2, n_test=50, n_train=500))
-    study = read_finished_study(files, trials, command="", importances=None)
+    study = study_of(tmp_path, replace(SMALL, with_students=False))
     winner = replace(study.winner, confirm_accuracy=study.test_mean - step)
     changed = replace(study, confirmed=tuple(winner if it is study.winner else it for it in study.confirmed))
     assert from_selection_to_test(changed).endswith(said)
+
+
+@pytest.mark.parametrize(
+    ("step", "said"),
+    [(0.012, "1.20 points more than on"), (-0.003, "0.30 points less than on"), (0.00001, "the same as on")],
+)
+def test_step_from_confirmation_to_test_is_that_of_the_delivered_student(
+    tmp_path: Path, step: float, said: str
+) -> None:
+    study = study_of(tmp_path, SMALL)
+    first, *others = study.refits
+    first = replace(first, confirm_accuracy=study.test_mean - step)
+    assert from_selection_to_test(replace(study, refits=(first, *others))).endswith(f"{said} the confirmation split.")
+
+
+def test_step_is_told_of_a_winner_that_the_search_did_not_train_to_its_end(tmp_path: Path) -> None:
+    study = study_of(tmp_path, SMALL)
+    confirmed = tuple(replace(record, search_accuracy=None) for record in study.confirmed)
+    said = from_selection_to_test(replace(study, confirmed=confirmed))
+    assert "in the search" not in said.lower() and "not known" not in said
+
+
+def test_student_is_delivered_with_its_teachers_and_the_figures_that_chose_it(tmp_path: Path) -> None:
+    study = study_of(tmp_path, SMALL)
+    said = delivered(study, Evidence(study))
+    first, winner = study.students[0], study.winner
+    assert said is not None and said.startswith(f"The delivered model is student 0: the recipe of trial {winner.trial}")
+    names = [int(member.model[-10:-6]) for member in first.teachers]
+    assert f"taught by trial {names[0]} (weight 0.65) and trial {names[1]} (0.35)" in said
+    assert f"has {percent(first.confirm_accuracy)}, and" in said
+    assert said.endswith(f"own full training {percent(winner.confirm_accuracy)}.")
+    assert trainings(study) == "3 students"
+
+
+def test_winner_that_no_student_reached_is_delivered_and_the_student_named(tmp_path: Path) -> None:
+    study = study_of(tmp_path, replace(SMALL, student_is_delivered=False))
+    said = delivered(study, Evidence(study))
+    first, winner = study.students[0], study.winner
+    assert said is not None and said.startswith(f"The delivered model is trial {winner.trial}'s own full training")
+    assert f"it has {percent(winner.confirm_accuracy)}, and student 0" in said
+    assert said.endswith(f"only {percent(first.confirm_accuracy)}.")
+    assert (trainings(study), study.test_sd) == ("1 full training", None)
+
+
+def test_study_of_a_version_without_students_says_nothing_of_them(tmp_path: Path) -> None:
+    study = study_of(tmp_path, replace(SMALL, with_students=False))
+    assert delivered(study, Evidence(study)) is None
+    assert trainings(study) == "3 retrainings"
+
+
+@pytest.mark.parametrize(
+    ("p_value", "said"), [(0.3, "don't settle which is better"), (0.01, "more than chance explains")]
+)
+def test_ensemble_is_better_where_the_images_settle_it(tmp_path: Path, p_value: float, said: str) -> None:
+    study = study_of(tmp_path, SMALL)
+    score = Evidence(study).ensemble
+    assert score is not None
+    text = ensemble(study, replace(score, rival=replace(score.rival, p_adjusted=p_value)))
+    assert said in text and "student 0 (weight 0.65)" in text and percent(study.ensemble_accuracy) in text

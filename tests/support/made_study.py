@@ -14,7 +14,7 @@ from fmnist.baselines.catalog import BASELINES
 from fmnist.export.formats import FORMATS, ExportRecord
 from fmnist.metrics.evaluation import least_confident_hits
 from fmnist.metrics.robustness import changes
-from fmnist.training.history import best_point
+from fmnist.training.history import HistoryPoint, best_point
 from search.records.files import StudyFiles
 from search.records.io import write_arrays, write_json, write_text
 from search.records.models import (
@@ -22,7 +22,9 @@ from search.records.models import (
     ChangedTestScore,
     ConfirmRecord,
     DataRecord,
+    EnsembleRecord,
     EvaluationRecord,
+    MemberRecord,
     RefitRecord,
     TrialRecord,
 )
@@ -39,8 +41,11 @@ def make_study(root: Path, made: Made | None = None) -> tuple[StudyFiles, list[T
     _write_data(files, made, rng)
     confirmed = _write_confirmations(files, made, trials, rng)
     winner = max(confirmed, key=lambda record: record.confirm_accuracy)
-    _write_refits(files, made, winner, rng)
-    _write_test(files, made, rng)
+    if made.with_students:
+        n_delivered = _write_students(files, made, confirmed, winner, rng)
+    else:
+        n_delivered = _write_retrainings(files, made, winner, rng)
+    _write_test(files, made, n_delivered, rng)
     _write_rest(files, made, winner)
     if made.with_baselines:
         _write_baselines(files, made, rng)
@@ -100,36 +105,142 @@ def _write_confirmation(files: StudyFiles, made: Made, trial: TrialRecord, rng: 
     # the better in the search, the fewer mistakes here, so that the winner is the search's best by and large
     probabilities = _predictions(labels, len(made.class_names), 1.03 - trial.value, rng)
     write_arrays(files.confirm_arrays(trial.number), labels=labels, probabilities=probabilities)
-    history = made_history(made.n_train * 10, trial.value + 0.006, rng)
+    n_images = _n_searched(made) * 10 if made.with_students else made.n_train * 10
+    history = made_history(n_images, trial.value + 0.006, rng)
+    best = best_point(history)
+    if made.with_students:
+        history, best = _unvalidated(history), None
+        write_text(files.confirm_model(trial.number), f"stands in for the network of trial {trial.number}")
     record = ConfirmRecord(
         trial=trial.number,
         origin=trial.origin,
         recipe=trial.recipe,
         seed=1000 + trial.number,
         search_accuracy=trial.value,
-        selection_accuracy=best_point(history).validation_accuracy,
+        selection_accuracy=None if best is None else best.validation_accuracy,
         confirm_accuracy=float((probabilities.argmax(axis=1) == labels).mean()),
         history=history,
-        best=best_point(history),
-        n_planned_images=made.n_train * 10,
-        n_images=made.n_train * 10,
-        seconds=made.n_train * 10 / 400,
+        best=best,
+        n_planned_images=n_images,
+        n_images=n_images,
+        seconds=n_images / 400,
         reason="trained to the end",
         peak_memory_mb=800.0,
+        fit_on="searched" if made.with_students else "train",
     )
     write_json(files.confirm_record(trial.number), record)
     return record
 
 
-def _write_refits(files: StudyFiles, made: Made, winner: ConfirmRecord, rng: np.random.Generator) -> None:
+def _n_searched(made: Made) -> int:
+    """Images of training and selection split."""
+    return made.n_train + made.n_train // 10
+
+
+def _unvalidated(history: tuple[HistoryPoint, ...]) -> tuple[HistoryPoint, ...]:
+    return tuple(dataclasses.replace(p, validation_loss=None, validation_accuracy=None) for p in history)
+
+
+def _write_students(
+    files: StudyFiles,
+    made: Made,
+    confirmed: list[ConfirmRecord],
+    winner: ConfirmRecord,
+    rng: np.random.Generator,
+) -> int:
+    """Write students, what is delivered and the ensemble; return how many trainings are delivered.
+
+    Students have one image more right than the winner's own training, or one less where that is delivered.
+    """
+    ranked = sorted(confirmed, key=lambda record: -record.confirm_accuracy)
+    teachers = _members([files.confirm_model(record.trial) for record in ranked[:2]], files)
+    of_winner = files.read_arrays(files.confirm_arrays(winner.trial))
+    students, n_images = [], _n_searched(made) * 12
+    for seed_index in range(made.n_seeds):
+        probabilities = _nudged(of_winner["probabilities"], of_winner["labels"], made.student_is_delivered)
+        accuracy = float((probabilities.argmax(axis=1) == of_winner["labels"]).mean())
+        student = RefitRecord(
+            trial=winner.trial,
+            seed_index=seed_index,
+            seed=2000 + seed_index,
+            history=_unvalidated(made_history(n_images, 0.94, rng)),
+            n_planned_images=n_images,
+            n_images=n_images,
+            seconds=160.5,
+            peak_memory_mb=820.0,
+            rule=f"12 epochs of {_n_searched(made):,} images, the schedule to its end",
+            fit_on="searched",
+            teachers=teachers,
+            confirm_accuracy=accuracy,
+        )
+        write_json(files.student_record(seed_index), student)
+        write_arrays(files.student_arrays(seed_index), labels=of_winner["labels"], probabilities=probabilities)
+        write_text(files.student_model(seed_index), f"stands in for student {seed_index}")
+        students.append(student)
+    delivered = students if made.student_is_delivered else [_plain(winner)]
+    for record in delivered:
+        write_json(files.refit_record(record.seed_index), record)
+    if made.with_ensemble:
+        _write_ensemble(files, made, winner)
+    return len(delivered)
+
+
+def _plain(winner: ConfirmRecord) -> RefitRecord:
+    """The winner's own training, as it is delivered."""
+    return RefitRecord(
+        trial=winner.trial,
+        seed_index=0,
+        seed=winner.seed,
+        history=winner.history,
+        n_planned_images=winner.n_planned_images,
+        n_images=winner.n_images,
+        seconds=winner.seconds,
+        peak_memory_mb=winner.peak_memory_mb,
+        rule="the finalist's own training, trained to the end: a student of the finalists was no better",
+        fit_on="searched",
+        confirm_accuracy=winner.confirm_accuracy,
+    )
+
+
+def _members(models: list[Path], files: StudyFiles) -> tuple[MemberRecord, ...]:
+    names = [path.relative_to(files.root).as_posix() for path in models]
+    if len(names) == 1:
+        return (MemberRecord(names[0], 1.0),)
+    return tuple(MemberRecord(name, weight) for name, weight in zip(names, (0.65, 0.35), strict=True))
+
+
+def _write_ensemble(files: StudyFiles, made: Made, winner: ConfirmRecord) -> None:
+    record = EnsembleRecord(
+        members=_members([files.student_model(0), files.confirm_model(winner.trial)], files),
+        n_candidates=made.n_seeds + made.n_finalists,
+        confirm_accuracy=0.95,
+        n_parameters=654_321,
+        multiply_adds=7_654_321,
+    )
+    write_json(files.ensemble_record, record)
+    write_text(files.ensemble_recipe, json.dumps({"study": files.root.name}))
+    write_text(files.ensemble, "not an ensemble " * 1500)
+
+
+def _nudged(probabilities: np.ndarray, labels: np.ndarray, better: bool) -> np.ndarray:
+    """Return the predictions with one image more right, or one less."""
+    is_right = probabilities.argmax(axis=1) == labels
+    row = int(np.flatnonzero(~is_right if better else is_right)[0])
+    nudged = probabilities.copy()
+    wanted = labels[row] if better else (labels[row] + 1) % probabilities.shape[1]
+    top = nudged[row].argmax()
+    nudged[row, [top, wanted]] = nudged[row, [wanted, top]]
+    return nudged
+
+
+def _write_retrainings(files: StudyFiles, made: Made, winner: ConfirmRecord, rng: np.random.Generator) -> int:
     for seed_index in range(made.n_seeds):
         points = made_history(made.n_train * 12, 0.94, rng)
-        bare = [dataclasses.replace(p, validation_loss=None, validation_accuracy=None) for p in points]
         record = RefitRecord(
             trial=winner.trial,
             seed_index=seed_index,
             seed=2000 + seed_index,
-            history=tuple(bare),
+            history=_unvalidated(points),
             n_planned_images=made.n_train * 12,
             n_images=made.n_train * 12,
             seconds=160.5,
@@ -137,14 +248,21 @@ def _write_refits(files: StudyFiles, made: Made, winner: ConfirmRecord, rng: np.
             rule="as many epochs as the confirmation training had at its best point",
         )
         write_json(files.refit_record(seed_index), record)
+    return made.n_seeds
 
 
-def _write_test(files: StudyFiles, made: Made, rng: np.random.Generator) -> None:
+def _write_test(files: StudyFiles, made: Made, n_delivered: int, rng: np.random.Generator) -> None:
     n_classes = len(made.class_names)
     labels = made.test_labels if made.test_labels is not None else _balanced(made.n_test, n_classes)
     shape = (len(labels), *made.image_shape)
     images = made.test_images if made.test_images is not None else rng.integers(0, 256, shape, dtype=np.uint8)
-    probabilities = np.stack([_predictions(labels, n_classes, made.mistake_share, rng) for _ in range(made.n_seeds)])
+    probabilities = np.stack([_predictions(labels, n_classes, made.mistake_share, rng) for _ in range(n_delivered)])
+    of_ensemble, ensemble_accuracy = {}, None
+    if made.with_students and made.with_ensemble:
+        other = _predictions(labels, n_classes, made.mistake_share, np.random.default_rng(made.seed + 1))
+        of_ensemble = {"ensemble_probabilities": (0.65 * probabilities[0] + 0.35 * other).astype(np.float32)}
+        predicted = of_ensemble["ensemble_probabilities"].argmax(axis=1)
+        ensemble_accuracy = float(np.mean(predicted == labels))
     is_wrong = probabilities[0].argmax(axis=1) != labels
     unsure = least_confident_hits(labels, probabilities[0], 24)
     write_arrays(
@@ -154,13 +272,16 @@ def _write_test(files: StudyFiles, made: Made, rng: np.random.Generator) -> None
         mistake_indices=np.flatnonzero(is_wrong).astype(np.int64),
         mistake_images=images[is_wrong],
         **({"unsure_indices": unsure, "unsure_images": images[unsure]} if made.with_changed_images else {}),
+        **of_ensemble,
     )
     accuracies = tuple(float(a) for a in (probabilities.argmax(axis=2) == labels).mean(axis=1))
     flip_accuracies = tuple(accuracy + 0.002 for accuracy in accuracies) if made.with_mirror_images else None
     names = [(change.kind, change.name) for change in changes()] if made.with_changed_images else []
     changed = tuple(ChangedTestScore(*name, accuracies[0] * 0.97 ** (1 + i)) for i, name in enumerate(names))
     record = EvaluationRecord(
-        *("2026-01-02T05:06:07+00:00", len(labels), accuracies, accuracies[0], 12.25, flip_accuracies), changed=changed
+        *("2026-01-02T05:06:07+00:00", len(labels), accuracies, accuracies[0], 12.25, flip_accuracies),
+        changed=changed,
+        ensemble_accuracy=ensemble_accuracy,
     )
     write_json(files.test, record)
 

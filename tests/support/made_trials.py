@@ -26,7 +26,10 @@ class Made:
     """What a made-up study is like."""
 
     n_trials: int = 40
-    n_seeds: int = 3  # retrainings
+    n_seeds: int = 3  # students, or retrainings
+    with_students: bool = True  # taught by the finalists; False: a study of a version before 0.6.0, with retrainings
+    student_is_delivered: bool = True  # the first student beats the winner's own training, which is delivered otherwise
+    with_ensemble: bool = True  # where there are students
     n_finalists: int = 4  # the default included
     with_mirror_images: bool = True
     with_changed_images: bool = True  # and least confident right answers: what studies before 0.4.0 lack

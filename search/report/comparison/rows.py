@@ -100,10 +100,9 @@ def accuracy_rows(comparison: Comparison) -> list[Row]:
     ]
     averaged_a, averaged_b = a.ensemble_evaluation, b.ensemble_evaluation
     if averaged_a is not None and averaged_b is not None:
-        intervals = (averaged_a.accuracy_interval, averaged_b.accuracy_interval)
         rows += [
             share_row("Ensemble", averaged_a.accuracy, averaged_b.accuracy),
-            Row(interval, *map(percent_range, intervals)),
+            Row(interval, percent_range(averaged_a.accuracy_interval), percent_range(averaged_b.accuracy_interval)),
         ]
     return rows
 
