@@ -60,10 +60,10 @@ from search.refit.confirmation import EarlyConfirmation, confirm, n_confirmed, p
 from search.refit.ensemble import build_ensemble, finished_students
 from search.refit.evaluation import evaluate
 from search.refit.exports import export_label, make_exports, missing_exports, missing_in_words
-from search.refit.finalists import Finalist, choose_finalists, nothing_to_confirm, sure_finalists
+from search.refit.finalists import finalists_by_number, nothing_to_confirm, sure_finalists
 from search.refit.retraining import deliver, refit
 from search.refit.round import FinalRound
-from search.refit.schedule import MOST_FINALISTS, Clock
+from search.refit.schedule import Clock
 from search.report.page import report_study
 from search.results.reading import read_study
 from search.results.result import FinishedStudy, StudyResult
@@ -342,17 +342,14 @@ def confirm_finalists(
     config = context.config
     trials = read_trials(opened.study)
     price = context.space.fidelity.accuracy_per_doubling
-    by_number: list[list[Finalist]] = []  # who they are if there is one, if there are two, three...
-    for n in range(1, MOST_FINALISTS + 1):
-        by_number.append(choose_finalists(trials, price, n, against_time=config.timeout is not None))
-    if not by_number[-1]:
+    by_number = finalists_by_number(trials, price, against_time=config.timeout is not None)
+    if not by_number:
         raise nothing_to_confirm(trials, config.trials, config.timeout)
-    by_number = by_number[: len(by_number[-1])]
-    plan = plan_confirmations(final, by_number)
+    plan = plan_confirmations(final, by_number, config.refit_seeds, context.n_test_images)
     finalists = by_number[plan.n_finalists - 1]
     n, n_done = len(finalists), n_confirmed(final, finalists)
     announce(context, opened.publisher, f"training {with_noun(n, 'finalist')} in full", n, n_done)
-    return confirm(final, finalists, plan.share, early)[0]
+    return confirm(final, finalists, plan.share, early, plan.seconds_kept)[0]
 
 
 def refit_winner(context: StudyContext, opened: OpenStudy, final: FinalRound, winner: ConfirmRecord) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,11 +21,17 @@ from search.estimate.costs import Costs, fit_costs, seconds_an_image
 from search.estimate.networks import choose_networks
 from search.estimate.phases import Case, Job, estimate, middle
 from search.estimate.prepare import Prepared, prepare
-from search.estimate.resources import Memory, estimate_disk, estimate_memory, free_bytes, largest_winner
-from search.estimate.simulation import rehearse
+from search.estimate.resources import (
+    Memory,
+    estimate_disk,
+    estimate_memory,
+    free_bytes,
+    largest_winner,
+    n_models_written,
+)
+from search.estimate.simulation import Rehearsal, rehearse
 from search.estimate.tables import costs_table, facts_table
 from search.format import rough_size
-from search.refit.finalists import n_finalists
 from search.refit.schedule import n_parallel_trainings, threads_per_training
 from search.worker.interrupts import Interruptible, holding_interrupts
 from search.worker.local import WorkerProcesses
@@ -130,7 +136,7 @@ def estimate_run(
     default = prepared.space.recipe_of(prepared.space.portfolio[0].params)
     load_seconds = seconds_to_first_training(default, site, workers.train)  # now: the processes begin to load
     with Interruptible(prepared.stop):
-        rehearsals = rehearse(config, prepared.space, prepared.objective_with(site), n_finalists(config.timeout))
+        rehearsals = rehearse(config, prepared.space, prepared.objective_with(site))
         networks = choose_networks(prepared, site)
     terminal.say("trying some networks of the space, side by side as in the run")
     terminal.begin("trying networks", len(networks), counts_trainings=True, labels=[name for name, _ in networks])
@@ -138,24 +144,31 @@ def estimate_run(
     costs = fit_costs(outcome.probes, n_seen)
     gain = 1.0
     if not search_only:
-        fewest = config.refit_seeds
-        for rehearsal in rehearsals:
-            fewest = min(fewest, len(rehearsal.finalists) or 1)
+        fewest = min(config.refit_seeds, fewest_finalists(rehearsals))
         evaluation = costs.share_seen * n_seen
         gain = measure_gain_of_threads(
             networks[0][1], costs, evaluation, site, config.workers, fewest, workers.train, terminal
         )
     job = prepared.job(search_only, max(0.0, load_seconds - costs.start_seconds), gain)
     memory = estimate_memory(outcome.probes, psutil.Process().memory_info().rss / 2**20, job)
+    cases = estimate(rehearsals, costs, job)
     n_models = 0
     if not search_only:
-        n_models = job.n_seeds + 1 + 2 * len(config.export)
+        n_models = n_models_written(max(case.n_finalists for case in cases), job.n_students, len(config.export))
     return CheckResult(
-        cases=estimate(rehearsals, costs, job),
+        cases=cases,
         memory=memory,
         n_bytes=estimate_disk(config.trials, largest_winner(rehearsals), n_models, prepared.data),
         notes=[*outcome.failures, *_notes_on(config, job, memory, site.memory_limit_mb)],
     )
+
+
+def fewest_finalists(rehearsals: Sequence[Rehearsal]) -> int:
+    """Return the fewest finalists that a run may have: two, where so many trials may be finalists."""
+    fewest = 2
+    for rehearsal in rehearsals:
+        fewest = min(fewest, len(rehearsal.finalists) or 1)
+    return fewest
 
 
 def measure_gain_of_threads(

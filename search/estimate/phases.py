@@ -1,15 +1,15 @@
 """What each phase of a run will cost, from rehearsals of its search and what trainings take: arithmetic alone.
 
-How long trainings are and how many run at a time is asked of the schedule that the run follows. Not covered: baselines,
-exports, the report's pages; trainings that stop early, or diverge, which cost less.
+How many finalists and students are trained, how long, and how many at a time is asked of the schedule that the run
+follows. Not covered: baselines, exports; trials that stop early, or diverge, which cost less.
 """
 
 from __future__ import annotations
 
-import heapq
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -20,15 +20,19 @@ from search.estimate.simulation import Rehearsal, RehearsedTrial
 from search.records.models import DataRecord
 from search.refit.schedule import (
     Clock,
-    confirmation_evaluation_interval,
-    confirmation_length,
-    confirmation_share,
+    FinalistsPlan,
     effective_workers,
     full_length,
-    full_training_images,
-    n_all_images,
+    length_of_share,
+    list_schedule,
     n_parallel_trainings,
+    n_searched_images,
+    plan_finalists,
     retraining_share,
+    seconds_of_testing,
+    seconds_of_trying,
+    seconds_sharing,
+    seconds_together,
 )
 
 SHARES_SHOWN = (0.1, 0.9)  # of the cases, from the cheapest on, between which a cost is said to lie
@@ -41,44 +45,41 @@ class Job:
     data: DataRecord
     n_test_images: int
     report_every_images: int  # of trials
-    longest_training: int  # epochs
     workers: int
     load_seconds: float  # until the first training of a run starts, longer than others
     gain_of_threads: float  # of a training with more than a worker's: 1 where each is worth a worker, 0 where nothing
-    n_seeds: int
-    flips: bool  # whether the test images are mirrored too
-    begins_early: bool  # workers without a trial begin with the confirmations
+    n_students: int
+    flips: bool  # whether mirrored images are predicted too
+    begins_early: bool  # workers without a trial begin with the finalists
+    n_threads: int = 1  # of each worker
     search_only: bool = False
     timeout: float | None = None
     n_trials_done: int = 0
-    n_confirmed: int = 0
-    n_refitted: int = 0
-
-    def slowness(self, n_parallel: int) -> float:
-        """Return the seconds an image of so many trainings at a time, against those of as many as there are workers.
-
-        More share the cores; fewer have more threads each.
-        """
-        return n_parallel / self.effective_workers(n_parallel)
-
-    def effective_workers(self, n_parallel: int) -> float:
-        """Return how many workers' speed so many trainings at a time have together."""
-        return effective_workers(n_parallel, self.workers, 1, self.gain_of_threads)
+    n_finalists_done: int = 0
+    n_students_done: int = 0
 
     @property
-    def n_train(self) -> int:
-        """Number of images in the training split."""
-        return self.data.n_images["train"]
+    def n_searched(self) -> int:
+        """Number of images that finalists and students learn from."""
+        return n_searched_images(self.data)
 
     @property
-    def n_all(self) -> int:
-        """Number of images that a retraining learns from."""
-        return n_all_images(self.data)
+    def n_students_left(self) -> int:
+        """Number of students that are still to be trained."""
+        return max(0, self.n_students - self.n_students_done)
 
     @property
-    def n_seeds_left(self) -> int:
-        """Number of retrainings that are still to be made."""
-        return max(0, self.n_seeds - self.n_refitted)
+    def n_views(self) -> int:
+        """How many views of an image are predicted: itself, and its mirror image."""
+        return 2 if self.flips else 1
+
+    def all_workers(self) -> float:
+        """Return how many workers' speed one process has that computes with the threads of all of them."""
+        return effective_workers(1, self.workers, self.n_threads, self.gain_of_threads)
+
+    def seconds_together(self, seconds: Sequence[float]) -> float:
+        """Return how long trainings take that run side by side; seconds: of each on one worker."""
+        return seconds_together(seconds, self.workers, self.n_threads, self.gain_of_threads)
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,9 @@ class Case:
     phases: tuple[Phase, ...]
     n_trials: int  # that are run now
     n_infeasible: int  # of these
-    refit_share: float  # of the full length of a retraining, that a timeout leaves
+    n_finalists: int = 0
+    finalist_share: float = 1.0  # length of a finalist's training, as a share of a full one
+    student_share: float = 1.0  # the same of a student's
 
     @property
     def n_images(self) -> float:
@@ -113,7 +116,7 @@ class Case:
 def estimate(rehearsals: Sequence[Rehearsal], costs: Costs, job: Job) -> list[Case]:
     """Return what each rehearsal costs with each of its finalists as the winner, all as likely, the cheapest first.
 
-    Rehearsals that found nothing to confirm are left out, unless that is all of them.
+    Rehearsals without a finalist are left out, unless that is all of them.
     """
     likely = list(rehearsals)
     with_finalists = [rehearsal for rehearsal in rehearsals if rehearsal.finalists]
@@ -123,10 +126,11 @@ def estimate(rehearsals: Sequence[Rehearsal], costs: Costs, job: Job) -> list[Ca
     for rehearsal in likely:
         searched = simulate_search(rehearsal, costs, job)
         if job.search_only or not rehearsal.finalists:
-            cases.append(Case((searched.phase,), len(searched.trials), searched.n_infeasible, 1.0))
+            cases.append(Case((searched.phase,), len(searched.trials), searched.n_infeasible))
             continue
-        for finalist in rehearsal.finalists:
-            cases.append(simulate_run(rehearsal, searched, finalist.recipe, costs, job))
+        trained = simulate_finalists(rehearsal, searched, costs, job)
+        for winner in trained.recipes:
+            cases.append(simulate_rest(searched, trained, winner, costs, job))
     return sorted(cases, key=lambda case: case.seconds)
 
 
@@ -137,56 +141,16 @@ def middle(cases: Sequence[Case]) -> Case:
         n_images = np.mean([case.phases[i].n_images for case in cases])
         seconds = np.mean([case.phases[i].seconds for case in cases])
         phases.append(Phase(phase.name, float(n_images), float(seconds)))
-    counts = [(case.n_trials, case.n_infeasible, case.refit_share) for case in cases]
-    n_trials, n_infeasible, refit_share = np.mean(counts, axis=0)
-    return Case(tuple(phases), round(n_trials), round(n_infeasible), float(refit_share))
+    counts = [(case.n_trials, case.n_infeasible, case.n_finalists) for case in cases]
+    n_trials, n_infeasible, n_finalists = np.mean(counts, axis=0).round().astype(int).tolist()
+    shares = np.mean([(case.finalist_share, case.student_share) for case in cases], axis=0).tolist()
+    return Case(tuple(phases), n_trials, n_infeasible, n_finalists, *shares)
 
 
 def spread(values: Sequence[float]) -> tuple[float, float]:
     """Return the two values between which most of them lie, see SHARES_SHOWN."""
     low, high = np.quantile(values, SHARES_SHOWN)
     return float(low), float(high)
-
-
-def simulate_run(rehearsal: Rehearsal, searched: SimulatedSearch, winner: Recipe, costs: Costs, job: Job) -> Case:
-    """Return what a run costs after this search, if this finalist wins.
-
-    Args:
-        rehearsal: The search as it was rehearsed.
-        searched: The same, with its times.
-        winner: The recipe that is retrained.
-        costs: What trainings take.
-        job: The run.
-    """
-    finalists = [finalist.recipe for finalist in rehearsal.finalists]
-    finalists.sort(key=lambda recipe: full_seconds(recipe, job.n_train, costs), reverse=True)
-    confirming, longest = 0.0, 0
-    for recipe in finalists:
-        confirming += full_seconds(recipe, job.n_train, costs)
-        longest = max(longest, full_length(recipe.plan.n_epochs, job.n_train))
-    confirming /= job.effective_workers(n_parallel_trainings(len(finalists), job.workers))
-    retraining = retraining_seconds(winner, 1.0, costs, job)
-    left = None
-    if job.timeout is not None:
-        left = max(0.0, job.timeout - searched.phase.seconds)
-    confirm_share = confirmation_share(
-        left,
-        confirming,
-        retraining,
-        searched_lengths=[max(trial.rungs, default=0) for trial in searched.trials],
-        longest=longest,
-    )
-    if left is not None:
-        left = max(0.0, left - confirm_share * confirming)
-    refit_share = retraining_share(left, retraining)
-    n_images = job.n_seeds_left * refit_share * full_length(winner.plan.n_epochs, job.n_all)
-    phases = (
-        searched.phase,
-        confirmation_phase(finalists[job.n_confirmed :], confirm_share, searched.free_at, costs, job),
-        Phase("retraining", n_images, retraining_seconds(winner, refit_share, costs, job)),
-        testing_phase(winner, costs, job),
-    )
-    return Case(phases, len(searched.trials), searched.n_infeasible, refit_share)
 
 
 @dataclass(frozen=True)
@@ -207,7 +171,9 @@ def simulate_search(rehearsal: Rehearsal, costs: Costs, job: Job) -> SimulatedSe
     """Count the trials that start before the search has to end, and what is trained of them until then."""
     trials = rehearsal.trials[job.n_trials_done :]
     seconds = [trial_seconds(trial, costs, job) for trial in trials]
-    limit = search_limit(rehearsal, costs, job)
+    limit = clock_at(0.0, job).seconds_left_for_search()
+    if limit is None:
+        limit = math.inf
     begins = job.load_seconds if seconds else 0.0
     starts, ends = list_schedule(seconds, [begins] * job.workers)
     begun: list[RehearsedTrial] = []
@@ -223,13 +189,17 @@ def simulate_search(rehearsal: Rehearsal, costs: Costs, job: Job) -> SimulatedSe
     return SimulatedSearch(phase, tuple(begun), free_at)
 
 
-def search_limit(rehearsal: Rehearsal, costs: Costs, job: Job) -> float:
-    """Return the seconds until the search has to end, by the clock of the run; infinity without a timeout."""
-    clock = Clock(job.timeout, now=lambda: 0.0)
-    n_images = full_training_images(job.longest_training, job.data, job.n_seeds, job.workers)
-    speeds = [1 / costs.seconds_an_image(finalist.recipe) for finalist in rehearsal.finalists]
-    limit = clock.seconds_left_for_search(n_images, speeds)
-    return math.inf if limit is None else limit
+def clock_at(seconds: float, job: Job) -> Clock:
+    """Return the run's clock as it stands so many seconds after the start."""
+    times = iter([0.0])
+    return Clock(job.timeout, now=lambda: next(times, seconds))
+
+
+def seconds_left(seconds: float, seconds_kept: float, job: Job) -> float | None:
+    """Return how long trainings may go on so many seconds after the start; seconds_kept: for the test set."""
+    clock = clock_at(seconds, job)
+    clock.keep_for_testing(seconds_kept)
+    return clock.seconds_left_for_training()
 
 
 def trial_seconds(trial: RehearsedTrial, costs: Costs, job: Job) -> float:
@@ -247,93 +217,143 @@ def n_evaluations(n_images: int, interval: int) -> int:
     return math.ceil(n_images / interval)
 
 
-def list_schedule(seconds: Sequence[float], free_at: Sequence[float]) -> tuple[list[float], list[float]]:
-    """Simulate jobs that are taken in this order by whichever worker is free (list scheduling, Graham 1966).
-
-    Args:
-        seconds: Length of each job.
-        free_at: When each worker is free for the first time.
-
-    Returns:
-        When each job starts, and when each worker is free again.
-    """
-    workers = list(free_at)
-    starts = []
-    heapq.heapify(workers)
-    for length in seconds:
-        start = heapq.heappop(workers)
-        starts.append(start)
-        heapq.heappush(workers, start + length)
-    return starts, workers
+def full_seconds(recipe: Recipe, costs: Costs, job: Job) -> float:
+    """Return the seconds of a full training on one worker, without its start."""
+    return costs.seconds(recipe, full_length(recipe.plan.n_epochs, job.n_searched), 0)
 
 
-def shared_makespan(seconds: Sequence[float], free_at: Sequence[float]) -> float:
-    """Return when jobs end that share the workers evenly: when all work is done, but no sooner than the longest alone.
+@dataclass(frozen=True)
+class SimulatedFinalists:
+    """The finalists, trained."""
 
-    Args:
-        seconds: Length of each job on a worker of its own.
-        free_at: When each worker is free.
-    """
-    return max((sum(free_at) + sum(seconds)) / len(free_at), min(free_at) + max(seconds))
-
-
-def full_seconds(recipe: Recipe, n_images: int, costs: Costs) -> float:
-    """Return the seconds of a full training without evaluations; n_images: of an epoch."""
-    return full_length(recipe.plan.n_epochs, n_images) * costs.seconds_an_image(recipe)
+    phase: Phase
+    recipes: tuple[Recipe, ...]
+    share: float  # of a full training
+    seconds_kept: float  # for the test set
 
 
-def confirmation_phase(
-    recipes: Sequence[Recipe], share: float, free_at: Sequence[float], costs: Costs, job: Job
+def simulate_finalists(rehearsal: Rehearsal, searched: SimulatedSearch, costs: Costs, job: Job) -> SimulatedFinalists:
+    """Train the finalists for as long as the schedule gives them."""
+    full = partial(full_seconds, costs=costs, job=job)
+    seconds_in_full = []
+    for recipes in rehearsal.finalists:
+        seconds_in_full.append(seconds_together(list(map(full, recipes)), job.workers, job.n_threads))
+    speeds = [1 / costs.seconds_an_image(recipe) for recipe in rehearsal.finalists[-1]]
+    n_confirmation = job.data.n_images["confirmation"]
+    kept = seconds_of_testing(
+        job.n_test_images, n_confirmation, len(rehearsal.finalists), job.n_students, float(np.mean(speeds))
+    )
+    plan = plan_finalists(seconds_left(searched.phase.seconds, kept, job), seconds_in_full, job.n_students)
+    longest_first = sorted(rehearsal.finalists[plan.n_finalists - 1], key=full, reverse=True)
+    phase = finalists_phase(longest_first[job.n_finalists_done :], plan, searched.free_at, costs, job)
+    return SimulatedFinalists(phase, tuple(longest_first), plan.share, kept)
+
+
+def finalists_phase(
+    recipes: Sequence[Recipe], plan: FinalistsPlan, free_at: Sequence[float], costs: Costs, job: Job
 ) -> Phase:
-    """Count the confirmations that are left.
+    """Count the finalists that are left.
 
     Args:
-        recipes: Their finalists, the longest training first.
-        share: Length of a confirmation, as a share of a full training.
+        recipes: Theirs, the longest training first.
+        plan: How long they are trained.
         free_at: When each worker has nothing more to do in the search.
         costs: What trainings take.
         job: The run.
     """
     if not recipes:
-        return Phase("confirmation", 0, 0.0)
-    n_parallel = n_parallel_trainings(len(recipes), job.workers)
-    faster = min(1.0, job.slowness(n_parallel))
+        return Phase("finalists", 0, 0.0)
     n_images = 0
     seconds = []
     for recipe in recipes:
-        length = confirmation_length(recipe.plan.n_epochs, job.n_train, share)
-        evaluations = n_evaluations(length, confirmation_evaluation_interval(length, job.n_train))
-        n_seen = evaluations * job.data.n_images["selection"] + job.data.n_images["confirmation"]
+        length = length_of_share(recipe.plan.n_epochs, job.n_searched, plan.share)
         n_images += length
-        seconds.append(costs.start_seconds + faster * costs.seconds(recipe, length, n_seen))
+        seconds.append(costs.start_seconds + costs.seconds(recipe, length, job.data.n_images["confirmation"]))
     search_ends = max(free_at)
-    begins = free_at
-    if not job.begins_early:
-        begins = [search_ends] * min(n_parallel, job.workers)
-    if n_parallel > job.workers:
-        ends_at = shared_makespan(seconds, begins)
+    n_parallel = n_parallel_trainings(len(recipes), job.workers)
+    if not job.begins_early or n_parallel < job.workers:
+        ends = search_ends + job.seconds_together(seconds)
+    elif n_parallel > job.workers:
+        ends = float(np.mean(free_at)) + seconds_sharing(seconds, job.workers)
     else:
-        _, ends = list_schedule(seconds, begins)
-        ends_at = max(ends)
-    return Phase("confirmation", n_images, max(0.0, ends_at - search_ends))
+        ends = max(list_schedule(seconds, free_at)[1])
+    return Phase("finalists", n_images, max(0.0, ends - search_ends))
 
 
-def retraining_seconds(winner: Recipe, share: float, costs: Costs, job: Job) -> float:
-    """Return the seconds of all retrainings that are left; share: of their full length."""
-    if job.n_seeds_left == 0:
-        return 0.0
-    n_parallel = n_parallel_trainings(job.n_seeds_left, job.workers)
-    one = costs.start_seconds + share * job.slowness(n_parallel) * full_seconds(winner, job.n_all, costs)
-    return math.ceil(job.n_seeds_left / n_parallel) * one
+def simulate_rest(
+    searched: SimulatedSearch, trained: SimulatedFinalists, winner: Recipe, costs: Costs, job: Job
+) -> Case:
+    """Return what a run costs if this finalist wins.
+
+    Args:
+        searched: The search.
+        trained: The finalists.
+        winner: The recipe of the students.
+        costs: What trainings take.
+        job: The run.
+    """
+    students, share = students_phase(winner, trained, searched.phase.seconds + trained.phase.seconds, costs, job)
+    ensemble = ensemble_phase(winner, trained.recipes, costs, job)
+    testing = testing_phase(winner, trained.recipes, costs, job)
+    phases = (searched.phase, trained.phase, students, ensemble, testing)
+    return Case(
+        phases, len(searched.trials), searched.n_infeasible, len(trained.recipes), trained.share, student_share=share
+    )
 
 
-def testing_phase(winner: Recipe, costs: Costs, job: Job) -> Phase:
+def students_phase(
+    winner: Recipe, trained: SimulatedFinalists, begins: float, costs: Costs, job: Job
+) -> tuple[Phase, float]:
+    """Count the teachers' predictions and the students that are left; also return a student's length, as a share.
+
+    All finalists are taken to be teachers.
+
+    Args:
+        winner: The recipe of the students.
+        trained: The finalists.
+        begins: Seconds from the run's beginning until this phase.
+        costs: What trainings take.
+        job: The run.
+    """
+    n_left = job.n_students_left
+    if n_left == 0:
+        return Phase("students", 0, 0.0), 1.0
+    predicting = []
+    for recipe in trained.recipes:
+        predicting.append(job.n_views * (costs.start_seconds + costs.seconds(recipe, 0, job.n_searched)))
+    preparing = max(list_schedule(predicting, [0.0] * job.workers)[1])
+    preparing += seconds_of_trying(seconds_left(begins + preparing, trained.seconds_kept, job)) or 0.0
+    left = seconds_left(begins + preparing, trained.seconds_kept, job)
+    share = retraining_share(left, job.seconds_together([full_seconds(winner, costs, job)] * n_left))
+    length = length_of_share(winner.plan.n_epochs, job.n_searched, share)
+    one = costs.start_seconds + costs.seconds(winner, length, job.data.n_images["confirmation"])
+    return Phase("students", n_left * length, preparing + job.seconds_together([one] * n_left)), share
+
+
+def ensemble_phase(winner: Recipe, finalists: Sequence[Recipe], costs: Costs, job: Job) -> Phase:
+    """Count the making of the ensemble, which predicts the confirmation split; all networks are taken to be members."""
+    n_images = job.data.n_images["confirmation"]
+    seconds = ensemble_seconds(winner, finalists, n_images, costs, job)
+    return Phase("ensemble", 0, costs.start_seconds + seconds)
+
+
+def ensemble_seconds(winner: Recipe, finalists: Sequence[Recipe], n_images: int, costs: Costs, job: Job) -> float:
+    """Return what all networks together take to predict, one after the other with the threads of all workers."""
+    seconds = 0.0
+    for recipe in [*finalists, *[winner] * job.n_students]:
+        seconds += costs.seconds(recipe, 0, n_images)
+    return seconds / job.all_workers()
+
+
+def testing_phase(winner: Recipe, finalists: Sequence[Recipe], costs: Costs, job: Job) -> Phase:
     """Count the evaluation on the test set.
 
-    Every model predicts in a process of its own; the delivered one once more in a Python that has to load Keras first,
-    and on changed images.
+    Every model predicts in a process of its own; the delivered one and the ensemble in a Python that has to load Keras
+    first, and the delivered one on changed images too.
     """
-    n_processes = job.n_seeds * (1 + job.flips) + 1
-    n_seen = job.n_test_images * (n_processes + len(changes(winner.plan.border)))
-    seconds = job.load_seconds + n_processes * costs.start_seconds + costs.seconds(winner, 0, n_seen)
-    return Phase("testing", 0, seconds)
+    once = costs.seconds(winner, 0, job.n_test_images)
+    n_processes = job.n_students * job.n_views
+    seconds = n_processes * (costs.start_seconds + once)
+    seconds += costs.start_seconds + (1 + len(changes(winner.plan.border))) * once / job.all_workers()
+    seconds += ensemble_seconds(winner, finalists, job.n_test_images, costs, job)
+    return Phase("testing", 0, 2 * job.load_seconds + seconds)

@@ -72,18 +72,18 @@ class Prepared(StudyContext):
             data=self.data,
             n_test_images=self.n_test_images,
             report_every_images=self.space.fidelity.report_every_images,
-            longest_training=self.space.longest_training,
             workers=config.workers,
             load_seconds=load_seconds,
             gain_of_threads=gain_of_threads,
-            n_seeds=config.refit_seeds,
+            n_students=config.refit_seeds,
+            n_threads=config.threads_per_worker,
             flips=self.space.parameters["flip"].highest,
             begins_early=not search_only and config.timeout is None and not is_shared,
             search_only=search_only,
             timeout=config.timeout,
             n_trials_done=min(config.trials, n_trials_done),
-            n_confirmed=len(self.files.read_confirm_records()),
-            n_refitted=len(self.files.read_refit_records()),
+            n_finalists_done=len(self.files.read_confirm_records()),
+            n_students_done=len(self.files.read_student_records()),
         )
 
 

@@ -13,7 +13,7 @@ from fmnist.model.layers import count_parameters
 from search.estimate.phases import Job
 from search.estimate.simulation import Rehearsal
 from search.records.models import DataRecord
-from search.refit.schedule import n_parallel_trainings
+from search.refit.schedule import MOST_FINALISTS, N_FINALISTS, n_parallel_trainings
 from search.worker.probes import Probe
 
 BYTES_A_TRIAL = 20_000  # of the database, for its report and its share of the pages (one study of digits: 14,000)
@@ -30,16 +30,18 @@ class Memory:
 
 
 def estimate_memory(probes: Sequence[Probe], supervisor_mb: float, job: Job) -> Memory:
-    """Estimate the memory of a run: a retraining holds all images as its own; other trainings map them.
+    """Estimate the memory of a run: a full training holds its images as its own; trials map them.
 
     supervisor_mb: what the process takes that starts the workers.
     """
     largest = max(probe.peak_memory_mb for probe in probes)
-    images_mb, n_refits = 0.0, 0
+    images_mb, n_full = 0.0, 0
     if not job.search_only:
-        images_mb = job.n_all * math.prod(job.data.image_shape) / 2**20
-        n_refits = n_parallel_trainings(job.n_seeds, job.workers)
-    in_all = max(job.workers * largest, n_refits * (largest + images_mb))
+        images_mb = job.n_searched * math.prod(job.data.image_shape) / 2**20
+        most_finalists = N_FINALISTS if job.timeout is None else MOST_FINALISTS
+        for n_trainings in (job.n_students, *range(1, most_finalists + 1)):
+            n_full = max(n_full, n_parallel_trainings(n_trainings, job.workers))
+    in_all = max(job.workers * largest, n_full * (largest + images_mb))
     return Memory(largest + images_mb, in_all + supervisor_mb)
 
 
@@ -47,9 +49,19 @@ def largest_winner(rehearsals: Sequence[Rehearsal]) -> int:
     """Return the parameters of the largest network that may win; 0 without a finalist."""
     largest = 0
     for rehearsal in rehearsals:
-        for finalist in rehearsal.finalists:
-            largest = max(largest, count_parameters(finalist.recipe.architecture))
+        for recipes in rehearsal.finalists:
+            for recipe in recipes:
+                largest = max(largest, count_parameters(recipe.architecture))
     return largest
+
+
+def n_models_written(n_finalists: int, n_students: int, n_formats: int) -> int:
+    """Return how many networks the saved models have, all together: each as trained, as delivered, and in the ensemble.
+
+    n_formats: that the delivered model and the ensemble are exported to.
+    """
+    n_trained = n_finalists + n_students
+    return n_trained + n_students + 1 + n_trained + n_formats * (1 + n_trained)
 
 
 def free_bytes(folder: Path) -> int:

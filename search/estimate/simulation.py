@@ -1,11 +1,13 @@
 """Rehearse a search: real objective, sampler, pruner, portfolio and limits, with trainings that take no time.
 
 So what a search costs is counted by the rules that it will follow. The one thing invented is the accuracy: it is drawn
-for each trial, the same for every rung, so that any network is as likely to go on as any other, whatever it costs.
+for each trial, the same for every rung, and grows with the network's multiply-adds. Otherwise finalists would be as
+cheap as any network, while those of real searches are among the costliest that the limits allow.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from itertools import cycle, islice
@@ -14,19 +16,23 @@ import numpy as np
 import optuna
 from optuna.trial import TrialState
 
+from fmnist.model.layers import count_multiply_adds
 from fmnist.recipe import Recipe
 from fmnist.training.history import HistoryPoint
 from search.config import StudyConfig
-from search.refit.finalists import Finalist, choose_finalists
+from search.refit.finalists import finalists_by_number
 from search.space.space import SearchSpace
 from search.study.objective import Objective
 from search.study.strategy import build_pruner, build_sampler
 from search.study.trials import read_trials
 from search.worker.tasks import RecipeTrainer, TrainMessage, TrainResult, TrainTask
 
-LONGEST = 60  # trials: the sampler takes longer for each, and those after them cost what the last of these do
-N_TRIALS_IN_ALL = 120  # of all rehearsals together: two seconds
+LONGEST = 120  # trials: the sampler takes longer for each, and those after them cost what the last of these do
+N_TRIALS_IN_ALL = 200  # of all rehearsals together: five seconds
 MOST_REHEARSALS = 8
+# What twice the multiply-adds are taken to add to an accuracy, and the standard deviation of everything else.
+ACCURACY_OF_DOUBLING = 0.005
+ACCURACY_DEVIATION = 0.005
 
 
 @dataclass(frozen=True)
@@ -42,7 +48,7 @@ class Rehearsal:
     """A search that might be."""
 
     trials: tuple[RehearsedTrial, ...]  # by number
-    finalists: tuple[Finalist, ...]
+    finalists: tuple[tuple[Recipe, ...], ...]  # of one finalist, of two, three and so on
 
     @property
     def n_infeasible(self) -> int:
@@ -54,7 +60,6 @@ def rehearse(
     config: StudyConfig,
     space: SearchSpace,
     objective_with: Callable[[RecipeTrainer], Objective],
-    n_finalists: int,
 ) -> list[Rehearsal]:
     """Rehearse the whole search several times; the rehearsals differ by chance.
 
@@ -62,7 +67,6 @@ def rehearse(
         config: The run's options.
         space: The search space.
         objective_with: Makes the run's objective around a trainer.
-        n_finalists: How many there are at most.
     """
     n_trials = min(config.trials, LONGEST)
     n_rehearsals = min(MOST_REHEARSALS, max(2, N_TRIALS_IN_ALL // n_trials))
@@ -73,10 +77,11 @@ def rehearse(
         objective = objective_with(trainer)
         trials = [run_trial(study, objective, trainer) for _ in range(n_trials)]
         records = read_trials(study)
-        finalists: list[Finalist] = []
+        finalists: list[tuple[Recipe, ...]] = []
         if any(record.state == "complete" for record in records):  # else the run will say what is wrong
             price = space.fidelity.accuracy_per_doubling
-            finalists = choose_finalists(records, price, n_finalists, against_time=config.timeout is not None)
+            for chosen in finalists_by_number(records, price, against_time=config.timeout is not None):
+                finalists.append(tuple(finalist.recipe for finalist in chosen))
         # More trials are like the second half of these: it has no portfolio, and a sampler that has learned the limits.
         further = islice(cycle(trials[n_trials // 2 :]), config.trials - n_trials)
         rehearsals.append(Rehearsal((*trials, *further), tuple(finalists)))
@@ -135,7 +140,8 @@ class SimulatedTrainer:
         self.lengths: list[int] = []
 
     def __call__(self, task: TrainTask) -> Generator[TrainMessage, None, None]:
-        accuracy = float(self._draws.random())
+        accuracy = self._draws.normal(0.5, ACCURACY_DEVIATION)
+        accuracy += ACCURACY_OF_DOUBLING * math.log2(count_multiply_adds(task.recipe.architecture))
         for n_images in (task.n_planned_images, *task.further_lengths):
             self.lengths.append(n_images)
             point = HistoryPoint(n_images, 0.0, 0.0, 0.0, 0.0, 0.0, accuracy)

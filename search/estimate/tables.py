@@ -11,7 +11,7 @@ from rich.text import Text
 from search.config import StudyConfig
 from search.estimate.phases import Case, middle, spread
 from search.estimate.resources import Memory
-from search.format import rough_duration, rough_size, rounded_count
+from search.format import rough_duration, rough_size, rounded_count, with_noun
 
 
 def costs_table(cases: Sequence[Case]) -> Table:
@@ -67,7 +67,7 @@ def facts_table(
         facts.append(("time", f"--timeout {config.timeout:g} leaves room for {timeout_in_words(config, typical)}"))
     for note in notes:
         facts.append(("note", note))
-    facts.append(("assumed", "a machine as busy as now; accuracy unrelated to a network's cost"))
+    facts.append(("assumed", "a machine as busy as now; larger networks more accurate"))
     facts.append(("", "The run can start."))
     table = Table(box=None, pad_edge=False, show_header=False)
     for name, fact in facts:
@@ -77,9 +77,10 @@ def facts_table(
 
 def timeout_in_words(config: StudyConfig, typical: Case) -> str:
     """Say what a timeout leaves room for."""
-    cut = []
-    if typical.n_trials < config.trials:
-        cut.append(f"about {typical.n_trials} of {config.trials} trials")
-    if typical.refit_share < 1:
-        cut.append(f"retrainings of {typical.refit_share:.0%} of their length")
-    return " and ".join(cut) or "everything"
+    parts = [f"{typical.n_trials} of {config.trials} trials"]
+    if typical.n_finalists:
+        parts.append(
+            f"{with_noun(typical.n_finalists, 'finalist')} of {typical.finalist_share:.2g} full trainings each"
+        )
+        parts.append(f"{with_noun(config.refit_seeds, 'student')} of {typical.student_share:.2g}")
+    return ", ".join(parts)

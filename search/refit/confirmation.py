@@ -15,7 +15,15 @@ from search.records.files import StudyFiles
 from search.records.models import ConfirmRecord
 from search.refit.finalists import Finalist
 from search.refit.round import FinalRound, model_metadata, n_cut_images, run_training, write_confirmation
-from search.refit.schedule import FinalistsPlan, full_evaluation_interval, full_length, length_of_share, plan_finalists
+from search.refit.schedule import (
+    FinalistsPlan,
+    full_evaluation_interval,
+    full_length,
+    length_of_share,
+    plan_finalists,
+    seconds_of_testing,
+    seconds_together,
+)
 from search.study.strategy import seed_of
 from search.worker.tasks import Interrupted, TrainingFailed, reason_of
 
@@ -78,7 +86,11 @@ class EarlyConfirmation:
 
 
 def confirm(
-    final: FinalRound, finalists: Sequence[Finalist], share: float = 1.0, early: EarlyConfirmation | None = None
+    final: FinalRound,
+    finalists: Sequence[Finalist],
+    share: float = 1.0,
+    early: EarlyConfirmation | None = None,
+    seconds_kept: float = 0.0,
 ) -> list[ConfirmRecord]:
     """Train each finalist in full on training and selection split, and score it on the confirmation split.
 
@@ -91,6 +103,7 @@ def confirm(
         finalists: The recipes to compare.
         share: Length of every training, as a share of a full one; an interrupted round goes on as it began.
         early: Has begun with some of the finalists.
+        seconds_kept: For what is trained after them: so long before the last training has to end, the finalists do.
 
     Returns:
         The records, best confirmation accuracy first: the first one is the winner.
@@ -113,7 +126,7 @@ def confirm(
         if finalist.trial in begun:
             jobs.append(begun[finalist.trial].result)
         else:
-            jobs.append(partial(_confirm_one, final, finalist, share, n_parallel))
+            jobs.append(partial(_confirm_one, final, finalist, share, n_parallel, seconds_kept=seconds_kept))
     failures = final.run_parallel("confirm", jobs, n_parallel)
     records = trained_finalists(final)
     if not records:
@@ -152,21 +165,35 @@ def n_confirmed(final: FinalRound, finalists: Sequence[Finalist]) -> int:
     return sum(record.trial in chosen for record in trained_finalists(final))
 
 
-def plan_confirmations(final: FinalRound, by_number: Sequence[Sequence[Finalist]]) -> FinalistsPlan:
+def plan_confirmations(
+    final: FinalRound, by_number: Sequence[Sequence[Finalist]], n_students: int, n_test: int
+) -> FinalistsPlan:
     """Return how many finalists are trained, and how long: as the time allows, or as an interrupted round began.
 
-    by_number: who they are if there are one, two, three and so on.
+    The clock is told how long the test set will take.
+
+    Args:
+        final: Where trainings run.
+        by_number: Who the finalists are if there are one, two, three and so on.
+        n_students: Students that are trained after them.
+        n_test: Test images.
     """
+    speeds = [finalist.images_per_second for finalist in by_number[-1] if finalist.images_per_second is not None]
+    if speeds:
+        n_confirmation = final.data.n_images["confirmation"]
+        final.clock.keep_for_testing(
+            seconds_of_testing(n_test, n_confirmation, len(by_number), n_students, sum(speeds) / len(speeds))
+        )
     seconds_in_full = []
     for finalists in by_number:
-        n_running = min(final.n_parallel(len(finalists)), final.workers)
-        seconds_in_full.append(sum(map(partial(_full_seconds, final), finalists)) / final.effective_workers(n_running))
-    plan = plan_finalists(final.clock.seconds_left_for_training(), seconds_in_full)
+        seconds = [_full_seconds(final, finalist) for finalist in finalists]
+        seconds_in_full.append(seconds_together(seconds, final.workers, final.site.n_threads))
+    plan = plan_finalists(final.clock.seconds_left_for_training(), seconds_in_full, n_students)
     done = trained_finalists(final)
     if not done:
         return plan
     n_epochs = Recipe.from_dict(done[0].recipe).plan.n_epochs
-    return FinalistsPlan(plan.n_finalists, done[0].n_planned_images / full_length(n_epochs, final.n_searched_images))
+    return replace(plan, share=done[0].n_planned_images / full_length(n_epochs, final.n_searched_images))
 
 
 def _full_seconds(final: FinalRound, finalist: Finalist) -> float:
@@ -182,6 +209,7 @@ def _confirm_one(
     share: float,
     n_parallel: int,
     seconds_beside_search: Callable[[], float] = lambda: 0.0,
+    seconds_kept: float = 0.0,
 ) -> None:
     """Train a finalist, and write its record and what it predicts.
 
@@ -191,7 +219,9 @@ def _confirm_one(
         share: Length of the training, as a share of a full one.
         n_parallel: Trainings that run at a time.
         seconds_beside_search: Returns how long this training has run while the search did.
+        seconds_kept: See `confirm`.
     """
+    seconds_left = final.clock.seconds_left_for_training()
     n_planned = length_of_share(finalist.recipe.plan.n_epochs, final.n_searched_images, share)
     seed = seed_of(final.study_seed, "confirm", finalist.trial)
     task = final.site.task(
@@ -199,7 +229,7 @@ def _confirm_one(
         seed,
         n_planned,
         full_evaluation_interval(n_planned, final.n_searched_images),
-        seconds_limit=final.clock.seconds_left_for_training(),
+        seconds_limit=None if seconds_left is None else max(0.0, seconds_left - seconds_kept),
         fit_on="searched",
         score_on_confirmation=True,
         n_threads=final.threads_per_training(n_parallel),

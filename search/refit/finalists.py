@@ -11,7 +11,7 @@ from fmnist.errors import UserError
 from fmnist.model.layers import count_multiply_adds
 from fmnist.recipe import Recipe
 from search.records.models import FINISHED_STATES, TrialRecord
-from search.refit.schedule import N_FINALISTS
+from search.refit.schedule import MOST_FINALISTS, N_FINALISTS
 from search.space.space import DEFAULT_NAME
 from search.study.strategy import cost_adjusted_accuracy
 
@@ -70,6 +70,23 @@ def choose_finalists(
         speed = trial.n_images / trial.seconds if trial.n_images and trial.seconds else None
         finalists.append(Finalist(trial.number, trial.origin, recipe, trial.value, speed))
     return finalists
+
+
+def finalists_by_number(
+    trials: Sequence[TrialRecord], accuracy_per_doubling: float, *, against_time: bool
+) -> list[list[Finalist]]:
+    """Return who the finalists are if there is one, if there are two, three and so on.
+
+    None where no trial came far enough; otherwise as many lists as there are trials that did, at most MOST_FINALISTS.
+    For the arguments see `choose_finalists`.
+    """
+    by_number: list[list[Finalist]] = []
+    for n in range(1, MOST_FINALISTS + 1):
+        chosen = choose_finalists(trials, accuracy_per_doubling, n, against_time=against_time)
+        if len(chosen) < n:
+            break
+        by_number.append(chosen)
+    return by_number
 
 
 def nothing_to_confirm(trials: Sequence[TrialRecord], n_trials: int, timeout: float | None) -> UserError:

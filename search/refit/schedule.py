@@ -6,6 +6,7 @@ than a trial does, so their time is reserved from the start.
 
 from __future__ import annotations
 
+import heapq
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,8 +15,11 @@ from search.records.models import ConfirmRecord, DataRecord
 
 # Share of a timeout after which the search ends, if it has not made its trials before: full trainings have the rest.
 SEARCH_SHARE = 0.25
-# Share of the time left after the search that finalists are planned for; the students have the rest.
+# Most of the time left after the search that finalists are planned for, as a share; the students have the rest.
 FINALISTS_SHARE = 0.65
+# Share of the students' time that they keep however slow the finalists turn out to be: a finalist that would take more
+# is cut.
+SHARE_KEPT = 0.5
 # Finalists without a timeout, and the most under one.
 N_FINALISTS = 5
 MOST_FINALISTS = 8
@@ -33,9 +37,15 @@ SHARE_OF_TRYING = 0.02
 FEWEST_SECONDS_OF_TRYING = 4
 # Most seconds of such a measurement: a longer one tells no more, and takes from the training.
 MOST_SECONDS_OF_TRYING = 20
-# What is kept back for the test set and the report: a share of a timeout, and the most seconds of it.
-TESTING_SHARE = 0.15
-MOST_SECONDS_OF_TESTING = 60.0
+# What is kept back for what follows the last training until more is known of it, and the most, as a share of a timeout.
+SECONDS_OF_TESTING = 60.0
+MOST_OF_TESTING = 0.2
+# What that takes whatever is predicted: Keras is loaded three times, and the report is drawn.
+SECONDS_OF_LOADING = 25.0
+# Views of a test image that the delivered model predicts: itself, in a process of its own, and changed ones.
+N_VIEWS_OF_DELIVERED = 12
+# What it takes to predict an image, as a share of learning from it in bfloat16 (18 networks: 0.3 to 0.6).
+COST_OF_PREDICTION = 0.5
 # Share of the time left for training that full trainings are planned for: they may turn out slower.
 SHARE_OF_TIME = 0.94
 # No training is planned shorter than this share of its full length.
@@ -53,6 +63,7 @@ class Clock:
     def __init__(self, timeout: float | None, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
         self._timeout = timeout
+        self._seconds_of_testing = SECONDS_OF_TESTING
         self._started = now()
 
     def seconds_left(self) -> float | None:
@@ -76,7 +87,29 @@ class Clock:
         left = self.seconds_left()
         if left is None or self._timeout is None:
             return None
-        return max(0.0, left - min(TESTING_SHARE * self._timeout, MOST_SECONDS_OF_TESTING))
+        return max(0.0, left - min(MOST_OF_TESTING * self._timeout, self._seconds_of_testing))
+
+    def keep_for_testing(self, seconds: float) -> None:
+        """Keep so many seconds back for what follows the last training, but no more than MOST_OF_TESTING of the
+        timeout."""
+        self._seconds_of_testing = seconds
+
+
+def seconds_of_testing(
+    n_test: int, n_confirmation: int, n_finalists: int, n_students: int, images_per_second: float
+) -> float:
+    """Return about how long the making of the ensemble, the test set and the report take.
+
+    Args:
+        n_test: Test images.
+        n_confirmation: Images of the confirmation split.
+        n_finalists: Networks that may be in the ensemble beside the students.
+        n_students: Each predicts every test image and its mirror image.
+        images_per_second: That a worker learns from.
+    """
+    n_networks = n_finalists + n_students  # of the ensemble
+    n_predicted = n_test * (2 * n_students + N_VIEWS_OF_DELIVERED + n_networks) + n_confirmation * n_networks
+    return SECONDS_OF_LOADING + COST_OF_PREDICTION * n_predicted / images_per_second
 
 
 def share_that_fits(available: float, needed: float) -> float:
@@ -103,9 +136,11 @@ def n_parallel_trainings(n_trainings: int, workers: int) -> int:
     """Return how many trainings run at a time.
 
     As many as there are workers; but all of them, sharing the cores, where some cores would otherwise lie idle while
-    the last one runs.
+    the last ones run. Of many trainings that would spare little and take much memory.
     """
-    if n_trainings <= 2 * workers:
+    if n_trainings <= workers:
+        return n_trainings
+    if n_trainings < 3 * workers and n_trainings % workers > 0:
         return n_trainings
     return workers
 
@@ -131,29 +166,97 @@ def effective_workers(n_parallel: int, workers: int, n_threads: int, gain_of_thr
     return n_running * (1 + gain_of_threads * further_threads)
 
 
+def seconds_together(
+    seconds: Sequence[float], workers: int, n_threads: int = 1, gain_of_threads: float = GAIN_OF_THREADS
+) -> float:
+    """Return how long trainings take that run as `n_parallel_trainings` says, the longest first.
+
+    Args:
+        seconds: Of each on one worker.
+        workers: Workers of the run.
+        n_threads: Threads of each worker.
+        gain_of_threads: What each further thread adds, as a share of a worker's speed.
+    """
+    n_parallel = n_parallel_trainings(len(seconds), workers)
+    if n_parallel > workers:
+        return seconds_sharing(seconds, workers)
+    speed = effective_workers(n_parallel, workers, n_threads, gain_of_threads) / n_parallel
+    longest_first = sorted((each / speed for each in seconds), reverse=True)
+    _, ends = list_schedule(longest_first, [0.0] * n_parallel)
+    return max(ends)
+
+
+def seconds_sharing(seconds: Sequence[float], workers: int) -> float:
+    """Return how long trainings take that begin together and share the workers evenly until each has ended.
+
+    Args:
+        seconds: Of each on one worker.
+        workers: Workers of the run.
+    """
+    elapsed, done = 0.0, 0.0
+    for i, length in enumerate(sorted(seconds)):
+        n_running = len(seconds) - i
+        elapsed += (length - done) * max(1.0, n_running / workers)
+        done = length
+    return elapsed
+
+
+def list_schedule(seconds: Sequence[float], free_at: Sequence[float]) -> tuple[list[float], list[float]]:
+    """Simulate jobs that are taken in this order by whichever worker is free (list scheduling, Graham 1966).
+
+    Args:
+        seconds: Length of each job.
+        free_at: When each worker is free for the first time.
+
+    Returns:
+        When each job starts, and when each worker is free again.
+    """
+    workers = list(free_at)
+    starts = []
+    heapq.heapify(workers)
+    for length in seconds:
+        start = heapq.heappop(workers)
+        starts.append(start)
+        heapq.heappush(workers, start + length)
+    return starts, workers
+
+
 @dataclass(frozen=True)
 class FinalistsPlan:
     """How many finalists are trained, and how long."""
 
     n_finalists: int
     share: float  # of a full training
+    seconds_kept: float = 0.0  # for the students, whatever the finalists take; 0 without a timeout
 
 
-def plan_finalists(seconds_left: float | None, seconds_in_full: Sequence[float]) -> FinalistsPlan:
+def finalists_share(n_finalists: int, n_students: int) -> float:
+    """Return the share of the time left that finalists are planned for.
+
+    A student of few finalists is to be trained about as long as each of them was: were it shorter, the winner would
+    beat it, and all its time would be wasted.
+    """
+    return min(FINALISTS_SHARE, n_finalists / (n_finalists + n_students))
+
+
+def plan_finalists(seconds_left: float | None, seconds_in_full: Sequence[float], n_students: int) -> FinalistsPlan:
     """Return how many finalists are trained, and how long, so that what time there is is used.
 
     Args:
         seconds_left: Until the last training has to end; None without a timeout.
         seconds_in_full: What the first, the first two, the first three finalists and so on take in full, side by side.
+        n_students: Students that are trained after them.
     """
     if seconds_left is None:
         return FinalistsPlan(min(N_FINALISTS, len(seconds_in_full)), 1.0)
-    available = FINALISTS_SHARE * seconds_left
     n_finalists = min(2, len(seconds_in_full))
     for n, seconds in enumerate(seconds_in_full, start=1):
+        available = finalists_share(n, n_students) * seconds_left
         if n in SHARE_FOR_ANOTHER and available >= SHARE_FOR_ANOTHER[n] * seconds:
             n_finalists = n
-    return FinalistsPlan(n_finalists, share_that_fits(available, seconds_in_full[n_finalists - 1]))
+    available = finalists_share(n_finalists, n_students) * seconds_left
+    share = share_that_fits(available, seconds_in_full[n_finalists - 1])
+    return FinalistsPlan(n_finalists, share, seconds_kept=SHARE_KEPT * (seconds_left - available))
 
 
 def length_of_share(n_epochs: int, n_images: int, share: float) -> int:

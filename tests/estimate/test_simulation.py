@@ -4,32 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import optuna
 import pytest
 
+from fmnist.model.layers import count_multiply_adds
 from search.config import SHIPPED_SPACES, StudyConfig
 from search.estimate.simulation import LONGEST, Rehearsal, draw_networks, rehearse
 from search.space.space import SearchSpace
 from search.study.objective import Objective
 from search.study.strategy import build_rungs
-from search.worker.tasks import Trainer, TrainingSite
+from search.worker.tasks import RecipeTrainer, TrainingSite
 from tests.support.spaces import space_from
 
 SPACE = space_from(SHIPPED_SPACES / "fashion-mnist.toml", (28, 28, 1), 10)
 FIRST, SECOND, LAST = 16_000, 64_000, 256_000
 
 
-def objective_with(config: StudyConfig, space: SearchSpace = SPACE) -> Callable[[Trainer], Objective]:
+def objective_with(config: StudyConfig, space: SearchSpace = SPACE) -> Callable[[RecipeTrainer], Objective]:
     site = TrainingSite(Path("nowhere"), 0.0, 1.0, 50_000, None)
     rungs = build_rungs(config.pruner, space.fidelity)
     return lambda trainer: Objective(space, trainer, site, 0, rungs, max_parameters=config.max_parameters)
 
 
-def rehearsals(**options: object) -> list[Rehearsal]:
+def rehearsals(**options: Any) -> list[Rehearsal]:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     config = StudyConfig(study="s", sampler="random", **options)
-    return rehearse(config, SPACE, objective_with(config), n_finalists=5)
+    return rehearse(config, SPACE, objective_with(config))
 
 
 def test_portfolio_and_sampler_climb_the_rungs_that_are_theirs() -> None:
@@ -58,7 +61,16 @@ def test_limits_leave_out_what_they_would_in_the_run() -> None:
 
 def test_default_is_always_a_finalist() -> None:
     for rehearsal in rehearsals(trials=20):
-        assert SPACE.recipe_of(SPACE.portfolio[0].params) in [finalist.recipe for finalist in rehearsal.finalists]
+        for n, finalists in enumerate(rehearsal.finalists, start=1):
+            assert len(finalists) == n
+            assert SPACE.recipe_of(SPACE.portfolio[0].params) in finalists
+
+
+def test_finalists_are_costlier_than_networks_are_on_average() -> None:
+    for rehearsal in rehearsals(trials=60):
+        trained = [count_multiply_adds(trial.recipe.architecture) for trial in rehearsal.trials if trial.rungs]
+        chosen = [count_multiply_adds(recipe.architecture) for recipe in rehearsal.finalists[-1]]
+        assert np.mean(chosen) > 1.2 * np.mean(trained)
 
 
 def test_long_search_has_all_its_trials_and_costs_in_proportion() -> None:

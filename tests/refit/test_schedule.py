@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import pytest
 
-from fmnist.training.history import HistoryPoint
-from search.records.models import ConfirmRecord, DataRecord
+from search.records.models import DataRecord
 from search.refit.schedule import (
-    CONFIRM_LENGTH,
-    CONFIRM_SHARE_OF_TIME,
-    LARGEST_RESERVE,
-    SEARCH_GIVES,
+    FINALISTS_SHARE,
+    MOST_FINALISTS,
+    MOST_LENGTHS,
+    MOST_OF_TESTING,
+    N_FINALISTS,
+    SEARCH_SHARE,
+    SECONDS_OF_TESTING,
     SHARE_OF_TIME,
     Clock,
-    confirmation_share,
-    full_training_images,
+    finalists_share,
+    full_evaluation_interval,
+    list_schedule,
+    n_parallel_trainings,
+    n_searched_images,
+    plan_finalists,
     retraining_share,
+    seconds_of_testing,
+    seconds_of_trying,
+    seconds_sharing,
+    seconds_together,
     share_that_fits,
-    stop_share,
 )
 
 
@@ -36,13 +45,15 @@ def now() -> Now:
     return Now()
 
 
-def test_without_a_timeout_nothing_is_limited(now: Now) -> None:
+def test_without_a_timeout_nothing_is_limited_and_every_training_is_a_full_one(now: Now) -> None:
     clock = Clock(None, now)
     now.seconds += 1e9
     assert clock.seconds_left() is None
-    assert clock.seconds_left_for_search(10**9, [1.0]) is None
-    assert retraining_share(clock.seconds_left(), 1e9) == 1.0
-    assert confirmation_share(clock.seconds_left(), 1e9, 1e9, [], 1000) == CONFIRM_LENGTH
+    assert clock.seconds_left_for_search() is None
+    assert clock.seconds_left_for_training() is None
+    plan = plan_finalists(None, [1e9 * n for n in range(1, 9)], n_students=2)
+    assert (plan.n_finalists, plan.share, plan.seconds_kept) == (N_FINALISTS, 1.0, 0.0)
+    assert retraining_share(None, 1e9) == 1.0
 
 
 def test_seconds_left_counts_from_the_making_of_the_clock(now: Now) -> None:
@@ -52,43 +63,41 @@ def test_seconds_left_counts_from_the_making_of_the_clock(now: Now) -> None:
     assert clock.seconds_left() == 15
 
 
-def test_seconds_left_never_falls_below_zero(now: Now) -> None:
+def test_seconds_left_never_fall_below_zero(now: Now) -> None:
     clock = Clock(60, now)
     now.seconds += 61
-    assert clock.seconds_left() == 0
-    assert clock.seconds_left_for_search(100, [10.0]) == 0
+    assert clock.seconds_left() == clock.seconds_left_for_search() == clock.seconds_left_for_training() == 0
 
 
-def test_search_leaves_the_time_of_the_full_trainings(now: Now) -> None:
-    clock = Clock(100, now)
-    assert clock.seconds_left_for_search(full_images=2000, speeds=[100.0]) == 80
-    now.seconds += 30
-    assert clock.seconds_left_for_search(full_images=2000, speeds=[100.0]) == 50
+def test_search_ends_so_that_full_trainings_have_the_most_of_the_time(now: Now) -> None:
+    clock = Clock(1000, now)
+    assert clock.seconds_left_for_search() == SEARCH_SHARE * 1000
+    now.seconds += 100
+    assert clock.seconds_left_for_search() == SEARCH_SHARE * 1000 - 100
+    now.seconds += 200
+    assert clock.seconds_left_for_search() == 0
+    assert clock.seconds_left_for_training() == 700 - SECONDS_OF_TESTING
 
 
-def test_slowest_finalist_decides_what_is_kept_back(now: Now) -> None:
-    assert Clock(100, now).seconds_left_for_search(2000, [400.0, 50.0, 100.0]) == 60
+def test_what_is_kept_for_the_test_set_is_what_it_will_take_but_not_most_of_a_short_run(now: Now) -> None:
+    long, short = Clock(10_000, now), Clock(100, now)
+    assert short.seconds_left_for_training() == 100 * (1 - MOST_OF_TESTING)
+    for clock, seconds, left in ((long, 300.0, 9_700.0), (short, 300.0, 80.0), (short, 10.0, 90.0)):
+        clock.keep_for_testing(seconds)
+        assert clock.seconds_left_for_training() == left
 
 
-def test_search_has_what_is_no_reserve_while_no_speed_is_known(now: Now) -> None:
-    assert Clock(100, now).seconds_left_for_search(2000, []) == pytest.approx(100 * (1 - LARGEST_RESERVE))
-
-
-@pytest.mark.parametrize(("speed", "given"), [(2000 / 70, 0.0), (2000 / 140, 0.5), (1e-6, 1.0)])
-def test_search_gives_way_as_the_full_trainings_fit_less(now: Now, speed: float, given: float) -> None:
-    own = 100 * (1 - LARGEST_RESERVE)
-    assert Clock(100, now).seconds_left_for_search(2000, [speed]) == pytest.approx(own * (1 - SEARCH_GIVES * given))
-
-
-def test_search_is_over_once_only_the_reserve_is_left(now: Now) -> None:
-    clock = Clock(100, now)
-    now.seconds += 85
-    assert clock.seconds_left_for_search(2000, [100.0]) == 0
+def test_test_set_takes_a_minute_where_two_networks_are_trained_a_minute_and_longer_on_slow_machines() -> None:
+    usual = seconds_of_testing(10_000, 5_000, n_finalists=5, n_students=2, images_per_second=2_500)
+    assert 50 < usual < 90
+    assert seconds_of_testing(10_000, 5_000, 5, 2, images_per_second=625) > 2 * usual
+    assert seconds_of_testing(360, 240, 5, 2, images_per_second=5_000) < 30
 
 
 def test_whole_training_fits_into_ample_time() -> None:
-    assert share_that_fits(100, 10) == 1.0
+    assert share_that_fits(100, 100) == 1.0
     assert retraining_share(100, 100 * SHARE_OF_TIME) == 1.0
+    assert retraining_share(1e9, 1) == MOST_LENGTHS
 
 
 def test_share_shrinks_with_the_time_left_and_stays_above_zero_when_it_is_over() -> None:
@@ -97,35 +106,121 @@ def test_share_shrinks_with_the_time_left_and_stays_above_zero_when_it_is_over()
     assert 0 < retraining_share(0, 200) < 0.01
 
 
-def test_confirmation_gives_way_to_the_retraining_by_the_square_of_the_share_that_fits() -> None:
-    seconds = CONFIRM_LENGTH * 100 + 60
-    assert confirmation_share(seconds / SHARE_OF_TIME, 100, 60, [], 1000) == CONFIRM_LENGTH
-    assert confirmation_share(seconds / SHARE_OF_TIME / 2, 100, 60, [], 1000) == pytest.approx(CONFIRM_LENGTH / 4)
+@pytest.mark.parametrize(
+    ("n_trainings", "workers", "n_parallel"),
+    [
+        (1, 4, 1),
+        (4, 4, 4),
+        (5, 4, 5),  # one alone would leave three workers idle
+        (3, 2, 3),
+        (5, 2, 5),
+        (4, 2, 2),  # no worker is ever idle
+        (6, 2, 2),
+        (7, 2, 2),  # in the memory of seven there would be little to gain
+        (3, 1, 1),
+        (8, 16, 8),
+    ],
+)
+def test_trainings_share_workers_only_where_some_would_be_idle(n_trainings: int, workers: int, n_parallel: int) -> None:
+    assert n_parallel_trainings(n_trainings, workers) == n_parallel
 
 
 @pytest.mark.parametrize(
-    ("searched", "share"),
+    ("seconds", "workers", "together"),
     [
-        ([100, 100], 0.1),  # as long as what two finalists were chosen by
-        ([100], 0.0),  # one tells nothing of another
-        ([900, 250], CONFIRM_SHARE_OF_TIME),  # no longer than the time allows
+        ([4, 4, 4], 2, 6),
+        ([9, 1, 1], 2, 9.5),  # until the short ones have ended the long one has two thirds of a worker
+        ([2, 2, 1, 1], 2, 3),  # two after two
+        ([3, 1, 1, 1], 2, 3),
+        ([6], 2, 4),  # with the threads of both
+        ([6, 6], 4, 4),
+        ([1, 2, 3], 1, 6),
     ],
 )
-def test_confirmation_is_as_long_as_the_second_longest_search_if_time_allows(searched: list[int], share: float) -> None:
-    assert confirmation_share(100, 100, 1e6, searched, 1000) == pytest.approx(share, abs=1e-5)
+def test_seconds_together_follow_from_how_many_run_at_a_time(
+    seconds: list[float], workers: int, together: float
+) -> None:
+    assert seconds_together(seconds, workers) == pytest.approx(together)
 
 
-@pytest.mark.parametrize(("n_best", "n_last", "share"), [(238, 237, 1.0), (239, 239, 1.0), (239, 230, 0.1)])
-def test_neither_one_image_nor_nothing_left_to_gain_stops_a_retraining(n_best: int, n_last: int, share: float) -> None:
-    """Of 239 images so many are right at the best evaluation and at the last, where patience ended the confirmation."""
-    best, last = (HistoryPoint(n, 1.0, 0.1, 0.2, 0.9, 0.1, right / 239) for n, right in ((100, n_best), (600, n_last)))
-    record = ConfirmRecord(1, "sampler", {}, 0, None, 0.9, 0.9, (best, last), best, 1000, 600, 1.0, "", 1.0)
-    assert stop_share(record, 239) == share
+def test_trainings_that_share_workers_lose_nothing_but_the_last_one_alone() -> None:
+    assert seconds_sharing([4, 4, 4, 4], 2) == 8
+    assert seconds_sharing([1, 1], 2) == 1
 
 
-def test_reserve_counts_finalists_and_retrainings() -> None:
+def test_next_job_goes_to_the_worker_that_is_free_first() -> None:
+    starts, free_at = list_schedule([5, 1, 1, 1], [0, 0])
+    assert starts == [0, 0, 1, 2]
+    assert sorted(free_at) == [3, 5]
+
+
+def test_few_finalists_leave_their_students_as_much_time_each_as_they_have() -> None:
+    assert finalists_share(2, 2) == 0.5
+    assert finalists_share(3, 2) == pytest.approx(0.6)
+    assert finalists_share(8, 1) == FINALISTS_SHARE
+
+
+FULL = 600.0  # seconds of a full training on one worker
+
+
+def full_seconds(workers: int, n_candidates: int = MOST_FINALISTS) -> list[float]:
+    """What so many finalists take in full, side by side: one, two, three and so on."""
+    return [seconds_together([FULL] * n, workers) for n in range(1, n_candidates + 1)]
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4, 16])
+@pytest.mark.parametrize("n_students", [1, 2, 5])
+def test_more_time_never_means_fewer_finalists_or_less_training(workers: int, n_students: int) -> None:
+    n_before, work_before = 0, 0.0
+    for seconds_left in [10 * 1.1**i for i in range(100)]:
+        plan = plan_finalists(seconds_left, full_seconds(workers), n_students)
+        work = plan.share * full_seconds(workers)[plan.n_finalists - 1]
+        assert plan.n_finalists >= n_before
+        assert work >= work_before
+        n_before, work_before = plan.n_finalists, work
+    assert n_before == MOST_FINALISTS
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4, 16])
+@pytest.mark.parametrize("slowness", [0.1, 1.0, 4.0])
+@pytest.mark.parametrize("minutes", [5, 20, 45, 60, 240])
+def test_plans_use_the_time_and_end_in_it(minutes: float, slowness: float, workers: int) -> None:
+    left = (1 - SEARCH_SHARE) * 60 * minutes - SECONDS_OF_TESTING
+    in_full = [slowness * seconds for seconds in full_seconds(workers)]
+    plan = plan_finalists(left, in_full, n_students=2)
+    finalists = plan.share * in_full[plan.n_finalists - 1]
+    students_in_full = slowness * seconds_together([FULL] * 2, workers)
+    students = retraining_share(left - finalists, students_in_full) * students_in_full
+    assert plan.n_finalists >= 2
+    assert finalists + students <= left
+    if plan.share < MOST_LENGTHS and students < MOST_LENGTHS * students_in_full:
+        assert finalists + students >= 0.95 * left
+
+
+def test_finalists_that_are_slower_than_planned_leave_students_half_of_their_time() -> None:
+    plan = plan_finalists(1000.0, full_seconds(2), n_students=2)
+    planned = 1000.0 * (1 - finalists_share(plan.n_finalists, 2))
+    assert plan.seconds_kept == pytest.approx(planned / 2)
+
+
+def test_single_candidate_is_the_only_finalist() -> None:
+    assert plan_finalists(1e6, full_seconds(2, n_candidates=1), n_students=2).n_finalists == 1
+    assert plan_finalists(None, full_seconds(2, n_candidates=1), n_students=2).n_finalists == 1
+
+
+def test_speeds_are_measured_for_a_share_of_the_time_and_not_at_all_where_there_is_too_little() -> None:
+    assert seconds_of_trying(None) is None
+    assert seconds_of_trying(100) is None
+    assert seconds_of_trying(400) == 8
+    assert seconds_of_trying(1e6) == 20
+
+
+def test_full_training_learns_from_training_and_selection_split() -> None:
     n_images = {"train": 100, "selection": 10, "confirmation": 10}
     data = DataRecord("d", "", {}, (), (8, 8, 1), n_images, {}, 1.0, 1.0, "", 0)
-    one_worker = 10 * (3 * 0.4 * 100 + 3 * 120)
-    assert full_training_images(10, data, n_refits=3, workers=1) == one_worker
-    assert full_training_images(10, data, n_refits=3, workers=2) == one_worker / 2
+    assert n_searched_images(data) == 110
+
+
+@pytest.mark.parametrize(("n_planned", "interval"), [(1000, 55), (110, 55), (50, 25), (1, 1)])
+def test_full_training_reports_twice_an_epoch(n_planned: int, interval: int) -> None:
+    assert full_evaluation_interval(n_planned, 110) == interval

@@ -15,11 +15,10 @@ JOB = Job(
     data=DATA,
     n_test_images=100,
     report_every_images=1000,
-    longest_training=N_EPOCHS,
     workers=2,
     load_seconds=5.0,
     gain_of_threads=0.5,
-    n_seeds=3,
+    n_students=3,
     flips=False,
     begins_early=False,
 )
