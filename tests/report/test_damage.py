@@ -94,7 +94,7 @@ def test_export_that_is_not_what_was_compared_is_not_claimed(study: Study, befor
     damage(files.exports / "best.tflite", kind)
     after = read(files.root, trials)
     assert len(after.exported) == len(before.exported) - 1
-    (failure,) = [record.failure for record in after.exports if record.format == "litert"]
+    (failure,) = [record.failure for record in after.exports if record.file == "best.tflite"]
     assert failure is not None and failure.endswith("--export litert makes it anew")
 
 
