@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # Elsewhere inside functions, or not. The conversion is a script that nothing imports.
 KERAS_MODULES = {
     "fmnist/model/build.py",
+    "fmnist/model/ensemble.py",
     "fmnist/model/inference.py",
     "fmnist/training/execution.py",
     "fmnist/training/fused.py",

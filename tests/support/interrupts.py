@@ -18,28 +18,43 @@ import numpy as np
 from fmnist.data.split import open_split
 from fmnist.training.history import HistoryPoint
 from search.worker.tasks import (
+    AverageTask,
     BaselinePredictTask,
     BaselineResult,
     BaselineTask,
     Interrupted,
     PredictTask,
+    Task,
     TrainMessage,
     TrainResult,
     TrainTask,
 )
 from tests.support.training.fake_process import accuracy_of
 
-PHASES = ("trials", "confirm", "refit", "baselines", "evaluate")  # in which workers have something to do, in order
+PHASES = (
+    "trials",
+    "confirm",
+    "teach",
+    "refit",
+    "average",
+    "baselines",
+    "evaluate",
+)  # in which workers have something to do, in order
 
 
-def phase_of(task: TrainTask | BaselineTask | PredictTask | BaselinePredictTask) -> str:
-    if isinstance(task, PredictTask | BaselinePredictTask):
-        return "evaluate"
-    if isinstance(task, BaselineTask):
-        return "baselines"
-    if task.score_on_confirmation:
-        return "confirm"
-    return "refit" if task.fit_on == "together" else "trials"
+def phase_of(task: Task) -> str:
+    match task:
+        case PredictTask() if task.model.parent.name == "confirm":  # a teacher's
+            return "teach"
+        case PredictTask() | BaselinePredictTask():
+            return "evaluate"
+        case AverageTask():
+            return "average"
+        case BaselineTask():
+            return "baselines"
+    if task.taught_by is not None:
+        return "refit"
+    return "confirm" if task.score_on_confirmation else "trials"
 
 
 class StandingStill:
@@ -77,23 +92,26 @@ class StandingStill:
 
     def _train_once(self, task: TrainTask, length: int) -> Iterator[TrainMessage]:
         validated = {}
-        if task.fit_on != "together":
+        if task.fit_on == "train":
             validated = {"validation_loss": 0.9, "validation_accuracy": accuracy_of(task.seed, length, length)}
         point = HistoryPoint(length, 1.0, 0.1, 0.2, 0.9, **validated)
         yield point
         self._stand_still(task)
         if task.save_to is not None:
-            with zipfile.ZipFile(task.save_to, "w") as archive:
-                archive.writestr("config.json", f"model of seed {task.seed}")
+            save_model(task.save_to, f"model of seed {task.seed}")
         probabilities = None
         if task.score_on_confirmation:
             labels = np.array(open_split(task.split_folder).confirmation.labels)
-            probabilities = np.eye(10, dtype=np.float32)[labels]
+            wrong_and_right = np.random.default_rng(task.seed).permutation(len(labels)) % 2
+            # Each network is sure of its own half of the images, so that several are better than one.
+            probabilities = np.where(wrong_and_right[:, None], np.eye(10)[labels], 0.1).astype(np.float32)
         best = point if validated else None
         yield TrainResult((point,), best, length, 1.0, 0.9, "end", 100.0, confirmation_probabilities=probabilities)
 
-    def predict(self, task: PredictTask | BaselinePredictTask) -> np.ndarray:
+    def predict(self, task: PredictTask | AverageTask | BaselinePredictTask) -> np.ndarray:
         self._stand_still(task)
+        if isinstance(task, AverageTask):
+            save_model(task.save_to, f"average of {task.models}")
         return np.zeros((len(task.images), 10), np.float32)
 
     def _stand_still(self, task: Any) -> None:
@@ -102,6 +120,12 @@ class StandingStill:
             if not self._stop.wait(60):
                 raise TimeoutError("nobody has stopped the run")
             raise Interrupted
+
+
+def save_model(path: Path, text: str) -> None:
+    """Write an archive that can have metadata, as a model's file; it is no model."""
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("config.json", text)
 
 
 def standing_still(phase: str | None, begun: threading.Event | None = None) -> Any:

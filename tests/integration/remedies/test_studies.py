@@ -48,7 +48,7 @@ class UntilTheConfirmation(Reporter):
         self.stop = threading.Event()
 
     def begin(self, name: str, *arguments: Any, **more: Any) -> None:
-        if name.startswith("confirming"):
+        if name.endswith("in full"):
             self.stop.set()
 
 
