@@ -343,7 +343,8 @@ def confirm_finalists(
     trials = read_trials(opened.study)
     price = context.space.fidelity.accuracy_per_doubling
     by_number = finalists_by_number(trials, price, against_time=config.timeout is not None)
-    if not by_number:
+    is_any_trained = any(finalist.images_per_second for finalists in by_number for finalist in finalists)
+    if not by_number or (config.timeout is not None and not is_any_trained):
         raise nothing_to_confirm(trials, config.trials, config.timeout)
     plan = plan_confirmations(final, by_number, config.refit_seeds, context.n_test_images)
     finalists = by_number[plan.n_finalists - 1]

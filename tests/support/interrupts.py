@@ -23,8 +23,10 @@ from search.worker.tasks import (
     BaselineResult,
     BaselineTask,
     Interrupted,
+    PredictorTask,
     PredictTask,
     Task,
+    TeachTask,
     TrainMessage,
     TrainResult,
     TrainTask,
@@ -44,7 +46,7 @@ PHASES = (
 
 def phase_of(task: Task) -> str:
     match task:
-        case PredictTask() if task.model.parent.name == "confirm":  # a teacher's
+        case TeachTask():
             return "teach"
         case PredictTask() | BaselinePredictTask():
             return "evaluate"
@@ -108,8 +110,10 @@ class StandingStill:
         best = point if validated else None
         yield TrainResult((point,), best, length, 1.0, 0.9, "end", 100.0, confirmation_probabilities=probabilities)
 
-    def predict(self, task: PredictTask | AverageTask | BaselinePredictTask) -> np.ndarray:
+    def predict(self, task: PredictorTask) -> np.ndarray:
         self._stand_still(task)
+        if isinstance(task, TeachTask):
+            return np.full((len(open_split(task.split_folder).searched()), 10), 0.1, np.float32)
         if isinstance(task, AverageTask):
             save_model(task.save_to, f"average of {task.models}")
         return np.zeros((len(task.images), 10), np.float32)
