@@ -186,7 +186,7 @@ def plan_confirmations(
         )
     seconds_in_full = []
     for finalists in by_number:
-        seconds = [_full_seconds(final, finalist) for finalist in finalists]
+        seconds = _full_seconds(final, finalists)
         seconds_in_full.append(seconds_together(seconds, final.workers, final.site.n_threads))
     plan = plan_finalists(final.clock.seconds_left_for_training(), seconds_in_full, n_students)
     done = trained_finalists(final)
@@ -196,11 +196,23 @@ def plan_confirmations(
     return replace(plan, share=done[0].n_planned_images / full_length(n_epochs, final.n_searched_images))
 
 
-def _full_seconds(final: FinalRound, finalist: Finalist) -> float:
-    """Return what a finalist's full training would take on one worker; 1 where its speed is not known."""
-    if finalist.images_per_second is None:
-        return 1.0
-    return full_length(finalist.recipe.plan.n_epochs, final.n_searched_images) / finalist.images_per_second
+def _full_seconds(final: FinalRound, finalists: Sequence[Finalist]) -> list[float]:
+    """Return what each finalist's full training would take on one worker.
+
+    One whose trial came to nothing is as fast for its cost as the others; where no speed is known, each takes a second.
+    """
+    seconds: dict[int, float] = {}  # by trial
+    for finalist in finalists:
+        if finalist.images_per_second is not None:
+            n_images = full_length(finalist.recipe.plan.n_epochs, final.n_searched_images)
+            seconds[finalist.trial] = n_images / finalist.images_per_second
+    cost = sum(finalist.training_cost for finalist in finalists if finalist.trial in seconds)
+    seconds_of_cost = sum(seconds.values()) / cost if cost else None
+    found = []
+    for finalist in finalists:
+        unknown = 1.0 if seconds_of_cost is None else seconds_of_cost * finalist.training_cost
+        found.append(seconds.get(finalist.trial, unknown))
+    return found
 
 
 def _confirm_one(

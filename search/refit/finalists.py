@@ -24,7 +24,7 @@ class Finalist:
     origin: str  # "sampler", or the portfolio's name for it
     recipe: Recipe
     search_accuracy: float | None  # on the selection split; None if the trial did not complete
-    images_per_second: float | None = None  # of its trial, on one worker; None if it was not trained
+    images_per_second: float | None = None  # of its trial, evaluations included, on one worker; None if not trained
 
     @property
     def training_cost(self) -> int:
@@ -67,7 +67,10 @@ def choose_finalists(
     finalists = []
     for trial in chosen:
         recipe = Recipe.from_dict(trial.recipe or {})
-        speed = trial.n_images / trial.seconds if trial.n_images and trial.seconds else None
+        seconds = trial.seconds
+        if trial.state in ("complete", "pruned") and trial.seconds_in_steps > 0:
+            seconds = trial.seconds_in_steps  # starting its process takes a good part of a short trial
+        speed = trial.n_images / seconds if trial.n_images and seconds else None
         finalists.append(Finalist(trial.number, trial.origin, recipe, trial.value, speed))
     return finalists
 

@@ -36,6 +36,7 @@ from search.refit.schedule import (
     length_of_share,
     retraining_share,
     seconds_of_trying,
+    seconds_together,
     speed_of_one_worker,
 )
 from search.study.strategy import seed_of
@@ -220,10 +221,14 @@ def planned_length(final: FinalRound, winner: ConfirmRecord, n_students: int, te
     n_full = full_length(n_epochs, final.n_searched_images)
     share = 1.0
     if final.clock.seconds_left_for_training() is not None:
-        speed_of_one = speed_of_one_worker(winner, trained_finalists(final), final.workers, final.site.n_threads)
-        speed = speed_of_one * final.effective_workers(n_students)
-        speed = _measured_speed(final, winner, n_full, final.n_parallel(n_students), teaching) or speed
-        share = retraining_share(final.clock.seconds_left_for_training(), n_full * n_students / speed)
+        n_parallel = final.n_parallel(n_students)
+        speed = _measured_speed(final, winner, n_full, n_parallel, teaching)
+        if speed is not None:
+            seconds = n_full * seconds_together([n_parallel / speed] * n_students, n_parallel)
+        else:
+            speed = speed_of_one_worker(winner, trained_finalists(final), final.workers, final.site.n_threads)
+            seconds = seconds_together([n_full / speed] * n_students, final.workers, final.site.n_threads)
+        share = retraining_share(final.clock.seconds_left_for_training(), seconds)
     return length_of_share(n_epochs, final.n_searched_images, share)
 
 

@@ -21,7 +21,6 @@ from search.records.ledger import Stopwatch
 from search.records.models import DataRecord
 from search.refit.schedule import (
     Clock,
-    effective_workers,
     n_parallel_trainings,
     n_searched_images,
     threads_per_training,
@@ -66,10 +65,6 @@ class FinalRound:
     def threads_per_training(self, n_parallel: int) -> int:
         """Return the threads of each of n_parallel trainings that run at a time."""
         return threads_per_training(n_parallel, self.workers, self.site.n_threads)
-
-    def effective_workers(self, n_trainings: int) -> float:
-        """Return how many workers' speed a round of so many trainings has."""
-        return effective_workers(self.n_parallel(n_trainings), self.workers, self.site.n_threads)
 
     def run_parallel(self, phase: str, jobs: Sequence[Callable[[], None]], n_parallel: int) -> list[TrainingFailed]:
         """Run jobs side by side, their time going to the phase's account, and return the failures among them.

@@ -1,0 +1,92 @@
+"""How many finalists are trained, how long, and when they have to end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fmnist.data.split import Split
+from search.refit.confirmation import confirm, plan_confirmations
+from search.refit.finalists import Finalist, choose_finalists, finalists_by_number
+from search.refit.round import FinalRound
+from search.refit.schedule import Clock, FinalistsPlan, finalists_share
+from tests.support.training.fake_trainer import FakeTrainer, final_round, trial
+
+
+def candidates(*speeds: float | None) -> list[Finalist]:
+    """Finalists of the same network, of these speeds."""
+    (one,) = choose_finalists([trial(1, 0.9)])
+    return [replace(one, trial=number, images_per_second=speed) for number, speed in enumerate(speeds)]
+
+
+def plan_of(final: FinalRound, finalists: Sequence[Finalist], n_test: int = 0) -> FinalistsPlan:
+    by_number = [finalists[:n] for n in range(1, len(finalists) + 1)]
+    return plan_confirmations(final, by_number, n_students=2, n_test=n_test)
+
+
+@pytest.fixture
+def trainer(digits_split: Split) -> FakeTrainer:
+    return FakeTrainer(digits_split.confirmation.labels, lambda filters: 0.5)
+
+
+def round_of(tmp_path: Path, digits_split: Split, trainer: Any, timeout: float | None) -> FinalRound:
+    return final_round(tmp_path, digits_split, trainer, clock=Clock(timeout, now=lambda: 0.0))
+
+
+def test_finalist_of_unknown_speed_is_taken_to_be_as_fast_for_its_cost_as_the_others(
+    tmp_path: Path, digits_split: Split, trainer: FakeTrainer
+) -> None:
+    final = round_of(tmp_path, digits_split, trainer, timeout=1000)
+    assert plan_of(final, candidates(20, 20)) == plan_of(final, candidates(20, None))
+
+
+def test_slow_finalists_end_in_time_for_the_students(tmp_path: Path, digits_split: Split, trainer: FakeTrainer) -> None:
+    final = round_of(tmp_path, digits_split, trainer, timeout=1000)
+    finalists = candidates(20, 20)
+    plan = plan_of(final, finalists)
+    left = final.clock.seconds_left_for_training()
+    assert left is not None
+    confirm(final, finalists, plan.share, seconds_kept=plan.seconds_kept)
+    students = (1 - finalists_share(plan.n_finalists, 2)) * left
+    assert [task.seconds_limit for task in trainer.tasks] == pytest.approx([left - students / 2] * 2)
+
+
+def test_without_a_timeout_nothing_ends_a_finalist(tmp_path: Path, digits_split: Split, trainer: FakeTrainer) -> None:
+    final = round_of(tmp_path, digits_split, trainer, timeout=None)
+    finalists = candidates(20, 20)
+    plan = plan_of(final, finalists)
+    confirm(final, finalists, plan.share, seconds_kept=plan.seconds_kept)
+    assert [task.seconds_limit for task in trainer.tasks] == [None, None]
+
+
+def test_more_is_kept_for_a_large_test_set_on_a_slow_machine(
+    tmp_path: Path, digits_split: Split, trainer: FakeTrainer
+) -> None:
+    final = round_of(tmp_path, digits_split, trainer, timeout=1000)
+    plan_of(final, candidates(1000, 1000), n_test=100)
+    little = final.clock.seconds_left_for_training()
+    plan_of(final, candidates(1000, 1000), n_test=10_000)
+    much = final.clock.seconds_left_for_training()
+    assert little is not None and much is not None
+    assert 1000 > little > much >= 800
+
+
+def test_finalists_are_told_for_every_number_of_them_and_the_default_is_always_in() -> None:
+    trials = [trial(0, 0.5, origin="default"), *(trial(number, 0.8 + number / 100) for number in range(1, 12))]
+    by_number = finalists_by_number(trials, 0.0, against_time=True)
+    assert [len(finalists) for finalists in by_number] == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert all(0 in [finalist.trial for finalist in finalists] for finalists in by_number)
+    assert [len(finalists) for finalists in finalists_by_number(trials[:3], 0.0, against_time=True)] == [1, 2, 3]
+    assert finalists_by_number([], 0.0, against_time=True) == []
+
+
+@pytest.mark.parametrize(("state", "speed"), [("complete", 1000), ("pruned", 1000), ("failed", 500)])
+def test_speed_of_a_finalist_is_that_of_its_steps(state: str, speed: float) -> None:
+    """A failed trial has images of a rung that did not end, and whose steps are not counted."""
+    trials = [trial(0, 0.5, state, "default", rung_images=1000, n_images=1000, seconds=2.0, seconds_in_steps=1.0)]
+    (finalist,) = choose_finalists(trials, against_time=True)
+    assert finalist.images_per_second == speed
