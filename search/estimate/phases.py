@@ -23,12 +23,14 @@ from search.refit.schedule import (
     FinalistsPlan,
     effective_workers,
     full_length,
+    has_time_for_students,
     length_of_share,
     list_schedule,
     n_parallel_trainings,
     n_searched_images,
     plan_finalists,
     retraining_share,
+    seconds_of_teaching,
     seconds_of_testing,
     seconds_of_trying,
     seconds_sharing,
@@ -243,7 +245,15 @@ def simulate_finalists(rehearsal: Rehearsal, searched: SimulatedSearch, costs: C
     kept = seconds_of_testing(
         job.n_test_images, n_confirmation, len(rehearsal.finalists), job.n_students, float(np.mean(speeds))
     )
-    plan = plan_finalists(seconds_left(searched.phase.seconds, kept, job), seconds_in_full, job.n_students)
+    plan = plan_finalists(
+        seconds_left(searched.phase.seconds, kept, job),
+        seconds_in_full,
+        job.n_students,
+        [
+            seconds_of_teaching(job.n_views * job.n_searched, n, float(np.mean(speeds)), job.workers)
+            for n in range(1, len(speeds) + 1)
+        ],
+    )
     longest_first = sorted(rehearsal.finalists[plan.n_finalists - 1], key=full, reverse=True)
     phase = finalists_phase(longest_first[job.n_finalists_done :], plan, searched.free_at, costs, job)
     return SimulatedFinalists(phase, tuple(longest_first), plan.share, kept)
@@ -318,6 +328,10 @@ def students_phase(
     n_left = job.n_students_left
     if n_left == 0:
         return Phase("students", 0, 0.0), 1.0
+    speed = 1 / costs.seconds_an_image(winner)
+    teaching = seconds_of_teaching(job.n_views * job.n_searched, len(trained.recipes), speed, job.workers)
+    if not has_time_for_students(seconds_left(begins, trained.seconds_kept, job), teaching):
+        return Phase("students", 0, 0.0), 0.0
     predicting = []
     for recipe in trained.recipes:
         predicting.append(job.n_views * (costs.start_seconds + costs.seconds(recipe, 0, job.n_searched)))

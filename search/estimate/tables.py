@@ -82,5 +82,8 @@ def timeout_in_words(config: StudyConfig, typical: Case) -> str:
         parts.append(
             f"{with_noun(typical.n_finalists, 'finalist')} of {typical.finalist_share:.2g} full trainings each"
         )
-        parts.append(f"{with_noun(config.refit_seeds, 'student')} of {typical.student_share:.2g}")
+        students = "no students"
+        if typical.student_share > 0:
+            students = f"{with_noun(config.refit_seeds, 'student')} of {typical.student_share:.2g}"
+        parts.append(students)
     return ", ".join(parts)

@@ -21,6 +21,7 @@ from search.refit.schedule import (
     full_length,
     length_of_share,
     plan_finalists,
+    seconds_of_teaching,
     seconds_of_testing,
     seconds_together,
 )
@@ -178,17 +179,20 @@ def plan_confirmations(
         n_students: Students that are trained after them.
         n_test: Test images.
     """
+    teaching = None
     speeds = [finalist.images_per_second for finalist in by_number[-1] if finalist.images_per_second is not None]
     if speeds:
+        speed = sum(speeds) / len(speeds)
         n_confirmation = final.data.n_images["confirmation"]
-        final.clock.keep_for_testing(
-            seconds_of_testing(n_test, n_confirmation, len(by_number), n_students, sum(speeds) / len(speeds))
-        )
+        final.clock.keep_for_testing(seconds_of_testing(n_test, n_confirmation, len(by_number), n_students, speed))
+        n_taught = (1 + by_number[-1][0].recipe.plan.flip) * final.n_searched_images
+        numbers = range(1, len(by_number) + 1)
+        teaching = [seconds_of_teaching(n_taught, n, speed, final.workers) for n in numbers]
     seconds_in_full = []
     for finalists in by_number:
         seconds = _full_seconds(final, finalists)
         seconds_in_full.append(seconds_together(seconds, final.workers, final.site.n_threads))
-    plan = plan_finalists(final.clock.seconds_left_for_training(), seconds_in_full, n_students)
+    plan = plan_finalists(final.clock.seconds_left_for_training(), seconds_in_full, n_students, teaching)
     done = trained_finalists(final)
     if not done:
         return plan

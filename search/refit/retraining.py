@@ -33,8 +33,10 @@ from search.refit.round import FinalRound, model_metadata, n_cut_images, run_tra
 from search.refit.schedule import (
     full_evaluation_interval,
     full_length,
+    has_time_for_students,
     length_of_share,
     retraining_share,
+    seconds_of_teaching,
     seconds_of_trying,
     seconds_together,
     speed_of_one_worker,
@@ -104,7 +106,7 @@ def train_students(final: FinalRound, winner: ConfirmRecord, n_seeds: int) -> st
     missing = sorted(set(range(n_seeds)) - {record.seed_index for record in done})
     if not missing:
         return ""
-    if final.clock.seconds_left_for_training() == 0:
+    if not _has_time(final, winner, done):
         return "the timeout left no time for a student of the finalists"
     try:
         failures = _train_missing(final, winner, missing, done)
@@ -114,6 +116,18 @@ def train_students(final: FinalRound, winner: ConfirmRecord, n_seeds: int) -> st
         if failure.kind == "error":  # a bug, which no other training makes good
             raise failure
     return f"a student of the finalists failed ({failures[0].kind}): {failures[0].reason}" if failures else ""
+
+
+def _has_time(final: FinalRound, winner: ConfirmRecord, done: Sequence[RefitRecord]) -> bool:
+    """Return whether a timeout leaves enough time for students, whose teachers have to predict first.
+
+    For the arguments see `_train_missing`.
+    """
+    teachers = done[0].teachers if done else choose_members(final, finalists_of(final))
+    speed = speed_of_one_worker(winner, trained_finalists(final), final.workers, final.site.n_threads)
+    n_taught = (1 + Recipe.from_dict(winner.recipe).plan.flip) * final.n_searched_images
+    teaching = seconds_of_teaching(n_taught, len(teachers), speed, final.workers)
+    return has_time_for_students(final.clock.seconds_left_for_training(), teaching)
 
 
 def _train_missing(

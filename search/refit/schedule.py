@@ -7,6 +7,7 @@ than a trial does, so their time is reserved from the start.
 from __future__ import annotations
 
 import heapq
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,10 @@ FINALISTS_SHARE = 0.65
 # Share of the students' time that they keep however slow the finalists turn out to be: a finalist that would take more
 # is cut.
 SHARE_KEPT = 0.5
+# Most of the time left that the teachers' predictions may take, as a share, as planned before the finalists are trained
+# and as left afterwards. Where they would take more there are no students, and the finalists have all the time.
+TEACHING_SHARE = 0.2
+TEACHING_SHARE_LEFT = 0.5
 # Finalists without a timeout, and the most under one.
 N_FINALISTS = 5
 MOST_FINALISTS = 8
@@ -239,24 +244,53 @@ def finalists_share(n_finalists: int, n_students: int) -> float:
     return min(FINALISTS_SHARE, n_finalists / (n_finalists + n_students))
 
 
-def plan_finalists(seconds_left: float | None, seconds_in_full: Sequence[float], n_students: int) -> FinalistsPlan:
+def plan_finalists(
+    seconds_left: float | None,
+    seconds_in_full: Sequence[float],
+    n_students: int,
+    teaching: Sequence[float] | None = None,
+) -> FinalistsPlan:
     """Return how many finalists are trained, and how long, so that what time there is is used.
 
     Args:
         seconds_left: Until the last training has to end; None without a timeout.
         seconds_in_full: What the first, the first two, the first three finalists and so on take in full, side by side.
         n_students: Students that are trained after them.
+        teaching: What it takes these finalists to predict what the students learn from; None: no time.
     """
     if seconds_left is None:
         return FinalistsPlan(min(N_FINALISTS, len(seconds_in_full)), 1.0)
+    if teaching is None:
+        teaching = [0.0] * len(seconds_in_full)
     n_finalists = min(2, len(seconds_in_full))
+    available = [SHARE_OF_TIME * seconds_left] * len(seconds_in_full)
+    has_students = teaching[n_finalists - 1] <= TEACHING_SHARE * seconds_left
+    if has_students:
+        for i, seconds in enumerate(teaching):
+            available[i] = finalists_share(i + 1, n_students) * max(0.0, seconds_left - seconds)
     for n, seconds in enumerate(seconds_in_full, start=1):
-        available = finalists_share(n, n_students) * seconds_left
-        if n in SHARE_FOR_ANOTHER and available >= SHARE_FOR_ANOTHER[n] * seconds:
+        if n in SHARE_FOR_ANOTHER and available[n - 1] >= SHARE_FOR_ANOTHER[n] * seconds:
             n_finalists = n
-    available = finalists_share(n_finalists, n_students) * seconds_left
-    share = share_that_fits(available, seconds_in_full[n_finalists - 1])
-    return FinalistsPlan(n_finalists, share, seconds_kept=SHARE_KEPT * (seconds_left - available))
+    seconds = available[n_finalists - 1]
+    kept = SHARE_KEPT * (seconds_left - seconds) if has_students else 0.0
+    return FinalistsPlan(n_finalists, share_that_fits(seconds, seconds_in_full[n_finalists - 1]), seconds_kept=kept)
+
+
+def seconds_of_teaching(n_images: int, n_teachers: int, images_per_second: float, workers: int) -> float:
+    """Return about how long the predictions take that students learn from.
+
+    Args:
+        n_images: That each teacher predicts, mirror images included.
+        n_teachers: Each predicts on one worker.
+        images_per_second: That a worker learns from.
+        workers: Workers of the run.
+    """
+    return math.ceil(n_teachers / workers) * COST_OF_PREDICTION * n_images / images_per_second
+
+
+def has_time_for_students(seconds_left: float | None, teaching: float) -> bool:
+    """Return whether enough time is left, once the finalists are trained, for predictions that take so many seconds."""
+    return seconds_left is None or (seconds_left > 0 and teaching <= TEACHING_SHARE_LEFT * seconds_left)
 
 
 def length_of_share(n_epochs: int, n_images: int, share: float) -> int:

@@ -17,11 +17,13 @@ from search.refit.schedule import (
     Clock,
     finalists_share,
     full_evaluation_interval,
+    has_time_for_students,
     list_schedule,
     n_parallel_trainings,
     n_searched_images,
     plan_finalists,
     retraining_share,
+    seconds_of_teaching,
     seconds_of_testing,
     seconds_of_trying,
     seconds_sharing,
@@ -201,6 +203,28 @@ def test_finalists_that_are_slower_than_planned_leave_students_half_of_their_tim
     plan = plan_finalists(1000.0, full_seconds(2), n_students=2)
     planned = 1000.0 * (1 - finalists_share(plan.n_finalists, 2))
     assert plan.seconds_kept == pytest.approx(planned / 2)
+
+
+def test_where_teachers_would_take_most_of_a_short_time_finalists_have_all_of_it() -> None:
+    few, many = ([seconds * n for n in range(1, 9)] for seconds in (1.0, 100.0))
+    with_students, without = (plan_finalists(300.0, full_seconds(2), 2, teaching) for teaching in (few, many))
+    assert without.share * full_seconds(2)[without.n_finalists - 1] == pytest.approx(SHARE_OF_TIME * 300)
+    assert without.seconds_kept == 0 < with_students.seconds_kept
+    left = 300 * (1 - SHARE_OF_TIME)
+    assert not has_time_for_students(left, many[without.n_finalists - 1])
+    assert has_time_for_students(with_students.seconds_kept, few[with_students.n_finalists - 1])
+
+
+def test_students_need_time_beside_what_their_teachers_take() -> None:
+    assert has_time_for_students(None, 1e9)
+    assert has_time_for_students(100.0, 40.0)
+    assert not has_time_for_students(100.0, 60.0)
+    assert not has_time_for_students(0.0, 0.0)
+
+
+def test_teachers_predict_side_by_side() -> None:
+    assert seconds_of_teaching(1000, 2, images_per_second=100, workers=2) == pytest.approx(5)
+    assert seconds_of_teaching(1000, 3, images_per_second=100, workers=2) == pytest.approx(10)
 
 
 def test_single_candidate_is_the_only_finalist() -> None:
