@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import threading
 import uuid
@@ -237,11 +238,11 @@ class Checksums:
         what = "is missing" if state == "missing" else "is not as it was written (its checksum differs)"
         if source is None:
             retrain = ""
-            if path.suffix == ".keras":
-                recipe = self._root / "best_recipe.json"
+            recipe = recipe_name_of(path)
+            if recipe is not None:
                 retrain = (
                     f", train the model alone again, without the study's report, with python -m search.refit --recipe "
-                    f"{as_word(recipe)} --out again.keras,"
+                    f"{as_word(self._root / recipe)} --out again.keras,"
                 )
             raise UserError(
                 f"{shown_path(path)} {what}, and no intact copy of it is left; restore it{retrain} or start "
@@ -370,6 +371,13 @@ def _parsed(path: Path) -> Manifest | None:
     except (OSError, ValueError, KeyError, AttributeError, TypeError):
         return None
     return manifest if _digest_of_content(content) == expected else None
+
+
+def recipe_name_of(path: Path) -> str | None:
+    """Return the file that trains a delivered model again, given the model's; None for what is no such model."""
+    if path.name == "best.keras" or re.fullmatch(r"seed-\d+\.keras", path.name):
+        return "best_recipe.json"
+    return "ensemble_recipe.json" if path.name == "ensemble.keras" else None
 
 
 def _digest_of_content(content: dict[str, Any]) -> str:

@@ -21,7 +21,7 @@ import optuna
 from search.records.files import StudyFiles
 from search.records.history_csv import write_history
 from search.records.io import atomic_write, write_text
-from search.report.analysis.evidence import Calibration, Evidence
+from search.report.analysis.evidence import Evidence
 from search.report.charts.fonts import fonts_for
 from search.report.charts.images import rows_png, sheet_png
 from search.report.charts.plain import drawing
@@ -88,7 +88,7 @@ def write_report(study: FinishedStudy, drawn: DrawnReport) -> None:
     write_pictures(files.report_pictures, study, context)
     write_text(files.report_markdown, markdown.get_template("report.md.j2").render(context))
     write_text(files.model_card, markdown.get_template("model-card.md.j2").render(context))
-    write_temperature(study, drawn.evidence.calibration)
+    write_temperatures(study, drawn.evidence)
     write_text(files.guide, markdown.get_template("guide.md.j2").render(context))
     write_history(files, study.trials)
     write_text(files.report_json, json.dumps(drawn.summary, indent=2, allow_nan=False) + "\n")
@@ -112,14 +112,18 @@ def write_pictures(folder: Path, study: FinishedStudy, context: Mapping[str, Any
             path.write_bytes(png)
 
 
-def write_temperature(study: FinishedStudy, found: Calibration) -> None:
-    """Leave the temperature beside the model, which itself stays as it was trained."""
+def write_temperatures(study: FinishedStudy, evidence: Evidence) -> None:
+    """Leave the temperatures beside the models, which themselves stay as they were trained."""
+    found = evidence.calibration
+    temperatures = {study.files.model.name: found.temperature}
+    if evidence.ensemble is not None:
+        temperatures[study.files.ensemble.name] = evidence.ensemble.calibration.temperature
     by = "the delivered model, which has not learned from them"
-    if not study.students:
+    if not study.has_unseen_confirmation:
         by = "the winner's confirmation training (the delivered model was then trained on these images too)"
     note = {
-        "model": study.files.model.name,
         "temperature": found.temperature,
+        "temperatures": temperatures,
         "how": "softmax(log(probabilities) / temperature) is the calibrated prediction; the class stays the same",
         "fitted_on": f"{found.n_fitted_on} images of the confirmation split, predicted by {by}",
         "test_log_loss": {"before": found.before.log_loss, "after": found.after.log_loss},

@@ -172,7 +172,7 @@ def student_row(study: FinishedStudy, record: RefitRecord) -> dict[str, Any]:
     interval = None if accuracy is None else study.on_confirmation(accuracy)
     return {
         "seed_index": record.seed_index,
-        "is_delivered": study.has_student and record.seed_index == study.refits[0].seed_index,
+        "is_delivered": study.has_student and record is study.students[0],
         "seed": record.seed,
         "confirm_accuracy": accuracy,
         "confirm_wilson_95": None if interval is None else [interval.low, interval.high],

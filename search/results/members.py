@@ -45,10 +45,15 @@ def find_members(study: FinishedStudy, records: Sequence[MemberRecord]) -> tuple
     for finalist in study.confirmed:
         name = f"trial {finalist.trial}"
         arrays = files.confirm_arrays(finalist.trial)
-        known[_in_folder(study, files.confirm_model(finalist.trial))] = (name, arrays, finalist.recipe, finalist)
+        known[files.relative_name(files.confirm_model(finalist.trial))] = (name, arrays, finalist.recipe, finalist)
     for student in study.students:
         name, arrays = f"student {student.seed_index}", files.student_arrays(student.seed_index)
-        known[_in_folder(study, files.student_model(student.seed_index))] = (name, arrays, study.winner.recipe, student)
+        known[files.relative_name(files.student_model(student.seed_index))] = (
+            name,
+            arrays,
+            study.winner.recipe,
+            student,
+        )
     found = []
     for record in records:
         if record.model not in known:
@@ -74,7 +79,3 @@ def read_confirmation(study: FinishedStudy, path: Path) -> tuple[np.ndarray, np.
     """
     arrays = study.files.read_arrays(path)
     return arrays["labels"].astype(int), arrays["probabilities"]
-
-
-def _in_folder(study: FinishedStudy, path: Path) -> str:
-    return path.relative_to(study.files.root).as_posix()

@@ -215,7 +215,7 @@ class FinishedStudy(StudyResult):
     environment: dict[str, Any]
     model_bytes: int  # size of best.keras
     baselines: tuple[BaselineOutcome, ...] = ()  # in the order of BASELINES; empty where none were asked for
-    students: tuple[RefitRecord, ...] = ()  # by seed_index, delivered or not; empty before version 0.6.0
+    students: tuple[RefitRecord, ...] = ()  # by seed_index, delivered or not; empty where none could be trained
     ensemble: EnsembleRecord | None = None  # None where one network alone was best, and before version 0.6.0
     ensemble_bytes: int | None = None  # size of ensemble.keras
 
@@ -250,6 +250,11 @@ class FinishedStudy(StudyResult):
     def recipe(self) -> Recipe:
         """The winner's architecture and training plan."""
         return Recipe.from_dict(self.winner.recipe)
+
+    @property
+    def has_unseen_confirmation(self) -> bool:
+        """Whether no network learned from the confirmation split, from which retrainings did before version 0.6.0."""
+        return self.refits[0].fit_on == "searched"
 
     @property
     def has_student(self) -> bool:
@@ -342,10 +347,11 @@ class FinishedStudy(StudyResult):
     @property
     def n_images_trained(self) -> dict[str, int]:
         """Training images seen in the search, by the finalists, and by the students or, before 0.6.0, retrainings."""
+        refits = self.students if self.has_unseen_confirmation else self.refits
         return {
             "search": sum(trial.n_images for trial in self.trials),
             "confirm": sum(record.n_images for record in self.confirmed),
-            "refit": sum(record.n_images for record in self.students or self.refits),
+            "refit": sum(record.n_images for record in refits),
         }
 
     @property

@@ -55,7 +55,8 @@ def test_finished_study_shows_key_figures_and_pictures_of_its_report(tmp_path: P
         study_result = report_study(files, study)
         publish_report(study, study_result)
     note = optuna_dashboard.get_note(study)
-    assert f"Test accuracy {100 * study_result.test_mean:.2f} %" in note
+    assert f"Test accuracy {100 * study_result.test_mean:.2f} %** (mean of {len(study_result.students)} student" in note
+    assert f"**Ensemble of 2 networks: {100 * study_result.ensemble_accuracy:.2f} %**" in note
     assert f"Winner: trial {study_result.winner.trial}" in note
     found = get_all_artifact_meta(study)
     assert {"search-history.png", "finalists.png", "confusion-matrix.png"} <= {it.filename for it in found}

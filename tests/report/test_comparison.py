@@ -19,6 +19,7 @@ from search.report.analysis.trials import best_so_far
 from search.report.comparison import text as words
 from search.report.comparison.data import Comparison, entries
 from search.report.comparison.page import write_comparison
+from search.report.comparison.rows import accuracy_rows
 from search.report.comparison.summary import summarize
 from search.results.reading import read_finished_study
 from search.results.result import FinishedStudy
@@ -373,3 +374,24 @@ def test_files_of_a_study_are_left_alone(compared: Comparison, tmp_path: Path) -
     write_comparison(compared.a, compared.b, tmp_path)
     assert {path: path.stat().st_mtime_ns for path in compared.a.files.root.rglob("*")} == before
     assert sorted(path.suffix for path in tmp_path.iterdir()) == [".html", ".json"]
+
+
+def test_ensembles_are_compared_where_both_have_one(compared: Comparison, found: dict, tmp_path: Path) -> None:
+    averaged = [study.arrays.ensemble_probabilities for study in compared.both]
+    labels = compared.a.arrays.labels
+    assert averaged[0] is not None and averaged[1] is not None
+    is_right = [it.argmax(axis=1) == labels for it in averaged]
+    test = found["test"]["ensembles_mcnemar"]
+    assert test["n_only_a"] == int((is_right[0] & ~is_right[1]).sum())
+    assert found["test"]["b"]["ensemble"]["value"] == pytest.approx(is_right[1].mean())
+    assert "Ensemble" in [row.what for row in accuracy_rows(compared)]
+    without = study_result(tmp_path / "without", replace(SMALL, with_ensemble=False))
+    comparison = Comparison(compared.a, without)
+    assert summarize(comparison)["test"]["ensembles_mcnemar"] is None and words.ensembles(comparison) is None
+    assert "Ensemble" not in [row.what for row in accuracy_rows(comparison)]
+
+
+def test_study_with_students_is_compared_with_one_of_a_version_without(compared: Comparison, tmp_path: Path) -> None:
+    old = study_result(tmp_path / "old", replace(SMALL, with_students=False))
+    html = write_comparison(old, compared.b, tmp_path).read_text()
+    assert "retraining or students" in html

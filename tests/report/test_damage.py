@@ -28,7 +28,7 @@ def read(root: Path, trials: list[TrialRecord], said: list[str] | None = None) -
     files = StudyFiles(root)
     files.checksums.say = (said if said is not None else []).append
     study = read_finished_study(files, trials, command=files.read_command(), importances=None)
-    assert Evidence(study).finalists
+    assert Evidence(study).finalists and Evidence(study).ensemble
     return study
 
 
@@ -66,6 +66,7 @@ READ = (
     *("config.json", "data.json", "samples.npz", "test.json", "test.npz", "best.keras", "ledger.json"),
     *("environment.json", "command.txt", "refit/seed-0.json", "refit/seed-1.json", "exports/onnx.json"),
     *("confirm/trial-0000.json", "confirm/trial-0000.npz", "checksums.json", "copies/test.json"),
+    *("refit/student-0.json", "refit/student-0.npz", "ensemble.json"),
 )
 
 
@@ -84,6 +85,7 @@ def test_every_file_of_a_report_is_as_it_was_written(study: Study, before: Finis
     assert (after.test, after.refits, after.confirmed, after.exports, after.seconds) == (
         *(before.test, before.refits, before.confirmed, before.exports, before.seconds),
     )
+    assert (after.students, after.ensemble) == (before.students, before.ensemble)
     assert (after.arrays.probabilities == before.arrays.probabilities).all()
     assert len(said) == (0 if name.startswith("copies/") else 1)
 
@@ -105,6 +107,13 @@ def test_model_and_its_twin_lost_together_are_named(study: Study) -> None:
     with pytest.raises(
         UserError, match=r"best\.keras is missing, .*python -m search\.refit --recipe .*best_recipe\.json"
     ):
+        read(files.root, trials)
+
+
+def test_ensemble_that_is_lost_or_changed_is_named(study: Study) -> None:
+    files, trials = study
+    files.ensemble.write_text("another model")
+    with pytest.raises(UserError, match=r"ensemble\.keras is not as it was .*search\.refit --recipe .*ensemble_recipe"):
         read(files.root, trials)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import itertools
+import json
 import re
 import warnings
 from dataclasses import replace
@@ -20,6 +21,7 @@ from sklearn import metrics
 from fmnist.data.duplicates import Duplicates
 from fmnist.errors import UserError
 from fmnist.export.formats import FORMATS
+from fmnist.metrics.calibration import fit_temperature
 from search.records.files import StudyFiles
 from search.records.models import TrialRecord
 from search.report.charts.model import confusion_png
@@ -347,3 +349,77 @@ def test_study_without_exports_has_no_section_on_them(study) -> None:
     assert "Exports" not in files.report_html.read_text() + files.report_markdown.read_text()
     assert "11. Time and reproduction" in files.report_html.read_text()
     assert "other formats" not in files.model_card.read_text()
+
+
+def test_ensemble_of_the_report_is_that_of_the_stored_predictions(study) -> None:
+    files, _, report = study
+    arrays, record = files.read_test_arrays(), files.read_ensemble_record()
+    assert arrays.ensemble_probabilities is not None and record is not None
+    averaged, single = (it.argmax(axis=1) for it in (arrays.ensemble_probabilities, arrays.probabilities[0]))
+    ensemble = report["ensemble"]
+    assert ensemble["accuracy"]["value"] == pytest.approx(metrics.accuracy_score(arrays.labels, averaged))
+    assert ensemble["log_loss"] == pytest.approx(
+        metrics.log_loss(arrays.labels, arrays.ensemble_probabilities.astype(float)), rel=1e-5
+    )
+    is_right, single_is_right = averaged == arrays.labels, single == arrays.labels
+    against = ensemble["against_delivered"]
+    assert against["n_only_b"] == int((is_right & ~single_is_right).sum())
+    assert against["n_only_a"] == int((~is_right & single_is_right).sum())
+    assert [(it["model"], it["weight"]) for it in ensemble["members"]] == [
+        (member.model, member.weight) for member in record.members
+    ]
+    assert ensemble["members"][0]["name"] == "student 0" and ensemble["model_bytes"] == files.ensemble.stat().st_size
+    temperatures = json.loads(files.temperature.read_text())["temperatures"]
+    assert temperatures["ensemble.keras"] == ensemble["calibration"]["temperature"]
+    assert temperatures["best.keras"] == report["evidence"]["calibration"]["temperature"]
+
+
+def test_temperature_is_fitted_on_what_the_delivered_student_predicts(study) -> None:
+    files, _, report = study
+    of_student = files.read_arrays(files.student_arrays(0))
+    expected = fit_temperature(of_student["labels"].astype(int), of_student["probabilities"])
+    assert report["evidence"]["calibration"]["temperature"] == pytest.approx(expected)
+
+
+def written(folder: Path, made: Made) -> dict[str, str]:
+    """Each text of a study's report, spaces joined, by file name."""
+    files, trials = make_study(folder / "made", made)
+    write_made_report(files, trials, command=COMMAND)
+    names = (files.report_html, files.report_markdown, files.model_card, files.guide)
+    return {path.name: " ".join(unescape(path.read_text()).split()) for path in names}
+
+
+SMALL = Made(n_trials=6, n_seeds=2, n_finalists=2, n_test=200, n_train=1000, class_names=("owl", "gull", "auk"))
+
+
+def test_every_file_names_students_teachers_and_ensemble(tmp_path: Path) -> None:
+    texts = written(tmp_path, SMALL)
+    for name in ("report.html", "report.md", "model-card.md"):
+        assert "The delivered model is student 0" in texts[name] and "taught by trial" in texts[name]
+        assert "The ensemble averages the probabilities of student 0 (weight 0.65)" in texts[name]
+        assert "retraining" not in texts[name]
+    assert "Selection, longer" not in texts["report.html"] + texts["report.md"]
+    assert "Selection split, longer training" not in texts["report.html"] + texts["report.md"]
+    assert "10. The ensemble" in texts["report.html"] and "11. Time" in texts["report.html"]
+    assert "`ensemble.keras`" in texts["README.md"] and "`ensemble_recipe.json`" in texts["README.md"]
+    assert "student-*" in texts["README.md"] and "trial-*.keras" in texts["README.md"]
+
+
+def test_every_file_says_that_the_winner_itself_is_delivered(tmp_path: Path) -> None:
+    texts = written(tmp_path, replace(SMALL, student_is_delivered=False, with_ensemble=False))
+    for name in ("report.html", "report.md", "model-card.md"):
+        assert "'s own full training: on the confirmation split" in texts[name]
+        assert "nsemble" not in texts[name]
+    assert "the winner's own training" in texts["README.md"] and "ensemble" not in texts["README.md"]
+    assert "10. Time" in texts["report.html"]
+
+
+def test_report_of_a_version_without_students_is_as_it_was(tmp_path: Path) -> None:
+    texts = written(tmp_path, replace(SMALL, with_students=False))
+    for text in texts.values():
+        assert "student" not in text and "nsemble" not in text
+    for name in ("report.html", "report.md"):
+        assert "Selection, longer" in texts[name] and "Selection split, longer training" in texts[name]
+        assert "2 retrainings" in texts[name] and "The best point is at epoch" in texts[name]
+    assert "all of which this model has seen" in texts["model-card.md"]
+    assert "of each retraining a record and its model" in texts["README.md"]

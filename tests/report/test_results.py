@@ -1,4 +1,4 @@
-"""What a report is made from, read back from made-up studies: here the baselines."""
+"""What a report is made from, read back from made-up studies: baselines, students, ensemble, costs."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import pickle
 import re
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -101,7 +102,8 @@ def test_lost_predictions_are_named(study: Study) -> None:
 def test_what_only_a_finished_study_has_is_said_of_an_unfinished_one(study: Study) -> None:
     files, trials = study
     unfinished, finished = read_study(files, trials), material_of(study)
-    for name in ("confirmed", "refits", "arrays", "data", "baselines", "winner_trial", "balance", "mistakes"):
+    of_finished = ("confirmed", "refits", "arrays", "data", "baselines", "winner_trial", "balance", "mistakes")
+    for name in (*of_finished, "students", "ensemble", "ensemble_bytes", "has_student"):
         assert hasattr(finished, name) and not hasattr(unfinished, name)
         with pytest.raises(AttributeError, match=rf"^{name} needs a finished study, but made has .*search_only=True"):
             getattr(unfinished, name)
@@ -119,3 +121,94 @@ def test_results_are_shown_in_a_line_compared_and_kept(study: Study) -> None:
         kept = pickle.loads(pickle.dumps(result))
         assert kept.trials == copy.deepcopy(result).trials == result.trials
         assert repr(kept) == repr(result)
+
+
+@pytest.mark.parametrize("figure", ["ensemble_accuracy", "ensemble_interval", "ensemble_evaluation", "test_mean"])
+def test_figure_of_the_test_set_is_asked_of_a_finished_study_only(study: Study, figure: str) -> None:
+    with pytest.raises(RuntimeError, match=f"^{figure} needs a finished study, but made has no opened test set"):
+        getattr(read_study(*study), figure)
+
+
+def test_students_and_ensemble_are_read_with_their_figures(study: Study) -> None:
+    finished = material_of(study)
+    averaged = finished.arrays.ensemble_probabilities
+    assert averaged is not None and finished.ensemble is not None and finished.ensemble_interval is not None
+    accuracy = float(np.mean(averaged.argmax(axis=1) == finished.arrays.labels))
+    assert finished.ensemble_accuracy == accuracy == finished.test.ensemble_accuracy
+    assert finished.ensemble_interval.low < accuracy < finished.ensemble_interval.high
+    assert finished.ensemble_evaluation is not None and finished.ensemble_evaluation.accuracy == accuracy
+    assert finished.ensemble_bytes == study[0].ensemble.stat().st_size
+    assert [record.seed_index for record in finished.students] == [0]
+    assert finished.has_student and finished.n_images_trained["refit"] == finished.students[0].n_images
+
+
+def test_images_of_students_count_where_the_winner_itself_is_delivered(tmp_path: Path) -> None:
+    made = replace(SMALL, n_seeds=2, student_is_delivered=False)
+    finished = material_of(make_study(tmp_path / "made", made))
+    assert not finished.has_student and (len(finished.refits), finished.test_sd) == (1, None)
+    assert finished.n_images_trained["refit"] == sum(record.n_images for record in finished.students)
+
+
+def test_study_where_no_student_could_be_trained_spent_no_images_on_any(tmp_path: Path) -> None:
+    made = replace(SMALL, student_is_delivered=False, with_ensemble=False)
+    files, trials = make_study(tmp_path / "made", made)
+    for path in (files.student_record(0), files.student_arrays(0), files.student_model(0)):
+        path.unlink()
+    finished = material_of((files, trials))
+    assert finished.students == () and finished.n_images_trained["refit"] == 0
+    assert finished.n_images_trained["confirm"] > 0
+
+
+def test_study_of_a_version_without_students_has_none_and_no_ensemble(tmp_path: Path) -> None:
+    finished = material_of(make_study(tmp_path / "made", replace(SMALL, n_seeds=2, with_students=False)))
+    assert (finished.students, finished.ensemble, finished.ensemble_evaluation) == ((), None, None)
+    assert (finished.ensemble_accuracy, finished.ensemble_interval, finished.has_student) == (None, None, False)
+    assert finished.n_images_trained["refit"] == sum(record.n_images for record in finished.refits)
+
+
+def test_finalist_of_an_earlier_version_is_not_among_those_that_were_trained_in_full(study: Study) -> None:
+    files, trials = study
+    before = material_of(study)
+    other = next(trial for trial in trials if trial.number not in {record.trial for record in before.confirmed})
+    old = replace(before.confirmed[-1], trial=other.number, fit_on="train", confirm_accuracy=1.0)
+    write_json(files.confirm_record(other.number), old)
+    assert material_of(study).confirmed == before.confirmed
+
+
+def without_predictions(study: Study) -> None:
+    arrays = study[0].read_arrays(study[0].test_arrays)
+    del arrays["ensemble_probabilities"]
+    write_arrays(study[0].test_arrays, **arrays)
+
+
+def with_other_predictions(study: Study) -> None:
+    arrays = study[0].read_arrays(study[0].test_arrays)
+    arrays["ensemble_probabilities"] = np.roll(arrays["ensemble_probabilities"], 1, axis=1)
+    write_arrays(study[0].test_arrays, **arrays)
+
+
+def with_a_stranger(study: Study) -> None:
+    record = study[0].read_ensemble_record()
+    assert record is not None
+    members = (replace(record.members[0], model="confirm/trial-0099.keras"), *record.members[1:])
+    write_json(study[0].ensemble_record, replace(record, members=members))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (without_predictions, r"its predictions in test\.npz .*, but some are missing"),
+        (lambda study: study[0].ensemble_record.unlink(), r"its record, .*ensemble\.json, .*, but some are missing"),
+        (with_other_predictions, r"test\.npz holds other predictions of the ensemble than were scored"),
+        (with_a_stranger, r"has no record of confirm/trial-0099\.keras"),
+    ],
+)
+def test_ensemble_whose_files_contradict_each_other_is_refused_until_they_are_restored(
+    study: Study, tmp_path: Path, spoil: Callable[[Study], None], said: str
+) -> None:
+    shutil.copytree(study[0].root, tmp_path / "kept")
+    spoil(study)
+    with pytest.raises(UserError, match=rf"{said}; restore the study's files, or start a new one with --study NAME"):
+        material_of(study)
+    shutil.copytree(tmp_path / "kept", study[0].root, dirs_exist_ok=True)
+    assert material_of(study).ensemble is not None

@@ -46,7 +46,7 @@ class SelectionBias:
     search_accuracy: float | None  # on the selection split, in the search; None if the trial did not complete
     selection_accuracy: float | None  # on the selection split, in full training; None where it learned from that split
     confirm_accuracy: float
-    student_accuracy: float | None  # of the first student on the confirmation split; None in studies without students
+    student_accuracy: float | None  # of the first student on the confirmation split; None where there is none
     test_accuracy: float  # mean of what is delivered
     selection_luck: ExpectedMaximum  # the best of n_tried on the selection split
     confirm_luck: ExpectedMaximum  # the best of n_finalists on the confirmation split
@@ -144,7 +144,7 @@ class Evidence:
         study = self._study
         path = study.files.confirm_arrays(study.winner.trial)
         if study.has_student:
-            path = study.files.student_arrays(0)
+            path = study.files.student_arrays(study.students[0].seed_index)
         return self._calibration(*read_confirmation(study, path), study.arrays.probabilities[0])
 
     def _calibration(self, labels: np.ndarray, fitted_on: np.ndarray, tested: np.ndarray) -> Calibration:
@@ -159,7 +159,7 @@ class Evidence:
 
     @cached_property
     def teachers(self) -> tuple[Member, ...]:
-        """The finalists that the students learned from, the heaviest first; none before version 0.6.0."""
+        """The finalists that the students learned from, the heaviest first; none without students."""
         students = self._study.students
         return find_members(self._study, students[0].teachers) if students else ()
 

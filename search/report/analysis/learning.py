@@ -18,7 +18,7 @@ class LearningCurve:
     best: HistoryPoint | None  # None where nothing was validated
     n_planned_images: int  # length of the schedule
     n_epoch_images: int
-    targets: str  # what it learned to give beside the labels, as the end of a list: " and the teachers' probabilities"
+    targets: str  # what it learned from beside labels, in words behind a list; empty where from labels alone
 
     def epochs(self, n_images: int) -> float:
         """How many epochs so many training images are."""
@@ -34,6 +34,7 @@ def learning_curve(study: FinishedStudy) -> LearningCurve:
     delivered = study.refits[0]
     whose, targets = "the winner's full training", ""
     if study.has_student:
-        whose, targets = f"the training of student {delivered.seed_index}", ", against the teachers' probabilities too"
+        whose = f"the training of student {study.students[0].seed_index}"
+        targets = ", against the teachers' probabilities too"
     n_epoch = n_images["train"] + n_images["selection"]
     return LearningCurve(whose, delivered.history, None, delivered.n_planned_images, n_epoch, targets)

@@ -9,7 +9,7 @@ from search.results.result import Balance, FinishedStudy
 
 def what_splits_are_for(study: FinishedStudy) -> str:
     """What each part of the training images was used for."""
-    if not study.students:
+    if not study.has_unseen_confirmation:
         return "Training learns the weights; selection scores every trial; confirmation chooses among the finalists."
     return (
         "Trials learn from training and are scored on selection; finalists and students learn from both. Confirmation "
@@ -21,7 +21,7 @@ def what_the_model_has_seen(study: FinishedStudy) -> str:
     """How many training images the delivered model has learned from, and what the others were used for."""
     n = study.data.n_images
     n_searched = n["train"] + n["selection"]
-    if not study.students:
+    if not study.has_unseen_confirmation:
         return (
             f"{count(n_searched + n['confirmation'])} training images, all of which this model has seen (of these, "
             f"{count(n['selection'])} chose among configurations and {count(n['confirmation'])} among finalists before)"

@@ -18,7 +18,7 @@ STUDENTS_LEARN = (
 
 def kind_of_training(study: FinishedStudy) -> str:
     """What a delivered training is called: `student`, `full training` of the winner, or `retraining` before 0.6.0."""
-    if not study.students:
+    if not study.has_unseen_confirmation:
         return "retraining"
     return "student" if study.has_student else "full training"
 
@@ -31,7 +31,7 @@ def trainings(study: FinishedStudy) -> str:
 def phase_words(study: FinishedStudy) -> dict[str, str]:
     """What each phase of the ledger is called in words: phase -> name."""
     words = {phase: phase for phase in study.seconds}
-    return words | {"confirm": "finalists", "refit": "students" if study.students else "retraining"}
+    return words | {"confirm": "finalists", "refit": "students" if study.has_unseen_confirmation else "retraining"}
 
 
 def delivered(study: FinishedStudy, evidence: Evidence) -> str | None:
@@ -40,12 +40,17 @@ def delivered(study: FinishedStudy, evidence: Evidence) -> str | None:
     Such as: "The delivered model is student 0: the recipe of trial 7, taught by trial 7 (weight 0.60) and trial 3
     (0.40). On the confirmation split (n = 5,000) it has 95.10 %, and trial 7 itself 94.90 %."
     """
-    if not study.students:
+    if not study.has_unseen_confirmation:
         return None
-    winner, first = study.winner, study.students[0]
-    taught = f"taught by {members_in_words(evidence.teachers)}"
+    winner, own = study.winner, percent(study.winner.confirm_accuracy)
     n = f"n = {count(study.data.n_images['confirmation'])}"
-    student, own = percent(first.confirm_accuracy), percent(winner.confirm_accuracy)
+    if not study.students:
+        return (
+            f"The delivered model is trial {winner.trial}'s own full training: on the confirmation split ({n}) it has "
+            f"{own}, and no student was trained that could be better."
+        )
+    first, taught = study.students[0], f"taught by {members_in_words(evidence.teachers)}"
+    student = percent(first.confirm_accuracy)
     if study.has_student:
         return (
             f"The delivered model is student {first.seed_index}: the recipe of trial {winner.trial}, {taught}. On the "

@@ -149,7 +149,7 @@ def depth(rows: Sequence[DepthScore]) -> str:
 def finalists_note(study: FinishedStudy) -> str:
     """How the finalists were trained and scored."""
     n = f"(n = {count(study.data.n_images['confirmation'])})"
-    if not study.students:
+    if not study.has_unseen_confirmation:
         return (
             "The best of the search and the default recipe, trained anew for longer and scored once on the "
             f"confirmation split {n}, which no trial has seen."
