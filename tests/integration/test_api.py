@@ -205,9 +205,9 @@ def test_recipe_alone_gives_the_study_s_model_to_the_bit_each_time(
 
     again = [tmp_path / f"{name}.keras" for name in "ab"]
     for out in again:
-        assert refit_main(["--recipe", str(recipe), "--out", str(out), "--seed", str(best.retrainings[1].seed)]) == 0
+        assert refit_main(["--recipe", str(recipe), "--out", str(out), "--seed", str(best.retrainings[-1].seed)]) == 0
         assert "exactly what the study measured with this seed" in capsys.readouterr().out
-    assert [weights_of(out) for out in again] == 2 * [weights_of(finished.files.refit_model(1))]
+    assert [weights_of(out) for out in again] == 2 * [weights_of(finished.files.refit_model(len(best.retrainings) - 1))]
 
 
 def weights_of(model: Path) -> bytes:

@@ -2,7 +2,7 @@
 
 `tests/fixtures/studies/VERSION/` is what a search of six trials of the digits left: its database as SQL, and no samples
 for the report. Add one when the version changes. `tests/fixtures/stopped-study/` was stopped by version 0.5.0 in its
-final round, with one of three finalists confirmed.
+final round, with one of three finalists confirmed by a short training, whose network was not kept.
 """
 
 from __future__ import annotations
@@ -91,19 +91,19 @@ def test_study_of_an_unknown_format_is_refused_with_the_version_that_made_it(
 
 @pytest.mark.slow
 @pytest.mark.trains
-def test_study_stopped_by_the_version_before_finishes_with_the_same_result(tmp_path: Path) -> None:
-    """Run to its end without a stop, version 0.5.0 confirmed trial 2 and scored these accuracies on one machine."""
+def test_study_stopped_by_a_version_before_students_trains_its_finalists_in_full(tmp_path: Path) -> None:
     folder = copied(FIXTURES / "stopped-study", tmp_path / "part")
     files = StudyFiles(folder)
     trials = read_trials(open_finished(files))
-    confirmed = files.confirm_record(0).read_bytes()
     options = ["--dataset", "digits", "--study", "part", "--trials", "5", "--workers", "1"]
     assert main([*options, "--studies-dir", str(tmp_path)]) == 0
     assert read_trials(open_finished(files)) == trials
-    assert files.confirm_record(0).read_bytes() == confirmed
-    assert {record.trial for record in files.read_confirm_records()} == {0, 1, 2}
+    finalists = files.read_confirm_records()
+    assert {record.trial for record in finalists} == {0, 1, 2}
+    assert {record.fit_on for record in finalists} == {"searched"}
+    assert len(files.read_student_records()) == 2
     accuracies = json.loads(files.test.read_text())["accuracies"]
-    assert accuracies == pytest.approx([0.9944, 0.9917, 0.9972], abs=0.012)  # four images: processors round otherwise
+    assert min(accuracies) > 0.97  # version 0.5.0 scored 0.9917 to 0.9972 with its winner
     assert files.report_html.exists()
 
 
