@@ -47,8 +47,8 @@ def run(studies_dir: Path, *options: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A study of three trials with baselines and an export, from nothing to the report, without network: its folder, and
-    what the run printed."""
+    """A study of three trials with baselines and an export, from nothing to the report, without network: folder and
+    output of the run."""
     studies_dir = tmp_path_factory.mktemp("studies")
     outcome = run(studies_dir, "--trials", "3", "--refit-seeds", "2", "--baselines", "--export", "litert")
     assert outcome.returncode == 0, outcome.stderr

@@ -23,8 +23,16 @@ from search.guards import machine_name, opened_elsewhere, refuse_what_came_too_l
 from search.pipeline import run_study
 from search.records.files import StudyFiles
 from search.records.io import write_arrays, write_json
-from search.records.models import BestRecipe, EvaluationRecord, Retraining, TrialRecord
+from search.records.models import (
+    BestRecipe,
+    EnsembleRecipe,
+    EvaluationRecord,
+    MemberRecipe,
+    Retraining,
+    TrialRecord,
+)
 from search.refit.reproduction import retrain
+from search.results.members import find_members
 from search.results.reading import read_finished_study
 from search.results.result import FinishedStudy, StudyResult
 from search.run import parse
@@ -264,16 +272,36 @@ def test_study_is_read_once_what_it_lost_is_back(finished: tuple[StudyFiles, lis
         read(finished)
     with away(files.test), needs_remedy("a report needs a study that has come to its end, but {} has no {}; {}"):
         read(finished)
-    arrays = {name: getattr(files.read_test_arrays(), name) for name in ("labels", "probabilities", "mistake_images")}
-    indices = files.read_test_arrays().mistake_indices
+    arrays = dict(vars(files.read_test_arrays()))
     with away(files.test_arrays), needs_remedy("{} holds other mistakes than its predictions; {}"):
-        write_arrays(files.test_arrays, **arrays, mistake_indices=indices + 1)
+        write_arrays(files.test_arrays, **{**arrays, "mistake_indices": arrays["mistake_indices"] + 1})
         read(finished)
     baseline = files.baseline_arrays(BASELINES[0].name)
     with away(baseline), needs_remedy("{} must predict {} test images, but got {}; {}"):
         write_arrays(baseline, predicted=arrays["labels"][:5])
         read(finished)
     assert read(finished).winner.trial == winner
+
+
+def test_ensemble_is_read_once_what_it_lost_is_back(finished: tuple[StudyFiles, list[TrialRecord]]) -> None:
+    files, _ = finished
+    arrays = dict(vars(files.read_test_arrays()))
+    with (
+        away(files.ensemble_record),
+        needs_remedy("an ensemble must have its record, {}, its predictions in {} and its"),
+    ):
+        read(finished)
+    others = arrays["ensemble_probabilities"][:, ::-1]
+    with away(files.test_arrays), needs_remedy("{} holds other predictions of the ensemble than were scored; {}"):
+        write_arrays(files.test_arrays, **{**arrays, "ensemble_probabilities": others})
+        read(finished)
+    study = read(finished)
+    assert study.ensemble is not None
+    members = study.ensemble.members
+    student = next(member.model for member in members if "student" in member.model)
+    with away((files.root / student).with_suffix(".json")), needs_remedy("an average's members must be finalists or"):
+        find_members(read(finished), members)
+    assert [member.model for member in find_members(read(finished), members)] == [member.model for member in members]
 
 
 @contextmanager
@@ -321,3 +349,30 @@ def test_model_is_retrained_from_the_images_of_its_study(tmp_path: Path) -> None
         retrain(replace(best, data_checksums={"digits": "others"}), source, 0, out, Reporter(), stop)
     with pytest.raises(Interrupted):
         retrain(best, source, 0, out, Reporter(), stop)
+
+
+def test_ensemble_s_recipe_is_used_as_the_study_wrote_it(tmp_path: Path) -> None:
+    source = find_data("digits")
+    member = MemberRecipe(0, recipe(8).to_dict(), 0, 100, None, 1, "searched", 0.5)
+    student = replace(member, seed=1, is_taught=True)
+    written = EnsembleRecipe(
+        made_with={},
+        study="digits",
+        dataset="digits",
+        data_checksums=source.checksums,
+        image_size=None,
+        colour=None,
+        skip_unreadable=False,
+        split_seed=0,
+        split_checksum=load_train(source, 0).checksum,
+        members=(member, student),
+        teachers=(replace(member, weight=1.0),),
+    )
+    stop = threading.Event()
+    stop.set()  # so that nothing is trained
+    out = tmp_path / "ensemble.keras"
+    for edited in (replace(written, members=()), replace(written, teachers=()), replace(written, teachers=(student,))):
+        with needs_remedy("a recipe must have members, and teachers for those that are taught, but this one has not"):
+            retrain(edited, source, None, out, Reporter(), stop)
+    with pytest.raises(Interrupted):
+        retrain(written, source, None, out, Reporter(), stop)
