@@ -81,11 +81,6 @@ class SearchSpace:
     filters: tuple[Parameter, ...]  # by block
     table: dict[str, Any]  # the file as read, to be compared when a study is resumed
 
-    @property
-    def longest_training(self) -> int:
-        """Epochs of the longest full training that the space allows."""
-        return self.parameters["n_epochs"].highest
-
     def suggest(self, trial: SuggestingTrial) -> Recipe:
         """Ask the trial for every parameter that its network has, and no other, and return what they make.
 

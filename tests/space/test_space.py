@@ -21,7 +21,6 @@ from tests.support.spaces import (
     random_trials,
     space_from,
     space_from_table,
-    written,
 )
 
 
@@ -150,14 +149,6 @@ def test_optuna_finds_nothing_to_warn_of(recwarn) -> None:
     for path, shape in SHAPES.items():
         random_trials(space_from(path, shape, 10), 20)
     assert [str(warning.message) for warning in recwarn] == []
-
-
-def test_longest_training_is_the_most_epochs_of_the_space(digits, tmp_path) -> None:
-    assert digits.longest_training == 30
-    text = DIGITS_TEXT.replace("\nerasing = 0.0\n", "\nerasing = 0.0\nn_epochs = 10\n")  # in the portfolio
-    for searched, longest in (("{ low = 5, high = 40 }", 40), ("{ choices = [50, 10] }", 50)):
-        path = written(tmp_path, text.replace("n_epochs = 30", f"n_epochs = {searched}"))
-        assert space_from(path, (8, 8, 1), 10).longest_training == longest
 
 
 @pytest.mark.parametrize(
