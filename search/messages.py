@@ -173,15 +173,18 @@ def tell_result(context: StudyContext, result: FinishedStudy) -> None:
     of = f"{'mean of ' if len(result.test_accuracies) > 1 else ''}{trainings(result)}"
     places = {"report": str(shown_path(files.report_html)), "model": str(shown_path(files.model))}
     if result.ensemble is not None:
-        places["ensemble"] = ensemble_in_a_line(result)
+        places["ensemble"] = str(shown_path(files.ensemble))
+    of_ensemble = result.ensemble_interval
     context.reporter.show_result(
-        f"test accuracy {result.test_mean:.2%}, {of}, 95 % interval {interval.low:.2%} to {interval.high:.2%}",
+        f"test accuracy {result.test_mean:.2%}, {of}, 95 % interval {interval.low:.2%} to {interval.high:.2%}"
+        f"{ensemble_in_words(result)}",
         {
             "test_accuracy": result.test_mean,
             "test_accuracies": list(result.test_accuracies),
             "test_wilson_95": [interval.low, interval.high],
             "trial": result.winner.trial,
             "ensemble_test_accuracy": result.ensemble_accuracy,
+            "ensemble_test_wilson_95": None if of_ensemble is None else [of_ensemble.low, of_ensemble.high],
         },
         {
             **places,
@@ -191,11 +194,12 @@ def tell_result(context: StudyContext, result: FinishedStudy) -> None:
     )
 
 
-def ensemble_in_a_line(result: FinishedStudy) -> str:
-    """Say where the ensemble of a study that has one is, of how many networks, and how good."""
-    assert result.ensemble is not None and result.ensemble_interval is not None
-    interval = result.ensemble_interval
+def ensemble_in_words(result: FinishedStudy) -> str:
+    """Say how good the ensemble is, as the end of a line; empty where the study has none."""
+    if result.ensemble is None or result.ensemble_interval is None:
+        return ""
+    interval, n_members = result.ensemble_interval, len(result.ensemble.members)
     return (
-        f"{shown_path(result.files.ensemble)}, average of {len(result.ensemble.members)} networks: test accuracy "
-        f"{result.ensemble_accuracy:.2%}, 95 % interval {interval.low:.2%} to {interval.high:.2%}"
+        f"; ensemble of {n_members} networks {result.ensemble_accuracy:.2%}, 95 % interval {interval.low:.2%} to "
+        f"{interval.high:.2%}"
     )

@@ -88,7 +88,7 @@ def test_step_from_confirmation_to_test_is_said_as_it_is(tmp_path: Path, step: f
 
 @pytest.mark.parametrize(
     ("step", "said"),
-    [(0.012, "1.20 points more than on"), (-0.003, "0.30 points less than on"), (0.00001, "the same as on")],
+    [(0.012, "1.20 points more than"), (-0.003, "0.30 points less than"), (0.00001, "the same as")],
 )
 def test_step_from_confirmation_to_test_is_that_of_the_delivered_student(
     tmp_path: Path, step: float, said: str
@@ -96,7 +96,9 @@ def test_step_from_confirmation_to_test_is_that_of_the_delivered_student(
     study = study_of(tmp_path, SMALL)
     first, *others = study.refits
     first = replace(first, confirm_accuracy=study.test_mean - step)
-    assert from_selection_to_test(replace(study, refits=(first, *others))).endswith(f"{said} the confirmation split.")
+    assert from_selection_to_test(replace(study, refits=(first, *others))).endswith(
+        f"{said} the first has on the confirmation split."
+    )
 
 
 def test_step_is_told_of_a_winner_that_the_search_did_not_train_to_its_end(tmp_path: Path) -> None:

@@ -50,14 +50,16 @@ def _from_search_to_test(study: FinishedStudy) -> str:
             f"In the search, after a shorter training on fewer images, the winner has "
             f"{percent(winner.search_accuracy)} on the selection split."
         )
-    whose, known = "The delivered model", study.refits[0].confirm_accuracy
-    if len(study.test_accuracies) > 1:
-        whose = f"The delivered {with_noun(len(study.test_accuracies), 'student')}"
-    step = "" if known is None else f", {_difference(test - known)} on the confirmation split"
+    n_delivered, known = len(study.test_accuracies), study.refits[0].confirm_accuracy
+    whose, where = "The delivered model has", "on the confirmation split"
+    if n_delivered > 1:
+        whose = f"The delivered {with_noun(n_delivered, 'student')} have, on average,"
+        where = f"the first has {where}"
+    step = "" if known is None else f", {_difference(test - known)} {where}"
     return (
         f"{in_search} Trained in full, it has {percent(winner.confirm_accuracy)} on the confirmation split, from which "
         f"no network learns, and which compares {with_noun(len(study.confirmed), 'finalist')}. {whose} "
-        f"{'has' if whose.endswith('model') else 'have'} {percent(test)} on the test set{step}."
+        f"{percent(test)} on the test set{step}."
     )
 
 
