@@ -31,7 +31,7 @@ from search.records.models import (
     Retraining,
     TrialRecord,
 )
-from search.refit.reproduction import retrain
+from search.refit.reproduction import read_recipe, retrain
 from search.results.members import find_members
 from search.results.reading import read_finished_study
 from search.results.result import FinishedStudy, StudyResult
@@ -368,9 +368,21 @@ def test_ensemble_s_recipe_is_used_as_the_study_wrote_it(tmp_path: Path) -> None
         members=(member, student),
         teachers=(replace(member, weight=1.0),),
     )
+    path = tmp_path / "ensemble_recipe.json"
+    write_json(path, written)
+    with needs_remedy("a recipe must be a file, but got the folder {}; {}"):
+        read_recipe(tmp_path)
+    write_json(tmp_path / "config.json", {"study": "digits"})
+    with needs_remedy("a recipe must say how a model is trained, but {} does not; {}"):
+        read_recipe(tmp_path / "config.json")
+    assert read_recipe(path) == written
     stop = threading.Event()
     stop.set()  # so that nothing is trained
     out = tmp_path / "ensemble.keras"
+    with needs_remedy(
+        "an ensemble's recipe takes no seed, since each member has its own, but got {}; leave out --seed"
+    ):
+        retrain(written, source, 1, out, Reporter(), stop)
     for edited in (replace(written, members=()), replace(written, teachers=()), replace(written, teachers=(student,))):
         with needs_remedy("a recipe must have members, and teachers for those that are taught, but this one has not"):
             retrain(edited, source, None, out, Reporter(), stop)
