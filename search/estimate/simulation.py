@@ -2,7 +2,7 @@
 
 So what a search costs is counted by the rules that it will follow. The one thing invented is the accuracy: it is drawn
 for each trial, the same for every rung, and grows with the network's multiply-adds. Otherwise finalists would be as
-cheap as any network, while those of real searches are among the costliest that the limits allow.
+cheap as any network, while real searches at a low price of multiply-adds tend to end among costly ones.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ from search.worker.tasks import RecipeTrainer, TrainMessage, TrainResult, TrainT
 LONGEST = 120  # trials: the sampler takes longer for each, and those after them cost what the last of these do
 N_TRIALS_IN_ALL = 200  # of all rehearsals together: five seconds
 MOST_REHEARSALS = 8
-# What twice the multiply-adds are taken to add to an accuracy, and the standard deviation of everything else.
+# What twice the multiply-adds are taken to add to an accuracy, and the standard deviation of everything else: a guess,
+# see docs/benchmarks.
 ACCURACY_OF_DOUBLING = 0.005
 ACCURACY_DEVIATION = 0.005
 
