@@ -66,7 +66,7 @@ def test_file_of_which_no_copy_is_left_is_named_and_restoring_it_helps(files: St
     good = path.read_bytes()
     damage(path, kind)
     with pytest.raises(
-        UserError, match=rf"^{shown_path(path)} is .*restore it, .*or start a new study with --study NAME$"
+        UserError, match=rf"^{shown_path(path)} is .*restore it or start a new study with --study NAME$"
     ):
         opened(files.root)[0].has(path)
     if path.is_dir():
@@ -282,3 +282,53 @@ def test_no_changed_byte_goes_unnoticed(files: StudyFiles, data: st.DataObject) 
     assert again.has(path) and path.read_bytes() == good and len(said) == 1
     for kept in files.root.rglob("*.damaged*"):
         kept.unlink()
+
+
+class Killed(BaseException):
+    """Stands for a kill."""
+
+
+class Deadly(type(Path())):
+    """A folder whose removal is killed before it begins."""
+
+    def is_dir(self) -> bool:
+        raise Killed
+
+
+@pytest.mark.parametrize("n_removed", [0, 1, 2])
+def test_a_kill_while_files_are_forgotten_leaves_none_that_looks_foreign(files: StudyFiles, n_removed: int) -> None:
+    there = sorted(files.refit.iterdir())
+    with pytest.raises(Killed):
+        opened(files.root)[0].checksums.forget(Deadly(files.refit))
+    for path in there[:n_removed]:
+        path.unlink()
+        (files.checksums.copies / "refit" / path.name).unlink(missing_ok=True)
+    again, _ = opened(files.root)
+    again.begin_checksums()
+    assert sorted(again.checksums.names(files.refit)) == there[n_removed:]
+    assert all(again.has(path) for path in there[n_removed:])
+    again.checksums.forget(files.refit)
+    assert again.checksums.names(files.refit) == []
+    assert not files.refit.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "recipe"),
+    [
+        ("best.keras", "best_recipe.json"),
+        ("refit/seed-0.keras", "best_recipe.json"),
+        ("ensemble.keras", "ensemble_recipe.json"),
+        ("confirm/trial-0001.keras", None),
+    ],
+)
+def test_lost_model_names_the_recipe_that_trains_it_again(tmp_path: Path, name: str, recipe: str | None) -> None:
+    files, _ = opened(tmp_path / "study")
+    files.root.mkdir()
+    files.begin_checksums()
+    with files.checksums.writing(files.root / name) as temporary:
+        temporary.write_bytes(b"a model")
+    (files.root / name).unlink()
+    with pytest.raises(UserError) as caught:
+        files.checksums.intact(files.root / name)
+    assert ("search.refit --recipe" in str(caught.value)) == (recipe is not None)
+    assert recipe is None or f"{recipe} --out again.keras" in str(caught.value)

@@ -5,36 +5,47 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from fmnist.data.split import Split
 from fmnist.training.history import HistoryPoint
-from search.refit.confirmation import EarlyConfirmation, confirm
+from search.refit.confirmation import EarlyConfirmation, confirm, plan_confirmations
+from search.refit.ensemble import build_ensemble
 from search.refit.finalists import choose_finalists
-from search.refit.schedule import SHARE_OF_TIME, Clock
+from search.refit.retraining import refit
+from search.refit.schedule import FINALISTS_SHARE, TESTING_SHARE, Clock
 from search.worker.tasks import Interrupted, TrainingFailed, TrainResult, TrainTask
-from tests.support.training.fake_trainer import N_EPOCHS, FakeTrainer, final_round, trial
+from tests.support.training.fake_trainer import N_EPOCHS, FakeTrainer, filters_of, final_round, trial
 
 
 def test_winner_is_best_on_the_confirmation_split_not_in_the_search(tmp_path: Path, digits_split: Split) -> None:
     trainer = FakeTrainer(digits_split.confirmation.labels, lambda filters: {2: 0.8, 3: 0.9, 4: 0.7}[filters])
     final = final_round(tmp_path, digits_split, trainer)
     finalists = choose_finalists([trial(1, 0.95), trial(2, 0.90), trial(3, 0.99)])
-    records = confirm(final, finalists, 1, images_per_second=1000)
+    records = confirm(final, finalists)
     assert [record.trial for record in records] == [2, 1, 3]
     assert records[0].confirm_accuracy == pytest.approx(0.9, abs=0.005)
     assert records[0].search_accuracy == 0.90
 
 
-def test_finalists_are_trained_for_a_part_of_the_full_length_with_seeds_of_their_own(
+TWO = choose_finalists([trial(1, 0.9), trial(2, 0.8)])
+
+
+def test_finalists_learn_in_full_from_all_images_but_those_that_compare_them_with_seeds_of_their_own(
     tmp_path: Path, digits_split: Split
 ) -> None:
     trainer = FakeTrainer(digits_split.confirmation.labels, lambda filters: 0.5)
-    confirm(final_round(tmp_path, digits_split, trainer), choose_finalists([trial(1, 0.9), trial(2, 0.8)]), 1, 1000)
-    assert {task.n_planned_images for task in trainer.tasks} == {round(0.4 * N_EPOCHS * len(digits_split.train))}
+    final = final_round(tmp_path, digits_split, trainer)
+    records = confirm(final, TWO)
+    assert {task.n_planned_images for task in trainer.tasks} == {N_EPOCHS * len(digits_split.searched())}
+    assert {task.fit_on for task in trainer.tasks} == {"searched"}
+    assert not any(task.patience_images or task.n_stop_images for task in trainer.tasks)
     assert len({task.seed for task in trainer.tasks}) == 2
+    assert all(final.files.confirm_model(record.trial).is_file() for record in records)
+    assert [(record.selection_accuracy, record.best) for record in records] == [(None, None)] * 2
 
 
 def test_confirmed_trial_stays_in_the_race_when_others_have_taken_its_place(
@@ -42,51 +53,38 @@ def test_confirmed_trial_stays_in_the_race_when_others_have_taken_its_place(
 ) -> None:
     trainer = FakeTrainer(digits_split.confirmation.labels, lambda filters: {2: 0.9, 3: 0.7, 4: 0.8}[filters])
     final = final_round(tmp_path, digits_split, trainer)
-    confirm(final, choose_finalists([trial(1, 0.9)]), 1, images_per_second=1000)
-    records = confirm(final, choose_finalists([trial(2, 0.95), trial(3, 0.94)]), 1, images_per_second=1000)
+    confirm(final, choose_finalists([trial(1, 0.9)]))
+    records = confirm(final, choose_finalists([trial(2, 0.95), trial(3, 0.94)]))
     assert [record.trial for record in records] == [1, 3, 2]
 
 
 def test_confirmed_finalists_are_not_trained_again(tmp_path: Path, digits_split: Split) -> None:
     trainer = FakeTrainer(digits_split.confirmation.labels, lambda filters: 0.5)
     final = final_round(tmp_path, digits_split, trainer)
-    confirm(final, choose_finalists([trial(1, 0.9)]), 1, 1000)
-    confirm(final, choose_finalists([trial(1, 0.9), trial(2, 0.8)]), 1, 1000)
+    confirm(final, choose_finalists([trial(1, 0.9)]))
+    confirm(final, choose_finalists([trial(1, 0.9), trial(2, 0.8)]))
     assert [task.recipe.architecture.blocks[0].filters for task in trainer.tasks] == [2, 3]
 
 
-def test_timeout_shortens_all_finalists_by_the_same_share(tmp_path: Path, digits_split: Split) -> None:
+def test_a_timeout_changes_the_length_of_all_finalists_by_the_same_share(tmp_path: Path, digits_split: Split) -> None:
     trainer = FakeTrainer(digits_split.confirmation.labels, lambda filters: 0.5)
     clock = Clock(timeout=20.0, now=lambda: 0.0)
     final = final_round(tmp_path, digits_split, trainer, clock=clock, workers=1)
-    confirm(final, choose_finalists([trial(1, 0.9), trial(2, 0.8)]), 1, images_per_second=100)
-    # 92 % of 20 s at 100 images a second, for two finalists and a retraining on all images, one after the other.
-    n_train, n_all = len(digits_split.train), len(digits_split.together())
-    share = SHARE_OF_TIME * 2000 / (N_EPOCHS * (2 * 0.4 * n_train + n_all))
-    assert {task.n_planned_images for task in trainer.tasks} == {round(0.4 * share**2 * N_EPOCHS * n_train)}
+    fast, slow = (replace(each, images_per_second=speed) for each, speed in zip(TWO, (200.0, 100.0), strict=True))
+    plan = plan_confirmations(final, [[fast], [fast, slow]])
+    confirm(final, [fast, slow], plan.share)
+    n_full = N_EPOCHS * final.n_searched_images
+    assert {task.n_planned_images for task in trainer.tasks} == {round(plan.share * n_full)}
+    needed = n_full / 200 + n_full / 100
+    assert plan.share == pytest.approx(FINALISTS_SHARE * (20 - TESTING_SHARE * 20) / needed)
 
 
-@pytest.mark.parametrize(("seconds", "length"), [(13.0, 500), (1.25, 50), (500.0, 1534)])
-def test_confirmation_is_as_long_as_the_trainings_that_chose_if_that_takes_no_more_than_a_fifth_of_the_time(
-    tmp_path: Path, digits_split: Split, seconds: float, length: int
-) -> None:
-    """At 400 images a second, two finalists: 0.2 of 1.25 seconds are 50 images for each; 1,534 are 0.4 of the whole."""
+def test_finalists_added_by_a_later_run_are_as_long_as_those_that_are_done(tmp_path: Path, digits_split: Split) -> None:
     trainer = FakeTrainer(digits_split.confirmation.labels, lambda filters: 0.5)
-    final = final_round(tmp_path, digits_split, trainer, clock=Clock(seconds, now=lambda: 0.0), workers=1)
-    trials = [trial(1, 0.9, rung_images=500), trial(2, 0.8, rung_images=500)]
-    confirm(final, choose_finalists(trials), 1, images_per_second=400)
-    assert {task.n_planned_images for task in trainer.tasks} == {length}
-
-
-def test_one_finalist_of_a_long_training_makes_no_confirmation_longer(tmp_path: Path, digits_split: Split) -> None:
-    lengths = []
-    for folder, others in (("alone", 0), ("several", 1_000)):
-        trainer = FakeTrainer(digits_split.confirmation.labels, lambda filters: 0.5)
-        final = final_round(tmp_path / folder, digits_split, trainer, clock=Clock(20.0, now=lambda: 0.0), workers=1)
-        trials = [trial(1, 0.9, rung_images=1_000), trial(2, 0.8, rung_images=others)]
-        confirm(final, choose_finalists(trials), 1, images_per_second=100)
-        lengths += {task.n_planned_images for task in trainer.tasks}
-    assert lengths[0] < lengths[1] <= 1_000
+    final = final_round(tmp_path, digits_split, trainer)
+    confirm(final, TWO[:1], share=0.25)
+    confirm(final, TWO, plan_confirmations(final, [TWO[:1], TWO]).share)
+    assert len({task.n_planned_images for task in trainer.tasks}) == 1
 
 
 def test_finalist_that_cannot_be_trained_is_left_out(tmp_path: Path, digits_split: Split) -> None:
@@ -98,10 +96,56 @@ def test_finalist_that_cannot_be_trained_is_left_out(tmp_path: Path, digits_spli
         yield from good(task)
 
     final = final_round(tmp_path, digits_split, trainer)
-    records = confirm(final, choose_finalists([trial(1, 0.9), trial(2, 0.8)]), 1, 1000)
+    records = confirm(final, choose_finalists([trial(1, 0.9), trial(2, 0.8)]))
     assert [record.trial for record in records] == [2]
     with pytest.raises(TrainingFailed, match="loss is nan"):
-        confirm(final_round(tmp_path / "alone", digits_split, trainer), choose_finalists([trial(1, 0.9)]), 1, 1000)
+        confirm(final_round(tmp_path / "alone", digits_split, trainer), choose_finalists([trial(1, 0.9)]))
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".npz"])
+def test_finalist_whose_file_is_lost_is_trained_again_with_all_that_rests_on_it(
+    tmp_path: Path, digits_split: Split, suffix: str
+) -> None:
+    trainer = FakeTrainer(digits_split.confirmation.labels, lambda filters: filters / 10, student_accuracy=0.5)
+    final = final_round(tmp_path, digits_split, trainer)
+    final.files.begin_checksums()
+    winner = confirm(final, TWO)[0]
+    refit(final, winner, n_seeds=1)
+    build_ensemble(final, winner)
+    lost = final.files.confirm_model(winner.trial).with_suffix(suffix)
+    for path in (lost, final.files.checksums.copies / "confirm" / lost.name):
+        path.unlink(missing_ok=True)
+    n_before = len(trainer.tasks)
+    assert [record.trial for record in confirm(final, TWO)] == [2, 1]
+    assert [filters_of(task) for task in trainer.tasks[n_before:]] == [3]
+    assert final.files.read_student_records() == [], "it was the teacher"
+    refit(final, winner, n_seeds=1)
+    assert len(trainer.students) == 2
+
+
+def test_finalist_whose_training_a_kill_ended_before_its_record_is_trained_again(
+    tmp_path: Path, digits_split: Split
+) -> None:
+    trainer = FakeTrainer(digits_split.confirmation.labels, lambda filters: 0.5)
+    final = final_round(tmp_path, digits_split, trainer)
+    final.files.begin_checksums()
+    confirm(final, TWO)
+    final.files.checksums.forget(final.files.confirm_record(1))
+    assert len(confirm(final, TWO)) == 2
+    assert [filters_of(task) for task in trainer.tasks] == [3, 2, 2]
+
+
+def test_finalists_of_an_earlier_version_are_trained_in_full_and_its_records_go(
+    tmp_path: Path, digits_split: Split
+) -> None:
+    trainer = FakeTrainer(digits_split.confirmation.labels, lambda filters: 0.5)
+    final = final_round(tmp_path, digits_split, trainer)
+    for record in confirm(final, choose_finalists([trial(1, 0.9), trial(7, 0.8)])):
+        final.files.write_json(final.files.confirm_record(record.trial), replace(record, fit_on="train"))
+        final.files.confirm_model(record.trial).unlink()
+    final.files.begin_checksums()
+    assert sorted(record.trial for record in confirm(final, TWO)) == [1, 2]
+    assert sorted(record.trial for record in final.files.read_confirm_records()) == [1, 2]
 
 
 def test_finalist_begun_beside_the_search_is_trained_once_and_says_what_time_it_took_from_it(
@@ -122,9 +166,9 @@ def test_finalist_begun_beside_the_search_is_trained_once_and_says_what_time_it_
         time.sleep(0.05)
         early.search_has_ended()
         search_ended.set()
-        records = confirm(final, finalists, 1, 1000, early)
+        records = confirm(final, finalists, early=early)
     assert sorted(task.recipe.architecture.blocks[0].filters for task in quick.tasks) == [2, 3]
-    assert {task.n_planned_images for task in quick.tasks} == {round(0.4 * N_EPOCHS * len(digits_split.train))}
+    assert {task.n_planned_images for task in quick.tasks} == {N_EPOCHS * len(digits_split.searched())}
     of_trial = {record.trial: record for record in records}
     assert 0.04 < of_trial[2].seconds_beside_search < 5  # the one that trains longest was begun
     assert of_trial[1].seconds_beside_search == 0
@@ -147,7 +191,7 @@ def test_finalist_that_failed_beside_the_search_is_left_out_and_not_tried_again(
     with EarlyConfirmation(final) as early:
         early.begin_one(finalists)
         early.search_has_ended()
-        assert [record.trial for record in confirm(final, finalists, 1, 1000, early)] == [1]
+        assert [record.trial for record in confirm(final, finalists, early=early)] == [1]
     assert failed == [3]
 
 

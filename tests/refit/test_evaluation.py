@@ -18,7 +18,7 @@ from search.refit.evaluation import evaluate
 from search.refit.finalists import choose_finalists
 from search.refit.retraining import refit
 from search.refit.round import FinalRound
-from search.worker.tasks import Interrupted, PredictTask, TrainingFailed
+from search.worker.tasks import Interrupted, PredictorTask, PredictTask, TrainingFailed
 from tests.support.training.fake_trainer import (
     NAMES,
     FakeFitter,
@@ -39,7 +39,7 @@ def test_model_that_scores_otherwise_outside_the_project_is_not_reported(
     trainer = FakeTrainer(digits_split.confirmation.labels, lambda filters: 0.5)
     right = np.eye(10, dtype=np.float32)[load_test(source).labels]
     final = final_round(tmp_path, digits_split, trainer, predict=lambda task: right)
-    refit(final, confirm(final, choose_finalists([trial(1, 0.9)]), 1, 1000)[0], n_seeds=1)
+    refit(final, confirm(final, choose_finalists([trial(1, 0.9)]))[0], n_seeds=1)
     inputs = keras.Input((8, 8, 1))
     keras.Model(inputs, keras.layers.Dense(10)(keras.layers.Flatten()(inputs))).save(final.files.model)
     with pytest.raises(RuntimeError, match=r"best.keras scores 0\.\d+ when loaded outside the project, but 1.0 inside"):
@@ -52,7 +52,7 @@ def fitted(tmp_path: Path, digits_split: Split) -> FinalRound:
     """A final round with a retrained winner and all baselines but the first, which failed."""
     trainer = FakeTrainer(digits_split.confirmation.labels, lambda filters: 0.5)
     final = final_round(tmp_path, digits_split, trainer)
-    refit(final, confirm(final, choose_finalists([trial(1, 0.9)]), 1, 1000)[0], n_seeds=1)
+    refit(final, confirm(final, choose_finalists([trial(1, 0.9)]))[0], n_seeds=1)
     save_constant_model(final.files)
     fit_baselines(replace(final, trainer=FakeFitter({NAMES[0]: TrainingFailed("error", "a bug")})), None)
     return final
@@ -92,15 +92,16 @@ def test_baseline_that_cannot_predict_is_recorded_with_its_reason(fitted: FinalR
 
 def test_test_set_is_opened_once(tmp_path: Path, digits_split: Split, source: DataSource) -> None:
     trainer = FakeTrainer(digits_split.confirmation.labels, lambda filters: 0.5)
-    opened: list[PredictTask] = []
+    opened: list[PredictorTask] = []
     final = final_round(tmp_path, digits_split, trainer)
     save_constant_model(final.files)
     final = replace(final, predict=lambda task: (opened.append(task), constant(task))[1])
-    refit(final, confirm(final, choose_finalists([trial(1, 0.9)]), 1, 1000)[0], n_seeds=2)
+    refit(final, confirm(final, choose_finalists([trial(1, 0.9)]))[0], n_seeds=2)
     save_constant_model(final.files)
     first = evaluate(final, source, n_trials_asked=1)
     assert evaluate(final, source, n_trials_asked=9) == first
-    assert len(opened) == 5  # once per seed, with mirrored images, and once with all changes
+    predicted = [task for task in opened if isinstance(task, PredictTask)]
+    assert len(predicted) == 5  # once per seed, with mirrored images, and once with all changes
     assert [row.change for row in first.changed] == [change.name for change in changes()]
     arrays = final.files.read_test_arrays()
     assert arrays.probabilities.shape == (2, 360, 10)

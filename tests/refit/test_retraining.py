@@ -1,4 +1,4 @@
-"""What the retraining follows, what it delivers, what a kill repeats."""
+"""Which students are trained, what is delivered, what a kill, a loss or a failure costs."""
 
 from __future__ import annotations
 
@@ -8,55 +8,89 @@ from pathlib import Path
 
 import pytest
 
-from fmnist.data.source import DataSource
 from fmnist.data.split import Split
 from fmnist.model.metadata import ModelMetadata, read_metadata
 from fmnist.recipe import TrainingPlan
 from search.records.io import read_json
-from search.records.models import BestRecipe, TrialRecord
+from search.records.models import BestRecipe, ConfirmRecord, RefitRecord, TrialRecord
 from search.refit.confirmation import confirm
+from search.refit.ensemble import build_ensemble
 from search.refit.finalists import choose_finalists
 from search.refit.retraining import refit
+from search.refit.round import FinalRound
 from search.refit.schedule import SHARE_OF_TIME, Clock
+from search.worker.tasks import PredictorTask, TeachTask, TrainingFailed
 from tests.support.training.fake_trainer import (
     N_EPOCHS,
     CutShort,
+    Failing,
     FakeTrainer,
-    Peaking,
     UnderWay,
+    constant,
+    filters_of,
     final_round,
     recipe,
     trial,
 )
 
+ONE = choose_finalists([trial(1, 0.9)])
+TWO = choose_finalists([trial(1, 0.9), trial(2, 0.8)])
 
-@pytest.mark.parametrize(
-    ("last_accuracy", "share"),
-    [(0.9, 0.5), (0.94, 1.0), (0.95, 1.0)],  # of 239 images one standard error at 95 % is 1.4 points
-)
-def test_retraining_stops_where_the_confirmed_training_was_best_if_its_end_was_clearly_worse(
-    tmp_path: Path, digits_split: Split, last_accuracy: float, share: float
+
+def model_of(path: Path) -> str:
+    with zipfile.ZipFile(path) as archive:
+        return archive.read("config.json").decode()
+
+
+def kept(final: FinalRound) -> tuple[RefitRecord, ...]:
+    """What is delivered, its models checked against its records."""
+    records = final.files.read_refit_records()
+    for record in records:
+        assert model_of(final.files.refit_model(record.seed_index)) == f"model of seed {record.seed}"
+    assert model_of(final.files.model) == f"model of seed {records[0].seed}"
+    best = read_json(BestRecipe, final.files.best_recipe)
+    assert [each.seed for each in best.retrainings] == [record.seed for record in records]
+    assert bool(best.teachers) == bool(records[0].teachers)
+    return tuple(records)
+
+
+@pytest.mark.parametrize(("student", "is_taught"), [(0.6, True), (0.5, True), (0.4, False)])
+def test_students_are_delivered_unless_the_winner_beats_the_first_of_them_on_the_confirmation_split(
+    tmp_path: Path, digits_split: Split, student: float, is_taught: bool
 ) -> None:
-    trainer = Peaking(digits_split.confirmation.labels, lambda filters: 0.5)
-    trainer.last_accuracy = last_accuracy
+    trainer = FakeTrainer(digits_split.confirmation.labels, lambda filters: 0.5, student)
     final = final_round(tmp_path, digits_split, trainer)
-    winner = confirm(final, choose_finalists([trial(1, 0.9)]), 1, 1000)[0]
-    records = refit(final, winner, n_seeds=3)
-    n_all = len(digits_split.together())
-    tasks = trainer.tasks[1:]
-    assert {task.fit_on for task in tasks} == {"together"}
-    assert {task.n_planned_images for task in tasks} == {N_EPOCHS * n_all}
-    assert {task.n_stop_images for task in tasks} == {round(share * N_EPOCHS * n_all)}
-    assert [record.seed_index for record in records] == [0, 1, 2]
-    assert len({record.seed for record in records}) == 3
-    assert ("stopped at 50% of the schedule" if share < 1 else "the schedule to its end") in records[0].rule
+    winner = confirm(final, ONE)[0]
+    records = refit(final, winner, n_seeds=2)
+    assert kept(final) == tuple(records)
+    assert [bool(record.teachers) for record in records] == ([True, True] if is_taught else [False])
+    assert (records[0].seed == winner.seed) is not is_taught
+    assert len(final.files.read_student_records()) == 2, "the ensemble may take them"
 
 
-def test_retraining_that_the_timeout_cut_says_so_and_is_cut_there_when_it_is_made_again(
-    tmp_path: Path, source: DataSource, digits_split: Split
+def test_students_learn_in_full_from_the_winners_images_and_what_its_teachers_say(
+    tmp_path: Path, digits_split: Split
+) -> None:
+    trainer = FakeTrainer(digits_split.confirmation.labels, lambda filters: filters / 10)
+    taught: list[PredictorTask] = []
+    final = final_round(tmp_path, digits_split, trainer, predict=lambda task: (taught.append(task), constant(task))[1])
+    records = refit(final, confirm(final, TWO)[0], n_seeds=2)
+    assert {filters_of(task) for task in trainer.students} == {3}
+    assert {task.fit_on for task in trainer.students} == {"searched"}
+    assert {task.n_planned_images for task in trainer.students} == {N_EPOCHS * len(digits_split.searched())}
+    assert not any(task.n_stop_images for task in trainer.students)
+    teachers = [teacher.model for teacher in records[0].teachers]
+    assert [task.model.name for task in taught if isinstance(task, TeachTask)] == [Path(name).name for name in teachers]
+    mirrored = {task.mirrored for task in taught if isinstance(task, TeachTask)}
+    assert mirrored == {recipe(3).plan.flip}
+    assert all(task.n_threads == 1 for task in taught), "so that its bits are the same on any number of workers"
+
+
+def test_student_that_the_timeout_cut_says_so_and_is_cut_there_when_it_is_made_again(
+    tmp_path: Path, digits_split: Split
 ) -> None:
     final = final_round(tmp_path, digits_split, CutShort(digits_split.confirmation.labels, lambda filters: 0.5))
-    record = refit(final, confirm(final, choose_finalists([trial(1, 0.9)]), 1, 1000)[0], n_seeds=1)[0]
+    record = refit(final, confirm(final, ONE)[0], n_seeds=1)[0]
     share = 640 / record.n_planned_images
     assert record.n_cut_images == 640
     assert record.rule.endswith(f"cut by the timeout at {share:.0%} of the schedule")
@@ -64,76 +98,185 @@ def test_retraining_that_the_timeout_cut_says_so_and_is_cut_there_when_it_is_mad
     assert [each.n_cut_images for each in best.retrainings] == [640]
 
 
-def test_delivered_model_is_the_first_seed_never_the_best(tmp_path: Path, digits_split: Split) -> None:
-    trainer = FakeTrainer(digits_split.confirmation.labels, lambda filters: 0.5)
-    final = final_round(tmp_path, digits_split, trainer)
-    records = refit(final, confirm(final, choose_finalists([trial(1, 0.9)]), 1, 1000)[0], n_seeds=3)
-    with zipfile.ZipFile(final.files.model) as archive:
-        assert archive.read("config.json").decode() == f"model of seed {records[0].seed}"
-
-
-def test_every_retrained_model_carries_its_class_names_and_what_its_images_look_like(
+def test_every_delivered_model_carries_its_class_names_and_what_its_images_look_like(
     tmp_path: Path, digits_split: Split
 ) -> None:
     trainer = FakeTrainer(digits_split.confirmation.labels, lambda filters: 0.5)
     final = final_round(tmp_path, digits_split, trainer)
-    refit(final, confirm(final, choose_finalists([trial(1, 0.9)]), 1, 1000)[0], n_seeds=2)
+    refit(final, confirm(final, ONE)[0], n_seeds=2)
     notes = ModelMetadata(tuple("0123456789"), (8, 8, 1), 40.0, 1.0, 255.0)
     paths = (final.files.refit_model(0), final.files.refit_model(1), final.files.model)
     assert [read_metadata(path) for path in paths] == [notes] * 3
 
 
-def test_recipe_names_every_retraining_also_where_fewer_are_asked_for_later(
+def test_students_of_an_earlier_run_count_also_where_fewer_are_asked_for_later(
     tmp_path: Path, digits_split: Split
 ) -> None:
     trainer = FakeTrainer(digits_split.confirmation.labels, lambda filters: 0.5)
     final = final_round(tmp_path, digits_split, trainer)
-    winner = confirm(final, choose_finalists([trial(1, 0.9)]), 1, 1000)[0]
+    winner = confirm(final, ONE)[0]
     seeds = [record.seed for record in refit(final, winner, n_seeds=3)]
-    assert len(refit(final, winner, n_seeds=2)) == 2
-    assert [each.seed for each in read_json(BestRecipe, final.files.best_recipe).retrainings] == seeds
+    refit(final, winner, n_seeds=2)
+    assert [record.seed for record in kept(final)] == seeds
+    assert len(trainer.students) == 3
 
 
-def test_retraining_of_another_winner_starts_afresh(tmp_path: Path, digits_split: Split) -> None:
+def test_another_winner_makes_students_ensemble_and_deliveries_of_the_earlier_one_stale(
+    tmp_path: Path, digits_split: Split
+) -> None:
     trainer = FakeTrainer(digits_split.confirmation.labels, lambda filters: 0.5 + filters / 100)
     final = final_round(tmp_path, digits_split, trainer)
-    refit(final, confirm(final, choose_finalists([trial(1, 0.9)]), 1, 1000)[0], n_seeds=3)
-    records = refit(final, confirm(final, choose_finalists([trial(1, 0.9), trial(2, 0.8)]), 1, 1000)[0], n_seeds=1)
-    assert [record.trial for record in final.files.read_refit_records()] == [2]
-    assert records[0].trial == 2
+    final.files.begin_checksums()
+    refit(final, confirm(final, ONE)[0], n_seeds=3)
+    final.files.write_text(final.files.ensemble_record, "of the earlier winner")
+    refit(final, confirm(final, TWO)[0], n_seeds=1)
+    assert [(record.trial, record.seed_index) for record in kept(final)] == [(2, 0)]
+    assert [record.trial for record in final.files.read_student_records()] == [2]
+    assert final.files.read_ensemble_record() is None
+
+
+def test_more_finalists_with_the_same_winner_keep_its_students_and_their_teachers(
+    tmp_path: Path, digits_split: Split
+) -> None:
+    trainer = FakeTrainer(digits_split.confirmation.labels, lambda filters: 0.6 - filters / 100)
+    final = final_round(tmp_path, digits_split, trainer)
+    first = refit(final, confirm(final, ONE)[0], n_seeds=1)
+    second = refit(final, confirm(final, TWO)[0], n_seeds=2)
+    assert second[0] == first[0]
+    assert second[1].teachers == first[0].teachers
+    assert len(trainer.students) == 2
+
+
+LOST = ("student-0.json", "student-0.npz", "student-0.keras", "seed-0.json", "seed-0.keras", "../best.keras")
+
+
+@pytest.mark.parametrize("n_lost", range(1, len(LOST) + 1))
+def test_a_kill_between_any_two_files_of_a_student_is_made_good(
+    tmp_path: Path, digits_split: Split, n_lost: int
+) -> None:
+    trainer = FakeTrainer(digits_split.confirmation.labels, lambda filters: 0.5)
+    final = final_round(tmp_path, digits_split, trainer)
+    final.files.begin_checksums()
+    winner = confirm(final, ONE)[0]
+    refit(final, winner, n_seeds=1)
+    for name in LOST[::-1][:n_lost]:  # as they were written: student, its record, seed, its record, best
+        final.files.checksums.forget((final.files.refit / name).resolve())
+    refit(final, winner, n_seeds=1)
+    assert len(kept(final)) == 1
+    student_was_whole = n_lost <= 3
+    assert len(trainer.students) == (1 if student_was_whole else 2)
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".npz"])
+def test_student_that_lost_a_file_is_trained_again_before_the_test_set_is_opened(
+    tmp_path: Path, digits_split: Split, suffix: str
+) -> None:
+    trainer = FakeTrainer(digits_split.confirmation.labels, lambda filters: 0.5, 0.6)
+    final = final_round(tmp_path, digits_split, trainer)
+    final.files.begin_checksums()
+    winner = confirm(final, ONE)[0]
+    refit(final, winner, n_seeds=1)
+    files = final.files
+    twins = [files.refit_model(0), files.model] if suffix == ".keras" else []
+    lost = files.student_model(0).with_suffix(suffix)
+    for path in (lost, files.checksums.copies / "refit" / lost.name, *twins):
+        path.unlink(missing_ok=True)
+    refit(final, winner, n_seeds=1)
+    assert len(kept(final)) == 1
+    assert len(trainer.students) == 2
+
+
+def test_lost_student_is_restored_from_the_delivered_model(tmp_path: Path, digits_split: Split) -> None:
+    trainer = FakeTrainer(digits_split.confirmation.labels, lambda filters: 0.5)
+    final = final_round(tmp_path, digits_split, trainer)
+    final.files.begin_checksums()
+    winner = confirm(final, ONE)[0]
+    refit(final, winner, n_seeds=1)
+    final.files.student_model(0).unlink()
+    refit(final, winner, n_seeds=1)
+    assert len(trainer.students) == 1
+    assert final.files.student_model(0).is_file()
+
+
+def test_deliveries_of_an_earlier_version_give_way(tmp_path: Path, digits_split: Split) -> None:
+    """Before version 0.6.0 the winner was trained on all images with several seeds, and nothing taught it."""
+    trainer = FakeTrainer(digits_split.confirmation.labels, lambda filters: 0.5)
+    final = final_round(tmp_path, digits_split, trainer)
+    winner = confirm(final, ONE)[0]
+    for index in range(3):
+        earlier = RefitRecord(winner.trial, index, index, (), 10, 10, 1.0, 1.0, "")
+        final.files.write_json(final.files.refit_record(index), earlier)
+        final.files.refit_model(index).write_text("of an earlier version")
+    final.files.begin_checksums()
+    refit(final, winner, n_seeds=1)
+    assert [record.fit_on for record in kept(final)] == ["searched"]
+
+
+def failing(labels, failure: TrainingFailed, *seeds: int) -> Failing:
+    """A trainer whose first students fail, those of these places."""
+    trainer = Failing(labels, lambda filters: 0.5)
+    fails = dict.fromkeys(seeds, failure)
+    trainer.failure = lambda task: fails.get(len(trainer.students)) if task.taught_by else None
+    return trainer
+
+
+@pytest.mark.parametrize("kind", ["diverged", "memory", "killed", "hung"])
+def test_where_no_student_can_be_trained_the_winners_own_training_is_delivered_and_the_reason_said(
+    tmp_path: Path, digits_split: Split, kind: str
+) -> None:
+    trainer = failing(digits_split.confirmation.labels, TrainingFailed(kind, "the loss is nan"), 0, 1)
+    final = final_round(tmp_path, digits_split, trainer)
+    winner = confirm(final, ONE)[0]
+    (record,) = refit(final, winner, n_seeds=2)
+    assert kept(final) == (record,)
+    assert record.seed == winner.seed
+    assert record.rule.endswith(f"a student of the finalists failed ({kind}): the loss is nan")
+    assert build_ensemble(final, winner) is None
+
+
+def test_the_next_student_takes_the_place_of_one_that_failed(tmp_path: Path, digits_split: Split) -> None:
+    trainer = failing(digits_split.confirmation.labels, TrainingFailed("diverged", "the loss is nan"), 0)
+    final = final_round(tmp_path, digits_split, trainer, workers=1)
+    records = refit(final, confirm(final, ONE)[0], n_seeds=3)
+    assert kept(final) == tuple(records)
+    assert [record.seed_index for record in records] == [0, 1]
+
+
+def test_a_bug_in_a_student_ends_the_run_with_its_trace(tmp_path: Path, digits_split: Split) -> None:
+    trainer = failing(digits_split.confirmation.labels, TrainingFailed("error", "KeyError", "the trace"), 0)
+    final = final_round(tmp_path, digits_split, trainer)
+    with pytest.raises(TrainingFailed, match="KeyError") as caught:
+        refit(final, confirm(final, ONE)[0], n_seeds=1)
+    assert caught.value.trace == "the trace"
+
+
+def test_teacher_that_cannot_predict_leaves_the_winners_own_training(tmp_path: Path, digits_split: Split) -> None:
+    def no_room(task: PredictorTask):
+        raise TrainingFailed("killed", "no room")
+
+    trainer = FakeTrainer(digits_split.confirmation.labels, lambda filters: 0.5)
+    final = final_round(tmp_path, digits_split, trainer, predict=no_room)
+    (record,) = refit(final, confirm(final, ONE)[0], n_seeds=2)
+    assert "(killed): no room" in record.rule
+
+
+def test_no_student_is_begun_when_the_time_is_over(tmp_path: Path, digits_split: Split) -> None:
+    trainer = FakeTrainer(digits_split.confirmation.labels, lambda filters: 0.5)
+    final = final_round(tmp_path, digits_split, trainer)
+    winner = confirm(final, ONE)[0]
+    seconds = iter([0.0])
+    late = replace(final, clock=Clock(10.0, now=lambda: next(seconds, 11.0)))
+    (record,) = refit(late, winner, n_seeds=2)
+    assert trainer.students == []
+    assert record.rule.endswith("the timeout left no time for a student of the finalists")
 
 
 def test_cores_are_shared_by_all_trainings_of_a_round(tmp_path: Path, digits_split: Split) -> None:
     for n_seeds, n_threads in ((1, 4), (2, 2), (3, 1), (8, 1)):
         trainer = FakeTrainer(digits_split.confirmation.labels, lambda filters: 0.5)
         final = final_round(tmp_path / str(n_seeds), digits_split, trainer, workers=4)
-        refit(final, confirm(final, choose_finalists([trial(1, 0.9)]), 1, 1000)[0], n_seeds)
-        assert {task.n_threads for task in trainer.tasks[1:]} == {n_threads}
-
-
-@pytest.mark.parametrize(
-    ("workers", "n_finalists", "n_seeds", "gain"),
-    [
-        (2, 2, 2, 1.0),  # each has a worker, before and now
-        (2, 2, 1, 1.5),  # two threads instead of one
-        (2, 1, 1, 1.0),  # two threads, as in its confirmation
-        (4, 4, 3, 1.0),  # a core lies idle
-        (2, 2, 4, 0.5),  # two on a worker
-        (2, 3, 1, 2.25),  # three had two workers, and the one has both
-    ],
-)
-def test_timeout_leaves_room_for_what_the_retrainings_threads_can_do(
-    tmp_path: Path, digits_split: Split, workers: int, n_finalists: int, n_seeds: int, gain: float
-) -> None:
-    trainer = FakeTrainer(digits_split.confirmation.labels, lambda filters: 0.5)
-    clock = Clock(timeout=1.0, now=lambda: 0.0)
-    final = final_round(tmp_path, digits_split, trainer, workers=workers, clock=clock)
-    trials = [trial(number, 0.9, rung_images=500) for number in range(n_finalists)]
-    winner = confirm(final, choose_finalists(trials), n_seeds, images_per_second=5_000)[0]
-    refit(final, winner, n_seeds)
-    in_a_second = winner.n_images  # each training takes one second here
-    planned = round(SHARE_OF_TIME * in_a_second * gain)
-    assert {task.n_planned_images for task in trainer.tasks[n_finalists:]} == {planned}
+        refit(final, confirm(final, ONE)[0], n_seeds)
+        assert {task.n_threads for task in trainer.students} == {n_threads}
 
 
 def one_by_one() -> TrialRecord:
@@ -142,36 +285,32 @@ def one_by_one() -> TrialRecord:
     return trial(1, 0.9, recipe=small_batches.to_dict())
 
 
+def under_way(
+    tmp_path: Path, split: Split, speed: float, timeout: float = 400
+) -> tuple[UnderWay, FinalRound, ConfirmRecord]:
+    trainer = UnderWay(split.confirmation.labels, speed=speed)
+    final = final_round(tmp_path, split, trainer, clock=Clock(timeout=timeout, now=lambda: 0.0))
+    return trainer, final, confirm(final, choose_finalists([one_by_one()]))[0]
+
+
 @pytest.mark.parametrize("n_seeds", [1, 2, 3])
-def test_retrainings_that_a_timeout_shortens_are_tried_first_as_they_will_run(
+def test_students_under_a_timeout_are_tried_first_as_they_will_run(
     tmp_path: Path, digits_split: Split, n_seeds: int
 ) -> None:
-    trainer = UnderWay(digits_split.confirmation.labels, speed=7)
-    final = final_round(tmp_path, digits_split, trainer, clock=Clock(timeout=400, now=lambda: 0.0))
-    winner = confirm(final, choose_finalists([one_by_one()]), n_seeds, images_per_second=5)[0]
+    trainer, final, winner = under_way(tmp_path, digits_split, speed=7)
     refit(final, winner, n_seeds)
-    tried, retrained = trainer.tasks[1 : n_seeds + 1], trainer.tasks[n_seeds + 1 :]
-    assert [task.seconds_limit for task in tried] == [8] * n_seeds, "a fiftieth of the time that is left"
+    tried, trained = trainer.students[:n_seeds], trainer.students[n_seeds:]
+    assert [task.seconds_limit for task in tried] == [0.02 * 340] * n_seeds
     assert not any(task.save_to for task in tried)
-    assert {task.seconds_limit for task in retrained} == {384}, "the test set is to be opened in time"
-    assert {task.n_threads for task in tried} == {task.n_threads for task in retrained}
-    planned = round(SHARE_OF_TIME * 400 * 7)
-    assert [task.n_planned_images for task in retrained] == [planned] * n_seeds, "each at this speed"
+    assert {task.seconds_limit for task in trained} == {340}, "the test set is to be opened in time"
+    assert {task.n_threads for task in tried} == {task.n_threads for task in trained}
+    planned = round(SHARE_OF_TIME * 340 * 7)
+    assert [task.n_planned_images for task in trained] == [pytest.approx(planned, abs=1)] * n_seeds
 
 
-def test_retrainings_that_fit_in_for_sure_are_not_tried(tmp_path: Path, digits_split: Split) -> None:
-    trainer = UnderWay(digits_split.confirmation.labels, speed=1_000)
-    final = final_round(tmp_path, digits_split, trainer, clock=Clock(timeout=400, now=lambda: 0.0))
-    winner = confirm(final, choose_finalists([one_by_one()]), 1, images_per_second=1_000)[0]
-    refit(final, winner, 1)
-    assert len(trainer.tasks) == 2
-
-
-def test_speed_of_a_training_that_was_not_under_way_in_time_is_taken_from_the_confirmation(
+def test_speed_of_a_student_that_was_not_under_way_in_time_is_taken_from_the_confirmation(
     tmp_path: Path, digits_split: Split
 ) -> None:
-    trainer = UnderWay(digits_split.confirmation.labels, speed=0.1)
-    final = final_round(tmp_path, digits_split, trainer, clock=Clock(timeout=400, now=lambda: 0.0))
-    winner = confirm(final, choose_finalists([one_by_one()]), 1, images_per_second=0.1)[0]
+    trainer, final, winner = under_way(tmp_path, digits_split, speed=0.1)
     refit(final, winner, 1)
-    assert trainer.tasks[-1].n_planned_images == round(SHARE_OF_TIME * 400 * winner.n_images / winner.seconds)
+    assert trainer.students[-1].n_planned_images == round(SHARE_OF_TIME * 340 * winner.n_images / winner.seconds)

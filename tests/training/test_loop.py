@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import keras
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
@@ -9,6 +10,7 @@ from sklearn.datasets import load_digits
 from fmnist.data.images import LabelledImages
 from fmnist.model.inference import predict_probabilities
 from fmnist.recipe import Architecture, Block, Recipe, TrainingPlan
+from fmnist.training.batches import Batch
 from fmnist.training.history import HistoryPoint, best_point
 from fmnist.training.loop import Diverged, Training, train
 from fmnist.training.precision import has_bfloat16
@@ -226,3 +228,46 @@ def test_an_exception_of_on_progress_ends_the_training() -> None:
 def test_arguments_that_do_not_fit_are_refused(arguments, message) -> None:
     with pytest.raises(ValueError, match=message):
         quick(**arguments)
+
+
+def steps_of(*, taught: bool) -> TrainStep:
+    architecture = replace(ARCHITECTURE, head_dropout=0.0, batch_normalization=False)
+    return TrainStep(Recipe(architecture, replace(PLAN, label_smoothing=0.2)), 75.0, 90.0, 50, seed=0, taught=taught)
+
+
+TEACHER = np.random.default_rng(0).dirichlet(np.ones(10), 50).astype(np.float32)
+
+
+def test_loss_of_a_taught_step_is_nine_tenths_the_teachers() -> None:
+    batch, step = Batch(TRAIN.images[:50], TRAIN.labels[:50], TEACHER), steps_of(taught=True)
+    for i in range(5):
+        step.learn(batch, i, 10)
+    network = keras.Model(step.model.inputs, step.model.get_layer("logits").output)
+    logits = np.array(network([batch.images.astype(np.float32)]))
+    log_probabilities = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    smoothed = 0.8 * np.eye(10)[batch.labels] + 0.02
+    of_labels = -(smoothed * log_probabilities).sum(axis=1).mean()
+    of_teacher = -(TEACHER * log_probabilities).sum(axis=1).mean()
+    assert abs(of_labels - of_teacher) > 0.01
+    loss, _ = step.learn(batch, 5, 10)
+    assert loss == pytest.approx(0.1 * of_labels + 0.9 * of_teacher, rel=1e-4)
+
+
+def test_step_that_is_not_taught_learns_from_the_labels_alone() -> None:
+    losses = []
+    for teacher in (None, TEACHER):
+        step = steps_of(taught=False)
+        losses.append([step.learn(Batch(TRAIN.images[:50], TRAIN.labels[:50], teacher), i, 10) for i in range(3)])
+    assert losses[0] == losses[1]
+
+
+def test_a_student_comes_to_say_what_its_teacher_says_whatever_the_labels() -> None:
+    taught = np.roll(np.eye(10, dtype=np.float32)[TRAIN.labels], 1, axis=1)  # the class after the label's
+    student = quick(validation=None, taught=taught, n_planned_images=10_000)
+    predicted = predict_probabilities(student.model, VALIDATION.images).argmax(axis=1)
+    assert np.mean(predicted == (VALIDATION.labels + 1) % 10) > 0.7
+
+
+def test_taught_step_without_a_teachers_probabilities_is_refused() -> None:
+    with pytest.raises(ValueError, match="a taught step needs a teacher's probabilities"):
+        steps_of(taught=True).learn(Batch(TRAIN.images[:50], TRAIN.labels[:50]), 0, 10)

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 
@@ -21,10 +22,12 @@ from fmnist.recipe import Architecture, Block, Recipe, TrainingPlan
 from fmnist.training.history import HistoryPoint
 from search.worker.local import WorkerProcesses
 from search.worker.tasks import (
+    AverageTask,
     BaselineTask,
     ImagesSeen,
     Interrupted,
     PredictTask,
+    TeachTask,
     TrainingFailed,
     TrainResult,
     TrainTask,
@@ -231,6 +234,45 @@ def test_saved_model_predicts_in_another_process(workers: WorkerProcesses, task:
     upside_down = workers.predict(PredictTask(path, images[:, ::-1]))
     assert changed.shape == (len(changes()), *result.confirmation_probabilities.shape)
     assert (changed[-1] == upside_down).all()
+
+
+def test_teacher_predicts_the_images_that_students_learn_from_and_their_mirror_images(
+    workers: WorkerProcesses, task: TrainTask, tmp_path: Path
+) -> None:
+    path = tmp_path / "model.keras"
+    list(workers.train(replace(task, save_to=path)))
+    images = open_split(task.split_folder).searched().images
+    plain = workers.predict(PredictTask(path, images))
+    mirrored = workers.predict(PredictTask(path, images[:, :, ::-1]))
+    taught = workers.predict(TeachTask(path, task.split_folder, mirrored=False))
+    np.testing.assert_allclose(taught, plain, atol=1e-6)
+    both = workers.predict(TeachTask(path, task.split_folder, mirrored=True))
+    np.testing.assert_allclose(both, (plain + mirrored) / 2, atol=1e-6)
+    assert taught.dtype == both.dtype == np.float32
+    assert (workers.predict(TeachTask(path, task.split_folder, mirrored=True)) == both).all(), "to the bit"
+
+
+def test_average_of_models_is_saved_and_predicts(workers: WorkerProcesses, task: TrainTask, tmp_path: Path) -> None:
+    paths = (tmp_path / "a.keras", tmp_path / "b.keras")
+    for seed, path in enumerate(paths):
+        list(workers.train(replace(task, seed=seed, save_to=path)))
+    images = np.array(open_split(task.split_folder).confirmation.images)
+    saved = tmp_path / "average.keras"
+    predicted = workers.predict(AverageTask(paths, (0.75, 0.25), saved, images))
+    first, second = (workers.predict(PredictTask(path, images)) for path in paths)
+    np.testing.assert_allclose(predicted, 0.75 * first + 0.25 * second, atol=1e-6)
+    assert (workers.predict(PredictTask(saved, images)) == predicted).all()
+
+
+def test_student_is_taught_in_a_process(workers: WorkerProcesses, task: TrainTask, tmp_path: Path) -> None:
+    taught = tmp_path / "taught.npy"
+    searched = open_split(task.split_folder).searched()
+    np.save(taught, np.full((len(searched), 10), 0.1, np.float32))
+    *_, plain = workers.train(replace(task, fit_on="searched"))
+    *_, student = workers.train(replace(task, fit_on="searched", taught_by=taught))
+    assert student.best is None
+    assert [point.n_images for point in student.history] == [point.n_images for point in plain.history]
+    assert student.history[-1].train_loss > plain.history[-1].train_loss, "its teacher says that every class is likely"
 
 
 ONE_TRAINING = """

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from fmnist.baselines.catalog import BASELINES
-from fmnist.data.split import Split, save_split
+from fmnist.data.split import Split, open_split, save_split
 from fmnist.export.formats import ExportRecord
 from fmnist.metrics.robustness import changes
 from fmnist.recipe import Architecture, Block, Recipe, TrainingPlan
@@ -22,12 +22,15 @@ from search.records.models import DataRecord, TrialRecord
 from search.refit.round import FinalRound
 from search.refit.schedule import Clock
 from search.worker.tasks import (
+    AverageTask,
     BaselinePredictTask,
     BaselineResult,
     BaselineTask,
     Interrupted,
-    PredictTask,
+    PredictorTask,
+    TeachTask,
     Trainer,
+    TrainingFailed,
     TrainingSite,
     TrainResult,
     TrainTask,
@@ -47,26 +50,36 @@ def trial(number: int, value: float | None, state: str = "complete", origin: str
 
 
 class FakeTrainer:
-    """Scores a recipe by its filters, on the confirmation split as told; remembers its tasks."""
+    """Scores a recipe by its filters, on the confirmation split as told; remembers its tasks.
 
-    def __init__(self, labels: np.ndarray, confirm_accuracy: Callable[[int], float], best_share: float = 1.0) -> None:
+    student_accuracy: that of students; None: that of their recipe.
+    """
+
+    def __init__(
+        self, labels: np.ndarray, confirm_accuracy: Callable[[int], float], student_accuracy: float | None = None
+    ) -> None:
         self.tasks: list[TrainTask] = []
         self._labels = labels
         self._confirm_accuracy = confirm_accuracy
-        self._best_share = best_share
+        self._student_accuracy = student_accuracy
+
+    @property
+    def students(self) -> list[TrainTask]:
+        """The tasks of students."""
+        return [task for task in self.tasks if task.taught_by is not None]
 
     def __call__(self, task: TrainTask) -> Iterator[HistoryPoint | TrainResult]:
         self.tasks.append(task)
         n_images = task.n_stop_images or task.n_planned_images
-        validated = {} if task.fit_on == "together" else {"validation_loss": 0.1, "validation_accuracy": 0.9}
-        at_best = HistoryPoint(round(n_images * self._best_share), 1.0, 0.1, 0.2, 0.9, **validated)
-        yield at_best
+        validated = {} if task.fit_on != "train" else {"validation_loss": 0.1, "validation_accuracy": 0.9}
+        at_end = HistoryPoint(n_images, 1.0, 0.1, 0.2, 0.9, **validated)
+        yield at_end
         if task.save_to is not None:
             with zipfile.ZipFile(task.save_to, "w") as archive:
                 archive.writestr("config.json", f"model of seed {task.seed}")
         yield TrainResult(
-            history=(at_best,),
-            best=at_best if validated else None,
+            history=(at_end,),
+            best=at_end if validated else None,
             n_images=n_images,
             seconds=1.0,
             seconds_in_steps=0.9,
@@ -76,26 +89,30 @@ class FakeTrainer:
         )
 
     def _probabilities(self, task: TrainTask) -> np.ndarray:
-        filters = task.recipe.architecture.blocks[0].filters
-        n_right = round(self._confirm_accuracy(filters) * len(self._labels))
+        accuracy = self._confirm_accuracy(filters_of(task))
+        if task.taught_by is not None and self._student_accuracy is not None:
+            accuracy = self._student_accuracy
+        n_right = round(accuracy * len(self._labels))
         predicted = np.where(np.arange(len(self._labels)) < n_right, self._labels, (self._labels + 1) % 10)
         return np.eye(10, dtype=np.float32)[predicted]
 
 
-class Peaking(FakeTrainer):
-    """Best, at 95 %, in the middle of the schedule; `last_accuracy` at its end."""
+def filters_of(task: TrainTask) -> int:
+    """What tells the recipes of `recipe` apart."""
+    return task.recipe.architecture.blocks[0].filters
 
-    last_accuracy: float
+
+class Failing(FakeTrainer):
+    """Fails in the tasks for which `failure` says how."""
+
+    failure: Callable[[TrainTask], TrainingFailed | None]
 
     def __call__(self, task: TrainTask) -> Iterator[HistoryPoint | TrainResult]:
-        *_, result = super().__call__(task)
-        if task.fit_on == "together":
-            yield result
-            return
-        middle, end = round(task.n_planned_images / 2), task.n_planned_images
-        best = replace(result.history[0], n_images=middle, validation_accuracy=0.95)
-        last = replace(best, n_images=end, validation_accuracy=self.last_accuracy)
-        yield replace(result, history=(best, last), best=best)
+        failure = self.failure(task)
+        if failure is not None:
+            self.tasks.append(task)
+            raise failure
+        yield from super().__call__(task)
 
 
 def final_round(tmp_path: Path, split: Split, trainer: Trainer, **more) -> FinalRound:
@@ -111,7 +128,7 @@ def final_round(tmp_path: Path, split: Split, trainer: Trainer, **more) -> Final
         "data": data,
         "study_seed": 0,
         "trainer": trainer,
-        "predict": lambda task: np.zeros((1, 10)),
+        "predict": constant,
         "workers": 2,
         "clock": Clock(None),
         "stop": threading.Event(),
@@ -121,11 +138,11 @@ def final_round(tmp_path: Path, split: Split, trainer: Trainer, **more) -> Final
 
 
 class CutShort(FakeTrainer):
-    """The timeout ends each retraining after 640 images."""
+    """The timeout ends each student after 640 images."""
 
     def __call__(self, task: TrainTask) -> Iterator[HistoryPoint | TrainResult]:
         *_, result = super().__call__(task)
-        yield replace(result, n_images=640, stopped_by="time limit") if task.fit_on == "together" else result
+        yield replace(result, n_images=640, stopped_by="time limit") if task.taught_by else result
 
 
 class FakeFitter:
@@ -151,9 +168,16 @@ class FakeFitter:
 NAMES = [baseline.name for baseline in BASELINES]
 
 
-def constant(task: PredictTask) -> np.ndarray:
+def constant(task: PredictorTask) -> np.ndarray:
     """What a model says that calls everything class 0."""
+    if isinstance(task, TeachTask):
+        return np.full((len(open_split(task.split_folder).searched()), 10), 0.1, np.float32)
+    assert not isinstance(task, BaselinePredictTask)
     shape = (len(task.images), 10)
+    if isinstance(task, AverageTask):
+        with zipfile.ZipFile(task.save_to, "w") as archive:
+            archive.writestr("config.json", f"average of {[model.name for model in task.models]}")
+        return np.zeros(shape, np.float32)
     return np.zeros((len(changes()), *shape) if task.changed else shape, np.float32)
 
 
@@ -164,8 +188,8 @@ class FakePredictor:
         self.names: list[str] = []  # of baselines
         self.errors = errors or {}
 
-    def __call__(self, task: PredictTask | BaselinePredictTask) -> np.ndarray:
-        if isinstance(task, PredictTask):
+    def __call__(self, task: PredictorTask) -> np.ndarray:
+        if not isinstance(task, BaselinePredictTask):
             return constant(task)
         self.names.append(task.name)
         if task.name in self.errors:
@@ -210,7 +234,7 @@ class FakeExporter:
 
 
 class UnderWay(FakeTrainer):
-    """Retrains at so many images per second, after a second in which nothing is learned; confirms at half the speed."""
+    """Students learn so many images per second, after a second in which nothing is learned; finalists half as many."""
 
     def __init__(self, labels: np.ndarray, speed: float) -> None:
         super().__init__(labels, lambda filters: 0.5)
@@ -218,7 +242,7 @@ class UnderWay(FakeTrainer):
 
     def __call__(self, task: TrainTask) -> Iterator[HistoryPoint | TrainResult]:
         *_, result = super().__call__(task)
-        if task.fit_on == "together":
+        if task.taught_by is not None:
             seconds = min(task.seconds_limit, 1 + task.n_planned_images / self._speed)
             end = round(self._speed * (seconds - 1))
             marks = [*range(task.report_every_images, end, task.report_every_images), end]

@@ -1,0 +1,125 @@
+"""Who is averaged, what a recipe says of them, and when an ensemble is built anew."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fmnist.data.split import Split
+from search.records.io import read_json
+from search.records.models import ConfirmRecord, EnsembleRecipe
+from search.refit.confirmation import confirm
+from search.refit.ensemble import build_ensemble, finalists_of
+from search.refit.finalists import choose_finalists
+from search.refit.retraining import refit
+from search.refit.round import FinalRound
+from search.worker.tasks import AverageTask, PredictorTask
+from tests.support.training.fake_trainer import FakeTrainer, constant, final_round, trial
+
+FINALISTS = choose_finalists([trial(1, 0.9), trial(2, 0.8), trial(3, 0.7)])
+
+
+class Unsure(FakeTrainer):
+    """Models of which each is unsure of other images, so that they make good each other's mistakes."""
+
+    def _probabilities(self, task) -> np.ndarray:
+        rng = np.random.default_rng(task.seed)
+        right = np.eye(10)[self._labels]
+        weight = rng.random((len(right), 1))
+        return (weight * right + (1 - weight) * rng.dirichlet(np.ones(10), len(right))).astype(np.float32)
+
+
+class Study:
+    """A final round with finalists and students, and the averages that were built."""
+
+    def __init__(self, folder: Path, split: Split, trainer: FakeTrainer, n_students: int = 2) -> None:
+        self.built: list[AverageTask] = []
+        self.final: FinalRound = final_round(folder, split, trainer, predict=self._predict)
+        self.final.files.begin_checksums()
+        self.winner: ConfirmRecord = confirm(self.final, FINALISTS)[0]
+        refit(self.final, self.winner, n_students)
+
+    def _predict(self, task: PredictorTask) -> np.ndarray:
+        if isinstance(task, AverageTask):
+            self.built.append(task)
+        return constant(task)
+
+
+@pytest.fixture
+def study(tmp_path: Path, digits_split: Split) -> Study:
+    return Study(tmp_path, digits_split, Unsure(digits_split.confirmation.labels, lambda filters: 0.5))
+
+
+def test_ensemble_of_finalists_and_students_has_model_record_and_recipe(study: Study) -> None:
+    record = build_ensemble(study.final, study.winner)
+    files = study.final.files
+    assert record is not None and record == files.read_ensemble_record()
+    assert record.n_candidates == 5
+    weights = [member.weight for member in record.members]
+    assert weights == sorted(weights, reverse=True) and sum(weights) == pytest.approx(1)
+    assert [files.relative_name(path) for path in study.built[0].models] == [each.model for each in record.members]
+    assert files.ensemble.is_file()
+    recipe = read_json(EnsembleRecipe, files.ensemble_recipe)
+    confirmed = {record.seed: record for record in files.read_confirm_records()}
+    students = {record.seed: record for record in files.read_student_records()}
+    for member, made in zip(record.members, recipe.members, strict=True):
+        trained = students[made.seed] if made.is_taught else confirmed[made.seed]
+        assert made.is_taught == member.model.startswith("refit/student")
+        assert (made.weight, made.trial) == (member.weight, trained.trial)
+        assert (made.n_planned_images, made.n_threads, made.fit_on, made.bfloat16) == (
+            *(trained.n_planned_images, trained.n_threads, trained.fit_on, trained.bfloat16),
+        )
+    taught_by = next(iter(students.values())).teachers
+    assert [teacher.weight for teacher in recipe.teachers] == [teacher.weight for teacher in taught_by]
+    assert not any(teacher.is_taught for teacher in recipe.teachers)
+
+
+def test_ensemble_is_built_once(study: Study) -> None:
+    first = build_ensemble(study.final, study.winner)
+    assert build_ensemble(study.final, study.winner) == first
+    assert len(study.built) == 1
+
+
+@pytest.mark.parametrize("name", ["ensemble.json", "ensemble_recipe.json", "ensemble.keras"])
+def test_ensemble_of_which_a_kill_or_a_loss_left_a_part_is_built_anew(study: Study, name: str) -> None:
+    first = build_ensemble(study.final, study.winner)
+    study.final.files.checksums.forget(study.final.files.root / name)
+    assert build_ensemble(study.final, study.winner) == first
+    assert len(study.built) == 2
+    assert (study.final.files.root / name).is_file()
+
+
+def test_ensemble_with_a_finalist_that_is_trained_again_is_built_anew(study: Study) -> None:
+    record = build_ensemble(study.final, study.winner)
+    assert record is not None
+    files = study.final.files
+    member = next(member for member in record.members if member.model.startswith("confirm/"))
+    (files.root / member.model).unlink()
+    for copy in files.root.rglob("*.keras"):
+        copy.unlink()
+    winner = confirm(study.final, FINALISTS)[0]
+    refit(study.final, winner, 2)
+    build_ensemble(study.final, winner)
+    assert len(study.built) == 2
+
+
+def test_a_network_that_is_best_alone_leaves_no_ensemble_and_an_older_one_goes(
+    tmp_path: Path, digits_split: Split
+) -> None:
+    study = Study(tmp_path, digits_split, FakeTrainer(digits_split.confirmation.labels, lambda filters: 1.0))
+    files = study.final.files
+    files.write_text(files.ensemble_record, "older")
+    with files.checksums.writing(files.ensemble) as temporary:
+        temporary.write_text("older")
+    assert build_ensemble(study.final, study.winner) is None
+    assert files.read_ensemble_record() is None
+    assert not files.ensemble.exists()
+
+
+def test_finalists_of_an_earlier_version_are_not_averaged(study: Study) -> None:
+    record = study.final.files.read_confirm_records()[-1]
+    study.final.files.write_json(study.final.files.confirm_record(record.trial), replace(record, fit_on="train"))
+    assert len(finalists_of(study.final)) == len(FINALISTS) - 1

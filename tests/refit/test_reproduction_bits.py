@@ -1,0 +1,152 @@
+"""A student and an ensemble are trained again to the bit, from their recipes alone."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from fmnist.data.source import DataSource
+from fmnist.data.split import Split, open_split, pixel_statistics
+from fmnist.model.metadata import read_metadata
+from fmnist.recipe import Recipe
+from fmnist.training.history import HistoryPoint
+from search import Callback
+from search.records.models import BestRecipe, EnsembleRecipe, MemberRecord
+from search.refit.confirmation import confirm
+from search.refit.ensemble import ensemble_recipe
+from search.refit.finalists import choose_finalists
+from search.refit.reproduction import retrain
+from search.refit.retraining import best_recipe, train_students
+from search.refit.round import FinalRound
+from search.worker.local import WorkerProcesses
+from search.worker.tasks import AverageTask, Interrupted, TrainingSite
+from tests.support.training.fake_trainer import final_round, trial
+
+pytestmark = [pytest.mark.trains, pytest.mark.slow]
+
+
+class Labels(Callback):
+    """Remembers which trainings have ended."""
+
+    def __init__(self) -> None:
+        self.ended: list[str] = []
+
+    def on_training_end(self, label: str, reason: str) -> None:
+        self.ended.append(label)
+
+
+class StopAt(Callback):
+    """Asks the run to stop at the first evaluation of a training."""
+
+    def __init__(self, label: str, stop: threading.Event) -> None:
+        self._label = label
+        self._stop = stop
+
+    def on_evaluation(self, label: str, point: HistoryPoint, best_accuracy: float | None) -> None:
+        if label == self._label:
+            self._stop.set()
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a study has trained: its student's recipe and that of an ensemble, with their models."""
+
+    final: FinalRound
+    student: BestRecipe
+    ensemble: EnsembleRecipe
+
+
+def let_both_teach(final: FinalRound, split: Split) -> None:
+    """Make the finalists good at different halves of the confirmation split, so that both become teachers."""
+    labels = np.array(split.confirmation.labels)
+    is_first_half = np.arange(len(labels)) < len(labels) // 2
+    for number, is_sure in ((3, is_first_half), (5, ~is_first_half)):
+        right = np.where(is_sure, 0.91, 0.1)[:, None]
+        probabilities = np.where(np.eye(10, dtype=bool)[labels], right, (1 - right) / 9).astype(np.float32)
+        final.files.write_arrays(final.files.confirm_arrays(number), probabilities=probabilities, labels=labels)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, digits_split: Split) -> Iterator[Trained]:
+    from fmnist.data.find import find_data
+
+    folder = tmp_path_factory.mktemp("study")
+    with WorkerProcesses(folder / "worker.log", threading.Event()) as workers:
+        final = final_round(folder, digits_split, workers.train, predict=workers.predict)
+        mean, std = pixel_statistics(digits_split.train.images)
+        site = TrainingSite(final.files.split, mean, std, len(digits_split.train), None)
+        checksums = find_data("digits").checksums
+        data = replace(final.data, checksums=checksums, split_checksum=digits_split.checksum)
+        final = replace(final, site=site, data=replace(data, split_seed=digits_split.seed))
+        winner = confirm(final, choose_finalists([trial(3, 0.9), trial(5, 0.8)]))[0]
+        let_both_teach(final, digits_split)
+        assert train_students(final, winner, 1) == ""
+        student = final.files.read_student_records()[0]
+        names = ("refit/student-0.keras", "confirm/trial-0003.keras", "confirm/trial-0005.keras")
+        members = tuple(map(MemberRecord, names, (0.5, 0.3, 0.2)))
+        images = np.array(open_split(final.files.split).confirmation.images)
+        models = tuple(final.files.root / name for name in names)
+        workers.predict(AverageTask(models, (0.5, 0.3, 0.2), final.files.ensemble, images))
+        yield Trained(final, best_recipe(final, winner, [student]), ensemble_recipe(final, members))
+
+
+def weights_of(model: Path) -> bytes:
+    return b"".join(weight.tobytes() for weight in keras.saving.load_model(model).get_weights())
+
+
+def test_student_is_the_same_to_the_bit_after_its_teachers(
+    trained: Trained, source: DataSource, tmp_path: Path
+) -> None:
+    labels, out = Labels(), tmp_path / "again.keras"
+    recipe = trained.student
+    outcome = retrain(recipe, source, None, out, labels)
+    assert weights_of(out) == weights_of(trained.final.files.student_model(0))
+    assert labels.ended[-1] == f"seed {recipe.retrainings[0].seed}"
+    assert sorted(labels.ended[:-1]) == sorted(f"finalist {teacher.trial}" for teacher in recipe.teachers)
+    assert outcome.seed == recipe.retrainings[0].seed
+    assert read_metadata(out).class_names == source.class_names
+
+
+def test_ensemble_is_the_same_to_the_bit_each_network_trained_once(
+    trained: Trained, source: DataSource, tmp_path: Path
+) -> None:
+    labels, out = Labels(), tmp_path / "again.keras"
+    outcome = retrain(trained.ensemble, source, None, out, labels)
+    assert weights_of(out) == weights_of(trained.final.files.ensemble)
+    assert sorted(labels.ended) == ["finalist 3", "finalist 5", "student 0"]
+    assert outcome.beside_the_study == "the study has measured none"
+
+
+def test_another_seed_gives_another_student_of_the_same_teachers(
+    trained: Trained, source: DataSource, tmp_path: Path
+) -> None:
+    labels, out = Labels(), tmp_path / "other.keras"
+    retrain(trained.student, source, 12345, out, labels)
+    assert labels.ended[-1] == "seed 12345"
+    assert len(labels.ended) == 1 + len(trained.student.teachers)
+    assert weights_of(out) != weights_of(trained.final.files.student_model(0))
+
+
+@pytest.mark.parametrize("label", ["finalist 3", "student 0"])
+def test_stop_leaves_what_was_at_the_models_place(
+    trained: Trained, source: DataSource, tmp_path: Path, label: str
+) -> None:
+    out = tmp_path / "again.keras"
+    out.write_text("as it was")
+    stop = threading.Event()
+    with pytest.raises(Interrupted):
+        retrain(trained.ensemble, source, None, out, StopAt(label, stop), stop)
+    assert out.read_text() == "as it was"
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_recipe_of_two_teachers_mirrors_what_a_flipped_student_learns(trained: Trained) -> None:
+    """Else the tests above would claim less than they say."""
+    assert len(trained.student.teachers) == 2
+    assert Recipe.from_dict(trained.student.recipe).plan.flip
