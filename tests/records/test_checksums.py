@@ -66,7 +66,7 @@ def test_file_of_which_no_copy_is_left_is_named_and_restoring_it_helps(files: St
     good = path.read_bytes()
     damage(path, kind)
     with pytest.raises(
-        UserError, match=rf"^{shown_path(path)} is .*restore it or start a new study with --study NAME$"
+        UserError, match=rf"^{shown_path(path)} is .*restore it, .*or start a new study with --study NAME$"
     ):
         opened(files.root)[0].has(path)
     if path.is_dir():
