@@ -22,7 +22,8 @@ from search.records.models import EvaluationRecord
 from search.report.charts.fonts import fonts_for
 from search.report.text.data import describe_duplicates, uneven_classes
 from search.report.text.delivery import trainings
-from search.results.result import FinishedStudy, balance_of
+from search.results.balance import balance_of
+from search.results.result import FinishedStudy
 from search.study.trials import count_by_state, read_best
 from search.worker.tasks import Interrupted
 

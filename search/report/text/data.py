@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from fmnist.data.duplicates import Duplicates
 from search.format import count, percent, with_noun
-from search.results.result import Balance, FinishedStudy
+from search.results.balance import Balance
+from search.results.result import FinishedStudy
 
 
 def what_splits_are_for(study: FinishedStudy) -> str:
