@@ -297,20 +297,14 @@ def under_way(
 def test_students_under_a_timeout_are_tried_first_as_they_will_run(
     tmp_path: Path, digits_split: Split, n_seeds: int
 ) -> None:
-    trainer, final, winner = under_way(tmp_path, digits_split, speed=7)
+    trainer, final, winner = under_way(tmp_path, digits_split, speed=70)
     refit(final, winner, n_seeds)
     tried, trained = trainer.students[:n_seeds], trainer.students[n_seeds:]
-    assert [task.seconds_limit for task in tried] == [0.02 * 340] * n_seeds
+    left = final.clock.seconds_left_for_training()
+    assert left is not None
+    assert [task.seconds_limit for task in tried] == [0.02 * left] * n_seeds
     assert not any(task.save_to for task in tried)
-    assert {task.seconds_limit for task in trained} == {340}, "the test set is to be opened in time"
+    assert {task.seconds_limit for task in trained} == {left}, "the test set is to be opened in time"
     assert {task.n_threads for task in tried} == {task.n_threads for task in trained}
-    planned = round(SHARE_OF_TIME * 340 * 7)
+    planned = min(round(SHARE_OF_TIME * left * 70), 8 * N_EPOCHS * final.n_searched_images)
     assert [task.n_planned_images for task in trained] == [pytest.approx(planned, abs=1)] * n_seeds
-
-
-def test_speed_of_a_student_that_was_not_under_way_in_time_is_taken_from_the_confirmation(
-    tmp_path: Path, digits_split: Split
-) -> None:
-    trainer, final, winner = under_way(tmp_path, digits_split, speed=0.1)
-    refit(final, winner, 1)
-    assert trainer.students[-1].n_planned_images == round(SHARE_OF_TIME * 340 * winner.n_images / winner.seconds)
