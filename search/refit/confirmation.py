@@ -16,6 +16,7 @@ from search.records.models import ConfirmRecord
 from search.refit.finalists import Finalist
 from search.refit.round import FinalRound, model_metadata, n_cut_images, run_training, write_confirmation
 from search.refit.schedule import (
+    FINALIST_LENGTH,
     FinalistsPlan,
     full_evaluation_interval,
     full_length,
@@ -77,7 +78,7 @@ class EarlyConfirmation:
             return min(now, self._search_ended or now) - started
 
         try:
-            _confirm_one(self._final, finalist, 1.0, self._final.workers, seconds_beside_search)
+            _confirm_one(self._final, finalist, FINALIST_LENGTH, self._final.workers, seconds_beside_search)
         except (TrainingFailed, Interrupted):  # `confirm` asks for the outcome
             raise
         except BaseException as error:
@@ -89,7 +90,7 @@ class EarlyConfirmation:
 def confirm(
     final: FinalRound,
     finalists: Sequence[Finalist],
-    share: float = 1.0,
+    share: float = FINALIST_LENGTH,
     early: EarlyConfirmation | None = None,
     seconds_kept: float = 0.0,
 ) -> list[ConfirmRecord]:
@@ -102,7 +103,7 @@ def confirm(
     Args:
         final: Where trainings run.
         finalists: The recipes to compare.
-        share: Length of every training, as a share of a full one; an interrupted round goes on as it began.
+        share: Length of every training, as a share of that of `n_epochs`; an interrupted round goes on as it began.
         early: Has begun with some of the finalists.
         seconds_kept: For what is trained after them: so long before the last training has to end, the finalists do.
 

@@ -6,7 +6,7 @@ import pytest
 
 from search.records.models import DataRecord
 from search.refit.schedule import (
-    FINALISTS_SHARE,
+    FINALIST_LENGTH,
     MOST_FINALISTS,
     MOST_LENGTHS,
     MOST_OF_TESTING,
@@ -47,14 +47,15 @@ def now() -> Now:
     return Now()
 
 
-def test_without_a_timeout_nothing_is_limited_and_every_training_is_a_full_one(now: Now) -> None:
+def test_without_a_timeout_nothing_is_limited(now: Now) -> None:
+    """A student has a full training, and a finalist one half as long."""
     clock = Clock(None, now)
     now.seconds += 1e9
     assert clock.seconds_left() is None
     assert clock.seconds_left_for_search() is None
     assert clock.seconds_left_for_training() is None
     plan = plan_finalists(None, [1e9 * n for n in range(1, 9)], n_students=2)
-    assert (plan.n_finalists, plan.share, plan.seconds_kept) == (N_FINALISTS, 1.0, 0.0)
+    assert (plan.n_finalists, plan.share, plan.seconds_kept) == (N_FINALISTS, FINALIST_LENGTH, 0.0)
     assert retraining_share(None, 1e9) == 1.0
 
 
@@ -156,10 +157,10 @@ def test_next_job_goes_to_the_worker_that_is_free_first() -> None:
     assert sorted(free_at) == [3, 5]
 
 
-def test_few_finalists_leave_their_students_as_much_time_each_as_they_have() -> None:
-    assert finalists_share(2, 2) == 0.5
-    assert finalists_share(3, 2) == pytest.approx(0.6)
-    assert finalists_share(8, 1) == FINALISTS_SHARE
+def test_a_student_has_twice_the_time_of_a_finalist() -> None:
+    assert finalists_share(2, 2) == pytest.approx(1 / 3)
+    assert finalists_share(4, 2) == 0.5
+    assert finalists_share(8, 1) == 0.8
 
 
 FULL = 600.0  # seconds of a full training on one worker
@@ -177,6 +178,8 @@ def test_more_time_never_means_fewer_finalists_or_less_training(workers: int, n_
     for seconds_left in [10 * 1.1**i for i in range(100)]:
         plan = plan_finalists(seconds_left, full_seconds(workers), n_students)
         work = plan.share * full_seconds(workers)[plan.n_finalists - 1]
+        if plan.seconds_kept:  # there are students, who have the rest
+            work = SHARE_OF_TIME * seconds_left
         assert plan.n_finalists >= n_before
         assert work >= work_before
         n_before, work_before = plan.n_finalists, work
