@@ -152,7 +152,7 @@ def test_finalists_and_students_have_not_learned_from_the_confirmation_split(fin
     assert {record.fit_on for record in [*finalists, *students]} == {"searched"}
     for record in [*finalists, *students]:
         assert record.n_planned_images == Recipe.from_dict(finalists[0].recipe).plan.n_epochs * learned_from
-        assert record.n_images >= record.n_planned_images, "each runs its schedule to the end"
+        assert record.n_cut_images is None and record.n_planned_images - record.n_images < 64, "less than a batch"
     assert {student.trial for student in students} == {finalists_by_accuracy(finalists)[0].trial}
     assert all(student.teachers for student in students)
 
