@@ -83,7 +83,7 @@ def tell_rebuild(context: StudyContext) -> None:
     context.reporter.say(f"study {config.study} is finished (test set opened {opened}): rebuilding its report")
     n_students = len(files.read_student_records())
     made = with_noun(n_students, "student")
-    if not n_students:  # made before version 0.6.0
+    if not n_students:  # made before version 0.7.0
         n_students = len(files.read_refit_records())
         made = with_noun(n_students, "retraining")
     if config.refit_seeds > n_students:

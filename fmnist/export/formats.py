@@ -188,8 +188,8 @@ class ExportRecord:
     milliseconds_by_256: float | None = None  # an image, 256 at a time: median of 5 calls
     failure: str | None = None  # why there is no file, in words; None where there is one
     trace: str = ""  # of the failed process
-    model: str = "best.keras"  # name of the exported file; the only one that studies before version 0.6.0 exported
-    n_model_bytes: int | None = None  # its size; None before version 0.6.0
+    model: str = "best.keras"  # name of the exported file; the only one that studies before version 0.7.0 exported
+    n_model_bytes: int | None = None  # its size; None before version 0.7.0
 
 
 def in_figures(difference: float) -> str:

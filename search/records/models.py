@@ -50,7 +50,7 @@ class TrialRecord:
 class ConfirmRecord:
     """A finalist's full training, scored on the confirmation split, which it has not learned from.
 
-    Before version 0.6.0 it was shorter, and validated on the selection split, from which it did not learn.
+    Before version 0.7.0 it was shorter, and validated on the selection split, from which it did not learn.
     """
 
     trial: int  # number of the trial whose recipe this is
@@ -69,7 +69,7 @@ class ConfirmRecord:
     peak_memory_mb: float
     seconds_beside_search: float = 0.0  # that a worker gave to it while the search's last trials still ran
     n_side_by_side: int = 1  # trainings at a time, as planned for its round
-    # Before version 0.6.0 the trained network was not kept, and these were not recorded:
+    # Before version 0.7.0 the trained network was not kept, and these were not recorded:
     fit_on: str = "train"  # as in TrainTask
     n_threads: int = 1  # what a training computes depends on their number, in the last bits
     bfloat16: bool = False  # whether its steps convolved in bfloat16
@@ -103,7 +103,7 @@ class RefitRecord:
     n_cut_images: int | None = None  # where the timeout ended it; None: it went as far as planned
     fit_on: str = "together"  # as in TrainTask
     teachers: tuple[MemberRecord, ...] = ()  # networks whose mean probabilities it learned from; empty: labels alone
-    confirm_accuracy: float | None = None  # None before version 0.6.0, when it learned from these images
+    confirm_accuracy: float | None = None  # None before version 0.7.0, when it learned from these images
 
 
 @dataclass(frozen=True)

@@ -77,7 +77,7 @@ def read_finished_study(
 def finalists_among(records: Sequence[ConfirmRecord]) -> tuple[ConfirmRecord, ...]:
     """Return the records of the finalists that the winner was chosen from, in their order.
 
-    A study that a version before 0.6.0 began may have others: shorter trainings, which the finalists trained in full
+    A study that a version before 0.7.0 began may have others: shorter trainings, which the finalists trained in full
     by the version that finished it were not compared with.
     """
     in_full = tuple(record for record in records if record.fit_on == "searched")

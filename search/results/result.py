@@ -179,7 +179,7 @@ class FinishedStudy(StudyResult):
     model_bytes: int  # size of best.keras
     baselines: tuple[BaselineOutcome, ...] = ()  # in the order of BASELINES; empty where none were asked for
     students: tuple[RefitRecord, ...] = ()  # by seed_index, delivered or not; empty where none could be trained
-    ensemble: EnsembleRecord | None = None  # None where one network alone was best, and before version 0.6.0
+    ensemble: EnsembleRecord | None = None  # None where one network alone was best, and before version 0.7.0
     ensemble_bytes: int | None = None  # size of ensemble.keras
 
     @property
@@ -216,7 +216,7 @@ class FinishedStudy(StudyResult):
 
     @property
     def has_unseen_confirmation(self) -> bool:
-        """Whether no network learned from the confirmation split, from which retrainings did before version 0.6.0."""
+        """Whether no network learned from the confirmation split, from which retrainings did before version 0.7.0."""
         return self.refits[0].fit_on == "searched"
 
     @property
@@ -309,7 +309,7 @@ class FinishedStudy(StudyResult):
 
     @property
     def n_images_trained(self) -> dict[str, int]:
-        """Training images seen in the search, by the finalists, and by the students or, before 0.6.0, retrainings."""
+        """Training images seen in the search, by the finalists, and by the students or, before 0.7.0, retrainings."""
         refits = self.students if self.has_unseen_confirmation else self.refits
         return {
             "search": sum(trial.n_images for trial in self.trials),

@@ -141,7 +141,7 @@ def test_records_that_name_no_model_are_those_of_best_keras(make, tmp_path: Path
     (record,) = make(FakeExporter(), "onnx")
     path = StudyFiles(tmp_path).export_record("onnx")
     fields = json.loads(path.read_text())
-    del fields["model"], fields["n_model_bytes"]  # as before version 0.6.0
+    del fields["model"], fields["n_model_bytes"]  # as before version 0.7.0
     path.write_text(json.dumps(fields))
     again = FakeExporter()
     assert make(again, "onnx") == [record]

@@ -199,7 +199,7 @@ def test_lost_student_is_restored_from_the_delivered_model(tmp_path: Path, digit
 
 
 def test_deliveries_of_an_earlier_version_give_way(tmp_path: Path, digits_split: Split) -> None:
-    """Before version 0.6.0 the winner was trained on all images with several seeds, and nothing taught it."""
+    """Before version 0.7.0 the winner was trained on all images with several seeds, and nothing taught it."""
     trainer = FakeTrainer(digits_split.confirmation.labels, lambda filters: 0.5)
     final = final_round(tmp_path, digits_split, trainer)
     winner = confirm(final, ONE)[0]

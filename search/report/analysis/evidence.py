@@ -138,7 +138,7 @@ class Evidence:
     def calibration(self) -> Calibration:
         """The delivered model's calibration, before and after the temperature fitted on the confirmation split.
 
-        Before version 0.6.0 the delivered model had learned from that split, so the winner's training as a finalist is
+        Before version 0.7.0 the delivered model had learned from that split, so the winner's training as a finalist is
         what the temperature is fitted on.
         """
         study = self._study

@@ -26,7 +26,7 @@ class LearningCurve:
 
 
 def learning_curve(study: FinishedStudy) -> LearningCurve:
-    """Return the delivered model's training; before version 0.6.0 the winner's as a finalist, which was validated."""
+    """Return the delivered model's training; before version 0.7.0 the winner's as a finalist, which was validated."""
     winner, n_images = study.winner, study.data.n_images
     if winner.best is not None:
         whose = "the winner's confirmation training"

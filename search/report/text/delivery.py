@@ -17,7 +17,7 @@ STUDENTS_LEARN = (
 
 
 def kind_of_training(study: FinishedStudy) -> str:
-    """What a delivered training is called: `student`, `full training` of the winner, or `retraining` before 0.6.0."""
+    """What a delivered training is called: `student`, `full training` of the winner, or `retraining` before 0.7.0."""
     if not study.has_unseen_confirmation:
         return "retraining"
     return "student" if study.has_student else "full training"
@@ -35,7 +35,7 @@ def phase_words(study: FinishedStudy) -> dict[str, str]:
 
 
 def delivered(study: FinishedStudy, evidence: Evidence) -> str | None:
-    """Which training is delivered, and by which figures; None before version 0.6.0, when nothing else was trained.
+    """Which training is delivered, and by which figures; None before version 0.7.0, when nothing else was trained.
 
     Such as: "The delivered model is student 0: the recipe of trial 7, taught by trial 7 (weight 0.60) and trial 3
     (0.40). On the confirmation split (n = 5,000) it has 95.10 %, and trial 7 itself 94.90 %."

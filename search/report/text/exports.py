@@ -22,7 +22,7 @@ class ExportedFile:
     largest_difference: float  # between a probability of its and one of the model's
     n_bytes: int
     model: str  # file that it was made from
-    n_model_bytes: int | None  # of that file; None in studies before version 0.6.0
+    n_model_bytes: int | None  # of that file; None in studies before version 0.7.0
     milliseconds: float  # for an image alone
 
     @classmethod
