@@ -14,7 +14,7 @@ def test_memory_is_that_of_all_trainings_that_run_at_a_time() -> None:
     images_mb = 1200 * 28 * 28 / 2**20
     memory = estimate_memory([probe(4), probe(16, peak_memory_mb=700.0)], 100.0, JOB)
     assert memory.of_worker == pytest.approx(700 + images_mb)
-    assert memory.in_all == pytest.approx(5 * (700 + images_mb) + 100), "five finalists share the two workers"
+    assert memory.in_all == pytest.approx(3 * (700 + images_mb) + 100), "three students share the two workers"
     assert estimate_memory([probe(4)], 100.0, replace(JOB, search_only=True)).in_all == 2 * 500 + 100
 
 
