@@ -29,6 +29,7 @@ from fmnist.recipe import Recipe
 from search.records.files import StudyFiles
 from search.records.io import read_arrays
 from search.records.models import PHASES, ConfirmRecord, DataRecord, EvaluationRecord
+from search.refit.schedule import FINALIST_LENGTH
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(300, func_only=True)]  # the time of the study is no test's
 
@@ -150,8 +151,10 @@ def test_finalists_and_students_have_not_learned_from_the_confirmation_split(fin
     finalists, students = files.read_confirm_records(), files.read_student_records()
     assert len(finalists) == 3 and len(students) == 2
     assert {record.fit_on for record in [*finalists, *students]} == {"searched"}
+    n_full = Recipe.from_dict(finalists[0].recipe).plan.n_epochs * learned_from
     for record in [*finalists, *students]:
-        assert record.n_planned_images == Recipe.from_dict(finalists[0].recipe).plan.n_epochs * learned_from
+        share = 1.0 if record in students else FINALIST_LENGTH
+        assert record.n_planned_images == round(share * n_full)
         assert record.n_cut_images is None and record.n_planned_images - record.n_images < 64, "less than a batch"
     assert {student.trial for student in students} == {finalists_by_accuracy(finalists)[0].trial}
     assert all(student.teachers for student in students)

@@ -16,7 +16,7 @@ from search.refit.confirmation import EarlyConfirmation, confirm, plan_confirmat
 from search.refit.ensemble import build_ensemble
 from search.refit.finalists import choose_finalists
 from search.refit.retraining import refit
-from search.refit.schedule import Clock
+from search.refit.schedule import FINALIST_LENGTH, Clock
 from search.worker.tasks import Interrupted, TrainingFailed, TrainResult, TrainTask
 from tests.support.training.fake_trainer import N_EPOCHS, FakeTrainer, filters_of, final_round, trial
 
@@ -34,13 +34,14 @@ def test_winner_is_best_on_the_confirmation_split_not_in_the_search(tmp_path: Pa
 TWO = choose_finalists([trial(1, 0.9), trial(2, 0.8)])
 
 
-def test_finalists_learn_in_full_from_all_images_but_those_that_compare_them_with_seeds_of_their_own(
+def test_finalists_learn_from_all_images_but_those_that_compare_them_with_seeds_of_their_own(
     tmp_path: Path, digits_split: Split
 ) -> None:
     trainer = FakeTrainer(digits_split.confirmation.labels, lambda filters: 0.5)
     final = final_round(tmp_path, digits_split, trainer)
     records = confirm(final, TWO)
-    assert {task.n_planned_images for task in trainer.tasks} == {N_EPOCHS * len(digits_split.searched())}
+    n_planned = round(FINALIST_LENGTH * N_EPOCHS * len(digits_split.searched()))
+    assert {task.n_planned_images for task in trainer.tasks} == {n_planned}
     assert {task.fit_on for task in trainer.tasks} == {"searched"}
     assert not any(task.patience_images or task.n_stop_images for task in trainer.tasks)
     assert len({task.seed for task in trainer.tasks}) == 2
@@ -167,7 +168,8 @@ def test_finalist_begun_beside_the_search_is_trained_once_and_says_what_time_it_
         search_ended.set()
         records = confirm(final, finalists, early=early)
     assert sorted(task.recipe.architecture.blocks[0].filters for task in quick.tasks) == [2, 3]
-    assert {task.n_planned_images for task in quick.tasks} == {N_EPOCHS * len(digits_split.searched())}
+    n_planned = round(FINALIST_LENGTH * N_EPOCHS * len(digits_split.searched()))
+    assert {task.n_planned_images for task in quick.tasks} == {n_planned}
     of_trial = {record.trial: record for record in records}
     assert 0.04 < of_trial[2].seconds_beside_search < 5  # the one that trains longest was begun
     assert of_trial[1].seconds_beside_search == 0

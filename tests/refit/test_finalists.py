@@ -13,18 +13,18 @@ from tests.support.training.fake_trainer import recipe, trial
 
 def test_best_complete_trials_are_finalists_best_first() -> None:
     trials = [trial(number, value=0.1 * number) for number in range(8)]
-    assert [finalist.trial for finalist in choose_finalists(trials)] == [7, 6, 5, 4, 3]
+    assert [finalist.trial for finalist in choose_finalists(trials)] == [7, 6, 5, 4]
     assert [finalist.trial for finalist in choose_finalists(trials, n_finalists=3)] == [7, 6, 5]
 
 
 def test_price_of_multiply_adds_lets_the_cheaper_of_near_equals_in() -> None:
     trials = [trial(n, 0.9 + 0.001 * n, multiply_adds=1_000_000 * 2**n) for n in range(7)]
-    assert [each.trial for each in choose_finalists(trials, accuracy_per_doubling=0.002)] == [0, 1, 2, 3, 4]
+    assert [each.trial for each in choose_finalists(trials, accuracy_per_doubling=0.002)] == [0, 1, 2, 3]
 
 
 def test_default_takes_the_last_place_even_where_it_was_worst() -> None:
     trials = [trial(0, 0.01, origin="default"), *(trial(number, value=0.1 * number) for number in range(1, 9))]
-    assert [each.trial for each in choose_finalists(trials)] == [8, 7, 6, 5, 0]
+    assert [each.trial for each in choose_finalists(trials)] == [8, 7, 6, 0]
 
 
 def test_default_whose_trial_was_killed_is_still_a_finalist() -> None:
@@ -96,12 +96,12 @@ def test_search_whose_networks_are_all_over_the_limits_says_so_with_the_smallest
 def test_finalists_are_sure_when_the_trials_that_still_run_cannot_push_them_out() -> None:
     done = [trial(0, 0.01, origin="default"), *(trial(number, value=0.1 * number) for number in range(1, 7))]
     running = [trial(number, None, state="running") for number in range(7, 12)]
-    assert [each.trial for each in sure_finalists([*done, *running[:1]], 0.0)] == [6, 5, 4, 0]
-    assert [each.trial for each in sure_finalists([*done, *running[:4]], 0.0)] == [0]
+    assert [each.trial for each in sure_finalists([*done, *running[:1]], 0.0)] == [6, 5, 0]
+    assert [each.trial for each in sure_finalists([*done, *running[:3]], 0.0)] == [0]
     assert sure_finalists([*done, *running], 0.0) == []
     for values in ([0.9], [0.0]):  # whatever the running one becomes
         ended = [*done, *(trial(7 + i, value) for i, value in enumerate(values))]
-        assert {6, 5, 4, 0} < {each.trial for each in choose_finalists(ended)}
+        assert {6, 5, 0} < {each.trial for each in choose_finalists(ended)}
 
 
 def test_nobody_is_sure_while_the_default_itself_still_runs() -> None:

@@ -112,14 +112,14 @@ def test_recipe_of_an_earlier_version_has_no_teachers_and_learns_from_all_images
 def test_file_that_is_no_recipe_is_refused(tmp_path: Path, content: dict[str, Any]) -> None:
     path = tmp_path / "other.json"
     write_json(path, content)
-    with needs_remedy("a recipe must say how a model is trained, but {} does not; pass a study's best_recipe.json"):
+    with needs_remedy("a recipe must say how a model is trained, but {} does not; {}"):
         read_recipe(path)
     write_json(path, BEST)
     read_recipe(path)
 
 
 def test_folder_is_refused_with_the_files_to_pass(tmp_path: Path) -> None:
-    with needs_remedy("a recipe must be a file, but got the folder {}; pass a study's best_recipe.json"):
+    with needs_remedy("a recipe must be a file, but got the folder {}; {}"):
         read_recipe(tmp_path)
     write_json(tmp_path / "best_recipe.json", BEST)
     read_recipe(tmp_path / "best_recipe.json")
