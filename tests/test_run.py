@@ -35,7 +35,7 @@ def test_every_option_reaches_its_field(monkeypatch) -> None:
     )
     options = [
         *("--study", "mine", "--trials", "7", "--timeout", "1.5", "--space", "s.toml", "--dataset", "digits"),
-        *("--data-dir", "d", "--storage", "sqlite:///x.db", "--workers", "3", "--seed", "9", "--refit-seeds", "2"),
+        *("--data-dir", "d", "--storage", "sqlite:///x.db", "--workers", "3", "--seed", "9", "--refit-seeds", "3"),
         *("--max-parameters", "1000", "--studies-dir", "out", "--sampler", "random", "--pruner", "median"),
         *("--memory-limit", "2048", "--precision", "float32", "--baselines", "--search-only", "--check", "--dashboard"),
         *("--export", "onnx", "--export", "litert,onnx", "--tensorboard", "tb", "--mlflow", "ml"),
@@ -51,7 +51,7 @@ def test_every_option_reaches_its_field(monkeypatch) -> None:
         storage="sqlite:///x.db",
         workers=3,
         seed=9,
-        refit_seeds=2,
+        refit_seeds=3,
         max_parameters=1000,
         studies_dir=Path("out"),
         sampler="random",
