@@ -332,7 +332,9 @@ def test_run_killed_after_the_search_repeats_nothing_finished(tmp_path: Path, mo
     with started(tmp_path, *options) as process:
         wait_for(process, moment)
         process.send_signal(signal.SIGKILL)
-    files = [path for folder in ("confirm", "refit", "baselines") for path in (tmp_path / "digits" / folder).iterdir()]
+    files: list[Path] = []
+    for folder in ("confirm", "refit", "baselines"):
+        files += (tmp_path / "digits" / folder).glob("[!.]*")
     finished = {path: path.stat().st_mtime_ns for path in files if path.suffix in (".json", ".keras")}
     finished = {path: time for path, time in finished.items() if path.with_suffix(".json") in finished}
     assert finished
