@@ -27,7 +27,7 @@ TINY = {
     "first_rung_images = 4_000": "first_rung_images = 200",
     "search_images = 16_000": "search_images = 1_000",
     "report_every_images = 1_000": "report_every_images = 500",
-    "n_epochs = 30": "n_epochs = 4",
+    "n_epochs = 30": "n_epochs = 20",
 }
 
 
