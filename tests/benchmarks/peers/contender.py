@@ -8,7 +8,7 @@ import os
 import shutil
 import sys
 
-from tests.benchmarks.peers.records import Assignment, Ledger, write_outcome
+from tests.benchmarks.peers.records import Assignment, Images, Ledger, write_outcome
 from tests.benchmarks.peers.surroundings import describe
 
 MODULES = {  # contender -> module and function; imported in its own process only
@@ -25,7 +25,8 @@ MODULES = {  # contender -> module and function; imported in its own process onl
 
 def main(argument: str) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    assignment = Assignment(**json.loads(argument))
+    fields = json.loads(argument)
+    assignment = Assignment(**{**fields, "images": Images(**fields["images"])})
     ledger = Ledger(assignment.started, assignment.seconds)
     surroundings = describe()
     module, function = MODULES[assignment.contender]
