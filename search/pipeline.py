@@ -349,7 +349,7 @@ def confirm_finalists(
     plan = plan_confirmations(final, by_number, config.refit_seeds, context.n_test_images)
     finalists = by_number[plan.n_finalists - 1]
     n, n_done = len(finalists), n_confirmed(final, finalists)
-    announce(context, opened.publisher, f"training {with_noun(n, 'finalist')} in full", n, n_done)
+    announce(context, opened.publisher, f"training {with_noun(n, 'finalist')}", n, n_done)
     return confirm(final, finalists, plan.share, early, plan.seconds_kept)[0]
 
 

@@ -1,4 +1,4 @@
-"""Train the finalists in full, and score them on a split that no training has seen; the best of them is the winner."""
+"""Train the finalists anew, and score them on a split that no training has seen; the best of them is the winner."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def confirm(
     early: EarlyConfirmation | None = None,
     seconds_kept: float = 0.0,
 ) -> list[ConfirmRecord]:
-    """Train each finalist in full on training and selection split, and score it on the confirmation split.
+    """Train each finalist anew on training and selection split, and score it on the confirmation split.
 
     What an earlier run of the study confirmed stays in the race, also where trials have since taken its place among the
     finalists; but what an earlier version confirmed, or what has lost its network, is forgotten. A finalist whose
@@ -137,7 +137,7 @@ def confirm(
 
 
 def trained_finalists(final: FinalRound) -> list[ConfirmRecord]:
-    """Return the finalists that have been trained in full, best confirmation accuracy first.
+    """Return the finalists that have been trained anew, best confirmation accuracy first.
 
     A study that an earlier version began may have others, whose networks were not kept.
     """

@@ -134,10 +134,10 @@ def test_finalists_fit_into_80_columns_and_the_winner_is_marked() -> None:
 
 def test_phase_counts_its_trainings_and_estimates_its_end() -> None:
     live = terminal(is_terminal=True)
-    live.begin("training 3 finalists in full", 3, 1, counts_trainings=True)
+    live.begin("training 3 finalists", 3, 1, counts_trainings=True)
     live.on_training_start("finalist 1", RECIPE, 1000)
     live.on_training_end("finalist 1", "94.60% confirmed, trained to the end")
-    assert "training 3 finalists in full 2/3 · 0:00 left" in drawn(live)[-1]
+    assert "training 3 finalists 2/3 · 0:00 left" in drawn(live)[-1]
 
 
 def test_accuracies_of_trials_and_of_what_is_validated_by_nothing_align() -> None:
@@ -152,7 +152,7 @@ def test_accuracies_of_trials_and_of_what_is_validated_by_nothing_align() -> Non
     assert finalist.startswith("finalist 12 94.60% confirmed, trained to the end  c32-c32-p")
 
 
-@pytest.mark.parametrize("name", ["training 8 finalists in full", "training 10 students by trial 100's recipe"])
+@pytest.mark.parametrize("name", ["training 8 finalists", "training 10 students by trial 100's recipe"])
 def test_line_of_a_phase_fits_into_80_columns(name: str) -> None:
     live = terminal(is_terminal=True)
     live.begin(name, 10, 0, counts_trainings=True)

@@ -177,7 +177,7 @@ def finalists_by_accuracy(records: Sequence[ConfirmRecord]) -> list[ConfirmRecor
 
 def test_run_says_who_is_trained_in_full_before_the_test_set_is_opened(finished: tuple[Path, str]) -> None:
     said = finished[1]
-    phases = ("training 3 finalists in full", "training 2 students by trial ", "choosing the ensemble")
+    phases = ("training 3 finalists", "training 2 students by trial ", "choosing the ensemble")
     moments = [said.index(text) for text in (*phases, "opening the test set")]
     assert moments == sorted(moments)
     for label in ("finalist 0", "student 0", "student 1"):

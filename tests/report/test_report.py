@@ -408,7 +408,7 @@ def test_every_file_names_students_teachers_and_ensemble(tmp_path: Path) -> None
 def test_every_file_says_that_the_winner_itself_is_delivered(tmp_path: Path) -> None:
     texts = written(tmp_path, replace(SMALL, student_is_delivered=False, with_ensemble=False))
     for name in ("report.html", "report.md", "model-card.md"):
-        assert "'s own full training: on the confirmation split" in texts[name]
+        assert "'s own training as a finalist: on the confirmation split" in texts[name]
         assert "nsemble" not in texts[name]
     assert "the winner's own training" in texts["README.md"] and "ensemble" not in texts["README.md"]
     assert "10. Time" in texts["report.html"]

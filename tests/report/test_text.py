@@ -116,7 +116,7 @@ def test_student_is_delivered_with_its_teachers_and_the_figures_that_chose_it(tm
     names = [int(member.model[-10:-6]) for member in first.teachers]
     assert f"taught by trial {names[0]} (weight 0.65) and trial {names[1]} (0.35)" in said
     assert f"has {percent(first.confirm_accuracy)}, and" in said
-    assert said.endswith(f"own full training {percent(winner.confirm_accuracy)}.")
+    assert said.endswith(f"own training as a finalist {percent(winner.confirm_accuracy)}.")
     assert trainings(study) == "3 students"
 
 
@@ -124,10 +124,12 @@ def test_winner_that_no_student_reached_is_delivered_and_the_student_named(tmp_p
     study = study_of(tmp_path, replace(SMALL, student_is_delivered=False))
     said = delivered(study, Evidence(study))
     first, winner = study.students[0], study.winner
-    assert said is not None and said.startswith(f"The delivered model is trial {winner.trial}'s own full training")
+    assert said is not None and said.startswith(
+        f"The delivered model is trial {winner.trial}'s own training as a finalist"
+    )
     assert f"it has {percent(winner.confirm_accuracy)}, and student 0" in said
     assert said.endswith(f"only {percent(first.confirm_accuracy)}.")
-    assert (trainings(study), study.test_sd) == ("1 full training", None)
+    assert (trainings(study), study.test_sd) == ("1 training as a finalist", None)
 
 
 def test_study_of_a_version_without_students_says_nothing_of_them(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def learning_curve(study: FinishedStudy) -> LearningCurve:
         whose = "the winner's confirmation training"
         return LearningCurve(whose, winner.history, winner.best, winner.n_planned_images, n_images["train"], "")
     delivered = study.refits[0]
-    whose, targets = "the winner's full training", ""
+    whose, targets = "the winner's training as a finalist", ""
     if study.has_student:
         whose = f"the training of student {study.students[0].seed_index}"
         targets = ", against the teachers' probabilities too"

@@ -88,7 +88,7 @@ def _draw_curves(axes: Axes, curve: LearningCurve, name: str) -> None:
 
 
 def finalists_chart(rows: Sequence[Mapping[str, Any]]) -> Chart:
-    """The accuracies of each finalist: in the search, and on the splits that its full training was scored on.
+    """The accuracies of each finalist: in the search, and on the splits that its training as a finalist was scored on.
 
     Args:
         rows: as in report.json's `finalists`, best first.

@@ -38,10 +38,11 @@ def from_selection_to_test(study: FinishedStudy) -> str:
 
 
 def _from_search_to_test(study: FinishedStudy) -> str:
-    """Say the same where the winner's full training learned from the selection split too.
+    """Say the same where the winner's training as a finalist learned from the selection split too.
 
     Such as: "In the search, after a shorter training on fewer images, the winner has 94.10 % on the selection split.
-    Trained in full, it has 94.80 % on the confirmation split, ... The delivered model has 94.90 % on the test set."
+    Trained anew as a finalist, it has 94.80 % on the confirmation split, ... The delivered model has 94.90 % on the
+    test set."
     """
     winner, test = study.winner, study.test_mean
     in_search = "The winner is chosen by the confirmation split."
@@ -57,8 +58,8 @@ def _from_search_to_test(study: FinishedStudy) -> str:
         where = f"the first has {where}"
     step = "" if known is None else f", {_difference(test - known)} {where}"
     return (
-        f"{in_search} Trained in full, it has {percent(winner.confirm_accuracy)} on the confirmation split, from which "
-        f"no network learns, and which compares {with_noun(len(study.confirmed), 'finalist')}. {whose} "
+        f"{in_search} Trained anew as a finalist, it has {percent(winner.confirm_accuracy)} on the confirmation split, "
+        f"from which no network learns, and which compares {with_noun(len(study.confirmed), 'finalist')}. {whose} "
         f"{percent(test)} on the test set{step}."
     )
 

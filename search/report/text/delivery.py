@@ -17,14 +17,14 @@ STUDENTS_LEARN = (
 
 
 def kind_of_training(study: FinishedStudy) -> str:
-    """What a delivered training is called: `student`, `full training` of the winner, or `retraining` before 0.7.0."""
+    """What a delivered training is called: `student`, `training as a finalist`, or `retraining` before 0.7.0."""
     if not study.has_unseen_confirmation:
         return "retraining"
-    return "student" if study.has_student else "full training"
+    return "student" if study.has_student else "training as a finalist"
 
 
 def trainings(study: FinishedStudy) -> str:
-    """How many trainings the test accuracy is of, such as `2 students`, `1 full training` or `3 retrainings`."""
+    """How many trainings the test accuracy is of, such as `2 students` or `1 training as a finalist`."""
     return with_noun(len(study.test_accuracies), kind_of_training(study))
 
 
@@ -46,19 +46,19 @@ def delivered(study: FinishedStudy, evidence: Evidence) -> str | None:
     n = f"n = {count(study.data.n_images['confirmation'])}"
     if not study.students:
         return (
-            f"The delivered model is trial {winner.trial}'s own full training: on the confirmation split ({n}) it has "
-            f"{own}, and no student was trained that could be better."
+            f"The delivered model is trial {winner.trial}'s own training as a finalist: on the confirmation split "
+            f"({n}) it has {own}, and no student was trained that could be better."
         )
     first, taught = study.students[0], f"taught by {members_in_words(evidence.teachers)}"
     student = percent(first.confirm_accuracy)
     if study.has_student:
         return (
             f"The delivered model is student {first.seed_index}: the recipe of trial {winner.trial}, {taught}. On the "
-            f"confirmation split ({n}) it has {student}, and trial {winner.trial}'s own full training {own}."
+            f"confirmation split ({n}) it has {student}, and trial {winner.trial}'s own training as a finalist {own}."
         )
     return (
-        f"The delivered model is trial {winner.trial}'s own full training: on the confirmation split ({n}) it has "
-        f"{own}, and student {first.seed_index}, of the same recipe and {taught}, only {student}."
+        f"The delivered model is trial {winner.trial}'s own training as a finalist: on the confirmation split "
+        f"({n}) it has {own}, and student {first.seed_index}, of the same recipe and {taught}, only {student}."
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import shutil
 import threading
 from collections.abc import Generator, Iterator
@@ -56,7 +57,7 @@ class UntilTheConfirmation(Reporter):
         self.stop = threading.Event()
 
     def begin(self, name: str, *arguments: Any, **more: Any) -> None:
-        if name.endswith("in full"):
+        if re.fullmatch(r"training \d+ finalists?", name):
             self.stop.set()
 
 
