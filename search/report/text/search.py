@@ -155,7 +155,7 @@ def finalists_note(study: FinishedStudy) -> str:
             f"confirmation split {n}, which no trial has seen."
         )
     return (
-        "The best of the search and the default recipe, trained anew and in full on training and selection split, and "
+        "The best of the search and the default recipe, trained anew on training and selection split, and "
         f"scored on the confirmation split {n}, from which no network learns."
     )
 
