@@ -1,4 +1,4 @@
-"""Average what was trained in full: the teachers of the students, and the ensemble that a study delivers.
+"""Average what was trained after the search: the teachers of the students, and the ensemble that a study delivers.
 
 Who is averaged, and with which weight, is chosen on the confirmation split, from which none of the networks has
 learned and by which no trial was chosen.
@@ -39,7 +39,7 @@ class Candidate:
 
 
 def finalists_of(final: FinalRound) -> list[Candidate]:
-    """Return the finalists that were trained in full, by confirmation accuracy."""
+    """Return the finalists that were trained anew, by confirmation accuracy."""
     files = final.files
     candidates = []
     for record in trained_finalists(final):

@@ -106,10 +106,11 @@ def train_students(final: FinalRound, winner: ConfirmRecord, n_seeds: int) -> st
     missing = sorted(set(range(n_seeds)) - {record.seed_index for record in done})
     if not missing:
         return ""
-    if not _has_time(final, winner, done):
+    teachers = done[0].teachers if done else choose_members(final, finalists_of(final))  # all students have the same
+    if not _has_time(final, winner, len(teachers)):
         return "the timeout left no time for a student of the finalists"
     try:
-        failures = _train_missing(final, winner, missing, done)
+        failures = _train_missing(final, winner, missing, teachers)
     except TrainingFailed as failure:  # of a teacher's predictions
         failures = [failure]
     for failure in failures:
@@ -118,20 +119,16 @@ def train_students(final: FinalRound, winner: ConfirmRecord, n_seeds: int) -> st
     return f"a student of the finalists failed ({failures[0].kind}): {failures[0].reason}" if failures else ""
 
 
-def _has_time(final: FinalRound, winner: ConfirmRecord, done: Sequence[RefitRecord]) -> bool:
-    """Return whether a timeout leaves enough time for students, whose teachers have to predict first.
-
-    For the arguments see `_train_missing`.
-    """
-    teachers = done[0].teachers if done else choose_members(final, finalists_of(final))
+def _has_time(final: FinalRound, winner: ConfirmRecord, n_teachers: int) -> bool:
+    """Return whether a timeout leaves enough time for students, whose teachers have to predict first."""
     speed = speed_of_one_worker(winner, trained_finalists(final), final.workers, final.site.n_threads)
     n_taught = (1 + Recipe.from_dict(winner.recipe).plan.flip) * final.n_searched_images
-    teaching = seconds_of_teaching(n_taught, len(teachers), speed, final.workers)
+    teaching = seconds_of_teaching(n_taught, n_teachers, speed, final.workers)
     return has_time_for_students(final.clock.seconds_left_for_training(), teaching)
 
 
 def _train_missing(
-    final: FinalRound, winner: ConfirmRecord, missing: Sequence[int], done: Sequence[RefitRecord]
+    final: FinalRound, winner: ConfirmRecord, missing: Sequence[int], teachers: tuple[MemberRecord, ...]
 ) -> list[TrainingFailed]:
     """Train students side by side, and return the failures among them.
 
@@ -139,9 +136,8 @@ def _train_missing(
         final: Where trainings run.
         winner: The best finalist.
         missing: Which seeds of the study are trained, counted from 0.
-        done: Students of an earlier run: the new ones have the same teachers and the same length.
+        teachers: The networks that they learn from.
     """
-    teachers = done[0].teachers if done else choose_members(final, finalists_of(final))
     teaching = write_teaching_of_study(final, teachers, mirrored=Recipe.from_dict(winner.recipe).plan.flip)
     n_planned = planned_length(final, winner, len(missing), teaching)
     n_parallel = final.n_parallel(len(missing))

@@ -263,7 +263,13 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--rungs", type=int, nargs="+", default=[20_000, 100_000], help="in images")
     parser.add_argument("--full", type=int, default=400_000, help="images of a full training (default: %(default)s)")
     parser.add_argument("--redrawn", type=float, default=1.0, metavar="SHARE", help="see above (default: %(default)s)")
-    parser.add_argument("--ways", nargs="+", default=["annealed", "averaged", "full"], help="(default: all)")
+    parser.add_argument(
+        "--ways",
+        nargs="+",
+        choices=("annealed", "averaged", "full"),
+        default=["annealed", "averaged", "full"],
+        help="(default: all)",
+    )
     parser.add_argument("--above", type=float, default=0.0, help="accuracy in full, of those that are compared")
     parser.add_argument("--space", type=Path, default=SHIPPED_SPACES / "fashion-mnist.toml")
     parser.add_argument("--seed", type=int, default=0)
