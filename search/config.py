@@ -14,7 +14,7 @@ from fmnist.export.formats import FORMATS, FORMATS_REQUIRED, read_formats, requi
 from fmnist.options import option, options
 from fmnist.paths import require_utf8
 from fmnist.reading import COLOUR_SPELLINGS, DATASETS, Colour, Reading
-from fmnist.training.precision import BFLOAT16_FLAGS, Precision, has_bfloat16
+from fmnist.training.precision import BFLOAT16_FLAGS, Precision, has_bfloat16, has_fast_bfloat16
 from search.cli import check_study_name, legal_study_name, shown_url
 from search.system.extras import OPTIONAL_EXTRAS, require_installed
 from search.system.machine import default_workers, has_gpu, total_memory_mb
@@ -165,7 +165,7 @@ class StudyConfig:
     precision: Precision = option(
         "of convolutions while learning",
         default="auto",
-        default_shown="auto, bfloat16 on processors that have it, without a GPU, else float32",
+        default_shown="auto, bfloat16 on processors that learn faster by it, without a GPU, else float32",
         group=MACHINE,
     )
     memory_limit_mb: int | None = option(
@@ -267,7 +267,7 @@ class StudyConfig:
     def trains_in_bfloat16(self) -> bool:
         """Whether training steps convolve in bfloat16 on this machine."""
         if self.precision == "auto":
-            return has_bfloat16() and not has_gpu()
+            return has_fast_bfloat16() and not has_gpu()
         return self.precision == "bfloat16"
 
     def memory_limit_of_each(self, n_processes: int) -> float:

@@ -29,7 +29,7 @@ from fmnist.data.find import find_data
 from fmnist.data.split import load_train, pixel_statistics, save_split
 from fmnist.errors import UserError
 from fmnist.recipe import Recipe
-from fmnist.training.precision import has_bfloat16
+from fmnist.training.precision import has_bfloat16, has_fast_bfloat16
 from search.config import SHIPPED_SPACES
 from search.system.machine import default_workers
 from search.worker.local import WorkerProcesses
@@ -49,7 +49,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         save_split(split, Path(folder))
         pixels = pixel_statistics(split.train.images)
-        site = TrainingSite(Path(folder), *pixels, len(split.train), None, bfloat16=has_bfloat16())
+        site = TrainingSite(Path(folder), *pixels, len(split.train), None, bfloat16=has_fast_bfloat16())
         workers = WorkerProcesses(Path(folder) / "worker.log", threading.Event())
         for entry in space.portfolio:
             recipe = space.recipe_of(entry.params)
@@ -62,24 +62,30 @@ def _measure(
 ) -> None:
     """Measure each figure once per round, so that a busy moment of the machine hits all of them."""
     rounds: dict[str, list[float]] = {}
+    other_site = replace(site, bfloat16=has_bfloat16() and not site.bfloat16)
     for _ in range(n_repeats):
         ceiling = sum(_side_by_side(lambda: _ceiling(recipe, 1), cores))
         trials = _side_by_side(lambda: _trial(workers, site, recipe, n_images, 1), cores)
         wide = _trial(workers, site, recipe, n_images, cores)
-        exact = _side_by_side(lambda: _trial(workers, replace(site, bfloat16=False), recipe, n_images, 1), cores)
+        others = _side_by_side(lambda: _trial(workers, other_site, recipe, n_images, 1), cores)
         figures = {
             f"ceiling, {cores} processes of 1 thread, images/s": ceiling,
             "steps of learning and validation, share of a trial's time": statistics.mean(t["steps"] for t in trials),
             "compiling and first weights, s": statistics.mean(t["seconds"] - t["in_training"] for t in trials),
             "a trial's images/s, all told, in ceilings": sum(t["rate"] for t in trials) / ceiling,
             "the same without compiling, in ceilings": _rate(trials) / ceiling,
-            "bfloat16 against float32, images/s without compiling": _rate(trials) / _rate(exact),
+            f"{_precision(site)} against {_precision(other_site)}, images/s without compiling": _rate(trials)
+            / _rate(others),
             f"{cores} trials of 1 thread against 1 of {cores}, images/s": sum(t["rate"] for t in trials) / wide["rate"],
         }
         for name, value in figures.items():
             rounds.setdefault(name, []).append(value)
     for name, values in rounds.items():
         print(f"| {name} | {statistics.median(values):.4g} | {min(values):.4g} to {max(values):.4g} | {len(values)} |")
+
+
+def _precision(site: TrainingSite) -> str:
+    return "bfloat16" if site.bfloat16 else "float32"
 
 
 def _rate(trials: Sequence[dict[str, float]]) -> float:

@@ -18,7 +18,7 @@ from fmnist.data.split import Split, pixel_statistics, save_split
 from fmnist.model.layers import count_multiply_adds, count_parameters
 from fmnist.recipe import Recipe
 from fmnist.training.history import HistoryPoint
-from fmnist.training.precision import has_bfloat16
+from fmnist.training.precision import has_fast_bfloat16
 from search.space.space import DEFAULT_NAME, SearchSpace
 from search.system.machine import default_workers
 from search.worker.local import WorkerProcesses
@@ -190,7 +190,7 @@ class _Bench:
             report_every_images=self.n_train_images // REPORTS_PER_EPOCH,
             seconds_limit=min(self.seconds_left(), seconds_limit or float("inf")),
             n_threads=n_threads,
-            bfloat16=has_bfloat16(),
+            bfloat16=has_fast_bfloat16(),
             save_to=save_to,
         )
         try:
