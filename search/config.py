@@ -145,7 +145,7 @@ class StudyConfig:
     refit_seeds: int = option(
         "students that learn from the finalists, by the recipe of the best of them; the first is delivered if it is no "
         "worse than that",
-        default=2,
+        default=1,
         ge=1,
         le=MAX_REFITS,
         metavar="K",

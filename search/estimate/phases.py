@@ -19,6 +19,7 @@ from search.estimate.costs import Costs
 from search.estimate.simulation import Rehearsal, RehearsedTrial
 from search.records.models import DataRecord
 from search.refit.schedule import (
+    STUDENT_LENGTH,
     Clock,
     FinalistsPlan,
     effective_workers,
@@ -240,6 +241,8 @@ def simulate_finalists(rehearsal: Rehearsal, searched: SimulatedSearch, costs: C
     seconds_in_full = []
     for recipes in rehearsal.finalists:
         seconds_in_full.append(seconds_together(list(map(full, recipes)), job.workers, job.n_threads))
+    each = list(map(full, rehearsal.finalists[-1]))
+    students_in_full = seconds_together([float(np.mean(each))] * job.n_students, job.workers, job.n_threads)
     speeds = [1 / costs.seconds_an_image(recipe) for recipe in rehearsal.finalists[-1]]
     n_confirmation = job.data.n_images["confirmation"]
     kept = seconds_of_testing(
@@ -248,7 +251,7 @@ def simulate_finalists(rehearsal: Rehearsal, searched: SimulatedSearch, costs: C
     plan = plan_finalists(
         seconds_left(searched.phase.seconds, kept, job),
         seconds_in_full,
-        job.n_students,
+        students_in_full,
         [
             seconds_of_teaching(job.n_views * job.n_searched, n, float(np.mean(speeds)), job.workers)
             for n in range(1, len(speeds) + 1)
@@ -327,10 +330,11 @@ def students_phase(
     """
     n_left = job.n_students_left
     if n_left == 0:
-        return Phase("students", 0, 0.0), 1.0
+        return Phase("students", 0, 0.0), STUDENT_LENGTH
     speed = 1 / costs.seconds_an_image(winner)
     teaching = seconds_of_teaching(job.n_views * job.n_searched, len(trained.recipes), speed, job.workers)
-    if not has_time_for_students(seconds_left(begins, trained.seconds_kept, job), teaching):
+    in_full = job.seconds_together([full_seconds(winner, costs, job)] * n_left)
+    if not has_time_for_students(seconds_left(begins, trained.seconds_kept, job), teaching, in_full, trained.share):
         return Phase("students", 0, 0.0), 0.0
     predicting = []
     for recipe in trained.recipes:
@@ -338,7 +342,7 @@ def students_phase(
     preparing = max(list_schedule(predicting, [0.0] * job.workers)[1])
     preparing += seconds_of_trying(seconds_left(begins + preparing, trained.seconds_kept, job)) or 0.0
     left = seconds_left(begins + preparing, trained.seconds_kept, job)
-    share = retraining_share(left, job.seconds_together([full_seconds(winner, costs, job)] * n_left))
+    share = retraining_share(left, in_full)
     length = length_of_share(winner.plan.n_epochs, job.n_searched, share)
     one = costs.start_seconds + costs.seconds(winner, length, job.data.n_images["confirmation"])
     return Phase("students", n_left * length, preparing + job.seconds_together([one] * n_left)), share

@@ -193,7 +193,9 @@ def plan_confirmations(
     for finalists in by_number:
         seconds = _full_seconds(final, finalists)
         seconds_in_full.append(seconds_together(seconds, final.workers, final.site.n_threads))
-    plan = plan_finalists(final.clock.seconds_left_for_training(), seconds_in_full, n_students, teaching)
+    each = _full_seconds(final, by_number[-1])
+    students_in_full = seconds_together([sum(each) / len(each)] * n_students, final.workers, final.site.n_threads)
+    plan = plan_finalists(final.clock.seconds_left_for_training(), seconds_in_full, students_in_full, teaching)
     done = trained_finalists(final)
     if not done:
         return plan

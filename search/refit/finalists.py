@@ -80,12 +80,13 @@ def finalists_by_number(
 ) -> list[list[Finalist]]:
     """Return who the finalists are if there is one, if there are two, three and so on.
 
-    None where no trial came far enough; otherwise as many lists as there are trials that did, at most MOST_FINALISTS.
-    For the arguments see `choose_finalists`.
+    A single one is the best, whatever it is; the default recipe is among two or more. None where no trial came far
+    enough; otherwise as many lists as there are trials that did, at most MOST_FINALISTS. For the arguments see
+    `choose_finalists`.
     """
     by_number: list[list[Finalist]] = []
     for n in range(1, MOST_FINALISTS + 1):
-        chosen = choose_finalists(trials, accuracy_per_doubling, n, against_time=against_time)
+        chosen = choose_finalists(trials, accuracy_per_doubling, max(2, n), against_time=against_time)[:n]
         if len(chosen) < n:
             break
         by_number.append(chosen)

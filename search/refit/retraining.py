@@ -31,6 +31,7 @@ from search.refit.ensemble import (
 from search.refit.provenance import provenance_of
 from search.refit.round import FinalRound, model_metadata, n_cut_images, run_training, write_confirmation
 from search.refit.schedule import (
+    STUDENT_LENGTH,
     full_evaluation_interval,
     full_length,
     has_time_for_students,
@@ -107,7 +108,7 @@ def train_students(final: FinalRound, winner: ConfirmRecord, n_seeds: int) -> st
     if not missing:
         return ""
     teachers = done[0].teachers if done else choose_members(final, finalists_of(final))  # all students have the same
-    if not _has_time(final, winner, len(teachers)):
+    if not _has_time(final, winner, len(teachers), len(missing), is_resumed=bool(done)):
         return "the timeout left no time for a student of the finalists"
     try:
         failures = _train_missing(final, winner, missing, teachers)
@@ -119,12 +120,26 @@ def train_students(final: FinalRound, winner: ConfirmRecord, n_seeds: int) -> st
     return f"a student of the finalists failed ({failures[0].kind}): {failures[0].reason}" if failures else ""
 
 
-def _has_time(final: FinalRound, winner: ConfirmRecord, n_teachers: int) -> bool:
-    """Return whether a timeout leaves enough time for students, whose teachers have to predict first."""
+def _has_time(final: FinalRound, winner: ConfirmRecord, n_teachers: int, n_students: int, *, is_resumed: bool) -> bool:
+    """Return whether a timeout leaves enough time for students, whose teachers have to predict first.
+
+    Args:
+        final: Where trainings run.
+        winner: The best finalist.
+        n_teachers: Networks that they learn from.
+        n_students: Those that are still to be trained.
+        is_resumed: Others have been trained before, so that their length is settled.
+    """
     speed = speed_of_one_worker(winner, trained_finalists(final), final.workers, final.site.n_threads)
-    n_taught = (1 + Recipe.from_dict(winner.recipe).plan.flip) * final.n_searched_images
-    teaching = seconds_of_teaching(n_taught, n_teachers, speed, final.workers)
-    return has_time_for_students(final.clock.seconds_left_for_training(), teaching)
+    plan = Recipe.from_dict(winner.recipe).plan
+    n_taught = (1 + plan.flip) * final.n_searched_images
+    n_full = full_length(plan.n_epochs, final.n_searched_images)
+    return has_time_for_students(
+        final.clock.seconds_left_for_training(),
+        seconds_of_teaching(n_taught, n_teachers, speed, final.workers),
+        seconds_together([n_full / speed] * n_students, final.workers, final.site.n_threads),
+        finalist_share=0.0 if is_resumed else winner.n_planned_images / n_full,
+    )
 
 
 def _train_missing(
@@ -229,7 +244,7 @@ def planned_length(final: FinalRound, winner: ConfirmRecord, n_students: int, te
         return done[0].n_planned_images
     n_epochs = Recipe.from_dict(winner.recipe).plan.n_epochs
     n_full = full_length(n_epochs, final.n_searched_images)
-    share = 1.0
+    share = STUDENT_LENGTH
     if final.clock.seconds_left_for_training() is not None:
         n_parallel = final.n_parallel(n_students)
         speed = _measured_speed(final, winner, n_full, n_parallel, teaching)
@@ -332,12 +347,8 @@ def _length_in_words(n_images: int, n_full: int, n_planned: int, n_cut: int | No
         n_planned: Images of the schedule.
         n_cut: Images seen when a timeout cut it; None if none did.
     """
-    changed = ""
-    if n_planned < n_full:
-        changed = f", shortened from {n_full:,} images by the timeout"
-    elif n_planned > n_full:
-        changed = f", lengthened from {n_full:,} images to use the time given"
     end = "the schedule to its end"
     if n_cut is not None:
         end = f"cut by the timeout at {n_cut / n_planned:.0%} of the schedule"
-    return f"{n_planned / n_images:.3g} epochs of {n_images:,} images{changed}, {end}"
+    epochs = f"{n_planned / n_images:.3g} epochs of {n_images:,} images"
+    return f"{epochs}, {n_planned / n_full:.2g} full trainings, {end}"

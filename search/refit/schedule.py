@@ -15,13 +15,15 @@ from dataclasses import dataclass
 from search.records.models import ConfirmRecord, DataRecord
 
 # Share of a timeout after which the search ends, if it has not made its trials before: full trainings have the rest.
-SEARCH_SHARE = 0.25
-# Length of a finalist's training without a timeout, as a share of a full one: enough to tell finalists apart, and to be
-# averaged. A student has a full one.
-FINALIST_LENGTH = 0.5
-# How many times as long as a finalist's training a student's is planned. What is delivered gains by length: the default
-# portfolio's "residual first" had 94.2 % after 16 epochs and 94.7 to 94.9 after 40.
-STUDENT_TO_FINALIST = 2
+SEARCH_SHARE = 0.2
+# Length of a finalist's and a student's training without a timeout, in full trainings. What is delivered gains by
+# length: the default has 93.6 % after 24 epochs and 94.9 after 102.
+FINALIST_LENGTH = 1.0
+STUDENT_LENGTH = 2.0
+# How many times as long as a finalist's training a student's is planned under a timeout.
+STUDENT_TO_FINALIST = 3
+# How many times as long as a finalist's a student's training must at least be: a shorter one would be no better.
+SHORTEST_STUDENT = 1.5
 # Share of the students' time that they keep however slow the finalists turn out to be: a finalist that would take more
 # is cut.
 SHARE_KEPT = 0.5
@@ -32,12 +34,10 @@ TEACHING_SHARE_LEFT = 0.5
 # Finalists without a timeout, and the most under one.
 N_FINALISTS = 4
 MOST_FINALISTS = 8
-# Shares of a full training that so many finalists must have room for, so that there is another one: first come more
-# finalists, then longer trainings, then both. Two are always there, the default recipe and one to compare it with.
-SHARE_FOR_ANOTHER = {3: 0.2, 4: 0.3, 5: 0.6, 6: 0.8, 7: 1.0, 8: 1.2}
-# Smallest share of a full training that two finalists must have room for beside students: in less time the finalists
-# have all of it.
-SMALLEST_BESIDE_STUDENTS = 0.1
+# Full trainings that each of so many finalists must have room for, so that there is another one: first a single one has
+# all of the time, then two share it, and so on; with students after them from three finalists on.
+LENGTH_FOR_ANOTHER = {2: 0.75, 3: 1.25}
+LENGTH_BESIDE_STUDENTS = {3: 1.0, 4: 1.2, 5: 1.4, 6: 1.6, 7: 1.8, 8: 2.0}
 # No training is planned longer than this many full ones, however much time there is.
 MOST_LENGTHS = 8.0
 # What each further thread of a training adds, as a share of a worker's speed (two threads: 1.33 and 1.65 times the
@@ -242,47 +242,57 @@ class FinalistsPlan:
     seconds_kept: float = 0.0  # for the students, whatever the finalists take; 0 without a timeout
 
 
-def finalists_share(n_finalists: int, n_students: int) -> float:
-    """Return the share of the time left that finalists are planned for.
+def finalist_share(seconds_left: float, finalists_in_full: float, students_in_full: float) -> float:
+    """Return the length of a finalist's training where students follow, in full trainings.
 
-    A student is to be trained STUDENT_TO_FINALIST times as long as each of them was.
+    Args:
+        seconds_left: For both.
+        finalists_in_full: What all finalists take in full, side by side.
+        students_in_full: What all students take in full, side by side, after them.
     """
-    return n_finalists / (n_finalists + STUDENT_TO_FINALIST * n_students)
+    share = share_that_fits(seconds_left, finalists_in_full + STUDENT_TO_FINALIST * students_in_full)
+    if STUDENT_TO_FINALIST * share < MOST_LENGTHS:
+        return share
+    share = share_that_fits(seconds_left - MOST_LENGTHS * students_in_full, finalists_in_full)
+    return min(share, MOST_LENGTHS / SHORTEST_STUDENT)
 
 
 def plan_finalists(
     seconds_left: float | None,
     seconds_in_full: Sequence[float],
-    n_students: int,
+    students_in_full: float,
     teaching: Sequence[float] | None = None,
 ) -> FinalistsPlan:
     """Return how many finalists are trained, and how long, so that what time there is is used.
 
+    Little time goes into one training, which has the threads of all workers; more time into several, which an ensemble
+    needs; much of it into students of theirs, too.
+
     Args:
         seconds_left: Until the last training has to end; None without a timeout.
         seconds_in_full: What the first, the first two, the first three finalists and so on take in full, side by side.
-        n_students: Students that are trained after them.
+        students_in_full: What all students take in full, side by side, after them.
         teaching: What it takes these finalists to predict what the students learn from; None: no time.
     """
     if seconds_left is None:
         return FinalistsPlan(min(N_FINALISTS, len(seconds_in_full)), FINALIST_LENGTH)
     if teaching is None:
         teaching = [0.0] * len(seconds_in_full)
-    n_finalists = min(2, len(seconds_in_full))
-    beside_students = finalists_share(n_finalists, n_students) * seconds_left
-    is_long_enough = beside_students >= SMALLEST_BESIDE_STUDENTS * seconds_in_full[n_finalists - 1]
-    if not is_long_enough or teaching[n_finalists - 1] > TEACHING_SHARE * seconds_left:  # no students
-        share = share_that_fits(SHARE_OF_TIME * seconds_left, seconds_in_full[n_finalists - 1])
-        return FinalistsPlan(n_finalists, share)
-    available = []
-    for i, seconds in enumerate(teaching):
-        available.append(finalists_share(i + 1, n_students) * max(0.0, seconds_left - seconds))
+    with_students = None
     for n, seconds in enumerate(seconds_in_full, start=1):
-        if n in SHARE_FOR_ANOTHER and available[n - 1] >= SHARE_FOR_ANOTHER[n] * seconds:
+        share = finalist_share(seconds_left - teaching[n - 1], seconds, students_in_full)
+        if n not in LENGTH_BESIDE_STUDENTS or share < LENGTH_BESIDE_STUDENTS[n]:
+            continue
+        if teaching[n - 1] <= TEACHING_SHARE * seconds_left:
+            with_students = FinalistsPlan(n, share, seconds_kept=SHARE_KEPT * (seconds_left - share * seconds))
+    if with_students is not None:
+        return with_students
+    n_finalists = 1
+    for n, length in LENGTH_FOR_ANOTHER.items():
+        if n <= len(seconds_in_full) and SHARE_OF_TIME * seconds_left >= length * seconds_in_full[n - 1]:
             n_finalists = n
-    seconds = available[n_finalists - 1]
-    share = share_that_fits(seconds, seconds_in_full[n_finalists - 1])
-    return FinalistsPlan(n_finalists, share, seconds_kept=SHARE_KEPT * (seconds_left - seconds))
+    share = share_that_fits(SHARE_OF_TIME * seconds_left, seconds_in_full[n_finalists - 1])
+    return FinalistsPlan(n_finalists, share)
 
 
 def seconds_of_teaching(n_images: int, n_teachers: int, images_per_second: float, workers: int) -> float:
@@ -297,9 +307,22 @@ def seconds_of_teaching(n_images: int, n_teachers: int, images_per_second: float
     return math.ceil(n_teachers / workers) * COST_OF_PREDICTION * n_images / images_per_second
 
 
-def has_time_for_students(seconds_left: float | None, teaching: float) -> bool:
-    """Return whether enough time is left, once the finalists are trained, for predictions that take so many seconds."""
-    return seconds_left is None or (seconds_left > 0 and teaching <= TEACHING_SHARE_LEFT * seconds_left)
+def has_time_for_students(
+    seconds_left: float | None, teaching: float, students_in_full: float, finalist_share: float
+) -> bool:
+    """Return whether enough time is left, once the finalists are trained, for students that may be better than they.
+
+    Args:
+        seconds_left: Until the last training has to end; None without a timeout.
+        teaching: What the predictions take that they learn from.
+        students_in_full: What all students take in full, side by side.
+        finalist_share: Length of a finalist's training, in full ones.
+    """
+    if seconds_left is None:
+        return True
+    if seconds_left <= 0 or teaching > TEACHING_SHARE_LEFT * seconds_left:
+        return False
+    return retraining_share(seconds_left - teaching, students_in_full) >= SHORTEST_STUDENT * finalist_share
 
 
 def length_of_share(n_epochs: int, n_images: int, share: float) -> int:
@@ -314,14 +337,14 @@ def length_of_share(n_epochs: int, n_images: int, share: float) -> int:
 
 
 def retraining_share(seconds_left: float | None, seconds: float) -> float:
-    """Return the length of every training after the confirmation, as a share of a full one.
+    """Return the length of every student's training, in full trainings.
 
     Args:
         seconds_left: Until the last training has to end; None without a timeout.
         seconds: Of all these trainings in full.
     """
     if seconds_left is None:
-        return 1.0
+        return STUDENT_LENGTH
     return share_that_fits(SHARE_OF_TIME * seconds_left, seconds)
 
 

@@ -14,7 +14,7 @@ from search.estimate.phases import (
     trial_seconds,
 )
 from search.estimate.simulation import Rehearsal, RehearsedTrial
-from search.refit.schedule import FINALIST_LENGTH
+from search.refit.schedule import FINALIST_LENGTH, STUDENT_LENGTH
 from tests.support.costs import JOB, N_EPOCHS, recipe
 
 COSTS = Costs(start_seconds=2.0, fixed_seconds=0.001, seconds_a_multiply_add=0.0, share_seen=0.5)
@@ -41,9 +41,10 @@ def test_phases_follow_from_images_and_workers() -> None:
     of_finalist = FINALIST_LENGTH * FULL
     one = 2 + (of_finalist + 0.5 * 200) * 1e-3  # its start, its images, and what it predicts on the confirmation split
     assert (finalists.n_images, finalists.seconds) == (2 * of_finalist, pytest.approx(one))
-    of_student = one + (FULL - of_finalist) * 1e-3
+    length = STUDENT_LENGTH * FULL
+    of_student = one + (length - of_finalist) * 1e-3
     # First both teachers predict all images, each on a worker. Three students share two workers: half as long again.
-    assert (students.n_images, students.seconds) == (3 * FULL, pytest.approx(2 + 0.5 * 1.2 + 1.5 * of_student))
+    assert (students.n_images, students.seconds) == (3 * length, pytest.approx(2 + 0.5 * 1.2 + 1.5 * of_student))
     # Five networks predict 200 images, with two threads.
     assert (ensemble.n_images, ensemble.seconds) == (0, pytest.approx(2 + 5 * 0.1 / 1.5))
     # Three students predict 100 images; with two threads the delivered one does once more and on eleven changed ones,
@@ -65,7 +66,7 @@ def test_rehearsal_that_found_nothing_to_confirm_says_nothing_of_what_comes_afte
 def test_what_is_done_costs_nothing_again() -> None:
     done = replace(JOB, n_trials_done=4, n_finalists_done=2, n_students_done=2)
     case, _ = estimate([REHEARSAL], COSTS, done)
-    assert [phase.n_images for phase in case.phases] == [0, 0, FULL, 0, 0]
+    assert [phase.n_images for phase in case.phases] == [0, 0, STUDENT_LENGTH * FULL, 0, 0]
     assert [phase.seconds for phase in case.phases[:2]] == [0, 0]
 
 
@@ -84,16 +85,22 @@ def test_three_finalists_on_two_workers_share_the_cores() -> None:
 
 @pytest.mark.parametrize("timeout", [120.0, 240.0, 400.0])
 def test_run_under_a_timeout_takes_all_of_it_and_no_longer_and_says_what_it_has_room_for(timeout: float) -> None:
-    longer = replace(REHEARSAL, trials=(TRIAL,) * 1000)
-    case = middle(estimate([longer], COSTS, replace(JOB, timeout=timeout)))
+    several = replace(REHEARSAL, trials=(TRIAL,) * 1000, finalists=tuple((recipe(8),) * n for n in range(1, 5)))
+    slow = replace(COSTS, fixed_seconds=0.002)
+    case = middle(estimate([several], slow, replace(JOB, timeout=timeout)))
     assert 0.8 * timeout < case.seconds < 1.05 * timeout
     assert case.n_trials < 1000
     assert case.finalist_share != 1
-    assert case.student_share != 1
 
 
 def test_run_whose_search_ends_early_spends_what_is_left_on_longer_trainings() -> None:
-    case = middle(estimate([REHEARSAL], COSTS, replace(JOB, timeout=300)))
-    assert (case.n_trials, case.n_finalists) == (4, 2)
+    three = replace(REHEARSAL, finalists=(*FINALISTS, (recipe(8),) * 3))
+    case = middle(estimate([three], COSTS, replace(JOB, timeout=400)))
+    assert (case.n_trials, case.n_finalists) == (4, 3)
     assert case.finalist_share > 1
     assert case.student_share > 1
+
+
+def test_short_run_has_one_long_training_and_no_students() -> None:
+    case = middle(estimate([REHEARSAL], replace(COSTS, fixed_seconds=0.01), replace(JOB, timeout=100)))
+    assert (case.n_finalists, case.student_share) == (1, 0)

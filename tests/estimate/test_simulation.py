@@ -59,10 +59,10 @@ def test_limits_leave_out_what_they_would_in_the_run() -> None:
     )
 
 
-def test_default_is_always_a_finalist() -> None:
+def test_default_is_among_several_finalists() -> None:
     for rehearsal in rehearsals(trials=20):
-        for n, finalists in enumerate(rehearsal.finalists, start=1):
-            assert len(finalists) == n
+        assert [len(finalists) for finalists in rehearsal.finalists] == list(range(1, len(rehearsal.finalists) + 1))
+        for finalists in rehearsal.finalists[1:]:
             assert SPACE.recipe_of(SPACE.portfolio[0].params) in finalists
 
 

@@ -29,7 +29,7 @@ from fmnist.recipe import Recipe
 from search.records.files import StudyFiles
 from search.records.io import read_arrays
 from search.records.models import PHASES, ConfirmRecord, DataRecord, EvaluationRecord
-from search.refit.schedule import FINALIST_LENGTH
+from search.refit.schedule import FINALIST_LENGTH, STUDENT_LENGTH
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(300, func_only=True)]  # the time of the study is no test's
 
@@ -153,7 +153,7 @@ def test_finalists_and_students_have_not_learned_from_the_confirmation_split(fin
     assert {record.fit_on for record in [*finalists, *students]} == {"searched"}
     n_full = Recipe.from_dict(finalists[0].recipe).plan.n_epochs * learned_from
     for record in [*finalists, *students]:
-        share = 1.0 if record in students else FINALIST_LENGTH
+        share = STUDENT_LENGTH if record in students else FINALIST_LENGTH
         assert record.n_planned_images == round(share * n_full)
         assert record.n_cut_images is None and record.n_planned_images - record.n_images < 64, "less than a batch"
     assert {student.trial for student in students} == {finalists_by_accuracy(finalists)[0].trial}

@@ -18,7 +18,7 @@ from search.refit.ensemble import build_ensemble
 from search.refit.finalists import choose_finalists
 from search.refit.retraining import refit
 from search.refit.round import FinalRound
-from search.refit.schedule import SHARE_OF_TIME, Clock
+from search.refit.schedule import SHARE_OF_TIME, STUDENT_LENGTH, Clock
 from search.worker.tasks import PredictorTask, TeachTask, TrainingFailed
 from tests.support.training.fake_trainer import (
     N_EPOCHS,
@@ -68,7 +68,7 @@ def test_students_are_delivered_unless_the_winner_beats_the_first_of_them_on_the
     assert len(final.files.read_student_records()) == 2, "the ensemble may take them"
 
 
-def test_students_learn_in_full_from_the_winners_images_and_what_its_teachers_say(
+def test_students_learn_for_long_from_the_winners_images_and_what_its_teachers_say(
     tmp_path: Path, digits_split: Split
 ) -> None:
     trainer = FakeTrainer(digits_split.confirmation.labels, lambda filters: filters / 10)
@@ -77,7 +77,9 @@ def test_students_learn_in_full_from_the_winners_images_and_what_its_teachers_sa
     records = refit(final, confirm(final, TWO)[0], n_seeds=2)
     assert {filters_of(task) for task in trainer.students} == {3}
     assert {task.fit_on for task in trainer.students} == {"searched"}
-    assert {task.n_planned_images for task in trainer.students} == {N_EPOCHS * len(digits_split.searched())}
+    assert {task.n_planned_images for task in trainer.students} == {
+        round(STUDENT_LENGTH * N_EPOCHS * len(digits_split.searched()))
+    }
     assert not any(task.n_stop_images for task in trainer.students)
     teachers = [teacher.model for teacher in records[0].teachers]
     assert [task.model.name for task in taught if isinstance(task, TeachTask)] == [Path(name).name for name in teachers]
@@ -290,7 +292,7 @@ def under_way(
 ) -> tuple[UnderWay, FinalRound, ConfirmRecord]:
     trainer = UnderWay(split.confirmation.labels, speed=speed)
     final = final_round(tmp_path, split, trainer, clock=Clock(timeout=timeout, now=lambda: 0.0))
-    return trainer, final, confirm(final, choose_finalists([one_by_one()]))[0]
+    return trainer, final, confirm(final, choose_finalists([one_by_one()]), share=0.1)[0]
 
 
 @pytest.mark.parametrize("n_seeds", [1, 2, 3])

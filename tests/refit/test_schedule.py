@@ -14,8 +14,9 @@ from search.refit.schedule import (
     SEARCH_SHARE,
     SECONDS_OF_TESTING,
     SHARE_OF_TIME,
+    STUDENT_LENGTH,
+    STUDENT_TO_FINALIST,
     Clock,
-    finalists_share,
     full_evaluation_interval,
     has_time_for_students,
     list_schedule,
@@ -48,15 +49,14 @@ def now() -> Now:
 
 
 def test_without_a_timeout_nothing_is_limited(now: Now) -> None:
-    """A student has a full training, and a finalist one half as long."""
     clock = Clock(None, now)
     now.seconds += 1e9
     assert clock.seconds_left() is None
     assert clock.seconds_left_for_search() is None
     assert clock.seconds_left_for_training() is None
-    plan = plan_finalists(None, [1e9 * n for n in range(1, 9)], n_students=2)
+    plan = plan_finalists(None, [1e9 * n for n in range(1, 9)], students_in_full=1e9)
     assert (plan.n_finalists, plan.share, plan.seconds_kept) == (N_FINALISTS, FINALIST_LENGTH, 0.0)
-    assert retraining_share(None, 1e9) == 1.0
+    assert retraining_share(None, 1e9) == STUDENT_LENGTH
 
 
 def test_seconds_left_counts_from_the_making_of_the_clock(now: Now) -> None:
@@ -99,7 +99,7 @@ def test_test_set_takes_a_minute_where_two_networks_are_trained_a_minute_and_lon
 
 def test_whole_training_fits_into_ample_time() -> None:
     assert share_that_fits(100, 100) == 1.0
-    assert retraining_share(100, 100 * SHARE_OF_TIME) == 1.0
+    assert retraining_share(100, 100 * SHARE_OF_TIME) == pytest.approx(1.0)
     assert retraining_share(1e9, 1) == MOST_LENGTHS
 
 
@@ -157,12 +157,6 @@ def test_next_job_goes_to_the_worker_that_is_free_first() -> None:
     assert sorted(free_at) == [3, 5]
 
 
-def test_a_student_has_twice_the_time_of_a_finalist() -> None:
-    assert finalists_share(2, 2) == pytest.approx(1 / 3)
-    assert finalists_share(4, 2) == 0.5
-    assert finalists_share(8, 1) == 0.8
-
-
 FULL = 600.0  # seconds of a full training on one worker
 
 
@@ -171,12 +165,17 @@ def full_seconds(workers: int, n_candidates: int = MOST_FINALISTS) -> list[float
     return [seconds_together([FULL] * n, workers) for n in range(1, n_candidates + 1)]
 
 
+def students(workers: int, n_students: int = 1) -> float:
+    """What so many students take in full."""
+    return seconds_together([FULL] * n_students, workers)
+
+
 @pytest.mark.parametrize("workers", [1, 2, 4, 16])
 @pytest.mark.parametrize("n_students", [1, 2, 5])
 def test_more_time_never_means_fewer_finalists_or_less_training(workers: int, n_students: int) -> None:
     n_before, work_before = 0, 0.0
     for seconds_left in [10 * 1.1**i for i in range(100)]:
-        plan = plan_finalists(seconds_left, full_seconds(workers), n_students)
+        plan = plan_finalists(seconds_left, full_seconds(workers), students(workers, n_students))
         work = plan.share * full_seconds(workers)[plan.n_finalists - 1]
         if plan.seconds_kept:  # there are students, who have the rest
             work = SHARE_OF_TIME * seconds_left
@@ -192,37 +191,58 @@ def test_more_time_never_means_fewer_finalists_or_less_training(workers: int, n_
 def test_plans_use_the_time_and_end_in_it(minutes: float, slowness: float, workers: int) -> None:
     left = (1 - SEARCH_SHARE) * 60 * minutes - SECONDS_OF_TESTING
     in_full = [slowness * seconds for seconds in full_seconds(workers)]
-    plan = plan_finalists(left, in_full, n_students=2)
-    finalists = plan.share * in_full[plan.n_finalists - 1]
-    students_in_full = slowness * seconds_together([FULL] * 2, workers)
-    students = retraining_share(left - finalists, students_in_full) * students_in_full
-    assert plan.n_finalists >= 2
-    assert finalists + students <= left
-    if plan.share < MOST_LENGTHS and students < MOST_LENGTHS * students_in_full:
-        assert finalists + students >= 0.95 * left
+    students_in_full = slowness * students(workers)
+    plan = plan_finalists(left, in_full, students_in_full)
+    seconds = plan.share * in_full[plan.n_finalists - 1]
+    assert has_time_for_students(left - seconds, 0.0, students_in_full, plan.share) == (plan.seconds_kept > 0)
+    if plan.seconds_kept:
+        share = retraining_share(left - seconds, students_in_full)
+        assert share >= 0.93 * min(STUDENT_TO_FINALIST * plan.share, MOST_LENGTHS)
+        seconds += share * students_in_full
+    assert seconds <= left
+    if plan.share < MOST_LENGTHS and not (plan.seconds_kept and share == MOST_LENGTHS):
+        assert seconds >= 0.9 * left
+
+
+@pytest.mark.parametrize(("n_full", "n_finalists"), [(0.3, 1), (1.3, 1), (2, 2), (3.5, 2), (5, 3)])
+def test_little_time_goes_into_one_training_and_more_into_several(n_full: float, n_finalists: int) -> None:
+    """n_full: trainings that two workers have time for."""
+    plan = plan_finalists(n_full * FULL / 2, full_seconds(2), students(2))
+    assert plan.n_finalists == n_finalists
+    assert plan.seconds_kept == 0
+    assert plan.share * full_seconds(2)[n_finalists - 1] == pytest.approx(SHARE_OF_TIME * n_full * FULL / 2)
+
+
+def test_much_time_is_shared_with_students_who_train_longer_than_a_finalist() -> None:
+    left = 10 * FULL / 2
+    plan = plan_finalists(left, full_seconds(2), students(2))
+    of_finalists = plan.share * full_seconds(2)[plan.n_finalists - 1]
+    assert plan.n_finalists >= 3
+    assert (left - of_finalists) / students(2) == pytest.approx(STUDENT_TO_FINALIST * plan.share)
 
 
 def test_finalists_that_are_slower_than_planned_leave_students_half_of_their_time() -> None:
-    plan = plan_finalists(1000.0, full_seconds(2), n_students=2)
-    planned = 1000.0 * (1 - finalists_share(plan.n_finalists, 2))
+    plan = plan_finalists(6000.0, full_seconds(2), students(2))
+    planned = 6000.0 - plan.share * full_seconds(2)[plan.n_finalists - 1]
     assert plan.seconds_kept == pytest.approx(planned / 2)
 
 
-def test_where_teachers_would_take_most_of_a_short_time_finalists_have_all_of_it() -> None:
-    few, many = ([seconds * n for n in range(1, 9)] for seconds in (1.0, 100.0))
-    with_students, without = (plan_finalists(300.0, full_seconds(2), 2, teaching) for teaching in (few, many))
-    assert without.share * full_seconds(2)[without.n_finalists - 1] == pytest.approx(SHARE_OF_TIME * 300)
+def test_where_teachers_would_take_most_of_the_time_finalists_have_all_of_it() -> None:
+    few, many = ([seconds * n for n in range(1, 9)] for seconds in (1.0, 1000.0))
+    with_students, without = (
+        plan_finalists(6000.0, full_seconds(2), students(2), teaching) for teaching in (few, many)
+    )
+    assert without.share * full_seconds(2)[without.n_finalists - 1] == pytest.approx(SHARE_OF_TIME * 6000)
     assert without.seconds_kept == 0 < with_students.seconds_kept
-    left = 300 * (1 - SHARE_OF_TIME)
-    assert not has_time_for_students(left, many[without.n_finalists - 1])
-    assert has_time_for_students(with_students.seconds_kept, few[with_students.n_finalists - 1])
 
 
-def test_students_need_time_beside_what_their_teachers_take() -> None:
-    assert has_time_for_students(None, 1e9)
-    assert has_time_for_students(100.0, 40.0)
-    assert not has_time_for_students(100.0, 60.0)
-    assert not has_time_for_students(0.0, 0.0)
+def test_students_need_time_beside_what_their_teachers_take_and_for_longer_trainings_than_finalists_have() -> None:
+    assert has_time_for_students(None, 1e9, 1e9, 1.0)
+    assert has_time_for_students(1000.0, 400.0, 100.0, 1.0)
+    assert not has_time_for_students(1000.0, 600.0, 100.0, 1.0)
+    assert not has_time_for_students(1000.0, 400.0, 500.0, 1.0)
+    assert has_time_for_students(1000.0, 400.0, 500.0, 0.5)
+    assert not has_time_for_students(0.0, 0.0, 100.0, 1.0)
 
 
 def test_teachers_predict_side_by_side() -> None:
@@ -231,8 +251,8 @@ def test_teachers_predict_side_by_side() -> None:
 
 
 def test_single_candidate_is_the_only_finalist() -> None:
-    assert plan_finalists(1e6, full_seconds(2, n_candidates=1), n_students=2).n_finalists == 1
-    assert plan_finalists(None, full_seconds(2, n_candidates=1), n_students=2).n_finalists == 1
+    assert plan_finalists(1e6, full_seconds(2, n_candidates=1), students(2)).n_finalists == 1
+    assert plan_finalists(None, full_seconds(2, n_candidates=1), students(2)).n_finalists == 1
 
 
 def test_speeds_are_measured_for_a_share_of_the_time_and_not_at_all_where_there_is_too_little() -> None:
