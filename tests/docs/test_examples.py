@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +20,7 @@ def test_script_searches_the_digits(tmp_path: Path) -> None:
     command = [sys.executable, str(ROOT / "examples" / "search_digits.py"), str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "trial 0: trained to the end" in done.stdout and "test accuracy" in done.stdout
+    assert re.search("trial 0: (trained to the end|stopped early)", done.stdout) and "test accuracy" in done.stdout
     assert (tmp_path / "digits" / "best.keras").exists()
 
 
