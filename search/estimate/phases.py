@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -258,7 +258,15 @@ def simulate_finalists(rehearsal: Rehearsal, searched: SimulatedSearch, costs: C
         ],
     )
     longest_first = sorted(rehearsal.finalists[plan.n_finalists - 1], key=full, reverse=True)
+    trying = None
+    if n_parallel_trainings(plan.n_finalists, job.workers) < job.workers:  # they have more threads than trials have
+        trying = seconds_of_trying(seconds_left(searched.phase.seconds, kept, job))
+    if trying is not None:
+        measured = job.seconds_together(list(map(full, longest_first)))
+        plan = plan.by_measurement(seconds_in_full[plan.n_finalists - 1], measured)
     phase = finalists_phase(longest_first[job.n_finalists_done :], plan, searched.free_at, costs, job)
+    if trying is not None and phase.n_images > 0:
+        phase = replace(phase, seconds=phase.seconds + trying)
     return SimulatedFinalists(phase, tuple(longest_first), plan.share, kept)
 
 

@@ -8,10 +8,12 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
+from operator import truediv
 
 from fmnist.model.metadata import write_metadata
 from fmnist.recipe import Recipe
 from search.records.files import StudyFiles
+from search.records.ledger import Stopwatch
 from search.records.models import ConfirmRecord
 from search.refit.finalists import Finalist
 from search.refit.round import FinalRound, model_metadata, n_cut_images, run_training, write_confirmation
@@ -24,10 +26,12 @@ from search.refit.schedule import (
     plan_finalists,
     seconds_of_teaching,
     seconds_of_testing,
+    seconds_of_trying,
     seconds_together,
 )
 from search.study.strategy import seed_of
-from search.worker.tasks import Interrupted, TrainingFailed, reason_of
+from search.worker.probes import speeds_side_by_side
+from search.worker.tasks import Interrupted, TrainingFailed, TrainTask, reason_of
 
 
 class EarlyConfirmation:
@@ -198,9 +202,51 @@ def plan_confirmations(
     plan = plan_finalists(final.clock.seconds_left_for_training(), seconds_in_full, students_in_full, teaching)
     done = trained_finalists(final)
     if not done:
-        return plan
+        return _by_measurement(final, by_number[plan.n_finalists - 1], plan, seconds_in_full[plan.n_finalists - 1])
     n_epochs = Recipe.from_dict(done[0].recipe).plan.n_epochs
     return replace(plan, share=done[0].n_planned_images / full_length(n_epochs, final.n_searched_images))
+
+
+def _by_measurement(
+    final: FinalRound, finalists: Sequence[Finalist], plan: FinalistsPlan, expected: float
+) -> FinalistsPlan:
+    """Return the plan with lengths by measured speeds, where finalists have more threads than their trials had.
+
+    What further threads bring depends on the machine, and a training that the clock cuts is a bad one. Without a
+    timeout, and where too little time is left for measuring, the plan stays.
+
+    Args:
+        final: Where trainings run.
+        finalists: Who they are.
+        plan: How long they are trained.
+        expected: What they take in full by the plan.
+    """
+    n_parallel = final.n_parallel(len(finalists))
+    seconds = seconds_of_trying(final.clock.seconds_left_for_training())
+    if seconds is None or n_parallel >= final.workers:
+        return plan
+    tasks = []
+    n_full = []
+    for finalist in finalists:
+        n_full.append(full_length(finalist.recipe.plan.n_epochs, final.n_searched_images))
+        tasks.append(_task(final, finalist, n_full[-1], n_parallel))
+    with Stopwatch(final.files, "confirm"):
+        speeds = speeds_side_by_side(tasks, final.trainer, seconds)
+    if speeds is None:
+        return plan
+    return plan.by_measurement(expected, max(map(truediv, n_full, speeds)))
+
+
+def _task(final: FinalRound, finalist: Finalist, n_planned: int, n_parallel: int) -> TrainTask:
+    """Return a finalist's task, without a limit of time, its scoring, and the place of its model."""
+    return final.site.task(
+        finalist.recipe,
+        seed_of(final.study_seed, "confirm", finalist.trial),
+        n_planned,
+        full_evaluation_interval(n_planned, final.n_searched_images),
+        fit_on="searched",
+        n_threads=final.threads_per_training(n_parallel),
+    )
 
 
 def _full_seconds(final: FinalRound, finalists: Sequence[Finalist]) -> list[float]:
@@ -242,17 +288,9 @@ def _confirm_one(
     """
     seconds_left = final.clock.seconds_left_for_training()
     n_planned = length_of_share(finalist.recipe.plan.n_epochs, final.n_searched_images, share)
-    seed = seed_of(final.study_seed, "confirm", finalist.trial)
-    task = final.site.task(
-        finalist.recipe,
-        seed,
-        n_planned,
-        full_evaluation_interval(n_planned, final.n_searched_images),
-        seconds_limit=None if seconds_left is None else max(0.0, seconds_left - seconds_kept),
-        fit_on="searched",
-        score_on_confirmation=True,
-        n_threads=final.threads_per_training(n_parallel),
-    )
+    seconds_limit = None if seconds_left is None else max(0.0, seconds_left - seconds_kept)
+    task = _task(final, finalist, n_planned, n_parallel)
+    task = replace(task, seconds_limit=seconds_limit, score_on_confirmation=True)
     label = f"finalist {finalist.trial}"
     with final.files.checksums.writing(final.files.confirm_model(finalist.trial)) as temporary:
         result = run_training(final.trainer, final.callback, replace(task, save_to=temporary), label)
@@ -262,7 +300,7 @@ def _confirm_one(
         trial=finalist.trial,
         origin=finalist.origin,
         recipe=finalist.recipe.to_dict(),
-        seed=seed,
+        seed=task.seed,
         search_accuracy=finalist.search_accuracy,
         selection_accuracy=None,
         confirm_accuracy=accuracy,

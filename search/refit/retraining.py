@@ -43,7 +43,7 @@ from search.refit.schedule import (
     speed_of_one_worker,
 )
 from search.study.strategy import seed_of
-from search.worker.probes import speed_side_by_side
+from search.worker.probes import speeds_side_by_side
 from search.worker.tasks import TrainingFailed, TrainTask, reason_of
 
 
@@ -269,7 +269,8 @@ def _measured_speed(
         return None
     task = _task(final, winner, 0, n_planned, n_parallel, teaching)
     with Stopwatch(final.files, "refit"):
-        return speed_side_by_side([task] * n_parallel, final.trainer, seconds)
+        speeds = speeds_side_by_side([task] * n_parallel, final.trainer, seconds)
+    return sum(speeds) if speeds is not None else None
 
 
 def _train_student(

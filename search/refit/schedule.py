@@ -10,7 +10,7 @@ import heapq
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from search.records.models import ConfirmRecord, DataRecord
 
@@ -240,6 +240,10 @@ class FinalistsPlan:
     n_finalists: int
     share: float  # of a full training
     seconds_kept: float = 0.0  # for the students, whatever the finalists take; 0 without a timeout
+
+    def by_measurement(self, expected: float, measured: float) -> FinalistsPlan:
+        """Return it with lengths for the same seconds, by what the finalists take in full: as planned, as measured."""
+        return replace(self, share=min(self.share * expected / measured, MOST_LENGTHS))
 
 
 def finalist_share(seconds_left: float, finalists_in_full: float, students_in_full: float) -> float:

@@ -162,19 +162,15 @@ def seconds_to_first_training(recipe: Recipe, site: TrainingSite, train: RecipeT
     return time.monotonic() - started
 
 
-def speed_side_by_side(tasks: Sequence[TrainTask], train: RecipeTrainer, seconds: float) -> float | None:
-    """Training images per second of all these trainings together, once they are under way.
+def speeds_side_by_side(tasks: Sequence[TrainTask], train: RecipeTrainer, seconds: float) -> list[float] | None:
+    """Training images per second of each of these trainings, once all are under way.
 
     Each is begun, and ended after so many seconds. None if one of them was not yet under way by then.
     """
     with ThreadPoolExecutor(len(tasks)) as executor:
-        speeds = list(executor.map(partial(speed_under_way, train=train, seconds=seconds), tasks))
-    total = 0.0
-    for speed in speeds:
-        if speed is None:
-            return None
-        total += speed
-    return total
+        measured = list(executor.map(partial(speed_under_way, train=train, seconds=seconds), tasks))
+    speeds = [speed for speed in measured if speed is not None]
+    return speeds if len(speeds) == len(tasks) else None
 
 
 def speed_under_way(task: TrainTask, train: RecipeTrainer, seconds: float) -> float | None:

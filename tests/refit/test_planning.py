@@ -13,8 +13,8 @@ from fmnist.data.split import Split
 from search.refit.confirmation import confirm, plan_confirmations
 from search.refit.finalists import Finalist, choose_finalists, finalists_by_number
 from search.refit.round import FinalRound
-from search.refit.schedule import Clock, FinalistsPlan
-from tests.support.training.fake_trainer import FakeTrainer, final_round, trial
+from search.refit.schedule import SHARE_OF_TIME, Clock, FinalistsPlan
+from tests.support.training.fake_trainer import FakeTrainer, UnderWay, final_round, trial
 
 
 def candidates(*speeds: float | None) -> list[Finalist]:
@@ -53,6 +53,25 @@ def test_slow_finalists_end_in_time_for_the_students(tmp_path: Path, digits_spli
     confirm(final, finalists, plan.share, seconds_kept=plan.seconds_kept)
     assert plan.seconds_kept > 0.2 * left
     assert [task.seconds_limit for task in trainer.tasks] == pytest.approx([left - plan.seconds_kept] * 3)
+
+
+@pytest.mark.parametrize("speed", [15.0, 40.0])
+def test_single_finalist_is_as_long_as_fits_by_the_speed_that_all_threads_give_it(
+    tmp_path: Path, digits_split: Split, speed: float
+) -> None:
+    """Its trial had one thread, and learned 20 images a second."""
+    trainer = UnderWay(digits_split.confirmation.labels, speed=speed)
+    final = round_of(tmp_path, digits_split, trainer, timeout=400)
+    (finalist,) = candidates(20)
+    small_batches = replace(finalist.recipe.plan, batch_size=1)  # a second is enough to see some
+    finalists = [replace(finalist, recipe=replace(finalist.recipe, plan=small_batches))]
+    plan = plan_of(final, finalists)
+    left = final.clock.seconds_left_for_training()
+    assert left is not None
+    (measured,) = trainer.tasks
+    assert measured.n_threads == 2 and measured.seconds_limit == pytest.approx(0.02 * left)
+    confirm(final, finalists, plan.share, seconds_kept=plan.seconds_kept)
+    assert trainer.tasks[-1].n_planned_images == pytest.approx(SHARE_OF_TIME * left * speed, rel=0.01)
 
 
 def test_without_a_timeout_nothing_ends_a_finalist(tmp_path: Path, digits_split: Split, trainer: FakeTrainer) -> None:

@@ -234,7 +234,10 @@ class FakeExporter:
 
 
 class UnderWay(FakeTrainer):
-    """Students learn so many images per second, after a second in which nothing is learned; finalists half as many."""
+    """Students learn so many images per second, after a second in which nothing is learned; finalists half as many.
+
+    A training that is not kept is one whose speed is measured, whatever it is of.
+    """
 
     def __init__(self, labels: np.ndarray, speed: float) -> None:
         super().__init__(labels, lambda filters: 0.5)
@@ -242,7 +245,7 @@ class UnderWay(FakeTrainer):
 
     def __call__(self, task: TrainTask) -> Iterator[HistoryPoint | TrainResult]:
         *_, result = super().__call__(task)
-        if task.taught_by is not None:
+        if task.taught_by is not None or task.save_to is None:
             seconds = min(task.seconds_limit, 1 + task.n_planned_images / self._speed)
             end = round(self._speed * (seconds - 1))
             marks = [*range(task.report_every_images, end, task.report_every_images), end]
