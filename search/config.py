@@ -67,7 +67,7 @@ class StudyConfig:
     )
     trials: int = option("trials in the study, however many runs it takes", default=100, ge=1, metavar="N", group=STUDY)
     timeout: float | None = option(
-        "of this run, which uses them: a quarter for the search, the rest for as many full trainings as fit",
+        "of this run, which uses them: a fifth for the search, the rest for full trainings, as many and as long as fit",
         default=None,
         gt=0,
         requirement="a positive number of seconds",

@@ -82,9 +82,10 @@ def tell_rebuild(context: StudyContext) -> None:
     opened = files.read_json(EvaluationRecord, files.test).opened
     context.reporter.say(f"study {config.study} is finished (test set opened {opened}): rebuilding its report")
     n_students = len(files.read_student_records())
-    made = with_noun(n_students, "student")
-    if not n_students:  # made before version 0.7.0
-        n_students = len(files.read_refit_records())
+    made = with_noun(n_students, "student") if n_students else "no students"
+    retrained = [record for record in files.read_refit_records() if record.fit_on == "together"]
+    if retrained:  # made before version 0.7.0
+        n_students = len(retrained)
         made = with_noun(n_students, "retraining")
     if config.refit_seeds > n_students:
         context.reporter.say(f"it has {made}: --refit-seeds {config.refit_seeds} adds none to a finished study")

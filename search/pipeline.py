@@ -61,7 +61,7 @@ from search.refit.ensemble import build_ensemble, finished_students
 from search.refit.evaluation import evaluate
 from search.refit.exports import export_label, make_exports, missing_exports, missing_in_words
 from search.refit.finalists import finalists_by_number, nothing_to_confirm, sure_finalists
-from search.refit.retraining import deliver, refit
+from search.refit.retraining import deliver, refit, students_have_time
 from search.refit.round import FinalRound
 from search.refit.schedule import Clock
 from search.report.page import report_study
@@ -346,19 +346,22 @@ def confirm_finalists(
     is_any_trained = any(finalist.images_per_second for finalists in by_number for finalist in finalists)
     if not by_number or (config.timeout is not None and not is_any_trained):
         raise nothing_to_confirm(trials, config.trials, config.timeout)
+    announce(context, opened.publisher, "planning the full trainings")
     plan = plan_confirmations(final, by_number, config.refit_seeds, context.n_test_images)
     finalists = by_number[plan.n_finalists - 1]
     n, n_done = len(finalists), n_confirmed(final, finalists)
     announce(context, opened.publisher, f"training {with_noun(n, 'finalist')}", n, n_done)
-    return confirm(final, finalists, plan.share, early, plan.seconds_kept)[0]
+    substitutes = [finalist for finalist in by_number[-1][:2] if finalist not in finalists]
+    return confirm(final, finalists, plan.share, early, plan.seconds_kept, substitutes)[0]
 
 
 def refit_winner(context: StudyContext, opened: OpenStudy, final: FinalRound, winner: ConfirmRecord) -> None:
     """Train students of the winner, deliver the better, build the ensemble, and fit the baselines asked for."""
     n_seeds = context.config.refit_seeds
-    phase = f"training {with_noun(n_seeds, 'student')} by trial {winner.trial}'s recipe"
     n_done = min(n_seeds, len(finished_students(final.files, winner.trial)))
-    announce(context, opened.publisher, phase, n_seeds, n_done)
+    if n_done == n_seeds or students_have_time(final, winner, n_seeds):
+        phase = f"training {with_noun(n_seeds, 'student')} by trial {winner.trial}'s recipe"
+        announce(context, opened.publisher, phase, n_seeds, n_done)
     refit(final, winner, n_seeds)
     announce(context, opened.publisher, "choosing the ensemble")
     build_ensemble(final, winner)

@@ -144,7 +144,7 @@ def estimate_run(
     costs = fit_costs(outcome.probes, n_seen)
     gain = 1.0
     if not search_only:
-        fewest = min(config.refit_seeds, fewest_finalists(rehearsals))
+        fewest = 1 if config.timeout is not None else min(config.refit_seeds, fewest_finalists(rehearsals))
         evaluation = costs.share_seen * n_seen
         gain = measure_gain_of_threads(
             networks[0][1], costs, evaluation, site, config.workers, fewest, workers.train, terminal
@@ -164,7 +164,7 @@ def estimate_run(
 
 
 def fewest_finalists(rehearsals: Sequence[Rehearsal]) -> int:
-    """Return the fewest finalists that a run may have: two, where so many trials may be finalists."""
+    """Return the fewest finalists that a run without a timeout may have: two, where so many trials may be finalists."""
     fewest = 2
     for rehearsal in rehearsals:
         fewest = min(fewest, len(rehearsal.finalists) or 1)

@@ -146,8 +146,10 @@ def middle(cases: Sequence[Case]) -> Case:
         phases.append(Phase(phase.name, float(n_images), float(seconds)))
     counts = [(case.n_trials, case.n_infeasible, case.n_finalists) for case in cases]
     n_trials, n_infeasible, n_finalists = np.mean(counts, axis=0).round().astype(int).tolist()
-    shares = np.mean([(case.finalist_share, case.student_share) for case in cases], axis=0).tolist()
-    return Case(tuple(phases), n_trials, n_infeasible, n_finalists, *shares)
+    finalist_share = float(np.mean([case.finalist_share for case in cases]))
+    student_shares = [case.student_share for case in cases if case.student_share > 0]
+    student_share = float(np.mean(student_shares)) if 2 * len(student_shares) > len(cases) else 0.0
+    return Case(tuple(phases), n_trials, n_infeasible, n_finalists, finalist_share, student_share)
 
 
 def spread(values: Sequence[float]) -> tuple[float, float]:
@@ -243,29 +245,26 @@ def simulate_finalists(rehearsal: Rehearsal, searched: SimulatedSearch, costs: C
         seconds_in_full.append(seconds_together(list(map(full, recipes)), job.workers, job.n_threads))
     each = list(map(full, rehearsal.finalists[-1]))
     students_in_full = seconds_together([float(np.mean(each))] * job.n_students, job.workers, job.n_threads)
-    speeds = [1 / costs.seconds_an_image(recipe) for recipe in rehearsal.finalists[-1]]
+    speed = float(np.mean([1 / costs.seconds_an_image(recipe) for recipe in rehearsal.finalists[-1]]))
     n_confirmation = job.data.n_images["confirmation"]
-    kept = seconds_of_testing(
-        job.n_test_images, n_confirmation, len(rehearsal.finalists), job.n_students, float(np.mean(speeds))
-    )
-    plan = plan_finalists(
-        seconds_left(searched.phase.seconds, kept, job),
-        seconds_in_full,
-        students_in_full,
-        [
-            seconds_of_teaching(job.n_views * job.n_searched, n, float(np.mean(speeds)), job.workers)
-            for n in range(1, len(speeds) + 1)
-        ],
-    )
+    numbers = range(1, len(rehearsal.finalists) + 1)
+    teaching = [seconds_of_teaching(job.n_views * job.n_searched, n, speed, job.workers) for n in numbers]
+    plan, n_students = FinalistsPlan(len(rehearsal.finalists), 1.0), job.n_students
+    kept = 0.0
+    for _ in range(2):  # as the run does
+        kept = seconds_of_testing(job.n_test_images, n_confirmation, plan.n_finalists, n_students, speed)
+        left = seconds_left(searched.phase.seconds, kept, job)
+        plan = plan_finalists(left, seconds_in_full, students_in_full, teaching)
+        n_students = job.n_students if plan.seconds_kept or job.timeout is None else 1
     longest_first = sorted(rehearsal.finalists[plan.n_finalists - 1], key=full, reverse=True)
     trying = None
-    if n_parallel_trainings(plan.n_finalists, job.workers) < job.workers:  # they have more threads than trials have
+    has_more_threads = n_parallel_trainings(plan.n_finalists, job.workers) < job.workers
+    if has_more_threads and job.n_finalists_done == 0:
         trying = seconds_of_trying(seconds_left(searched.phase.seconds, kept, job))
     if trying is not None:
-        measured = job.seconds_together(list(map(full, longest_first)))
-        plan = plan.by_measurement(seconds_in_full[plan.n_finalists - 1], measured)
+        plan = plan.by_measurement(job.seconds_together(list(map(full, longest_first))))
     phase = finalists_phase(longest_first[job.n_finalists_done :], plan, searched.free_at, costs, job)
-    if trying is not None and phase.n_images > 0:
+    if trying is not None:
         phase = replace(phase, seconds=phase.seconds + trying)
     return SimulatedFinalists(phase, tuple(longest_first), plan.share, kept)
 
@@ -314,8 +313,10 @@ def simulate_rest(
         job: The run.
     """
     students, share = students_phase(winner, trained, searched.phase.seconds + trained.phase.seconds, costs, job)
-    ensemble = ensemble_phase(winner, trained.recipes, costs, job)
-    testing = testing_phase(winner, trained.recipes, costs, job)
+    n_students = job.n_students if share > 0 else 0
+    networks = [*trained.recipes, *[winner] * n_students]
+    ensemble = ensemble_phase(networks, costs, job)
+    testing = testing_phase(winner, max(1, n_students), networks, costs, job)
     phases = (searched.phase, trained.phase, students, ensemble, testing)
     return Case(
         phases, len(searched.trials), searched.n_infeasible, len(trained.recipes), trained.share, student_share=share
@@ -341,8 +342,13 @@ def students_phase(
         return Phase("students", 0, 0.0), STUDENT_LENGTH
     speed = 1 / costs.seconds_an_image(winner)
     teaching = seconds_of_teaching(job.n_views * job.n_searched, len(trained.recipes), speed, job.workers)
-    in_full = job.seconds_together([full_seconds(winner, costs, job)] * n_left)
-    if not has_time_for_students(seconds_left(begins, trained.seconds_kept, job), teaching, in_full, trained.share):
+    each = [full_seconds(winner, costs, job)] * n_left
+    if not has_time_for_students(
+        seconds_left(begins, trained.seconds_kept, job),
+        teaching,
+        seconds_together(each, job.workers, job.n_threads),
+        finalist_share=0.0 if job.n_students_done else trained.share,
+    ):
         return Phase("students", 0, 0.0), 0.0
     predicting = []
     for recipe in trained.recipes:
@@ -350,36 +356,41 @@ def students_phase(
     preparing = max(list_schedule(predicting, [0.0] * job.workers)[1])
     preparing += seconds_of_trying(seconds_left(begins + preparing, trained.seconds_kept, job)) or 0.0
     left = seconds_left(begins + preparing, trained.seconds_kept, job)
-    share = retraining_share(left, in_full)
+    share = retraining_share(left, job.seconds_together(each))
     length = length_of_share(winner.plan.n_epochs, job.n_searched, share)
     one = costs.start_seconds + costs.seconds(winner, length, job.data.n_images["confirmation"])
     return Phase("students", n_left * length, preparing + job.seconds_together([one] * n_left)), share
 
 
-def ensemble_phase(winner: Recipe, finalists: Sequence[Recipe], costs: Costs, job: Job) -> Phase:
+def ensemble_phase(networks: Sequence[Recipe], costs: Costs, job: Job) -> Phase:
     """Count the making of the ensemble, which predicts the confirmation split; all networks are taken to be members."""
-    n_images = job.data.n_images["confirmation"]
-    seconds = ensemble_seconds(winner, finalists, n_images, costs, job)
+    if len(networks) < 2:
+        return Phase("ensemble", 0, 0.0)
+    seconds = ensemble_seconds(networks, job.data.n_images["confirmation"], costs, job)
     return Phase("ensemble", 0, costs.start_seconds + seconds)
 
 
-def ensemble_seconds(winner: Recipe, finalists: Sequence[Recipe], n_images: int, costs: Costs, job: Job) -> float:
+def ensemble_seconds(networks: Sequence[Recipe], n_images: int, costs: Costs, job: Job) -> float:
     """Return what all networks together take to predict, one after the other with the threads of all workers."""
-    seconds = 0.0
-    for recipe in [*finalists, *[winner] * job.n_students]:
-        seconds += costs.seconds(recipe, 0, n_images)
-    return seconds / job.all_workers()
+    return sum(costs.seconds(recipe, 0, n_images) for recipe in networks) / job.all_workers()
 
 
-def testing_phase(winner: Recipe, finalists: Sequence[Recipe], costs: Costs, job: Job) -> Phase:
+def testing_phase(winner: Recipe, n_delivered: int, networks: Sequence[Recipe], costs: Costs, job: Job) -> Phase:
     """Count the evaluation on the test set.
 
-    Every model predicts in a process of its own; the delivered one and the ensemble in a Python that has to load Keras
-    first, and the delivered one on changed images too.
+    Every delivered network predicts in a process of its own; the first one and the ensemble in a Python that has to
+    load Keras first, and the first one on changed images too.
+
+    Args:
+        winner: The recipe of what is delivered.
+        n_delivered: Networks that are delivered: the students, or the winner's own training.
+        networks: All that may be in the ensemble.
+        costs: What trainings take.
+        job: The run.
     """
     once = costs.seconds(winner, 0, job.n_test_images)
-    n_processes = job.n_students * job.n_views
-    seconds = n_processes * (costs.start_seconds + once)
+    seconds = n_delivered * job.n_views * (costs.start_seconds + once)
     seconds += costs.start_seconds + (1 + len(changes(winner.plan.border))) * once / job.all_workers()
-    seconds += ensemble_seconds(winner, finalists, job.n_test_images, costs, job)
+    if len(networks) > 1:
+        seconds += ensemble_seconds(networks, job.n_test_images, costs, job)
     return Phase("testing", 0, 2 * job.load_seconds + seconds)

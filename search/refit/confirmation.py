@@ -97,6 +97,7 @@ def confirm(
     share: float = FINALIST_LENGTH,
     early: EarlyConfirmation | None = None,
     seconds_kept: float = 0.0,
+    substitutes: Sequence[Finalist] = (),
 ) -> list[ConfirmRecord]:
     """Train each finalist anew on training and selection split, and score it on the confirmation split.
 
@@ -110,6 +111,7 @@ def confirm(
         share: Length of every training, as a share of that of `n_epochs`; an interrupted round goes on as it began.
         early: Has begun with some of the finalists.
         seconds_kept: For what is trained after them: so long before the last training has to end, the finalists do.
+        substitutes: Trained where no finalist could be, for another reason than a bug.
 
     Returns:
         The records, best confirmation accuracy first: the first one is the winner.
@@ -135,9 +137,11 @@ def confirm(
             jobs.append(partial(_confirm_one, final, finalist, share, n_parallel, seconds_kept=seconds_kept))
     failures = final.run_parallel("confirm", jobs, n_parallel)
     records = trained_finalists(final)
-    if not records:
-        raise failures[0]
-    return records
+    if records:
+        return records
+    if substitutes and failures[0].kind != "error":
+        return confirm(final, substitutes, share, seconds_kept=seconds_kept)
+    raise failures[0]
 
 
 def trained_finalists(final: FinalRound) -> list[ConfirmRecord]:
@@ -184,42 +188,65 @@ def plan_confirmations(
         n_students: Students that are trained after them.
         n_test: Test images.
     """
-    teaching = None
-    speeds = [finalist.images_per_second for finalist in by_number[-1] if finalist.images_per_second is not None]
-    if speeds:
-        speed = sum(speeds) / len(speeds)
-        n_confirmation = final.data.n_images["confirmation"]
-        final.clock.keep_for_testing(seconds_of_testing(n_test, n_confirmation, len(by_number), n_students, speed))
-        n_taught = (1 + by_number[-1][0].recipe.plan.flip) * final.n_searched_images
-        numbers = range(1, len(by_number) + 1)
-        teaching = [seconds_of_teaching(n_taught, n, speed, final.workers) for n in numbers]
     seconds_in_full = []
     for finalists in by_number:
         seconds = _full_seconds(final, finalists)
         seconds_in_full.append(seconds_together(seconds, final.workers, final.site.n_threads))
     each = _full_seconds(final, by_number[-1])
     students_in_full = seconds_together([sum(each) / len(each)] * n_students, final.workers, final.site.n_threads)
-    plan = plan_finalists(final.clock.seconds_left_for_training(), seconds_in_full, students_in_full, teaching)
+    teaching = None
+    speeds = [finalist.images_per_second for finalist in by_number[-1] if finalist.images_per_second is not None]
+    n_finalists, n_tested = len(by_number), n_students
+    plan = plan_finalists(final.clock.seconds_left_for_training(), seconds_in_full, students_in_full)
+    for _ in range(2 if speeds else 0):  # the second time for those that are trained, which are fewer to test
+        speed = sum(speeds) / len(speeds)
+        n_confirmation = final.data.n_images["confirmation"]
+        final.clock.keep_for_testing(seconds_of_testing(n_test, n_confirmation, n_finalists, n_tested, speed))
+        n_taught = (1 + by_number[-1][0].recipe.plan.flip) * final.n_searched_images
+        numbers = range(1, len(by_number) + 1)
+        teaching = [seconds_of_teaching(n_taught, n, speed, final.workers) for n in numbers]
+        plan = plan_finalists(final.clock.seconds_left_for_training(), seconds_in_full, students_in_full, teaching)
+        n_finalists, n_tested = plan.n_finalists, n_students if plan.seconds_kept else 1
     done = trained_finalists(final)
     if not done:
-        return _by_measurement(final, by_number[plan.n_finalists - 1], plan, seconds_in_full[plan.n_finalists - 1])
-    n_epochs = Recipe.from_dict(done[0].recipe).plan.n_epochs
-    return replace(plan, share=done[0].n_planned_images / full_length(n_epochs, final.n_searched_images))
+        return _by_measurement(final, by_number[plan.n_finalists - 1], plan)
+    return _resumed(final, by_number, plan, done)
 
 
-def _by_measurement(
-    final: FinalRound, finalists: Sequence[Finalist], plan: FinalistsPlan, expected: float
+def _resumed(
+    final: FinalRound, by_number: Sequence[Sequence[Finalist]], plan: FinalistsPlan, done: Sequence[ConfirmRecord]
 ) -> FinalistsPlan:
+    """Return the plan of an interrupted round: lengths as it began, as many finalists as then have time.
+
+    Args:
+        final: Where trainings run.
+        by_number: Who the finalists are if there are one, two, three and so on.
+        plan: What would be trained now.
+        done: Finalists that have been trained.
+    """
+    n_epochs = Recipe.from_dict(done[0].recipe).plan.n_epochs
+    share = done[0].n_planned_images / full_length(n_epochs, final.n_searched_images)
+    trained = {record.trial for record in done}
+    n_finalists = plan.n_finalists
+    while n_finalists > 1:
+        missing = [finalist for finalist in by_number[n_finalists - 1] if finalist.trial not in trained]
+        seconds = seconds_together(_full_seconds(final, missing), final.workers, final.site.n_threads) if missing else 0
+        if share * seconds <= plan.seconds:
+            break
+        n_finalists -= 1
+    return replace(plan, n_finalists=n_finalists, share=share)
+
+
+def _by_measurement(final: FinalRound, finalists: Sequence[Finalist], plan: FinalistsPlan) -> FinalistsPlan:
     """Return the plan with lengths by measured speeds, where finalists have more threads than their trials had.
 
     What further threads bring depends on the machine, and a training that the clock cuts is a bad one. Without a
-    timeout, and where too little time is left for measuring, the plan stays.
+    timeout, where too little time is left for measuring, and where a training fails, the plan stays.
 
     Args:
         final: Where trainings run.
         finalists: Who they are.
         plan: How long they are trained.
-        expected: What they take in full by the plan.
     """
     n_parallel = final.n_parallel(len(finalists))
     seconds = seconds_of_trying(final.clock.seconds_left_for_training())
@@ -230,11 +257,14 @@ def _by_measurement(
     for finalist in finalists:
         n_full.append(full_length(finalist.recipe.plan.n_epochs, final.n_searched_images))
         tasks.append(_task(final, finalist, n_full[-1], n_parallel))
-    with Stopwatch(final.files, "confirm"):
-        speeds = speeds_side_by_side(tasks, final.trainer, seconds)
+    try:
+        with Stopwatch(final.files, "confirm"):
+            speeds = speeds_side_by_side(tasks, final.trainer, seconds)
+    except TrainingFailed:  # the training itself will fail, too, and say so
+        speeds = None
     if speeds is None:
         return plan
-    return plan.by_measurement(expected, max(map(truediv, n_full, speeds)))
+    return plan.by_measurement(max(map(truediv, n_full, speeds)))
 
 
 def _task(final: FinalRound, finalist: Finalist, n_planned: int, n_parallel: int) -> TrainTask:

@@ -107,9 +107,9 @@ def train_students(final: FinalRound, winner: ConfirmRecord, n_seeds: int) -> st
     missing = sorted(set(range(n_seeds)) - {record.seed_index for record in done})
     if not missing:
         return ""
-    teachers = done[0].teachers if done else choose_members(final, finalists_of(final))  # all students have the same
-    if not _has_time(final, winner, len(teachers), len(missing), is_resumed=bool(done)):
+    if not students_have_time(final, winner, n_seeds):
         return "the timeout left no time for a student of the finalists"
+    teachers = done[0].teachers if done else choose_members(final, finalists_of(final))  # all students have the same
     try:
         failures = _train_missing(final, winner, missing, teachers)
     except TrainingFailed as failure:  # of a teacher's predictions
@@ -120,25 +120,23 @@ def train_students(final: FinalRound, winner: ConfirmRecord, n_seeds: int) -> st
     return f"a student of the finalists failed ({failures[0].kind}): {failures[0].reason}" if failures else ""
 
 
-def _has_time(final: FinalRound, winner: ConfirmRecord, n_teachers: int, n_students: int, *, is_resumed: bool) -> bool:
-    """Return whether a timeout leaves enough time for students, whose teachers have to predict first.
+def students_have_time(final: FinalRound, winner: ConfirmRecord, n_seeds: int) -> bool:
+    """Return whether a timeout leaves enough time for the students that are missing, after their teachers' predictions.
 
-    Args:
-        final: Where trainings run.
-        winner: The best finalist.
-        n_teachers: Networks that they learn from.
-        n_students: Those that are still to be trained.
-        is_resumed: Others have been trained before, so that their length is settled.
+    For the arguments see `refit`.
     """
-    speed = speed_of_one_worker(winner, trained_finalists(final), final.workers, final.site.n_threads)
+    done = finished_students(final.files, winner.trial)
+    finalists = trained_finalists(final)
+    speed = speed_of_one_worker(winner, finalists, final.workers, final.site.n_threads)
     plan = Recipe.from_dict(winner.recipe).plan
     n_taught = (1 + plan.flip) * final.n_searched_images
     n_full = full_length(plan.n_epochs, final.n_searched_images)
+    n_missing = max(1, n_seeds - len(done))
     return has_time_for_students(
         final.clock.seconds_left_for_training(),
-        seconds_of_teaching(n_taught, n_teachers, speed, final.workers),
-        seconds_together([n_full / speed] * n_students, final.workers, final.site.n_threads),
-        finalist_share=0.0 if is_resumed else winner.n_planned_images / n_full,
+        seconds_of_teaching(n_taught, len(finalists), speed, final.workers),
+        seconds_together([n_full / speed] * n_missing, final.workers, final.site.n_threads),
+        finalist_share=0.0 if done else winner.n_images / n_full,  # the length of those done is settled
     )
 
 
@@ -231,7 +229,7 @@ def best_recipe(final: FinalRound, winner: ConfirmRecord, records: Sequence[Refi
 
 
 def planned_length(final: FinalRound, winner: ConfirmRecord, n_students: int, teaching: Path) -> int:
-    """Return the length of a student's schedule, in images: in full, or what a timeout leaves room for.
+    """Return the length of a student's schedule, in images: STUDENT_LENGTH, or what a timeout leaves room for.
 
     Args:
         final: Where trainings run.

@@ -10,7 +10,7 @@ import heapq
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from search.records.models import ConfirmRecord, DataRecord
 
@@ -22,11 +22,11 @@ FINALIST_LENGTH = 1.0
 STUDENT_LENGTH = 2.0
 # How many times as long as a finalist's training a student's is planned under a timeout.
 STUDENT_TO_FINALIST = 3
-# How many times as long as a finalist's a student's training must at least be: a shorter one would be no better.
-SHORTEST_STUDENT = 1.5
+# A student that would be trained for less than a finalist was is no better, so it is not trained.
+SHORTEST_STUDENT = 1.0
 # Share of the students' time that they keep however slow the finalists turn out to be: a finalist that would take more
 # is cut.
-SHARE_KEPT = 0.5
+SHARE_KEPT = 0.6
 # Most of the time left that the teachers' predictions may take, as a share, as planned before the finalists are trained
 # and as left afterwards. Where they would take more there are no students, and the finalists have all the time.
 TEACHING_SHARE = 0.2
@@ -40,6 +40,7 @@ LENGTH_FOR_ANOTHER = {2: 0.75, 3: 1.25}
 LENGTH_BESIDE_STUDENTS = {3: 1.0, 4: 1.2, 5: 1.4, 6: 1.6, 7: 1.8, 8: 2.0}
 # No training is planned longer than this many full ones, however much time there is.
 MOST_LENGTHS = 8.0
+LONGEST_BESIDE_STUDENTS = 4.0  # for finalists whose students are to be trained for longer
 # What each further thread of a training adds, as a share of a worker's speed (two threads: 1.33 and 1.65 times the
 # speed of one; two probes).
 GAIN_OF_THREADS = 0.5
@@ -239,26 +240,18 @@ class FinalistsPlan:
 
     n_finalists: int
     share: float  # of a full training
-    seconds_kept: float = 0.0  # for the students, whatever the finalists take; 0 without a timeout
+    seconds: float = math.inf  # that they may take; infinite without a timeout
+    seconds_kept: float = 0.0  # for the students, whatever the finalists take; 0 without a timeout or students
 
-    def by_measurement(self, expected: float, measured: float) -> FinalistsPlan:
-        """Return it with lengths for the same seconds, by what the finalists take in full: as planned, as measured."""
-        return replace(self, share=min(self.share * expected / measured, MOST_LENGTHS))
+    @classmethod
+    def of(cls, n_finalists: int, in_full: float, seconds: float, seconds_kept: float = 0.0) -> FinalistsPlan:
+        """Return a plan with as long trainings as fit. in_full: the seconds that all of them take in full."""
+        longest = LONGEST_BESIDE_STUDENTS if seconds_kept else MOST_LENGTHS
+        return cls(n_finalists, min(share_that_fits(seconds, in_full), longest), seconds, seconds_kept)
 
-
-def finalist_share(seconds_left: float, finalists_in_full: float, students_in_full: float) -> float:
-    """Return the length of a finalist's training where students follow, in full trainings.
-
-    Args:
-        seconds_left: For both.
-        finalists_in_full: What all finalists take in full, side by side.
-        students_in_full: What all students take in full, side by side, after them.
-    """
-    share = share_that_fits(seconds_left, finalists_in_full + STUDENT_TO_FINALIST * students_in_full)
-    if STUDENT_TO_FINALIST * share < MOST_LENGTHS:
-        return share
-    share = share_that_fits(seconds_left - MOST_LENGTHS * students_in_full, finalists_in_full)
-    return min(share, MOST_LENGTHS / SHORTEST_STUDENT)
+    def by_measurement(self, in_full: float) -> FinalistsPlan:
+        """Return it with lengths by what all finalists take in full as measured, in seconds."""
+        return FinalistsPlan.of(self.n_finalists, in_full, self.seconds, self.seconds_kept)
 
 
 def plan_finalists(
@@ -283,20 +276,22 @@ def plan_finalists(
     if teaching is None:
         teaching = [0.0] * len(seconds_in_full)
     with_students = None
-    for n, seconds in enumerate(seconds_in_full, start=1):
-        share = finalist_share(seconds_left - teaching[n - 1], seconds, students_in_full)
-        if n not in LENGTH_BESIDE_STUDENTS or share < LENGTH_BESIDE_STUDENTS[n]:
+    for n, in_full in enumerate(seconds_in_full, start=1):
+        if n < min(LENGTH_BESIDE_STUDENTS) and n < len(seconds_in_full):
             continue
-        if teaching[n - 1] <= TEACHING_SHARE * seconds_left:
-            with_students = FinalistsPlan(n, share, seconds_kept=SHARE_KEPT * (seconds_left - share * seconds))
+        left = seconds_left - teaching[n - 1]
+        share = share_that_fits(left, in_full + STUDENT_TO_FINALIST * students_in_full)
+        # What students of the greatest length leave goes to the finalists.
+        seconds = max(share * in_full, left - MOST_LENGTHS * students_in_full / SHARE_OF_TIME)
+        if share >= LENGTH_BESIDE_STUDENTS.get(n, 1.0) and teaching[n - 1] <= TEACHING_SHARE * seconds_left:
+            with_students = FinalistsPlan.of(n, in_full, seconds, SHARE_KEPT * (seconds_left - seconds))
     if with_students is not None:
         return with_students
     n_finalists = 1
     for n, length in LENGTH_FOR_ANOTHER.items():
         if n <= len(seconds_in_full) and SHARE_OF_TIME * seconds_left >= length * seconds_in_full[n - 1]:
             n_finalists = n
-    share = share_that_fits(SHARE_OF_TIME * seconds_left, seconds_in_full[n_finalists - 1])
-    return FinalistsPlan(n_finalists, share)
+    return FinalistsPlan.of(n_finalists, seconds_in_full[n_finalists - 1], SHARE_OF_TIME * seconds_left)
 
 
 def seconds_of_teaching(n_images: int, n_teachers: int, images_per_second: float, workers: int) -> float:
@@ -358,8 +353,7 @@ def full_evaluation_interval(n_planned_images: int, n_images: int) -> int:
 
 
 def seconds_of_trying(seconds_left: float | None) -> float | None:
-    """Return how long to measure the speed of retrainings that have to be shortened; None if too little time is left
-    for that."""
+    """Return how long to measure the speed of trainings; None without a timeout, or if too little time is left."""
     if seconds_left is None:
         return None
     seconds = min(MOST_SECONDS_OF_TRYING, SHARE_OF_TRYING * seconds_left)

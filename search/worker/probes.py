@@ -1,7 +1,7 @@
 """Short trainings that tell how long full ones will take, in worker processes as a run starts them.
 
-Not covered: which networks are worth probing (see `search.estimate.networks` and `search.refit.retraining`), and what
-follows from the figures (see `search.estimate.costs` and `phases`).
+Not covered: which networks are worth probing (see `search.estimate.networks`; in `search.refit` those that are trained
+next), and what follows from the figures (see `search.estimate.costs` and `phases`).
 """
 
 from __future__ import annotations

@@ -14,7 +14,8 @@ from search.refit.confirmation import confirm, plan_confirmations
 from search.refit.finalists import Finalist, choose_finalists, finalists_by_number
 from search.refit.round import FinalRound
 from search.refit.schedule import SHARE_OF_TIME, Clock, FinalistsPlan
-from tests.support.training.fake_trainer import FakeTrainer, UnderWay, final_round, trial
+from search.worker.tasks import TrainingFailed
+from tests.support.training.fake_trainer import Failing, FakeTrainer, UnderWay, final_round, trial
 
 
 def candidates(*speeds: float | None) -> list[Finalist]:
@@ -72,6 +73,35 @@ def test_single_finalist_is_as_long_as_fits_by_the_speed_that_all_threads_give_i
     assert measured.n_threads == 2 and measured.seconds_limit == pytest.approx(0.02 * left)
     confirm(final, finalists, plan.share, seconds_kept=plan.seconds_kept)
     assert trainer.tasks[-1].n_planned_images == pytest.approx(SHARE_OF_TIME * left * speed, rel=0.01)
+
+
+def test_interrupted_round_goes_on_with_no_more_finalists_than_have_time_for_its_length(
+    tmp_path: Path, digits_split: Split, trainer: FakeTrainer
+) -> None:
+    finalists = candidates(20, 20, 20)
+    final = round_of(tmp_path, digits_split, trainer, timeout=700)
+    confirm(final, finalists[:1], share=3.0)  # the one that a short run had planned
+    resumed = plan_of(final, finalists)
+    assert (resumed.n_finalists, resumed.share) == (2, pytest.approx(3.0))
+    hurried = plan_of(replace(final, clock=Clock(400, now=lambda: 0.0)), finalists)
+    assert (hurried.n_finalists, hurried.share) == (1, pytest.approx(3.0))
+
+
+def test_where_the_only_finalist_fails_the_next_best_is_trained(tmp_path: Path, digits_split: Split) -> None:
+    trainer = Failing(digits_split.confirmation.labels, lambda filters: 0.5)
+    first, second = choose_finalists([trial(1, 0.9), trial(2, 0.8)])
+    trainer.failure = lambda task: TrainingFailed("memory", "no room") if task.recipe == first.recipe else None
+    final = round_of(tmp_path, digits_split, trainer, timeout=None)
+    (record,) = confirm(final, [first], substitutes=[second])
+    assert record.trial == second.trial
+
+
+def test_a_bug_in_the_only_finalist_is_not_passed_over(tmp_path: Path, digits_split: Split) -> None:
+    trainer = Failing(digits_split.confirmation.labels, lambda filters: 0.5)
+    first, second = choose_finalists([trial(1, 0.9), trial(2, 0.8)])
+    trainer.failure = lambda task: TrainingFailed("error", "KeyError") if task.recipe == first.recipe else None
+    with pytest.raises(TrainingFailed, match="KeyError"):
+        confirm(round_of(tmp_path, digits_split, trainer, timeout=None), [first], substitutes=[second])
 
 
 def test_without_a_timeout_nothing_ends_a_finalist(tmp_path: Path, digits_split: Split, trainer: FakeTrainer) -> None:

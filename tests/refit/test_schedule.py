@@ -13,6 +13,7 @@ from search.refit.schedule import (
     N_FINALISTS,
     SEARCH_SHARE,
     SECONDS_OF_TESTING,
+    SHARE_KEPT,
     SHARE_OF_TIME,
     STUDENT_LENGTH,
     STUDENT_TO_FINALIST,
@@ -221,10 +222,32 @@ def test_much_time_is_shared_with_students_who_train_longer_than_a_finalist() ->
     assert (left - of_finalists) / students(2) == pytest.approx(STUDENT_TO_FINALIST * plan.share)
 
 
-def test_finalists_that_are_slower_than_planned_leave_students_half_of_their_time() -> None:
+@pytest.mark.parametrize("workers", [1, 2, 4, 16])
+@pytest.mark.parametrize("slower", [1.0, 1.3])
+def test_students_that_are_planned_are_trained_also_where_finalists_are_slower(workers: int, slower: float) -> None:
+    n_with_students = 0
+    for seconds_left in [1000 * 1.02**i for i in range(250)]:
+        plan = plan_finalists(seconds_left, full_seconds(workers), students(workers))
+        if not plan.seconds_kept:
+            continue
+        n_with_students += 1
+        taken = min(slower * plan.share * full_seconds(workers)[plan.n_finalists - 1], seconds_left - plan.seconds_kept)
+        assert has_time_for_students(seconds_left - taken, 0.0, students(workers), plan.share)
+    assert n_with_students > 100
+
+
+def test_measured_speed_changes_lengths_and_not_the_time_that_they_are_given() -> None:
+    plan = plan_finalists(400.0, full_seconds(2), students(2))
+    assert plan.n_finalists == 1
+    assert plan.by_measurement(1200.0).share == pytest.approx(SHARE_OF_TIME * 400 / 1200)
+    ample = plan_finalists(1e6, full_seconds(2, n_candidates=1), students(2))
+    assert ample.by_measurement(2 * FULL).share == ample.share, "there is time enough either way"
+
+
+def test_finalists_that_are_slower_than_planned_leave_students_most_of_their_time() -> None:
     plan = plan_finalists(6000.0, full_seconds(2), students(2))
     planned = 6000.0 - plan.share * full_seconds(2)[plan.n_finalists - 1]
-    assert plan.seconds_kept == pytest.approx(planned / 2)
+    assert plan.seconds_kept == pytest.approx(SHARE_KEPT * planned)
 
 
 def test_where_teachers_would_take_most_of_the_time_finalists_have_all_of_it() -> None:
@@ -240,8 +263,8 @@ def test_students_need_time_beside_what_their_teachers_take_and_for_longer_train
     assert has_time_for_students(None, 1e9, 1e9, 1.0)
     assert has_time_for_students(1000.0, 400.0, 100.0, 1.0)
     assert not has_time_for_students(1000.0, 600.0, 100.0, 1.0)
-    assert not has_time_for_students(1000.0, 400.0, 500.0, 1.0)
-    assert has_time_for_students(1000.0, 400.0, 500.0, 0.5)
+    assert not has_time_for_students(1000.0, 400.0, 500.0, 1.2)
+    assert has_time_for_students(1000.0, 400.0, 500.0, 1.0)
     assert not has_time_for_students(0.0, 0.0, 100.0, 1.0)
 
 

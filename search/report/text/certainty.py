@@ -56,10 +56,12 @@ def _from_search_to_test(study: FinishedStudy) -> str:
     if n_delivered > 1:
         whose = f"The delivered {with_noun(n_delivered, 'student')} have, on average,"
         where = f"the first has {where}"
+    n_finalists = with_noun(len(study.confirmed), "finalist")
+    others = f", and which compares {n_finalists}" if len(study.confirmed) > 1 else ""
     step = "" if known is None else f", {_difference(test - known)} {where}"
     return (
         f"{in_search} Trained anew as a finalist, it has {percent(winner.confirm_accuracy)} on the confirmation split, "
-        f"from which no network learns, and which compares {with_noun(len(study.confirmed), 'finalist')}. {whose} "
+        f"from which no network learns{others}. {whose} "
         f"{percent(test)} on the test set{step}."
     )
 
@@ -83,14 +85,19 @@ def luck(study: FinishedStudy, bias: SelectionBias) -> str:
     """
     n_selection, n_confirmation = study.data.n_images["selection"], study.data.n_images["confirmation"]
     selection, confirm = bias.selection_luck, bias.confirm_luck
+    of_finalists = ""
+    if bias.n_finalists > 1:
+        of_finalists = (
+            f"The best of {bias.n_finalists} equal finalists would show {percent(confirm.expected)} on the "
+            f"{count(n_confirmation)} confirmation images. "
+        )
     return (
         f"{with_noun(bias.n_tried, 'configuration')} were scored on {count(n_selection)} selection images. Were all of "
         f"them exactly {percent(bias.confirm_accuracy)} good, the best would show {percent(selection.expected)} there "
-        f"on average, and in one case of twenty more than {percent(selection.high)}, by luck alone. The best of "
-        f"{with_noun(bias.n_finalists, 'equal finalist')} would show {percent(confirm.expected)} on the "
-        f"{count(n_confirmation)} confirmation images. That is the most that luck does: real configurations fail on "
-        "the same difficult images. This study opened its test set once, for what had been chosen; it can't know "
-        "whether the same images were looked at before, in another study whose outcome led to this one."
+        f"on average, and in one case of twenty more than {percent(selection.high)}, by luck alone. {of_finalists}"
+        "That is the most that luck does: real configurations fail on the same difficult images. This study opened its "
+        "test set once, for what had been chosen; it can't know whether the same images were looked at before, in "
+        "another study whose outcome led to this one."
     )
 
 

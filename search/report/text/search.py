@@ -154,9 +154,12 @@ def finalists_note(study: FinishedStudy) -> str:
             "The best of the search and the default recipe, trained anew for longer and scored once on the "
             f"confirmation split {n}, which no trial has seen."
         )
+    who = "The best of the search and the default recipe"
+    if study.default is None:
+        who = "The best of the search"
     return (
-        "The best of the search and the default recipe, trained anew on training and selection split, and "
-        f"scored on the confirmation split {n}, from which no network learns."
+        f"{who}, trained anew on training and selection split, and scored on the confirmation split {n}, from which no "
+        "network learns."
     )
 
 
