@@ -194,19 +194,19 @@ def plan_confirmations(
         seconds_in_full.append(seconds_together(seconds, final.workers, final.site.n_threads))
     each = _full_seconds(final, by_number[-1])
     students_in_full = seconds_together([sum(each) / len(each)] * n_students, final.workers, final.site.n_threads)
-    teaching = None
     speeds = [finalist.images_per_second for finalist in by_number[-1] if finalist.images_per_second is not None]
-    n_finalists, n_tested = len(by_number), n_students
     plan = plan_finalists(final.clock.seconds_left_for_training(), seconds_in_full, students_in_full)
-    for _ in range(2 if speeds else 0):  # the second time for those that are trained, which are fewer to test
+    if speeds:
         speed = sum(speeds) / len(speeds)
         n_confirmation = final.data.n_images["confirmation"]
-        final.clock.keep_for_testing(seconds_of_testing(n_test, n_confirmation, n_finalists, n_tested, speed))
         n_taught = (1 + by_number[-1][0].recipe.plan.flip) * final.n_searched_images
         numbers = range(1, len(by_number) + 1)
         teaching = [seconds_of_teaching(n_taught, n, speed, final.workers) for n in numbers]
-        plan = plan_finalists(final.clock.seconds_left_for_training(), seconds_in_full, students_in_full, teaching)
-        n_finalists, n_tested = plan.n_finalists, n_students if plan.seconds_kept else 1
+        n_finalists, n_tested = len(by_number), n_students
+        for _ in range(2):  # the second time for those that are trained, which are fewer to test
+            final.clock.keep_for_testing(seconds_of_testing(n_test, n_confirmation, n_finalists, n_tested, speed))
+            plan = plan_finalists(final.clock.seconds_left_for_training(), seconds_in_full, students_in_full, teaching)
+            n_finalists, n_tested = plan.n_finalists, n_students if plan.seconds_kept else 1
     done = trained_finalists(final)
     if not done:
         return _by_measurement(final, by_number[plan.n_finalists - 1], plan)
