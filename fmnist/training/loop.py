@@ -27,9 +27,10 @@ import numpy as np
 
 from fmnist.data.images import LabelledImages
 from fmnist.recipe import Recipe
-from fmnist.training.batches import Batch, augmented_batches, marks_by_step, plan_for_length, steps_for
+from fmnist.training.batches import Batch, augmented_batches, plan_for_length
+from fmnist.training.course import Course, Pacer, Rescheduling
 from fmnist.training.history import HistoryPoint, best_point
-from fmnist.training.schedule import learning_rate_at
+from fmnist.training.schedule import averaging_rate_at, learning_rate_at
 from fmnist.training.step import TrainStep
 
 SMALLEST_PROBABILITY = float(np.finfo(np.float32).tiny)  # keeps the logarithm of an underflown probability finite
@@ -52,6 +53,7 @@ class Training:
     stopped_by: str  # "end", "early stopping", "time limit" or "stop point"
     # int64 (n_classes, n_classes): validation images by true and predicted class, at the best point
     confusion: np.ndarray | None = None
+    reschedulings: tuple[Rescheduling, ...] = ()  # changes of its length on the way
 
 
 def ignore(progress: HistoryPoint | int) -> None:
@@ -71,6 +73,8 @@ def train(
     report_every_images: int,
     patience_images: int | None = None,
     seconds_limit: float | None = None,
+    ends_in_time: bool = False,
+    reschedulings: Sequence[Rescheduling] = (),
     on_progress: Callable[[HistoryPoint], None] = ignore,
     on_step: Callable[[int], None] = ignore,
     train_step: TrainStep | None = None,
@@ -82,7 +86,8 @@ def train(
     marks of all trainings coincide whatever their batch size. Batches that span several marks report each of them.
     Only a point made at the time limit bears the images really seen. The last, incomplete batch of an epoch is dropped.
 
-    Same seed, machine and number of threads: the same history, to the bit, except for its seconds.
+    Same seed, machine and number of threads: the same history, to the bit, except for its seconds; with ends_in_time if
+    the changes of its length are repeated, see `reschedulings`.
 
     Args:
         recipe: what is trained, and how.
@@ -97,6 +102,9 @@ def train(
         report_every_images: between two validations.
         patience_images: without a higher validation accuracy, after which it ends.
         seconds_limit: it ends at the first step past it, with a last validation.
+        ends_in_time: whether the schedule is drawn together where the training would not end within seconds_limit, by
+            the speed of its steps. A network whose schedule is cut is worse than one whose schedule is shorter.
+        reschedulings: changes of the length to repeat, as an earlier training had them.
         on_progress: called with every point. An exception from there ends the training and passes through.
         on_step: called after each step with the images seen; the same holds for its exceptions.
         train_step: one that has trained the same recipe on as many images; it is started anew, which spares compiling.
@@ -111,10 +119,12 @@ def train(
     _check_arguments(
         recipe, train_images, validation, n_planned_images, n_stop_images, report_every_images, patience_images
     )
+    if ends_in_time and seconds_limit is None:
+        raise ValueError("ends_in_time needs a time to end in; pass seconds_limit")
     batch_size = min(recipe.plan.batch_size, len(train_images))
-    n_end_images = n_planned_images if n_stop_images is None else min(n_planned_images, n_stop_images)
-    n_steps, n_end_steps = steps_for(n_planned_images, batch_size), steps_for(n_end_images, batch_size)
-    marks = marks_by_step(n_end_images, report_every_images, batch_size)
+    course = Course(n_planned_images, n_stop_images, report_every_images, batch_size)
+    pacer = Pacer(n_planned_images, seconds_limit) if ends_in_time and seconds_limit is not None else None
+    repeated = {change.n_images: change.n_planned_images for change in reschedulings}
     if train_step is None:
         train_step = TrainStep(recipe, pixel_mean, pixel_std, batch_size, seed, taught=taught is not None)
     elif (train_step.recipe, train_step.batch_size) != (recipe, batch_size):
@@ -127,18 +137,17 @@ def train(
     plan = plan_for_length(recipe.plan, n_planned_images / len(train_images))
     batches = augmented_batches(train_images, plan, batch_size, seed, taught)
 
-    run = _Run(train_step, validation, on_progress, started)
-    stopped_by = "end" if n_end_images == n_planned_images else "stop point"
-    for step in range(n_end_steps):
-        run.learn(next(batches), step, n_steps)
+    run = _Run(train_step, course, validation, on_progress, started)
+    while (reason := run.reason_to_stop(patience_images, seconds_limit)) is None:
+        run.learn(next(batches))
         on_step(run.n_images)
-        if step + 1 in marks:
-            run.report(marks[step + 1])
-        is_last = step + 1 == n_end_steps
-        if not is_last and (reason := run.reason_to_stop(patience_images, seconds_limit)):
-            stopped_by = reason
-            break
-    return run.finish(stopped_by)
+        if run.n_images in repeated:
+            course.reschedule(run.n_steps, repeated[run.n_images])
+        elif pacer is not None:
+            run.keep_pace(pacer)
+        if run.n_steps in course.marks:
+            run.report(course.marks[run.n_steps])
+    return run.finish(reason)
 
 
 class _Run:
@@ -147,12 +156,15 @@ class _Run:
     def __init__(
         self,
         train_step: TrainStep,
+        course: Course,
         validation: LabelledImages | None,
         on_progress: Callable[[HistoryPoint], None],
         started: float,  # time.monotonic
     ) -> None:
+        self.n_steps = 0  # made so far
         self.n_images = 0  # training images seen
         self._train_step = train_step
+        self._course = course
         self._validation = validation
         self._on_progress = on_progress
         self._started = started
@@ -165,16 +177,26 @@ class _Run:
         self._losses: list[float] = []  # of the steps since the last report
         self._accuracies: list[float] = []
 
-    def learn(self, batch: Batch, step: int, n_steps: int) -> None:
-        """Make one step, see `TrainStep.learn`."""
-        started = time.monotonic()
-        loss, accuracy = self._train_step.learn(batch, step, n_steps)
+    def learn(self, batch: Batch) -> None:
+        """Make the next step, see `TrainStep.learn`."""
+        started, plan = time.monotonic(), self._train_step.recipe.plan
+        self._learning_rate = learning_rate_at(plan, self._course.progress_at(self.n_steps))
+        averaging_rate = averaging_rate_at(plan, self.n_steps, self._course.n_steps)
+        loss, accuracy = self._train_step.learn(batch, self._learning_rate, averaging_rate)
         self._seconds_in_steps += time.monotonic() - started
-        self._learning_rate = learning_rate_at(self._train_step.recipe.plan, step, n_steps)
+        self.n_steps += 1
         self.n_images += len(batch.images)
         self._require_finite("training loss is", loss)
         self._losses.append(loss)
         self._accuracies.append(accuracy)
+
+    def keep_pace(self, pacer: Pacer) -> None:
+        """Change the length of the course where the training would not end in time."""
+        if self.n_steps == self._course.n_end_steps:
+            return
+        n_planned_images = pacer.new_length(self.n_images, self._seconds(), self._course.n_planned_images)
+        if n_planned_images is not None:
+            self._course.reschedule(self.n_steps, n_planned_images)
 
     def report(self, marks: Sequence[int]) -> None:
         """Validate once, then add and announce one point per mark. Keeps the weights of a new best point."""
@@ -201,8 +223,10 @@ class _Run:
             self._on_progress(each)
 
     def reason_to_stop(self, patience_images: int | None, seconds_limit: float | None) -> str | None:
-        """Tell why to end before the planned end, if so; the work so far is then reported."""
-        if seconds_limit is not None and self._seconds() > seconds_limit:
+        """Tell why the training ends after the steps so far, all of which are then reported; None: it goes on."""
+        if self.n_steps == self._course.n_end_steps:
+            return "stop point" if self._course.is_cut_short else "end"
+        if seconds_limit is not None and self.n_steps > 0 and self._seconds() > seconds_limit:
             if self._losses:  # steps since the last report
                 self.report([self.n_images])
             return "time limit"
@@ -226,6 +250,7 @@ class _Run:
             seconds_in_steps=self._seconds_in_steps,
             stopped_by=stopped_by,
             confusion=self._best_confusion,
+            reschedulings=self._course.reschedulings,
         )
 
     def _seconds(self) -> float:

@@ -7,10 +7,10 @@ import math
 from fmnist.recipe import TrainingPlan
 
 
-def learning_rate_at(plan: TrainingPlan, step: int, n_steps: int) -> float:
+def learning_rate_at(plan: TrainingPlan, progress: float) -> float:
     """Compute the learning rate of one step: the plan's peak times a share.
 
-    With t = (step + 1/2) / n_steps, the middle of the step, and w = warmup_fraction, the share is:
+    With t, the progress, and w = warmup_fraction, the share is:
 
         constant   1
         one_cycle  t / w while t < w, then (1 - t) / (1 - w)
@@ -20,17 +20,16 @@ def learning_rate_at(plan: TrainingPlan, step: int, n_steps: int) -> float:
 
     Args:
         plan: names the schedule, its peak and its warm-up.
-        step: 0 <= step < n_steps.
-        n_steps: steps of the whole schedule, even where the training ends before.
+        progress: how far through the schedule the middle of the step lies, above 0 and below 1.
 
     Raises:
-        ValueError: the step lies outside the schedule.
+        ValueError: the progress lies outside the schedule.
     """
-    if not 0 <= step < n_steps:
-        raise ValueError(f"a step must be at least 0 and below n_steps, but got {step=}, {n_steps=}")
+    if not 0 < progress < 1:
+        raise ValueError(f"progress must be above 0 and below 1, but got {progress=}")
     if plan.schedule == "constant":
         return plan.peak_learning_rate
-    progress, warmup = (step + 0.5) / n_steps, plan.warmup_fraction
+    warmup = plan.warmup_fraction
     if progress < warmup:
         return plan.peak_learning_rate * progress / warmup
     descent = (progress - warmup) / (1 - warmup)  # 0 at the peak, 1 at the end

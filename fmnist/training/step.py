@@ -15,7 +15,6 @@ from fmnist.training.batches import Batch
 from fmnist.training.execution import bfloat16_arithmetic
 from fmnist.training.fused import with_fused_normalization
 from fmnist.training.optimizer import Optimizer
-from fmnist.training.schedule import averaging_rate_at, learning_rate_at
 
 SMALLEST_SHARD = 16  # images: with fewer, batch statistics say little
 TEACHER_WEIGHT = 0.9  # of the teacher's probabilities in a target; the label, smoothed, has the rest
@@ -100,28 +99,27 @@ class TrainStep:
             for average, weight in zip(self._averages, self.model.weights, strict=True):
                 average.assign(weight)
 
-    def learn(self, batch: Batch, step: int, n_steps: int) -> tuple[float, float]:
+    def learn(self, batch: Batch, learning_rate: float, averaging_rate: float = 1.0) -> tuple[float, float]:
         """Make one step.
 
         Args:
             batch: of batch_size images, with a teacher's probabilities where the step `is_taught`.
-            step: 0 <= step < n_steps.
-            n_steps: steps of the whole schedule.
+            learning_rate: of this step, above 0.
+            averaging_rate: how far the averages of the weights move towards the weights, 0 to 1; without the plan's
+                averaging nothing is averaged.
 
         Returns:
             Loss (label smoothing included) and accuracy, both before the step.
         """
-        plan = self.recipe.plan
         self._unused_seed = None
-        self._optimizer.learning_rate = learning_rate_at(plan, step, n_steps)  # assigns a variable, 0.1 ms
-        rate = averaging_rate_at(plan, step, n_steps) if self._averages else 0.0
+        self._optimizer.learning_rate = learning_rate  # assigns a variable, 0.1 ms
         targets = self._targets_of(batch)
         with bfloat16_arithmetic(self._bfloat16):
             loss, accuracy = self._step(
                 tf.constant(batch.images),
                 tf.constant(batch.labels),
                 tf.constant(targets),
-                tf.constant(rate, tf.float32),
+                tf.constant(averaging_rate, tf.float32),
             )
         return float(loss), float(accuracy)
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from fmnist.data.decode import Form
 from fmnist.data.duplicates import Duplicates
+from fmnist.training.course import Rescheduling
 from fmnist.training.history import HistoryPoint
 
 PHASES = ("search", "confirm", "refit", "baselines", "evaluate", "exports")
@@ -74,6 +75,7 @@ class ConfirmRecord:
     n_threads: int = 1  # what a training computes depends on their number, in the last bits
     bfloat16: bool = False  # whether its steps convolved in bfloat16
     n_cut_images: int | None = None  # where the timeout ended it; None: it went as far as planned
+    reschedulings: tuple[Rescheduling, ...] = ()  # changes of its length, so that it ended before the timeout
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,7 @@ class RefitRecord:
     n_threads: int = 1  # what a training computes depends on their number, in the last bits
     bfloat16: bool = False  # whether its steps convolved in bfloat16
     n_cut_images: int | None = None  # where the timeout ended it; None: it went as far as planned
+    reschedulings: tuple[Rescheduling, ...] = ()  # changes of its length, so that it ended before the timeout
     fit_on: str = "together"  # as in TrainTask
     teachers: tuple[MemberRecord, ...] = ()  # networks whose mean probabilities it learned from; empty: labels alone
     confirm_accuracy: float | None = None  # None before version 0.7.0, when it learned from these images
@@ -125,6 +128,7 @@ class Retraining:
     n_threads: int
     test_accuracy: float | None = None  # None until the test set was opened
     n_cut_images: int | None = None  # where the timeout ended it; None: it went as far as planned
+    reschedulings: tuple[Rescheduling, ...] = ()  # changes of its length, so that it ended before the timeout
 
 
 @dataclass(frozen=True)
@@ -164,6 +168,7 @@ class MemberRecipe:
     weight: float  # of its probabilities
     is_taught: bool = False  # whether it learns from the average of the teachers too
     bfloat16: bool = False  # whether its steps convolve in bfloat16
+    reschedulings: tuple[Rescheduling, ...] = ()  # changes of its length, so that it ended before the timeout
 
 
 @dataclass(frozen=True)

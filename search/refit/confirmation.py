@@ -320,7 +320,9 @@ def _confirm_one(
     n_planned = length_of_share(finalist.recipe.plan.n_epochs, final.n_searched_images, share)
     seconds_limit = None if seconds_left is None else max(0.0, seconds_left - seconds_kept)
     task = _task(final, finalist, n_planned, n_parallel)
-    task = replace(task, seconds_limit=seconds_limit, score_on_confirmation=True)
+    task = replace(
+        task, seconds_limit=seconds_limit, ends_in_time=seconds_limit is not None, score_on_confirmation=True
+    )
     label = f"finalist {finalist.trial}"
     with final.files.checksums.writing(final.files.confirm_model(finalist.trial)) as temporary:
         result = run_training(final.trainer, final.callback, replace(task, save_to=temporary), label)
@@ -347,6 +349,7 @@ def _confirm_one(
         n_threads=task.n_threads,
         bfloat16=task.bfloat16,
         n_cut_images=n_cut_images(result),
+        reschedulings=result.reschedulings,
     )
     final.files.write_json(final.files.confirm_record(finalist.trial), record)
     final.callback.on_training_end(label, f"{accuracy:.2%} confirmed, {record.reason}")

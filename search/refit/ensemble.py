@@ -195,6 +195,7 @@ def member_recipes(files: StudyFiles, members: Sequence[MemberRecord]) -> tuple[
                 seed=record.seed,
                 n_planned_images=record.n_planned_images,
                 n_cut_images=record.n_cut_images,
+                reschedulings=record.reschedulings,
                 n_threads=record.n_threads,
                 fit_on=record.fit_on,
                 weight=member.weight,

@@ -44,7 +44,7 @@ from search.refit.schedule import (
 )
 from search.study.strategy import seed_of
 from search.worker.probes import speeds_side_by_side
-from search.worker.tasks import TrainingFailed, TrainTask, reason_of
+from search.worker.tasks import TrainingFailed, TrainResult, TrainTask, reason_of
 
 
 def refit(final: FinalRound, winner: ConfirmRecord, n_seeds: int) -> list[RefitRecord]:
@@ -187,6 +187,7 @@ def _delivered(files: StudyFiles, winner: ConfirmRecord, obstacle: str) -> list[
         n_threads=winner.n_threads,
         bfloat16=winner.bfloat16,
         n_cut_images=winner.n_cut_images,
+        reschedulings=winner.reschedulings,
         fit_on=winner.fit_on,
         confirm_accuracy=winner.confirm_accuracy,
     )
@@ -214,7 +215,14 @@ def best_recipe(final: FinalRound, winner: ConfirmRecord, records: Sequence[Refi
     first = records[0]
     retrainings = []
     for record in records:
-        retrainings.append(Retraining(record.seed, record.n_threads, n_cut_images=record.n_cut_images))
+        retrainings.append(
+            Retraining(
+                record.seed,
+                record.n_threads,
+                n_cut_images=record.n_cut_images,
+                reschedulings=record.reschedulings,
+            )
+        )
     return BestRecipe(
         **provenance_of(final),
         trial=winner.trial,
@@ -295,7 +303,8 @@ def _train_student(
     task = _task(final, winner, seed_index, n_planned, n_parallel, teaching)
     label = f"student {seed_index}"
     with files.checksums.writing(files.student_model(seed_index)) as temporary:
-        saved = replace(task, score_on_confirmation=True, save_to=temporary)
+        ends_in_time = task.seconds_limit is not None
+        saved = replace(task, ends_in_time=ends_in_time, score_on_confirmation=True, save_to=temporary)
         result = run_training(final.trainer, final.callback, saved, label)
         write_metadata(temporary, model_metadata(final.data))
     n_full = full_length(task.recipe.plan.n_epochs, final.n_searched_images)
@@ -309,10 +318,11 @@ def _train_student(
         n_images=result.n_images,
         seconds=result.seconds,
         peak_memory_mb=result.peak_memory_mb,
-        rule=_length_in_words(final.n_searched_images, n_full, n_planned, n_cut_images(result)),
+        rule=_length_in_words(final.n_searched_images, n_full, n_planned, result),
         n_threads=task.n_threads,
         bfloat16=task.bfloat16,
         n_cut_images=n_cut_images(result),
+        reschedulings=result.reschedulings,
         fit_on=task.fit_on,
         teachers=teachers,
         confirm_accuracy=accuracy,
@@ -337,17 +347,19 @@ def _task(
     )
 
 
-def _length_in_words(n_images: int, n_full: int, n_planned: int, n_cut: int | None) -> str:
+def _length_in_words(n_images: int, n_full: int, n_planned: int, result: TrainResult) -> str:
     """Say how long a student's training is and why it ended there.
 
     Args:
         n_images: Images of an epoch.
         n_full: Images of a full training.
-        n_planned: Images of the schedule.
-        n_cut: Images seen when a timeout cut it; None if none did.
+        n_planned: Images of the schedule, as planned.
+        result: What came of the training.
     """
     end = "the schedule to its end"
-    if n_cut is not None:
-        end = f"cut by the timeout at {n_cut / n_planned:.0%} of the schedule"
+    if n_cut_images(result) is not None:
+        end = f"cut by the timeout at {result.n_images / n_planned:.0%} of the schedule"
+    elif result.reschedulings:
+        end = f"drawn together to {result.n_images / n_planned:.0%} of that to end before the timeout"
     epochs = f"{n_planned / n_images:.3g} epochs of {n_images:,} images"
     return f"{epochs}, {n_planned / n_full:.2g} full trainings, {end}"

@@ -60,7 +60,7 @@ N_VIEWS_OF_DELIVERED = 12
 # What it takes to predict an image, as a share of learning from it in bfloat16 (18 networks: 0.3 to 0.6).
 COST_OF_PREDICTION = 0.5
 # Share of the time left for training that full trainings are planned for: they may turn out slower.
-SHARE_OF_TIME = 0.94
+SHARE_OF_TIME = 0.96
 # No training is planned shorter than this share of its full length.
 SMALLEST_SHARE = 1e-3
 

@@ -206,6 +206,8 @@ def train_task(task: TrainTask, pipe: Connection) -> Iterator[TrainResult | Paus
             report_every_images=task.report_every_images,
             patience_images=task.patience_images,
             seconds_limit=seconds_left,
+            ends_in_time=task.ends_in_time,
+            reschedulings=task.reschedulings,
             on_progress=on_progress,
             on_step=on_step,
             train_step=train_step,
@@ -245,6 +247,7 @@ def result_of(task: TrainTask, training: Training, split: Split) -> TrainResult:
         peak_memory_mb=peak_memory_mb(),
         confirmation_probabilities=scored,
         confusion=training.confusion,
+        reschedulings=training.reschedulings,
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from fmnist.recipe import Recipe
+from fmnist.training.course import Rescheduling
 from fmnist.training.history import HistoryPoint
 
 
@@ -28,6 +29,8 @@ class TrainTask:
     n_stop_images: int | None = None  # stop here, the schedule's length unchanged
     patience_images: int | None = None  # early stopping; None: never
     seconds_limit: float | None = None  # for all of it; ends the training, which keeps its best point
+    ends_in_time: bool = False  # draws its schedule together where it would not end within seconds_limit
+    reschedulings: tuple[Rescheduling, ...] = ()  # changes of its length to repeat
     memory_limit_mb: float | None = None  # resident memory of the process; over it the training fails
     n_threads: int = 1
     bfloat16: bool = False  # steps of learning convolve in bfloat16; the processor must have it
@@ -65,6 +68,7 @@ class TrainResult:
     peak_memory_mb: float  # resident memory of the process at its highest
     confirmation_probabilities: np.ndarray | None = None  # float32 (n, n_classes)
     confusion: np.ndarray | None = None  # int64 (n_classes, n_classes): selection images by true and predicted
+    reschedulings: tuple[Rescheduling, ...] = ()  # changes of its length on the way
 
 
 @dataclass(frozen=True)
@@ -238,4 +242,6 @@ def reason_of(result: TrainResult) -> str:
         "early stopping": f"stopped early at {result.n_images:,} images",
         "time limit": f"out of time at {result.n_images:,} images",
     }
+    if result.stopped_by == "end" and result.reschedulings:
+        return f"trained to the end, which the timeout moved to {result.n_images:,} images"
     return reasons[result.stopped_by]

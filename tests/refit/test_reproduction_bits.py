@@ -15,6 +15,7 @@ from fmnist.data.source import DataSource
 from fmnist.data.split import Split, open_split, pixel_statistics
 from fmnist.model.metadata import read_metadata
 from fmnist.recipe import Recipe
+from fmnist.training.course import Rescheduling
 from fmnist.training.history import HistoryPoint
 from search import Callback
 from search.records.models import BestRecipe, EnsembleRecipe, MemberRecord
@@ -25,7 +26,7 @@ from search.refit.reproduction import retrain
 from search.refit.retraining import best_recipe, train_students
 from search.refit.round import FinalRound
 from search.worker.local import WorkerProcesses
-from search.worker.tasks import AverageTask, Interrupted, TrainingSite
+from search.worker.tasks import AverageTask, Interrupted, TrainingSite, TrainTask
 from tests.support.training.fake_trainer import final_round, trial
 
 pytestmark = [pytest.mark.trains, pytest.mark.slow]
@@ -72,13 +73,21 @@ def let_both_teach(final: FinalRound, split: Split) -> None:
         final.files.write_arrays(final.files.confirm_arrays(number), probabilities=probabilities, labels=labels)
 
 
+def drawn_together(task: TrainTask) -> TrainTask:
+    """Return a training that ends before its planned length, as one that a timeout made shorter on the way."""
+    n_images = 4 * task.recipe.plan.batch_size
+    return replace(task, reschedulings=(Rescheduling(n_images, (n_images + task.n_planned_images) // 2),))
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory, digits_split: Split) -> Iterator[Trained]:
     from fmnist.data.find import find_data
 
     folder = tmp_path_factory.mktemp("study")
     with WorkerProcesses(folder / "worker.log", threading.Event()) as workers:
-        final = final_round(folder, digits_split, workers.train, predict=workers.predict)
+        final = final_round(
+            folder, digits_split, lambda task: workers.train(drawn_together(task)), predict=workers.predict
+        )
         mean, std = pixel_statistics(digits_split.train.images)
         site = TrainingSite(final.files.split, mean, std, len(digits_split.train), None)
         checksums = find_data("digits").checksums
@@ -144,6 +153,16 @@ def test_stop_leaves_what_was_at_the_models_place(
         retrain(trained.ensemble, source, None, out, StopAt(label, stop), stop)
     assert out.read_text() == "as it was"
     assert list(tmp_path.iterdir()) == [out]
+
+
+def test_every_network_was_drawn_together_on_the_way(trained: Trained) -> None:
+    """Else the tests above would claim less than they say."""
+    networks = (*trained.ensemble.members, *trained.ensemble.teachers, *trained.student.teachers)
+    assert all(len(network.reschedulings) == 1 for network in networks)
+    assert [len(retraining.reschedulings) for retraining in trained.student.retrainings] == [1]
+    for record in trained.final.files.read_confirm_records():
+        assert record.n_images < 0.9 * record.n_planned_images
+        assert record.reason == f"trained to the end, which the timeout moved to {record.n_images:,} images"
 
 
 def test_recipe_of_two_teachers_mirrors_what_a_flipped_student_learns(trained: Trained) -> None:

@@ -11,6 +11,7 @@ import pytest
 from fmnist.data.split import Split
 from fmnist.model.metadata import ModelMetadata, read_metadata
 from fmnist.recipe import TrainingPlan
+from fmnist.training.course import Rescheduling
 from search.records.io import read_json
 from search.records.models import BestRecipe, ConfirmRecord, RefitRecord, TrialRecord
 from search.refit.confirmation import confirm
@@ -23,6 +24,7 @@ from search.worker.tasks import PredictorTask, TeachTask, TrainingFailed
 from tests.support.training.fake_trainer import (
     N_EPOCHS,
     CutShort,
+    DrawnTogether,
     Failing,
     FakeTrainer,
     UnderWay,
@@ -98,6 +100,27 @@ def test_student_that_the_timeout_cut_says_so_and_is_cut_there_when_it_is_made_a
     assert record.rule.endswith(f"cut by the timeout at {share:.0%} of the schedule")
     best = read_json(BestRecipe, final.files.best_recipe)
     assert [each.n_cut_images for each in best.retrainings] == [640]
+
+
+def test_student_whose_length_the_timeout_changed_says_so(tmp_path: Path, digits_split: Split) -> None:
+    trainer = DrawnTogether(digits_split.confirmation.labels, lambda filters: 0.5)
+    final = final_round(tmp_path, digits_split, trainer)
+    record = refit(final, confirm(final, ONE)[0], n_seeds=1)[0]
+    share = record.n_images / record.n_planned_images
+    assert record.n_cut_images is None
+    assert record.rule.endswith(f"drawn together to {share:.0%} of that to end before the timeout")
+    best = read_json(BestRecipe, final.files.best_recipe)
+    assert [each.reschedulings for each in best.retrainings] == [(Rescheduling(320, 640),)]
+
+
+def test_trainings_end_in_time_where_there_is_a_timeout(tmp_path: Path, digits_split: Split) -> None:
+    for timeout in (None, 1e6):
+        trainer = FakeTrainer(digits_split.confirmation.labels, lambda filters: 0.5)
+        final = final_round(tmp_path / str(timeout), digits_split, trainer, clock=Clock(timeout))
+        refit(final, confirm(final, ONE)[0], n_seeds=1)
+        full = [task for task in trainer.tasks if task.score_on_confirmation]
+        assert {task.ends_in_time for task in full} == {timeout is not None}
+        assert {task.seconds_limit is None for task in full} == {timeout is None}
 
 
 def test_every_delivered_model_carries_its_class_names_and_what_its_images_look_like(

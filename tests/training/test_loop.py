@@ -182,8 +182,53 @@ def test_the_time_limit_ends_the_training_with_a_last_validation() -> None:
     assert training.best is not None
 
 
+class SlowedClock:
+    """Time that passes with steps alone: a second for each until the machine becomes slower, then three."""
+
+    def __init__(self, n_fast_steps: int) -> None:
+        self._n_fast_steps = n_fast_steps
+        self._n_steps = 0
+        self._seconds = 0.0
+
+    def monotonic(self) -> float:
+        return self._seconds
+
+    def on_step(self, n_images: int) -> None:
+        self._n_steps += 1
+        self._seconds += 1 if self._n_steps <= self._n_fast_steps else 3
+
+
+def test_training_that_becomes_slow_on_the_way_goes_through_its_whole_schedule_in_time(monkeypatch) -> None:
+    clock = SlowedClock(n_fast_steps=100)
+    monkeypatch.setattr("fmnist.training.loop.time", clock)
+    planned = {"n_planned_images": 10_000, "report_every_images": 2000}  # 200 steps
+    training = quick(**planned, seconds_limit=210.0, ends_in_time=True, on_step=clock.on_step)
+    assert training.stopped_by == "end"
+    assert 130 * 50 <= training.n_images <= 137 * 50
+    assert 195 <= training.seconds <= 210
+    last = training.history[-1]
+    assert last.n_images == training.reschedulings[-1].n_planned_images
+    assert last.learning_rate < 0.1 * PLAN.peak_learning_rate
+    repeated = quick(**planned, reschedulings=training.reschedulings)
+    assert without_seconds(repeated) == without_seconds(training)
+    for weights, again in zip(training.model.get_weights(), repeated.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(weights, again)
+
+
+def test_training_that_is_fast_enough_keeps_its_length(monkeypatch) -> None:
+    clock = SlowedClock(n_fast_steps=1000)
+    monkeypatch.setattr("fmnist.training.loop.time", clock)
+    training = quick(n_planned_images=2000, seconds_limit=60.0, ends_in_time=True, on_step=clock.on_step)
+    assert (training.reschedulings, training.n_images, training.stopped_by) == ((), 2000, "end")
+
+
+def test_training_that_is_to_end_in_time_needs_a_time() -> None:
+    with pytest.raises(ValueError, match="ends_in_time needs a time to end in; pass seconds_limit"):
+        quick(ends_in_time=True)
+
+
 def test_learning_rates_follow_the_schedule(short) -> None:
-    expected = [learning_rate_at(PLAN, step, 40) for step in (9, 19, 29, 39)]
+    expected = [learning_rate_at(PLAN, (step + 0.5) / 40) for step in (9, 19, 29, 39)]
     assert [point.learning_rate for point in short.history] == expected
 
 
@@ -240,8 +285,8 @@ TEACHER = np.random.default_rng(0).dirichlet(np.ones(10), 50).astype(np.float32)
 
 def test_loss_of_a_taught_step_is_nine_tenths_the_teachers() -> None:
     batch, step = Batch(TRAIN.images[:50], TRAIN.labels[:50], TEACHER), steps_of(taught=True)
-    for i in range(5):
-        step.learn(batch, i, 10)
+    for _ in range(5):
+        step.learn(batch, 1e-3)
     network = keras.Model(step.model.inputs, step.model.get_layer("logits").output)
     logits = np.array(network([batch.images.astype(np.float32)]))
     log_probabilities = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
@@ -249,7 +294,7 @@ def test_loss_of_a_taught_step_is_nine_tenths_the_teachers() -> None:
     of_labels = -(smoothed * log_probabilities).sum(axis=1).mean()
     of_teacher = -(TEACHER * log_probabilities).sum(axis=1).mean()
     assert abs(of_labels - of_teacher) > 0.01
-    loss, _ = step.learn(batch, 5, 10)
+    loss, _ = step.learn(batch, 1e-3)
     assert loss == pytest.approx(0.1 * of_labels + 0.9 * of_teacher, rel=1e-4)
 
 
@@ -257,7 +302,7 @@ def test_step_that_is_not_taught_learns_from_the_labels_alone() -> None:
     losses = []
     for teacher in (None, TEACHER):
         step = steps_of(taught=False)
-        losses.append([step.learn(Batch(TRAIN.images[:50], TRAIN.labels[:50], teacher), i, 10) for i in range(3)])
+        losses.append([step.learn(Batch(TRAIN.images[:50], TRAIN.labels[:50], teacher), 1e-3) for _ in range(3)])
     assert losses[0] == losses[1]
 
 
@@ -270,4 +315,4 @@ def test_a_student_comes_to_say_what_its_teacher_says_whatever_the_labels() -> N
 
 def test_taught_step_without_a_teachers_probabilities_is_refused() -> None:
     with pytest.raises(ValueError, match="a taught step needs a teacher's probabilities"):
-        steps_of(taught=True).learn(Batch(TRAIN.images[:50], TRAIN.labels[:50]), 0, 10)
+        steps_of(taught=True).learn(Batch(TRAIN.images[:50], TRAIN.labels[:50]), 1e-3)

@@ -8,7 +8,7 @@ from fmnist.training.schedule import averaging_rate_at, learning_rate_at
 
 
 def rates(n_steps: int, **plan) -> np.ndarray:
-    return np.array([learning_rate_at(TrainingPlan(**plan), step, n_steps) for step in range(n_steps)])
+    return np.array([learning_rate_at(TrainingPlan(**plan), (step + 0.5) / n_steps) for step in range(n_steps)])
 
 
 def test_constant_schedule_stays_at_the_peak() -> None:
@@ -43,10 +43,10 @@ def test_cosine_is_halfway_down_in_the_middle() -> None:
     assert values[50] == pytest.approx(0.5)
 
 
-@pytest.mark.parametrize("step", [-1, 5])
-def test_a_step_outside_the_schedule_is_refused(step) -> None:
-    with pytest.raises(ValueError, match=r"at least 0 and below n_steps, but got step="):
-        learning_rate_at(TrainingPlan(), step, 5)
+@pytest.mark.parametrize("progress", [-0.1, 0.0, 1.0])
+def test_progress_outside_the_schedule_is_refused(progress) -> None:
+    with pytest.raises(ValueError, match=r"above 0 and below 1, but got progress="):
+        learning_rate_at(TrainingPlan(), progress)
 
 
 def test_average_keeps_little_of_the_first_weights_and_ends_with_its_full_memory() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from fmnist.training.course import length_in_the_end
 from fmnist.training.history import HistoryPoint
 from search.results.result import FinishedStudy
 
@@ -37,4 +38,5 @@ def learning_curve(study: FinishedStudy) -> LearningCurve:
         whose = f"the training of student {study.students[0].seed_index}"
         targets = ", against the teachers' probabilities too"
     n_epoch = n_images["train"] + n_images["selection"]
-    return LearningCurve(whose, delivered.history, None, delivered.n_planned_images, n_epoch, targets)
+    n_planned = length_in_the_end(delivered.n_planned_images, delivered.reschedulings)
+    return LearningCurve(whose, delivered.history, None, n_planned, n_epoch, targets)

@@ -33,6 +33,7 @@ EXCEPTIONS = {
     "{} must be restored from {}, but it cannot be written ({})": "needs a folder that its owner may not write to",
     "{} cannot be made: {}": "a part of another message: why Keras could not download",
     "early stopping needs a validation set; pass one": "a caller's slip, in Python alone",
+    "ends_in_time needs a time to end in; pass seconds_limit": "a caller's slip, in Python alone",
     "pixel_std must be positive": "a caller's slip, in Python alone",
     "probabilities must be at least 0 and sum to 1 in each row": "a caller's slip, in Python alone",
 }
