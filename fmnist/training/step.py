@@ -13,7 +13,7 @@ from fmnist.model.inference import in_chunks
 from fmnist.recipe import Recipe
 from fmnist.training.batches import Batch
 from fmnist.training.execution import bfloat16_arithmetic
-from fmnist.training.fused import with_fused_normalization
+from fmnist.training.forward import ForwardPass
 from fmnist.training.optimizer import Optimizer
 
 SMALLEST_SHARD = 16  # images: with fewer, batch statistics say little
@@ -63,6 +63,7 @@ class TrainStep:
         self._bfloat16 = bfloat16
         self._pixel_statistics = (pixel_mean, pixel_std)
         self.model = self._build(seed)
+        self._forward = ForwardPass(self.model, recipe.architecture)
         self._first_seed = seed
         self._first_values = [variable.numpy() for variable in self.model.variables]
         self._unused_seed: int | None = seed  # the seed of a network that has not learned yet
@@ -79,7 +80,7 @@ class TrainStep:
             tf.TensorSpec((), tf.float32),
         )
         self._predict = _compiled(
-            lambda images: self.model(tf.cast(images, tf.float32), training=False),
+            lambda images: tf.nn.softmax(self._forward(tf.cast(images, tf.float32), training=False)),
             tf.TensorSpec((None, *shape), tf.uint8),
         )
 
@@ -161,7 +162,7 @@ class TrainStep:
     def _make_step(self) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
         """Write one step as operations of TensorFlow: images, labels, targets, averaging rate -> loss, accuracy."""
         model = self.model
-        network = with_fused_normalization(keras.Model(model.inputs, model.get_layer("logits").output))
+        forward = self._forward
         weights = [variable.value for variable in model.trainable_variables]
         averaged = []
         if self._averages:
@@ -172,7 +173,7 @@ class TrainStep:
             images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor
         ) -> tuple[Sequence, tf.Tensor, tf.Tensor]:
             with tf.GradientTape() as tape:
-                logits = network(tf.cast(images, tf.float32), training=True)
+                logits = forward(tf.cast(images, tf.float32), training=True)
                 loss = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(targets, logits))
             hits = tf.equal(tf.argmax(logits, axis=1), tf.cast(labels, tf.int64))
             return tape.gradient(loss, weights), loss, tf.reduce_mean(tf.cast(hits, tf.float32))

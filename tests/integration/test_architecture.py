@@ -19,7 +19,7 @@ KERAS_MODULES = {
     "fmnist/model/ensemble.py",
     "fmnist/model/inference.py",
     "fmnist/training/execution.py",
-    "fmnist/training/fused.py",
+    "fmnist/training/forward.py",
     "fmnist/training/optimizer.py",
     "fmnist/training/step.py",
     "fmnist/training/loop.py",
