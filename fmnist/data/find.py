@@ -8,11 +8,12 @@ import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from fmnist.data.arrays.numpy_files import NumpyArrays
+from fmnist.data.arrays.source import arrays_source
 from fmnist.data.idx import has_idx_files, idx_source
 from fmnist.data.image_folder.reading import class_folders_source
 from fmnist.data.image_folder.tree import read_tree
 from fmnist.data.named import digits_source, download_with_keras, fashion_mnist_source
-from fmnist.data.npz import npz_source
 from fmnist.data.source import DataSource
 from fmnist.errors import UserError, first_few, unreadable
 from fmnist.paths import absolute, expanded, require_utf8
@@ -72,7 +73,7 @@ def find_own_images(dataset: str, reading: Reading) -> DataSource:
     if is_folder:
         return idx_source(path.resolve(), reading)
     if path.suffix.lower() == ARCHIVE_SUFFIX and os.path.isfile(path):
-        return npz_source(path.resolve(), reading)
+        return arrays_source(NumpyArrays(path.resolve()), reading)
     raise UserError(
         f"the dataset must be {', '.join(DATASETS)} or a folder of images (class folders or the four IDX files) or an "
         f"{ARCHIVE_SUFFIX} file, but got {dataset!r}; check the spelling of --dataset"

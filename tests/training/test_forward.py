@@ -44,7 +44,9 @@ def built(**changes: Any) -> tuple[keras.Model, Architecture]:
 
 def assert_close(ours: Any, theirs: Any, message: str = "") -> None:
     scale = float(np.abs(np.array(theirs)).max())
-    np.testing.assert_allclose(np.array(ours), np.array(theirs), rtol=1e-4, atol=1e-5 * max(1.0, scale), err_msg=message)
+    np.testing.assert_allclose(
+        np.array(ours), np.array(theirs), rtol=1e-4, atol=1e-5 * max(1.0, scale), err_msg=message
+    )
 
 
 @pytest.mark.parametrize("changes", ARCHITECTURES.values(), ids=ARCHITECTURES)
