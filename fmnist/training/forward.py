@@ -122,7 +122,7 @@ def gelu(x: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
     return x * share, gradient
 
 
-ACTIVATIONS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
+ACTIVATIONS: dict[str, Callable[[tf.Tensor], Any]] = {
     "relu": tf.nn.relu,
     "elu": tf.nn.elu,
     "silu": tf.nn.silu,

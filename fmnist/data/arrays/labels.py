@@ -90,20 +90,19 @@ def find_label_form(arrays: Sequence[np.ndarray], names: tuple[str, ...] | None,
         return LabelForm(texts=ordered, class_names=ordered)
     if all(map(_are_one_hot, arrays)) and len({labels.shape[1] for labels in arrays}) == 1:
         n_columns = first.shape[1]
-        note = (
-            f"{where} has a column for each of {n_columns} classes with a single 1 in each row: its place is the class"
-        )
+        note = f"{where} has {n_columns} columns with a single 1 in each row: its place is the class"
         return LabelForm(n_columns=n_columns, class_names=names, notes=(note,))
     numbers = np.concatenate([_whole(labels, where) for labels in arrays])
     notes = []
     if any(labels.dtype.kind == "f" for labels in arrays):
         notes.append(f"{where} has decimal numbers that are all whole: they number the classes")
     present = np.unique(numbers)
-    if len(present) >= 2 and present[0] == 1 and present[-1] == len(present):
-        if names is None or len(names) == len(present):
-            notes.append(f"{where} numbers the classes from 1 to {len(present)}: the first is class 1")
-            called = names or tuple(map(str, present))
-            return LabelForm(first=1, class_names=called, notes=tuple(notes))
+    is_from_1 = len(present) >= 2 and present[0] == 1 and present[-1] == len(present)
+    if is_from_1 and (names is None or len(names) == len(present)):
+        order = "they keep these numbers as their names" if names is None else "in the order of their names"
+        notes.append(f"{where} numbers the classes from 1 to {len(present)}: {order}")
+        called = names or tuple(map(str, present))
+        return LabelForm(first=1, class_names=called, notes=tuple(notes))
     return LabelForm(class_names=names, notes=tuple(notes))
 
 

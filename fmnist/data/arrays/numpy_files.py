@@ -127,17 +127,17 @@ class NumpyArrays:
     def _read_array(self, name: str) -> np.ndarray:
         if self._is_folder:
             path = self.place / f"{name}{NPY_SUFFIX}"
-            with _naming_damage(path, "a whole .npy file", "np.save"):
+            with _naming_damage(path, "np.save"):
                 return np.load(path, allow_pickle=False)
         with (
-            _naming_damage(self.place, "a whole .npz archive", "np.savez"),
+            _naming_damage(self.place, "np.savez"),
             np.load(self.place, allow_pickle=False) as arrays,
         ):
             return arrays[name]
 
 
 def _three(sides: Sequence[int]) -> tuple[int, int, int]:
-    """Return the shape of an image with its sides and channels, of an array whose other dimensions are not known yet."""
+    """Return sides and channels of images whose layout is not known yet, for the memory that they take."""
     height, width, *channels = [*sides, 1, 1][: max(2, len(sides))]
     return height, width, math.prod(channels)
 
@@ -156,7 +156,7 @@ def read_headers(path: Path) -> dict[str, Header]:
     if not zipfile.is_zipfile(path):
         raise UserError(f"{path} must be an .npz archive, but is none, or cut; save it again with np.savez")
     headers = {}
-    with _naming_damage(path, "a whole .npz archive", "np.savez"), zipfile.ZipFile(path) as archive:
+    with _naming_damage(path, "np.savez"), zipfile.ZipFile(path) as archive:
         for name in archive.namelist():
             with archive.open(name) as file:
                 headers[name.removesuffix(NPY_SUFFIX)] = read_header(file)
@@ -174,7 +174,7 @@ def read_folder_headers(folder: Path) -> dict[str, Header]:
     for name in sorted(os.listdir(folder)):
         if name.lower().endswith(NPY_SUFFIX):
             path = folder / name
-            with _naming_damage(path, "a whole .npy file", "np.save"), path.open("rb") as file:
+            with _naming_damage(path, "np.save"), path.open("rb") as file:
                 headers[name[: -len(NPY_SUFFIX)]] = read_header(file)
     _refuse_objects(folder, headers)
     return headers
@@ -202,11 +202,13 @@ def read_header(file: IO[bytes]) -> Header:
 
 
 @contextmanager
-def _naming_damage(path: Path, expected: str, function: str) -> Iterator[None]:
+def _naming_damage(path: Path, function: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         raise unreadable(path, error) from error
     except (ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise UserError(f"{path} must be {expected}, but: {reason}; save it again with {function}") from error
+        raise UserError(
+            f"{path} must be a whole file of NumPy, but: {reason}; save it again with {function}"
+        ) from error

@@ -15,6 +15,14 @@ from tests.support.data_sets import found, multiset, refused
 from tests.support.made_images import digits_of_each, in_colour
 
 X, Y = digits_of_each([12] * 3)
+X_TEST, Y_TEST = digits_of_each([3] * 3, first=12)
+
+
+def renamed(*names: str) -> dict[str, np.ndarray | None]:
+    """Return changes of an archive to these names for its four arrays."""
+    usual = ("x_train", "y_train", "x_test", "y_test")
+    ordered = sorted(zip(names, (X, Y, X_TEST, Y_TEST), strict=True), key=lambda pair: pair[0])
+    return {**dict.fromkeys(usual), **dict(ordered)}
 
 
 @pytest.fixture
@@ -43,10 +51,44 @@ def test_archive_is_a_data_set(archive: Callable[..., Path]) -> None:
     "arrays",
     [
         {"x_train": X.astype(np.int64)[..., np.newaxis]},
+        {"x_train": X[:, np.newaxis]},
+        {"x_train": X.reshape(36, -1)},
+        {"x_train": X.astype(float), "x_test": X_TEST.astype(np.float32)},
+        {"x_train": (X / 255).astype(np.float32), "x_test": X_TEST / 255},
         {"y_train": Y.astype(np.int32)[:, np.newaxis]},
+        {"y_train": np.eye(3)[Y], "y_test": np.eye(3)[Y_TEST]},
+        {"y_train": Y.astype(float)},
+        {"y_train": Y + 1, "y_test": Y_TEST + 1},
+        {"y_train": Y.astype(str), "y_test": Y_TEST.astype(str)},
+        {"y_train": Y.astype("S1"), "y_test": Y_TEST.astype("S1")},
         {"class_names": np.array(["0", "1", "2"])},
+        renamed("train_images", "train_labels", "test_images", "test_labels"),
+        renamed("X_train", "Y_train", "X_test", "Y_test"),
+        renamed("trainX", "trainy", "testX", "testy"),
+        renamed("images", "labels", "test-images", "test-labels"),
+        renamed("arr_0", "arr_1", "arr_2", "arr_3"),
+        renamed("arr_0", "arr_2", "arr_1", "arr_3"),
     ],
-    ids=["long integers with a channel", "labels in a column", "names"],
+    ids=[
+        "long integers with a channel",
+        "channels first",
+        "flat",
+        "whole decimal numbers",
+        "from 0 to 1",
+        "labels in a column",
+        "one-hot labels",
+        "decimal labels",
+        "labels from 1",
+        "labels in words",
+        "labels in bytes",
+        "names",
+        "Keras' words",
+        "capitals",
+        "one word",
+        "without train",
+        "without names",
+        "without names, in the order of train_test_split",
+    ],
 )
 def test_other_ways_to_write_the_same_are_the_same(archive: Callable[..., Path], arrays: dict) -> None:
     plain = load_train(found(archive()), 0)
@@ -97,56 +139,101 @@ BAD_ARCHIVES = {
     "lacks y_train": ({"y_train": None}, r"must hold x_train and y_train, but got x_train alone; add the other"),
     "lacks both": ({"x_train": None, "y_train": None}, r"must hold arrays x_train and y_train, but got x_test, y_test"),
     "test without labels": ({"y_test": None}, r"must hold x_test and y_test, but got x_test alone"),
-    "0 to 1": (
+    "0 to 1 in training alone": (
         {"x_train": (X / 255).astype(np.float32)},
-        r"x_train in .* whole numbers from 0 to 255, but got float32, 0 to 1; save them as uint8.*np.round\(255 \* x\)",
+        r"x_test in .* must be numbers from 0 to 1 as the training images are, but got uint8, 0 to \d+; divide by the",
     ),
-    "whole floats": ({"x_test": X[:9].astype(float)}, r"x_test in .* but got float64, 0 to 255; save them as uint8"),
+    "0 to 1 in the test set alone": (
+        {"x_test": X_TEST / 255},
+        r"x_test in .* must be whole numbers from 0 to 255 as the training images are, but got float64, 0 to .*; multi",
+    ),
+    "decimal pixels": (
+        {"x_train": X * 0.3},
+        r"from 0 to 255, or decimal numbers from 0 to 1, but got float64, 0 to [\d.]+, not all of them whole; save",
+    ),
+    "-1 to 1": (
+        {"x_train": X / 127.5 - 1},
+        r"but got float64, -1 to .*; save them as uint8, from 0 to 255; of numbers from -1 to 1: np.round\(127.5",
+    ),
+    "16 bits": (
+        {"x_train": X.astype(np.uint16) * 257},
+        r"but got uint16, 0 to \d+; save them as uint8, from 0 to 255; of 16 bits: \(x // 257\).astype\('uint8'\)",
+    ),
     "NaN": ({"x_train": with_one(X.astype(float), np.nan)}, r"1 of its values are NaN or infinite; fix them"),
     "infinite": ({"x_train": with_one(X.astype(float), np.inf)}, r"1 of its values are NaN or infinite; fix them"),
     "above 255": ({"x_train": with_one(X.astype(np.int32), 256)}, r"but got int32, 0 to 256; save them as uint8"),
     "below 0": ({"x_train": with_one(X.astype(np.int8), -1)}, r"but got int8, -\d+ to \d+; save them as uint8"),
-    "truth values": ({"x_train": X > 9}, r"whole numbers from 0 to 255, but got bool; save them as uint8"),
-    "texts": ({"x_train": X.astype(str)}, r"whole numbers from 0 to 255, but got <U3; save them as uint8"),
+    "texts": ({"x_train": X.astype(str)}, r"numbers, whole from 0 to 255 or .*, but got <U3; save them as uint8"),
     "objects": ({"x_train": np.array([X[0], None], object)}, r"x_train holds Python objects, which are not loaded"),
-    "flat images": ({"x_train": X.reshape(36, -1)}, r"shape \(n, height, width\), .* but got \(36, 256\); reshape"),
-    "channels first": (
-        {"x_train": X[:, np.newaxis]},
-        r"channels at the end, but got \(36, 1, 16, 16\); resh",
+    "flat images of no square": (
+        {"x_train": X.reshape(36, -1)[:, :200]},
+        r"shape \(n, height, width\), .* but got \(36, 200\); reshape",
     ),
-    "four channels": ({"x_train": np.stack([X] * 4, axis=-1)}, r"with 1 or 3 channels at the end, but got"),
+    "channels first or last": (
+        {"x_train": np.zeros((36, 3, 32, 3), np.uint8)},
+        r"but \(36, 3, 32, 3\) can be read both ways; make it uint8 \(n, height, width\), or cut or enlarge",
+    ),
+    "four channels": (
+        {"x_train": np.stack([X] * 4, axis=-1)},
+        r"with 1 or 3 channels at the end or in front, .* but got \(36, 16, 16, 4\); leave out the fourth channel",
+    ),
     "no dimension": ({"x_train": np.uint8(3)}, r"shape \(n, height, width\), .* but got \(\); reshape"),
     "too large": (
         {"x_train": np.zeros((36, 80, 70), np.uint8)},
         r"64 pixels at most, but .* 80 x 70; pass --image",
     ),
     "too small": ({"x_train": X[:, :3]}, r"sides of 4 pixels or more, but .* are 3 x 16"),
-    "labels lack one": ({"y_train": Y[1:]}, r"36 images in x_train and 35 labels in y_train; take both"),
-    "one-hot labels": (
-        {"y_train": np.eye(3, dtype=int)[Y]},
-        r"of the shape \(n,\), .* y_train.argmax\(axis=1\)",
+    "labels lack one": ({"y_train": Y[1:]}, r"36 images in x_train in .* and 35 labels in y_train in .*; take both"),
+    "probabilities as labels": (
+        {"y_train": np.eye(3)[Y] * 0.7},
+        r"y_train in .* must be the class of each image, .* got float64 \(36, 3\); y_train.argmax\(axis=1\) turns",
     ),
     "decimal labels": (
-        {"y_train": Y.astype(float)},
-        r"y_train in .* of the shape \(n,\), .* got float64",
+        {"y_train": Y + 0.5},
+        r"the class of each image, .* got float64 \(36,\), not all of them whole; number",
     ),
-    "labels in words": (
+    "labels in words alone": (
         {"y_train": Y.astype(str)},
-        r"of the shape \(n,\), .* got <U3 \(36,\); number them",
+        r"y_test in .* must be texts as the training labels are, but got uint8 \(9,\); write the names of the classes",
+    ),
+    "other words": (
+        {"y_train": np.array(["ant", "bee", "cat"])[Y], "y_test": np.array(["ant", "bee", "dog"])[Y_TEST]},
+        r"test labels must be classes of the training labels, but in y_test in .* there is dog; leave these images out",
+    ),
+    "one-hot labels in training alone": (
+        {"y_train": np.eye(3)[Y]},
+        r"y_test in .* must have 3 columns with a single 1 in each row, .* but got uint8 \(9,\); write them as those",
+    ),
+    "two arrays of training images": (
+        {"train_images": X},
+        r"one array for each part, but got .* and .*; leave all but",
+    ),
+    "arrays without names of any shape": (
+        renamed("arr_0", "arr_1", "arr_3", "arr_2") | {"arr_0": X[1:]},
+        r"images and labels, .* but got arrays without names of the shapes .*; name them x_train, y_train, x_test",
     ),
     "label below 0": ({"y_train": Y.astype(int) - 1}, r"from 0 to 255 at most, but got -1 to 1; number them from 0"),
     "label above 255": ({"y_train": Y.astype(int) + 255}, r"from 0 to 255 at most, but got 255 to 257; number them"),
     "gap": ({"y_train": Y * 2}, r"goes up to 4; absent: 1, 3; number the classes from 0"),
-    "one class": ({"y_train": Y * 0}, r"k at least 2, but .*y_train goes up to 0; number"),
-    "few of a class": ({"x_train": X[:-1], "y_train": Y[:-1]}, r"at least 12 .* but in .*y_train class 2 has 11; add"),
+    "one class": ({"y_train": Y * 0}, r"k at least 2, but y_train in .* goes up to 0; number"),
+    "few of a class": (
+        {"x_train": X[:-1], "y_train": Y[:-1]},
+        r"at least 12 .* but in y_train in .* class 2 has 11; add",
+    ),
     "unknown test label": (
         {"y_test": Y[:9] + 3},
         r"test labels must be 0 to 2 as in training, .* one is 3; fix",
     ),
     "empty test": ({"x_test": X[:0], "y_test": Y[:0]}, r"test labels must be 0 to 2 .* there is none"),
     "empty training": ({"x_train": X[:0], "y_train": Y[:0]}, r"k at least 2, but .* goes up to -1"),
-    "other test size": ({"x_test": X[:9, :8]}, r"must have one shape, but in .* 16 x 16 x 1 and 8 x 16 x 1; make them"),
-    "colour test": ({"x_test": in_colour(X[:9])}, r"must have one shape, but in .* 16 x 16 x 1 and 16 x 16 x 3"),
+    "other test size": (
+        {"x_test": X[:9, :8]},
+        r"one shape, but those in x_test in .* have 8 x 16 x 1 instead of 16 x 16 x 1; make",
+    ),
+    "colour test": (
+        {"x_test": in_colour(X[:9])},
+        r"one shape, but those in x_test in .* have 16 x 16 x 3 instead of 16 x 16 x 1",
+    ),
     "too few names": ({"class_names": np.array(["a", "b"])}, r"one name for each class, but got 2 for the 3 classes"),
     "numbers as names": (
         {"class_names": np.arange(3)},
@@ -193,11 +280,11 @@ def test_archive_with_a_damaged_array_is_named(archive: Callable[..., Path]) -> 
     content = bytearray(path.read_bytes())
     content[4000:4020] = bytes(20)
     path.write_bytes(content)
-    refused(path, r"shapes.npz must be a whole .npz archive, but: Bad CRC-32.*; save it again")
+    refused(path, r"shapes.npz must be a whole file of NumPy, but: Bad CRC-32.*; save it again")
 
 
 def test_zip_of_something_else_is_named(tmp_path: Path) -> None:
     path = tmp_path / "notes.npz"
     with zipfile.ZipFile(path, "w") as zipped:
         zipped.writestr("notes.txt", "no array")
-    refused(path, r"notes.npz must be a whole .npz archive, but: .*; save it again")
+    refused(path, r"notes.npz must be a whole file of NumPy, but: .*; save it again")

@@ -190,20 +190,20 @@ def save_images(folder: Path, kind: str, side: int) -> Path:
     return path
 
 
-@pytest.mark.parametrize("kind", ["idx", "npz"])
-def test_image_size_makes_training_and_test_images_alike(tmp_path: Path, kind: str) -> None:
-    smaller = TEST[0][:, :6, :6]
-    if kind == "idx":
-        path = tmp_path / "mine"
-        write(path, test=(smaller, TEST[1]))
-    else:
-        path = tmp_path / "mine.npz"
-        np.savez(path, x_train=IMAGES, y_train=LABELS, x_test=smaller, y_test=TEST[1])
+def test_image_size_makes_training_and_test_images_alike(tmp_path: Path) -> None:
+    folder, archive, smaller = tmp_path / "mine", tmp_path / "mine.npz", TEST[0][:, :6, :6]
+    write(folder, test=(smaller, TEST[1]))
+    np.savez(archive, x_train=IMAGES, y_train=LABELS, x_test=smaller, y_test=TEST[1])
     with needs_remedy(
         "training and test images must have one shape, but in {} they have {} and {}; make them alike, or"
     ):
-        read(path)
-    read(path, image_size=8)
+        read(folder)
+    with needs_remedy(
+        "training and test images must have one shape, but those in {} have {} instead of {}; make them alike, or"
+    ):
+        read(archive)
+    read(folder, image_size=8)
+    read(archive, image_size=8)
 
 
 def test_fewer_images_take_less_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,31 +224,72 @@ OBJECTS = np.array([[1], [1, 2]], dtype=object)
     "remedy",
     [
         Remedy(
-            "{} must hold {} and {}, but got {} alone; add the other, or leave it out too",
+            "{} must hold x_{} and y_{}, but got {} alone; add the other, or leave it out too",
             {"y_test": None},
             {"x_test": None},
         ),
+        Remedy("{} must hold arrays x_train and y_train, but got {}; {}", {"x_train": None, "y_train": None}, GOOD),
         Remedy(
-            "{} must hold arrays {} and {}, but got {}; save it with np.savez(",
-            {"x_train": None, "y_train": None},
+            "{} must have one array for each part, but got {}; leave all but one out",
+            {"train_images": IMAGES},
+            {"train_images": None},
+        ),
+        Remedy(
+            "must hold images and labels, for training and perhaps for testing, but got arrays without names",
+            {**dict.fromkeys(GOOD), "arr_0": IMAGES, "arr_1": LABELS[:50]},
+            {"arr_0": None, "arr_1": None, **GOOD},
+        ),
+        Remedy(
+            "must have the shape (n, height, width), with 1 or 3 channels", {"x_train": IMAGES[:, None, None]}, GOOD
+        ),
+        Remedy(
+            "must have its channels at the end, or else at the beginning, but {} can be read both ways",
+            {"x_train": np.zeros((60, 3, 8, 3), np.uint8)},
             GOOD,
         ),
         Remedy(
-            "must have the shape (n, height, width), or with 1 or 3 channels at the end", {"x_train": IMAGES[0]}, GOOD
+            "must be whole numbers from 0 to 255, or decimal numbers from 0 to 1, but got {}; {}",
+            {"x_train": IMAGES / 127.5 - 1},
+            {"x_train": np.round(127.5 * ((IMAGES / 127.5 - 1) + 1)).astype("uint8")},
         ),
         Remedy(
-            "must be whole numbers from 0 to 255, but got {}{}; {}",
+            "must be numbers, whole from 0 to 255 or decimal from 0 to 1, but got {}; {}",
+            {"x_train": IMAGES.astype(str)},
+            GOOD,
+        ),
+        Remedy(
+            "{} must be whole numbers from 0 to 255 as the training images are, but got {}; multiply by",
+            {"x_test": TEST[0] / 255},
+            {"x_test": np.round(TEST[0] / 255 * 255)},
+        ),
+        Remedy(
+            "{} must be numbers from 0 to 1 as the training images are, but got {}; divide by the same number",
             {"x_train": IMAGES / 255},
-            {"x_train": np.round(255 * (IMAGES / 255)).astype("uint8")},
+            {"x_test": TEST[0] / 255},
         ),
         Remedy(
             "of its values are NaN or infinite; fix them, then {}", {"x_train": np.full(IMAGES.shape, np.nan)}, GOOD
         ),
-        Remedy("every image needs a label, but {} holds {} images in {}", {"y_train": LABELS[:50]}, GOOD),
+        Remedy("every image needs a label, but there are {} images in {}", {"y_train": LABELS[:50]}, GOOD),
         Remedy(
-            "{} must be whole numbers of the shape (n,), the class of each image",
+            "{} must be the class of each image, (n,), as whole numbers or texts, or one-hot rows, but got {}; {}",
+            {"y_train": np.eye(3)[LABELS] * 0.9},
+            {"y_train": (np.eye(3)[LABELS] * 0.9).argmax(axis=1)},
+        ),
+        Remedy(
+            "{} must be texts as the training labels are, but got {} {}; write the names of the classes",
+            {"y_train": np.array(["ant", "bee", "cat"])[LABELS]},
+            {"y_test": np.array(["ant", "bee", "cat"])[TEST[1]]},
+        ),
+        Remedy(
+            "{} must have {} columns with a single 1 in each row, as the training labels have",
             {"y_train": np.eye(3)[LABELS]},
-            {"y_train": np.eye(3)[LABELS].argmax(axis=1)},
+            {"y_test": np.eye(3)[TEST[1]]},
+        ),
+        Remedy(
+            "test labels must be classes of the training labels, but in {} there is {}; leave these images out",
+            {"y_train": LABELS.astype(str), "y_test": np.array(["0", "1", "other"])[TEST[1]]},
+            {"x_test": TEST[0][TEST[1] < 2], "y_test": TEST[1][TEST[1] < 2].astype(str)},
         ),
         Remedy("{} must number the classes from 0 to {} at most", {"y_train": LABELS.astype(int) - 1}, GOOD),
         Remedy(
@@ -281,7 +322,7 @@ def test_archive_that_is_none_or_damaged_is_saved_again(tmp_path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[200:260] = bytes(60)
     path.write_bytes(content)
-    with needs_remedy("{} must be a whole .npz archive, but: {}; save it again with np.savez"):
+    with needs_remedy("{} must be a whole file of NumPy, but: {}; save it again with {}"):
         read(path)
     save_and_read(path, GOOD)
 
