@@ -46,6 +46,8 @@ def _from_search_to_test(study: FinishedStudy) -> str:
     """
     winner, test = study.winner, study.test_mean
     in_search = "The winner is chosen by the confirmation split."
+    if len(study.confirmed) == 1:
+        in_search = "The winner is the network that the search found best."
     if winner.search_accuracy is not None:
         in_search = (
             f"In the search, after a shorter training on fewer images, the winner has "

@@ -67,13 +67,16 @@ def same_in_fresh_process(study: FinishedStudy) -> str:
 def flip_averaged(study: FinishedStudy) -> str | None:
     """Test accuracy with flip test-time averaging; None where the recipe was not trained on mirror images.
 
-    Such as: "95.20 %, 95.10 %: each image predicted twice, as it is and mirrored, probabilities averaged;
-    best.keras does not"
+    Such as: "Each image predicted twice, as it is and mirrored, probabilities averaged; best.keras does not. One
+    training each: 95.20 %, 95.10 %."
     """
-    if not study.test.flip_accuracies:
+    accuracies = study.test.flip_accuracies
+    if not accuracies:
         return None
-    spread = ", ".join(percent(accuracy) for accuracy in study.test.flip_accuracies)
-    return f"{spread}: each image predicted twice, as it is and mirrored, probabilities averaged; best.keras does not"
+    how = "Each image predicted twice, as it is and mirrored, probabilities averaged; best.keras does not."
+    if len(accuracies) == 1:
+        return how
+    return f"{how} One training each: {', '.join(map(percent, accuracies))}."
 
 
 def strengths_and_limits(study: FinishedStudy, evidence: Evidence) -> list[tuple[str, str]]:
