@@ -25,6 +25,7 @@ from fmnist.export.formats import (
     require_runtimes,
 )
 from fmnist.export.images import read_images
+from fmnist.export.publish import publish, require_card, require_empty
 from fmnist.options import option, options, parse_options
 from fmnist.output import printable
 from fmnist.paths import require_lengths
@@ -40,6 +41,8 @@ class ExportOptions:
     formats: Sequence[str] = option(
         f"all, or some of {', '.join(format.name for format in FORMATS)}, joined by commas; may be given again",
         name="format",
+        default=(),
+        default_shown="none, with --publish",
         requirement=FORMATS_REQUIRED,
         metavar="FORMATS",
     )
@@ -51,6 +54,14 @@ class ExportOptions:
         metavar="FILE.npz",
     )
 
+    publish: Path | None = option(
+        "lay out a repository for the Hugging Face Hub in this new folder: the model as keras.saving.load_model reads "
+        "it from there, its model card, and the exports of --format",
+        default=None,
+        default_shown="none",
+        metavar="FOLDER",
+    )
+
     @pydantic.field_validator("formats", mode="before")
     @classmethod
     def _spell_out_formats(cls, words: Any) -> tuple[str, ...]:
@@ -59,6 +70,13 @@ class ExportOptions:
     def __post_init__(self) -> None:
         if self.model.suffix != ".keras" or not os.path.isfile(self.model):
             raise UserError(f"MODEL must be a .keras file, as studies deliver it, but got {self.model}; check its path")
+        if not self.formats and self.publish is None:
+            raise UserError(
+                "--format or --publish must say what to make of the model, but got neither; pass --format all"
+            )
+        if self.publish is not None:
+            require_card(self.model)
+            require_empty(self.publish)
         require_runtimes(self.formats, "--format")
         self._require_writable_folder()
         require_lengths(self.out, "choose a shorter --out")
@@ -93,8 +111,39 @@ def main(argv: Sequence[str] | None = None, *, scripts: Path = HERE) -> int:
 
 
 def run(options: ExportOptions, scripts: Path) -> int:
-    """Export by these options and show what came of it. Returns the exit code."""
+    """Export and publish by these options, and show what came of it. Returns the exit code."""
+    try:
+        return export_and_publish(options, scripts)
+    except KeyboardInterrupt:
+        print(f"stopped; the formats that were done are in {options.out}", file=sys.stderr)
+        return EXIT_INTERRUPTED
+
+
+def export_and_publish(options: ExportOptions, scripts: Path) -> int:
+    """Do it. Returns the exit code."""
     console = Console()
+    exit_code, exported = 0, []
+    if options.formats:
+        records = export(options, console, scripts)
+        show_records(console, options, records)
+        exported = [options.out / record.file for record in records if not record.failure]
+        exit_code = EXIT_FAILURE if any(record.failure for record in records) else 0
+    if options.publish is not None:
+        publish(options.model, options.publish, exported)
+        console.print(published_in_words(options.publish), markup=False, highlight=False, soft_wrap=True)
+    return exit_code
+
+
+def published_in_words(folder: Path) -> str:
+    """Say where the repository is and how it gets to the Hub."""
+    return printable(
+        f"published: {folder}, to be uploaded by `hf upload NAME/MODEL {folder}` and loaded by "
+        "keras.saving.load_model('hf://NAME/MODEL')"
+    )
+
+
+def export(options: ExportOptions, console: Console, scripts: Path) -> list[ExportRecord]:
+    """Export by these options, with a sign of life on a terminal."""
     images, labels = None, None
     if options.images is not None:
         images, labels = read_images(options.images)
@@ -108,16 +157,8 @@ def run(options: ExportOptions, scripts: Path) -> int:
         n_threads=n_cores,
         scripts=scripts,
     )
-    try:
-        with console.status(
-            f"exporting {printable(str(options.model))}", spinner="line"
-        ):  # nothing, where this is no terminal
-            records = list(exports)
-    except KeyboardInterrupt:
-        print(f"stopped; the formats that were done are in {options.out}", file=sys.stderr)
-        return EXIT_INTERRUPTED
-    show_records(console, options, records)
-    return EXIT_FAILURE if any(record.failure for record in records) else 0
+    with console.status(f"exporting {printable(str(options.model))}", spinner="line"):  # nothing but on a terminal
+        return list(exports)
 
 
 def parse(argv: Sequence[str]) -> ExportOptions:

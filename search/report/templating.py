@@ -43,6 +43,7 @@ def templates(*, markdown: bool = False) -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False}  # YAML does not join surrogates
     environment.filters.update({function.__name__: function for function in FORMAT_FILTERS})
     environment.filters.update(md=markdown_text, svg=svg_address, png=png_address)
     return environment

@@ -59,8 +59,9 @@ def test_command_says_that_noise_was_made_up_what_failed_and_exits_with_1(tmp_pa
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "the following arguments are required: MODEL, --format; see python -m fmnist.export --help"),
-        (["{folder}/fake.keras"], "the following arguments are required: --format"),
+        ([], "the following arguments are required: MODEL; see python -m fmnist.export --help"),
+        (["{folder}/fake.keras"], "--format or --publish must say what to make of the model, but got neither"),
+        (["{folder}/fake.keras", "--publish", "{folder}/hub"], "must have its model card beside it, but .* is missing"),
         (["{folder}/none.keras", "--format", "onnx"], "MODEL must be a .keras file, .* but got .*none.keras"),
         (["{folder}", "--format", "onnx"], "MODEL must be a .keras file"),
         (["{folder}/fake.keras", "--format", "coreml"], "--format must be all or some of keras, .*, but got 'coreml'"),

@@ -170,6 +170,24 @@ def test_model_card_names_use_data_figures_and_limits(study) -> None:
     assert "Fashion-MNIST" not in card  # these are other images
 
 
+@pytest.mark.parametrize("dataset", ["fashion-mnist", "../odd: [1] 'x' # \N{PILE OF POO}"])
+def test_hub_reads_the_metadata_of_a_model_card(tmp_path: Path, dataset: str) -> None:
+    huggingface_hub = pytest.importorskip("huggingface_hub", reason="needs the extra test")
+    files, trials = make_study(tmp_path / "made", Made(dataset=dataset))
+    report = write_made_report(files, trials)
+    data = huggingface_hub.ModelCard(files.model_card.read_text()).data
+    assert (data.library_name, data.pipeline_tag) == ("keras", "image-classification")
+    assert data.datasets == (["zalando-datasets/fashion_mnist"] if dataset == "fashion-mnist" else None)
+    accuracy, f1 = data.eval_results
+    assert (accuracy.task_type, accuracy.dataset_name, accuracy.metric_type) == (
+        "image-classification",
+        dataset,
+        "accuracy",
+    )
+    assert accuracy.metric_value == report["test"]["accuracy"]["delivered"]["value"]
+    assert (f1.metric_type, f1.dataset_split) == ("f1", "test")
+
+
 def test_report_of_a_study_without_changed_images_leaves_them_out(tmp_path: Path) -> None:
     files, trials = make_study(tmp_path / "made", Made(with_changed_images=False))
     report = write_made_report(files, trials)
