@@ -160,6 +160,14 @@ class StudyConfig:
         group=STUDY,
     )
     studies_dir: Path = option("where studies live", default=Path("studies"), metavar="DIR", group=DATA)
+    start_from: str | None = option(
+        "a study in --studies-dir, of these images or others, in this space or another: its best configurations are "
+        "tried first, as far as the space has them",
+        default=None,
+        default_shown="none",
+        metavar="STUDY",
+        group=STUDY,
+    )
     sampler: Sampler = option("what suggests configurations", default="tpe", group=STUDY)
     pruner: Pruner = option("what ends bad trials early", default="asha", group=STUDY)
     precision: Precision = option(
@@ -228,6 +236,13 @@ class StudyConfig:
                 "has not; leave it at auto"
             )
         require_runtimes(self.export, "--export")
+        if self.start_from is not None:
+            check_study_name(self.start_from, "pass the name of a folder in --studies-dir")
+            if self.start_from == self.study:
+                raise UserError(
+                    f"--start-from must be another study, but got {self.study} itself; pass the older one's name, and "
+                    "the new one's with --study"
+                )
         for name in OPTIONAL_EXTRAS:
             if getattr(self, name) is not None:
                 require_installed(name)

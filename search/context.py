@@ -35,6 +35,7 @@ from search.records.files import StudyFiles
 from search.records.models import DataRecord
 from search.refit.round import FinalRound
 from search.refit.schedule import Clock
+from search.results.start import read_start
 from search.space.default import own_space
 from search.space.schema import read_space_text, space_of
 from search.space.space import SearchSpace
@@ -68,6 +69,7 @@ class StudyContext:
     callback: Callback  # calls the reporter, the trackers and the caller's callbacks
     mlflow: MLflowRuns | None  # takes every finished trial
     stop: threading.Event  # set: the run is to end
+    start_notes: tuple[str, ...]  # what is taken over from an older study, a sentence for each configuration
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -184,9 +186,14 @@ def read_context(
         text = own_space(source.image_shape, n_classes, len(split.train), flip=config.flip)
         name = "the default space"
     space = space_of(text, name, source.image_shape, n_classes)
-    data = describe_data(config, source, split)
     files = StudyFiles(config.folder)
     files.checksums.say = reporter.warn
+    notes: tuple[str, ...] = ()
+    if config.start_from is not None:
+        start = read_start(files, config.start_from, space, text)
+        text, notes = f"{text}{start.space_text}", start.notes
+        space = space_of(text, name, source.image_shape, n_classes)
+    data = describe_data(config, source, split)
     return StudyContext(
         config=config,
         files=files,
@@ -200,6 +207,7 @@ def read_context(
         callback=CallbackList([reporter, *_tensorboard(config), *callbacks]),
         mlflow=_mlflow(config),
         stop=stop,
+        start_notes=notes,
     )
 
 

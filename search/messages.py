@@ -123,8 +123,10 @@ def progress_of(context: StudyContext, study: optuna.Study) -> SearchProgress:
 
 
 def tell_search_details(context: StudyContext) -> None:
-    """Say what the search runs with, to whoever wants details: rungs, sampler, workers, the machine."""
+    """Say what it takes over from an older study, and to whoever wants details what the search runs with."""
     config = context.config
+    for note in context.start_notes:
+        context.reporter.say(note)
     site = context.site(context.files.split)
     rungs = ", ".join(f"{n:,}" for n in context.rungs)
     machine = ", ".join(f"{name} {value}" for name, value in describe_environment(config).items())

@@ -91,6 +91,7 @@ RUNS: dict[str, Run] = {
     f"{RUN} --dataset shoes --image-size 32 --flip": in_small,
     f"{RUN} --space my-space.toml --study narrow": on_digits,
     f"{RUN} --max-parameters 200000 --study small": on_digits,
+    f"{RUN} --start-from fashion-mnist --study second": on_digits,
     f"{RUN} --trials 20 --study grown --search-only": in_new_study,
     f"{RUN} --trials 30 --study grown": lambda words: [*in_new_study(words), "--trials", "3"],
     "python -m search.report fashion-mnist": as_it_stands,
@@ -103,6 +104,7 @@ RUNS: dict[str, Run] = {
     f"{PREDICT} - < photo.jpg": as_it_stands,
     "python -m fmnist.predict studies/shoes/best.keras photo.jpg": as_it_stands,
     "python -m fmnist.export MODEL.keras --format all --images FILE.npz --out DIR": with_files,
+    "python -m fmnist.export studies/fashion-mnist/best.keras --publish my-model": as_it_stands,
 }
 BROWSED = "python -m search.dashboard fashion-mnist"
 ON_A_DATABASE = f"{RUN} --trials 300 --storage postgresql://searcher@db-host/search"
