@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 from fmnist.data.find import find_data
-from fmnist.data.named import (
+from fmnist.data.named.fashion_mnist import (
     FASHION_MNIST_MD5,
     difference_from_official,
-    download_with_keras,
+    fashion_mnist_cache,
     find_fashion_mnist,
-    keras_cache,
     usual_places,
 )
+from fmnist.data.named.keras_cache import download_with_keras
 from fmnist.data.split import load_test, load_train, pixel_statistics
 from fmnist.errors import UserError
 from tests.support.data_sets import no_download
@@ -88,7 +88,7 @@ def test_place_with_some_files_is_an_error(tmp_path: Path) -> None:
 
 def test_what_is_missing_in_keras_cache_is_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    cache = write_fakes(keras_cache(), list(FASHION_MNIST_MD5)[1:])
+    cache = write_fakes(fashion_mnist_cache(), list(FASHION_MNIST_MD5)[1:])
     with pytest.raises(UserError, match="must be the official ones"):  # it went as far as that
         find_data("fashion-mnist", places=[cache], download=lambda: write_fakes(cache))
 
@@ -158,11 +158,11 @@ def test_download_heeds_no_settings_of_keras_and_goes_to_its_cache(
     """Files are there, of an image each, so that Keras needs no network."""
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     (tmp_path / "keras.json").write_text("[]")
-    cache = keras_cache()
+    cache = fashion_mnist_cache()
     cache.mkdir(parents=True)
     for name in FASHION_MNIST_MD5:
         content = bytes(9) if "labels" in name else bytes(16 + 28 * 28)
         (cache / name).write_bytes(gzip.compress(content))
-    assert download_with_keras() == cache
+    assert download_with_keras("fashion_mnist", cache) == cache
     assert (tmp_path / "keras.json").read_text() == "[]"
     assert sorted(path.name for path in cache.iterdir()) == sorted(FASHION_MNIST_MD5)
