@@ -118,7 +118,7 @@ class StudyConfig:
         "mirror your own images left-right in training: right for most photographs, wrong for digits, letters and "
         "signs",
         default=False,
-        default_shown="not",
+        default_shown="not, but for cifar10 and cifar100",
         group=DATA,
     )
     skip_unreadable: bool = option(

@@ -8,8 +8,8 @@ import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from fmnist.data.arrays.idx_files import idx_source
-from fmnist.data.arrays.idx_names import has_idx_files
+from fmnist.data.arrays.idx.files import idx_source
+from fmnist.data.arrays.idx.names import has_idx_files
 from fmnist.data.arrays.numpy_files import NumpyArrays
 from fmnist.data.arrays.source import arrays_source
 from fmnist.data.image_folder.reading import class_folders_source

@@ -1,4 +1,4 @@
-"""The format of IDX files, gzipped or not. `fmnist.data.arrays.idx_files` makes a folder of them a data set.
+"""The format of IDX files, gzipped or not. `fmnist.data.arrays.idx.files` makes a folder of them a data set.
 
 An IDX file is a magic number, the size of each dimension (32-bit big-endian), then the bytes. Labels have one
 dimension; grey images have three, n x height x width; colour images have a fourth, their 3 channels.

@@ -107,7 +107,7 @@ KMNIST = NamedSet(
     GREY_28,
     f"{idx_words()}, or kmnist-train-imgs.npz, kmnist-train-labels.npz, kmnist-test-imgs.npz and "
     "kmnist-test-labels.npz",
-    "Kuzushiji-MNIST, published by the Center for Open Data in the Humanities (ROIS-CODH)",
+    "Kuzushiji-MNIST, published by the Center for Open Data in the Humanities, Tokyo",
 )
 
 
@@ -117,7 +117,7 @@ def _emnist(split: str, class_names: tuple[str, ...]) -> NamedSet:
         class_names,
         GREY_28,
         idx_words(f"emnist-{split}-", "test"),
-        "EMNIST in binary format, gzip.zip of the NIST (National Institute of Standards and Technology), unpacked",
+        "EMNIST in its binary format, gzip.zip, as NIST publishes it, unpacked",
         is_emnist=True,
     )
 

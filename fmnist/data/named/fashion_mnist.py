@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from fmnist.data.arrays.idx_names import find_idx_sets, parse_idx_name
+from fmnist.data.arrays.idx.names import find_idx_sets, parse_idx_name
 from fmnist.data.checksums import md5_of_file
 from fmnist.data.idx import (
     IDX_NAMES,

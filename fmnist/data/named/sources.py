@@ -7,9 +7,8 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from fmnist.data.arrays.idx_files import IdxArrays
-from fmnist.data.arrays.idx_names import IdxSet, find_idx_sets, require_all_four
-from fmnist.data.arrays.npz_parts import NpzParts, find_npz_parts
+from fmnist.data.arrays.idx.files import IdxArrays
+from fmnist.data.arrays.idx.names import IdxSet, find_idx_sets, require_all_four
 from fmnist.data.arrays.numpy_files import NumpyArrays
 from fmnist.data.arrays.parts import ArrayFiles, Part
 from fmnist.data.arrays.source import arrays_source
@@ -18,6 +17,7 @@ from fmnist.data.named.catalog import CATALOG, KerasFiles, NamedSet
 from fmnist.data.named.digits import digits_source
 from fmnist.data.named.fashion_mnist import fashion_mnist_cache, fashion_mnist_source
 from fmnist.data.named.keras_cache import download_with_keras, keras_cache
+from fmnist.data.named.npz_parts import NpzParts, find_npz_parts
 from fmnist.data.source import DataSource
 from fmnist.errors import UserError
 from fmnist.paths import absolute, expanded
@@ -193,10 +193,10 @@ def find_idx(named: NamedSet, place: Path) -> IdxSet | None:
 
 def open_cifar(folder: Path) -> ArrayFiles:
     """Open the batches of CIFAR in a folder."""
-    # Here: the module comes with the folders of CIFAR as a data set of one's own.
-    from fmnist.data.arrays.pickles import CifarPickles  # pyright: ignore[reportMissingImports]
+    # Here, and unknown to the type checker, until the reader of CIFAR's pickles is part of this package.
+    from fmnist.data.arrays.cifar.batches import CifarBatches  # pyright: ignore[reportMissingImports]
 
-    return CifarPickles(folder)
+    return CifarBatches(folder)
 
 
 class _WithNames:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from fmnist.data.arrays.idx_names import parse_idx_name
+from fmnist.data.arrays.idx.names import parse_idx_name
 from fmnist.data.idx import TEST_IMAGES, TEST_LABELS
 from fmnist.metrics.evaluation import ClassScore
 from fmnist.metrics.intervals import McNemar, holm, mcnemar

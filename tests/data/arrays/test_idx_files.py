@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fmnist.data.arrays.idx_names import find_idx_sets, parse_idx_name
+from fmnist.data.arrays.idx.names import find_idx_sets, parse_idx_name
 from fmnist.data.find import find_data
 from fmnist.data.idx import IDX_NAMES, TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS
 from fmnist.data.source import DataSource

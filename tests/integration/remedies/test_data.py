@@ -12,7 +12,7 @@ import numpy as np
 import psutil
 import pytest
 
-from fmnist.data.arrays.idx_files import CLASSES_FILE
+from fmnist.data.arrays.idx.files import CLASSES_FILE
 from fmnist.data.find import find_data
 from fmnist.data.idx import TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS
 from fmnist.data.named import fashion_mnist

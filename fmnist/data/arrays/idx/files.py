@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fmnist.data.arrays.idx_names import IdxSet, the_idx_set
+from fmnist.data.arrays.idx.names import IdxSet, the_idx_set
 from fmnist.data.arrays.parts import Part
 from fmnist.data.arrays.source import arrays_source
 from fmnist.data.checks import check_memory, check_names
