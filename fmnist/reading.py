@@ -5,19 +5,56 @@ The tables that commands are checked against stand here, without the code that r
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 from fmnist.errors import UserError
 
-DATASETS = ("fashion-mnist", "digits")
+DATASETS = (
+    "fashion-mnist",
+    "digits",
+    "mnist",
+    "cifar10",
+    "cifar100",
+    "kmnist",
+    "emnist-letters",
+    "emnist-balanced",
+    "emnist-digits",
+    "emnist-mnist",
+    "emnist-bymerge",
+    "emnist-byclass",
+)
+MIRRORED_DATASETS = ("fashion-mnist", "cifar10", "cifar100")  # those whose mirror images still show their class
+OTHER_NAMES = {"kuzushijimnist": "kmnist"}  # in small letters alone -> one of DATASETS
 ARCHIVE_SUFFIX = ".npz"  # of the files that may hold a user's own images
 Colour = Literal["grey", "rgb"]
 COLOURS: dict[str, Literal[1, 3]] = {"grey": 1, "rgb": 3}  # --colour -> channels
 GREY_WORDS, COLOUR_WORDS = ("grey", "gray", "greyscale", "grayscale"), ("rgb", "colour", "color")
 COLOUR_SPELLINGS = dict.fromkeys(GREY_WORDS, "grey") | dict.fromkeys(COLOUR_WORDS, "rgb")  # -> one of COLOURS
 IMAGE_SIZES = (8, 128)  # smallest and largest that --image-size takes
+
+
+def named_dataset(dataset: str) -> str | None:
+    """Tell which data set a text names, in any usual spelling: `cifar-10`, `MNIST`, `fashion_mnist`.
+
+    A name that is spelt as in DATASETS is always that data set. In another spelling, a file or folder counts first.
+
+    Returns:
+        One of DATASETS; None for anything else, such as a path.
+    """
+    if dataset in DATASETS:
+        return dataset
+    letters = re.sub(r"[-_ ]", "", dataset).lower()
+    found = OTHER_NAMES.get(letters)
+    for name in DATASETS:
+        if letters == name.replace("-", ""):
+            found = name
+    if found is None or os.path.lexists(dataset):
+        return None
+    return found
 
 
 @dataclass(frozen=True)

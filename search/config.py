@@ -13,7 +13,7 @@ from fmnist.errors import UserError
 from fmnist.export.formats import FORMATS, FORMATS_REQUIRED, read_formats, require_runtimes
 from fmnist.options import option, options
 from fmnist.paths import require_utf8
-from fmnist.reading import COLOUR_SPELLINGS, DATASETS, Colour, Reading
+from fmnist.reading import COLOUR_SPELLINGS, DATASETS, MIRRORED_DATASETS, Colour, Reading, named_dataset
 from fmnist.training.precision import BFLOAT16_FLAGS, Precision, has_bfloat16, has_fast_bfloat16
 from search.cli import check_study_name, legal_study_name, shown_url
 from search.system.extras import OPTIONAL_EXTRAS, require_installed
@@ -26,6 +26,7 @@ MAX_WORKERS = 1024  # each is a process and a thread that waits for it: more wou
 MAX_REFITS = 10_000
 ARRAYS_AS_FILE = "write arrays to a file by numpy.savez(path, x_train=..., y_train=...), named .npz, and pass its path"
 DEFAULT_DATASET = "fashion-mnist"
+WITH_OWN_SPACE = ("fashion-mnist", "digits")  # data sets that a space file ships for
 
 STUDY, DATA, MACHINE = "the study", "data and places", "the machine"  # headings of --help
 
@@ -78,12 +79,12 @@ class StudyConfig:
     space: Path | None = option(
         "search-space file",
         default=None,
-        default_shown="studies/DATASET.toml; for your own images one written for them",
+        default_shown="studies/DATASET.toml for fashion-mnist and digits; else one written for the images",
         metavar="FILE",
         group=STUDY,
     )
     dataset: str = option(
-        "fashion-mnist, digits, or your own images: class folders of pictures, a folder of four IDX files, or an .npz "
+        f"{', '.join(DATASETS)}, or your own images: class folders of pictures, a folder of four IDX files, or an .npz "
         "file",
         default=DEFAULT_DATASET,
         takes_path=True,
@@ -92,9 +93,9 @@ class StudyConfig:
         group=DATA,
     )
     data_dir: Path | None = option(
-        "where the Fashion-MNIST files are",
+        "where the files of a data set that has a name are",
         default=None,
-        default_shown="$FMNIST_DATA_DIR, then the usual places",
+        default_shown="$FMNIST_DATA_DIR for Fashion-MNIST, then the usual places",
         metavar="DIR",
         group=DATA,
     )
@@ -117,7 +118,7 @@ class StudyConfig:
         "mirror your own images left-right in training: right for most photographs, wrong for digits, letters and "
         "signs",
         default=False,
-        default_shown="not",
+        default_shown="not, but for cifar10 and cifar100",
         group=DATA,
     )
     skip_unreadable: bool = option(
@@ -225,6 +226,11 @@ class StudyConfig:
     def _spell_out_formats(cls, words: Any) -> tuple[str, ...]:
         return read_formats(words, "--export")
 
+    @pydantic.field_validator("dataset", mode="after")
+    @classmethod
+    def _spell_out_dataset(cls, dataset: str) -> str:
+        return named_dataset(dataset) or dataset
+
     def __post_init__(self) -> None:
         check_study_name(self.study, f"choose one with --study, such as {legal_study_name(self.study)}")
         for name in ("studies_dir", "space", "tensorboard", "mlflow", "data_dir", "storage", "dataset"):
@@ -264,7 +270,7 @@ class StudyConfig:
 
         None: one is written for the images themselves (see `search.space.default`).
         """
-        if self.space is not None or not self.is_named_data:
+        if self.space is not None or self.dataset not in WITH_OWN_SPACE:
             return self.space
         return SHIPPED_SPACES / f"{self.dataset}.toml"
 
@@ -272,6 +278,16 @@ class StudyConfig:
     def is_named_data(self) -> bool:
         """Whether the data set is one that the tool knows by name, and not the user's own images."""
         return self.dataset in DATASETS
+
+    @property
+    def has_unknown_images(self) -> bool:
+        """Whether a run tells first what the images are: all but those that a space file ships for."""
+        return self.dataset not in WITH_OWN_SPACE
+
+    @property
+    def mirrors(self) -> bool:
+        """Whether trainings mirror images left-right where no space file says: by --flip, or as suits the data set."""
+        return self.flip or self.dataset in MIRRORED_DATASETS
 
     @property
     def threads_per_worker(self) -> int:

@@ -183,7 +183,7 @@ def read_context(
     if config.space_path is not None:
         text, name = read_space_text(config.space_path), str(config.space_path)
     else:
-        text = own_space(source.image_shape, n_classes, len(split.train), flip=config.flip)
+        text = own_space(source.image_shape, n_classes, len(split.train), flip=config.mirrors)
         name = "the default space"
     space = space_of(text, name, source.image_shape, n_classes)
     files = StudyFiles(config.folder)

@@ -13,6 +13,7 @@ from fmnist.output import printable
 from fmnist.paths import as_word, shown_path
 from fmnist.recipe import Recipe
 from search.callbacks.reporter import DETAIL, RESULT, BestTrial, FinalistRow, SearchProgress
+from search.config import StudyConfig
 from search.context import StudyContext
 from search.dashboard.beside import dashboard_command
 from search.dashboard.publish import DashboardPublisher
@@ -55,7 +56,7 @@ def announce(
 
 
 def tell_own_images(context: StudyContext) -> None:
-    """Say what was found, decided and noticed about images of one's own, before hours go by."""
+    """Say what was found, decided and noticed about images that no space file ships for, before hours go by."""
     data, config = context.data, context.config
     height, width, channels = data.image_shape
     colour = "grey" if channels == 1 else "in colour"
@@ -71,9 +72,20 @@ def tell_own_images(context: StudyContext) -> None:
     if balance.is_uneven:
         notes.append(uneven_classes(balance))
     if config.space_path is None:
-        notes.append(MIRRORED if config.flip else NOT_MIRRORED)
+        notes.append(in_words_of_mirroring(config))
     for note in notes:
         context.reporter.say(note)
+
+
+def in_words_of_mirroring(config: StudyConfig) -> str:
+    """Say whether training mirrors images, and why."""
+    if config.flip:
+        return MIRRORED
+    if config.mirrors:
+        return f"training mirrors images left-right, as a mirror image still shows its class in {config.dataset}"
+    if config.is_named_data:
+        return f"training does not mirror images, as a mirror image may show something else in {config.dataset}"
+    return NOT_MIRRORED
 
 
 def tell_rebuild(context: StudyContext) -> None:

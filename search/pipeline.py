@@ -219,7 +219,7 @@ def open_study(context: StudyContext, worker_processes: StartWorkers) -> Iterato
         UserError: the study was made with something else, takes no more of what was asked for, or has lost its trials.
     """
     config, files, identity = context.config, context.files, context.identity
-    if not config.is_named_data:
+    if config.has_unknown_images:
         tell_own_images(context)
     refuse_what_came_too_late(config, files)
     is_tested = files.has(files.test)

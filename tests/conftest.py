@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from fmnist.data.find import find_data
-from fmnist.data.named import find_fashion_mnist
+from fmnist.data.named.fashion_mnist import find_fashion_mnist
 from fmnist.data.split import Split, load_train
 from fmnist.errors import UserError
 

@@ -32,10 +32,48 @@ def test_folder_is_the_name_below_the_studies() -> None:
     assert StudyConfig("mine", studies_dir=Path("out")).folder == Path("out/mine")
 
 
-@pytest.mark.parametrize("dataset", DATASETS)
-def test_named_data_sets_bring_their_own_space(dataset) -> None:
+@pytest.mark.parametrize("dataset", ["fashion-mnist", "digits"])
+def test_fashion_mnist_and_digits_bring_their_own_space(dataset) -> None:
     path = StudyConfig("mine", dataset=dataset).space_path
     assert path.stem == dataset and path.is_file()
+
+
+@pytest.mark.parametrize("dataset", DATASETS[2:])
+def test_other_named_data_sets_have_a_space_written_for_them(dataset) -> None:
+    assert StudyConfig("mine", dataset=dataset).space_path is None
+
+
+def test_what_is_mirrored_follows_the_data_set() -> None:
+    mirrored = {name for name in DATASETS if StudyConfig("mine", dataset=name).mirrors}
+    assert mirrored == {"fashion-mnist", "cifar10", "cifar100"}
+    assert StudyConfig("mine", dataset="mnist", flip=True).mirrors and not StudyConfig("mine", dataset="shoes").mirrors
+
+
+@pytest.mark.parametrize(
+    ("spelling", "name"),
+    [
+        ("MNIST", "mnist"),
+        ("cifar-10", "cifar10"),
+        ("CIFAR_100", "cifar100"),
+        ("fashion_mnist", "fashion-mnist"),
+        ("FashionMNIST", "fashion-mnist"),
+        ("emnist letters", "emnist-letters"),
+        ("Kuzushiji-MNIST", "kmnist"),
+    ],
+)
+def test_usual_spellings_of_a_data_set_are_its_name(spelling, name) -> None:
+    assert StudyConfig("mine", dataset=spelling).dataset == name
+    assert parse(["--dataset", spelling])[0].study == name
+
+
+def test_folder_counts_before_another_spelling_of_a_name(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in ("MNIST", "mnist"):
+        Path(folder).mkdir()
+    assert StudyConfig("mine", dataset="MNIST").dataset == "MNIST"
+    assert (
+        StudyConfig("mine", dataset="mnist").is_named_data and not StudyConfig("mine", dataset="./mnist").is_named_data
+    )
 
 
 def test_images_of_ones_own_have_a_space_written_for_them() -> None:

@@ -8,16 +8,17 @@ import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from fmnist.data.arrays.idx.files import idx_source
+from fmnist.data.arrays.idx.names import has_idx_files
 from fmnist.data.arrays.numpy_files import NumpyArrays
 from fmnist.data.arrays.source import arrays_source
-from fmnist.data.idx import has_idx_files, idx_source
 from fmnist.data.image_folder.reading import class_folders_source
 from fmnist.data.image_folder.tree import read_tree
-from fmnist.data.named import digits_source, download_with_keras, fashion_mnist_source
+from fmnist.data.named.sources import WITH_FILES, named_source
 from fmnist.data.source import DataSource
 from fmnist.errors import UserError, first_few, unreadable
 from fmnist.paths import absolute, expanded, require_utf8
-from fmnist.reading import ARCHIVE_SUFFIX, DATASETS, Reading
+from fmnist.reading import ARCHIVE_SUFFIX, DATASETS, Reading, named_dataset
 
 
 def find_data(
@@ -26,32 +27,35 @@ def find_data(
     reading: Reading | None = None,
     *,
     places: Sequence[Path] | None = None,
-    download: Callable[[], Path] = download_with_keras,
+    download: Callable[[], Path] | None = None,
 ) -> DataSource:
     """Find and check a data set.
 
     Args:
-        dataset: One of DATASETS, or the path of class folders of pictures, of a folder of IDX files or of an .npz file.
-        data_dir: The one place to look for Fashion-MNIST; None: $FMNIST_DATA_DIR if it is set, else `places`.
+        dataset: One of DATASETS in any usual spelling, or the path of class folders of pictures, of a folder of IDX
+            files or of an .npz file.
+        data_dir: The one place to look for the files of a data set that has a name; None: Keras' cache, and for
+            Fashion-MNIST $FMNIST_DATA_DIR if it is set, else `places`.
         reading: How to read a user's own images.
-        places: Folders where Fashion-MNIST may be, tried in turn; None: `fmnist.data.named.usual_places()`.
-        download: Gets Fashion-MNIST if no place has it, and returns its folder.
+        places: Folders where Fashion-MNIST may be, tried in turn; None: those of
+            `fmnist.data.named.fashion_mnist.usual_places()`.
+        download: Gets the files of a data set that has a name if they are nowhere, and returns where they are; None:
+            Keras downloads them.
 
     Raises:
         UserError: There is no such data set, or something of it cannot be used.
     """
     reading = reading or Reading()
-    if data_dir is not None and dataset != "fashion-mnist":
-        raise UserError(f"--data-dir is for the dataset fashion-mnist, but got {dataset!r}; leave --data-dir out")
-    if dataset in DATASETS and not reading.is_plain:
+    name = named_dataset(dataset)
+    if data_dir is not None and name not in WITH_FILES:
+        raise UserError(f"--data-dir is for {', '.join(WITH_FILES)}, but got {dataset!r}; leave --data-dir out")
+    if name is not None and not reading.is_plain:
         raise UserError(
             f"--image-size, --colour and --skip-unreadable are for images of your own, but got {dataset!r}; leave them "
             "out"
         )
-    if dataset == "fashion-mnist":
-        return fashion_mnist_source(data_dir, places, download)
-    if dataset == "digits":
-        return digits_source()
+    if name is not None:
+        return named_source(name, data_dir, reading, places, download)
     source = find_own_images(dataset, reading)
     if source.dataset in DATASETS:  # a folder of that name is not the data set of that name
         source = dataclasses.replace(source, dataset=f"./{source.dataset}")

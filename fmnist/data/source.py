@@ -21,7 +21,7 @@ class DataSource:
     set. What the rest may know of the test images are their digests.
     """
 
-    dataset: str  # "fashion-mnist", "digits" or the folder's or file's name
+    dataset: str  # one of DATASETS, or the folder's or file's name
     folder: Path | None  # that it was found in, or the file; None: bundled with scikit-learn
     checksums: dict[str, str]  # file name -> md5; of picture folders an entry a part, over names and contents
     class_names: tuple[str, ...]  # by label

@@ -108,7 +108,7 @@ def prepare(config: StudyConfig, reporter: Reporter, stop: threading.Event, scra
     files.checksums.restores = False
     study = None if storage is None else find_study(config.study, storage)
     try:
-        if not config.is_named_data:
+        if config.has_unknown_images:
             tell_own_images(context)
         refuse_what_came_too_late(config, files)
         require_identity(files, study, context.identity)

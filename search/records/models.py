@@ -139,7 +139,7 @@ class BestRecipe:
     study: str
     trial: int
     recipe: dict[str, Any]  # Recipe.to_dict()
-    dataset: str  # "fashion-mnist" or "digits", else the path of the images
+    dataset: str  # one of DATASETS, else the path of the images
     data_checksums: dict[str, str]  # file -> md5
     image_size: int | None  # how images of one's own were read, see fmnist.reading.Reading
     colour: str | None
@@ -220,7 +220,7 @@ class BaselineOutcome:
 class DataRecord:
     """The images that a study was made on."""
 
-    dataset: str  # "fashion-mnist", "digits" or the folder's or file's name
+    dataset: str  # one of DATASETS, or the folder's or file's name
     source: str  # where it was found
     checksums: dict[str, str]  # file -> md5
     class_names: tuple[str, ...]

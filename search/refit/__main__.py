@@ -97,9 +97,9 @@ class RefitOptions:
         metavar="NAME|PATH",
     )
     data_dir: Path | None = option(
-        "where the Fashion-MNIST files are",
+        "where the files of a data set that has a name are",
         default=None,
-        default_shown="$FMNIST_DATA_DIR, then the usual places",
+        default_shown="$FMNIST_DATA_DIR for Fashion-MNIST, then the usual places",
         metavar="DIR",
     )
 

@@ -19,13 +19,15 @@ from tests.support.made_images import write_divided
 
 
 def test_unknown_dataset_names_what_is_known() -> None:
-    with pytest.raises(UserError, match=r"must be fashion-mnist, digits or a folder .* but got 'fasion-mnist'"):
+    with pytest.raises(
+        UserError, match=r"must be fashion-mnist, digits, mnist, .* or a folder .* but got 'fasion-mnist'"
+    ):
         find_data("fasion-mnist")
 
 
 @pytest.mark.parametrize("dataset", ["", "./~nobody-of-this-name/data"])
 def test_dataset_that_is_no_folder_is_unknown(dataset: str) -> None:
-    with pytest.raises(UserError, match="must be fashion-mnist, digits or a folder"):
+    with pytest.raises(UserError, match=r"must be fashion-mnist, digits, mnist, .* or a folder"):
         find_data(dataset)
 
 
@@ -52,7 +54,7 @@ def test_pictures_options_are_refused_for_arrays(tmp_path: Path) -> None:
 
 def test_file_that_is_no_archive_is_no_data_set(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("1,2")
-    refused(tmp_path / "a.csv", r"must be fashion-mnist, digits or a folder of images .* or an .npz file, but got")
+    refused(tmp_path / "a.csv", r"must be fashion-mnist, digits, .* or a folder of images .* or an .npz file, but got")
 
 
 @pytest.mark.follows("the dataset must be what holds the images, but {} is a folder around {}")

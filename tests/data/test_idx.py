@@ -37,7 +37,7 @@ def test_load_train_never_reads_the_test_files(folder: Path) -> None:
     for path in folder.glob("t10k-*"):
         path.unlink()
     assert len(load_train(source, 0).train) == 48
-    with pytest.raises(UserError, match=r"t10k-images-idx3-ubyte.gz, but neither exists any longer"):
+    with pytest.raises(UserError, match=r"t10k-labels-idx1-ubyte.gz must be readable, but: No such file"):
         load_test(source)
 
 
@@ -109,7 +109,9 @@ def test_wrong_magic_number_is_named(folder: Path) -> None:
 @pytest.mark.parametrize(("prefix", "n"), [("train", 75), ("t10k", 10)])
 def test_images_without_labels_are_refused(folder: Path, prefix: str, n: int) -> None:
     write_idx_file(folder / f"{prefix}-labels-idx1-ubyte.gz", labels_of(n))
-    with pytest.raises(UserError, match=rf"{prefix}-images.* and {prefix}-labels-idx1-ubyte {n} labels"):
+    with pytest.raises(
+        UserError, match=rf"images in .*{prefix}-images.* and {n} labels in .*{prefix}-labels-idx1-ubyte"
+    ):
         find_data(str(folder))
 
 
@@ -119,9 +121,8 @@ def test_labels_with_a_gap_are_refused(folder: Path) -> None:
         find_data(str(folder))
 
 
-@pytest.mark.parametrize("n_train", [0, 72])
-def test_one_class_or_none_is_refused(folder: Path, n_train: int) -> None:
-    write_idx_file(folder / "train-labels-idx1-ubyte.gz", np.zeros(n_train, np.uint8))
+def test_one_class_is_refused(folder: Path) -> None:
+    write_idx_file(folder / "train-labels-idx1-ubyte.gz", np.zeros(72, np.uint8))
     with pytest.raises(UserError, match="k at least 2"):
         find_data(str(folder))
 
@@ -150,7 +151,8 @@ def test_small_images_are_refused(tmp_path: Path) -> None:
 def test_test_images_of_another_size_are_refused(folder: Path) -> None:
     write_idx_file(folder / "t10k-images-idx3-ubyte.gz", np.zeros((9, 8, 8), np.uint8))
     with pytest.raises(
-        UserError, match=r"training and test images must have one shape, but in .* they have 6 x 7 x 1 and 8 x 8 x 1"
+        UserError,
+        match=r"training and test images must have one shape, but those in .* have 8 x 8 x 1 instead of 6 x 7 x 1",
     ):
         find_data(str(folder))
 
@@ -219,4 +221,4 @@ def test_idx_images_of_one_colour_are_told(idx_folder: Callable[..., Path]) -> N
         return images
 
     (note,) = found(idx_folder(with_two_blank)).notes
-    assert "2 images are of one colour" in note and "image 0 of train-images-idx3-ubyte" in note
+    assert "2 images are of one colour" in note and "training image 0" in note

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,17 +11,20 @@ import numpy as np
 import pytest
 
 from fmnist.data.find import find_data
-from fmnist.data.named import (
+from fmnist.data.idx import IDX_NAMES, TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS
+from fmnist.data.named import fashion_mnist
+from fmnist.data.named.fashion_mnist import (
     FASHION_MNIST_MD5,
     difference_from_official,
-    download_with_keras,
+    fashion_mnist_cache,
     find_fashion_mnist,
-    keras_cache,
     usual_places,
 )
+from fmnist.data.named.keras_cache import download_with_keras
 from fmnist.data.split import load_test, load_train, pixel_statistics
 from fmnist.errors import UserError
 from tests.support.data_sets import no_download
+from tests.support.made_images import idx
 
 
 def write_fakes(folder: Path, names: Sequence[str] = tuple(FASHION_MNIST_MD5)) -> Path:
@@ -88,7 +92,7 @@ def test_place_with_some_files_is_an_error(tmp_path: Path) -> None:
 
 def test_what_is_missing_in_keras_cache_is_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    cache = write_fakes(keras_cache(), list(FASHION_MNIST_MD5)[1:])
+    cache = write_fakes(fashion_mnist_cache(), list(FASHION_MNIST_MD5)[1:])
     with pytest.raises(UserError, match="must be the official ones"):  # it went as far as that
         find_data("fashion-mnist", places=[cache], download=lambda: write_fakes(cache))
 
@@ -135,6 +139,51 @@ def test_swapped_official_files_are_recognised(tmp_path: Path) -> None:
     assert message.endswith("holds the content of train-labels-idx1-ubyte.gz: were files swapped?")
 
 
+@pytest.fixture
+def both_forms(monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
+    """Four small files, gzipped and unpacked, that are taken for the official ones."""
+    generator = np.random.default_rng(0)
+    contents = {}
+    for images_name, labels_name, n in ((TRAIN_IMAGES, TRAIN_LABELS, 60), (TEST_IMAGES, TEST_LABELS, 20)):
+        contents[images_name] = idx(generator.integers(0, 256, (n, 28, 28), dtype=np.uint8))
+        contents[labels_name] = idx((np.arange(n) % 10).astype(np.uint8))
+    contents |= {f"{name}.gz": gzip.compress(content) for name, content in contents.items()}
+    md5s = {name: hashlib.md5(content, usedforsecurity=False).hexdigest() for name, content in contents.items()}
+    for name in IDX_NAMES:
+        monkeypatch.setitem(fashion_mnist.FASHION_MNIST_MD5, f"{name}.gz", md5s[f"{name}.gz"])
+        monkeypatch.setitem(fashion_mnist.UNPACKED_MD5, name, md5s[name])
+        monkeypatch.setitem(fashion_mnist.UNPACKED_BYTES, name, len(contents[name]))
+    return contents
+
+
+@pytest.mark.parametrize("form", ["{name}", "{name}/{name}", "dotted"])
+def test_unpacked_files_are_the_same_data_set_as_the_published_ones(
+    tmp_path: Path, both_forms: dict[str, bytes], form: str
+) -> None:
+    for name in IDX_NAMES:
+        (tmp_path / "gz").mkdir(exist_ok=True)
+        (tmp_path / "gz" / f"{name}.gz").write_bytes(both_forms[f"{name}.gz"])
+        called = name.replace("-idx", ".idx") if form == "dotted" else form.format(name=name)
+        path = tmp_path / "unpacked" / called
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(both_forms[name])
+    packed = find_data("fashion-mnist", tmp_path / "gz")
+    unpacked = find_data("fashion-mnist", places=[tmp_path / "unpacked"], download=no_download)
+    assert packed.checksums == unpacked.checksums == fashion_mnist.FASHION_MNIST_MD5
+    assert packed.test_checksum == unpacked.test_checksum
+    assert (load_train(packed, 0).train.images == load_train(unpacked, 0).train.images).all()
+
+
+def test_unpacked_file_that_is_altered_or_cut_is_refused(tmp_path: Path, both_forms: dict[str, bytes]) -> None:
+    for name in IDX_NAMES:
+        (tmp_path / name).write_bytes(both_forms[name])
+    (tmp_path / TEST_LABELS).write_bytes(both_forms[TEST_LABELS][:-1] + b"9")
+    (tmp_path / TRAIN_LABELS).write_bytes(both_forms[TRAIN_LABELS][:-1])
+    complaint = r"train-labels-idx1-ubyte is cut: 67 of 68 bytes; t10k-labels-idx1-ubyte is altered: 28 bytes"
+    with pytest.raises(UserError, match=complaint):
+        find_data("fashion-mnist", tmp_path)
+
+
 @pytest.mark.realdata
 def test_real_files_split_into_50000_5000_and_5000() -> None:
     source = find_data("fashion-mnist", download=no_download)
@@ -143,6 +192,17 @@ def test_real_files_split_into_50000_5000_and_5000() -> None:
     for part in (split.train, split.selection, split.confirmation):
         assert np.ptp(np.bincount(part.labels)) == 0
     assert pixel_statistics(split.together().images) == pytest.approx((0.2860 * 255, 0.3530 * 255), abs=0.02)
+
+
+@pytest.mark.realdata
+def test_real_files_are_accepted_unpacked(tmp_path: Path) -> None:
+    folder = find_fashion_mnist()
+    assert folder is not None
+    for name in IDX_NAMES:
+        content = (folder / f"{name}.gz").read_bytes()
+        (tmp_path / name).write_bytes(gzip.decompress(content))
+    unpacked = find_data("fashion-mnist", tmp_path)
+    assert unpacked.test_checksum == find_data("fashion-mnist", folder).test_checksum
 
 
 @pytest.mark.realdata
@@ -158,11 +218,11 @@ def test_download_heeds_no_settings_of_keras_and_goes_to_its_cache(
     """Files are there, of an image each, so that Keras needs no network."""
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     (tmp_path / "keras.json").write_text("[]")
-    cache = keras_cache()
+    cache = fashion_mnist_cache()
     cache.mkdir(parents=True)
     for name in FASHION_MNIST_MD5:
         content = bytes(9) if "labels" in name else bytes(16 + 28 * 28)
         (cache / name).write_bytes(gzip.compress(content))
-    assert download_with_keras() == cache
+    assert download_with_keras("fashion_mnist", cache) == cache
     assert (tmp_path / "keras.json").read_text() == "[]"
     assert sorted(path.name for path in cache.iterdir()) == sorted(FASHION_MNIST_MD5)

@@ -24,7 +24,9 @@ from sklearn.datasets import load_digits
 
 import search
 from fmnist.data.image_folder.layout import find_layout
+from fmnist.data.named.catalog import CATALOG
 from fmnist.errors import UserError
+from fmnist.reading import DATASETS, MIRRORED_DATASETS
 from tests.support.made_images import touch
 from tests.support.postgres import Server, programs
 
@@ -83,6 +85,7 @@ ON_TRACKERS = f"{RUN} --tensorboard runs/tensorboard --mlflow runs/mlflow"
 RUNS: dict[str, Run] = {
     f"{RUN} --dataset digits --trials 5 --study try": in_small,
     RUN: on_digits,
+    f"{RUN} --dataset mnist": on_digits,
     f"{RUN} --trials 100": on_digits,
     f"{RUN} --trials 100 --check": on_digits,
     f"{RUN} --trials 100 --dashboard": named("shown"),
@@ -185,6 +188,21 @@ def test_extras_that_are_to_be_installed_exist() -> None:
     assert asked and asked <= extras
     table = set(re.findall(r"`(\w+)`", (ROOT / "docs/getting-started.md").read_text().partition("| extra |")[2][:500]))
     assert extras <= table
+
+
+def test_table_of_data_sets_has_every_name_with_what_the_tool_does_with_it() -> None:
+    text = (ROOT / "docs/getting-started.md").read_text(encoding="utf-8").partition("## Data sets with a name")[2]
+    rows = re.findall(r"^\| `([\w-]+)` \| (.*) \| ([\d,]+) \| (.*) \| (yes|no) \| (.*) \|$", text, flags=re.MULTILINE)
+    assert [row[0] for row in rows] == list(DATASETS)
+    for name, classes, _, pixels, mirrored, files in rows:
+        assert (mirrored == "yes") is (name in MIRRORED_DATASETS), name
+        if name not in CATALOG:
+            continue
+        known = CATALOG[name]
+        height, width, n_channels = known.image_shape
+        assert pixels == f"{height} x {width} {'grey' if n_channels == 1 else 'colour'}", name
+        assert ("Keras" in files) is (known.keras is not None), name
+        assert str(len(known.class_names)) in classes or known.class_names[-1] in classes, name
 
 
 def test_files_that_are_copied_and_folders_that_are_named_exist() -> None:

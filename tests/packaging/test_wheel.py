@@ -81,7 +81,7 @@ def test_installed_tool_goes_from_the_search_to_a_prediction_in_another_folder(i
 
 
 def test_fashion_mnist_is_not_looked_for_beside_installed_packages(installed: Path, tmp_path: Path) -> None:
-    script = "from fmnist.data.named import usual_places; print(*usual_places(), sep='\\n')"
+    script = "from fmnist.data.named.fashion_mnist import usual_places; print(*usual_places(), sep='\\n')"
     places = run(tmp_path, installed / "python", "-c", script).splitlines()
     assert places[0] == str(tmp_path / "data/fashion-mnist")
     assert not [place for place in places if place.startswith(str(installed.parent))]

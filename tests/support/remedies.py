@@ -1,6 +1,6 @@
 """Remedies that error messages name: a test gets into an error, does what its line says, and succeeds.
 
-    with needs_remedy("--data-dir is for the dataset fashion-mnist"):
+    with needs_remedy("--data-dir is for {}, but got {}; leave"):
         find_data("digits", data_dir)
     find_data("digits")  # as the line says: leave --data-dir out
 

@@ -129,11 +129,13 @@ class NumpyArrays:
             path = self.place / f"{name}{NPY_SUFFIX}"
             with _naming_damage(path, "np.save"):
                 return np.load(path, allow_pickle=False)
-        with (
-            _naming_damage(self.place, "np.savez"),
-            np.load(self.place, allow_pickle=False) as arrays,
-        ):
-            return arrays[name]
+        return read_array_of(self.place, name)
+
+
+def read_array_of(path: Path, name: str) -> np.ndarray:
+    """Read an array of an archive. Raises UserError if the archive is damaged."""
+    with _naming_damage(path, "np.savez"), np.load(path, allow_pickle=False) as arrays:
+        return arrays[name]
 
 
 def _three(sides: Sequence[int]) -> tuple[int, int, int]:

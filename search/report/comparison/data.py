@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from fmnist.data.arrays.idx.names import parse_idx_name
 from fmnist.data.idx import TEST_IMAGES, TEST_LABELS
 from fmnist.metrics.evaluation import ClassScore
 from fmnist.metrics.intervals import McNemar, holm, mcnemar
@@ -193,7 +194,8 @@ def checksums_of_test(checksums: Mapping[str, str]) -> Mapping[str, str]:
     """Checksums of the test images' files; of data in one piece, that piece's."""
     of_test = {}
     for name, md5 in checksums.items():
-        if name.startswith((TEST_IMAGES, TEST_LABELS)):
+        parsed = parse_idx_name(name.rpartition("/")[2])
+        if parsed is not None and parsed.role in (TEST_IMAGES, TEST_LABELS):
             of_test[name] = md5
     return of_test or checksums
 

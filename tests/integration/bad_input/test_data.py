@@ -27,7 +27,9 @@ def refused_shoes(refused: Callable[..., str], shoes: Path, studies: Path) -> Ca
 
 def test_unknown_data_set(refused: Callable[..., str], studies: Path) -> None:
     message = refused("--dataset", "fashion-mnits")
-    assert_says(message, "must be fashion-mnist, digits or a folder", "got 'fashion-mnits'", "spelling of --dataset")
+    assert_says(
+        message, "must be fashion-mnist, digits, mnist", "or a folder", "got 'fashion-mnits'", "spelling of --dataset"
+    )
     assert not studies.exists()
 
 

@@ -12,9 +12,10 @@ import numpy as np
 import psutil
 import pytest
 
-from fmnist.data import named
+from fmnist.data.arrays.idx.files import CLASSES_FILE
 from fmnist.data.find import find_data
-from fmnist.data.idx import CLASSES_FILE, TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS
+from fmnist.data.idx import TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS
+from fmnist.data.named import fashion_mnist
 from fmnist.data.split import load_train, pixel_statistics
 from fmnist.reading import Reading
 from tests.support.data_sets import no_download
@@ -83,8 +84,8 @@ def write_text(folder: Path) -> None:
     (folder / TRAIN_LABELS).write_text("0 1 2 0 1 2")
 
 
-def number_from_one(folder: Path) -> None:
-    write(folder, (IMAGES, LABELS + 1), (TEST[0], TEST[1] + 1))
+def leave_a_number_out(folder: Path) -> None:
+    write(folder, (IMAGES, LABELS * 2), (TEST[0], TEST[1] * 2))
 
 
 def leave_a_label_out(folder: Path) -> None:
@@ -137,8 +138,8 @@ def name_in_another_encoding(folder: Path) -> None:
         ),
         Remedy("holds {} where {} are expected: are image and label files swapped?", swap, swap),
         Remedy("{} must be an IDX file of {} ({}), but got {}", write_text, whole),
-        Remedy("labels must be 0 to k - 1 with none left out", number_from_one, whole),
-        Remedy("images and {} {} labels; take both files from one data set", leave_a_label_out, whole),
+        Remedy("labels must be 0 to k - 1 with none left out", leave_a_number_out, whole),
+        Remedy("every image needs a label, but there are {} images in {}", leave_a_label_out, whole),
         Remedy("test labels must be 0 to {} as in training, but in {} {}; fix it", label_test_as_unknown, whole),
         Remedy("{}, but in {} {}; add images or leave the class out", too_few, whole),
         Remedy("images must differ somewhere, but every pixel is {}; check the image files", one_colour, whole),
@@ -163,7 +164,7 @@ def test_folder_is_read_once_it_is_put_right(folder: Path, remedy: Remedy) -> No
 def test_file_that_goes_during_a_run_is_restored(folder: Path) -> None:
     source = find_data(str(folder))
     remove_test_labels(folder)
-    with needs_remedy("{} must hold {} or {}.gz, but neither exists any longer; restore one"):
+    with needs_remedy("{} must be readable, but: {}; check the file and its permissions"):
         source.read_test()
     whole(folder)
     source.read_test()
@@ -195,7 +196,7 @@ def test_image_size_makes_training_and_test_images_alike(tmp_path: Path) -> None
     write(folder, test=(smaller, TEST[1]))
     np.savez(archive, x_train=IMAGES, y_train=LABELS, x_test=smaller, y_test=TEST[1])
     with needs_remedy(
-        "training and test images must have one shape, but in {} they have {} and {}; make them alike, or"
+        "training and test images must have one shape, but those in {} have {} instead of {}; make them alike, or"
     ):
         read(folder)
     with needs_remedy(
@@ -345,8 +346,10 @@ def official(monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
         )
     }
     md5s = {name: hashlib.md5(content, usedforsecurity=False).hexdigest() for name, content in contents.items()}
-    monkeypatch.setattr(named, "FASHION_MNIST_MD5", md5s)
-    monkeypatch.setattr(named, "FASHION_MNIST_BYTES", {name: len(content) for name, content in contents.items()})
+    monkeypatch.setattr(fashion_mnist, "FASHION_MNIST_MD5", md5s)
+    monkeypatch.setattr(
+        fashion_mnist, "FASHION_MNIST_BYTES", {name: len(content) for name, content in contents.items()}
+    )
     monkeypatch.delenv("FMNIST_DATA_DIR", raising=False)
     return contents
 

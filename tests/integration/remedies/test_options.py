@@ -87,7 +87,7 @@ def test_extra_that_a_message_names_brings_what_is_missing(monkeypatch: pytest.M
 
 
 def test_options_of_own_images_are_left_out_for_named_ones(tmp_path: Path) -> None:
-    with needs_remedy("--data-dir is for the dataset fashion-mnist"):
+    with needs_remedy("--data-dir is for {}, but got {}; leave --data-dir out"):
         find_data("digits", tmp_path)
     with needs_remedy("--image-size, --colour and --skip-unreadable are for images of your own"):
         find_data("digits", reading=Reading(image_size=32))
