@@ -11,7 +11,7 @@ import gzip
 import io
 import itertools
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -234,7 +234,8 @@ def _parsed(path: Path, numbered: Sequence[tuple[int, str]], layout: CsvLayout, 
         labels.append(field.strip())
         return 0
 
-    converters = {layout.label: keep_label, **dict.fromkeys(layout.unread, lambda field: 0)}
+    converters: dict[int | str, Callable[[str], int]] = dict.fromkeys(layout.unread, lambda field: 0)
+    converters[layout.label] = keep_label
     for dtype in (np.uint8, np.float32):
         del labels[n_before:]
         try:
