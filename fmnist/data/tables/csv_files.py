@@ -21,6 +21,7 @@ import numpy as np
 from fmnist.data.arrays.parts import Part
 from fmnist.data.checks import check_memory
 from fmnist.data.tables.columns import (
+    MIN_PIXELS,
     PixelColumns,
     are_names,
     find_pixels,
@@ -132,12 +133,17 @@ def find_layout(path: Path, training: CsvLayout | None = None) -> CsvLayout:
         UserError: The file cannot be read, or its columns are not those of images.
     """
     separator, names, n_columns = _first_line(path)
+    if n_columns < MIN_PIXELS:
+        raise UserError(
+            f"{path} must have a label and the pixels of an image in each row, but has {n_columns} columns; if they "
+            "name pictures, sort these into folders named by what they show, and pass the folder around them"
+        )
     labels = labels_by_name(names or ())
     label = labels[0] if len(labels) == 1 else None
     note = ""
     if label is None and training is not None and training.n_columns == n_columns:
         label = training.label
-    elif label is None and not labels:
+    elif label is None and not labels and training is None:
         label = label_by_values(_ends(path, separator, has_names=names is not None))
         note = f"The {'first' if label == 0 else 'last'} column of {path} is read as the label, by its values"
     if label is None:

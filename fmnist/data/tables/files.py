@@ -63,6 +63,11 @@ def open_table(path: Path) -> BinaryIO | gzip.GzipFile:
     return gzip.GzipFile(path) if is_gzipped else path.open("rb")
 
 
+def stem_of(table: Path) -> str:
+    """Return the name of a table without its suffixes, that of gzip included."""
+    return Path(table.name.removesuffix(".gz")).stem
+
+
 def find_tables(path: Path) -> TableFiles | None:
     """Find the tables of a file or folder; None if it is none, or a folder of something else.
 
@@ -155,7 +160,7 @@ def _of_one_data_set(folder: Path, tables: Sequence[Path]) -> list[Path]:
     homes: dict[Path, list[Path]] = {}
     for table in tables:
         home = table.parent
-        if home != folder and part_name(home.name) is not None and part_name(_stem(table)) is None:
+        if home != folder and part_name(home.name) is not None and part_name(stem_of(table)) is None:
             home = home.parent
         homes.setdefault(home, []).append(table)
     if len(homes) > 1:
@@ -167,15 +172,11 @@ def _of_one_data_set(folder: Path, tables: Sequence[Path]) -> list[Path]:
     return list(tables)
 
 
-def _stem(table: Path) -> str:
-    return table.name.split(".")[0]
-
-
 def _divided(folder: Path, kind: Kind, tables: Sequence[Path], others: Sequence[Path]) -> TableFiles:
     """Tell the parts by the names of tables, or of the folders that they are in."""
     by_part: dict[str | None, list[Path]] = {}
     for table in tables:
-        name = part_name(_stem(table))
+        name = part_name(stem_of(table))
         if name is None and table.parent != folder:
             name = part_name(table.parent.name)
         by_part.setdefault(None if name is None else name.part, []).append(table)

@@ -142,7 +142,11 @@ class _Rows:
             file, _ = self._file(table)
             require_memory(table, [file.metadata.row_group(number).total_byte_size])
             with naming_damage(table):
-                self._groups[key] = file.read_row_group(number, columns=[self._column]).column(0)
+                values = file.read_row_group(number, columns=[self._column]).column(0)
+                n_rows = file.metadata.row_group(number).num_rows
+                if len(values) != n_rows:
+                    raise ValueError(f"row group {number} promises {n_rows:,} rows and holds {len(values):,}")
+            self._groups[key] = values
             self._forget()
         return self._groups[key]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from fmnist.data.arrays.source import arrays_source
 from fmnist.data.source import DataSource
 from fmnist.data.tables.csv_files import CsvTables
-from fmnist.data.tables.files import find_tables
+from fmnist.data.tables.files import find_tables, stem_of
 from fmnist.data.tables.parquet_files import ParquetNumbers, ParquetTables
 from fmnist.data.tables.parquet_pictures import parquet_pictures_source
 from fmnist.errors import UserError
@@ -20,10 +20,12 @@ def tables_source(path: Path, reading: Reading) -> DataSource | None:
     Raises:
         UserError: Something of it cannot be used.
     """
+    if path.is_dir():
+        path = path.resolve()  # of which a name such as .. is told; the hub's files are links to such without a name
     tables = find_tables(path)
     if tables is None:
         return None
-    dataset = path.name if path.is_dir() else path.name.split(".")[0] or path.name
+    dataset = path.name if path.is_dir() else stem_of(path)
     if tables.kind == "csv":
         _require_plain(path, reading)
         return arrays_source(CsvTables(tables), reading, dataset)

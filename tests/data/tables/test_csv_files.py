@@ -305,6 +305,16 @@ def test_other_columns_are_left_out(tmp_path: Path) -> None:
     is_the_data_set(write(path, TRAIN))
 
 
+def test_pictures_that_a_table_names_are_sorted_into_folders(tmp_path: Path) -> None:
+    folder = write_divided(tmp_path / "mine")
+    path = write(folder / "labels.csv", [["a.png", "boot"]], ["file", "label"])
+    with needs_remedy(
+        "must have a label and the pixels of an image in each row, but has {} columns; if they name pict"
+    ):
+        found(path)
+    assert found(folder).class_names == NAMES
+
+
 def test_pixels_in_colour_are_named(tmp_path: Path) -> None:
     rows = rows_of(in_colour(X), Y)
     path = write(tmp_path / "a.csv", rows, ["label", *(f"pixel{i}" for i in range(192))])

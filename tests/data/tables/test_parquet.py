@@ -146,6 +146,12 @@ def test_one_file_is_a_data_set_whatever_its_columns_and_its_name(tmp_path: Path
     assert found(path).notes[-1].startswith("There is no test table, so 7 of the 45 images")
 
 
+def test_link_to_a_file_without_a_name_is_called_by_its_own(tmp_path: Path) -> None:
+    write(tmp_path / "blobs" / "0f3a", TRAIN)
+    (tmp_path / "signs.parquet").symlink_to(tmp_path / "blobs" / "0f3a")
+    assert found(tmp_path / "signs.parquet").dataset == "signs"
+
+
 def test_table_in_text_that_is_called_parquet_is_read(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     np.savetxt(path, np.column_stack([Y, X.reshape(45, -1)]), "%d", ",")
