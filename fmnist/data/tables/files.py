@@ -26,6 +26,7 @@ Kind = Literal["csv", "parquet"]
 CSV_SUFFIXES, PARQUET_SUFFIX = (".csv", ".tsv", ".csv.gz", ".tsv.gz"), ".parquet"
 GZIP_MAGIC, PARQUET_MAGIC = b"\x1f\x8b", b"PAR1"
 SEPARATORS = ("\t", ";", ",")
+DEPTH = 2  # of folders in which Parquet files are looked for
 HEAD_BYTES = 65_536  # of a file, by which its kind is told: more than a line of 28 x 28 pixels takes
 OTHER_CONTENT = {  # how files begin that are often found in the place of others
     b"PK": "a zip archive, as .npz files are",
@@ -101,12 +102,16 @@ def find_tables(path: Path) -> TableFiles | None:
 
 def _candidates(folder: Path) -> list[Path]:
     """The files of a folder that are called like tables; those of Parquet down to two folders below too."""
-    found = [path for path in sorted(folder.iterdir()) if path.name.lower().endswith(CSV_SUFFIXES)]
-    for pattern in ("*", "*/*", "*/*/*"):
-        found += sorted(path for path in folder.glob(pattern) if path.suffix.lower() == PARQUET_SUFFIX)
-    return [
-        path for path in found if os.path.isfile(path) and not any(map(is_passed_over, path.relative_to(folder).parts))
-    ]
+    found = []
+    for place, below, names in os.walk(folder, followlinks=True):
+        depth = len(Path(place).relative_to(folder).parts)
+        below[:] = sorted(name for name in below if depth < DEPTH and not is_passed_over(name))
+        suffixes = (PARQUET_SUFFIX,) if depth else (PARQUET_SUFFIX, *CSV_SUFFIXES)
+        for name in sorted(names):
+            path = Path(place, name)
+            if name.lower().endswith(suffixes) and not is_passed_over(name) and os.path.isfile(path):
+                found.append(path)
+    return found
 
 
 def _head(path: Path) -> bytes:
