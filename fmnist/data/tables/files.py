@@ -84,10 +84,10 @@ def find_tables(path: Path) -> TableFiles | None:
         found = _candidates(path)
         if not found or len(read_tree(path).unwrapped().filled) > 1:  # class folders, of which tables say more
             return None
+        kinds = {table: _kind_of(table) for table in found}
+        tables = [table for table in found if kinds[table] == "parquet" or _is_meant(table)]
     except OSError as error:
         raise unreadable(path, error) from error
-    kinds = {table: _kind_of(table) for table in found}
-    tables = [table for table, kind in kinds.items() if kind == "parquet" or (kind == "csv" and _has_pixels(table))]
     if not tables:
         return None
     kind: Kind = "parquet" if kinds[tables[0]] == "parquet" else "csv"
@@ -158,6 +158,11 @@ def _has_pixels(path: Path) -> bool:
         return False
     fields = lines[1].split(separator_of(lines[1]))[:-1]  # the last may be cut here
     return sum(bool(re.fullmatch(r'\s*"?[-+.\deE]+"?\s*', each)) for each in fields) >= MIN_PIXELS - 2
+
+
+def _is_meant(table: Path) -> bool:
+    """Tell whether a text is a table of images, or damaged and called like one to train or test on."""
+    return _has_pixels(table) or (not _head(table) and part_name(stem_of(table)) is not None)
 
 
 def _of_one_data_set(folder: Path, tables: Sequence[Path]) -> list[Path]:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ import psutil
 
 from fmnist.data.arrays.parts import Part
 from fmnist.data.checks import check_memory
+from fmnist.data.tables.card import CARD, class_names_in_card
 from fmnist.data.tables.columns import INDEX_NAMES, are_names, in_words, note_names, plain
 from fmnist.data.tables.files import TableFiles
 from fmnist.data.tables.parquet_layout import find_layout, is_list, opened
@@ -46,6 +48,10 @@ class ParquetTables:
             self.notes.append(f"Columns that nothing reads: {in_words(self.layout.unread)}")
         self.wanted_test = "test table with labels" if tables.test else "test table"
         self._are_names = False  # whether labels name the classes though they are numbers
+        names = class_names_in_card(self.place)
+        if self.layout.class_names is None and names is not None and self._are_numbers_of(names):
+            self.layout = replace(self.layout, class_names=names)
+            self.notes.append(f"The names of the classes are those in {CARD}")
 
     @property
     def files(self) -> list[Path]:
@@ -69,6 +75,18 @@ class ParquetTables:
     def test_labels(self) -> list[np.ndarray]:
         """Read the labels of each file to test on, in the form of those to train on."""
         return [self._named(self._labels(path)) for path in self.test]
+
+    def occurring_names(self) -> tuple[str, ...] | None:
+        """Return the names of the classes with an image to train on, in their order; None if nobody names them."""
+        if self.layout.class_names is None:
+            return None
+        found = {str(name) for labels in self.train_labels() for name in np.unique(labels)}
+        return tuple(name for name in self.layout.class_names if name in found)
+
+    def _are_numbers_of(self, names: Sequence[str]) -> bool:
+        """Tell whether all training labels are numbers of these names."""
+        labels = np.concatenate([self._labels(path) for path in self.train])
+        return labels.dtype.kind in "iu" and len(labels) > 0 and 0 <= labels.min() <= labels.max() < len(names)
 
     def _labels(self, path: Path) -> np.ndarray:
         with opened(path) as file:
@@ -173,7 +191,7 @@ class ParquetNumbers:
 
     def class_names(self) -> tuple[str, ...] | None:
         """Return the names of the classes; None if nobody names them."""
-        return self._tables.layout.class_names
+        return self._tables.occurring_names()
 
     def notes(self) -> list[str]:
         """Return sentences about columns and files."""

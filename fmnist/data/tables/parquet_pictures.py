@@ -45,7 +45,7 @@ def parquet_pictures_source(tables: ParquetTables, dataset: str, reading: Readin
     assert tables.layout.image is not None
     column = tables.layout.image
     labels = tables.train_labels()
-    form = find_label_form(labels, _occurring(tables.layout.class_names, labels), tables.label_from)
+    form = find_label_form(labels, tables.occurring_names(), tables.label_from)
     numbers = form.apply(np.concatenate(labels), tables.label_from)
     least = MIN_IMAGES_PER_CLASS if tables.test else MIN_IMAGES_WITH_TEST
     n_classes = check_train_labels(numbers, tables.label_from, form.class_names, least)
@@ -72,14 +72,6 @@ def parquet_pictures_source(tables: ParquetTables, dataset: str, reading: Readin
         opened=lambda: pictures_of(column),
     )
     return pictures_source(pictures, dataset, reading)
-
-
-def _occurring(names: Sequence[str] | None, labels: Sequence[np.ndarray]) -> tuple[str, ...] | None:
-    """The names of the classes that occur, in their order; None if there are no names."""
-    if names is None:
-        return None
-    found = {str(label) for each in labels for label in np.unique(each)}
-    return tuple(name for name in names if name in found)
 
 
 def _labelled(tables: Sequence[Path], labels: Sequence[np.ndarray], numbers: np.ndarray) -> LabelledFiles:

@@ -16,7 +16,7 @@ import pytest
 from fmnist.data.images import LabelledImages
 from fmnist.data.split import load_test, load_train
 from fmnist.data.tables import csv_files
-from tests.support.data_sets import found, multiset
+from tests.support.data_sets import found, multiset, refused
 from tests.support.made_images import NAMES, digits_of_each, in_colour, write_divided
 from tests.support.remedies import needs_remedy
 
@@ -269,6 +269,13 @@ def test_cut_gzip_is_fetched_again(tmp_path: Path) -> None:
             found(path)
     path.write_bytes(whole)
     is_the_data_set(path)
+
+
+def test_cut_table_in_a_folder_is_named(folder: Path) -> None:
+    path = folder / "signs_train.csv"
+    (folder / "signs_train.csv.gz").write_bytes(gzip.compress(path.read_bytes())[:40])
+    path.unlink()
+    refused(folder, r"signs_train.csv.gz must be a whole gzip file, but is cut or damaged")
 
 
 def test_table_in_another_encoding_is_saved_in_utf8(tmp_path: Path) -> None:

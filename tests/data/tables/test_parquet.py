@@ -198,11 +198,52 @@ def test_classes_without_pictures_are_named(snapshot: Path) -> None:
     write(snapshot / "a.parquet", TRAIN, [*NAMES, "ghost"])
     source = found(snapshot / "a.parquet")
     assert source.class_names == NAMES and "Classes without a picture to train on: ghost" in source.notes
+    pixels = pa.array(list(X.reshape(45, -1)))
+    write(snapshot / "b.parquet", {"image": pixels, "label": NUMBERS}, [*NAMES, "ghost"])
+    assert found(snapshot / "b.parquet").class_names == NAMES
 
 
 def test_numbers_that_are_left_out_name_no_class(tmp_path: Path) -> None:
     source = found(write(tmp_path / "a.parquet", columns_of(X, np.array([0, 2, 10])[Y])))
     assert source.class_names == ("0", "2", "10")
+
+
+CARD = """---
+license: mit
+dataset_info:
+  features:
+  - name: image
+    dtype: image
+  - name: label
+    dtype:
+      class_label:
+        names:
+          '0': {}
+          '1': {}
+          '2': 'it''s other'
+  splits:
+  - name: train
+---
+# Signs
+"""
+
+
+def test_card_names_the_classes_where_files_do_not(snapshot: Path) -> None:
+    (snapshot / "README.md").write_text(CARD.format("another", "one"))
+    assert found(snapshot).class_names == NAMES
+    for path in (snapshot / "data").iterdir():
+        pq.write_table(pq.read_table(path).replace_schema_metadata(None), path)
+    source = found(snapshot)
+    assert source.class_names == ("another", "one", "it's other")
+    assert "The names of the classes are those in README.md" in source.notes
+    assert multiset(load_train(source, 0).together()) == ALL_TRAIN
+
+
+@pytest.mark.parametrize("card", ["", "---\n---\n", CARD.format("same", "same"), CARD.replace("'2'", "'7'")])
+def test_card_that_does_not_name_them_is_passed_over(tmp_path: Path, card: str) -> None:
+    write(tmp_path / "mine" / "train.parquet", TRAIN)
+    (tmp_path / "mine" / "README.md").write_text(card)
+    assert found(tmp_path / "mine").class_names == ("0", "1", "2")
 
 
 def test_parquet_beside_class_folders_is_left_alone(tmp_path: Path) -> None:
