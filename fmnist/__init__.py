@@ -2,7 +2,7 @@
 
 The folders, each of which imports only those before it:
 
-    data        images from where they are: class folders, IDX files, .npz archives, named data sets; their split
+    data        images from where they are: class folders, IDX files, archives, tables, named data sets; their split
     model       a network from an architecture, its cost, its predictions, its metadata
     training    one training of a recipe
     metrics     accuracy with its intervals, calibration, robustness

@@ -16,6 +16,7 @@ from fmnist.data.image_folder.reading import class_folders_source
 from fmnist.data.image_folder.tree import read_tree
 from fmnist.data.named.sources import WITH_FILES, named_source
 from fmnist.data.source import DataSource
+from fmnist.data.tables.source import tables_source
 from fmnist.errors import UserError, first_few, unreadable
 from fmnist.paths import absolute, expanded, require_utf8
 from fmnist.reading import ARCHIVE_SUFFIX, DATASETS, Reading, named_dataset
@@ -33,7 +34,7 @@ def find_data(
 
     Args:
         dataset: One of DATASETS in any usual spelling, or the path of class folders of pictures, of a folder of IDX
-            files or of an .npz file.
+            files, of an .npz file or of tables of images.
         data_dir: The one place to look for the files of a data set that has a name; None: Keras' cache, and for
             Fashion-MNIST $FMNIST_DATA_DIR if it is set, else `places`.
         reading: How to read a user's own images.
@@ -67,6 +68,10 @@ def find_own_images(dataset: str, reading: Reading) -> DataSource:
     path = absolute(expanded(dataset))
     require_utf8(path.resolve(), "the dataset")
     is_folder = dataset != "" and os.path.isdir(path)
+    if dataset != "" and not (is_folder and has_idx_files(path)):
+        source = tables_source(path, reading)
+        if source is not None:
+            return source
     if is_folder and not has_idx_files(path):
         refuse_folder_around(path.resolve())
         return class_folders_source(path.resolve(), reading)
@@ -79,8 +84,8 @@ def find_own_images(dataset: str, reading: Reading) -> DataSource:
     if path.suffix.lower() == ARCHIVE_SUFFIX and os.path.isfile(path):
         return arrays_source(NumpyArrays(path.resolve()), reading)
     raise UserError(
-        f"the dataset must be {', '.join(DATASETS)} or a folder of images (class folders or the four IDX files) or an "
-        f"{ARCHIVE_SUFFIX} file, but got {dataset!r}; check the spelling of --dataset"
+        f"the dataset must be {', '.join(DATASETS)} or a folder of images (class folders, the four IDX files or "
+        f"tables) or an {ARCHIVE_SUFFIX}, CSV or Parquet file, but got {dataset!r}; check the spelling of --dataset"
     )
 
 

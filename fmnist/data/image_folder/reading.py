@@ -1,9 +1,12 @@
-"""Class folders of pictures -> DataSource. `fmnist.data.image_folder.layout` says where the pictures may lie."""
+"""Pictures, in class folders or elsewhere -> DataSource.
+
+`fmnist.data.image_folder.layout` says where those in class folders may lie.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,7 +22,7 @@ from fmnist.data.checks import (
 from fmnist.data.checksums import md5_of_all
 from fmnist.data.decode import Form
 from fmnist.data.image_folder.checks import check_alike, counted, note_pictures, shown_name
-from fmnist.data.image_folder.files import PictureFiles, Progress, read_pictures
+from fmnist.data.image_folder.files import OpenContents, PictureFiles, Progress, on_disk, read_pictures
 from fmnist.data.image_folder.layout import TEST, TRAIN, VALIDATION, FilesOfClass, Layout, find_layout
 from fmnist.data.images import LabelledImages, Shape
 from fmnist.data.source import DataSource, PreloadedReader, checksum_of_test_set
@@ -42,6 +45,19 @@ class LabelledFiles:
         return LabelledFiles([self.files[i] for i in indices], self.labels[indices])
 
 
+@dataclass(frozen=True, eq=False)
+class PictureSet:
+    """Pictures to train on and to test on, wherever they lie, none of which has been read."""
+
+    place: Path  # what the user named; the paths of the pictures begin with it
+    class_names: tuple[str, ...]  # by label
+    train: LabelledFiles
+    test: LabelledFiles
+    notes: list[str]  # sentences: how they were found and divided
+    checksums: Callable[[PictureFiles, PictureFiles], dict[str, str]]  # of both parts, once they were read
+    opened: OpenContents = on_disk  # gives what reads the content of a picture
+
+
 def class_folders_source(folder: Path, reading: Reading) -> DataSource:
     """Read all pictures, keep those to train on, and make the folder a data set.
 
@@ -50,30 +66,53 @@ def class_folders_source(folder: Path, reading: Reading) -> DataSource:
     """
     layout = find_layout(folder)
     train, test, notes = divide(folder, layout, reading)
-    train_found, test_found = _read_parts(folder, train, test, reading)
-    failures = [*_named_failures(folder, train_found), *_named_failures(folder, test_found)]
+    pictures = PictureSet(
+        place=folder,
+        class_names=layout.class_names,
+        train=train,
+        test=test,
+        notes=notes,
+        checksums=lambda train, test: checksums_of(folder, layout, train, test),
+    )
+    return pictures_source(pictures, folder.name, reading)
+
+
+def pictures_source(pictures: PictureSet, dataset: str, reading: Reading) -> DataSource:
+    """Read all pictures, keep those to train on, and make them a data set.
+
+    Args:
+        pictures: What to read.
+        dataset: What the data set is called.
+        reading: How the pictures are to be read.
+
+    Raises:
+        UserError: Pictures do not go together, or one is unreadable and not to be skipped.
+    """
+    place, train, test, notes = pictures.place, pictures.train, pictures.test, list(pictures.notes)
+    train_found, test_found = _read_parts(pictures, reading)
+    failures = [*_named_failures(place, train_found), *_named_failures(place, test_found)]
     if failures:
-        _require_skipping(folder, failures, test_found, reading)
+        _require_skipping(place, failures, test_found, reading)
         train, test = train.rows(train_found.readable_rows()), test.rows(test_found.readable_rows())
         train_found, test_found = train_found.without_failures(), test_found.without_failures()
-        _check_class_sizes(folder, layout, train, MIN_IMAGES_PER_CLASS)
-        notes.append(f"Left out, as {counted(len(failures), 'file')} unreadable: {first_few(failures)}")
-    check_alike(folder, (train_found, test_found))
+        check_labels(pictures.class_names, train, place, MIN_IMAGES_PER_CLASS)
+        notes.append(f"Left out, as {counted(len(failures), 'picture')} unreadable: {first_few(failures)}")
+    check_alike(place, (train_found, test_found))
 
     assert train_found.images is not None  # there is a readable picture in every class
     images = LabelledImages(train_found.images, train.labels)
     form = form_of(reading)
     return DataSource(
-        dataset=folder.name,
-        folder=folder,
-        checksums=checksums_of(folder, layout, train_found, test_found),
-        class_names=layout.class_names,
+        dataset=dataset,
+        folder=place,
+        checksums=pictures.checksums(train_found, test_found),
+        class_names=pictures.class_names,
         image_shape=images.shape,
         test_digests=tuple(test_found.digests),
         test_checksum=checksum_of_test_set(test_found.digests, test.labels),
-        read_train=PreloadedReader(images, SameFiles(folder, train, train_found.md5s, form, reading.on_progress)),
-        read_test=SameFiles(folder, test, test_found.md5s, form, reading.on_progress),
-        notes=(*notes, *note_pictures(folder, train_found, test_found, reading)),
+        read_train=PreloadedReader(images, SamePictures(pictures, train, train_found.md5s, form, reading.on_progress)),
+        read_test=SamePictures(pictures, test, test_found.md5s, form, reading.on_progress),
+        notes=(*notes, *note_pictures(place, train_found, test_found, reading)),
         picture_form=replace(form, channels=images.shape[2]),  # all had as many: new ones are to have them too
     )
 
@@ -90,13 +129,19 @@ def divide(folder: Path, layout: Layout, reading: Reading) -> tuple[LabelledFile
         notes.append(f"{counted(len(layout.ignored), 'file')} passed over, being no picture or of no class: {names}")
     train = labelled([layout.parts[part] for part in (TRAIN, VALIDATION) if part in layout.parts])
     if TEST in layout.parts:
-        _check_class_sizes(folder, layout, train, MIN_IMAGES_PER_CLASS)
+        check_labels(layout.class_names, train, folder, MIN_IMAGES_PER_CLASS)
         return train, labelled([layout.parts[TEST]]), notes
-    _check_class_sizes(folder, layout, train, MIN_IMAGES_WITH_TEST)
-    of_train, of_test = hold_out(train.labels, reading.seed)
+    check_labels(layout.class_names, train, folder, MIN_IMAGES_WITH_TEST)
     missing = "test folder with class folders" if layout.has_unlabelled else "test folder"
-    notes.append(note_held_out(len(of_test), len(train.files), reading.seed, missing=missing))
-    return train.rows(of_train), train.rows(of_test), notes
+    train, test, note = draw_test(train, reading, missing)
+    return train, test, [*notes, note]
+
+
+def draw_test(everything: LabelledFiles, reading: Reading, missing: str) -> tuple[LabelledFiles, LabelledFiles, str]:
+    """Draw the files to test on, by class, and write a sentence about that. missing: what would have held them."""
+    of_train, of_test = hold_out(everything.labels, reading.seed)
+    note = note_held_out(len(of_test), len(everything.files), reading.seed, missing=missing)
+    return everything.rows(of_train), everything.rows(of_test), note
 
 
 def labelled(parts: Sequence[Sequence[FilesOfClass]]) -> LabelledFiles:
@@ -110,10 +155,10 @@ def labelled(parts: Sequence[Sequence[FilesOfClass]]) -> LabelledFiles:
     return LabelledFiles(files, np.array(labels).astype(np.uint8))
 
 
-def _check_class_sizes(folder: Path, layout: Layout, train: LabelledFiles, min_images: int) -> None:
-    names = layout.class_names
+def check_labels(names: Sequence[str], train: LabelledFiles, where: object, min_images: int) -> None:
+    """Check that there are not too many classes, each with enough files to train on, as `check_class_sizes` does."""
     counts = np.bincount(train.labels, minlength=len(names))[: len(names)]
-    check_class_sizes(names, counts, folder, min_images)
+    check_class_sizes(names, counts, where, min_images)
 
 
 def form_of(reading: Reading) -> Form:
@@ -123,49 +168,56 @@ def form_of(reading: Reading) -> Form:
     return Form(side=reading.image_size, channels=COLOURS[reading.colour])
 
 
-def _read_parts(
-    folder: Path, train: LabelledFiles, test: LabelledFiles, reading: Reading
-) -> tuple[PictureFiles, PictureFiles]:
+def _read_parts(pictures: PictureSet, reading: Reading) -> tuple[PictureFiles, PictureFiles]:
     """The training pictures with their pixels, the test pictures without."""
+    train, test, opened = pictures.train, pictures.test, pictures.opened
     n_train, n_all = len(train.files), len(train.files) + len(test.files)
 
     def check_shape(shape: Shape) -> None:
-        check_sides(shape, folder, reading)
+        check_sides(shape, pictures.place, reading)
         check_memory(n_train, shape, remedy="use fewer images or a smaller --image-size")
 
     form = form_of(reading)
     train_found = read_pictures(
-        train.files, form, check_shape=check_shape, on_progress=lambda n, _: reading.on_progress(n, n_all)
+        train.files,
+        form,
+        opened=opened,
+        check_shape=check_shape,
+        on_progress=lambda n, _: reading.on_progress(n, n_all),
     )
     test_found = read_pictures(
-        test.files, form, keep=False, on_progress=lambda n, _: reading.on_progress(n_train + n, n_all)
+        test.files,
+        form,
+        opened=opened,
+        keep=False,
+        on_progress=lambda n, _: reading.on_progress(n_train + n, n_all),
     )
     return train_found, test_found
 
 
-class SameFiles:
-    """A reader of picture files that must not have changed since they were checked."""
+class SamePictures:
+    """A reader of pictures, of one part, that must not have changed since they were checked."""
 
     def __init__(
-        self, folder: Path, part: LabelledFiles, md5s: Sequence[str], form: Form, on_progress: Progress
+        self, pictures: PictureSet, part: LabelledFiles, md5s: Sequence[str], form: Form, on_progress: Progress
     ) -> None:
-        self._folder = folder
+        self._place, self._opened = pictures.place, pictures.opened
         self._part = part
-        self._md5s = md5s  # of the files, when they were checked
+        self._md5s = md5s  # of the pictures, when they were checked
         self._form = form
         self._on_progress = on_progress
 
     def __call__(self) -> LabelledImages:
-        found = read_pictures(self._part.files, self._form, on_progress=self._on_progress)
+        found = read_pictures(self._part.files, self._form, opened=self._opened, on_progress=self._on_progress)
         changed = []
         for path, old, new in zip(self._part.files, self._md5s, found.md5s, strict=True):
             if old != new:
-                changed.append(shown_name(self._folder, path))
+                changed.append(shown_name(self._place, path))
         if changed:
             raise UserError(
-                f"pictures must stay as they were when the run began, but in {self._folder} "
-                f"{counted(len(changed), 'file')} changed or gone: {first_few(changed)}; restore them, then the same "
-                "command goes on from here"
+                f"pictures must stay as they were when the run began, but in {self._place} "
+                f"{counted(len(changed), 'picture')} changed or gone: {first_few(changed)}; restore them, then the "
+                "same command goes on from here"
             )
         assert found.images is not None  # unchanged files are readable
         return LabelledImages(found.images, self._part.labels)
@@ -180,7 +232,7 @@ def _require_skipping(folder: Path, failures: Sequence[str], test: PictureFiles,
     """Raise UserError unless unreadable files are to be skipped and some test picture is left without them."""
     if not reading.skip_unreadable:
         raise UserError(
-            f"every picture must be readable, but in {folder} {counted(len(failures), 'file')} not: "
+            f"every picture must be readable, but in {folder} {counted(len(failures), 'picture')} not: "
             f"{first_few(failures)}; fix or delete them, or pass --skip-unreadable"
         )
     if not test.readable_rows():

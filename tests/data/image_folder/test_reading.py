@@ -156,7 +156,7 @@ def test_pictures_that_change_while_the_study_runs_are_named(divided: Path) -> N
     path = sorted((divided / "test" / NAMES[1]).iterdir())[0]
     path.write_bytes(b"")
     with pytest.raises(
-        UserError, match=rf"stay as they were .* 1 file is changed or gone: test/{NAMES[1]}/{path.name}; "
+        UserError, match=rf"stay as they were .* 1 picture is changed or gone: test/{NAMES[1]}/{path.name}; "
     ):
         load_test(source)
 
@@ -177,7 +177,7 @@ def test_unreadable_pictures_are_all_counted_and_the_first_named(divided: Path, 
     (divided / part / NAMES[0] / "0.jpg").symlink_to("nowhere")
     refused(
         divided,
-        rf"every picture must be readable, but in .*painted 3 files are not: {part}/class 2/0.jpg \(not a file\), "
+        rf"every picture must be readable, but in .*painted 3 pictures are not: {part}/class 2/0.jpg \(not a file\), "
         rf"{part}/class 10/\d+.png \(.+\), .*; fix or delete them, or pass --skip-unreadable",
     )
 
@@ -186,7 +186,7 @@ def test_many_unreadable_pictures_are_named_up_to_five(tmp_path: Path) -> None:
     folder = write_divided(tmp_path / "set", 20)
     for path in sorted((folder / "train" / NAMES[0]).iterdir())[:8]:
         path.write_bytes(b"")
-    refused(folder, r"8 files are not: (train/class 2/\d+.png \([\w ]+\)(, )?){5} and 3 more; fix")
+    refused(folder, r"8 pictures are not: (train/class 2/\d+.png \([\w ]+\)(, )?){5} and 3 more; fix")
 
 
 def test_unreadable_pictures_are_left_out_where_that_is_asked_for_and_it_is_said(tmp_path: Path) -> None:
@@ -196,7 +196,7 @@ def test_unreadable_pictures_are_left_out_where_that_is_asked_for_and_it_is_said
         path.write_bytes(b"")
     source = found(folder, skip_unreadable=True)
     assert len(load_train(source, 0).together()) == 38 and len(load_test(source)) == 8
-    assert any(note.startswith("Left out, as 2 files are unreadable: train/class 2/") for note in source.notes)
+    assert any(note.startswith("Left out, as 2 pictures are unreadable: train/class 2/") for note in source.notes)
     bad[0].unlink()
     bad[1].unlink()
     assert found(folder).checksums == source.checksums
