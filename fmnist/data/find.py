@@ -8,7 +8,8 @@ import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from fmnist.data.arrays.numpy_files import NumpyArrays
+from fmnist.data.arrays.kinds import can_open, find_opener
+from fmnist.data.arrays.matlab.contents import SUFFIX as MATLAB_SUFFIX
 from fmnist.data.arrays.source import arrays_source
 from fmnist.data.idx import has_idx_files, idx_source
 from fmnist.data.image_folder.reading import class_folders_source
@@ -63,17 +64,21 @@ def find_own_images(dataset: str, reading: Reading) -> DataSource:
     path = absolute(expanded(dataset))
     require_utf8(path.resolve(), "the dataset")
     is_folder = dataset != "" and os.path.isdir(path)
-    if is_folder and not has_idx_files(path):
+    open_arrays = None
+    if dataset != "" and not (is_folder and has_idx_files(path)):
+        open_arrays = find_opener(path.resolve())
+    if is_folder and not has_idx_files(path) and open_arrays is None:
         refuse_folder_around(path.resolve())
         return class_folders_source(path.resolve(), reading)
     if reading.colour is not None or reading.skip_unreadable:
         raise UserError(
             f"--colour and --skip-unreadable are for class folders of pictures, but got {dataset!r}; leave them out"
         )
+    if open_arrays is not None:
+        place = path.resolve()
+        return arrays_source(open_arrays(place), reading, place.name if is_folder else None)
     if is_folder:
         return idx_source(path.resolve(), reading)
-    if path.suffix.lower() == ARCHIVE_SUFFIX and os.path.isfile(path):
-        return arrays_source(NumpyArrays(path.resolve()), reading)
     raise UserError(
         f"the dataset must be {', '.join(DATASETS)} or a folder of images (class folders or the four IDX files) or an "
         f"{ARCHIVE_SUFFIX} file, but got {dataset!r}; check the spelling of --dataset"
@@ -81,14 +86,15 @@ def find_own_images(dataset: str, reading: Reading) -> DataSource:
 
 
 def refuse_folder_around(folder: Path) -> None:
-    """Raise UserError if a folder holds no picture, but IDX files one folder down, or an archive."""
+    """Raise UserError if a folder holds no picture, but IDX files or arrays one folder down, or a file of arrays."""
     try:
         names = sorted(os.listdir(folder))
     except OSError as error:
         raise unreadable(folder, error) from error
     found = []
     for name in names:
-        if has_idx_files(folder / name) or name.lower().endswith(ARCHIVE_SUFFIX):
+        is_file = name.lower().endswith((ARCHIVE_SUFFIX, MATLAB_SUFFIX))
+        if is_file or has_idx_files(folder / name) or (os.path.isdir(folder / name) and can_open(folder / name)):
             found.append(folder / name)
     if found and not read_tree(folder).n_pictures:
         raise UserError(

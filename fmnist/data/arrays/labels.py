@@ -99,11 +99,11 @@ def find_label_form(arrays: Sequence[np.ndarray], names: tuple[str, ...] | None,
     if any(labels.dtype.kind == "f" for labels in arrays):
         notes.append(f"{where} has decimal numbers that are all whole: they number the classes")
     present = np.unique(numbers)
-    if len(present) >= 2 and present[0] == 1 and present[-1] == len(present):
-        if names is None or len(names) == len(present):
-            notes.append(f"{where} numbers the classes from 1 to {len(present)}: the first is class 1")
-            called = names or tuple(map(str, present))
-            return LabelForm(first=1, class_names=called, notes=tuple(notes))
+    are_from_1 = len(present) >= 2 and present[0] == 1 and present[-1] == len(present)
+    if are_from_1 and (names is None or len(names) == len(present)):
+        notes.append(f"{where} numbers the classes from 1 to {len(present)}: the first is class 1")
+        called = names or tuple(map(str, present))
+        return LabelForm(first=1, class_names=called, notes=tuple(notes))
     return LabelForm(class_names=names, notes=tuple(notes))
 
 

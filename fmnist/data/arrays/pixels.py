@@ -118,7 +118,8 @@ def find_pixel_form(arrays: Sequence[np.ndarray], where: str) -> PixelForm:
     for values in arrays:
         if values.dtype.kind not in "biuf":
             raise UserError(
-                f"{where} must be numbers, whole from 0 to 255 or decimal from 0 to 1, but got {values.dtype}; {AS_BYTES}"
+                f"{where} must be numbers, whole from 0 to 255 or decimal from 0 to 1, but got {values.dtype}; "
+                f"{AS_BYTES}"
             )
         _require_finite(values, where)
     filled = [values for values in arrays if values.size]

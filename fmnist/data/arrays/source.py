@@ -146,7 +146,7 @@ class _Arrays:
         return _Form(layout, pixels, find_label_form([part.labels for part in parts], names, first.labels_from))
 
     def _labelled(self, part: Part, form: _Form) -> LabelledImages:
-        """Return the images and labels of a part. Only those of the test set may have another layout: they are refused."""
+        """Return the images and labels of a part. A test set may have another layout, and is refused for it later."""
         _require_labels_for_images(part)
         layout = find_layout(part.images.shape, part.images_from)
         check_sides(layout.shape, part.images_from, self._reading)
