@@ -31,6 +31,7 @@ OPERATIONS = {
     *("GLOBAL", "STACK_GLOBAL", "REDUCE", "BUILD"),
 }
 MAX_TUPLES = 1000  # an array has some ten; hashing tuples nested a million deep would overflow the stack
+SPARE_NUMBERS = 1_000_000  # of values that are kept: one takes 16 bytes, and so do all below it
 LATIN_1 = ("latin1", "latin-1")
 DAMAGED = (
     *(pickle.UnpicklingError, EOFError, ValueError, TypeError, IndexError, KeyError, AttributeError),
@@ -175,8 +176,8 @@ def _check_operations(content: bytes) -> None:
     for n_before, (operation, argument, _) in enumerate(pickletools.genops(content)):
         if operation.name not in OPERATIONS:
             raise pickle.UnpicklingError(f"it has the operation {operation.name}, which plain values do without")
-        if operation.name in ("PUT", "BINPUT", "LONG_BINPUT") and not 0 <= int(argument or 0) <= n_before:
-            raise pickle.UnpicklingError(f"it numbers a value {argument}, of {n_before:,}")
+        if operation.name in ("PUT", "BINPUT", "LONG_BINPUT") and int(argument or 0) > n_before + SPARE_NUMBERS:
+            raise pickle.UnpicklingError(f"it numbers one of {n_before:,} values {argument}")
         n_tuples += operation.name.startswith("TUPLE")
         if n_tuples > MAX_TUPLES:
             raise pickle.UnpicklingError(f"it has more than {MAX_TUPLES:,} tuples")
