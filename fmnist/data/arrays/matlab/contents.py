@@ -23,7 +23,9 @@ SUFFIX = ".mat"
 BEGINNING = b"MATLAB 5.0 MAT-file"  # of versions 5 to 7
 HDF5 = b"\x89HDF\r\n\x1a\n"
 HDF5_PLACES = (0, 512)  # MATLAB writes a header of 512 bytes in front, Octave none
+HEADER_BYTES = 128  # of versions 5 to 7
 COMPRESSED = 15  # of the types of elements
+ENOUGH_FOR_TAG = 4096  # compressed bytes: the 8 that say how long a variable is come out of these
 BYTES_OF = {"double": 8, "single": 4, "logical": 1}  # of a number of each kind
 BYTES_OF |= {f"{sign}int{8 * n_bytes}": n_bytes for sign in ("", "u") for n_bytes in (1, 2, 4, 8)}
 TEXTS = ("cell", "char")
@@ -55,6 +57,10 @@ def list_variables(path: Path) -> dict[str, Variable]:
 
     with _naming_damage(path):
         _refuse_hdf5(path)
+        with path.open("rb") as file:
+            is_recent = file.read(len(BEGINNING)) == BEGINNING
+        if is_recent:
+            _unpacked_bytes(path)  # as SciPy leaves out a variable that is cut, and says nothing
         return {name: Variable(tuple(shape), kind) for name, shape, kind in whosmat(path, appendmat=False)}
 
 
@@ -79,22 +85,30 @@ def read_variables(path: Path, names: Sequence[str]) -> dict[str, Any]:
 
 
 def unpacked_bytes(path: Path) -> int:
-    """Say how many bytes the variables of a file of versions 5 to 7 take once they are unpacked.
+    """Say how many bytes the variables of a file of versions 5 to 7 take once they are unpacked, from their headers.
 
     Raises:
         UserError: The file is cut or damaged.
     """
-    total = 0
-    with _naming_damage(path), path.open("rb") as file:
-        header = file.read(128)
+    with _naming_damage(path):
+        return _unpacked_bytes(path)
+
+
+def _unpacked_bytes(path: Path) -> int:
+    """Add up the lengths of variables. Raises ValueError or zlib.error if the file is cut or damaged."""
+    total, size = 0, path.stat().st_size
+    with path.open("rb") as file:
+        header = file.read(HEADER_BYTES)
         order = "<" if header[126:] == b"IM" else ">"
         while tag := file.read(8):
             element, n_bytes = struct.unpack(f"{order}2I", tag)
             begins = file.tell()
+            if begins + n_bytes > size:
+                raise ValueError("it is cut")
             if element == COMPRESSED:
-                first = zlib.decompressobj().decompress(file.read(64), 8)
-                _, total_of_element = struct.unpack(f"{order}2I", first)
-                total += total_of_element
+                beginning = file.read(min(n_bytes, ENOUGH_FOR_TAG))
+                _, n_unpacked = struct.unpack(f"{order}2I", zlib.decompressobj().decompress(beginning, 8))
+                total += n_unpacked
             else:
                 total += n_bytes
             file.seek(begins + n_bytes)
