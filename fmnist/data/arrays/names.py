@@ -112,6 +112,8 @@ def part_of_file(stem: str) -> str | None:
 
 def without_common_words(names: Sequence[str]) -> list[str]:
     """Return names without the words that all begin with, such as that of a data set, unless these say a role."""
+    if any(map(POSITIONAL.fullmatch, names)):
+        return list(names)
     words = [_plain(name).split("_") for name in names]
     while len(names) > 1 and len({each[0] for each in words}) == 1 and min(map(len, words)) > 1:
         if words[0][0] in (*IMAGE_WORDS, *LABEL_WORDS) or any(words[0][0] in spellings for spellings in PARTS.values()):

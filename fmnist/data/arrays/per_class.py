@@ -6,8 +6,10 @@ They are the .npy files of a folder, .npz files with one array each, or the arra
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +69,15 @@ def _holds_images(header: Header) -> bool:
     return len(shape) == 4
 
 
+@dataclass(frozen=True)
+class _ClassArray:
+    """The images of a class."""
+
+    name: str  # of the class
+    full_name: str  # of the array, or of its file
+    header: Header
+
+
 class ClassArrays:
     """Arrays of a class each, as `fmnist.data.arrays.parts.ArrayFiles`. They have no test images of their own.
 
@@ -83,34 +94,34 @@ class ClassArrays:
 
     def __init__(self, place: Path, headers: Mapping[str, Header]) -> None:
         self.place = place
-        if are_shares(list(headers)):
+        full_names = list(headers)
+        if os.path.isdir(place):
+            full_names = [header.file.stem for header in headers.values()]
+        if are_shares(full_names):
             raise UserError(
-                f"{place} must hold an array for each class, called by its name, but got {first_few(list(headers))}, "
+                f"{place} must hold an array for each class, called by its name, but got {first_few(full_names)}, "
                 "as shares of a data set are called; rename them after the classes, or save all as x_train and y_train"
             )
-        full_names = [_full_name(name, header) for name, header in headers.items()]
-        named = sorted(
-            zip(shortened(full_names), full_names, headers.values(), strict=True), key=lambda each: natural(each[0])
-        )
-        self._class_names = check_names([name for name, _, _ in named], place)
-        self._is_shortened = any(name != full_name for name, full_name, _ in named)
-        self._headers = [header for _, _, header in named]
-        counts = np.array([header.shape[0] for header in self._headers])
-        check_class_sizes(self._class_names, counts, place, MIN_IMAGES_WITH_TEST)
-        self._full_names = [full_name for _, full_name, _ in named]
+        check_names(shortened(full_names), place)
+        columns = zip(shortened(full_names), full_names, headers.values(), strict=True)
+        arrays = [_ClassArray(name, full_name, header) for name, full_name, header in columns]
+        self._arrays = sorted(arrays, key=lambda array: natural(array.name))
+        counts = np.array([array.header.shape[0] for array in self._arrays])
+        check_class_sizes(self.class_names(), counts, place, MIN_IMAGES_WITH_TEST)
 
     @property
     def files(self) -> Sequence[Path]:
         """All files that are read."""
-        return list(dict.fromkeys(header.file for header in self._headers))
+        return list(dict.fromkeys(array.header.file for array in self._arrays))
 
     def read_train(self) -> list[Part]:
         """Read all images, a part for each class."""
-        check_memory_for(self._headers)
+        check_memory_for([array.header for array in self._arrays])
         parts = []
-        for label, (header, name) in enumerate(zip(self._headers, self._full_names, strict=True)):
-            images = read_array(header)
-            parts.append(Part(images, np.full(len(images), label), f"{name} in {self.place}", str(self.place)))
+        for label, array in enumerate(self._arrays):
+            images = read_array(array.header)
+            labels = np.full(len(images), label)
+            parts.append(Part(images, labels, f"{array.full_name} in {self.place}", str(self.place)))
         return parts
 
     def read_test(self) -> Part:
@@ -119,21 +130,15 @@ class ClassArrays:
 
     def class_names(self) -> tuple[str, ...]:
         """Return the names of the arrays, in natural order."""
-        return self._class_names
+        return tuple(array.name for array in self._arrays)
 
     def notes(self) -> list[str]:
         """Say that arrays are classes, and what was left out of their names."""
-        note = f"Each of the {len(self._headers)} arrays is a class, called by the array's name"
-        if self._is_shortened:
-            note += f": {self._full_names[0]} is {self._class_names[0]}"
+        note = f"Each of the {len(self._arrays)} arrays is a class, called by the array's name"
+        first = self._arrays[0]
+        if first.name != first.full_name:
+            note += f": {first.full_name} is {first.name}"
         return [note]
-
-
-def _full_name(name: str, header: Header) -> str:
-    """Return the name of an array in its archive, or that of a file with one array."""
-    if header.member == name:
-        return name
-    return header.file.stem
 
 
 def shortened(names: Sequence[str]) -> list[str]:

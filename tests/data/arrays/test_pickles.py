@@ -264,7 +264,9 @@ def test_arrays_keep_their_values_types_and_orders(tmp_path: Path, protocol: int
 def test_pickle_that_is_none_is_saved_again(folder: Path) -> None:
     path = folder / "test_batch"
     path.write_bytes(pickle.dumps(batch(48, 60))[:-100])
-    with needs_remedy("{} must be a pickled dictionary of numbers, texts, lists and NumPy arrays alone, but: {}; {}"):
+    with needs_remedy(
+        "{} must be a pickled dictionary of numbers, texts, lists and NumPy arrays alone, but: {}; unpack it"
+    ):
         found(folder)
     with path.open("wb") as file:
         pickle.dump(batch(48, 60), file)
