@@ -12,7 +12,8 @@ from typing import Literal
 from fmnist.errors import UserError
 
 DATASETS = ("fashion-mnist", "digits")
-ARCHIVE_SUFFIX = ".npz"  # of the files that may hold a user's own images
+ARCHIVE_SUFFIX, MATLAB_SUFFIX = ".npz", ".mat"
+ARRAY_SUFFIXES = (ARCHIVE_SUFFIX, MATLAB_SUFFIX)  # of the files that may hold a user's own images
 Colour = Literal["grey", "rgb"]
 COLOURS: dict[str, Literal[1, 3]] = {"grey": 1, "rgb": 3}  # --colour -> channels
 GREY_WORDS, COLOUR_WORDS = ("grey", "gray", "greyscale", "grayscale"), ("rgb", "colour", "color")

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from fmnist.data.arrays.kinds import can_open, find_opener
-from fmnist.data.arrays.matlab.contents import SUFFIX as MATLAB_SUFFIX
 from fmnist.data.arrays.source import arrays_source
 from fmnist.data.idx import has_idx_files, idx_source
 from fmnist.data.image_folder.reading import class_folders_source
@@ -18,7 +17,7 @@ from fmnist.data.named import digits_source, download_with_keras, fashion_mnist_
 from fmnist.data.source import DataSource
 from fmnist.errors import UserError, first_few, unreadable
 from fmnist.paths import absolute, expanded, require_utf8
-from fmnist.reading import ARCHIVE_SUFFIX, DATASETS, Reading
+from fmnist.reading import ARRAY_SUFFIXES, DATASETS, Reading
 
 
 def find_data(
@@ -32,7 +31,8 @@ def find_data(
     """Find and check a data set.
 
     Args:
-        dataset: One of DATASETS, or the path of class folders of pictures, of a folder of IDX files or of an .npz file.
+        dataset: One of DATASETS, or the path of class folders of pictures, of a folder of IDX files, or of arrays in a
+            form of `fmnist.data.arrays.kinds`.
         data_dir: The one place to look for Fashion-MNIST; None: $FMNIST_DATA_DIR if it is set, else `places`.
         reading: How to read a user's own images.
         places: Folders where Fashion-MNIST may be, tried in turn; None: `fmnist.data.named.usual_places()`.
@@ -81,7 +81,7 @@ def find_own_images(dataset: str, reading: Reading) -> DataSource:
         return idx_source(path.resolve(), reading)
     raise UserError(
         f"the dataset must be {', '.join(DATASETS)} or a folder of images (class folders or the four IDX files) or an "
-        f"{ARCHIVE_SUFFIX} file, but got {dataset!r}; check the spelling of --dataset"
+        f"{' or '.join(ARRAY_SUFFIXES)} file, but got {dataset!r}; check the spelling of --dataset"
     )
 
 
@@ -93,7 +93,7 @@ def refuse_folder_around(folder: Path) -> None:
         raise unreadable(folder, error) from error
     found = []
     for name in names:
-        is_file = name.lower().endswith((ARCHIVE_SUFFIX, MATLAB_SUFFIX))
+        is_file = name.lower().endswith(ARRAY_SUFFIXES)
         if is_file or has_idx_files(folder / name) or (os.path.isdir(folder / name) and can_open(folder / name)):
             found.append(folder / name)
     if found and not read_tree(folder).n_pictures:

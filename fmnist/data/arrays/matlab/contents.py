@@ -18,8 +18,8 @@ import numpy as np
 
 from fmnist.data.checks import check_memory
 from fmnist.errors import UserError, unreadable
+from fmnist.reading import MATLAB_SUFFIX
 
-SUFFIX = ".mat"
 BEGINNING = b"MATLAB 5.0 MAT-file"  # of versions 5 to 7
 HDF5 = b"\x89HDF\r\n\x1a\n"
 HDF5_PLACES = (0, 512)  # MATLAB writes a header of 512 bytes in front, Octave none
@@ -41,7 +41,7 @@ class Variable:
 
 def is_matlab_file(path: Path) -> bool:
     """Tell whether a file is MATLAB's, by its first bytes or else its suffix. Raises OSError if it cannot be read."""
-    if path.suffix.lower() == SUFFIX:
+    if path.suffix.lower() == MATLAB_SUFFIX:
         return True
     with path.open("rb") as file:
         return file.read(len(BEGINNING)) == BEGINNING
@@ -61,7 +61,14 @@ def list_variables(path: Path) -> dict[str, Variable]:
             is_recent = file.read(len(BEGINNING)) == BEGINNING
         if is_recent:
             _unpacked_bytes(path)  # as SciPy leaves out a variable that is cut, and says nothing
-        return {name: Variable(tuple(shape), kind) for name, shape, kind in whosmat(path, appendmat=False)}
+        try:
+            found = whosmat(path, appendmat=False)
+        except TypeError as error:  # SciPy looks for the shape of an object of the newer kind, which has none
+            raise UserError(
+                f"{path} must hold numbers and cell arrays alone, but has an object, such as a string array, table or "
+                "categorical; convert it with cellstr(...) or double(...), and save it again with save(..., '-v7')"
+            ) from error
+        return {name: Variable(tuple(shape), kind) for name, shape, kind in found}
 
 
 def read_variables(path: Path, names: Sequence[str]) -> dict[str, Any]:

@@ -16,7 +16,6 @@ import numpy as np
 
 from fmnist.data.arrays.matlab.contents import (
     BYTES_OF,
-    SUFFIX,
     TEXTS,
     Variable,
     check_memory_for,
@@ -31,6 +30,7 @@ from fmnist.data.arrays.names import PARTS, Roles, find_pair, find_roles, part_o
 from fmnist.data.arrays.parts import ArrayFiles, Part
 from fmnist.data.checks import check_names
 from fmnist.errors import UserError, first_few
+from fmnist.reading import MATLAB_SUFFIX
 
 REMEDY = "save it with save(..., 'x_train', 'y_train', '-v7')"
 SVHN_NAME = re.compile(r"svhn|32x32", re.IGNORECASE)
@@ -64,8 +64,8 @@ def _files_by_part(folder: Path) -> dict[str | None, list[Path]]:
     """List the MATLAB files of a folder by the part that their names say, None of others."""
     found: dict[str | None, list[Path]] = {}
     for name in sorted(os.listdir(folder)):
-        if name.lower().endswith(SUFFIX) and os.path.isfile(folder / name):
-            found.setdefault(part_of_file(name[: -len(SUFFIX)]), []).append(folder / name)
+        if name.lower().endswith(MATLAB_SUFFIX) and os.path.isfile(folder / name):
+            found.setdefault(part_of_file(name[: -len(MATLAB_SUFFIX)]), []).append(folder / name)
     return found
 
 
@@ -173,6 +173,8 @@ class MatlabFiles:
             check_memory_for(variables[source.images], variables[source.labels])
         values = read_variables(source.path, [source.images, source.labels])
         images, labels = values[source.images], values[source.labels]
+        if variables[source.images].kind == "logical":  # which SciPy gives as bytes of 0 and 1
+            images = images.astype(bool)
         labels_from, images_from = f"{source.labels} in {source.path}", f"{source.images} in {source.path}"
         texts = texts_of(labels)
         labels = labels_in_rows(labels, images.shape) if texts is None else texts
