@@ -29,7 +29,8 @@ DATASETS = (
 )
 MIRRORED_DATASETS = ("fashion-mnist", "cifar10", "cifar100")  # those whose mirror images still show their class
 OTHER_NAMES = {"kuzushijimnist": "kmnist"}  # in small letters alone -> one of DATASETS
-ARCHIVE_SUFFIX = ".npz"  # of the files that may hold a user's own images
+ARCHIVE_SUFFIX, MATLAB_SUFFIX = ".npz", ".mat"
+ARRAY_SUFFIXES = (ARCHIVE_SUFFIX, MATLAB_SUFFIX)  # of the files that may hold a user's own images
 Colour = Literal["grey", "rgb"]
 COLOURS: dict[str, Literal[1, 3]] = {"grey": 1, "rgb": 3}  # --colour -> channels
 GREY_WORDS, COLOUR_WORDS = ("grey", "gray", "greyscale", "grayscale"), ("rgb", "colour", "color")

@@ -14,7 +14,7 @@ from fmnist.cli import EXIT_FAILURE, EXIT_INTERRUPTED, OneLineParser, exit_code_
 from fmnist.option_fields import fields_of
 from fmnist.options import add_options, option, options
 from fmnist.paths import absolute, expanded
-from fmnist.reading import ARCHIVE_SUFFIX, named_dataset
+from fmnist.reading import ARRAY_SUFFIXES, named_dataset
 from search.cli import legal_study_name, take_password_off_the_command_line
 from search.config import DEFAULT_DATASET, STUDY, StudyConfig
 
@@ -98,14 +98,14 @@ def study_named_after(dataset: str) -> str:
 
 
 def name_of_data(dataset: str) -> str:
-    """Return the name of a data set, or that of its folder or file, without the suffix of an archive."""
+    """Return the name of a data set, or that of its folder or file, without the suffix of a file of arrays."""
     known = named_dataset(dataset)
     if known is not None:
         return known
     path = expanded(dataset)
     if path.name in ("", ".."):  # the current folder, the one above it
         path = absolute(path).resolve()
-    if path.suffix.lower() == ARCHIVE_SUFFIX:
+    if path.suffix.lower() in ARRAY_SUFFIXES:
         return path.stem
     return path.name
 

@@ -106,6 +106,7 @@ def test_study_is_named_after_its_data_set(tmp_path) -> None:
         ("😀 smile", "smile"),
         ("con", "study-con"),
         ("Aux.npz", "study-Aux"),
+        ("Con.mat", "study-Con"),
         ("a\nb\t", "a-b"),
         ("x" * 255, "x" * 64),
         ("caf\udce9", "caf"),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from fmnist.data.arrays.idx.files import idx_source
 from fmnist.data.arrays.idx.names import has_idx_files
-from fmnist.data.arrays.numpy_files import NumpyArrays
+from fmnist.data.arrays.kinds import can_open, find_opener
 from fmnist.data.arrays.source import arrays_source
 from fmnist.data.image_folder.reading import class_folders_source
 from fmnist.data.image_folder.tree import read_tree
@@ -19,7 +19,7 @@ from fmnist.data.source import DataSource
 from fmnist.data.tables.source import tables_source
 from fmnist.errors import UserError, first_few, unreadable
 from fmnist.paths import absolute, expanded, require_utf8
-from fmnist.reading import ARCHIVE_SUFFIX, DATASETS, Reading, named_dataset
+from fmnist.reading import ARRAY_SUFFIXES, DATASETS, Reading, named_dataset
 
 
 def find_data(
@@ -34,7 +34,7 @@ def find_data(
 
     Args:
         dataset: One of DATASETS in any usual spelling, or the path of class folders of pictures, of a folder of IDX
-            files, of an .npz file or of tables of images.
+            files, of arrays in a form of `fmnist.data.arrays.kinds`, or of tables of images.
         data_dir: The one place to look for the files of a data set that has a name; None: Keras' cache, and for
             Fashion-MNIST $FMNIST_DATA_DIR if it is set, else `places`.
         reading: How to read a user's own images.
@@ -68,36 +68,40 @@ def find_own_images(dataset: str, reading: Reading) -> DataSource:
     path = absolute(expanded(dataset))
     require_utf8(path.resolve(), "the dataset")
     is_folder = dataset != "" and os.path.isdir(path)
+    open_arrays = None
     if dataset != "" and not (is_folder and has_idx_files(path)):
-        source = tables_source(path, reading)
-        if source is not None:
+        open_arrays = find_opener(path.resolve())
+        if open_arrays is None and (source := tables_source(path, reading)) is not None:
             return source
-    if is_folder and not has_idx_files(path):
+    if is_folder and not has_idx_files(path) and open_arrays is None:
         refuse_folder_around(path.resolve())
         return class_folders_source(path.resolve(), reading)
     if reading.colour is not None or reading.skip_unreadable:
         raise UserError(
             f"--colour and --skip-unreadable are for class folders of pictures, but got {dataset!r}; leave them out"
         )
+    if open_arrays is not None:
+        place = path.resolve()
+        return arrays_source(open_arrays(place), reading, place.name if is_folder else None)
     if is_folder:
         return idx_source(path.resolve(), reading)
-    if path.suffix.lower() == ARCHIVE_SUFFIX and os.path.isfile(path):
-        return arrays_source(NumpyArrays(path.resolve()), reading)
     raise UserError(
-        f"the dataset must be {', '.join(DATASETS)} or a folder of images (class folders, the four IDX files or "
-        f"tables) or an {ARCHIVE_SUFFIX}, CSV or Parquet file, but got {dataset!r}; check the spelling of --dataset"
+        f"the dataset must be {', '.join(DATASETS)} or a folder of images (class folders, the four IDX files, arrays "
+        f"or tables) or an {', '.join(ARRAY_SUFFIXES)}, CSV or Parquet file, but got {dataset!r}; check the spelling "
+        "of --dataset"
     )
 
 
 def refuse_folder_around(folder: Path) -> None:
-    """Raise UserError if a folder holds no picture, but IDX files one folder down, or an archive."""
+    """Raise UserError if a folder holds no picture, but IDX files or arrays one folder down, or a file of arrays."""
     try:
         names = sorted(os.listdir(folder))
     except OSError as error:
         raise unreadable(folder, error) from error
     found = []
     for name in names:
-        if has_idx_files(folder / name) or name.lower().endswith(ARCHIVE_SUFFIX):
+        is_file = name.lower().endswith(ARRAY_SUFFIXES)
+        if is_file or has_idx_files(folder / name) or (os.path.isdir(folder / name) and can_open(folder / name)):
             found.append(folder / name)
     if found and not read_tree(folder).n_pictures:
         raise UserError(

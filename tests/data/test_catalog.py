@@ -299,19 +299,6 @@ def test_images_of_another_size_are_a_data_set_of_ones_own(tmp_path: Path) -> No
     find_data("mnist", tmp_path / "mine")
 
 
-def test_archive_of_several_arrays_where_one_is_expected_is_saved_anew(tmp_path: Path) -> None:
-    named = CATALOG["kmnist"]
-    train, test = made(named), made(named, 1)
-    for part, (images, labels) in (("train", train), ("test", test)):
-        np.savez(tmp_path / f"kmnist-{part}-imgs.npz", images)
-        np.savez(tmp_path / f"kmnist-{part}-labels.npz", labels, labels)
-    with needs_remedy("{} must hold one array, but holds {}; fetch it again, or save its own array alone"):
-        find_data("kmnist", tmp_path)
-    for part, (_, labels) in (("train", train), ("test", test)):
-        np.savez(tmp_path / f"kmnist-{part}-labels.npz", labels)
-    find_data("kmnist", tmp_path)
-
-
 def test_images_of_ones_own_take_no_data_dir(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"--data-dir is for fashion-mnist, mnist, .*, but got 'digits'; leave"):
         find_data("digits", tmp_path)

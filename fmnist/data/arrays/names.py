@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from fmnist.errors import UserError, first_few
@@ -46,7 +46,7 @@ def find_roles(shapes: Mapping[str, tuple[int, ...]], where: str, remedy: str) -
     found: dict[tuple[str, str], list[str]] = {}  # by part, and "images" or "labels"
     unread = []
     for name in others:
-        role = _role_of(name)
+        role = role_of(name)
         if role is None:
             unread.append(name)
         else:
@@ -73,11 +73,63 @@ def find_roles(shapes: Mapping[str, tuple[int, ...]], where: str, remedy: str) -
     return Roles(pairs["train"], pairs.get("val"), pairs.get("test"), class_names, tuple(unread))
 
 
+def find_pair(names: Iterable[str], where: str) -> Roles:
+    """Find the images and the labels of a file that holds one part of a data set, whichever part its arrays name.
+
+    Args:
+        names: Of its arrays.
+        where: The file, for the message.
+
+    Raises:
+        UserError: There are not one array of images and one of labels.
+    """
+    found: dict[str, list[str]] = {"images": [], "labels": []}
+    others = []
+    for name in names:
+        role = role_of(name)
+        if role is None:
+            others.append(name)
+        else:
+            found[role[1]].append(name)
+    class_names = next((name for name in others if _plain(name) in CLASS_NAME_WORDS), None)
+    images, labels = found["images"], found["labels"]
+    received = first_few([*images, *labels]) or "none"
+    if len(images) != 1 or len(labels) != 1:
+        raise UserError(
+            f"{where} must hold one array of images and one of labels, but got {received}; name them X and y, and "
+            "leave the others out"
+        )
+    unread = tuple(name for name in others if name != class_names)
+    return Roles((images[0], labels[0]), class_names=class_names, unread=unread)
+
+
+def part_of_file(stem: str) -> str | None:
+    """Tell which part of a data set a file of this name holds, by a word such as `train`; None if it names none."""
+    words = _plain(stem).split("_")
+    parts = [part for part, spellings in PARTS.items() if not set(words).isdisjoint(spellings)]
+    return parts[0] if len(parts) == 1 else None
+
+
+def without_common_words(names: Sequence[str]) -> list[str]:
+    """Return names without the words that all begin with, such as that of a data set, unless these say a role."""
+    if any(map(POSITIONAL.fullmatch, names)):
+        return list(names)
+    words = [_plain(name).split("_") for name in names]
+    while len(names) > 1 and len({each[0] for each in words}) == 1 and min(map(len, words)) > 1:
+        if words[0][0] in (*IMAGE_WORDS, *LABEL_WORDS) or any(words[0][0] in spellings for spellings in PARTS.values()):
+            break
+        words = [each[1:] for each in words]
+    short = ["_".join(each) for each in words]
+    if short == [_plain(name) for name in names] or len(set(short)) < len(short):
+        return list(names)
+    return short
+
+
 def _plain(name: str) -> str:
     return re.sub(r"[\s\-./]+", "_", name.strip()).lower().strip("_")
 
 
-def _role_of(name: str) -> tuple[str, str] | None:
+def role_of(name: str) -> tuple[str, str] | None:
     """Tell the part, and "images" or "labels"; None if the name says neither. Without a part it is training."""
     words = [word for word in _plain(name).split("_") if word]
     if len(words) == 1:  # xtrain, trainX

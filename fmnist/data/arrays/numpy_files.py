@@ -1,4 +1,4 @@
-"""Arrays in NumPy's own files: an .npz archive, or a folder of .npy files, one an array.
+"""Arrays in NumPy's own files: an .npz archive, or a folder of files with one array each, .npy or .npz.
 
 Arrays have everyday names, see `fmnist.data.arrays.names`. Objects are never unpickled, since that could run any code.
 """
@@ -17,10 +17,11 @@ from typing import IO
 
 import numpy as np
 
-from fmnist.data.arrays.names import Roles, find_roles
+from fmnist.data.arrays.names import Roles, find_roles, without_common_words
 from fmnist.data.arrays.parts import Part
 from fmnist.data.checks import check_memory, check_names
 from fmnist.errors import UserError, first_few, unreadable
+from fmnist.reading import ARCHIVE_SUFFIX
 
 NPY_SUFFIX = ".npy"
 
@@ -31,23 +32,25 @@ class Header:
 
     shape: tuple[int, ...]
     dtype: np.dtype
+    file: Path  # that it is in
+    member: str | None = None  # its name in an archive; None: the file is the array
 
 
 class NumpyArrays:
     """The arrays of an archive or of a folder, as `fmnist.data.arrays.parts.ArrayFiles`.
 
     Args:
-        place: An .npz file, or a folder with .npy files.
+        place: An .npz file, or a folder with files of one array each.
+        headers: What `headers_of` finds there.
 
     Raises:
-        UserError: The files are damaged, or lack an array.
+        UserError: An array is missing.
     """
 
-    def __init__(self, place: Path) -> None:
+    def __init__(self, place: Path, headers: Mapping[str, Header]) -> None:
         self.place = place
+        self._headers = headers
         self._is_folder = os.path.isdir(place)
-        headers = read_folder_headers(place) if self._is_folder else read_headers(place)
-        self._headers: Mapping[str, Header] = headers
         remedy = f"save it with np.savez({place.name!r}, x_train=..., y_train=...)"
         if self._is_folder:
             remedy = "save them as x_train.npy and y_train.npy"
@@ -56,14 +59,12 @@ class NumpyArrays:
     @property
     def files(self) -> Sequence[Path]:
         """All files that are read."""
-        if not self._is_folder:
-            return [self.place]
         roles = self._roles
         pairs = [pair for pair in (roles.train, roles.val, roles.test) if pair is not None]
         names = [name for pair in pairs for name in pair]
         if roles.class_names is not None:
             names.append(roles.class_names)
-        return [self.place / f"{name}{NPY_SUFFIX}" for name in names]
+        return list(dict.fromkeys(self._headers[name].file for name in names))
 
     @property
     def has_test(self) -> bool:
@@ -98,7 +99,7 @@ class NumpyArrays:
                 f"{name} in {self.place} must be one text for each class, but got {header.dtype} "
                 f"{header.shape}; save np.array([...]) of the names"
             )
-        return check_names(list(map(str, self._read_array(name))), f"{self.place}: {name}")
+        return check_names(list(map(str, read_array(header))), f"{self.place}: {name}")
 
     def notes(self) -> list[str]:
         """Write sentences about validation images, arrays without names, and arrays that nothing reads."""
@@ -112,41 +113,82 @@ class NumpyArrays:
         return notes
 
     def _read_pair(self, pair: tuple[str, str]) -> Part:
-        images, labels = pair
-        header = self._headers[images]
-        if header.shape:
-            _, *sides = header.shape
-            check_memory(header.shape[0], _three(sides), header.dtype.itemsize)
-        return Part(
-            self._read_array(images),
-            self._read_array(labels),
-            f"{images} in {self.place}",
-            f"{labels} in {self.place}",
-        )
-
-    def _read_array(self, name: str) -> np.ndarray:
-        if self._is_folder:
-            path = self.place / f"{name}{NPY_SUFFIX}"
-            with _naming_damage(path, "np.save"):
-                return np.load(path, allow_pickle=False)
-        return read_array_of(self.place, name)
+        images, labels = (self._headers[name] for name in pair)
+        check_memory_for([images])
+        return Part(read_array(images), read_array(labels), *(f"{name} in {self.place}" for name in pair))
 
 
-def read_array_of(path: Path, name: str) -> np.ndarray:
-    """Read an array of an archive. Raises UserError if the archive is damaged."""
-    with _naming_damage(path, "np.savez"), np.load(path, allow_pickle=False) as arrays:
-        return arrays[name]
+def read_array(header: Header) -> np.ndarray:
+    """Read an array. Raises UserError if its file is damaged or gone."""
+    if header.member is None:
+        with _naming_damage(header.file, "np.save"):
+            return np.load(header.file, allow_pickle=False)
+    with (
+        _naming_damage(header.file, "np.savez"),
+        np.load(header.file, allow_pickle=False) as arrays,
+    ):
+        return arrays[header.member]
+
+
+def check_memory_for(headers: Sequence[Header]) -> None:
+    """Check that memory holds arrays of images, of one size. Raises UserError if it does not."""
+    first = headers[0]
+    if first.shape:
+        _, *sides = first.shape
+        n_images = sum(header.shape[0] for header in headers if header.shape)
+        check_memory(n_images, _three(sides), first.dtype.itemsize)
 
 
 def _three(sides: Sequence[int]) -> tuple[int, int, int]:
-    """Return sides and channels of images whose layout is not known yet, for the memory that they take."""
+    """Return the shape of an image as height, width and channels, from whatever dimensions an array has for it."""
     height, width, *channels = [*sides, 1, 1][: max(2, len(sides))]
     return height, width, math.prod(channels)
 
 
 def is_numpy_folder(folder: Path) -> bool:
-    """Tell whether a folder holds .npy files."""
-    return any(name.lower().endswith(NPY_SUFFIX) for name in os.listdir(folder))
+    """Tell whether a folder holds .npy files, or several .npz files of one array. Raises OSError if unreadable."""
+    names = [name.lower() for name in os.listdir(folder)]
+    if any(name.endswith(NPY_SUFFIX) for name in names):
+        return True
+    archives = [name for name in os.listdir(folder) if name.lower().endswith(ARCHIVE_SUFFIX)]
+    return len(archives) > 1 and all(_holds_one_array(folder / name) for name in archives)
+
+
+def _holds_one_array(path: Path) -> bool:
+    """Tell whether an archive holds one array. One that is damaged may have, and is named when it is read."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return len(archive.namelist()) == 1
+    except zipfile.BadZipFile:
+        return True
+
+
+def headers_of(place: Path) -> dict[str, Header]:
+    """Read the header of every array of an archive, in its order, or of a folder, in that of the files' names.
+
+    Returns:
+        By the array's name in an archive. In a folder by the file's, without its suffix and the words that all names
+        begin with, unless these say what the array is.
+
+    Raises:
+        UserError: A file is damaged, is no archive, or holds Python objects.
+    """
+    if not os.path.isdir(place):
+        return read_headers(place)
+    found = []
+    for name in sorted(os.listdir(place)):
+        path = place / name
+        if name.lower().endswith(NPY_SUFFIX):
+            with _naming_damage(path, "np.save"), path.open("rb") as file:
+                found.append((name[: -len(NPY_SUFFIX)], read_header(file, path)))
+        elif name.lower().endswith(ARCHIVE_SUFFIX):
+            arrays = list(read_headers(path).values())
+            if len(arrays) == 1:
+                found.append((name[: -len(ARCHIVE_SUFFIX)], arrays[0]))
+    names = without_common_words([name for name, _ in found])
+    headers = {name: header for name, (_, header) in zip(names, found, strict=True)}
+    _refuse_objects(place, headers)
+    return headers
 
 
 def read_headers(path: Path) -> dict[str, Header]:
@@ -159,26 +201,11 @@ def read_headers(path: Path) -> dict[str, Header]:
         raise UserError(f"{path} must be an .npz archive, but is none, or cut; save it again with np.savez")
     headers = {}
     with _naming_damage(path, "np.savez"), zipfile.ZipFile(path) as archive:
-        for name in archive.namelist():
-            with archive.open(name) as file:
-                headers[name.removesuffix(NPY_SUFFIX)] = read_header(file)
+        for member in archive.namelist():
+            name = member.removesuffix(NPY_SUFFIX)
+            with archive.open(member) as file:
+                headers[name] = read_header(file, path, name)
     _refuse_objects(path, headers)
-    return headers
-
-
-def read_folder_headers(folder: Path) -> dict[str, Header]:
-    """Read the header of every .npy file of a folder, by its name without the suffix.
-
-    Raises:
-        UserError: A file is damaged, or holds Python objects.
-    """
-    headers = {}
-    for name in sorted(os.listdir(folder)):
-        if name.lower().endswith(NPY_SUFFIX):
-            path = folder / name
-            with _naming_damage(path, "np.save"), path.open("rb") as file:
-                headers[name[: -len(NPY_SUFFIX)]] = read_header(file)
-    _refuse_objects(folder, headers)
     return headers
 
 
@@ -191,7 +218,7 @@ def _refuse_objects(path: Path, headers: Mapping[str, Header]) -> None:
         )
 
 
-def read_header(file: IO[bytes]) -> Header:
+def read_header(file: IO[bytes], path: Path, member: str | None = None) -> Header:
     """Read the header of an array in NumPy's format. Raises ValueError if it is damaged or of an unknown version."""
     version = np.lib.format.read_magic(file)
     if version == (1, 0):
@@ -200,7 +227,7 @@ def read_header(file: IO[bytes]) -> Header:
         shape, _, dtype = np.lib.format.read_array_header_2_0(file)
     else:
         raise ValueError(f"an array of version {version}")
-    return Header(shape, dtype)
+    return Header(shape, dtype, path, member)
 
 
 @contextmanager

@@ -7,17 +7,18 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from fmnist.data.arrays.cifar.batches import CifarBatches
 from fmnist.data.arrays.idx.files import IdxArrays
 from fmnist.data.arrays.idx.names import IdxSet, find_idx_sets, require_all_four
-from fmnist.data.arrays.numpy_files import NumpyArrays
+from fmnist.data.arrays.numpy_files import is_numpy_folder
 from fmnist.data.arrays.parts import ArrayFiles, Part
+from fmnist.data.arrays.per_class import numpy_files
 from fmnist.data.arrays.source import arrays_source
 from fmnist.data.checksums import md5_of_file
 from fmnist.data.named.catalog import CATALOG, KerasFiles, NamedSet
 from fmnist.data.named.digits import digits_source
 from fmnist.data.named.fashion_mnist import fashion_mnist_cache, fashion_mnist_source
 from fmnist.data.named.keras_cache import download_with_keras, keras_cache
-from fmnist.data.named.npz_parts import NpzParts, find_npz_parts
 from fmnist.data.source import DataSource
 from fmnist.errors import UserError
 from fmnist.paths import absolute, expanded
@@ -61,7 +62,7 @@ def catalogued_source(
     open_pickles: OpenPickles | None = None,
 ) -> DataSource:
     """Find and check a data set of the catalog. See `named_source`; `open_pickles` reads the batches of CIFAR."""
-    open_pickles = open_pickles or open_cifar
+    open_pickles = open_pickles or CifarBatches
     if data_dir is not None:
         files = files_in(named, absolute(expanded(data_dir)), open_pickles)
     elif named.keras is not None:
@@ -117,7 +118,7 @@ def cached_files(
                 f"that holds {named.files}"
             )
     require_official(named, keras, place)
-    return open_pickles(place) if named.has_pickles else NumpyArrays(place)
+    return open_pickles(place) if named.has_pickles else numpy_files(place)
 
 
 def find_in_cache(keras: KerasFiles) -> Path | None:
@@ -158,10 +159,9 @@ def files_in(named: NamedSet, place: Path, open_pickles: OpenPickles) -> ArrayFi
                 return open_pickles(folder)
     archive = find_archive(named, place)
     if archive is not None:
-        return NumpyArrays(archive)
-    parts = find_npz_parts(place)
-    if parts:
-        return NpzParts(place, parts)
+        return numpy_files(archive)
+    if os.path.isdir(place) and is_numpy_folder(place):
+        return numpy_files(place)
     found = find_idx(named, place)
     if found is not None:
         require_all_four(found)
@@ -189,14 +189,6 @@ def find_idx(named: NamedSet, place: Path) -> IdxSet | None:
             if prefix in sets:
                 return sets[prefix]
     return None
-
-
-def open_cifar(folder: Path) -> ArrayFiles:
-    """Open the batches of CIFAR in a folder."""
-    # Here, and unknown to the type checker, until the reader of CIFAR's pickles is part of this package.
-    from fmnist.data.arrays.cifar.batches import CifarBatches  # pyright: ignore[reportMissingImports]
-
-    return CifarBatches(folder)
 
 
 class _WithNames:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+from PIL import Image
 
 from fmnist.data.images import LabelledImages
 from fmnist.data.split import load_test, load_train
@@ -363,13 +364,20 @@ def test_something_else_that_is_called_csv_is_fetched_again(tmp_path: Path, cont
     is_the_data_set(write(path, TRAIN))
 
 
-def test_arrays_that_are_called_csv_get_their_own_name(tmp_path: Path) -> None:
+def test_arrays_that_are_called_csv_are_read_as_arrays(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     with path.open("wb") as file:
         np.savez(file, x_train=X, y_train=Y)
+    is_the_data_set(path)
+
+
+def test_picture_that_is_called_csv_gives_its_name_to_a_table(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    Image.fromarray(X[0]).save(path, "PNG")
     with needs_remedy("{} must be {}, as its name says, but holds {}; fetch it again, or give it the name of what"):
         found(path)
-    is_the_data_set(path.rename(tmp_path / "a.npz"))
+    path.rename(tmp_path / "a.png")
+    is_the_data_set(write(path, rows_of(X, Y)))
 
 
 def test_images_are_written_in_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
