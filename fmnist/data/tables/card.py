@@ -13,7 +13,7 @@ NAME = re.compile(r" +['\"]?(\d+)['\"]?: (.*)")
 
 
 def class_names_in_card(folder: Path) -> tuple[str, ...] | None:
-    """Read the names of classes, by label, as the hub writes them; None if no card names them, or it names several sets.
+    """Read the names of classes, by label, as the hub writes them; None if no card names them, or it has several lists.
 
     YAML is not parsed: what is written by hand in another form is passed over.
     """
