@@ -37,6 +37,7 @@ from fmnist.data.tables.files import TableFiles, open_table, separator_of
 from fmnist.errors import UserError, unreadable
 
 FIELDS_AT_ONCE = 2_000_000  # that are parsed and, if something is wrong with them, gone through again
+LARGEST_WHOLE = 2**53  # up to which decimal numbers have every whole one; a larger label is a name
 MAX_LINE = 32_000_000  # characters; a longer one would fill the memory before it is refused
 
 
@@ -294,12 +295,15 @@ def _fault(line: str, layout: CsvLayout) -> str:
 
 def _label_array(labels: Sequence[str]) -> np.ndarray:
     """Return labels as int64 (n,) if all are whole numbers, as float64 if they are numbers, or else as texts."""
+    texts = np.array(labels, dtype=str)
     for dtype in (np.int64, np.float64):
         try:
-            return np.array(labels, dtype=str).astype(dtype) if labels else np.empty(0, dtype)
+            numbers = texts.astype(dtype)
         except (ValueError, OverflowError):
             continue
-    return np.array(labels, dtype=str)
+        if not (np.abs(numbers) > LARGEST_WHOLE).any():
+            return numbers
+    return texts
 
 
 @contextmanager
