@@ -36,7 +36,8 @@ from fmnist.data.tables.columns import (
 from fmnist.data.tables.files import TableFiles, open_table, separator_of
 from fmnist.errors import UserError, unreadable
 
-LINES_AT_ONCE = 2_000  # that are parsed and, if something is wrong with them, gone through again
+FIELDS_AT_ONCE = 2_000_000  # that are parsed and, if something is wrong with them, gone through again
+LARGEST_WHOLE = 2**53  # up to which decimal numbers have every whole one; a larger label is a name
 MAX_LINE = 32_000_000  # characters; a longer one would fill the memory before it is refused
 
 
@@ -135,8 +136,9 @@ def find_layout(path: Path, training: CsvLayout | None = None) -> CsvLayout:
     separator, names, n_columns = _first_line(path)
     if n_columns < MIN_PIXELS:
         raise UserError(
-            f"{path} must have a label and the pixels of an image in each row, but has {n_columns} columns; if they "
-            "name pictures, sort these into folders named by what they show, and pass the folder around them"
+            f"{path} must have a label and the pixels of an image in each row, but the number of its columns is "
+            f"{n_columns}; if they name pictures, sort these into folders named by what they show, and pass the folder "
+            "around them"
         )
     labels = labels_by_name(names or ())
     label = labels[0] if len(labels) == 1 else None
@@ -174,8 +176,16 @@ def _first_line(path: Path) -> tuple[str, tuple[str, ...] | None, int]:
     with _lines(path) as lines:
         first = next(lines, (0, ""))[1]
     separator = separator_of(first)
-    fields = tuple(field.strip() for field in next(csv.reader([first], delimiter=separator), []))
+    fields = tuple(field.strip() for field in _fields(first, separator))
     return separator, fields if _are_names_of_columns(fields) else None, len(fields)
+
+
+def _fields(line: str, separator: str) -> list[str]:
+    """Return the fields of a line, without their quotation marks."""
+    try:
+        return next(csv.reader([line], delimiter=separator), [])
+    except csv.Error:  # of a field that is too long for one
+        return line.split(separator)
 
 
 def _are_names_of_columns(fields: Sequence[str]) -> bool:
@@ -215,11 +225,11 @@ def _unquoted(field: str) -> str:
 def _read(path: Path, layout: CsvLayout) -> Part:
     """Read the images, (n, side * side) or (n, side, side, 3) and uint8 or else float32, and the labels of a table."""
     images, labels = [], []
-    n_images = 0
+    n_images, lines_at_once = 0, max(1, FIELDS_AT_ONCE // layout.n_columns)
     with _lines(path) as lines:
         if layout.names is not None:
             next(lines, None)
-        while numbered := list(itertools.islice(lines, LINES_AT_ONCE)):
+        while numbered := list(itertools.islice(lines, lines_at_once)):
             values = _parsed(path, numbered, layout, labels)
             images.append(layout.pixels.take(values))
             n_images += len(values)
@@ -272,7 +282,7 @@ def _wrong_line(path: Path, numbered: Sequence[tuple[int, str]], layout: CsvLayo
 
 def _fault(line: str, layout: CsvLayout) -> str:
     """Say what is wrong with a line, such as `has no label`; nothing if it is right."""
-    fields = next(csv.reader([line], delimiter=layout.separator), [])
+    fields = _fields(line, layout.separator)
     if len(fields) != layout.n_columns:
         return f"has {len(fields):,} fields instead of {layout.n_columns:,}"
     if not fields[layout.label].strip():
@@ -285,12 +295,15 @@ def _fault(line: str, layout: CsvLayout) -> str:
 
 def _label_array(labels: Sequence[str]) -> np.ndarray:
     """Return labels as int64 (n,) if all are whole numbers, as float64 if they are numbers, or else as texts."""
+    texts = np.array(labels, dtype=str)
     for dtype in (np.int64, np.float64):
         try:
-            return np.array(labels, dtype=str).astype(dtype) if labels else np.empty(0, dtype)
+            numbers = texts.astype(dtype)
         except (ValueError, OverflowError):
             continue
-    return np.array(labels, dtype=str)
+        if not (np.abs(numbers) > LARGEST_WHOLE).any():
+            return numbers
+    return texts
 
 
 @contextmanager

@@ -317,10 +317,18 @@ def test_pictures_that_a_table_names_are_sorted_into_folders(tmp_path: Path) -> 
     folder = write_divided(tmp_path / "mine")
     path = write(folder / "labels.csv", [["a.png", "boot"]], ["file", "label"])
     with needs_remedy(
-        "must have a label and the pixels of an image in each row, but has {} columns; if they name pict"
+        "must have a label and the pixels of an image in each row, but the number of its columns is {}; if they"
     ):
         found(path)
     assert found(folder).class_names == NAMES
+
+
+def test_text_of_one_long_line_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("x" * 300_000)
+    refused(
+        tmp_path / "a.csv",
+        "a.csv must have a label and the pixels of an image in each row, but the number of its columns is 1; if",
+    )
 
 
 def test_pixels_in_colour_are_named(tmp_path: Path) -> None:
