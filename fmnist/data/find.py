@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from fmnist.data.archives.source import find_packed, packed_source
 from fmnist.data.arrays.numpy_files import NumpyArrays
 from fmnist.data.arrays.source import arrays_source
 from fmnist.data.idx import has_idx_files, idx_source
@@ -31,7 +32,8 @@ def find_data(
     """Find and check a data set.
 
     Args:
-        dataset: One of DATASETS, or the path of class folders of pictures, of a folder of IDX files or of an .npz file.
+        dataset: One of DATASETS, or the path of class folders of pictures, of a folder of IDX files or of an .npz file,
+            or of a zip or tar archive of these.
         data_dir: The one place to look for Fashion-MNIST; None: $FMNIST_DATA_DIR if it is set, else `places`.
         reading: How to read a user's own images.
         places: Folders where Fashion-MNIST may be, tried in turn; None: `fmnist.data.named.usual_places()`.
@@ -63,6 +65,9 @@ def find_own_images(dataset: str, reading: Reading) -> DataSource:
     path = absolute(expanded(dataset))
     require_utf8(path.resolve(), "the dataset")
     is_folder = dataset != "" and os.path.isdir(path)
+    packed = None if is_folder else find_packed(path)
+    if packed is not None:
+        return packed_source(packed, reading, find_own_images)
     if is_folder and not has_idx_files(path):
         refuse_folder_around(path.resolve())
         return class_folders_source(path.resolve(), reading)
@@ -76,7 +81,7 @@ def find_own_images(dataset: str, reading: Reading) -> DataSource:
         return arrays_source(NumpyArrays(path.resolve()), reading)
     raise UserError(
         f"the dataset must be {', '.join(DATASETS)} or a folder of images (class folders or the four IDX files) or an "
-        f"{ARCHIVE_SUFFIX} file, but got {dataset!r}; check the spelling of --dataset"
+        f"{ARCHIVE_SUFFIX} file, or a zip or tar of these, but got {dataset!r}; check the spelling of --dataset"
     )
 
 

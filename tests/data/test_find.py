@@ -52,7 +52,10 @@ def test_pictures_options_are_refused_for_arrays(tmp_path: Path) -> None:
 
 def test_file_that_is_no_archive_is_no_data_set(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("1,2")
-    refused(tmp_path / "a.csv", r"must be fashion-mnist, digits or a folder of images .* or an .npz file, but got")
+    refused(
+        tmp_path / "a.csv",
+        r"must be fashion-mnist, digits or a folder of images .* or an .npz file, or a zip .* but got",
+    )
 
 
 @pytest.mark.follows("the dataset must be what holds the images, but {} is a folder around {}")
