@@ -456,7 +456,7 @@ def test_archive_that_is_cut_is_refused(tmp_path: Path, suffix: str, share: floa
     path = pack(undivided(tmp_path / "folder"), tmp_path / f"shoes{suffix}")
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * share)])
-    with pytest.raises(UserError, match="must be a whole zip or tar archive, but is .*cut or damaged.*fetch it again"):
+    with pytest.raises(UserError, match=r"must be a whole zip or tar archive, but is .*cut or damaged.*fetch it again"):
         found(path)
     path.write_bytes(content)
     found(path)

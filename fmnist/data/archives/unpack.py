@@ -94,8 +94,8 @@ def safe_parts(archive: Path, entry: Entry) -> tuple[str, ...]:
     parts = [part for part in entry.name.split("/") if part not in ("", ".")]
     if entry.name.startswith("/") or ".." in parts or re.match(r"[A-Za-z]:[/\\]", entry.name):
         raise UserError(
-            f"an archive must unpack into one folder, but {archive} holds {entry.name!r}, which leads out of it; if you "
-            "trust it, unpack it yourself and pass the folder"
+            f"an archive must unpack into one folder, but {archive} holds {entry.name!r}, which leads out of it; if "
+            "you trust it, unpack it yourself and pass the folder"
         )
     if any(map(is_passed_over, parts)):
         return ()

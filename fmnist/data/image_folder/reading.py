@@ -16,7 +16,7 @@ from fmnist.data.checks import (
     check_memory,
     check_sides,
 )
-from fmnist.data.checksums import md5_of_all
+from fmnist.data.checksums import md5_of_all, md5_of_file
 from fmnist.data.decode import Form
 from fmnist.data.image_folder.checks import check_alike, counted, note_pictures, shown_name
 from fmnist.data.image_folder.files import PictureFiles, Progress, read_pictures
@@ -95,6 +95,8 @@ def divide(folder: Path, layout: Layout, reading: Reading) -> tuple[LabelledFile
     _check_class_sizes(folder, layout, train, MIN_IMAGES_WITH_TEST)
     of_train, of_test = hold_out(train.labels, reading.seed)
     missing = "test folder with class folders" if layout.has_unlabelled else "test folder"
+    if layout.tables:
+        missing = f"column split in {layout.tables[0].name} and no test folder"
     notes.append(note_held_out(len(of_test), len(train.files), reading.seed, missing=missing))
     return train.rows(of_train), train.rows(of_test), notes
 
@@ -188,13 +190,14 @@ def _require_skipping(folder: Path, failures: Sequence[str], test: PictureFiles,
 
 
 def checksums_of(folder: Path, layout: Layout, train: PictureFiles, test: PictureFiles) -> dict[str, str]:
-    """Compute a checksum for each part: over names and contents of files, whatever order the file system has them in.
+    """Compute a checksum for each part, over names and contents of files in an order of their own, and for each table.
 
     A test set that was drawn has no checksum of its own, as the seed decides what belongs to it.
     """
+    tables = {shown_name(folder, path): md5_of_file(path) for path in layout.tables}
     if TEST in layout.parts:
-        return {TRAINING_PICTURES: checksum_of(folder, [train]), TEST_PICTURES: checksum_of(folder, [test])}
-    return {ALL_PICTURES: checksum_of(folder, [train, test])}
+        return {TRAINING_PICTURES: checksum_of(folder, [train]), TEST_PICTURES: checksum_of(folder, [test]), **tables}
+    return {ALL_PICTURES: checksum_of(folder, [train, test]), **tables}
 
 
 def checksum_of(folder: Path, parts: Sequence[PictureFiles]) -> str:
