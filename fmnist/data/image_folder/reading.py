@@ -53,6 +53,7 @@ def class_folders_source(folder: Path, reading: Reading) -> DataSource:
     train_found, test_found = _read_parts(folder, train, test, reading)
     failures = [*_named_failures(folder, train_found), *_named_failures(folder, test_found)]
     if failures:
+        _refuse_heic(folder, train_found, test_found, reading)
         _require_skipping(folder, failures, test_found, reading)
         train, test = train.rows(train_found.readable_rows()), test.rows(test_found.readable_rows())
         train_found, test_found = train_found.without_failures(), test_found.without_failures()
@@ -176,6 +177,16 @@ class SameFiles:
 def _named_failures(folder: Path, found: PictureFiles) -> Iterator[str]:
     for row, reason in sorted(found.failures.items()):
         yield f"{shown_name(folder, found.files[row])} ({reason})"
+
+
+def _refuse_heic(folder: Path, train: PictureFiles, test: PictureFiles, reading: Reading) -> None:
+    """Raise UserError if there are HEIC pictures, nothing that reads them, and they are not to be skipped."""
+    names = [shown_name(folder, found.files[row]) for found in (train, test) for row in sorted(found.lacking_heic)]
+    if names and not reading.skip_unreadable:
+        raise UserError(
+            f"HEIC pictures need pillow-heif, which is not installed, but {folder} holds {first_few(names)}; run pip "
+            "install 'fmnist-search[heic]', convert them to JPEG, or pass --skip-unreadable to leave them out"
+        )
 
 
 def _require_skipping(folder: Path, failures: Sequence[str], test: PictureFiles, reading: Reading) -> None:

@@ -292,7 +292,7 @@ TABLES: list[tuple[str, Callable[[Rows], Rows], Callable[[Rows], Rows]]] = [
         relabelled,
     ),
     (
-        "a picture must have one class and be in one part, but in {} {} has both {} and {}; delete the row that is wrong",
+        "a picture must have one class and be in one part, but in {} {} has both {} and {}; delete the row",
         lambda rows: [["file", "label"], *rows, [rows[0][0], NAMES[2]]],
         relabelled,
     ),
@@ -410,7 +410,7 @@ def test_table_that_cannot_be_read_is_saved_again(tmp_path: Path, classes: Path,
 def test_table_without_such_columns_is_given_them(tmp_path: Path, classes: Path) -> None:
     rows = flattened(classes, tmp_path / "flat")
     path = write_table(tmp_path / "flat" / "x.csv", [["width", "height"], *([16, 16] for _ in rows)])
-    with pytest.raises(UserError, match="or label them in a table labels.csv with the columns file and label"):
+    with pytest.raises(UserError, match=r"or label them in a table labels\.csv with the columns file and label"):
         found(tmp_path / "flat")
     path.unlink()
     write_table(tmp_path / "flat" / "labels.csv", [["file", "label"], *rows])
