@@ -83,8 +83,8 @@ class StudyConfig:
         group=STUDY,
     )
     dataset: str = option(
-        "fashion-mnist, digits, or your own images: class folders of pictures, a folder of four IDX files, or an .npz "
-        "file",
+        "fashion-mnist, digits, or your own images: class folders of pictures, pictures with a table labels.csv, a "
+        "folder of four IDX files, an .npz file, or a zip or tar of these",
         default=DEFAULT_DATASET,
         takes_path=True,
         remedy=ARRAYS_AS_FILE,

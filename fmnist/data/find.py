@@ -32,8 +32,8 @@ def find_data(
     """Find and check a data set.
 
     Args:
-        dataset: One of DATASETS, or the path of class folders of pictures, of a folder of IDX files or of an .npz file,
-            or of a zip or tar archive of these.
+        dataset: One of DATASETS, or the path of class folders of pictures, of pictures with a table of labels, of a
+            folder of IDX files, of an .npz file, or of a zip or tar archive of these.
         data_dir: The one place to look for Fashion-MNIST; None: $FMNIST_DATA_DIR if it is set, else `places`.
         reading: How to read a user's own images.
         places: Folders where Fashion-MNIST may be, tried in turn; None: `fmnist.data.named.usual_places()`.
@@ -80,8 +80,9 @@ def find_own_images(dataset: str, reading: Reading) -> DataSource:
     if path.suffix.lower() == ARCHIVE_SUFFIX and os.path.isfile(path):
         return arrays_source(NumpyArrays(path.resolve()), reading)
     raise UserError(
-        f"the dataset must be {', '.join(DATASETS)} or a folder of images (class folders or the four IDX files) or an "
-        f"{ARCHIVE_SUFFIX} file, or a zip or tar of these, but got {dataset!r}; check the spelling of --dataset"
+        f"the dataset must be {', '.join(DATASETS)} or a folder of images (class folders, pictures with a table "
+        f"labels.csv, or the four IDX files) or an {ARCHIVE_SUFFIX} file, or a zip or tar of these, but got "
+        f"{dataset!r}; check the spelling of --dataset"
     )
 
 

@@ -33,7 +33,6 @@ from tests.support.made_images import digits_of_each, write_divided, write_pictu
 from tests.support.remedies import needs_remedy
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tar.bz2", ".tar.xz")
-ALONE = "leads out of it; if you trust it, unpack it yourself"
 
 
 def pack(folder: Path, archive: Path, top: str = "") -> Path:
@@ -336,7 +335,7 @@ def test_path_that_leads_out_is_refused(tmp_path: Path, name: str, suffix: str) 
         zip_of(archive, ("fine", b"x"), (name, b"x"))
     else:
         tar_of(archive, ("fine", tarfile.REGTYPE, ""), (name.replace("..\\", "../"), tarfile.REGTYPE, ""))
-    with needs_remedy(f"an archive must unpack into one folder, but {{}} holds {{}}, which {ALONE}"):
+    with needs_remedy("an archive must unpack into one folder, but {} holds {}, which leads out of it; if you"):
         unpacked_below(room, archive)
     assert everything_below(room) == ["in", "in/to"]
     assert not os.path.lexists("/tmp/fmnist-x")

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from fmnist.data.decode import picture_suffixes
 from fmnist.data.image_folder.names import EVALUATION, TEST, TRAIN, UNLABELLED, VALIDATION, part_name
 from fmnist.data.image_folder.tables import Table
 from fmnist.data.image_folder.tree import Folder
@@ -114,7 +115,9 @@ def find_columns(table: Table, index: PictureIndex) -> Columns | None:
     """
     names = [_words(value) for value in table.rows[0]]
     known = {*FILE_WORDS, *LABEL_WORDS, *PART_WORDS}
-    has_header = any(name in known for name in names) or not any(index.find(value) for value in table.rows[0])
+    are_files = [PurePosixPath(value).suffix.lower() in picture_suffixes() for value in table.rows[0]]
+    are_pictures = any(are_files) or any(index.find(value) for value in table.rows[0])
+    has_header = any(name in known for name in names) or not are_pictures
     shown = tuple(table.rows[0]) if has_header else tuple(f"column {i + 1}" for i in range(len(names)))
     if not has_header:
         names = ["?"] * len(names)
@@ -124,7 +127,7 @@ def find_columns(table: Table, index: PictureIndex) -> Columns | None:
     file, same = _file_column(table, index, names, values, shown)
     if file is None:
         return None
-    others = [i for i in range(len(names)) if i not in same and names[i] not in INDEX_WORDS]
+    others = [i for i in range(len(names)) if i not in same and names[i] not in (*FILE_WORDS, *INDEX_WORDS)]
     part = _part_column(table, others, names, values)
     labels = _label_columns(table, [i for i in others if i != part], names, values, shown)
     if not labels:

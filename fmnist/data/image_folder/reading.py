@@ -185,7 +185,7 @@ def _refuse_heic(folder: Path, train: PictureFiles, test: PictureFiles, reading:
     if names and not reading.skip_unreadable:
         raise UserError(
             f"HEIC pictures need pillow-heif, which is not installed, but {folder} holds {first_few(names)}; run pip "
-            "install 'fmnist-search[heic]', convert them to JPEG, or pass --skip-unreadable to leave them out"
+            "install 'fmnist-search[heic]', convert them to JPEG, or leave them out with --skip-unreadable"
         )
 
 

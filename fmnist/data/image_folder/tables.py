@@ -15,6 +15,7 @@ from fmnist.errors import UserError, unreadable
 TEXT_TABLES = (".csv", ".tsv")
 DELIMITERS = (",", ";", "\t")
 MAX_COLUMNS = 1000  # a table with more holds pixels rather than labels
+START = 1 << 16  # characters that are looked at before the rest is read: tables of pixels are large
 N_TRIED = 20  # rows by which the delimiter is found
 SUBMISSION = re.compile("submission", re.IGNORECASE)  # Kaggle's samples of what is to be handed in: no labels
 
@@ -46,16 +47,19 @@ def read_table(path: Path) -> Table | None:
         UserError: It is no UTF-8, or its rows have different numbers of values.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        with path.open(encoding="utf-8-sig") as file:
+            start = file.read(START)
+            lines = start.split("\n")
+            beginning = "\n".join(lines[: min(N_TRIED, max(1, len(lines) - 1))])
+            delimiter = find_delimiter(beginning)
+            width = len(next(rows_of(beginning, delimiter), []))
+            if not 1 < width <= MAX_COLUMNS:
+                return None
+            text = start + file.read()
     except UnicodeDecodeError as error:
         raise UserError(f"{path} must be a table in UTF-8, but: {error.reason}; save it as CSV UTF-8") from error
     except OSError as error:
         raise unreadable(path, error) from error
-    start = "\n".join(text.split("\n", N_TRIED)[:N_TRIED])
-    delimiter = find_delimiter(start)
-    width = len(next(rows_of(start, delimiter), []))
-    if not 1 < width <= MAX_COLUMNS:
-        return None
     rows = []
     try:
         for row in rows_of(text, delimiter):

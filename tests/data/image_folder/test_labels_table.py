@@ -13,11 +13,12 @@ import pytest
 
 from fmnist.data.image_folder.layout import find_layout
 from fmnist.data.image_folder.names import TEST, TRAIN, VALIDATION
+from fmnist.data.image_folder.tables import read_table
 from fmnist.data.split import load_test, load_train
 from fmnist.errors import UserError
 from tests.support.data_sets import found
 from tests.support.made_images import NAMES, digits_of_each, touch, write_divided, write_pictures
-from tests.support.remedies import needs_remedy
+from tests.support.remedies import Remedy, needs_remedy
 
 Rows = list[list[str]]
 
@@ -269,6 +270,13 @@ def test_changed_label_changes_the_checksums(tmp_path: Path, classes: Path) -> N
     assert found(tmp_path / "flat").checksums != before
 
 
+def test_table_of_pixels_beside_pictures_is_not_read(tmp_path: Path) -> None:
+    touch(tmp_path, "{cat,dog}/{1,2}.png")
+    write_table(tmp_path / "mnist.csv", [["label", *(f"pixel{i}" for i in range(20_000))], [0] * 20_001])
+    assert read_table(tmp_path / "mnist.csv") is None
+    assert find_layout(tmp_path).class_names == ("cat", "dog")
+
+
 # --- what is refused
 
 
@@ -285,18 +293,23 @@ def one_hot(rows: Rows) -> Rows:
     return [["file", *NAMES], *([name, *(str(int(x == label)) for x in NAMES)] for name, label in rows)]
 
 
-TABLES: list[tuple[str, Callable[[Rows], Rows], Callable[[Rows], Rows]]] = [
-    (
+TABLES = [
+    Remedy(
         "every picture that {} names must be in {}, but {} of {} are not: {}; add them, or delete their rows",
         lambda rows: [["file", "label"], *rows, ["gone.png", NAMES[0]]],
         relabelled,
     ),
-    (
+    Remedy(
+        "every picture that {} names must be in {}, but {} of {} are not: {}; add them, or delete their rows",
+        lambda rows: [["gone.png", NAMES[0]], *rows],
+        list,
+    ),
+    Remedy(
         "a picture must have one class and be in one part, but in {} {} has both {} and {}; delete the row",
         lambda rows: [["file", "label"], *rows, [rows[0][0], NAMES[2]]],
         relabelled,
     ),
-    (
+    Remedy(
         "one column of {} must name the pictures, but {} and {} both may; delete the one that does not",
         lambda rows: [
             ["file", "image", "label"],
@@ -304,47 +317,47 @@ TABLES: list[tuple[str, Callable[[Rows], Rows], Callable[[Rows], Rows]]] = [
         ],
         relabelled,
     ),
-    (
+    Remedy(
         "one column of {} must hold the classes, but {} may; name it label and delete the others",
         lambda rows: [["file", "class", "target"], *([*row, i % 2] for i, row in enumerate(rows))],
         relabelled,
     ),
-    (
+    Remedy(
         "every picture must have one class, but in {} {} rows have several, or none, among the columns {}; leave these",
         lambda rows: [*one_hot(rows[1:]), [rows[0][0], 1, 1, 0]],
         lambda rows: one_hot(rows),
     ),
-    (
+    Remedy(
         "every picture must have one class, but in {} {} rows have several, or none, among the columns {}; leave these",
         lambda rows: [["file", *NAMES], *([name, 1, 1, 0] for name, _ in rows)],
         relabelled,
     ),
-    (
+    Remedy(
         "the column {} of {} must say train, val or test in each row, but says {}; write one of these, or give",
         lambda rows: [["file", "label", "split"], *([*row, i % 5] for i, row in enumerate(rows))],
         lambda rows: [["file", "label", "fold"], *([*row, i % 5] for i, row in enumerate(rows))],
     ),
-    (
+    Remedy(
         "the column {} of {} must say train, val or test in each row, but says {}; write one of these, or give",
         lambda rows: [["file", "label", "split"], *([*row, ""] for row in rows)],
         lambda rows: [["file", "label", "split"], *([*row, "train"] for row in rows)],
     ),
-    (
+    Remedy(
         "every row of a table must have as many values, but in {} row {} has {} instead of {}; fix it, and put values",
         lambda rows: [["file", "label"], *rows[:-1], [*rows[-1], "x"]],
         relabelled,
     ),
-    (
+    Remedy(
         "{} in {} must name two classes at least to train on, but got {}; add rows of others",
         lambda rows: [["file", "label"], *([name, "x"] for name, _ in rows)],
         relabelled,
     ),
-    (
+    Remedy(
         "a class is named by its label, so that must be printable, but {} has {}; rename it",
         lambda rows: [["file", "label"], *([name, f"{label}\u200bx\n"] for name, label in rows)],
         relabelled,
     ),
-    (
+    Remedy(
         "the rows to train on and those of {} must have the same classes, but in {} of {} only one has {}; add rows of",
         lambda rows: divided(rows, lambda i: i < 3),
         lambda rows: divided(rows, lambda i: i % 15 < 3),
@@ -352,17 +365,15 @@ TABLES: list[tuple[str, Callable[[Rows], Rows], Callable[[Rows], Rows]]] = [
 ]
 
 
-@pytest.mark.parametrize(("says", "refused", "followed"), TABLES, ids=[says[:40] for says, _, _ in TABLES])
-def test_table_is_read_once_it_says_what_the_message_asks_for(
-    tmp_path: Path, classes: Path, says: str, refused: Callable[[Rows], Rows], followed: Callable[[Rows], Rows]
-) -> None:
+@pytest.mark.parametrize("remedy", TABLES, ids=str)
+def test_table_is_read_once_it_says_what_the_message_asks_for(tmp_path: Path, classes: Path, remedy: Remedy) -> None:
     folder = tmp_path / "flat"
     rows = flattened(classes, folder)
     rows.sort(key=lambda row: NAMES.index(row[1]))
-    path = write_table(folder / "labels.csv", refused(rows))
-    with needs_remedy(says):
+    path = write_table(folder / "labels.csv", remedy.refused(rows))
+    with needs_remedy(remedy.says):
         found(folder)
-    write_table(path, followed(rows))
+    write_table(path, remedy.followed(rows))
     found(folder)
 
 
@@ -390,20 +401,21 @@ def test_name_of_several_pictures_is_refused_until_the_folder_is_written_too(tmp
 
 
 @pytest.mark.parametrize(
-    ("damage", "says"),
+    "remedy",
     [
-        ("größe".encode("latin-1"), "{} must be a table in UTF-8, but: {}; save it as CSV UTF-8"),
-        (b"x" * 200_000, "{} must be a table of text, but: {}; save it again as CSV"),
+        Remedy("{} must be a table in UTF-8, but: {}; save it as CSV UTF-8", "größe".encode("latin-1"), b""),
+        Remedy("{} must be a table of text, but: {}; save it again as CSV", b"x" * 200_000 + b",x\r\n", b""),
     ],
+    ids=str,
 )
-def test_table_that_cannot_be_read_is_saved_again(tmp_path: Path, classes: Path, damage: bytes, says: str) -> None:
+def test_table_that_cannot_be_read_is_saved_again(tmp_path: Path, classes: Path, remedy: Remedy) -> None:
     rows = flattened(classes, tmp_path / "flat")
     path = write_table(tmp_path / "flat" / "labels.csv", [["file", "label"], *rows])
     content = path.read_bytes()
-    path.write_bytes(content + damage + b",x\r\n")
-    with needs_remedy(says):
+    path.write_bytes(content + remedy.refused)
+    with needs_remedy(remedy.says):
         found(tmp_path / "flat")
-    path.write_bytes(content)
+    path.write_bytes(content + remedy.followed)
     assert_same(tmp_path / "flat", classes)
 
 
