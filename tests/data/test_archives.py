@@ -14,6 +14,8 @@ import struct
 import subprocess
 import sys
 import tarfile
+import tempfile
+import uuid
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -51,11 +53,15 @@ def pack(folder: Path, archive: Path, top: str = "") -> Path:
     return archive
 
 
-def leftovers() -> set[str]:
-    import tempfile
+def name_of_its_own(folder: Path) -> Path:
+    """A path for an archive, by whose name its temporary folder is told from those of other tests and processes."""
+    return folder / f"{uuid.uuid4().hex}.zip"
 
+
+def leftovers(archive: Path) -> list[Path]:
+    """The temporary folders of an archive."""
     gc.collect()
-    return {name for name in os.listdir(tempfile.gettempdir()) if name.startswith("fmnist-search-")}
+    return list(Path(tempfile.gettempdir()).glob(f"fmnist-search-*/{archive.stem}"))
 
 
 def undivided(folder: Path) -> Path:
@@ -224,22 +230,21 @@ def test_path_that_is_not_in_the_archive_is_refused(tmp_path: Path) -> None:
 
 
 def test_temporary_folder_goes_with_the_readers(tmp_path: Path) -> None:
-    before = leftovers()
-    source = found(pack(undivided(tmp_path / "folder"), tmp_path / "shoes.zip"))
+    path = pack(undivided(tmp_path / "folder"), name_of_its_own(tmp_path))
+    source = found(path)
     read_test = source.read_test
-    assert len(leftovers() - before) == 1
+    assert len(leftovers(path)) == 1
     del source
     assert len(read_test()) == 7  # as the reader holds it
     del read_test
-    assert leftovers() == before
+    assert not leftovers(path)
 
 
 def test_nothing_is_left_by_an_archive_that_is_refused(tmp_path: Path) -> None:
-    before = leftovers()
-    path = pack(write_pictures(tmp_path / "folder", *digits_of_each([15, 15, 5])), tmp_path / "shoes.zip")
+    path = pack(write_pictures(tmp_path / "folder", *digits_of_each([15, 15, 5])), name_of_its_own(tmp_path))
     with pytest.raises(UserError, match="a class needs at least 15"):
         found(path)
-    assert leftovers() == before
+    assert not leftovers(path)
 
 
 def test_archive_is_unpacked_again_if_the_system_has_tidied_up(tmp_path: Path) -> None:
@@ -284,10 +289,10 @@ def test_reading_can_be_ended_while_an_archive_is_unpacked(tmp_path: Path) -> No
     def end(n_read: int, n_files: int) -> None:
         raise Ended
 
-    path, before = pack(undivided(tmp_path / "folder"), tmp_path / "shoes.zip"), leftovers()
+    path = pack(undivided(tmp_path / "folder"), name_of_its_own(tmp_path))
     with pytest.raises(Ended):
         found(path, on_progress=end)
-    assert leftovers() == before
+    assert not leftovers(path)
 
 
 # --- harm

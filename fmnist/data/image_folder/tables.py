@@ -49,8 +49,9 @@ def read_table(path: Path) -> Table | None:
     try:
         with path.open(encoding="utf-8-sig") as file:
             start = file.read(START)
-            lines = start.split("\n")
-            beginning = "\n".join(lines[: min(N_TRIED, max(1, len(lines) - 1))])
+            beginning = "\n".join(start.split("\n")[:N_TRIED])
+            if len(start) == START and beginning == start:  # the last line may be cut
+                beginning = start.rpartition("\n")[0] or start
             delimiter = find_delimiter(beginning)
             width = len(next(rows_of(beginning, delimiter), []))
             if not 1 < width <= MAX_COLUMNS:
