@@ -126,6 +126,7 @@ def test_study_of_the_current_folder_and_the_one_above_are_named_after_them(tmp_
     monkeypatch.chdir(tmp_path / "shoes" / "red")
     assert [study_named_after(data) for data in (".", "..", "./", "../")] == ["red", "shoes", "red", "shoes"]
     assert study_named_after("/") == "study"
+    assert [study_named_after(f"x/shoes{suffix}") for suffix in (".npz", ".zip", ".tar.gz")] == ["shoes"] * 3
     said: list[str] = []
     tell_derived_name("red", ".", said.append)
     assert not said

@@ -205,13 +205,16 @@ def check_classes(root: Folder, labels: TableLabels) -> None:
             )
 
 
-def goes_by_table(root: Folder, by_folder: Mapping[Path, str], labels: TableLabels) -> bool:
-    """Tell whether a table, not class folders, says what pictures show: folders are classes unless it mixes them.
+def goes_by_table(root: Folder, by_folder: Mapping[Path, str], labels: TableLabels, has_test: bool) -> bool:
+    """Tell whether a table, not class folders, says what pictures show.
+
+    It does if it mixes the folders' pictures, or if it says the same and which pictures to test on besides.
 
     Args:
         root: The data set.
         by_folder: The class of each picture by its folder.
         labels: What the table says.
+        has_test: Whether the folders have a test set.
 
     Raises:
         UserError: Either may be, as one has finer classes than the other.
@@ -221,7 +224,7 @@ def goes_by_table(root: Folder, by_folder: Mapping[Path, str], labels: TableLabe
         return False
     pairs = Counter((by_folder[path], labels.classes[path]) for path in both)
     if len(pairs) == len({folder for folder, _ in pairs}) == len({name for _, name in pairs}):
-        return False
+        return not has_test and len(both) == len(by_folder) and TEST in labels.parts.values()
     if max(_share_told(pairs, 0), _share_told(pairs, 1)) < NEARLY_ALL:
         return True
     folders = first_few([f"{name}/" for name in dict.fromkeys(by_folder.values())])

@@ -67,7 +67,7 @@ def find_layout(folder: Path) -> Layout:
     except UserError:  # class folders need no table
         return layout
     by_folder = {path: each.name for classes in layout.parts.values() for each in classes for path in each.files}
-    if labels is not None and goes_by_table(root, by_folder, labels):
+    if labels is not None and goes_by_table(root, by_folder, labels, TEST in layout.parts):
         return layout_of_table(root, labels)
     return layout
 
@@ -81,8 +81,13 @@ def layout_of_table(root: Folder, labels: TableLabels) -> Layout:
         found = labels.files_of(part)
         if found:
             parts[part] = tuple(FilesOfClass(name, found.get(name, ())) for name in names)
+    notes = list(labels.notes)
+    if VALIDATION in parts:
+        notes.append(
+            "The pictures to validate on join the training pictures, of which the run draws its own validation sets"
+        )
     ignored = [path for path in root.others_below() if path not in labels.tables]
-    return Layout(parts, tuple(ignored), tuple(labels.notes), tables=labels.tables)
+    return Layout(parts, tuple(ignored), tuple(notes), tables=labels.tables)
 
 
 def layout_of_folders(root: Folder) -> Layout:

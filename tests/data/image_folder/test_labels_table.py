@@ -193,6 +193,7 @@ def test_validation_rows_are_a_part(tmp_path: Path) -> None:
         VALIDATION: [1, 0],
         TEST: [1, 1],
     }
+    assert any("to validate on join the training pictures" in note for note in find_layout(tmp_path).notes)
 
 
 def test_folders_of_parts_divide_the_pictures_of_one_table(tmp_path: Path) -> None:
@@ -231,6 +232,15 @@ def test_class_folders_count_where_a_table_says_the_same(classes: Path) -> None:
     assert found(classes).class_names == before.class_names and found(classes).checksums == before.checksums
     write_table(classes / "metadata.csv", [["filename", "width"], *([name, 16] for name, _ in rows)])
     assert found(classes).class_names == before.class_names
+
+
+def test_test_set_that_a_table_names_beside_class_folders_is_used(tmp_path: Path) -> None:
+    touch(tmp_path, "Train/{0,1}/{a,b}.png", "Test/{c,d}.png")
+    train = [[f"Train/{label}/{name}.png", label] for label in (0, 1) for name in "ab"]
+    write_table(tmp_path / "Train.csv", [["Path", "ClassId"], *train])
+    assert set(find_layout(tmp_path).parts) == {TRAIN}
+    write_table(tmp_path / "Test.csv", [["Path", "ClassId"], ["Test/c.png", 0], ["Test/d.png", 1]])
+    assert [[path.name for path in each.files] for each in find_layout(tmp_path).parts[TEST]] == [["c.png"], ["d.png"]]
 
 
 def test_coarser_labels_than_the_folders_are_refused(tmp_path: Path, classes: Path) -> None:
