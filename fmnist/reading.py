@@ -31,6 +31,8 @@ MIRRORED_DATASETS = ("fashion-mnist", "cifar10", "cifar100")  # those whose mirr
 OTHER_NAMES = {"kuzushijimnist": "kmnist"}  # in small letters alone -> one of DATASETS
 ARCHIVE_SUFFIX, MATLAB_SUFFIX = ".npz", ".mat"
 ARRAY_SUFFIXES = (ARCHIVE_SUFFIX, MATLAB_SUFFIX)  # of the files that may hold a user's own images
+# Those that archives of folders usually have. They are recognised by their content.
+PACKED_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz", ".tbz2", ".tar.xz", ".txz")
 Colour = Literal["grey", "rgb"]
 COLOURS: dict[str, Literal[1, 3]] = {"grey": 1, "rgb": 3}  # --colour -> channels
 GREY_WORDS, COLOUR_WORDS = ("grey", "gray", "greyscale", "grayscale"), ("rgb", "colour", "color")
@@ -77,3 +79,11 @@ class Reading:
     def is_plain(self) -> bool:
         """Whether no option changes what is read: all that named data sets allow."""
         return (self.image_size, self.colour, self.skip_unreadable) == (None, None, False)
+
+
+def without_suffix(name: str) -> str:
+    """Take the suffix of arrays or of an archive off the name of a file: `shoes` for `shoes.npz` and `shoes.tar.gz`."""
+    for suffix in (*ARRAY_SUFFIXES, *PACKED_SUFFIXES):
+        if name.lower().endswith(suffix) and len(name) > len(suffix):
+            return name[: -len(suffix)]
+    return name

@@ -84,8 +84,8 @@ class StudyConfig:
         group=STUDY,
     )
     dataset: str = option(
-        f"{', '.join(DATASETS)}, or your own images: class folders of pictures, a folder of four IDX files, an .npz "
-        "file, or CSV or Parquet tables",
+        f"{', '.join(DATASETS)}, or your own images: class folders of pictures, pictures with a table labels.csv, a "
+        "folder of four IDX files, an .npz or .mat file, CSV or Parquet tables, or a zip or tar of these",
         default=DEFAULT_DATASET,
         takes_path=True,
         remedy=ARRAYS_AS_FILE,

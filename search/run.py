@@ -14,7 +14,7 @@ from fmnist.cli import EXIT_FAILURE, EXIT_INTERRUPTED, OneLineParser, exit_code_
 from fmnist.option_fields import fields_of
 from fmnist.options import add_options, option, options
 from fmnist.paths import absolute, expanded
-from fmnist.reading import ARRAY_SUFFIXES, named_dataset
+from fmnist.reading import named_dataset, without_suffix
 from search.cli import legal_study_name, take_password_off_the_command_line
 from search.config import DEFAULT_DATASET, STUDY, StudyConfig
 
@@ -105,9 +105,7 @@ def name_of_data(dataset: str) -> str:
     path = expanded(dataset)
     if path.name in ("", ".."):  # the current folder, the one above it
         path = absolute(path).resolve()
-    if path.suffix.lower() in ARRAY_SUFFIXES:
-        return path.stem
-    return path.name
+    return without_suffix(path.name)
 
 
 def tell_derived_name(study: str, dataset: str, say: Callable[[str], None]) -> None:

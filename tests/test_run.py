@@ -39,6 +39,7 @@ def test_every_option_reaches_its_field(monkeypatch) -> None:
         *("--max-parameters", "1000", "--studies-dir", "out", "--sampler", "random", "--pruner", "median"),
         *("--memory-limit", "2048", "--precision", "float32", "--baselines", "--search-only", "--check", "--dashboard"),
         *("--export", "onnx", "--export", "litert,onnx", "--tensorboard", "tb", "--mlflow", "ml"),
+        *("--start-from", "old"),
     ]
     config, run_options = parse(options)
     expected = StudyConfig(
@@ -63,6 +64,7 @@ def test_every_option_reaches_its_field(monkeypatch) -> None:
         export=("litert", "onnx"),
         tensorboard=Path("tb"),
         mlflow=Path("ml"),
+        start_from="old",
     )
     assert (config, run_options) == (expected, RunOptions(search_only=True, check=True))
     named = {
@@ -127,6 +129,7 @@ def test_study_of_the_current_folder_and_the_one_above_are_named_after_them(tmp_
     monkeypatch.chdir(tmp_path / "shoes" / "red")
     assert [study_named_after(data) for data in (".", "..", "./", "../")] == ["red", "shoes", "red", "shoes"]
     assert study_named_after("/") == "study"
+    assert [study_named_after(f"x/shoes{suffix}") for suffix in (".npz", ".zip", ".tar.gz")] == ["shoes"] * 3
     said: list[str] = []
     tell_derived_name("red", ".", said.append)
     assert not said

@@ -12,7 +12,7 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal
@@ -21,7 +21,9 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 # Those that hold pictures of pixels. EPS and others that Pillow hands to another program are not among them.
-FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM", "AVIF", "JPEG2000")
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM", "AVIF", "JPEG2000", "HEIF")
+HEIC_SUFFIXES = (".heic", ".heics", ".heif", ".heifs", ".hif")  # of HEIF files, known where they cannot be read too
+HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")  # how their content begins
 MAX_PIXELS = 100_000_000  # a file of a few bytes may promise more than fits the memory
 DRAFT = 2  # a JPEG is decoded at no less than so many times the side it is fitted into, which saves most of the time
 GREY_MODES = ("1", "L", "LA", "La")
@@ -35,6 +37,13 @@ class UnreadablePicture(Exception):
 
 class UnknownFormat(UnreadablePicture):
     """A file has none of the formats that can be read."""
+
+
+class HeicUnreadable(UnreadablePicture):
+    """A HEIC picture cannot be read for lack of an optional module."""
+
+    def __init__(self) -> None:
+        super().__init__("HEIC, which needs pillow-heif: pip install 'fmnist-search[heic]', or convert it to JPEG")
 
 
 @dataclass(frozen=True)
@@ -76,13 +85,18 @@ class Layers:
 def picture_suffixes() -> frozenset[str]:
     """List how the names of picture files end, in small letters, with the dot."""
     Image.init()
-    return frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in FORMATS)
+    known = {suffix for suffix, name in Image.registered_extensions().items() if name in FORMATS}
+    return frozenset(known | set(HEIC_SUFFIXES))
 
 
 @cache
 def readable_formats() -> tuple[str, ...]:
-    """List those of FORMATS that this build of Pillow can read."""
+    """List those of FORMATS that this build of Pillow can read, HEIF by the module of an extra where that is there."""
     Image.init()
+    with suppress(ImportError):
+        from pillow_heif import register_heif_opener  # here: few pictures need it, and it may be missing
+
+        register_heif_opener()
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
@@ -215,6 +229,8 @@ def _naming_damage(content: bytes) -> Iterator[None]:
     except UnidentifiedImageError as error:
         if not content:
             raise UnreadablePicture("the file is empty") from error
+        if content[4:8] == b"ftyp" and content[8:12] in HEIC_BRANDS and "HEIF" not in readable_formats():
+            raise HeicUnreadable from error
         raise UnknownFormat("no picture of a format that can be read") from error
     except Image.DecompressionBombError as error:
         raise UnreadablePicture(f"refused: more than {MAX_PIXELS:,} pixels, which could fill the memory") from error

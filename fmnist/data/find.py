@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from fmnist.data.archives.source import find_packed, packed_source
 from fmnist.data.arrays.idx.files import idx_source
 from fmnist.data.arrays.idx.names import has_idx_files
 from fmnist.data.arrays.kinds import can_open, find_opener
@@ -33,8 +34,9 @@ def find_data(
     """Find and check a data set.
 
     Args:
-        dataset: One of DATASETS in any usual spelling, or the path of class folders of pictures, of a folder of IDX
-            files, of arrays in a form of `fmnist.data.arrays.kinds`, or of tables of images.
+        dataset: One of DATASETS in any usual spelling, or the path of class folders of pictures, of pictures with a
+            table of labels, of a folder of IDX files, of arrays in a form of `fmnist.data.arrays.kinds`, of tables of
+            images, or of a zip or tar archive of these.
         data_dir: The one place to look for the files of a data set that has a name; None: Keras' cache, and for
             Fashion-MNIST $FMNIST_DATA_DIR if it is set, else `places`.
         reading: How to read a user's own images.
@@ -71,6 +73,9 @@ def find_own_images(dataset: str, reading: Reading) -> DataSource:
     open_arrays = None
     if dataset != "" and not (is_folder and has_idx_files(path)):
         open_arrays = find_opener(path.resolve())
+        packed = None if is_folder or open_arrays is not None else find_packed(path)
+        if packed is not None:
+            return packed_source(packed, reading, find_own_images)
         if open_arrays is None and (source := tables_source(path, reading)) is not None:
             return source
     if is_folder and not has_idx_files(path) and open_arrays is None:
@@ -86,9 +91,9 @@ def find_own_images(dataset: str, reading: Reading) -> DataSource:
     if is_folder:
         return idx_source(path.resolve(), reading)
     raise UserError(
-        f"the dataset must be {', '.join(DATASETS)} or a folder of images (class folders, the four IDX files, arrays "
-        f"or tables) or an {', '.join(ARRAY_SUFFIXES)}, CSV or Parquet file, but got {dataset!r}; check the spelling "
-        "of --dataset"
+        f"the dataset must be {', '.join(DATASETS)} or a folder of images (class folders, pictures with a table "
+        f"labels.csv, the four IDX files, arrays or tables) or an {', '.join(ARRAY_SUFFIXES)}, CSV or Parquet file, or "
+        f"a zip or tar of these, but got {dataset!r}; check the spelling of --dataset"
     )
 
 

@@ -152,8 +152,8 @@ class PredictOptions:
         "a .keras file, such as a study's best.keras or ensemble.keras", positional=True, metavar="MODEL"
     )
     images: tuple[str, ...] = option(
-        "PNG, JPEG, WebP, BMP, GIF (its first frame), TIFF, PPM, AVIF or JPEG 2000 file; a folder, with all such files "
-        "in it and its subfolders; - for one picture from standard input",
+        "PNG, JPEG, WebP, BMP, GIF (its first frame), TIFF, PPM, AVIF, JPEG 2000 or HEIC file; a folder, with all such "
+        "files in it and its subfolders; - for one picture from standard input",
         positional=True,
         takes_path=True,
         metavar="IMAGE",

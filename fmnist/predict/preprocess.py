@@ -36,7 +36,7 @@ DARK, LIGHT = 64.0, 191.0  # a mean border pixel up to the one, or from the othe
 MIN_GAIN = 64.0  # by which the border comes nearer to the training images' one, for it alone to decide
 NEARLY_WHITE = 240.0  # a transparent picture whose object is lighter would vanish on white
 FULL_CONTRAST = 240.0  # training images from which on a photograph's contrast is stretched to all of 0 to 255
-FORMAT_NAMES = {"WEBP": "WebP", "JPEG2000": "JPEG 2000"}  # where they differ from Pillow's
+FORMAT_NAMES = {"WEBP": "WebP", "JPEG2000": "JPEG 2000", "HEIF": "HEIC"}  # where they differ from Pillow's
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,11 +23,8 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 import search
-from fmnist.data.image_folder.layout import find_layout
 from fmnist.data.named.catalog import CATALOG
-from fmnist.errors import UserError
 from fmnist.reading import DATASETS, MIRRORED_DATASETS
-from tests.support.made_images import touch
 from tests.support.postgres import Server, programs
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -296,18 +293,6 @@ def test_python_compiles_and_its_imports_are_there(page: Path) -> None:
 def snippet(page: str, word: str) -> str:
     (code,) = (code for code in blocks(ROOT / page, "python") if word in code)
     return code
-
-
-def test_pictures_with_a_table_of_labels_are_sorted_by_the_lines_of_the_page(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    touch(tmp_path, "images/{1,2}.jpg")
-    (tmp_path / "labels.csv").write_text("file,label\n1.jpg,cat\n2.jpg,dog\n")
-    with pytest.raises(UserError, match=r"labels\.csv, from which no labels are read; sort the pictures into folders"):
-        find_layout(tmp_path)
-    monkeypatch.chdir(tmp_path)
-    exec(snippet("docs/own-images.md", "csv.DictReader"), {})
-    assert find_layout(tmp_path / "sorted").class_names == ("cat", "dog")
 
 
 # --- run, one after the other, in one folder

@@ -275,6 +275,6 @@ def test_pixels_of_unknown_scale_are_refused(tmp_path: Path) -> None:
 
 def test_format_that_cannot_be_read_is_told_with_those_that_can(tmp_path: Path) -> None:
     (tmp_path / "text.png").write_text("not a picture")
-    readable = r"PNG, JPEG, BMP, GIF, TIFF, WebP, PPM, AVIF or JPEG 2000"
+    readable = r"PNG, JPEG, BMP, GIF, TIFF, WebP, PPM, AVIF, JPEG 2000 or HEIC"
     with pytest.raises(UnreadablePicture, match=rf"^not a picture that can be read \({readable}\)$"):
         see(tmp_path / "text.png")

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from pillow_heif import register_heif_opener
 
 from fmnist.data.find import find_data
 from fmnist.data.framing import measure_framing
@@ -16,8 +17,10 @@ from fmnist.predict.files import find_picture_files
 from fmnist.predict.preprocess import Prepared, prepare
 from fmnist.reading import Reading
 
-SUFFIXES = ("avif", "ppm", "jp2", "png", "jpg", "webp", "gif", "bmp", "tif")
+SUFFIXES = ("avif", "ppm", "jp2", "png", "jpg", "webp", "gif", "bmp", "tif", "heic")
 FRAME = (24, 18)  # width and height
+
+register_heif_opener()  # which writes as well
 
 
 def write_set(folder: Path, mode: str, same_size: bool) -> Path:

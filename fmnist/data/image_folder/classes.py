@@ -84,6 +84,7 @@ def no_classes(folder: Folder, around: Folder | None = None, otherwise: str = ""
     tables = [path.name for path in files if path.suffix.lower() in TABLE_SUFFIXES]
     if tables:
         received += f", and {first_few(tables)}, from which no labels are read"
+        otherwise += ", or label them in a table labels.csv with the columns file and label"
     return UserError(
         f"{folder.path} must hold a folder of pictures for each class, two at least (or be one of four IDX files), but "
         f"got {received}; sort the pictures into folders named by what they show{otherwise}"

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from fmnist.data.checksums import digest_of, md5
-from fmnist.data.decode import Form, UnreadablePicture, decode, without_warnings
+from fmnist.data.decode import Form, HeicUnreadable, UnreadablePicture, decode, without_warnings
 from fmnist.data.images import Shape
 
 FILES_AT_ONCE = 64  # one thread's share: more would let an interruption wait, fewer would cost time
@@ -58,6 +58,7 @@ class PictureFiles:
     md5s: list[str]  # of the files' bytes; "" for an unreadable file
     digests: list[bytes]  # of the pixels, if they were not kept
     failures: dict[int, str] = field(default_factory=dict)  # row -> why that file is unreadable
+    lacking_heic: list[int] = field(default_factory=list)  # rows of those that an optional module would read
 
     @classmethod
     def unread(cls, files: Sequence[Path]) -> PictureFiles:
@@ -184,6 +185,8 @@ class _Reader:
             content = self.content_of(found.files[row])
             picture = decode(content, self.form)
         except UnreadablePicture as error:
+            if isinstance(error, HeicUnreadable):
+                found.lacking_heic.append(row)
             found.failures[row] = str(error)
             return None
         except OSError as error:

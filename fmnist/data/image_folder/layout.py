@@ -2,7 +2,8 @@
 
     DIR/CLASS/...    or    DIR/train/CLASS/..., DIR/val/CLASS/..., DIR/test/CLASS/...    or    DIR/CLASS/train/...
 
-A class is a folder of pictures, those in folders below it included. Links are followed, hidden files ignored.
+A class is a folder of pictures, those in folders below it included. Links are followed, hidden files ignored. Where
+there are no such folders, a table may say what pictures show, see `fmnist.data.image_folder.labels_table`.
 `fmnist.data.image_folder.division` tells the kinds apart.
 """
 
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from fmnist.data.image_folder.classes import Division, is_or_are
 from fmnist.data.image_folder.division import find_division
+from fmnist.data.image_folder.labels_table import TableLabels, check_classes, goes_by_table, read_table_labels
 from fmnist.data.image_folder.names import TEST, TRAIN, VALIDATION, loose
 from fmnist.data.image_folder.tree import Folder, read_tree
 from fmnist.errors import UserError, first_few
@@ -37,6 +39,7 @@ class Layout:
     ignored: tuple[Path, ...]  # files that are no pictures, or belong to no class
     notes: tuple[str, ...] = ()  # sentences: how the folders were read
     has_unlabelled: bool = False  # whether there is a part without class folders
+    tables: tuple[Path, ...] = ()  # that the labels are from; none: they are from folders
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -45,13 +48,54 @@ class Layout:
 
 
 def find_layout(folder: Path) -> Layout:
-    """Find the parts, classes and picture files of a folder.
+    """Find the parts, classes and picture files of a folder, by its class folders or by a table of labels.
 
     Raises:
-        UserError: There are no class folders, one can be read in two ways, a class has no picture, or a part has other
-            classes than training.
+        UserError: There is neither, one can be read in two ways, a class has no picture, or a part has other classes
+            than training.
     """
     root = read_tree(folder)
+    try:
+        layout = layout_of_folders(root)
+    except UserError:
+        labels = read_table_labels(root)
+        if labels is None:
+            raise
+        return layout_of_table(root, labels)
+    try:
+        labels = read_table_labels(root)
+    except UserError:  # class folders need no table
+        return layout
+    by_folder = {path: each.name for classes in layout.parts.values() for each in classes for path in each.files}
+    if labels is not None and goes_by_table(root, by_folder, labels, TEST in layout.parts):
+        return layout_of_table(root, labels)
+    return layout
+
+
+def layout_of_table(root: Folder, labels: TableLabels) -> Layout:
+    """Make a layout of the pictures that a table labels. Raises UserError if a part has other classes than training."""
+    check_classes(root, labels)
+    names = list(labels.files_of(TRAIN))
+    parts = {}
+    for part in (TRAIN, VALIDATION, TEST):
+        found = labels.files_of(part)
+        if found:
+            parts[part] = tuple(FilesOfClass(name, found.get(name, ())) for name in names)
+    notes = list(labels.notes)
+    if VALIDATION in parts:
+        notes.append(
+            "The pictures to validate on join the training pictures, of which the run draws its own validation sets"
+        )
+    ignored = [path for path in root.others_below() if path not in labels.tables]
+    return Layout(parts, tuple(ignored), tuple(notes), tables=labels.tables)
+
+
+def layout_of_folders(root: Folder) -> Layout:
+    """Make a layout of class folders.
+
+    Raises:
+        UserError: See `find_layout`.
+    """
     division = find_division(root)
     parts = {part: _files_of(division, part) for part in division.parts}
     notes = list(division.notes)
@@ -62,7 +106,7 @@ def find_layout(folder: Path) -> Layout:
     used = {each.folder for classes in division.parts.values() for each in classes}
     ignored, empty = _ignored(root, used | set(division.unlabelled))
     if empty:
-        names = first_few([f"{printable(path.relative_to(folder).as_posix())}/" for path in empty])
+        names = first_few([f"{printable(path.relative_to(root.path).as_posix())}/" for path in empty])
         notes.append(f"Passed over, being empty: {names}")
     return Layout(parts, tuple(ignored), tuple(notes), has_unlabelled=bool(division.unlabelled))
 

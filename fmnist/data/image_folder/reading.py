@@ -19,7 +19,7 @@ from fmnist.data.checks import (
     check_memory,
     check_sides,
 )
-from fmnist.data.checksums import md5_of_all
+from fmnist.data.checksums import md5_of_all, md5_of_file
 from fmnist.data.decode import Form
 from fmnist.data.image_folder.checks import check_alike, counted, note_pictures, shown_name
 from fmnist.data.image_folder.files import OpenContents, PictureFiles, Progress, on_disk, read_pictures
@@ -92,6 +92,7 @@ def pictures_source(pictures: PictureSet, dataset: str, reading: Reading) -> Dat
     train_found, test_found = _read_parts(pictures, reading)
     failures = [*_named_failures(place, train_found), *_named_failures(place, test_found)]
     if failures:
+        _refuse_heic(place, train_found, test_found, reading)
         _require_skipping(place, failures, test_found, reading)
         train, test = train.rows(train_found.readable_rows()), test.rows(test_found.readable_rows())
         train_found, test_found = train_found.without_failures(), test_found.without_failures()
@@ -133,6 +134,8 @@ def divide(folder: Path, layout: Layout, reading: Reading) -> tuple[LabelledFile
         return train, labelled([layout.parts[TEST]]), notes
     check_labels(layout.class_names, train, folder, MIN_IMAGES_WITH_TEST)
     missing = "test folder with class folders" if layout.has_unlabelled else "test folder"
+    if layout.tables:
+        missing = f"column split in {layout.tables[0].name} and no test folder"
     train, test, note = draw_test(train, reading, missing)
     return train, test, [*notes, note]
 
@@ -228,6 +231,16 @@ def _named_failures(folder: Path, found: PictureFiles) -> Iterator[str]:
         yield f"{shown_name(folder, found.files[row])} ({reason})"
 
 
+def _refuse_heic(folder: Path, train: PictureFiles, test: PictureFiles, reading: Reading) -> None:
+    """Raise UserError if there are HEIC pictures, nothing that reads them, and they are not to be skipped."""
+    names = [shown_name(folder, found.files[row]) for found in (train, test) for row in sorted(found.lacking_heic)]
+    if names and not reading.skip_unreadable:
+        raise UserError(
+            f"HEIC pictures need pillow-heif, which is not installed, but {folder} holds {first_few(names)}; run pip "
+            "install 'fmnist-search[heic]', convert them to JPEG, or leave them out with --skip-unreadable"
+        )
+
+
 def _require_skipping(folder: Path, failures: Sequence[str], test: PictureFiles, reading: Reading) -> None:
     """Raise UserError unless unreadable files are to be skipped and some test picture is left without them."""
     if not reading.skip_unreadable:
@@ -240,13 +253,14 @@ def _require_skipping(folder: Path, failures: Sequence[str], test: PictureFiles,
 
 
 def checksums_of(folder: Path, layout: Layout, train: PictureFiles, test: PictureFiles) -> dict[str, str]:
-    """Compute a checksum for each part: over names and contents of files, whatever order the file system has them in.
+    """Compute a checksum for each part, over names and contents of files in an order of their own, and for each table.
 
     A test set that was drawn has no checksum of its own, as the seed decides what belongs to it.
     """
+    tables = {shown_name(folder, path): md5_of_file(path) for path in layout.tables}
     if TEST in layout.parts:
-        return {TRAINING_PICTURES: checksum_of(folder, [train]), TEST_PICTURES: checksum_of(folder, [test])}
-    return {ALL_PICTURES: checksum_of(folder, [train, test])}
+        return {TRAINING_PICTURES: checksum_of(folder, [train]), TEST_PICTURES: checksum_of(folder, [test]), **tables}
+    return {ALL_PICTURES: checksum_of(folder, [train, test]), **tables}
 
 
 def checksum_of(folder: Path, parts: Sequence[PictureFiles]) -> str:
