@@ -203,6 +203,8 @@ def read_headers(path: Path) -> dict[str, Header]:
     with _naming_damage(path, "np.savez"), zipfile.ZipFile(path) as archive:
         for member in archive.namelist():
             name = member.removesuffix(NPY_SUFFIX)
+            if not name.isprintable():
+                raise ValueError("the name of an array cannot be printed")
             with archive.open(member) as file:
                 headers[name] = read_header(file, path, name)
     _refuse_objects(path, headers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import zlib
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -220,6 +221,58 @@ def test_damaged_file_is_fetched_or_saved_again(tmp_path: Path, damage: str, is_
         path.write_bytes(DAMAGES[damage](path.read_bytes()))
         refused(path, "shapes.mat")
         found(save(path, variables))
+
+
+@pytest.mark.parametrize("number", [0, 8, 14, 15, 99])
+@pytest.mark.parametrize("is_compressed", [True, False])
+def test_values_of_a_type_that_would_crash_scipy_are_refused(tmp_path: Path, number: int, is_compressed: bool) -> None:
+    path = save(tmp_path / "shapes.mat", PLAIN)
+    content = bytearray(path.read_bytes())
+    content[content.index(b"x_train") + 8] = number  # the type of the numbers, 2 for bytes
+    if is_compressed:
+        end = 136 + struct.unpack_from("<I", content, 132)[0]
+        variable = zlib.compress(content[128:end])
+        content[128:end] = struct.pack("<2I", 15, len(variable)) + variable
+    path.write_bytes(content)
+    refused(path, f"shapes.mat must be a whole MATLAB file, but: an element has the type {number}; fetch it again")
+
+
+def test_cells_that_are_nested_deeply_or_promise_too_many_are_refused(tmp_path: Path) -> None:
+    cells = np.array(["a"], object)
+    for _ in range(40):
+        outer = np.empty(1, object)
+        outer[0] = cells
+        cells = outer
+    path = save(tmp_path / "shapes.mat", {**PLAIN, "y_train": cells})
+    refused(path, "cells are nested more than 30 deep")
+    save(path, {**PLAIN, "y_train": Y.astype(str).astype(object)})
+    content = bytearray(path.read_bytes())
+    place = content.index(b"y_train") - 16
+    content[place : place + 8] = struct.pack("<2i", 2**16, 2**15 - 1)
+    path.write_bytes(content)
+    refused(path, "a variable has 39 elements instead of 2,147,418,115")
+
+
+def test_numbers_that_claim_to_have_imaginary_parts_are_refused(tmp_path: Path) -> None:
+    path = save(tmp_path / "shapes.mat", PLAIN)
+    content = bytearray(path.read_bytes())
+    content[content.index(b"x_train") - 39] |= 8  # SciPy would go on behind the variable, and crash
+    path.write_bytes(content)
+    refused(path, "shapes.mat must be a whole MATLAB file, but: a variable has 4 elements instead of 5")
+
+
+def test_complex_numbers_are_no_pixels_and_no_matter_elsewhere(tmp_path: Path) -> None:
+    path = save(tmp_path / "shapes.mat", {**PLAIN, "filters": np.ones((3, 3)) * 1j, "handle": OBJECT})
+    assert "Variables that nothing reads: filters, handle" in found(path).notes
+    refused(save(path, {**PLAIN, "x_train": X * 1j}), "x_train in .* must be numbers, .* but got complex128; save them")
+
+
+def test_version_4_of_a_machine_whose_numbers_scipy_does_not_read_is_refused(tmp_path: Path) -> None:
+    path = save(tmp_path / "old.mat", {"x": X.reshape(36, -1), "y": Y}, format="4")
+    content = bytearray(path.read_bytes())
+    content[:4] = struct.pack("<i", 2000)  # doubles of a VAX: SciPy warns, and goes on
+    path.write_bytes(content)
+    refused(path, "old.mat must be a whole MATLAB file, but: .*VAX.*; fetch it again")
 
 
 def test_file_that_is_cut_says_so(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import struct
+import warnings
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from fmnist.data.arrays.matlab.structure import check_structure, unpacked_sizes
 from fmnist.data.checks import check_memory
 from fmnist.errors import UserError, unreadable
 from fmnist.reading import MATLAB_SUFFIX
@@ -23,9 +25,6 @@ from fmnist.reading import MATLAB_SUFFIX
 BEGINNING = b"MATLAB 5.0 MAT-file"  # of versions 5 to 7
 HDF5 = b"\x89HDF\r\n\x1a\n"
 HDF5_PLACES = (0, 512)  # MATLAB writes a header of 512 bytes in front, Octave none
-HEADER_BYTES = 128  # of versions 5 to 7
-COMPRESSED = 15  # of the types of elements
-ENOUGH_FOR_TAG = 4096  # compressed bytes: the 8 that say how long a variable is come out of these
 BYTES_OF = {"double": 8, "single": 4, "logical": 1}  # of a number of each kind
 BYTES_OF |= {f"{sign}int{8 * n_bytes}": n_bytes for sign in ("", "u") for n_bytes in (1, 2, 4, 8)}
 TEXTS = ("cell", "char")
@@ -47,6 +46,13 @@ def is_matlab_file(path: Path) -> bool:
         return file.read(len(BEGINNING)) == BEGINNING
 
 
+def _is_recent(path: Path) -> bool:
+    """Tell whether SciPy takes a file for one of versions 5 to 7, rather than 4."""
+    from scipy.io.matlab import matfile_version
+
+    return matfile_version(path, appendmat=False)[0] == 1
+
+
 def list_variables(path: Path) -> dict[str, Variable]:
     """List the variables of a file, by name, in its order.
 
@@ -57,10 +63,8 @@ def list_variables(path: Path) -> dict[str, Variable]:
 
     with _naming_damage(path):
         _refuse_hdf5(path)
-        with path.open("rb") as file:
-            is_recent = file.read(len(BEGINNING)) == BEGINNING
-        if is_recent:
-            _unpacked_bytes(path)  # as SciPy leaves out a variable that is cut, and says nothing
+        if _is_recent(path):
+            unpacked_sizes(path)  # as SciPy leaves out a variable that is cut, and says nothing
         try:
             found = whosmat(path, appendmat=False)
         except TypeError as error:  # SciPy looks for the shape of an object of the newer kind, which has none
@@ -68,6 +72,8 @@ def list_variables(path: Path) -> dict[str, Variable]:
                 f"{path} must hold numbers and cell arrays alone, but has an object, such as a string array, table or "
                 "categorical; convert it with cellstr(...) or double(...), and save it again with save(..., '-v7')"
             ) from error
+        if not all(name.isprintable() for name, _, _ in found):
+            raise ValueError("the name of a variable cannot be printed")
         return {name: Variable(tuple(shape), kind) for name, shape, kind in found}
 
 
@@ -84,6 +90,8 @@ def read_variables(path: Path, names: Sequence[str]) -> dict[str, Any]:
     from scipy.io import loadmat
 
     with _naming_damage(path):
+        if _is_recent(path):
+            check_structure(path, names)
         values = loadmat(path, variable_names=list(names), appendmat=False)
         missing = [name for name in names if name not in values]
         if missing:
@@ -98,28 +106,7 @@ def unpacked_bytes(path: Path) -> int:
         UserError: The file is cut or damaged.
     """
     with _naming_damage(path):
-        return _unpacked_bytes(path)
-
-
-def _unpacked_bytes(path: Path) -> int:
-    """Add up the lengths of variables. Raises ValueError or zlib.error if the file is cut or damaged."""
-    total, size = 0, path.stat().st_size
-    with path.open("rb") as file:
-        header = file.read(HEADER_BYTES)
-        order = "<" if header[126:] == b"IM" else ">"
-        while tag := file.read(8):
-            element, n_bytes = struct.unpack(f"{order}2I", tag)
-            begins = file.tell()
-            if begins + n_bytes > size:
-                raise ValueError("it is cut")
-            if element == COMPRESSED:
-                beginning = file.read(min(n_bytes, ENOUGH_FOR_TAG))
-                _, n_unpacked = struct.unpack(f"{order}2I", zlib.decompressobj().decompress(beginning, 8))
-                total += n_unpacked
-            else:
-                total += n_bytes
-            file.seek(begins + n_bytes)
-    return total
+        return unpacked_sizes(path)
 
 
 def texts_of(value: np.ndarray) -> np.ndarray | None:
@@ -204,10 +191,20 @@ def _naming_damage(path: Path) -> Iterator[None]:
     from scipy.io.matlab import MatReadError
 
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)  # such as that values may be corrupt
+            yield
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, EOFError, struct.error, zlib.error) as error:
         raise _damaged(path, error) from error
-    except (MatReadError, NotImplementedError, MemoryError, OverflowError, AssertionError, RecursionError) as error:
+    except (
+        MatReadError,
+        NotImplementedError,
+        MemoryError,
+        OverflowError,
+        AssertionError,
+        NameError,
+        UserWarning,
+    ) as error:
         raise _damaged(path, error) from error
     except OSError as error:
         if error.errno is None:  # SciPy's own, of a file that ends too early
