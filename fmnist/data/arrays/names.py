@@ -46,7 +46,7 @@ def find_roles(shapes: Mapping[str, tuple[int, ...]], where: str, remedy: str) -
     found: dict[tuple[str, str], list[str]] = {}  # by part, and "images" or "labels"
     unread = []
     for name in others:
-        role = _role_of(name)
+        role = role_of(name)
         if role is None:
             unread.append(name)
         else:
@@ -77,8 +77,11 @@ def _plain(name: str) -> str:
     return re.sub(r"[\s\-./]+", "_", name.strip()).lower().strip("_")
 
 
-def _role_of(name: str) -> tuple[str, str] | None:
-    """Tell the part, and "images" or "labels"; None if the name says neither. Without a part it is training."""
+def role_of(name: str) -> tuple[str, str] | None:
+    """Tell the part of an array by its name, and "images" or "labels"; None if the name says neither.
+
+    Without a word for a part it is training: `x` and `y`.
+    """
     words = [word for word in _plain(name).split("_") if word]
     if len(words) == 1:  # xtrain, trainX
         match = re.fullmatch(r"(x|y)(train|test|val|valid)|(train|test|val|valid)(x|y)", words[0])

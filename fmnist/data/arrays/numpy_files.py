@@ -125,15 +125,24 @@ class NumpyArrays:
         )
 
     def _read_array(self, name: str) -> np.ndarray:
-        if self._is_folder:
-            path = self.place / f"{name}{NPY_SUFFIX}"
-            with _naming_damage(path, "a whole .npy file", "np.save"):
-                return np.load(path, allow_pickle=False)
-        with (
-            _naming_damage(self.place, "a whole .npz archive", "np.savez"),
-            np.load(self.place, allow_pickle=False) as arrays,
-        ):
-            return arrays[name]
+        return read_array(self.place, name)
+
+
+def read_array(place: Path, name: str) -> np.ndarray:
+    """Read an array of an archive, or of a folder of .npy files, by its name without the suffix.
+
+    Raises:
+        UserError: The file is damaged, or holds Python objects.
+    """
+    if os.path.isdir(place):
+        path = place / f"{name}{NPY_SUFFIX}"
+        with _naming_damage(path, "a whole .npy file", "np.save"):
+            return np.load(path, allow_pickle=False)
+    with (
+        _naming_damage(place, "a whole .npz archive", "np.savez"),
+        np.load(place, allow_pickle=False) as arrays,
+    ):
+        return arrays[name]
 
 
 def _three(sides: Sequence[int]) -> tuple[int, int, int]:
