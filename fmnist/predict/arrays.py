@@ -168,6 +168,8 @@ def read_model_pixels(found: ImageArray, shape: Shape, say: Callable[[str], None
         UserError: They do not fit the model, are no pixels, or there is too little memory.
     """
     values = found.read()
+    if values.size == 0:
+        raise UserError(f"{found.where} must hold an image at least, but got {values.shape}; save some there")
     form = find_pixel_form([values], found.where)
     if form.note:
         say(form.note)
@@ -189,7 +191,7 @@ def _of_named_arrays(place: Path, headers: Mapping[str, Header], model_shape: Sh
         where=f"{images} in {place}",
         shape=header.shape,
         read=partial(read_array, place, images),
-        labels_from=f"{labels or 'y_test'} in {place}",
+        labels_from=f"{labels or _usual_labels(images)} in {place}",
         read_labels=partial(read_array, place, labels) if labels else None,
         read_class_names=lambda: names and [str(name) for name in read_array(place, names)],
         note=note,
@@ -233,6 +235,14 @@ def _labels_named_like(images: str, names: Iterable[str]) -> str | None:
     return next((name for name in names if role_of(name) == (role[0], "labels")), None)
 
 
+def _usual_labels(images: str) -> str:
+    """What labels are called beside these images: y_test beside x_test and test_images, y beside x."""
+    part, _ = role_of(images) or ("train", "images")
+    if part == "train" and part not in images.lower():
+        return "y"
+    return f"y_{part}"
+
+
 def _may_be_images(shape: tuple[int, ...], model_shape: Shape) -> bool:
     """Whether an array without a telling name is taken for images: of two dimensions at least, as labels have one."""
     allowed = shapes_of_one(model_shape)
@@ -247,7 +257,7 @@ def _of_npy_file(path: Path) -> ImageArray:
         where=str(path),
         shape=values.shape,
         read=lambda: values,
-        labels_from=str(path.with_name(f"{labels or 'y'}{NPY_SUFFIX}")),
+        labels_from=str(path.with_name(f"{labels or _usual_labels(path.stem)}{NPY_SUFFIX}")),
         read_labels=partial(read_array, path.parent, labels) if labels else None,
     )
 

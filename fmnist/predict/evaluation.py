@@ -13,9 +13,10 @@ import numpy as np
 from fmnist.errors import UserError
 from fmnist.metrics.evaluation import Evaluation, top_mistakes
 from fmnist.metrics.evaluation import evaluate as score
+from fmnist.metrics.intervals import Interval
 from fmnist.model.metadata import ModelMetadata
 from fmnist.predict.items import Input, Item, open_inputs, read_inputs
-from fmnist.predict.labels import ClassFinder, labels_of_caller
+from fmnist.predict.labels import NAME_AROUND, ClassFinder, labels_of_caller
 from fmnist.predict.predictions import (
     N_TOP,
     Images,
@@ -39,9 +40,24 @@ class EvaluatedImages:
     """What a model says of labelled images, and how often it is right."""
 
     class_names: tuple[str, ...]  # of the model, in the order of the confusion matrix
-    scores: Evaluation  # accuracy and its interval, recall of each class, confusion matrix; of the readable images
+    scores: Evaluation = field(repr=False)  # recall of each class, confusion matrix and more; of the readable images
     predictions: tuple[Prediction, ...] = field(repr=False)  # each with its label, in the order of the images
     mistakes: tuple[Prediction, ...] = field(repr=False)  # those that are wrong, most confident first
+
+    @property
+    def n_images(self) -> int:
+        """How many images are scored."""
+        return self.scores.n_images
+
+    @property
+    def accuracy(self) -> float:
+        """The share of them that is classified rightly."""
+        return self.scores.accuracy
+
+    @property
+    def accuracy_interval(self) -> Interval:
+        """Its Wilson interval, 95 %."""
+        return self.scores.accuracy_interval
 
     @property
     def n_unreadable(self) -> int:
@@ -110,7 +126,8 @@ def _labelled(
         return items, labels_of_caller(labels, len(items), classes, say)
     truth = np.full(len(items), UNKNOWN, np.int64)
     names = {i: item.label for i, item in enumerate(items) if isinstance(item.label, str)}
-    truth[list(names)] = classes.find_all(list(names.values()), "the names of class folders and the labels of tables")
+    where = "the names of class folders and the labels of tables"
+    truth[list(names)] = classes.find_all(list(names.values()), where, NAME_AROUND)
     for i, item in enumerate(items):
         if isinstance(item.label, int):
             truth[i] = item.label

@@ -113,8 +113,8 @@ def open_inputs(
 ) -> Iterator[Item]:
     """Find every image of what was named or passed, in its order.
 
-    Files of arrays and tables are looked into by the call itself; pictures are found, and arrays read, as their turn
-    comes.
+    Arrays and tables are read by the call itself, so that what cannot be used is refused before anything is classified;
+    pictures are found and read as their turn comes.
 
     Args:
         inputs: What `read_inputs` gave.
@@ -143,7 +143,7 @@ def _forms_of(values: Sequence[np.ndarray | Image.Image], say: Callable[[str], N
         arrays = [value for value in values if isinstance(value, np.ndarray) and value.dtype.kind in kinds]
         if not arrays:
             continue
-        form = find_pixel_form(arrays, IN_MEMORY)
+        form = find_pixel_form(arrays, "an array of images")
         if form.note:
             say(form.note)
         forms.update(dict.fromkeys(kinds, form))
@@ -179,15 +179,8 @@ def _at_path(path: str, metadata: ModelMetadata, say: Callable[[str], None], *, 
     labels = None
     if labelled:
         labels = _labels_of(found, metadata, say)
-    return _file_items(path, found, metadata, labels, say)
-
-
-def _file_items(
-    path: str, found: ImageArray, metadata: ModelMetadata, labels: np.ndarray | None, say: Callable[[str], None]
-) -> Iterator[Item]:
-    """The images of a file of arrays, which is read when the first is asked for."""
     pixels = read_model_pixels(found, metadata.image_shape, say)
-    yield from _array_items(path, pixels, labels)
+    return _array_items(path, pixels, labels, is_one=holds_one(found.shape, metadata.image_shape))
 
 
 def _labels_of(found: ImageArray, metadata: ModelMetadata, say: Callable[[str], None]) -> np.ndarray:

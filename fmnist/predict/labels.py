@@ -20,6 +20,8 @@ from fmnist.values import shown
 TABLE_SUFFIXES = (".csv", ".tsv")
 FILE_COLUMNS = ("file", "filename", "path", "image", "picture")
 LABEL_COLUMNS = ("label", "class", "category", "target")
+RENAME = "call them as the model does, or leave these images out"
+NAME_AROUND = "call them as the model does, or name the folder right around the class folders"
 N_CLASSES_NAMED = 40  # of the model's, in a message
 
 
@@ -41,19 +43,19 @@ class ClassFinder:
         for number, name in enumerate(names):
             self._loose.setdefault(loose_name(name), []).append(number)
 
-    def find_all(self, labels: Sequence[str], where: str) -> np.ndarray:
+    def find_all(self, labels: Sequence[str], where: str, remedy: str = RENAME) -> np.ndarray:
         """Return the number of the class that each text names: int64 (n,).
 
         Numbers count as such where no text is a class' name.
 
         Raises:
-            UserError: A text is the name of no class. where: what the texts are, for the message.
+            UserError: A text is the name of no class. where: what the texts are, for the message; remedy: its end.
         """
         found = {label: self._find(label) for label in dict.fromkeys(labels)}
         unknown = [label for label, number in found.items() if number is None]
         if len(unknown) == len(found) and all(re.fullmatch(r"\d{1,9}", label) for label in unknown):
             return self.find_numbers(np.array(labels, np.int64), where)
-        self._refuse_unknown([repr(label) for label in unknown], where)
+        self._refuse_unknown([repr(label) for label in unknown], where, remedy)
         return np.array([found[label] for label in labels], np.int64)
 
     def find_numbers(
@@ -118,16 +120,13 @@ class ClassFinder:
         alike = self._loose.get(loose_name(label), [])
         return alike[0] if len(alike) == 1 else None
 
-    def _refuse_unknown(self, unknown: Sequence[object], where: str) -> None:
+    def _refuse_unknown(self, unknown: Sequence[object], where: str, remedy: str = RENAME) -> None:
         if not unknown:
             return
         classes = ", ".join(self._names[:N_CLASSES_NAMED])
         if len(self._names) > N_CLASSES_NAMED:
             classes += f" and {len(self._names) - N_CLASSES_NAMED:,} more"
-        raise UserError(
-            f"{where} must be classes of the model ({classes}), but got {first_few(unknown)}; call them as the model "
-            "does, or leave these images out"
-        )
+        raise UserError(f"{where} must be classes of the model ({classes}), but got {first_few(unknown)}; {remedy}")
 
 
 def loose_name(name: str) -> str:

@@ -15,7 +15,7 @@ from fmnist.predict.predictions import Prediction
 
 MOST_ROWS = 20  # classes whose confusion matrix is shown
 N_HARDEST = 10  # classes that are shown where there are more
-WIDTH = 80  # of a table, where programs or files read it
+WIDTH = 100  # of a table, at most
 LONGEST_NAME = 18  # of a class in a table
 
 
@@ -145,15 +145,17 @@ def _matrix(found: EvaluatedImages) -> list[str]:
     """A row a class: number, name, images, recall, and how many of its images are predicted as each class."""
     scores = found.scores
     most = max(max(row) for row in scores.confusion_matrix)
-    width = max(len(f"{most:,}"), len(str(len(found.class_names) - 1)))
+    width = max(len(str(most)), len(str(len(found.class_names) - 1)))
     numbers = [str(number).rjust(width) for number in range(len(found.class_names))]
-    names = [f"{number} {_short(name)}" for number, name in zip(numbers, found.class_names, strict=True)]
+    names = numbers
+    if list(found.class_names) != list(map(str, range(len(numbers)))):
+        names = [f"{number} {_short(name)}" for number, name in zip(numbers, found.class_names, strict=True)]
     labels = aligned(["class", *names])
-    lines = [f"{labels[0]}  images  recall  {' '.join(numbers)}"]
+    lines = [f"{labels[0]}      n  recall  {' '.join(numbers)}"]
     for label, one, row in zip(labels[1:], scores.per_class, scores.confusion_matrix, strict=True):
         recall = f"{one.recall:.1%}" if one.support else "-"
-        counts = [(f"{count:,}" if count else ".").rjust(width) for count in row]
-        lines.append(f"{label}  {one.support:>6,}  {recall:>6}  {' '.join(counts)}")
+        counts = [str(count or ".").rjust(width) for count in row]
+        lines.append(f"{label}  {one.support:>5}  {recall:>6}  {' '.join(counts)}")
     return lines
 
 
@@ -164,9 +166,9 @@ def _short(name: str) -> str:
 
 def _mistake_lines(mistakes: Sequence[Prediction], limit: int) -> list[str]:
     shown = mistakes[:limit]
-    head = f"{len(mistakes):,} mistakes, the most confident first"
+    head = f"mistakes, the most confident first: {len(mistakes):,}"
     if len(mistakes) > len(shown):
-        head = f"the {len(shown):,} most confident of {len(mistakes):,} mistakes"
+        head = f"mistakes, the most confident first: {len(shown):,} of {len(mistakes):,}"
     rests = []
     for one in shown:
         taken_for = f"{printable(one.label or '')} taken for {printable(one.class_name or '')}"

@@ -82,7 +82,7 @@ def test_on_a_terminal_long_paths_are_cut_at_their_front(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = written(tmp_path / "shirt.png", drawing())
-    monkeypatch.setattr("fmnist.predict.__main__.terminal_width", lambda: 80)
+    monkeypatch.setattr("fmnist.predict.printing.terminal_width", lambda: 80)
     assert main([str(model), str(path)]) == 0
     (line,) = capsys.readouterr().out.splitlines()
     assert len(line) == 80 and line.startswith("…") and "/shirt.png  top left" in line
