@@ -106,7 +106,7 @@ def evaluate(
     """
     top, path = require(int, top, "--top", at_least=1), require_model(model)
     settings, inputs = check_settings(path, invert, temperature, say, guard), read_inputs(images)
-    loaded, (items, truth) = open_all(settings, lambda metadata: _labelled(inputs, labels, metadata, say))
+    loaded, (items, truth) = open_all(settings, lambda metadata: labelled_items(inputs, labels, metadata, say))
     outcomes = [outcome for batch in classify(loaded, items, settings) for outcome in batch]
     names = loaded.metadata.class_names
     predictions = []
@@ -116,7 +116,7 @@ def evaluate(
     return _scored(names, outcomes, truth, predictions)
 
 
-def _labelled(
+def labelled_items(
     inputs: Sequence[Input], labels: object, metadata: ModelMetadata, say: Callable[[str], None]
 ) -> tuple[list[Item], np.ndarray]:
     """All images, and the class of each: int64 (n,), UNKNOWN where there is no picture to open."""
