@@ -12,7 +12,7 @@ from typing import Any
 from fmnist.cli import complain, exit_code_of
 from fmnist.environment import take_clean_environment
 from fmnist.options import option, options, parse_options
-from fmnist.predict.evaluation import evaluate
+from fmnist.predict.evaluation import EvaluatedImages, evaluate
 from fmnist.predict.predictions import N_TOP, Prediction, predict_batches
 from fmnist.predict.printing import as_json, as_table, summary_as_json, summary_lines
 
@@ -57,13 +57,8 @@ def print_predictions(argv: Sequence[str]) -> int:
     }
     if options.labels:
         found = evaluate(options.model, options.images, **how)
-        exit_code = complain_of_unreadable(found.predictions)
-        if options.json:
-            print_lines([as_json(prediction, with_label=True) for prediction in found.predictions])
-            print_lines([summary_as_json(found)])
-        else:
-            print_lines(summary_lines(found, options.top_mistakes))
-        return exit_code
+        print_scores(found, options)
+        return complain_of_unreadable(found.predictions)
     exit_code = 0
     for batch in predict_batches(options.model, options.images, **how):
         exit_code = max(exit_code, complain_of_unreadable(batch))
@@ -72,6 +67,15 @@ def print_predictions(argv: Sequence[str]) -> int:
         else:
             print_lines(as_table([prediction for prediction in batch if prediction.error is None]))
     return exit_code
+
+
+def print_scores(found: EvaluatedImages, options: PredictOptions) -> None:
+    """Print how well labelled images were classified: for programs also what each shows."""
+    if options.json:
+        print_lines([as_json(prediction, with_label=True) for prediction in found.predictions])
+        print_lines([summary_as_json(found)])
+    else:
+        print_lines(summary_lines(found, options.top_mistakes))
 
 
 def complain_of_unreadable(predictions: Sequence[Prediction]) -> int:

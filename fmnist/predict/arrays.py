@@ -181,7 +181,8 @@ def _of_named_arrays(place: Path, headers: Mapping[str, Header], model_shape: Sh
     shapes = {name: header.shape for name, header in headers.items()}
     images, others = _choose(place, shapes, model_shape)
     labels = _labels_beside(images, shapes, model_shape)
-    names = next((name for name in headers if name.lower() in CLASS_NAME_WORDS), None)
+    texts = [name for name, header in headers.items() if header.dtype.kind == "U"]
+    names = next((name for name in texts if name.lower() in CLASS_NAME_WORDS), None)
     header = headers[images]
     check_memory(shapes[images][0] if header.shape else 0, model_shape, header.dtype.itemsize)
     note = ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -102,6 +102,7 @@ class Classifier:
         top = require(int, top, "top", at_least=1)
         return [outcome.prediction(self._loaded.metadata, top) for outcome in self._outcomes(images)]
 
-    def _outcomes(self, images: Images) -> list[Outcome]:
+    def _outcomes(self, images: Images) -> Iterator[Outcome]:
         items = open_inputs(read_inputs(images), self._loaded.metadata, self._settings.say)
-        return [outcome for batch in classify(self._loaded, items, self._settings) for outcome in batch]
+        for batch in classify(self._loaded, items, self._settings):
+            yield from batch

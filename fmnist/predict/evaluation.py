@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,7 +20,6 @@ from fmnist.predict.labels import NAME_AROUND, ClassFinder, labels_of_caller
 from fmnist.predict.predictions import (
     N_TOP,
     Images,
-    Outcome,
     OutputGuard,
     Place,
     Prediction,
@@ -92,8 +91,7 @@ def evaluate(
             label.
         top: How many classes each prediction names.
         invert: False keeps the light backgrounds of photographs light.
-        temperature: Calibrates the probabilities, which changes no class: a number, or a file such as a study's
-            temperature.json. None: they are as the model gives them.
+        temperature: Calibrates the probabilities, as for `predict`, which changes no class.
         say: Hears what is skipped and what was decided.
         guard: Entered whenever TensorFlow or the decoders of pictures are at work.
 
@@ -107,13 +105,16 @@ def evaluate(
     top, path = require(int, top, "--top", at_least=1), require_model(model)
     settings, inputs = check_settings(path, invert, temperature, say, guard), read_inputs(images)
     loaded, (items, truth) = open_all(settings, lambda metadata: labelled_items(inputs, labels, metadata, say))
-    outcomes = [outcome for batch in classify(loaded, items, settings) for outcome in batch]
     names = loaded.metadata.class_names
-    predictions = []
-    for outcome, number in zip(outcomes, truth.tolist(), strict=True):
-        label = names[number] if number != UNKNOWN else None
-        predictions.append(outcome.prediction(loaded.metadata, top, label))
-    return _scored(names, outcomes, truth, predictions)
+    predictions, rows = [], {}
+    for batch in classify(loaded, items, settings):
+        for outcome in batch:  # whose images are let go of
+            number = int(truth[len(predictions)])
+            if outcome.probabilities is not None:
+                rows[len(predictions)] = outcome.probabilities
+            label = names[number] if number != UNKNOWN else None
+            predictions.append(outcome.prediction(loaded.metadata, top, label))
+    return scored(names, predictions, rows, truth)
 
 
 def labelled_items(
@@ -134,11 +135,20 @@ def labelled_items(
     return items, truth
 
 
-def _scored(
-    names: tuple[str, ...], outcomes: Sequence[Outcome], truth: np.ndarray, predictions: Sequence[Prediction]
+def scored(
+    names: tuple[str, ...], predictions: Sequence[Prediction], rows: Mapping[int, np.ndarray], truth: np.ndarray
 ) -> EvaluatedImages:
-    """Score the images that could be read. truth: int64 (n,)."""
-    rows = {i: outcome.probabilities for i, outcome in enumerate(outcomes) if outcome.probabilities is not None}
+    """Score the images that could be read.
+
+    Args:
+        names: Of the classes.
+        predictions: Of all images, in their order.
+        rows: float64 (n_classes,), the probabilities of each image that could be read, by its place.
+        truth: int64 (n,), the class of each image.
+
+    Raises:
+        UserError: There is no such image.
+    """
     if not rows:
         reason = "there is none"
         if predictions:

@@ -171,10 +171,9 @@ def read_table(path: str, *, labelled: bool) -> list[Row]:
     Raises:
         UserError: It is no such table, or a line lacks something.
     """
-    text = _read_text(Path(path))
-    head = text.partition("\n")[0]
-    lines = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=head.count))
-    columns = [column.strip() for column in next(lines, [])]
+    lines = _read_lines(Path(path))
+    _, columns = lines[0] if lines else (0, [])
+    columns = [column.strip() for column in columns]
     file_at, label_at = _place_of(FILE_COLUMNS, columns), _place_of(LABEL_COLUMNS, columns)
     if file_at is None or (labelled and label_at is None):
         raise UserError(
@@ -182,26 +181,29 @@ def read_table(path: str, *, labelled: bool) -> list[Row]:
             f"{first_few(columns) or 'an empty file'}; rename them"
         )
     rows = []
-    for cells in lines:
-        if not any(cell.strip() for cell in cells):
-            continue
+    for number, cells in lines[1:]:
         file, label = _cell(cells, file_at), _cell(cells, label_at)
         if not file or (labelled and not label):
             raise UserError(
-                f"{path} must name a file and its label in every line, but line {lines.line_num} lacks one; add it, or "
-                "delete the line"
+                f"{path} must name a file and its label in every line, but line {number} lacks one; add it, or delete "
+                "the line"
             )
         rows.append(Row(os.path.join(os.path.dirname(path), file), label))
     return rows
 
 
-def _read_text(table: Path) -> str:
+def _read_lines(table: Path) -> list[tuple[int, list[str]]]:
+    """The cells of each line that is not empty, with its number from 1."""
     try:
-        return table.read_text(encoding="utf-8-sig")
+        text = table.read_text(encoding="utf-8-sig")
+        head = text.partition("\n")[0]
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=head.count))
+        return [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
     except OSError as error:
         raise unreadable(table, error) from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{table} must be a table in UTF-8, but: {error.reason}; save it so") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        reason = error.reason if isinstance(error, UnicodeDecodeError) else error
+        raise UserError(f"{table} must be a table in UTF-8, but: {reason}; save it so") from error
 
 
 def _place_of(names: Sequence[str], columns: Sequence[str]) -> int | None:
