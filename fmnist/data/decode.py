@@ -2,7 +2,8 @@
 
 `decode` gives what training learns from: upright, opaque, 8 bits a channel, grey or colour, fitted into a square if
 asked for, as a `Form` says. `decode_layers` gives what a photograph's background can be judged by before it is made
-opaque (see `fmnist.predict.preprocess`). Both take a file's content and raise `UnreadablePicture` with the reason.
+opaque (see `fmnist.predict.preprocess`). Both take a file's content, or a picture that Pillow has opened already, and
+raise `UnreadablePicture` with the reason.
 
 Does not cover: colour profiles, which are not applied; all frames of an animation but the first.
 """
@@ -27,6 +28,7 @@ HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"
 MAX_PIXELS = 100_000_000  # a file of a few bytes may promise more than fits the memory
 DRAFT = 2  # a JPEG is decoded at no less than so many times the side it is fitted into, which saves most of the time
 GREY_MODES = ("1", "L", "LA", "La")
+Content = bytes | Image.Image  # of a file, or opened by the caller
 ORIENTATION = 0x0112  # the EXIF tag; from 5 on, height and width change places
 BITS_PER_SAMPLE = 258  # the TIFF tag
 
@@ -111,14 +113,14 @@ def without_warnings() -> Iterator[None]:
         yield
 
 
-def decode(content: bytes, form: Form) -> Picture:
+def decode(content: Content, form: Form) -> Picture:
     """Decode a picture file as training does.
 
     The picture is turned upright by its EXIF tag; 16 bits are scaled to 8; what is transparent lies on white. Grey is
     what is stored as grey, a palette of greys included. Into a square it is fitted whole, see `fit`.
 
     Args:
-        content: The file's bytes.
+        content: The file's bytes, or an opened picture, which stays as it is.
         form: How it is to come out.
 
     Raises:
@@ -136,11 +138,11 @@ def decode(content: bytes, form: Form) -> Picture:
         return Picture(_as_array(plain), own_size)
 
 
-def decode_layers(content: bytes, n_channels: int, min_side: int) -> Layers:
+def decode_layers(content: Content, n_channels: int, min_side: int) -> Layers:
     """Decode a picture file without deciding what its transparent pixels lie on.
 
     Args:
-        content: The file's bytes.
+        content: The file's bytes, or an opened picture, which stays as it is.
         n_channels: 1 for grey, 3 for RGB.
         min_side: A larger picture is reduced by a whole number, to no less than this on its longer side.
 
@@ -163,7 +165,7 @@ def decode_layers(content: bytes, n_channels: int, min_side: int) -> Layers:
     return Layers(pixels, opacity, own_size)
 
 
-def size_of(content: bytes) -> tuple[int, int]:
+def size_of(content: Content) -> tuple[int, int]:
     """Read the height and width of a picture file, upright, from its header. Raises UnreadablePicture."""
     with _naming_damage(content), _opened(content) as picture:
         return upright_size(picture)
@@ -219,8 +221,12 @@ def upright_size(picture: Image.Image) -> tuple[int, int]:
     return height, width  # of a TIFF, Pillow gives the upright size from the start
 
 
+def _is_heic(content: bytes) -> bool:
+    return content[4:8] == b"ftyp" and content[8:12] in HEIC_BRANDS
+
+
 @contextmanager
-def _naming_damage(content: bytes) -> Iterator[None]:
+def _naming_damage(content: Content) -> Iterator[None]:
     """Turn whatever Pillow's decoders make of a damaged file into UnreadablePicture."""
     try:
         yield
@@ -229,7 +235,7 @@ def _naming_damage(content: bytes) -> Iterator[None]:
     except UnidentifiedImageError as error:
         if not content:
             raise UnreadablePicture("the file is empty") from error
-        if content[4:8] == b"ftyp" and content[8:12] in HEIC_BRANDS and "HEIF" not in readable_formats():
+        if isinstance(content, bytes) and _is_heic(content) and "HEIF" not in readable_formats():
             raise HeicUnreadable from error
         raise UnknownFormat("no picture of a format that can be read") from error
     except Image.DecompressionBombError as error:
@@ -242,13 +248,21 @@ def _naming_damage(content: bytes) -> Iterator[None]:
 
 
 @contextmanager
-def _opened(content: bytes) -> Iterator[Image.Image]:
-    """The picture, of which nothing but the header has been read."""
+def _opened(content: Content) -> Iterator[Image.Image]:
+    """The picture, of which nothing but the header has been read; a copy of one that the caller has opened."""
+    if isinstance(content, Image.Image):
+        _refuse_bomb(content)
+        yield content.copy()  # decoding could reduce it or turn it upright
+        return
     with Image.open(io.BytesIO(content), formats=readable_formats()) as picture:
-        width, height = picture.size
-        if width * height > MAX_PIXELS:
-            raise Image.DecompressionBombError
+        _refuse_bomb(picture)
         yield picture
+
+
+def _refuse_bomb(picture: Image.Image) -> None:
+    width, height = picture.size
+    if width * height > MAX_PIXELS:
+        raise Image.DecompressionBombError
 
 
 def _upright(picture: Image.Image, min_side: int | None) -> tuple[Image.Image, int]:

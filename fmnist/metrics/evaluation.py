@@ -245,7 +245,9 @@ def _class_scores(labels: np.ndarray, predicted: np.ndarray, class_names: Sequen
     )
     precisions, recalls, f1s, supports = (np.asarray(column).tolist() for column in columns)
     scores = []
-    for name, precision, recall, f1, support in zip(class_names, precisions, recalls, f1s, supports, strict=True):
+    for name, precision, recall, f1, support in zip(
+        class_names, precisions, recalls, f1s, map(int, supports), strict=True
+    ):
         # By Wilson and not by bootstrap, which gives an interval of no width where every image is found.
         interval = wilson_95(round(recall * support), support) if support else None
         scores.append(ClassScore(name, precision, recall, interval, f1, support))

@@ -1,20 +1,20 @@
-"""Say what pictures show: `python -m fmnist.predict best.keras IMAGE ...`."""
+"""Say what images show: `python -m fmnist.predict best.keras IMAGE ...`."""
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from fmnist.cli import complain, exit_code_of
 from fmnist.environment import take_clean_environment
 from fmnist.options import option, options, parse_options
-from fmnist.output import printable
+from fmnist.predict.evaluation import EvaluatedImages, evaluate
 from fmnist.predict.predictions import N_TOP, Prediction, predict_batches
+from fmnist.predict.printing import as_json, as_table, summary_as_json, summary_lines
 
 EXIT_SOME_FAILED = 1
 
@@ -37,89 +37,60 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def print_predictions(argv: Sequence[str]) -> int:
-    """Print what the named pictures show, batch by batch, and name those that could not be read on standard error.
+    """Print what the named images show, or how well labelled ones are classified.
+
+    Pictures that could not be read are named on standard error.
 
     Returns:
         The exit code: 0, or 1 if a picture could not be read.
 
     Raises:
-        UserError: The arguments or the model cannot be used.
+        UserError: The arguments, the model or an array cannot be used.
     """
     options = parse(argv)
+    how: dict[str, Any] = {
+        "top": options.top,
+        "invert": options.invert,
+        "temperature": options.temperature,
+        "say": lambda text: complain("note", text),
+        "guard": without_chatter,
+    }
+    if options.labels:
+        found = evaluate(options.model, options.images, **how)
+        print_scores(found, options)
+        return complain_of_unreadable(found.predictions)
     exit_code = 0
-    batches = predict_batches(
-        options.model,
-        options.images,
-        top=options.top,
-        invert=options.invert,
-        temperature=options.temperature,
-        say=lambda text: complain("note", text),
-        guard=without_chatter,
-    )
-    for batch in batches:
-        for prediction in batch:
-            if prediction.error is not None:
-                exit_code = EXIT_SOME_FAILED
-                complain("error", f"{prediction.path}: {prediction.error}")
+    for batch in predict_batches(options.model, options.images, **how):
+        exit_code = max(exit_code, complain_of_unreadable(batch))
         if options.json:
-            lines = [as_json(prediction) for prediction in batch]
+            print_lines([as_json(prediction) for prediction in batch])
         else:
-            lines = as_table([prediction for prediction in batch if prediction.error is None])
-        for line in lines:
-            print(line)
-        sys.stdout.flush()
+            print_lines(as_table([prediction for prediction in batch if prediction.error is None]))
     return exit_code
 
 
-def as_json(prediction: Prediction) -> str:
-    """Write a prediction as one JSON object, with the same keys whether or not the picture could be read."""
-    width, height = prediction.original_size or (None, None)
-    fields = {
-        "path": prediction.path,
-        "class": prediction.class_name,
-        "probability": prediction.probability,
-        "top": [{"class": one.class_name, "probability": one.probability} for one in prediction.top],
-        "inverted": prediction.inverted,
-        "fitted": prediction.fitted,
-        "width": width,
-        "height": height,
-        "error": prediction.error,
-    }
-    return json.dumps(fields)
+def print_scores(found: EvaluatedImages, options: PredictOptions) -> None:
+    """Print how well labelled images were classified: for programs also what each shows."""
+    if options.json:
+        print_lines([as_json(prediction, with_label=True) for prediction in found.predictions])
+        print_lines([summary_as_json(found)])
+    else:
+        print_lines(summary_lines(found, options.top_mistakes))
 
 
-def as_table(predictions: Sequence[Prediction]) -> list[str]:
-    """Write a line for each prediction, in aligned columns. On a terminal, paths are cut at their front to fit in."""
-    paths, names, probabilities, runners_up, remarks = [], [], [], [], []
-    for prediction in predictions:
-        paths.append(printable(prediction.path))
-        names.append(printable(prediction.class_name or ""))
-        probabilities.append(f"{prediction.probability:6.1%}")
-        runners_up.append(", ".join(f"{printable(one.class_name)} {one.probability:.0%}" for one in prediction.top[1:]))
-        if prediction.inverted:
-            remarks.append("inverted")
-        else:
-            remarks.append("")
-    columns = (aligned(names), probabilities, aligned(runners_up), remarks)
-    rests = list(map("  ".join, zip(*columns, strict=True)))
-    room = max(16, terminal_width() - 2 - max(map(len, rests), default=0))
-    for i, path in enumerate(paths):
-        if len(path) > room:
-            paths[i] = f"…{path[-room + 1 :]}"
-    return [f"{path}  {rest}".rstrip() for path, rest in zip(aligned(paths), rests, strict=True)]
+def complain_of_unreadable(predictions: Sequence[Prediction]) -> int:
+    """Name pictures that could not be read on standard error, and return the exit code that follows."""
+    failed = [prediction for prediction in predictions if prediction.error is not None]
+    for prediction in failed:
+        complain("error", f"{prediction.path}: {prediction.error}")
+    return EXIT_SOME_FAILED if failed else 0
 
 
-def aligned(texts: Sequence[str]) -> list[str]:
-    """Pad texts with spaces to the length of the longest."""
-    width = max(map(len, texts), default=0)
-    return [text.ljust(width) for text in texts]
-
-
-def terminal_width() -> int:
-    """Tell how many characters fit on a line: any number if programs read the output, which want whole paths."""
-    if sys.stdout.isatty():
-        return shutil.get_terminal_size().columns
-    return sys.maxsize
+def print_lines(lines: Sequence[str]) -> None:
+    """Print lines, at once also where a program reads them."""
+    for line in lines:
+        print(line)
+    sys.stdout.flush()
 
 
 @contextmanager
@@ -149,11 +120,14 @@ class PredictOptions:
     """What to predict, by which model, and how to show it."""
 
     model: Path = option(
-        "a .keras file, such as a study's best.keras or ensemble.keras", positional=True, metavar="MODEL"
+        "a .keras file, such as a study's ensemble.keras, or a study's folder, whose best.keras is taken",
+        positional=True,
+        metavar="MODEL",
     )
     images: tuple[str, ...] = option(
         "PNG, JPEG, WebP, BMP, GIF (its first frame), TIFF, PPM, AVIF, JPEG 2000 or HEIC file; a folder, with all such "
-        "files in it and its subfolders; - for one picture from standard input",
+        "files in it and its subfolders; an .npz, .npy or IDX file of images of the model's size, or a folder of such; "
+        "a table (.csv) with the columns file and label; - for one picture from standard input",
         positional=True,
         takes_path=True,
         metavar="IMAGE",
@@ -168,6 +142,11 @@ class PredictOptions:
         takes_path=True,
         metavar="T|FILE",
     )
+    labels: bool = option(
+        "score the answers instead: the images are labelled by class folders, their data set or a table",
+        default=False,
+    )
+    top_mistakes: int = option("how many mistakes --labels names; --json has all", default=10, ge=0, metavar="N")
 
 
 def parse(argv: Sequence[str]) -> PredictOptions:
@@ -176,11 +155,11 @@ def parse(argv: Sequence[str]) -> PredictOptions:
         PredictOptions,
         argv,
         prog="python -m fmnist.predict",
-        description="Name what pictures show, by a saved model. A picture is read as the model's training pictures "
+        description="Name what images show, by a saved model. A picture is read as the model's training pictures "
         "were. Where the model was not trained from pictures, or from pictures of one size that this one does not "
         "have, it is taken for a photograph: turned upright, made grey or RGB as the model wants it, inverted where "
         "its background is light and the training images' was dark, trimmed to its object and fitted to the model's "
-        "size.",
+        "size. Images in arrays are taken as they are.",
         epilog="Exit codes: 0; 1 where a picture could not be read (named on standard error; the others are predicted)"
         "; 2 for arguments or a model that cannot be used.",
     )

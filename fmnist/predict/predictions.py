@@ -1,7 +1,8 @@
-"""From picture files to what they show: `predict` and `predict_batches`.
+"""From images to what they show: `predict` and `predict_batches`.
 
-Any picture will do: `fmnist.predict.preprocess` makes it look like the images that the model has learned from. The
-model is loaded once for all pictures; they are read in batches, so a folder may hold any number.
+Any picture will do: `fmnist.predict.preprocess` makes it look like the images that the model has learned from; arrays
+are taken as training takes them. The model is loaded once for all images; they are read in batches, so a folder may
+hold any number.
 
 Does not cover: saying that a picture shows none of the classes. The model names one of them whatever it is shown.
 """
@@ -11,26 +12,29 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 
 from fmnist.data.decode import UnreadablePicture
 from fmnist.errors import UserError
 from fmnist.metrics.calibration import with_temperature
-from fmnist.model.metadata import ModelMetadata
-from fmnist.predict.classifier import Classifier
-from fmnist.predict.files import STDIN, PictureFile, find_picture_files, read_content
-from fmnist.predict.preprocess import Prepared, prepare
-from fmnist.values import require, require_callable, shown, to_items, to_text
+from fmnist.model.metadata import ModelMetadata, read_metadata
+from fmnist.predict.items import Input, Item, open_inputs, read_inputs
+from fmnist.predict.loaded import LoadedModel, find_model_file
+from fmnist.predict.preprocess import Prepared
+from fmnist.values import require, require_callable
 
+T = TypeVar("T")
 N_TOP = 3
 TEMPERATURES = (0.01, 100.0)  # others leave nothing of the probabilities
 
 Place = str | bytes | os.PathLike[str]  # of a file or a folder
+Images = Any  # a Place, a PIL.Image.Image, an array of numbers, or any collection of these
 
 # What TensorFlow and the decoders of pictures run in: the command keeps them from printing there.
 OutputGuard = Callable[[], AbstractContextManager[None]]
@@ -46,9 +50,9 @@ class ClassProbability:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a picture shows, or the error that prevented saying so."""
+    """What an image shows, or the error that prevented saying so."""
 
-    path: str  # as named, or found in a folder that was; "-" for standard input
+    path: str  # as named, or found in a folder that was; "-" for standard input, "x.npz[12]" or "images[3]" of arrays
     class_name: str | None = None  # the most probable; None if there is an error
     probability: float | None = None  # of it, 0 to 1
     top: tuple[ClassProbability, ...] = ()  # the most probable classes, it included, most probable first
@@ -56,35 +60,80 @@ class Prediction:
     fitted: bool = False  # scaled to the model's size; False: it had that size and was taken as it was
     original_size: tuple[int, int] | None = None  # width and height in pixels, upright; None if it cannot be read
     error: str | None = None  # why there is no prediction, in one line
+    label: str | None = None  # the class that it does show, where `evaluate` was told; None: unknown
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What became of one image."""
+
+    item: Item
+    prepared: Prepared | str  # the image as the model was given it, or the reason why there is none
+    probabilities: np.ndarray | None  # float64 (n_classes,); None without an image
+
+    def prediction(self, metadata: ModelMetadata, top: int, label: str | None = None) -> Prediction:
+        """Return it in words: the `top` most probable classes, and the true class where it is known."""
+        if isinstance(self.prepared, str) or self.probabilities is None:
+            return Prediction(self.item.path, error=str(self.prepared), label=label)
+        best_first = np.argsort(-self.probabilities, kind="stable")[:top].tolist()
+        chosen = tuple(
+            ClassProbability(metadata.class_names[number], float(self.probabilities[number])) for number in best_first
+        )
+        height, width = self.prepared.own_size
+        return Prediction(
+            path=self.item.path,
+            class_name=chosen[0].class_name,
+            probability=chosen[0].probability,
+            top=chosen,
+            inverted=self.prepared.inverted,
+            fitted=self.prepared.fitted,
+            original_size=(width, height),
+            label=label,
+        )
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How images are classified, checked: `check_settings` makes it."""
+
+    model: Path  # the file
+    invert: bool  # photographs, where their background asks for it
+    temperature: float | None  # None: probabilities are as the model gives them
+    say: Callable[[str], None]
+    guard: OutputGuard = nullcontext
 
 
 def predict(
     model: Place,
-    images: Iterable[Place] | Place,
+    images: Images,
     *,
     top: int = N_TOP,
     invert: bool = True,
     temperature: float | Place | None = None,
     say: Callable[[str], None] = warnings.warn,
 ) -> list[Prediction]:
-    """Name what pictures show, by a saved model.
+    """Name what images show, by a saved model.
 
     Args:
-        model: A .keras file.
-        images: Paths of files and folders, or one, and "-" for one picture from standard input.
+        model: A .keras file, or the folder of a study, whose best.keras is taken.
+        images: One image or a list of any kinds of them: paths, pictures of Pillow's (PIL.Image.Image), arrays. Paths
+            are those of pictures, folders of pictures, .npz and .npy files, IDX files or tables of files, and "-" is
+            one picture from standard input. Arrays are (h, w), (h, w, c), (n, h, w) or (n, h, w, c) of the model's
+            size, whole numbers from 0 to 255 or decimal numbers from 0 to 1.
         top: How many classes to name.
         invert: False keeps the light backgrounds of photographs light.
         temperature: Calibrates the probabilities, see `fmnist.metrics.calibration`: a number, or a file such as a
             study's temperature.json, which has one for each model that the study delivers. None: probabilities are as
             the model gives them.
-        say: Hears what is skipped in folders, that a model has no metadata, and that a temperature is another model's.
+        say: Hears what is skipped in folders, which of several models or arrays is taken, how the numbers of arrays are
+            read, that a model has no metadata, and that a temperature is another model's.
 
     Returns:
-        A prediction for each picture in the order named, those of a folder in its place, sorted. A picture that cannot
+        A prediction for each image in the order named, those of a folder in its place, sorted. A picture that cannot
         be read has its reason in `error`, and the others go on.
 
     Raises:
-        UserError: The model or an argument cannot be used.
+        UserError: The model, an array or another argument cannot be used.
     """
     predictions = []
     for batch in predict_batches(model, images, top=top, invert=invert, temperature=temperature, say=say):
@@ -94,7 +143,7 @@ def predict(
 
 def predict_batches(
     model: Place,
-    images: Iterable[Place] | Place,
+    images: Images,
     *,
     top: int = N_TOP,
     invert: bool = True,
@@ -102,67 +151,109 @@ def predict_batches(
     say: Callable[[str], None] = warnings.warn,
     guard: OutputGuard = nullcontext,
 ) -> Iterator[list[Prediction]]:
-    """Name what pictures show, some at a time, so that memory stays bounded for any number of them.
+    """Name what images show, some at a time, so that memory stays bounded for any number of them.
 
     Args:
         guard: Entered whenever TensorFlow or the decoders of pictures are at work.
 
     The other arguments and the errors are those of `predict`; arguments are checked by the call itself.
     """
-    path = require(Path, model, "model", remedy="pass the path of a .keras file, which model.save(path) writes")
-    top, invert = require(int, top, "--top", at_least=1), require(bool, invert, "invert")
-    require_callable(say, "say", "(text)")
-    places = read_places(images)
-    if places.count(STDIN) > 1:
-        raise UserError("standard input holds one picture, but - was named more than once; name it once")
-    degree = None
-    if temperature is not None:
-        degree = read_temperature(temperature, path, say)
-    return _predicted_batches(path, places, top, invert, degree, say, guard)
+    path, top = require_model(model), require(int, top, "--top", at_least=1)
+    settings = check_settings(path, invert, temperature, say, guard)
+    return _predicted_batches(settings, read_inputs(images), top)
 
 
-def _predicted_batches(
+def _predicted_batches(settings: Settings, inputs: list[Input], top: int) -> Iterator[list[Prediction]]:
+    loaded, items = open_all(settings, lambda metadata: open_inputs(inputs, metadata, settings.say))
+    for batch in classify(loaded, items, settings):
+        yield [outcome.prediction(loaded.metadata, top) for outcome in batch]
+
+
+def require_model(model: object) -> Path:
+    """Return the path of a model. Raises UserError for what is no path."""
+    return require(Path, model, "model", remedy="pass the path of a .keras file, which model.save(path) writes")
+
+
+def check_settings(
     model: Path,
-    places: Sequence[str],
-    top: int,
     invert: bool,
-    degree: float | None,
+    temperature: float | Place | None,
     say: Callable[[str], None],
-    guard: OutputGuard,
-) -> Iterator[list[Prediction]]:
-    with guard():
-        classifier = Classifier(model)
-    if not classifier.has_metadata:
-        say(
-            f"{model} has no notes: its classes are shown by their numbers, and it is taken to have learned from "
-            "images of 0 to 255 with a black background (fmnist.model.metadata.write_metadata writes them)"
+    guard: OutputGuard = nullcontext,
+) -> Settings:
+    """Check how images are to be classified. The arguments and the errors are those of `predict`."""
+    invert = require(bool, invert, "invert")
+    require_callable(say, "say", "(text)")
+    file, degree = find_model_file(model, say), None
+    if temperature is not None:
+        degree = read_temperature(temperature, file, say)
+    return Settings(file, invert, degree, say, guard)
+
+
+def open_all(settings: Settings, open_images: Callable[[ModelMetadata], T]) -> tuple[LoadedModel, T]:
+    """Open the images and load the model, in this order where the model's file says what images it takes.
+
+    So images that cannot be used are refused before Keras is loaded.
+
+    Args:
+        settings: Checked.
+        open_images: Opens them for a model with these metadata.
+
+    Returns:
+        The model, and what `open_images` gave.
+
+    Raises:
+        UserError: The model cannot be used, or what `open_images` raises.
+    """
+    metadata = read_metadata(settings.model)
+    if metadata is None:
+        loaded = load(settings)
+        return loaded, open_images(loaded.metadata)
+    opened = open_images(metadata)
+    return load(settings), opened
+
+
+def load(settings: Settings) -> LoadedModel:
+    """Load the model, and say if it has no metadata. Raises UserError if it cannot be used."""
+    with settings.guard():
+        loaded = LoadedModel(settings.model)
+    if not loaded.has_metadata:
+        settings.say(
+            f"{settings.model} has no notes: its classes are shown by their numbers, and it is taken to have learned "
+            "from images of 0 to 255 with a black background (fmnist.model.metadata.write_metadata writes them)"
         )
-    files = find_picture_files(places, say)
-    while batch := _read_batch(files, classifier, invert, guard):
-        with guard():
-            probabilities = classifier.probabilities([item.image for _, item in batch if isinstance(item, Prepared)])
-        if degree is not None:
-            probabilities = with_temperature(probabilities, degree)
-        yield _predictions(batch, probabilities, classifier.metadata, top)
+    return loaded
 
 
-def read_places(images: object) -> list[str]:
-    """Return the paths of pictures and folders as texts. Raises UserError for anything else, such as their pixels."""
-    received = images
-    try:
-        places: list[str] = []
-        for item in to_items(images):
-            if isinstance(images, list | tuple):
-                received = item
-            if not isinstance(item, str | bytes | os.PathLike):
-                raise ValueError(item)
-            places.append(to_text(item) if isinstance(item, str) else os.fsdecode(item))
-    except ValueError:
-        raise UserError(
-            f"images must be paths of pictures and folders, but got {shown(received)}; write pixels to files, by "
-            "PIL.Image.fromarray(array).save(path) say, and pass the paths"
-        ) from None
-    return places
+def classify(loaded: LoadedModel, items: Iterable[Item], settings: Settings) -> Iterator[list[Outcome]]:
+    """Classify images, some at a time. Raises UserError if the model gives something else than probabilities."""
+    remaining = iter(items)
+    while batch := _read_batch(remaining, loaded, settings):
+        with settings.guard():
+            given = loaded.probabilities([image.image for _, image in batch if isinstance(image, Prepared)])
+        if settings.temperature is not None:
+            given = with_temperature(given, settings.temperature)
+        rows = iter(given)
+        outcomes = []
+        for item, prepared in batch:
+            row = next(rows) if isinstance(prepared, Prepared) else None
+            outcomes.append(Outcome(item, prepared, row))
+        yield outcomes
+
+
+def _read_batch(items: Iterator[Item], loaded: LoadedModel, settings: Settings) -> list[tuple[Item, Prepared | str]]:
+    """Each item, and its image for the model or the reason why there is none. Empty at the end."""
+    batch: list[tuple[Item, Prepared | str]] = []
+    while len(batch) < loaded.batch_size:
+        item = next(items, None)
+        if item is None:
+            break
+        try:
+            with settings.guard():
+                batch.append((item, item.prepare(loaded.metadata, may_invert=settings.invert)))
+        except UnreadablePicture as error:
+            batch.append((item, str(error)))
+    return batch
 
 
 def read_temperature(given: float | Place, model: Path, say: Callable[[str], None]) -> float:
@@ -207,53 +298,3 @@ def _require_useful(temperature: float, where: str = "") -> float:
     if not low <= temperature <= high:  # neither is nan
         raise UserError(f"--temperature must be from {low:g} to {high:g}, but got {temperature:g}{where}")
     return temperature
-
-
-def _read_batch(
-    files: Iterator[PictureFile], classifier: Classifier, invert: bool, guard: OutputGuard
-) -> list[tuple[str, Prepared | str]]:
-    """The path of each picture, and its image for the model or the reason why there is none. Empty at the end."""
-    batch: list[tuple[str, Prepared | str]] = []
-    while len(batch) < classifier.batch_size:
-        file = next(files, None)
-        if file is None:
-            break
-        if file.error is not None:
-            batch.append((file.path, file.error))
-            continue
-        try:
-            with guard():
-                prepared = prepare(read_content(file.path), classifier.metadata, may_invert=invert)
-        except UnreadablePicture as error:
-            batch.append((file.path, str(error)))
-        else:
-            batch.append((file.path, prepared))
-    return batch
-
-
-def _predictions(
-    batch: Sequence[tuple[str, Prepared | str]], probabilities: np.ndarray, metadata: ModelMetadata, top: int
-) -> list[Prediction]:
-    """probabilities: (n, n_classes), of the pictures that could be read."""
-    rows = iter(probabilities)
-    predictions = []
-    for path, prepared in batch:
-        if isinstance(prepared, str):
-            predictions.append(Prediction(path, error=prepared))
-            continue
-        row = next(rows)
-        best_first = np.argsort(-row, kind="stable")[:top].tolist()
-        chosen = tuple(ClassProbability(metadata.class_names[label], float(row[label])) for label in best_first)
-        height, width = prepared.own_size
-        predictions.append(
-            Prediction(
-                path=path,
-                class_name=chosen[0].class_name,
-                probability=chosen[0].probability,
-                top=chosen,
-                inverted=prepared.inverted,
-                fitted=prepared.fitted,
-                original_size=(width, height),
-            )
-        )
-    return predictions

@@ -1,4 +1,4 @@
-"""From a picture file to an image like those that a model was trained on. Pillow and NumPy, no Keras.
+"""From a picture to an image like those that a model was trained on. Pillow and NumPy, no Keras.
 
 A model that was trained on picture files says in its file how they were read, and new ones are read the same way.
 
@@ -20,6 +20,7 @@ from PIL import Image
 
 from fmnist.data.decode import (
     FORMATS,
+    Content,
     Layers,
     UnknownFormat,
     UnreadablePicture,
@@ -49,11 +50,11 @@ class Prepared:
     own_size: tuple[int, int]  # height and width of the file's picture, upright
 
 
-def prepare(content: bytes, metadata: ModelMetadata, *, may_invert: bool = True) -> Prepared:
-    """Make an image for a model from the content of a picture file.
+def prepare(content: Content, metadata: ModelMetadata, *, may_invert: bool = True) -> Prepared:
+    """Make an image for a model from the content of a picture file, or from a picture that Pillow has opened.
 
     Args:
-        content: The file's bytes.
+        content: The file's bytes, or the picture, which stays as it is.
         metadata: Of the model.
         may_invert: False keeps the light backgrounds of photographs light.
 
@@ -71,7 +72,7 @@ def prepare(content: bytes, metadata: ModelMetadata, *, may_invert: bool = True)
         raise UnreadablePicture(f"not a picture that can be read ({readable})") from error
 
 
-def can_read_as_in_training(content: bytes, metadata: ModelMetadata) -> bool:
+def can_read_as_in_training(content: Content, metadata: ModelMetadata) -> bool:
     """Tell whether training could have read this picture.
 
     It could not if the model was not trained on picture files, or if these were not fitted, so that they all had one
@@ -82,7 +83,7 @@ def can_read_as_in_training(content: bytes, metadata: ModelMetadata) -> bool:
     return metadata.picture_form.side is not None or size_of(content) == metadata.image_shape[:2]
 
 
-def prepare_as_in_training(content: bytes, metadata: ModelMetadata) -> Prepared:
+def prepare_as_in_training(content: Content, metadata: ModelMetadata) -> Prepared:
     """Read a picture file pixel by pixel as training would have. Raises UnreadablePicture."""
     assert metadata.picture_form is not None
     picture = decode(content, metadata.picture_form)
@@ -90,14 +91,14 @@ def prepare_as_in_training(content: bytes, metadata: ModelMetadata) -> Prepared:
     return Prepared(picture.pixels, inverted=False, fitted=is_fitted, own_size=picture.own_size)
 
 
-def prepare_photograph(content: bytes, metadata: ModelMetadata, *, may_invert: bool = True) -> Prepared:
+def prepare_photograph(content: Content, metadata: ModelMetadata, *, may_invert: bool = True) -> Prepared:
     """Make a photograph look like a training image.
 
     A picture of exactly the model's size is taken as it is, but for its colours, and inverted if need be; its bytes
     stay the same if it is grey on a background like the training images'.
 
     Args:
-        content: The file's bytes.
+        content: The file's bytes, or the picture, which stays as it is.
         metadata: Of the model.
         may_invert: False keeps light light.
 

@@ -54,7 +54,10 @@ def test_pictures_options_are_refused_for_arrays(tmp_path: Path) -> None:
 
 def test_file_that_is_no_archive_is_no_data_set(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("1,2")
-    refused(tmp_path / "a.txt", r"must be fashion-mnist, digits, .* or a folder of images .* or a zip or tar of these, but got")
+    refused(
+        tmp_path / "a.txt",
+        r"must be fashion-mnist, digits, .* or a folder of images .* or a zip or tar of these, but got",
+    )
 
 
 @pytest.mark.follows("the dataset must be what holds the images, but {} is a folder around {}")

@@ -102,6 +102,9 @@ RUNS: dict[str, Run] = {
     f"{PREDICT} photo.jpg wardrobe/": as_it_stands,
     f"{PREDICT} wardrobe/ --json --top 5": as_it_stands,
     f"{PREDICT} - < photo.jpg": as_it_stands,
+    "python -m fmnist.predict studies/fashion-mnist images.npz": as_it_stands,
+    "python -m fmnist.predict studies/fashion-mnist images.npz --labels --json": as_it_stands,
+    "python -m fmnist.predict studies/fashion-mnist labelled/ --labels": as_it_stands,
     "python -m fmnist.predict studies/shoes/best.keras photo.jpg": as_it_stands,
     "python -m fmnist.export MODEL.keras --format all --images FILE.npz --out DIR": with_files,
     "python -m fmnist.export studies/fashion-mnist/best.keras --publish my-model": as_it_stands,
@@ -312,6 +315,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "wardrobe").mkdir()
     for path, image in zip(("photo.jpg", "wardrobe/boot.png", "wardrobe/bag.png"), images, strict=False):
         Image.fromarray(image).save(folder / path)
+    (folder / "labelled" / "3").mkdir(parents=True)
+    Image.fromarray(images[3]).save(folder / "labelled" / "3" / "a.png")
     np.savez(folder / "images.npz", x=images[:50, :, :, None], y=labels[:50])
     for label, name in enumerate(("boot", "sandal", "sneaker")):
         (folder / "shoes" / name).mkdir(parents=True)

@@ -41,6 +41,13 @@ def test_scores_of_a_small_case_are_those_worked_out_by_hand() -> None:
     assert evaluation.log_loss == pytest.approx(-(4 * math.log(0.8) + 2 * math.log(0.1)) / 6, rel=1e-5)
 
 
+def test_model_that_is_never_right_is_scored_too() -> None:
+    evaluation = evaluate(np.array([0, 0, 1]), sure(np.array([1, 2, 0])), NAMES)
+    assert (evaluation.accuracy, evaluation.balanced_accuracy) == (0, 0)
+    assert [(score.support, score.recall) for score in evaluation.per_class] == [(2, 0), (1, 0), (0, 0)]
+    assert evaluation.per_class[0].recall_interval == wilson_95(0, 2)
+
+
 def test_class_without_images_counts_in_macro_and_not_in_balanced_figures() -> None:
     evaluation = evaluate(np.array([0, 1]), sure(np.array([0, 1])), NAMES)
     assert evaluation.per_class[2].support == 0

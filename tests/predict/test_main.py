@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from fmnist.predict.__main__ import main
-from tests.support.drawings import ON_BLACK, drawing, quadrant_model, save, written
+from tests.support.drawings import ON_BLACK, SIDE, drawing, quadrant_model, save, written
 
 pytestmark = pytest.mark.trains
 
@@ -82,7 +82,7 @@ def test_on_a_terminal_long_paths_are_cut_at_their_front(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = written(tmp_path / "shirt.png", drawing())
-    monkeypatch.setattr("fmnist.predict.__main__.terminal_width", lambda: 80)
+    monkeypatch.setattr("fmnist.predict.printing.terminal_width", lambda: 80)
     assert main([str(model), str(path)]) == 0
     (line,) = capsys.readouterr().out.splitlines()
     assert len(line) == 80 and line.startswith("…") and "/shirt.png  top left" in line
@@ -173,14 +173,14 @@ def test_keras_is_not_loaded_for_help_or_for_a_file_that_is_no_model(tmp_path: P
 
 
 def page() -> str:
-    """The documentation's section on pictures."""
+    """The documentation's sections on pictures and on labelled images."""
     text = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
-    return text.partition("## Classify pictures")[2].partition("\n## ")[0]
+    return text.partition("## Classify pictures")[2].partition("\n## Other formats")[0]
 
 
 @pytest.fixture
 def readers_folder(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where a reader of the page stands: a study, photo.jpg and the folder wardrobe."""
+    """Where a reader of the pages stands: a study, photo.jpg, the folders wardrobe and labelled, images.npz."""
     study = tmp_path / "studies" / "fashion-mnist"
     study.mkdir(parents=True)
     (study / "best.keras").write_bytes(model.read_bytes())
@@ -188,6 +188,11 @@ def readers_folder(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     (tmp_path / "wardrobe").mkdir()
     written(tmp_path / "photo.jpg", drawing())
     written(tmp_path / "wardrobe" / "boot.png", drawing(ground="black", ink="white"))
+    (tmp_path / "labelled" / "Top_left").mkdir(parents=True)
+    written(tmp_path / "labelled" / "Top_left" / "a.png", drawing())
+    images = np.zeros((2, SIDE, SIDE, 1), np.uint8)
+    images[:, :4, :4] = 255
+    np.savez(tmp_path / "images.npz", x=images, y=[0, 1])
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -196,7 +201,7 @@ def test_commands_of_the_page_run(
     readers_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     commands = re.findall(r"^python -m fmnist\.predict (.*)$", page(), re.MULTILINE)
-    assert len(commands) == 3
+    assert len(commands) == 6
     for command in commands:
         arguments, _, given = command.partition(" < ")
         if given:
@@ -212,3 +217,13 @@ def test_python_of_the_page_runs(readers_folder: Path, capsys: pytest.CaptureFix
     first, second = capsys.readouterr().out.splitlines()
     assert first.startswith("photo.jpg top left 0.9")
     assert second.startswith(f"wardrobe{os.sep}boot.png top left ")
+
+
+def test_python_of_the_reference_runs(readers_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = (ROOT / "docs" / "python-api.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n([^`]*from fmnist\.predict import [^`]+)```", text)
+    exec(code, {})
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == ["photo.jpg top left", f"wardrobe{os.sep}boot.png top left"]
+    assert lines[-2].startswith("0.5 Interval(low=")
+    assert lines[-1] == "images[1] top right top left"

@@ -62,7 +62,7 @@ def test_ensemble_names_pictures_like_any_model(model: Path, tmp_path: Path) -> 
 def test_many_pictures_pass_in_batches_and_keep_their_order(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fmnist.predict.classifier.N_BATCH", 3)
+    monkeypatch.setattr("fmnist.predict.loaded.N_BATCH", 3)
     turns = [0, 90, 180, 270, 0, 90, 180]
     paths = [written(tmp_path / f"{i}.png", drawing().rotate(turn, expand=True)) for i, turn in enumerate(turns)]
     paths.insert(3, tmp_path / "missing.png")

@@ -130,7 +130,10 @@ def _plain(name: str) -> str:
 
 
 def role_of(name: str) -> tuple[str, str] | None:
-    """Tell the part, and "images" or "labels"; None if the name says neither. Without a part it is training."""
+    """Tell the part of an array by its name, and "images" or "labels"; None if the name says neither.
+
+    Without a word for a part it is training: `x` and `y`.
+    """
     words = [word for word in _plain(name).split("_") if word]
     if len(words) == 1:  # xtrain, trainX
         match = re.fullmatch(r"(x|y)(train|test|val|valid)|(train|test|val|valid)(x|y)", words[0])

@@ -179,8 +179,7 @@ def headers_of(place: Path) -> dict[str, Header]:
     for name in sorted(os.listdir(place)):
         path = place / name
         if name.lower().endswith(NPY_SUFFIX):
-            with _naming_damage(path, "np.save"), path.open("rb") as file:
-                found.append((name[: -len(NPY_SUFFIX)], read_header(file, path)))
+            found.append((name[: -len(NPY_SUFFIX)], read_npy_header(path)))
         elif name.lower().endswith(ARCHIVE_SUFFIX):
             arrays = list(read_headers(path).values())
             if len(arrays) == 1:
@@ -209,6 +208,12 @@ def read_headers(path: Path) -> dict[str, Header]:
                 headers[name] = read_header(file, path, name)
     _refuse_objects(path, headers)
     return headers
+
+
+def read_npy_header(path: Path) -> Header:
+    """Read the header of a .npy file. Raises UserError if it is damaged or unreadable."""
+    with _naming_damage(path, "np.save"), path.open("rb") as file:
+        return read_header(file, path)
 
 
 def _refuse_objects(path: Path, headers: Mapping[str, Header]) -> None:

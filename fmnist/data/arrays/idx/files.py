@@ -55,14 +55,14 @@ class IdxArrays:
         self.place = found.folder
         self._found = found
         self._is_turned = found.is_emnist if is_turned is None else is_turned
-        self._names_from = _file_of_names(found)
 
     @property
     def files(self) -> Sequence[Path]:
         """All files that are read."""
         files = [self._found.paths[name] for name in IDX_NAMES]
-        if self._names_from is not None:
-            files.append(self._names_from)
+        names_from = _file_of_names(self._found)
+        if names_from is not None:
+            files.append(names_from)
         return files
 
     @property
@@ -85,11 +85,7 @@ class IdxArrays:
 
     def class_names(self) -> tuple[str, ...] | None:
         """Read the names of the classes; None if nothing names them."""
-        if self._names_from is None:
-            return None
-        if self._names_from.name == CLASSES_FILE:
-            return read_class_names(self._names_from)
-        return read_mapping(self._names_from)
+        return class_names_beside(self._found)
 
     def notes(self) -> list[str]:
         """Write sentences about images that are turned, and about files that nothing reads."""
@@ -115,6 +111,20 @@ class IdxArrays:
         if self._is_turned:
             images = np.swapaxes(images, 1, 2)
         return Part(images, labels, str(paths[images_name]), str(paths[labels_name]))
+
+
+def class_names_beside(found: IdxSet) -> tuple[str, ...] | None:
+    """Read the names of the classes that lie beside IDX files; None if nothing names them.
+
+    Raises:
+        UserError: They cannot be used.
+    """
+    path = _file_of_names(found)
+    if path is None:
+        return None
+    if path.name == CLASSES_FILE:
+        return read_class_names(path)
+    return read_mapping(path)
 
 
 def _file_of_names(found: IdxSet) -> Path | None:
