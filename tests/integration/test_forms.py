@@ -51,6 +51,18 @@ def test_every_form_gives_the_images_labels_and_split_of_class_folders(
         np.testing.assert_array_equal(part.labels, images.labels[rows])
 
 
+@pytest.mark.parametrize("row", FORMS)
+def test_image_size_fits_every_form_to_the_same_pixels(tmp_path: Path, row: str) -> None:
+    """Of the first way to write each. JPEG files alone may differ from arrays: large ones are decoded reduced."""
+    form = next(iter(FORMS[row].values()))
+    images = made(form.kinds[0])
+    (tmp_path / "form").mkdir()
+    paths = (class_folders(tmp_path / "folders", images), form.write(tmp_path / "form", images))
+    of_folders, of_form = (found(path, image_size=24).read_train().images for path in paths)
+    assert of_folders.shape[1:3] == (24, 24)
+    np.testing.assert_array_equal(of_folders, of_form)
+
+
 def shuffled(images: Made) -> Made:
     order = np.random.default_rng(0).permutation(len(images.labels))
     return dataclasses.replace(images, images=images.images[order], labels=images.labels[order])
