@@ -84,8 +84,8 @@ class StudyConfig:
         group=STUDY,
     )
     dataset: str = option(
-        f"{', '.join(DATASETS)}, or your own images: class folders of pictures, pictures with a table labels.csv, a "
-        "folder of four IDX files, an .npz or .mat file, CSV or Parquet tables, or a zip or tar of these",
+        f"{', '.join(DATASETS)}, or your own images: class folders of pictures, pictures with a table labels.csv, CSV "
+        "or Parquet tables, NumPy, IDX, MATLAB or CIFAR files, or a zip or tar of these",
         default=DEFAULT_DATASET,
         takes_path=True,
         remedy=ARRAYS_AS_FILE,
@@ -107,7 +107,7 @@ class StudyConfig:
         group=DATA,
     )
     colour: Colour | None = option(
-        "turn your own pictures into grey ones or colour ones",
+        "turn your own pictures, in folders, archives or Parquet, into grey ones or colour ones",
         default=None,
         default_shown="as they are",
         also="--color",
@@ -122,7 +122,10 @@ class StudyConfig:
         group=DATA,
     )
     skip_unreadable: bool = option(
-        "leave out picture files that cannot be read", default=False, default_shown="an error", group=DATA
+        "leave out pictures, in folders, archives or Parquet, that cannot be read",
+        default=False,
+        default_shown="an error",
+        group=DATA,
     )
     storage: str | None = option(
         "Optuna's storage",

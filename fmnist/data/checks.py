@@ -103,6 +103,15 @@ def check_names(names: Sequence[str], where: object) -> tuple[str, ...]:
     raise UserError(f"{where} must name each class in a line of its own, but got {received}; fix it")
 
 
+def refuse_picture_options(reading: Reading, place: object) -> None:
+    """Raise UserError if images in numbers are to be read by an option that only picture files have."""
+    if reading.colour is not None or reading.skip_unreadable:
+        raise UserError(
+            "--colour and --skip-unreadable are for picture files, in folders, archives or Parquet, but "
+            f"{place} holds pixels as numbers; leave them out"
+        )
+
+
 def check_sides(shape: Shape, where: object, reading: Reading) -> None:
     """Check that images of this shape are neither too small nor larger than what `reading` allows."""
     height, width, _ = shape

@@ -13,6 +13,7 @@ from fmnist.data.arrays.idx.files import idx_source
 from fmnist.data.arrays.idx.names import has_idx_files
 from fmnist.data.arrays.kinds import can_open, find_opener
 from fmnist.data.arrays.source import arrays_source
+from fmnist.data.checks import refuse_picture_options
 from fmnist.data.image_folder.reading import class_folders_source
 from fmnist.data.image_folder.tree import read_tree
 from fmnist.data.named.sources import WITH_FILES, named_source
@@ -81,15 +82,12 @@ def find_own_images(dataset: str, reading: Reading) -> DataSource:
     if is_folder and not has_idx_files(path) and open_arrays is None:
         refuse_folder_around(path.resolve())
         return class_folders_source(path.resolve(), reading)
-    if reading.colour is not None or reading.skip_unreadable:
-        raise UserError(
-            f"--colour and --skip-unreadable are for class folders of pictures, but got {dataset!r}; leave them out"
-        )
-    if open_arrays is not None:
+    if open_arrays is not None or is_folder:
         place = path.resolve()
+        refuse_picture_options(reading, place)
+        if open_arrays is None:
+            return idx_source(place, reading)
         return arrays_source(open_arrays(place), reading, place.name if is_folder else None)
-    if is_folder:
-        return idx_source(path.resolve(), reading)
     raise UserError(
         f"the dataset must be {', '.join(DATASETS)} or a folder of images (class folders, pictures with a table "
         f"labels.csv, the four IDX files, arrays or tables) or an {', '.join(ARRAY_SUFFIXES)}, CSV or Parquet file, or "

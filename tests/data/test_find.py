@@ -14,7 +14,8 @@ import pytest
 from fmnist.data.find import find_data
 from fmnist.errors import UserError
 from fmnist.reading import Reading
-from tests.support.data_sets import labels_of, refused, write_folder
+from tests.support.data_sets import found, labels_of, refused, write_folder
+from tests.support.made_forms import COLOUR, FORMS, make
 from tests.support.made_images import write_divided
 
 
@@ -49,7 +50,24 @@ def test_named_data_sets_are_read_as_they_are(dataset: str, option: dict) -> Non
 
 def test_pictures_options_are_refused_for_arrays(tmp_path: Path) -> None:
     np.savez(tmp_path / "shapes.npz", x_train=np.zeros((9, 8, 8), np.uint8))
-    refused(tmp_path / "shapes.npz", "--colour and --skip-unreadable are for class folders of pictures", colour="grey")
+    refused(
+        tmp_path / "shapes.npz",
+        "are for picture files, in folders, archives or Parquet, but .*shapes.npz holds pixels as numbers; leave them",
+        colour="grey",
+    )
+
+
+@pytest.mark.parametrize("option", [{"colour": "grey"}, {"skip_unreadable": True}])
+@pytest.mark.parametrize(
+    "row", ["class folders", "pictures and a table of labels", "Parquet with pictures", "zip or tar"]
+)
+def test_pictures_have_their_options_wherever_they_are(tmp_path: Path, row: str, option: dict) -> None:
+    path = next(iter(FORMS[row].values())).write(tmp_path, make(COLOUR, side=16))
+    assert found(path, **option).image_shape == (16, 16, 1 if "colour" in option else 3)
+
+
+def test_path_that_is_misspelt_is_told_so_whatever_the_options(tmp_path: Path) -> None:
+    refused(tmp_path / "shoos", "check the spelling of --dataset", colour="grey")
 
 
 def test_file_that_is_no_archive_is_no_data_set(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from sklearn.datasets import load_digits
 import search
 from fmnist.data.named.catalog import CATALOG
 from fmnist.reading import DATASETS, MIRRORED_DATASETS
+from tests.support.made_forms import FORMS
 from tests.support.postgres import Server, programs
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -186,7 +187,11 @@ def test_extras_that_are_to_be_installed_exist() -> None:
     texts = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
     asked = {name for names in re.findall(r"'(?:\.|fmnist-search)\[([a-z,]+)\]'", texts) for name in names.split(",")}
     assert asked and asked <= extras
-    table = set(re.findall(r"`(\w+)`", (ROOT / "docs/getting-started.md").read_text().partition("| extra |")[2][:500]))
+    table = set(
+        re.findall(
+            r"`(\w+)`", (ROOT / "docs/getting-started.md").read_text().partition("| extra |")[2].partition("\n\n")[0]
+        )
+    )
     assert extras <= table
 
 
@@ -203,6 +208,12 @@ def test_table_of_data_sets_has_every_name_with_what_the_tool_does_with_it() -> 
         assert pixels == f"{height} x {width} {'grey' if n_channels == 1 else 'colour'}", name
         assert ("Keras" in files) is (known.keras is not None), name
         assert str(len(known.class_names)) in classes or known.class_names[-1] in classes, name
+
+
+def test_table_of_forms_has_those_that_are_compared_with_class_folders() -> None:
+    text = (ROOT / "docs/own-images.md").read_text(encoding="utf-8").partition("| form | what it contains |\n")[2]
+    rows = re.findall(r"^\| (.*?) \| ", text.partition("\n\n")[0], flags=re.MULTILINE)[1:]
+    assert [re.sub(r"\[(.*)\]\(.*\)", r"\1", row) for row in rows] == list(FORMS)
 
 
 def test_files_that_are_copied_and_folders_that_are_named_exist() -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from fmnist.data.arrays.source import arrays_source
+from fmnist.data.checks import refuse_picture_options
 from fmnist.data.source import DataSource
 from fmnist.data.tables.csv_files import CsvTables
 from fmnist.data.tables.files import find_tables, stem_of
 from fmnist.data.tables.parquet_files import ParquetNumbers, ParquetTables
 from fmnist.data.tables.parquet_pictures import parquet_pictures_source
-from fmnist.errors import UserError
 from fmnist.reading import Reading
 
 
@@ -27,17 +27,10 @@ def tables_source(path: Path, reading: Reading) -> DataSource | None:
         return None
     dataset = path.name if path.is_dir() else stem_of(path)
     if tables.kind == "csv":
-        _require_plain(path, reading)
+        refuse_picture_options(reading, path)
         return arrays_source(CsvTables(tables), reading, dataset)
     parquet = ParquetTables(tables)
     if parquet.layout.has_pictures:
         return parquet_pictures_source(parquet, dataset, reading)
-    _require_plain(path, reading)
+    refuse_picture_options(reading, path)
     return arrays_source(ParquetNumbers(parquet), reading, dataset)
-
-
-def _require_plain(path: Path, reading: Reading) -> None:
-    if reading.colour is not None or reading.skip_unreadable:
-        raise UserError(
-            f"--colour and --skip-unreadable are for pictures, but {path} holds pixels as numbers; leave them out"
-        )

@@ -358,7 +358,9 @@ def test_table_to_test_on_needs_one_to_train_on(folder: Path) -> None:
 
 
 def test_options_of_pictures_are_left_out(folder: Path) -> None:
-    with needs_remedy("--colour and --skip-unreadable are for pictures, but {} holds pixels as numbers; leave them"):
+    with needs_remedy(
+        "are for picture files, in folders, archives or Parquet, but {} holds pixels as numbers; leave them out"
+    ):
         found(folder, colour="grey")
     is_the_data_set(folder)
 

@@ -192,6 +192,8 @@ def test_options_of_pictures_are_left_out_for_arrays(tmp_path: Path) -> None:
     path = tmp_path / "mine.npz"
     images, labels = digits_of_each([15] * 3)
     np.savez(path, x_train=images, y_train=labels)
-    with needs_remedy("--colour and --skip-unreadable are for class folders of pictures, but got {}; leave them out"):
+    with needs_remedy(
+        "are for picture files, in folders, archives or Parquet, but {} holds pixels as numbers; leave them out"
+    ):
         read(path, colour="grey")
     read(path)
