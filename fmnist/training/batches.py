@@ -51,7 +51,6 @@ def augmented_batches(
     plan: TrainingPlan,
     batch_size: int,
     seed: int,
-    taught: np.ndarray | None = None,
 ) -> Iterator[Batch]:
     """Yield batches without end, in a new order for every epoch, of which the last, incomplete batch is dropped.
 
@@ -60,7 +59,6 @@ def augmented_batches(
         plan: says how they are augmented.
         batch_size: images in a batch.
         seed: of order, flips and all that is random in augmentation.
-        taught: float32 (n, n_classes), a teacher's probabilities for each image.
     """
     shuffling, flipping, augmenting = (np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(3))
     n_images = len(train_images)
@@ -74,4 +72,4 @@ def augmented_batches(
             labels = train_images.labels[chosen]
             for first in range(0, len(chosen), batch_size):
                 part = slice(first, first + batch_size)
-                yield Batch(images[part], labels[part], None if taught is None else taught[chosen[part]])
+                yield Batch(images[part], labels[part])

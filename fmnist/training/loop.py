@@ -78,7 +78,7 @@ def train(
     on_progress: Callable[[HistoryPoint], None] = ignore,
     on_step: Callable[[int], None] = ignore,
     train_step: TrainStep | None = None,
-    taught: np.ndarray | None = None,
+    teacher: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> Training:
     """Train a new network by the recipe.
 
@@ -108,8 +108,8 @@ def train(
         on_progress: called with every point. An exception from there ends the training and passes through.
         on_step: called after each step with the images seen; the same holds for its exceptions.
         train_step: one that has trained the same recipe on as many images; it is started anew, which spares compiling.
-        taught: float32 (n, n_classes), a teacher's probabilities for each training image; None: it learns from labels
-            alone.
+        teacher: returns probabilities, float32 (n, n_classes), of the images of a batch as they are learned from; None:
+            it learns from labels alone. See `fmnist.training.teachers`.
 
     Raises:
         Diverged: as soon as a loss is not finite, or at the next mark if only weights are not.
@@ -126,7 +126,7 @@ def train(
     pacer = Pacer(n_planned_images, seconds_limit) if ends_in_time and seconds_limit is not None else None
     repeated = {change.n_images: change.n_planned_images for change in reschedulings}
     if train_step is None:
-        train_step = TrainStep(recipe, pixel_mean, pixel_std, batch_size, seed, taught=taught is not None)
+        train_step = TrainStep(recipe, pixel_mean, pixel_std, batch_size, seed, taught=teacher is not None)
     elif (train_step.recipe, train_step.batch_size) != (recipe, batch_size):
         raise ValueError(
             f"a train step can be used again for its own recipe and batch size only, but got one of batch size "
@@ -135,11 +135,14 @@ def train(
     else:
         train_step.restart(seed)
     plan = plan_for_length(recipe.plan, n_planned_images / len(train_images))
-    batches = augmented_batches(train_images, plan, batch_size, seed, taught)
+    batches = augmented_batches(train_images, plan, batch_size, seed)
 
     run = _Run(train_step, course, validation, on_progress, started)
     while (reason := run.reason_to_stop(patience_images, seconds_limit)) is None:
-        run.learn(next(batches))
+        batch = next(batches)
+        if teacher is not None:
+            batch = replace(batch, taught=teacher(batch.images))
+        run.learn(batch)
         on_step(run.n_images)
         if run.n_images in repeated:
             course.reschedule(run.n_steps, repeated[run.n_images])

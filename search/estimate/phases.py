@@ -19,6 +19,7 @@ from search.estimate.costs import Costs
 from search.estimate.simulation import Rehearsal, RehearsedTrial
 from search.records.models import DataRecord
 from search.refit.schedule import (
+    COST_OF_TEACHERS,
     STUDENT_LENGTH,
     Clock,
     FinalistsPlan,
@@ -31,7 +32,6 @@ from search.refit.schedule import (
     n_searched_images,
     plan_finalists,
     retraining_share,
-    seconds_of_teaching,
     seconds_of_testing,
     seconds_of_trying,
     seconds_sharing,
@@ -244,17 +244,16 @@ def simulate_finalists(rehearsal: Rehearsal, searched: SimulatedSearch, costs: C
     for recipes in rehearsal.finalists:
         seconds_in_full.append(seconds_together(list(map(full, recipes)), job.workers, job.n_threads))
     each = list(map(full, rehearsal.finalists[-1]))
-    students_in_full = seconds_together([float(np.mean(each))] * job.n_students, job.workers, job.n_threads)
+    of_student = COST_OF_TEACHERS * float(np.mean(each))
+    students_in_full = seconds_together([of_student] * job.n_students, job.workers, job.n_threads)
     speed = float(np.mean([1 / costs.seconds_an_image(recipe) for recipe in rehearsal.finalists[-1]]))
     n_confirmation = job.data.n_images["confirmation"]
-    numbers = range(1, len(rehearsal.finalists) + 1)
-    teaching = [seconds_of_teaching(job.n_views * job.n_searched, n, speed, job.workers) for n in numbers]
     plan, n_students = FinalistsPlan(len(rehearsal.finalists), 1.0), job.n_students
     kept = 0.0
     for _ in range(2):  # as the run does
         kept = seconds_of_testing(job.n_test_images, n_confirmation, plan.n_finalists, n_students, speed)
         left = seconds_left(searched.phase.seconds, kept, job)
-        plan = plan_finalists(left, seconds_in_full, students_in_full, teaching)
+        plan = plan_finalists(left, seconds_in_full, students_in_full)
         n_students = job.n_students if plan.seconds_kept or job.timeout is None else 1
     longest_first = sorted(rehearsal.finalists[plan.n_finalists - 1], key=full, reverse=True)
     trying = None
@@ -326,9 +325,7 @@ def simulate_rest(
 def students_phase(
     winner: Recipe, trained: SimulatedFinalists, begins: float, costs: Costs, job: Job
 ) -> tuple[Phase, float]:
-    """Count the teachers' predictions and the students that are left; also return a student's length, as a share.
-
-    All finalists are taken to be teachers.
+    """Count the students that are left; also return a student's length, as a share.
 
     Args:
         winner: The recipe of the students.
@@ -340,26 +337,19 @@ def students_phase(
     n_left = job.n_students_left
     if n_left == 0:
         return Phase("students", 0, 0.0), STUDENT_LENGTH
-    speed = 1 / costs.seconds_an_image(winner)
-    teaching = seconds_of_teaching(job.n_views * job.n_searched, len(trained.recipes), speed, job.workers)
-    each = [full_seconds(winner, costs, job)] * n_left
+    each = [COST_OF_TEACHERS * full_seconds(winner, costs, job)] * n_left
     if not has_time_for_students(
         seconds_left(begins, trained.seconds_kept, job),
-        teaching,
         seconds_together(each, job.workers, job.n_threads),
         finalist_share=0.0 if job.n_students_done else trained.share,
     ):
         return Phase("students", 0, 0.0), 0.0
-    predicting = []
-    for recipe in trained.recipes:
-        predicting.append(job.n_views * (costs.start_seconds + costs.seconds(recipe, 0, job.n_searched)))
-    preparing = max(list_schedule(predicting, [0.0] * job.workers)[1])
-    preparing += seconds_of_trying(seconds_left(begins + preparing, trained.seconds_kept, job)) or 0.0
-    left = seconds_left(begins + preparing, trained.seconds_kept, job)
+    trying = seconds_of_trying(seconds_left(begins, trained.seconds_kept, job)) or 0.0
+    left = seconds_left(begins + trying, trained.seconds_kept, job)
     share = retraining_share(left, job.seconds_together(each))
     length = length_of_share(winner.plan.n_epochs, job.n_searched, share)
-    one = costs.start_seconds + costs.seconds(winner, length, job.data.n_images["confirmation"])
-    return Phase("students", n_left * length, preparing + job.seconds_together([one] * n_left)), share
+    one = costs.start_seconds + COST_OF_TEACHERS * costs.seconds(winner, length, job.data.n_images["confirmation"])
+    return Phase("students", n_left * length, trying + job.seconds_together([one] * n_left)), share
 
 
 def ensemble_phase(networks: Sequence[Recipe], costs: Costs, job: Job) -> Phase:

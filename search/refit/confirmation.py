@@ -18,13 +18,13 @@ from search.records.models import ConfirmRecord
 from search.refit.finalists import Finalist
 from search.refit.round import FinalRound, model_metadata, n_cut_images, run_training, write_confirmation
 from search.refit.schedule import (
+    COST_OF_TEACHERS,
     FINALIST_LENGTH,
     FinalistsPlan,
     full_evaluation_interval,
     full_length,
     length_of_share,
     plan_finalists,
-    seconds_of_teaching,
     seconds_of_testing,
     seconds_of_trying,
     seconds_together,
@@ -193,19 +193,17 @@ def plan_confirmations(
         seconds = _full_seconds(final, finalists)
         seconds_in_full.append(seconds_together(seconds, final.workers, final.site.n_threads))
     each = _full_seconds(final, by_number[-1])
-    students_in_full = seconds_together([sum(each) / len(each)] * n_students, final.workers, final.site.n_threads)
+    of_student = COST_OF_TEACHERS * sum(each) / len(each)
+    students_in_full = seconds_together([of_student] * n_students, final.workers, final.site.n_threads)
     speeds = [finalist.images_per_second for finalist in by_number[-1] if finalist.images_per_second is not None]
     plan = plan_finalists(final.clock.seconds_left_for_training(), seconds_in_full, students_in_full)
     if speeds:
         speed = sum(speeds) / len(speeds)
         n_confirmation = final.data.n_images["confirmation"]
-        n_taught = (1 + by_number[-1][0].recipe.plan.flip) * final.n_searched_images
-        numbers = range(1, len(by_number) + 1)
-        teaching = [seconds_of_teaching(n_taught, n, speed, final.workers) for n in numbers]
         n_finalists, n_tested = len(by_number), n_students
         for _ in range(2):  # the second time for those that are trained, which are fewer to test
             final.clock.keep_for_testing(seconds_of_testing(n_test, n_confirmation, n_finalists, n_tested, speed))
-            plan = plan_finalists(final.clock.seconds_left_for_training(), seconds_in_full, students_in_full, teaching)
+            plan = plan_finalists(final.clock.seconds_left_for_training(), seconds_in_full, students_in_full)
             n_finalists, n_tested = plan.n_finalists, n_students if plan.seconds_kept else 1
     done = trained_finalists(final)
     if not done:

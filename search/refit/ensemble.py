@@ -6,15 +6,14 @@ learned and by which no trial was chosen.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from fmnist.data.split import open_split
-from fmnist.metrics.ensemble import ensemble_weights, weighted_mean
+from fmnist.metrics.ensemble import ensemble_weights
 from fmnist.model.layers import count_multiply_adds, count_parameters
 from fmnist.model.metadata import write_metadata
 from fmnist.recipe import Recipe
@@ -24,9 +23,8 @@ from search.records.models import ConfirmRecord, EnsembleRecipe, EnsembleRecord,
 from search.refit.confirmation import trained_finalists
 from search.refit.provenance import provenance_of
 from search.refit.round import FinalRound, model_metadata
-from search.worker.tasks import AverageTask, Predictor, TeachTask
-
-TEACHING = "teaching.npy"  # in the split's folder: the teachers' mean probabilities
+from search.refit.schedule import N_TEACHERS
+from search.worker.tasks import AverageTask
 
 
 @dataclass(frozen=True)
@@ -81,53 +79,14 @@ def choose_members(final: FinalRound, candidates: Sequence[Candidate]) -> tuple[
     return tuple(sorted(members, key=lambda member: -member.weight))
 
 
-def write_teaching_of_study(final: FinalRound, teachers: Sequence[MemberRecord], *, mirrored: bool) -> Path:
-    """Write what the teachers of a study predict on average, see `write_teaching`."""
+def choose_teachers(final: FinalRound) -> tuple[MemberRecord, ...]:
+    """Choose the finalists that students learn from: the heaviest of the average of the best, at most N_TEACHERS.
 
-    def run(jobs: Sequence[Callable[[], None]]) -> None:
-        failures = final.run_parallel("refit", jobs, final.workers)
-        if failures:
-            raise failures[0]
-
-    models = [final.files.checksums.intact(final.files.root / teacher.model) for teacher in teachers]
-    weights = [teacher.weight for teacher in teachers]
-    return write_teaching(final.predict, models, weights, final.site.split_folder, run, mirrored=mirrored)
-
-
-def write_teaching(
-    predict: Predictor,
-    models: Sequence[Path],
-    weights: Sequence[float],
-    split_folder: Path,
-    run: Callable[[Sequence[Callable[[], None]]], None],
-    *,
-    mirrored: bool,
-) -> Path:
-    """Write what teachers predict on average for each image that students learn from.
-
-    The same teachers give the same file to the bit, on the same CPU and versions: each predicts with one thread.
-
-    Args:
-        predict: Where predictions run.
-        models: The teachers.
-        weights: Of each of them, summing to 1.
-        split_folder: Whose training and selection split they predict, and where the file goes.
-        run: Runs jobs, side by side if it likes, and raises what one of them raises.
-        mirrored: Average over each image and its mirror image too.
-
-    Returns:
-        An .npy file, float32 (n, n_classes).
+    Each of them is asked for every image that a student sees, so that more would take the time of a longer training.
     """
-    predicted: dict[int, np.ndarray] = {}  # by the teacher's place
-
-    def teach(place: int) -> None:
-        predicted[place] = predict(TeachTask(models[place], split_folder, mirrored))
-
-    run([partial(teach, place) for place in range(len(models))])
-    path = split_folder / TEACHING
-    in_order = np.stack([predicted[place] for place in range(len(models))])
-    np.save(path, weighted_mean(in_order, np.array(weights)))
-    return path
+    heaviest = choose_members(final, finalists_of(final))[:N_TEACHERS]
+    whole = sum(member.weight for member in heaviest)
+    return tuple(replace(member, weight=member.weight / whole) for member in heaviest)
 
 
 def build_ensemble(final: FinalRound, winner: ConfirmRecord) -> EnsembleRecord | None:

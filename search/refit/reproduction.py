@@ -28,7 +28,6 @@ from fmnist.values import require, require_instance
 from search.callbacks.base import Callback
 from search.records.io import atomic_write, read_json, read_plain
 from search.records.models import BestRecipe, EnsembleRecipe, MemberRecipe
-from search.refit.ensemble import write_teaching
 from search.refit.evaluation import score_retrained
 from search.refit.round import run_training
 from search.refit.schedule import full_evaluation_interval
@@ -251,18 +250,10 @@ class _Trainings:
         plan = self._plan
         taught = [member for member in plan.members if member.is_taught]
         teachers = plan.teachers if taught else ()
-        self._train_each([*teachers, *(member for member in plan.members if not member.is_taught)], None)
+        self._train_each([*teachers, *(member for member in plan.members if not member.is_taught)], ())
         if not taught:
             return
-        teaching = write_teaching(
-            self._workers.predict,
-            [self.model_of(teacher) for teacher in teachers],
-            [teacher.weight for teacher in teachers],
-            self._split_folder,
-            partial(self._run, n_parallel=default_workers()),
-            mirrored=Recipe.from_dict(taught[0].recipe).plan.flip,
-        )
-        self._train_each(taught, teaching)
+        self._train_each(taught, teachers)
 
     def model_of(self, network: MemberRecipe) -> Path:
         """Return the file of a network, once it is trained."""
@@ -278,22 +269,27 @@ class _Trainings:
         weights = tuple(member.weight for member in members)
         self._workers.predict(AverageTask(models, weights, path, self._split.confirmation.images, default_workers()))
 
-    def _train_each(self, networks: Sequence[MemberRecipe], teaching: Path | None) -> None:
+    def _train_each(self, networks: Sequence[MemberRecipe], teachers: Sequence[MemberRecipe]) -> None:
         """Train networks side by side, those that are equal but for their weight once."""
         distinct = list({_identity(network): network for network in networks}.values())
         for network in distinct:
             self._models[_identity(network)] = self._folder / f"network{len(self._models)}.keras"
         most_threads = max(network.n_threads for network in distinct) if distinct else 1
-        jobs = [partial(self._train_one, network, teaching, self._label(network)) for network in distinct]
+        jobs = [partial(self._train_one, network, teachers, self._label(network)) for network in distinct]
         self._run(jobs, max(1, default_workers() // most_threads))
 
-    def _train_one(self, network: MemberRecipe, teaching: Path | None, label: str) -> None:
-        task = replace(self._task(network), taught_by=teaching, save_to=self.model_of(network))
+    def _train_one(self, network: MemberRecipe, teachers: Sequence[MemberRecipe], label: str) -> None:
+        task = replace(
+            self._task(network),
+            teachers=tuple(map(self.model_of, teachers)),
+            teacher_weights=tuple(teacher.weight for teacher in teachers),
+            save_to=self.model_of(network),
+        )
         result = run_training(self._workers.train, self._callback, task, label)
         self._callback.on_training_end(label, reason_of(result))
 
     def _task(self, network: MemberRecipe) -> TrainTask:
-        """Return a network's task, without its teaching and the place of its model."""
+        """Return a network's task, without its teachers and the place of its model."""
         n_stop = self._plan.n_stop_images
         if network.n_cut_images is not None:
             n_stop = network.n_cut_images

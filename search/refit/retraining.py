@@ -22,22 +22,20 @@ from search.records.ledger import Stopwatch
 from search.records.models import BestRecipe, ConfirmRecord, MemberRecord, RefitRecord, Retraining
 from search.refit.confirmation import trained_finalists
 from search.refit.ensemble import (
-    choose_members,
-    finalists_of,
+    choose_teachers,
     finished_students,
     member_recipes,
-    write_teaching_of_study,
 )
 from search.refit.provenance import provenance_of
 from search.refit.round import FinalRound, model_metadata, n_cut_images, run_training, write_confirmation
 from search.refit.schedule import (
+    COST_OF_TEACHERS,
     STUDENT_LENGTH,
     full_evaluation_interval,
     full_length,
     has_time_for_students,
     length_of_share,
     retraining_share,
-    seconds_of_teaching,
     seconds_of_trying,
     seconds_together,
     speed_of_one_worker,
@@ -109,11 +107,8 @@ def train_students(final: FinalRound, winner: ConfirmRecord, n_seeds: int) -> st
         return ""
     if not students_have_time(final, winner, n_seeds):
         return "the timeout left no time for a student of the finalists"
-    teachers = done[0].teachers if done else choose_members(final, finalists_of(final))  # all students have the same
-    try:
-        failures = _train_missing(final, winner, missing, teachers)
-    except TrainingFailed as failure:  # of a teacher's predictions
-        failures = [failure]
+    teachers = done[0].teachers if done else choose_teachers(final)  # all students have the same
+    failures = _train_missing(final, winner, missing, teachers)
     for failure in failures:
         if failure.kind == "error":  # a bug, which no other training makes good
             raise failure
@@ -121,7 +116,7 @@ def train_students(final: FinalRound, winner: ConfirmRecord, n_seeds: int) -> st
 
 
 def students_have_time(final: FinalRound, winner: ConfirmRecord, n_seeds: int) -> bool:
-    """Return whether a timeout leaves enough time for the students that are missing, after their teachers' predictions.
+    """Return whether a timeout leaves enough time for the students that are missing.
 
     For the arguments see `refit`.
     """
@@ -129,13 +124,11 @@ def students_have_time(final: FinalRound, winner: ConfirmRecord, n_seeds: int) -
     finalists = trained_finalists(final)
     speed = speed_of_one_worker(winner, finalists, final.workers, final.site.n_threads)
     plan = Recipe.from_dict(winner.recipe).plan
-    n_taught = (1 + plan.flip) * final.n_searched_images
     n_full = full_length(plan.n_epochs, final.n_searched_images)
     n_missing = max(1, n_seeds - len(done))
     return has_time_for_students(
         final.clock.seconds_left_for_training(),
-        seconds_of_teaching(n_taught, len(finalists), speed, final.workers),
-        seconds_together([n_full / speed] * n_missing, final.workers, final.site.n_threads),
+        seconds_together([COST_OF_TEACHERS * n_full / speed] * n_missing, final.workers, final.site.n_threads),
         finalist_share=0.0 if done else winner.n_images / n_full,  # the length of those done is settled
     )
 
@@ -151,12 +144,11 @@ def _train_missing(
         missing: Which seeds of the study are trained, counted from 0.
         teachers: The networks that they learn from.
     """
-    teaching = write_teaching_of_study(final, teachers, mirrored=Recipe.from_dict(winner.recipe).plan.flip)
-    n_planned = planned_length(final, winner, len(missing), teaching)
+    n_planned = planned_length(final, winner, len(missing), teachers)
     n_parallel = final.n_parallel(len(missing))
     jobs = []
     for index in missing:
-        jobs.append(partial(_train_student, final, winner, index, n_planned, n_parallel, teachers, teaching))
+        jobs.append(partial(_train_student, final, winner, index, n_planned, n_parallel, teachers))
     return final.run_parallel("refit", jobs, n_parallel)
 
 
@@ -236,14 +228,14 @@ def best_recipe(final: FinalRound, winner: ConfirmRecord, records: Sequence[Refi
     )
 
 
-def planned_length(final: FinalRound, winner: ConfirmRecord, n_students: int, teaching: Path) -> int:
+def planned_length(final: FinalRound, winner: ConfirmRecord, n_students: int, teachers: Sequence[MemberRecord]) -> int:
     """Return the length of a student's schedule, in images: STUDENT_LENGTH, or what a timeout leaves room for.
 
     Args:
         final: Where trainings run.
         winner: The best finalist.
         n_students: Those that are still to be trained. Those trained before, if any, tell how long these are.
-        teaching: What the teachers predict.
+        teachers: The networks that they learn from.
     """
     done = finished_students(final.files, winner.trial)
     if done:
@@ -253,18 +245,19 @@ def planned_length(final: FinalRound, winner: ConfirmRecord, n_students: int, te
     share = STUDENT_LENGTH
     if final.clock.seconds_left_for_training() is not None:
         n_parallel = final.n_parallel(n_students)
-        speed = _measured_speed(final, winner, n_full, n_parallel, teaching)
+        speed = _measured_speed(final, winner, n_full, n_parallel, teachers)
         if speed is not None:
             seconds = n_full * seconds_together([n_parallel / speed] * n_students, n_parallel)
         else:
             speed = speed_of_one_worker(winner, trained_finalists(final), final.workers, final.site.n_threads)
-            seconds = seconds_together([n_full / speed] * n_students, final.workers, final.site.n_threads)
+            each = COST_OF_TEACHERS * n_full / speed
+            seconds = seconds_together([each] * n_students, final.workers, final.site.n_threads)
         share = retraining_share(final.clock.seconds_left_for_training(), seconds)
     return length_of_share(n_epochs, final.n_searched_images, share)
 
 
 def _measured_speed(
-    final: FinalRound, winner: ConfirmRecord, n_planned: int, n_parallel: int, teaching: Path
+    final: FinalRound, winner: ConfirmRecord, n_planned: int, n_parallel: int, teachers: Sequence[MemberRecord]
 ) -> float | None:
     """Return training images per second of all students that run at a time, measured for some seconds.
 
@@ -273,7 +266,7 @@ def _measured_speed(
     seconds = seconds_of_trying(final.clock.seconds_left_for_training())
     if seconds is None:
         return None
-    task = _task(final, winner, 0, n_planned, n_parallel, teaching)
+    task = _task(final, winner, 0, n_planned, n_parallel, teachers)
     with Stopwatch(final.files, "refit"):
         speeds = speeds_side_by_side([task] * n_parallel, final.trainer, seconds)
     return sum(speeds) if speeds is not None else None
@@ -286,7 +279,6 @@ def _train_student(
     n_planned: int,
     n_parallel: int,
     teachers: tuple[MemberRecord, ...],
-    teaching: Path,
 ) -> None:
     """Train a student with one seed, and write its model, its predictions and its record.
 
@@ -297,10 +289,9 @@ def _train_student(
         n_planned: Length of the schedule, in images.
         n_parallel: Students that are trained at a time.
         teachers: The networks that it learns from.
-        teaching: What they predict.
     """
     files = final.files
-    task = _task(final, winner, seed_index, n_planned, n_parallel, teaching)
+    task = _task(final, winner, seed_index, n_planned, n_parallel, teachers)
     label = f"student {seed_index}"
     with files.checksums.writing(files.student_model(seed_index)) as temporary:
         ends_in_time = task.seconds_limit is not None
@@ -332,9 +323,14 @@ def _train_student(
 
 
 def _task(
-    final: FinalRound, winner: ConfirmRecord, seed_index: int, n_planned: int, n_parallel: int, teaching: Path
+    final: FinalRound,
+    winner: ConfirmRecord,
+    seed_index: int,
+    n_planned: int,
+    n_parallel: int,
+    teachers: Sequence[MemberRecord],
 ) -> TrainTask:
-    """Return a student's task, without the place of its model."""
+    """Return a student's task, without the place of its model. Raises UserError if a teacher's file is damaged."""
     return final.site.task(
         Recipe.from_dict(winner.recipe),
         seed_of(final.study_seed, "refit", seed_index),
@@ -342,7 +338,8 @@ def _task(
         full_evaluation_interval(n_planned, final.n_searched_images),
         seconds_limit=final.clock.seconds_left_for_training(),
         fit_on="searched",
-        taught_by=teaching,
+        teachers=tuple(final.files.checksums.intact(final.files.root / teacher.model) for teacher in teachers),
+        teacher_weights=tuple(teacher.weight for teacher in teachers),
         n_threads=final.threads_per_training(n_parallel),
     )
 

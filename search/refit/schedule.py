@@ -21,16 +21,16 @@ SEARCH_SHARE = 0.2
 FINALIST_LENGTH = 1.0
 STUDENT_LENGTH = 2.0
 # How many times as long as a finalist's training a student's is planned under a timeout.
-STUDENT_TO_FINALIST = 3
+STUDENT_TO_FINALIST = 2
 # A student that would be trained for less than a finalist was is no better, so it is not trained.
 SHORTEST_STUDENT = 1.0
 # Share of the students' time that they keep however slow the finalists turn out to be: a finalist that would take more
 # is cut.
 SHARE_KEPT = 0.6
-# Most of the time left that the teachers' predictions may take, as a share, as planned before the finalists are trained
-# and as left afterwards. Where they would take more there are no students, and the finalists have all the time.
-TEACHING_SHARE = 0.2
-TEACHING_SHARE_LEFT = 0.5
+# Finalists that a student learns from, at most, and how many times as long as from labels alone its training takes:
+# they predict every image that it sees (two teachers, images/s of trainings side by side, one probe: 1.64).
+N_TEACHERS = 2
+COST_OF_TEACHERS = 1.65
 # Finalists without a timeout, and the most under one.
 N_FINALISTS = 4
 MOST_FINALISTS = 8
@@ -258,7 +258,6 @@ def plan_finalists(
     seconds_left: float | None,
     seconds_in_full: Sequence[float],
     students_in_full: float,
-    teaching: Sequence[float] | None = None,
 ) -> FinalistsPlan:
     """Return how many finalists are trained, and how long, so that what time there is is used.
 
@@ -269,21 +268,17 @@ def plan_finalists(
         seconds_left: Until the last training has to end; None without a timeout.
         seconds_in_full: What the first, the first two, the first three finalists and so on take in full, side by side.
         students_in_full: What all students take in full, side by side, after them.
-        teaching: What it takes these finalists to predict what the students learn from; None: no time.
     """
     if seconds_left is None:
         return FinalistsPlan(min(N_FINALISTS, len(seconds_in_full)), FINALIST_LENGTH)
-    if teaching is None:
-        teaching = [0.0] * len(seconds_in_full)
     with_students = None
     for n, in_full in enumerate(seconds_in_full, start=1):
         if n < min(LENGTH_BESIDE_STUDENTS) and n < len(seconds_in_full):
             continue
-        left = seconds_left - teaching[n - 1]
-        share = share_that_fits(left, in_full + STUDENT_TO_FINALIST * students_in_full)
+        share = share_that_fits(seconds_left, in_full + STUDENT_TO_FINALIST * students_in_full)
         # What students of the greatest length leave goes to the finalists.
-        seconds = max(share * in_full, left - MOST_LENGTHS * students_in_full / SHARE_OF_TIME)
-        if share >= LENGTH_BESIDE_STUDENTS.get(n, 1.0) and teaching[n - 1] <= TEACHING_SHARE * seconds_left:
+        seconds = max(share * in_full, seconds_left - MOST_LENGTHS * students_in_full / SHARE_OF_TIME)
+        if share >= LENGTH_BESIDE_STUDENTS.get(n, 1.0):
             with_students = FinalistsPlan.of(n, in_full, seconds, SHARE_KEPT * (seconds_left - seconds))
     if with_students is not None:
         return with_students
@@ -294,34 +289,19 @@ def plan_finalists(
     return FinalistsPlan.of(n_finalists, seconds_in_full[n_finalists - 1], SHARE_OF_TIME * seconds_left)
 
 
-def seconds_of_teaching(n_images: int, n_teachers: int, images_per_second: float, workers: int) -> float:
-    """Return about how long the predictions take that students learn from.
-
-    Args:
-        n_images: That each teacher predicts, mirror images included.
-        n_teachers: Each predicts on one worker.
-        images_per_second: That a worker learns from.
-        workers: Workers of the run.
-    """
-    return math.ceil(n_teachers / workers) * COST_OF_PREDICTION * n_images / images_per_second
-
-
-def has_time_for_students(
-    seconds_left: float | None, teaching: float, students_in_full: float, finalist_share: float
-) -> bool:
+def has_time_for_students(seconds_left: float | None, students_in_full: float, finalist_share: float) -> bool:
     """Return whether enough time is left, once the finalists are trained, for students that may be better than they.
 
     Args:
         seconds_left: Until the last training has to end; None without a timeout.
-        teaching: What the predictions take that they learn from.
-        students_in_full: What all students take in full, side by side.
+        students_in_full: What all students take in full, side by side, their teachers included.
         finalist_share: Length of a finalist's training, in full ones.
     """
     if seconds_left is None:
         return True
-    if seconds_left <= 0 or teaching > TEACHING_SHARE_LEFT * seconds_left:
+    if seconds_left <= 0:
         return False
-    return retraining_share(seconds_left - teaching, students_in_full) >= SHORTEST_STUDENT * finalist_share
+    return retraining_share(seconds_left, students_in_full) >= SHORTEST_STUDENT * finalist_share
 
 
 def length_of_share(n_epochs: int, n_images: int, share: float) -> int:

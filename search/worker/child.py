@@ -34,7 +34,6 @@ from search.worker.tasks import (
     PredictTask,
     Pulse,
     Task,
-    TeachTask,
     TrainResult,
     TrainTask,
 )
@@ -95,10 +94,6 @@ def messages_of(task: Task, pipe: Connection) -> Iterator[Any]:
             with Pulsing(pipe, memory_limit_mb=None):
                 probabilities = predict_task(task)
             yield probabilities
-        case TeachTask():
-            with Pulsing(pipe, memory_limit_mb=None):
-                probabilities = teach_task(task)
-            yield probabilities
         case AverageTask():
             with Pulsing(pipe, memory_limit_mb=None):
                 probabilities = average_task(task)
@@ -128,23 +123,6 @@ def predict_task(task: PredictTask) -> np.ndarray:
     return np.stack(predicted)
 
 
-def teach_task(task: TeachTask) -> np.ndarray:
-    """Predict what students learn from: float32 (n, n_classes), for the images of `Split.searched` in their order."""
-    import keras
-
-    from fmnist.model.inference import predict_probabilities
-
-    model: Any = keras.saving.load_model(task.model, compile=False)
-    split = open_split(task.split_folder)
-    predicted = []
-    for part in (split.train, split.selection):
-        probabilities = predict_probabilities(model, part.images)
-        if task.mirrored:
-            probabilities = (probabilities + predict_probabilities(model, part.images[:, :, ::-1])) / np.float32(2)
-        predicted.append(probabilities)
-    return np.concatenate(predicted)
-
-
 def average_task(task: AverageTask) -> np.ndarray:
     """Build and save an average of models, and predict with it: float32 (n, n_classes)."""
     from fmnist.model.ensemble import average_models
@@ -159,12 +137,13 @@ def train_task(task: TrainTask, pipe: Connection) -> Iterator[TrainResult | Paus
     """Run the task's trainings one after another. What they have in common is compiled for the first."""
     from fmnist.training.loop import train
     from fmnist.training.step import TrainStep
+    from fmnist.training.teachers import Teachers
 
     started = time.monotonic()
     split = open_split(task.split_folder)
     train_images, validation = images_of(task, split)
     batch_size = min(task.recipe.plan.batch_size, len(train_images))
-    taught = None if task.taught_by is None else np.load(task.taught_by, mmap_mode="r")
+    teacher = Teachers(task.teachers, task.teacher_weights) if task.teachers else None
     train_step = TrainStep(
         task.recipe,
         task.pixel_mean,
@@ -172,7 +151,7 @@ def train_task(task: TrainTask, pipe: Connection) -> Iterator[TrainResult | Paus
         batch_size,
         task.seed,
         bfloat16=task.bfloat16,
-        taught=taught is not None,
+        taught=teacher is not None,
     )
 
     def on_progress(point: HistoryPoint) -> None:
@@ -211,7 +190,7 @@ def train_task(task: TrainTask, pipe: Connection) -> Iterator[TrainResult | Paus
             on_progress=on_progress,
             on_step=on_step,
             train_step=train_step,
-            taught=taught,
+            teacher=teacher,
         )
         yield result_of(task, training, split)
 

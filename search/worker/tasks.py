@@ -37,7 +37,8 @@ class TrainTask:
     # "train": validated on the selection split. Not validated: "searched", the training and the selection split;
     # "together", all three.
     fit_on: str = "train"
-    taught_by: Path | None = None  # .npy, float32 (n, n_classes): a teacher's probabilities for the images of fit_on
+    teachers: tuple[Path, ...] = ()  # .keras files whose mean probabilities it learns from beside the labels
+    teacher_weights: tuple[float, ...] = ()  # of each of them, summing to 1
     score_on_confirmation: bool = False  # add probabilities on the confirmation split, by the best point's weights
     save_to: Path | None = None  # write the trained model here (.keras)
     deterministic: bool = False  # by TensorFlow's own switch: for GPUs, where it is slower; a CPU repeats itself anyway
@@ -80,19 +81,6 @@ class PredictTask:
     n_threads: int = 1
     changed: bool = False  # predict each of fmnist.metrics.robustness.changes() of them instead, drawn from seed 0
     border: str = "black"  # of images that are moved
-
-
-@dataclass(frozen=True)
-class TeachTask:
-    """Load a saved model and predict the training and the selection split, in this order, as a teacher of students.
-
-    The process opens the split itself: pickled, 100,000 images of 32 x 32 colour pixels take 300 MB for each process.
-    """
-
-    model: Path  # .keras
-    split_folder: Path  # written by fmnist.data.split.save_split
-    mirrored: bool  # average the probabilities of each image and of its mirror image
-    n_threads: int = 1
 
 
 @dataclass(frozen=True)
@@ -145,7 +133,7 @@ class BaselinePredictTask:
     n_threads: int = 1
 
 
-Task = TrainTask | PredictTask | TeachTask | AverageTask | BaselineTask | BaselinePredictTask
+Task = TrainTask | PredictTask | AverageTask | BaselineTask | BaselinePredictTask
 
 
 @dataclass(frozen=True)
@@ -192,7 +180,7 @@ class Interrupted(BaseException):
 TrainMessage = HistoryPoint | ImagesSeen | TrainResult | BaselineResult
 Trainer = Callable[[TrainTask | BaselineTask], Generator[TrainMessage, None, None]]
 RecipeTrainer = Callable[[TrainTask], Generator[TrainMessage, None, None]]  # takes no baselines
-PredictorTask = PredictTask | TeachTask | AverageTask | BaselinePredictTask
+PredictorTask = PredictTask | AverageTask | BaselinePredictTask
 Predictor = Callable[[PredictorTask], np.ndarray]
 
 

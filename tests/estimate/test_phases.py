@@ -14,7 +14,7 @@ from search.estimate.phases import (
     trial_seconds,
 )
 from search.estimate.simulation import Rehearsal, RehearsedTrial
-from search.refit.schedule import FINALIST_LENGTH, STUDENT_LENGTH
+from search.refit.schedule import COST_OF_TEACHERS, FINALIST_LENGTH, STUDENT_LENGTH
 from tests.support.costs import JOB, N_EPOCHS, recipe
 
 COSTS = Costs(start_seconds=2.0, fixed_seconds=0.001, seconds_a_multiply_add=0.0, share_seen=0.5)
@@ -42,9 +42,9 @@ def test_phases_follow_from_images_and_workers() -> None:
     one = 2 + (of_finalist + 0.5 * 200) * 1e-3  # its start, its images, and what it predicts on the confirmation split
     assert (finalists.n_images, finalists.seconds) == (2 * of_finalist, pytest.approx(one))
     length = STUDENT_LENGTH * FULL
-    of_student = one + (length - of_finalist) * 1e-3
-    # First both teachers predict all images, each on a worker. Three students share two workers: half as long again.
-    assert (students.n_images, students.seconds) == (3 * length, pytest.approx(2 + 0.5 * 1.2 + 1.5 * of_student))
+    of_student = 2 + COST_OF_TEACHERS * (length + 0.5 * 200) * 1e-3
+    # Three students share two workers: half as long again.
+    assert (students.n_images, students.seconds) == (3 * length, pytest.approx(1.5 * of_student))
     # Five networks predict 200 images, with two threads.
     assert (ensemble.n_images, ensemble.seconds) == (0, pytest.approx(2 + 5 * 0.1 / 1.5))
     # Three students predict 100 images; with two threads the delivered one does once more and on eleven changed ones,

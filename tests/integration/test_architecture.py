@@ -22,6 +22,7 @@ KERAS_MODULES = {
     "fmnist/training/forward.py",
     "fmnist/training/optimizer.py",
     "fmnist/training/step.py",
+    "fmnist/training/teachers.py",
     "fmnist/training/loop.py",
     "fmnist/baselines/networks.py",
     "fmnist/export/conversion.py",

@@ -300,7 +300,7 @@ def test_stop_button_of_a_notebook_ends_the_cell_in_every_phase_and_the_cell_goe
     manager, client = manager_of.start_new_kernel(kernel_name="python3")
     try:
         run_cell(client, CELL.format(root=str(ROOT), folder=str(tmp_path)))
-        for phase in ("trials", "confirm", "teach", "refit", "average", "evaluate"):
+        for phase in ("trials", "confirm", "refit", "average", "evaluate"):
             code = f"run_study(config, worker_processes=standing_still({phase!r}, Telling()))"
             seconds, reply = run_cell(client, code, when_begun=manager.interrupt_kernel)
             assert reply["ename"] == "KeyboardInterrupt", reply

@@ -19,8 +19,8 @@ from search.refit.ensemble import build_ensemble
 from search.refit.finalists import choose_finalists
 from search.refit.retraining import refit
 from search.refit.round import FinalRound
-from search.refit.schedule import SHARE_OF_TIME, STUDENT_LENGTH, Clock
-from search.worker.tasks import PredictorTask, TeachTask, TrainingFailed
+from search.refit.schedule import N_TEACHERS, SHARE_OF_TIME, STUDENT_LENGTH, Clock
+from search.worker.tasks import TrainingFailed
 from tests.support.training.fake_trainer import (
     N_EPOCHS,
     CutShort,
@@ -28,7 +28,6 @@ from tests.support.training.fake_trainer import (
     Failing,
     FakeTrainer,
     UnderWay,
-    constant,
     filters_of,
     final_round,
     recipe,
@@ -74,8 +73,7 @@ def test_students_learn_for_long_from_the_winners_images_and_what_its_teachers_s
     tmp_path: Path, digits_split: Split
 ) -> None:
     trainer = FakeTrainer(digits_split.confirmation.labels, lambda filters: filters / 10)
-    taught: list[PredictorTask] = []
-    final = final_round(tmp_path, digits_split, trainer, predict=lambda task: (taught.append(task), constant(task))[1])
+    final = final_round(tmp_path, digits_split, trainer)
     records = refit(final, confirm(final, TWO)[0], n_seeds=2)
     assert {filters_of(task) for task in trainer.students} == {3}
     assert {task.fit_on for task in trainer.students} == {"searched"}
@@ -84,10 +82,9 @@ def test_students_learn_for_long_from_the_winners_images_and_what_its_teachers_s
     }
     assert not any(task.n_stop_images for task in trainer.students)
     teachers = [teacher.model for teacher in records[0].teachers]
-    assert [task.model.name for task in taught if isinstance(task, TeachTask)] == [Path(name).name for name in teachers]
-    mirrored = {task.mirrored for task in taught if isinstance(task, TeachTask)}
-    assert mirrored == {recipe(3).plan.flip}
-    assert all(task.n_threads == 1 for task in taught), "so that its bits are the same on any number of workers"
+    for task in trainer.students:
+        assert [path.name for path in task.teachers] == [Path(name).name for name in teachers]
+        assert len(task.teachers) <= N_TEACHERS and sum(task.teacher_weights) == pytest.approx(1)
 
 
 def test_student_that_the_timeout_cut_says_so_and_is_cut_there_when_it_is_made_again(
@@ -241,7 +238,7 @@ def failing(labels, failure: TrainingFailed, *seeds: int) -> Failing:
     """A trainer whose first students fail, those of these places."""
     trainer = Failing(labels, lambda filters: 0.5)
     fails = dict.fromkeys(seeds, failure)
-    trainer.failure = lambda task: fails.get(len(trainer.students)) if task.taught_by else None
+    trainer.failure = lambda task: fails.get(len(trainer.students)) if task.teachers else None
     return trainer
 
 
@@ -273,16 +270,6 @@ def test_a_bug_in_a_student_ends_the_run_with_its_trace(tmp_path: Path, digits_s
     with pytest.raises(TrainingFailed, match="KeyError") as caught:
         refit(final, confirm(final, ONE)[0], n_seeds=1)
     assert caught.value.trace == "the trace"
-
-
-def test_teacher_that_cannot_predict_leaves_the_winners_own_training(tmp_path: Path, digits_split: Split) -> None:
-    def no_room(task: PredictorTask):
-        raise TrainingFailed("killed", "no room")
-
-    trainer = FakeTrainer(digits_split.confirmation.labels, lambda filters: 0.5)
-    final = final_round(tmp_path, digits_split, trainer, predict=no_room)
-    (record,) = refit(final, confirm(final, ONE)[0], n_seeds=2)
-    assert "(killed): no room" in record.rule
 
 
 def test_no_student_is_begun_when_the_time_is_over(tmp_path: Path, digits_split: Split) -> None:

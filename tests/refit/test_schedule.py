@@ -25,7 +25,6 @@ from search.refit.schedule import (
     n_searched_images,
     plan_finalists,
     retraining_share,
-    seconds_of_teaching,
     seconds_of_testing,
     seconds_of_trying,
     seconds_sharing,
@@ -195,7 +194,7 @@ def test_plans_use_the_time_and_end_in_it(minutes: float, slowness: float, worke
     students_in_full = slowness * students(workers)
     plan = plan_finalists(left, in_full, students_in_full)
     seconds = plan.share * in_full[plan.n_finalists - 1]
-    assert has_time_for_students(left - seconds, 0.0, students_in_full, plan.share) == (plan.seconds_kept > 0)
+    assert has_time_for_students(left - seconds, students_in_full, plan.share) == (plan.seconds_kept > 0)
     if plan.seconds_kept:
         share = retraining_share(left - seconds, students_in_full)
         assert share >= 0.93 * min(STUDENT_TO_FINALIST * plan.share, MOST_LENGTHS)
@@ -232,7 +231,7 @@ def test_students_that_are_planned_are_trained_also_where_finalists_are_slower(w
             continue
         n_with_students += 1
         taken = min(slower * plan.share * full_seconds(workers)[plan.n_finalists - 1], seconds_left - plan.seconds_kept)
-        assert has_time_for_students(seconds_left - taken, 0.0, students(workers), plan.share)
+        assert has_time_for_students(seconds_left - taken, students(workers), plan.share)
     assert n_with_students > 100
 
 
@@ -250,27 +249,12 @@ def test_finalists_that_are_slower_than_planned_leave_students_most_of_their_tim
     assert plan.seconds_kept == pytest.approx(SHARE_KEPT * planned)
 
 
-def test_where_teachers_would_take_most_of_the_time_finalists_have_all_of_it() -> None:
-    few, many = ([seconds * n for n in range(1, 9)] for seconds in (1.0, 1000.0))
-    with_students, without = (
-        plan_finalists(6000.0, full_seconds(2), students(2), teaching) for teaching in (few, many)
-    )
-    assert without.share * full_seconds(2)[without.n_finalists - 1] == pytest.approx(SHARE_OF_TIME * 6000)
-    assert without.seconds_kept == 0 < with_students.seconds_kept
-
-
-def test_students_need_time_beside_what_their_teachers_take_and_for_longer_trainings_than_finalists_have() -> None:
-    assert has_time_for_students(None, 1e9, 1e9, 1.0)
-    assert has_time_for_students(1000.0, 400.0, 100.0, 1.0)
-    assert not has_time_for_students(1000.0, 600.0, 100.0, 1.0)
-    assert not has_time_for_students(1000.0, 400.0, 500.0, 1.2)
-    assert has_time_for_students(1000.0, 400.0, 500.0, 1.0)
-    assert not has_time_for_students(0.0, 0.0, 100.0, 1.0)
-
-
-def test_teachers_predict_side_by_side() -> None:
-    assert seconds_of_teaching(1000, 2, images_per_second=100, workers=2) == pytest.approx(5)
-    assert seconds_of_teaching(1000, 3, images_per_second=100, workers=2) == pytest.approx(10)
+def test_students_need_time_for_longer_trainings_than_finalists_have() -> None:
+    assert has_time_for_students(None, 1e9, 1.0)
+    assert has_time_for_students(600.0, 100.0, 1.0)
+    assert not has_time_for_students(600.0, 500.0, 1.2)
+    assert has_time_for_students(600.0, 500.0, 1.0)
+    assert not has_time_for_students(0.0, 100.0, 1.0)
 
 
 def test_single_candidate_is_the_only_finalist() -> None:

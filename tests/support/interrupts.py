@@ -26,7 +26,6 @@ from search.worker.tasks import (
     PredictorTask,
     PredictTask,
     Task,
-    TeachTask,
     TrainMessage,
     TrainResult,
     TrainTask,
@@ -36,7 +35,6 @@ from tests.support.training.fake_process import accuracy_of
 PHASES = (
     "trials",
     "confirm",
-    "teach",
     "refit",
     "average",
     "baselines",
@@ -46,15 +44,13 @@ PHASES = (
 
 def phase_of(task: Task) -> str:
     match task:
-        case TeachTask():
-            return "teach"
         case PredictTask() | BaselinePredictTask():
             return "evaluate"
         case AverageTask():
             return "average"
         case BaselineTask():
             return "baselines"
-    if task.taught_by is not None:
+    if task.teachers:
         return "refit"
     return "confirm" if task.score_on_confirmation else "trials"
 
@@ -112,8 +108,6 @@ class StandingStill:
 
     def predict(self, task: PredictorTask) -> np.ndarray:
         self._stand_still(task)
-        if isinstance(task, TeachTask):
-            return np.full((len(open_split(task.split_folder).searched()), 10), 0.1, np.float32)
         if isinstance(task, AverageTask):
             save_model(task.save_to, f"average of {task.models}")
         return np.zeros((len(task.images), 10), np.float32)

@@ -52,20 +52,3 @@ def test_batches_follow_from_the_seed() -> None:
         batch = next(augmented_batches(numbered(100), UNCHANGED, 50, seed))
         firsts.append(batch.labels.tolist())
     assert firsts[0] == firsts[1] != firsts[2]
-
-
-def test_each_image_keeps_its_teachers_probabilities_in_every_epoch() -> None:
-    taught = np.arange(100, dtype=np.float32)[:, None].repeat(3, axis=1)
-    for batch in itertools.islice(augmented_batches(numbered(100), UNCHANGED, 30, 0, taught), 7):
-        np.testing.assert_array_equal(batch.taught, batch.labels[:, None].repeat(3, axis=1))
-
-
-def test_a_teacher_changes_neither_order_nor_images() -> None:
-    plain, taught = (
-        list(itertools.islice(augmented_batches(numbered(100), UNCHANGED, 30, 0, teaching), 7))
-        for teaching in (None, np.zeros((100, 3), np.float32))
-    )
-    for without, with_teacher in zip(plain, taught, strict=True):
-        assert without.taught is None
-        np.testing.assert_array_equal(without.labels, with_teacher.labels)
-        np.testing.assert_array_equal(without.images, with_teacher.images)

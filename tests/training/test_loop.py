@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -16,6 +17,7 @@ from fmnist.training.loop import Diverged, Training, train
 from fmnist.training.precision import has_bfloat16
 from fmnist.training.schedule import learning_rate_at
 from fmnist.training.step import TrainStep
+from fmnist.training.teachers import Teachers
 
 pytestmark = pytest.mark.trains
 
@@ -307,10 +309,43 @@ def test_step_that_is_not_taught_learns_from_the_labels_alone() -> None:
 
 
 def test_a_student_comes_to_say_what_its_teacher_says_whatever_the_labels() -> None:
-    taught = np.roll(np.eye(10, dtype=np.float32)[TRAIN.labels], 1, axis=1)  # the class after the label's
-    student = quick(validation=None, taught=taught, n_planned_images=10_000)
+    model = quick(n_planned_images=10_000).model
+
+    def teacher(images: np.ndarray) -> np.ndarray:
+        return np.roll(predict_probabilities(model, images), 1, axis=1)  # the class after the one that it sees
+
+    student = quick(validation=None, teacher=teacher, n_planned_images=10_000)
     predicted = predict_probabilities(student.model, VALIDATION.images).argmax(axis=1)
-    assert np.mean(predicted == (VALIDATION.labels + 1) % 10) > 0.7
+    assert np.mean(predicted == (VALIDATION.labels + 1) % 10) > 0.6
+
+
+def test_teacher_is_asked_for_the_images_as_the_student_sees_them() -> None:
+    asked: list[np.ndarray] = []
+
+    def teacher(images: np.ndarray) -> np.ndarray:
+        asked.append(images)
+        return np.full((len(images), 10), 0.1, np.float32)
+
+    training = quick(validation=None, teacher=teacher, erasing=1.0, n_epochs=1)
+    assert sum(map(len, asked)) == training.n_images
+    known = {image.tobytes() for image in TRAIN.images}
+    seen = [image.tobytes() in known for images in asked for image in images]
+    assert not any(seen), "every image is erased somewhere"
+    without = quick(validation=None, erasing=1.0, n_epochs=1)
+    assert marks(without) == marks(training)
+
+
+def test_teachers_say_the_weighted_mean_of_what_they_predict(tmp_path: Path) -> None:
+    paths, models = [], [quick(seed).model for seed in (0, 1)]
+    for i, model in enumerate(models):
+        paths.append(tmp_path / f"{i}.keras")
+        model.save(paths[-1])
+    teachers = Teachers(paths, (0.25, 0.75))
+    first, second = (predict_probabilities(model, VALIDATION.images) for model in models)
+    said = teachers(VALIDATION.images)
+    np.testing.assert_allclose(said, 0.25 * first + 0.75 * second, atol=1e-6)
+    assert said.dtype == np.float32
+    np.testing.assert_array_equal(Teachers(paths, (0.25, 0.75))(VALIDATION.images), said)
 
 
 def test_taught_step_without_a_teachers_probabilities_is_refused() -> None:

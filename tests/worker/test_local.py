@@ -27,7 +27,6 @@ from search.worker.tasks import (
     ImagesSeen,
     Interrupted,
     PredictTask,
-    TeachTask,
     TrainingFailed,
     TrainResult,
     TrainTask,
@@ -236,22 +235,6 @@ def test_saved_model_predicts_in_another_process(workers: WorkerProcesses, task:
     assert (changed[-1] == upside_down).all()
 
 
-def test_teacher_predicts_the_images_that_students_learn_from_and_their_mirror_images(
-    workers: WorkerProcesses, task: TrainTask, tmp_path: Path
-) -> None:
-    path = tmp_path / "model.keras"
-    list(workers.train(replace(task, save_to=path)))
-    images = open_split(task.split_folder).searched().images
-    plain = workers.predict(PredictTask(path, images))
-    mirrored = workers.predict(PredictTask(path, images[:, :, ::-1]))
-    taught = workers.predict(TeachTask(path, task.split_folder, mirrored=False))
-    np.testing.assert_allclose(taught, plain, atol=1e-6)
-    both = workers.predict(TeachTask(path, task.split_folder, mirrored=True))
-    np.testing.assert_allclose(both, (plain + mirrored) / 2, atol=1e-6)
-    assert taught.dtype == both.dtype == np.float32
-    assert (workers.predict(TeachTask(path, task.split_folder, mirrored=True)) == both).all(), "to the bit"
-
-
 def test_average_of_models_is_saved_and_predicts(workers: WorkerProcesses, task: TrainTask, tmp_path: Path) -> None:
     paths = (tmp_path / "a.keras", tmp_path / "b.keras")
     for seed, path in enumerate(paths):
@@ -265,14 +248,18 @@ def test_average_of_models_is_saved_and_predicts(workers: WorkerProcesses, task:
 
 
 def test_student_is_taught_in_a_process(workers: WorkerProcesses, task: TrainTask, tmp_path: Path) -> None:
-    taught = tmp_path / "taught.npy"
-    searched = open_split(task.split_folder).searched()
-    np.save(taught, np.full((len(searched), 10), 0.1, np.float32))
+    teachers = (tmp_path / "a.keras", tmp_path / "b.keras")
+    for seed, path in enumerate(teachers):
+        list(workers.train(replace(task, seed=seed, save_to=path)))
     *_, plain = workers.train(replace(task, fit_on="searched"))
-    *_, student = workers.train(replace(task, fit_on="searched", taught_by=taught))
+    taught = replace(task, fit_on="searched", teachers=teachers, teacher_weights=(0.5, 0.5))
+    *_, student = workers.train(taught)
     assert student.best is None
     assert [point.n_images for point in student.history] == [point.n_images for point in plain.history]
-    assert student.history[-1].train_loss > plain.history[-1].train_loss, "its teacher says that every class is likely"
+    losses = [point.train_loss for point in student.history]
+    assert losses != [point.train_loss for point in plain.history]
+    *_, again = workers.train(taught)
+    assert [point.train_loss for point in again.history] == losses, "to the bit"
 
 
 ONE_TRAINING = """

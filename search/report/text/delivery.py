@@ -12,7 +12,8 @@ from search.results.result import FinishedStudy
 
 SIGNIFICANCE = 0.05
 STUDENTS_LEARN = (
-    "Students learn from the labels and from what their teachers predict on average (distillation, Hinton et al. 2015)."
+    "Students learn from the labels and from what their teachers predict on average for each image as the student sees "
+    "it, shifted or erased alike (distillation, Hinton et al. 2015; Beyer et al. 2021)."
 )
 
 

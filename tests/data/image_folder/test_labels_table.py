@@ -110,7 +110,7 @@ def test_header_delimiter_and_line_ends_do_not_matter(
 
 @pytest.mark.parametrize(
     "written",
-    ["images/{}", "./images/{}", "/home/someone/set/images/{}", "images\\{}", "C:\\set\\images\\{}", "flat/images/{}"],
+    ["images/{}", "./images/{}", "/mnt/someone/set/images/{}", "images\\{}", "C:\\set\\images\\{}", "flat/images/{}"],
 )
 def test_paths_may_begin_anywhere(tmp_path: Path, classes: Path, written: str) -> None:
     rows = flattened(classes, tmp_path / "flat", "images")

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from fmnist.baselines.catalog import BASELINES
-from fmnist.data.split import Split, open_split, save_split
+from fmnist.data.split import Split, save_split
 from fmnist.export.formats import ExportRecord
 from fmnist.metrics.robustness import changes
 from fmnist.recipe import Architecture, Block, Recipe, TrainingPlan
@@ -29,7 +29,6 @@ from search.worker.tasks import (
     BaselineTask,
     Interrupted,
     PredictorTask,
-    TeachTask,
     Trainer,
     TrainingFailed,
     TrainingSite,
@@ -67,7 +66,7 @@ class FakeTrainer:
     @property
     def students(self) -> list[TrainTask]:
         """The tasks of students."""
-        return [task for task in self.tasks if task.taught_by is not None]
+        return [task for task in self.tasks if task.teachers]
 
     def __call__(self, task: TrainTask) -> Iterator[HistoryPoint | TrainResult]:
         self.tasks.append(task)
@@ -91,7 +90,7 @@ class FakeTrainer:
 
     def _probabilities(self, task: TrainTask) -> np.ndarray:
         accuracy = self._confirm_accuracy(filters_of(task))
-        if task.taught_by is not None and self._student_accuracy is not None:
+        if task.teachers and self._student_accuracy is not None:
             accuracy = self._student_accuracy
         n_right = round(accuracy * len(self._labels))
         predicted = np.where(np.arange(len(self._labels)) < n_right, self._labels, (self._labels + 1) % 10)
@@ -143,7 +142,7 @@ class CutShort(FakeTrainer):
 
     def __call__(self, task: TrainTask) -> Iterator[HistoryPoint | TrainResult]:
         *_, result = super().__call__(task)
-        yield replace(result, n_images=640, stopped_by="time limit") if task.taught_by else result
+        yield replace(result, n_images=640, stopped_by="time limit") if task.teachers else result
 
 
 class DrawnTogether(FakeTrainer):
@@ -152,7 +151,7 @@ class DrawnTogether(FakeTrainer):
     def __call__(self, task: TrainTask) -> Iterator[HistoryPoint | TrainResult]:
         *_, result = super().__call__(task)
         changes = (Rescheduling(320, 640),)
-        yield replace(result, n_images=640, reschedulings=changes) if task.taught_by else result
+        yield replace(result, n_images=640, reschedulings=changes) if task.teachers else result
 
 
 class FakeFitter:
@@ -180,8 +179,6 @@ NAMES = [baseline.name for baseline in BASELINES]
 
 def constant(task: PredictorTask) -> np.ndarray:
     """What a model says that calls everything class 0."""
-    if isinstance(task, TeachTask):
-        return np.full((len(open_split(task.split_folder).searched()), 10), 0.1, np.float32)
     assert not isinstance(task, BaselinePredictTask)
     shape = (len(task.images), 10)
     if isinstance(task, AverageTask):
@@ -255,7 +252,7 @@ class UnderWay(FakeTrainer):
 
     def __call__(self, task: TrainTask) -> Iterator[HistoryPoint | TrainResult]:
         *_, result = super().__call__(task)
-        if task.taught_by is not None or task.save_to is None:
+        if task.teachers or task.save_to is None:
             seconds = min(task.seconds_limit, 1 + task.n_planned_images / self._speed)
             end = round(self._speed * (seconds - 1))
             marks = [*range(task.report_every_images, end, task.report_every_images), end]
