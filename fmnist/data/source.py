@@ -11,6 +11,7 @@ import numpy as np
 from fmnist.data.checksums import digests_of, md5
 from fmnist.data.decode import Form
 from fmnist.data.images import LabelledImages, Shape
+from fmnist.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,13 @@ def build_source(
     The other arguments are fields of `DataSource`.
     """
     test_digests = tuple(digests_of(test.images))
+    test_checksum = checksum_of_test_set(test_digests, test.labels)
+
+    def read_same_test() -> LabelledImages:
+        images = read_test()
+        require_same(images, test_checksum, folder or dataset)
+        return images
+
     return DataSource(
         dataset=dataset,
         folder=folder,
@@ -61,9 +69,9 @@ def build_source(
         class_names=tuple(class_names),
         image_shape=image_shape,
         test_digests=test_digests,
-        test_checksum=checksum_of_test_set(test_digests, test.labels),
+        test_checksum=test_checksum,
         read_train=read_train,
-        read_test=read_test,
+        read_test=read_same_test,
         notes=tuple(notes),
     )
 
@@ -73,19 +81,51 @@ def checksum_of_test_set(digests: Sequence[bytes], labels: np.ndarray) -> str:
     return md5(*digests, labels.tobytes())
 
 
+def checksum_of(images: LabelledImages) -> str:
+    """Compute the checksum of images and labels in their order, as of a test set."""
+    return checksum_of_test_set(digests_of(images.images), images.labels)
+
+
+def require_same(images: LabelledImages, checksum: str, where: object) -> None:
+    """Raise UserError if images that were read again are not those that were checked.
+
+    A study takes hours, and what its networks are measured on must be what it was begun with.
+
+    Args:
+        images: As they are now.
+        checksum: Of those before, see `checksum_of`.
+        where: What they were read from, for the message.
+    """
+    if checksum_of(images) != checksum:
+        raise UserError(
+            f"images and labels must stay as they were when the run began, but those in {where} have changed; restore "
+            "them, then the same command goes on from here"
+        )
+
+
 class PreloadedReader:
     """A reader of images that are in memory already, as the checks needed them.
 
     The first call hands them over and lets go of them, so that they are not held for the whole of a study. Later calls
-    read the files again.
+    read the files again, and raise UserError if they have changed.
+
+    Args:
+        images: In memory.
+        read_again: Reads them anew.
+        where: What they are read from, for messages.
     """
 
-    def __init__(self, images: LabelledImages, read_again: Callable[[], LabelledImages]) -> None:
+    def __init__(self, images: LabelledImages, read_again: Callable[[], LabelledImages], where: object) -> None:
         self._images: LabelledImages | None = images
         self._read_again = read_again
+        self._where = where
+        self._checksum = ""
 
     def __call__(self) -> LabelledImages:
         images, self._images = self._images, None
-        if images is None:
-            return self._read_again()
+        if images is not None:
+            self._checksum = checksum_of(images)
+            return images
+        images = self._read_again()
+        require_same(images, self._checksum, self._where)
         return images

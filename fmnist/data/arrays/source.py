@@ -58,7 +58,7 @@ def arrays_source(files: ArrayFiles, reading: Reading, dataset: str | None = Non
         class_names=class_names or list(map(str, range(n_classes))),
         image_shape=train.shape,
         test=test,
-        read_train=PreloadedReader(train, arrays.read_train),
+        read_train=PreloadedReader(train, arrays.read_train, files.place),
         read_test=arrays.read_test,
         notes=[*notes, *note_constant(is_constant(train.images), lambda i: f"training image {i:,}")],
     )

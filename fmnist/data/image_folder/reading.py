@@ -111,7 +111,9 @@ def pictures_source(pictures: PictureSet, dataset: str, reading: Reading) -> Dat
         image_shape=images.shape,
         test_digests=tuple(test_found.digests),
         test_checksum=checksum_of_test_set(test_found.digests, test.labels),
-        read_train=PreloadedReader(images, SamePictures(pictures, train, train_found.md5s, form, reading.on_progress)),
+        read_train=PreloadedReader(
+            images, SamePictures(pictures, train, train_found.md5s, form, reading.on_progress), place
+        ),
         read_test=SamePictures(pictures, test, test_found.md5s, form, reading.on_progress),
         notes=(*notes, *note_pictures(place, train_found, test_found, reading)),
         picture_form=replace(form, channels=images.shape[2]),  # all had as many: new ones are to have them too
