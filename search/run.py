@@ -118,7 +118,7 @@ def tell_derived_name(study: str, dataset: str, say: Callable[[str], None]) -> N
 def run(config: StudyConfig, options: RunOptions, **seams: Any) -> int:
     """Run a study, or only check it, and show it on the terminal.
 
-    SIGINT and SIGTERM end it cleanly: trainings stop, and everything that has finished is kept.
+    SIGINT, SIGTERM and SIGHUP end it cleanly: trainings stop, and everything that has finished is kept.
 
     Args:
         config: The study.

@@ -211,9 +211,10 @@ def _times_cancelled() -> int:
 
 @contextmanager
 def ending_cleanly(stop: Stop, patience: float = PATIENCE_SECONDS) -> Iterator[None]:
-    """Turn the first SIGINT or SIGTERM inside the block into a request to stop, for a command.
+    """Turn the first SIGINT, SIGTERM or SIGHUP inside the block into a request to stop, for a command.
 
-    A second SIGTERM acts as it did before the block, and so does another SIGINT after a while, so that a run which does
+    SIGHUP comes where a terminal is closed; where it is ignored, as under nohup, it stays so. A second SIGTERM or SIGHUP
+    acts as it did before the block, and so does another SIGINT after a while, so that a run which does
     not stop can still be ended. Standard output that takes no more is a request, too.
 
     Args:
@@ -226,7 +227,7 @@ def ending_cleanly(stop: Stop, patience: float = PATIENCE_SECONDS) -> Iterator[N
     def ask_to_stop(number: int, frame: FrameType | None) -> None:
         nonlocal first
         seconds = time.monotonic() - first
-        if seconds > patience or (number == signal.SIGTERM and seconds >= 0):
+        if seconds > patience or (number != signal.SIGINT and seconds >= 0):
             signal.signal(number, before[number])
             signal.raise_signal(number)
             return
@@ -234,8 +235,9 @@ def ending_cleanly(stop: Stop, patience: float = PATIENCE_SECONDS) -> Iterator[N
         stop.set()
         Interruptible.end_now()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        before[number] = signal.signal(number, ask_to_stop)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            before[number] = signal.signal(number, ask_to_stop)
     try:
         with stopping_when_unread(stop):
             yield

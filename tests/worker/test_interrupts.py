@@ -16,7 +16,7 @@ from search.worker.tasks import Interrupted
 
 @pytest.fixture(autouse=True)
 def handlers_are_left_as_they_were() -> Iterator[None]:
-    numbers = (signal.SIGINT, signal.SIGTERM)
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = [signal.getsignal(number) for number in numbers]
     yield
     after = [signal.getsignal(number) for number in numbers]
@@ -251,9 +251,9 @@ def test_ctrl_c_after_a_block_that_only_reads_is_held_back_again() -> None:
     assert reached == ["after it"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("only_reads", [True, False])
-def test_command_is_asked_to_stop_by_either_signal(number: signal.Signals, only_reads: bool) -> None:
+def test_command_is_asked_to_stop_by_each_signal(number: signal.Signals, only_reads: bool) -> None:
     stop = Stop()
     with (
         pytest.raises(Interrupted),
@@ -267,6 +267,17 @@ def test_command_is_asked_to_stop_by_either_signal(number: signal.Signals, only_
         signal.raise_signal(number)
         assert stop.is_set() and asked.is_set()
         raise Interrupted
+
+
+def test_command_under_nohup_does_not_stop_when_its_terminal_is_closed() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        stop = Stop()
+        with ending_cleanly(stop):
+            signal.raise_signal(signal.SIGHUP)
+        assert not stop.is_set()
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_second_ctrl_c_does_not_break_a_commands_clean_up() -> None:
