@@ -63,7 +63,7 @@ class FoundImages:
     labels_from: str = ""  # where the labels are, or what would hold them
     read_labels: Callable[[], np.ndarray] | None = None  # None: there are none
     read_class_names: Callable[[], Sequence[str] | None] = lambda: None  # by label; None: the file does not say
-    note: str = ""  # which of several parts it is; empty where there is no other
+    notes: Sequence[str] = ()  # sentences: which of several parts it is, and how it is read; some may be empty
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -207,7 +207,7 @@ def _of_named_arrays(place: Path, headers: Mapping[str, Header], model_shape: Sh
         labels_from=f"{labels or usual_labels(images)} in {place}",
         read_labels=partial(read_array, headers[labels]) if labels else None,
         read_class_names=lambda: names and [str(name) for name in read_array(headers[names])],
-        note=note_taken(place, [images], others),
+        notes=[note_taken(place, [images], others)],
     )
 
 
@@ -312,7 +312,7 @@ def _of_idx_folder(folder: Path) -> ImageArray:
             f"{folder} must hold an IDX file of images, {TEST_IMAGES}, but has labels alone; add the images"
         )
     note = note_taken(folder, [images[0].name], [path.name for path in images[1:]])
-    return replace(_of_idx_file(images[0]), note=note)
+    return replace(_of_idx_file(images[0]), notes=[note])
 
 
 def _of_idx_file(path: Path) -> ImageArray:

@@ -187,8 +187,8 @@ def _at_path(path: str, metadata: ModelMetadata, say: Callable[[str], None], *, 
         found = find_table_form(path, shape, labelled=labelled)
     if found is None:
         return _picture_items(path, say, labelled=labelled)
-    if found.note:
-        say(found.note)
+    for note in filter(None, found.notes):
+        say(note)
     if isinstance(found, FoundPictures):
         labels = _labels_of(found, len(found.rows), metadata, say) if labelled else None
         return _row_items(found, labels)

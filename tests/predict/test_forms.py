@@ -134,6 +134,16 @@ def test_bare_table_whose_label_is_not_told_is_refused_until_columns_are_named(t
     assert_images(path)
 
 
+def test_label_that_is_told_by_its_values_is_left_out_and_that_is_said(tmp_path: Path) -> None:
+    path, said = tmp_path / "new.csv", []
+    images = np.random.default_rng(4).integers(0, 256, (60, SIDE, SIDE), np.uint8)
+    labels = np.repeat(LABELS, 12)
+    path.write_text("\n".join(write_text(path, images, labels.tolist()).read_text().splitlines()[1:]))
+    assert_images(path, images, said.append)
+    assert truth_of(path, say=said.append) == labels.tolist()
+    assert said == 2 * [f"The first column of {path} is read as the label, by its values"]
+
+
 def test_of_tables_in_a_folder_those_to_test_on_are_taken_and_that_is_said(tmp_path: Path) -> None:
     folder = tmp_path / "digits"
     write_text(folder / "train.csv", IMAGES[:2], TEXTS[:2])

@@ -145,15 +145,14 @@ def find_layout(path: Path, training: CsvLayout | None = None, *, n_pixels: int 
     labels = labels_by_name(names or ())
     label = labels[0] if len(labels) == 1 else None
     note = ""
-    may_lack_label = n_pixels is not None and n_columns - len(indices_by_name(names or ())) != n_pixels + 1
-    if label is None and not labels and may_lack_label:
-        pass
-    elif label is None and training is not None and training.n_columns == n_columns:
+    n_others = n_columns - len(indices_by_name(names or ()))
+    is_unlabelled = not labels and n_pixels is not None and n_others != n_pixels + 1
+    if label is None and training is not None and training.n_columns == n_columns:
         label = training.label
-    elif label is None and not labels and training is None:
+    elif label is None and not labels and training is None and not is_unlabelled:
         label = label_by_values(_ends(path, separator, has_names=names is not None))
         note = f"The {'first' if label == 0 else 'last'} column of {path} is read as the label, by its values"
-    if label is None and (labels or not may_lack_label):
+    if label is None and not is_unlabelled:
         received = "columns without names" if names is None else in_words(names)
         if labels and names is not None:
             received = in_words([names[i] for i in labels])

@@ -74,7 +74,7 @@ def joined(
     class_names: Callable[[], Sequence[str] | None] = lambda: None,
     *,
     has_labels: bool = True,
-    note: str = "",
+    notes: Sequence[str] = (),
 ) -> ImageArray:
     """Put the images of parts behind each other.
 
@@ -83,7 +83,7 @@ def joined(
         shape: Of the model's images.
         class_names: What the classes are called, by label.
         has_labels: Whether the labels of the parts are any.
-        note: Which of several parts these are.
+        notes: Sentences: which of several parts these are, and how they are read.
 
     Raises:
         UserError: A part does not fit the model.
@@ -96,7 +96,7 @@ def joined(
         labels_from=first.labels_from,
         read_labels=(lambda: np.concatenate([part.labels for _, part in parts])) if has_labels else None,
         read_class_names=class_names,
-        note=note,
+        notes=notes,
         shape=images.shape,
         read=lambda: images,
     )
@@ -123,7 +123,7 @@ def _of_cifar(batches: CifarBatches, shape: Shape) -> ImageArray:
     parts = batches.read_train() if not batches.has_test else [batches.read_test()]
     note = note_taken(batches.place, [path.name for path in taken], [path.name for path in others])
     return joined(
-        [(str(path), part) for path, part in zip(taken, parts, strict=True)], shape, batches.class_names, note=note
+        [(str(path), part) for path, part in zip(taken, parts, strict=True)], shape, batches.class_names, notes=[note]
     )
 
 
@@ -139,7 +139,7 @@ def _of_classes(place: Path, shape: Shape) -> ImageArray | None:
     for part, name, image_name in zip(arrays.read_train(), names, arrays.array_names(), strict=True):
         labels = np.full(len(part.images), name)
         parts.append((str(place / image_name), Part(part.images, labels, part.images_from, f"the arrays of {place}")))
-    return joined(parts, shape, note=f"{place}: {arrays.notes()[0]}")
+    return joined(parts, shape, notes=[f"{place}: {arrays.notes()[0]}"])
 
 
 def _of_matlab(place: Path, shape: Shape) -> ImageArray:
@@ -157,7 +157,7 @@ def _of_files(files: ArrayFiles, shape: Shape) -> ImageArray:
         return joined([(str(files.place), part) for part in files.read_train()], shape, files.class_names)
     part = files.read_test()
     note = f"{files.place}: the test images are taken, and not those to train on"
-    return joined([(str(files.place), part)], shape, files.class_names, note=note)
+    return joined([(str(files.place), part)], shape, files.class_names, notes=[note])
 
 
 def _of_matlab_file(path: Path, variables: dict[str, Variable], shape: Shape) -> ImageArray:
@@ -170,14 +170,14 @@ def _of_matlab_file(path: Path, variables: dict[str, Variable], shape: Shape) ->
     if labels is not None:
         part = read_part(Source(path, images, labels), path)
         return joined(
-            [(str(path), part)], shape, lambda: None if names is None else read_class_names(path, names), note=note
+            [(str(path), part)], shape, lambda: None if names is None else read_class_names(path, names), notes=[note]
         )
     where = f"{images} in {path}"
     values = _in_order(read_images_alone(path, images), shape, where)
     return ImageArray(
         where=where,
         labels_from=f"{usual_labels(images)} in {path}",
-        note=note,
+        notes=[note],
         shape=values.shape,
         read=lambda: values,
     )

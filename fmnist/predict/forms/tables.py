@@ -104,7 +104,8 @@ def _of_texts(files: Sequence[Path], shape: Shape, note: str, *, labelled: bool)
             for layout in layouts
         ]
     parts = [(str(file), read_rows(file, layout)) for file, layout in zip(files, layouts, strict=True)]
-    return joined(parts, shape, has_labels=all(layout.label is not None for layout in layouts), note=note)
+    notes = [note, *(each for layout in layouts for each in layout.notes)]
+    return joined(parts, shape, has_labels=all(layout.label is not None for layout in layouts), notes=notes)
 
 
 def _of_parquet(
@@ -125,7 +126,8 @@ def _of_parquet(
             images = read_images(file, layout)
             of_rows = np.zeros(len(images), np.int64) if labels is None else labels[i]
             parts.append((str(file), Part(images, of_rows, str(file), labels_from)))
-        return joined(parts, shape, class_names, has_labels=labels is not None, note=note)
+        notes = [note, layout.pixels.note if layout.pixels is not None else ""]
+        return joined(parts, shape, class_names, has_labels=labels is not None, notes=notes)
     assert layout.image is not None
     numbers = [range(_n_rows(file)) for file in files]
     return FoundPictures(
@@ -134,7 +136,7 @@ def _of_parquet(
         labels_from=labels_from,
         read_labels=None if labels is None else lambda: np.concatenate(labels),
         read_class_names=class_names,
-        note=note,
+        notes=[note],
         rows=[file / f"row {i}" for file, each in zip(files, numbers, strict=True) for i in each],
         pictures=PictureRows(layout.image),
     )
