@@ -384,3 +384,24 @@ def test_class_folders_stay_the_labels_where_a_table_says_something_else(tmp_pat
         path.write_bytes(png_of(image))
     (folder / "weights.csv").write_text("\n".join(["file,grams", *(f"{i}.png,{i * 1.5}" for i in range(N))]))
     assert truth_of(folder, say=[].append) == [0, 0, 1, 1, 2]
+
+
+def test_matlab_folders_and_emnist_give_the_images_to_test_on(tmp_path: Path) -> None:
+    folder, said = tmp_path / "insects", []
+    folder.mkdir()
+    last = np.moveaxis(IMAGES, 0, -1)
+    savemat(folder / "train.mat", {"X": last[..., :1], "y": [0]})
+    savemat(folder / "test.mat", {"X": last, "y": LABELS})
+    assert_images(folder, say=said.append)
+    assert truth_of(folder, say=said.append) == LABELS.tolist()
+    upright = np.random.default_rng(5).integers(0, 256, (3, 28, 28), np.uint8)
+    part = {"images": upright.swapaxes(1, 2).reshape(3, -1), "labels": np.array([[2], [0], [1]])}
+    mapping = np.array([[0, ord("a")], [1, ord("b")], [2, ord("c")]])
+    savemat(tmp_path / "emnist.mat", {"dataset": {"train": part, "test": part, "mapping": mapping}})
+    letters = ModelMetadata(("c", "b", "a"), (28, 28, 1), background=0.0)
+    items = items_of(tmp_path / "emnist.mat", letters, said.append)
+    np.testing.assert_array_equal(pixels_of(items, letters)[..., 0], upright)
+    assert truth_of(tmp_path / "emnist.mat", letters, said.append) == [0, 2, 1]
+    assert set(said) == {
+        f"{place}: the test images are taken, and not those to train on" for place in (folder, tmp_path / "emnist.mat")
+    }
