@@ -126,8 +126,9 @@ class PredictOptions:
     )
     images: tuple[str, ...] = option(
         "PNG, JPEG, WebP, BMP, GIF (its first frame), TIFF, PPM, AVIF, JPEG 2000 or HEIC file; a folder, with all such "
-        "files in it and its subfolders; an .npz, .npy or IDX file of images of the model's size, or a folder of such; "
-        "a table (.csv) with the columns file and label; - for one picture from standard input",
+        "files in it and its subfolders; anything else that trains, such as arrays or tables of images of the model's "
+        "size, Parquet files or a zip; a table (.csv) with the columns file and label; - for one picture from standard "
+        "input",
         positional=True,
         takes_path=True,
         metavar="IMAGE",

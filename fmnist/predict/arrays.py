@@ -54,17 +54,24 @@ from fmnist.reading import ARCHIVE_SUFFIX
 GZIP_SUFFIX = ".gz"
 
 
-@dataclass(frozen=True, eq=False)
-class ImageArray:
-    """Images in a file, and their labels where it has some. Nothing but headers has been read."""
+@dataclass(frozen=True, eq=False, kw_only=True)
+class FoundImages:
+    """Images in a file, and their labels where it has some."""
 
     where: str  # "x_test in shoes.npz"
-    shape: tuple[int, ...]  # of the array
-    read: Callable[[], np.ndarray]
+    names: Sequence[str] = ()  # of each image: "train.csv[12]"; empty: that of the file and a number
     labels_from: str = ""  # where the labels are, or what would hold them
     read_labels: Callable[[], np.ndarray] | None = None  # None: there are none
     read_class_names: Callable[[], Sequence[str] | None] = lambda: None  # by label; None: the file does not say
-    note: str = ""  # which of several arrays it is; empty where there is no other
+    notes: Sequence[str] = ()  # sentences: which of several parts it is, and how it is read; some may be empty
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ImageArray(FoundImages):
+    """Images as numbers."""
+
+    shape: tuple[int, ...]  # of the array
+    read: Callable[[], np.ndarray]
 
 
 def find_image_array(path: str, shape: Shape) -> ImageArray | None:
@@ -125,13 +132,20 @@ def to_model_pixels(values: np.ndarray, shape: Shape, form: PixelForm, where: st
     Raises:
         UserError: The shape does not fit the model, or a value is none of the form.
     """
+    return form.apply(laid_out(values, shape, where), where)
+
+
+def laid_out(values: np.ndarray, shape: Shape, where: str) -> np.ndarray:
+    """Return an array as (n, height, width, channels), its numbers as they are.
+
+    The arguments are those of `to_model_pixels`. Raises UserError if the array does not fit the model.
+    """
     require_fit(values.shape, shape, where)
-    pixels = form.apply(values, where)
     of_each = values.shape if holds_one(values.shape, shape) else values.shape[1:]
     height, width, n_channels = shape
     if of_each == (n_channels, height, width) and of_each != shape:
-        return np.moveaxis(pixels.reshape(-1, *of_each), 1, -1)
-    return pixels.reshape(-1, *shape)
+        return np.moveaxis(values.reshape(-1, *of_each), 1, -1)
+    return values.reshape(-1, *shape)
 
 
 def require_fit(shape: tuple[int, ...], model_shape: Shape, where: str) -> None:
@@ -180,33 +194,52 @@ def read_model_pixels(found: ImageArray, shape: Shape, say: Callable[[str], None
 def _of_named_arrays(place: Path, headers: Mapping[str, Header], model_shape: Shape) -> ImageArray:
     """The images of an archive or of a folder of .npy files."""
     shapes = {name: header.shape for name, header in headers.items()}
-    images, others = _choose(place, shapes, model_shape)
-    labels = _labels_beside(images, shapes, model_shape)
+    images, others = choose_images(place, shapes, model_shape, "np.savez('new.npz', x=...)")
+    labels = labels_beside(images, shapes, model_shape)
     texts = [name for name, header in headers.items() if header.dtype.kind == "U"]
     names = next((name for name in texts if name.lower() in CLASS_NAME_WORDS), None)
     header = headers[images]
     check_memory(shapes[images][0] if header.shape else 0, model_shape, header.dtype.itemsize)
-    note = ""
-    if others:
-        note = f"{place}: {images} is taken, and not {first_few(others)}"
     return ImageArray(
         where=f"{images} in {place}",
         shape=header.shape,
         read=partial(read_array, header),
-        labels_from=f"{labels or _usual_labels(images)} in {place}",
+        labels_from=f"{labels or usual_labels(images)} in {place}",
         read_labels=partial(read_array, headers[labels]) if labels else None,
         read_class_names=lambda: names and [str(name) for name in read_array(headers[names])],
-        note=note,
+        notes=[note_taken(place, [images], others)],
     )
 
 
-def _choose(place: Path, shapes: Mapping[str, tuple[int, ...]], model_shape: Shape) -> tuple[str, list[str]]:
-    """The name of the array of images, and those of the other parts. By their names, or else by their shapes."""
+def note_taken(place: Path, taken: Sequence[str], others: Sequence[str]) -> str:
+    """Write the sentence that says which of several parts is taken; nothing where there is no other."""
+    if not others:
+        return ""
+    return f"{place}: {first_few(taken)} {'is' if len(taken) == 1 else 'are'} taken, and not {first_few(others)}"
+
+
+def choose_images(
+    place: Path, shapes: Mapping[str, tuple[int, ...]], model_shape: Shape, how: str
+) -> tuple[str, list[str]]:
+    """Find the array of images among others, by their names or else by their shapes.
+
+    Args:
+        place: The file or folder, for the message.
+        shapes: Of each array, by name, in the file's order.
+        model_shape: Of the model's images.
+        how: How one array is saved alone, for the message.
+
+    Returns:
+        Its name, and those of the other parts.
+
+    Raises:
+        UserError: There is none, or no telling which it is.
+    """
     by_name = [name for name in shapes if (role_of(name) or ("", ""))[1] == "images"]
     tests = [name for name in by_name if (role_of(name) or ("", ""))[0] == "test"]
     if len(tests) == 1:
         return tests[0], [name for name in by_name if name != tests[0]]
-    fitting = [name for name, shape in shapes.items() if _may_be_images(shape, model_shape)]
+    fitting = [name for name, shape in shapes.items() if may_be_images(shape, model_shape)]
     if len(fitting) == 2 and all(POSITIONAL.fullmatch(name) for name in shapes):  # to train on, then to test on
         return fitting[1], [fitting[0]]
     for candidates in (by_name, fitting):
@@ -214,18 +247,17 @@ def _choose(place: Path, shapes: Mapping[str, tuple[int, ...]], model_shape: Sha
             return candidates[0], []
     received = first_few([f"{name} {shape}" for name, shape in shapes.items()]) or "none"
     raise UserError(
-        f"{place} must hold one array of images to classify, x_test or x, but got {received}; save it alone as x, "
-        "np.savez('new.npz', x=...)"
+        f"{place} must hold one array of images to classify, x_test or x, but got {received}; save it alone as x, {how}"
     )
 
 
-def _labels_beside(images: str, shapes: Mapping[str, tuple[int, ...]], model_shape: Shape) -> str | None:
+def labels_beside(images: str, shapes: Mapping[str, tuple[int, ...]], model_shape: Shape) -> str | None:
     """The name of the array that has the labels of these images; None if there is none, or no telling which."""
     if role_of(images) is not None:
         return _labels_named_like(images, shapes)
     behind = list(shapes)[list(shapes).index(images) + 1 :]
     length = shapes[images][:1]
-    alike = [name for name in behind if shapes[name][:1] == length and not _may_be_images(shapes[name], model_shape)]
+    alike = [name for name in behind if shapes[name][:1] == length and not may_be_images(shapes[name], model_shape)]
     return alike[0] if len(alike) == 1 else None
 
 
@@ -237,7 +269,7 @@ def _labels_named_like(images: str, names: Iterable[str]) -> str | None:
     return next((name for name in names if role_of(name) == (role[0], "labels")), None)
 
 
-def _usual_labels(images: str) -> str:
+def usual_labels(images: str) -> str:
     """What labels are called beside these images: y_test beside x_test and test_images, y beside x."""
     part, _ = role_of(images) or ("train", "images")
     if part == "train" and part not in images.lower():
@@ -245,7 +277,7 @@ def _usual_labels(images: str) -> str:
     return f"y_{part}"
 
 
-def _may_be_images(shape: tuple[int, ...], model_shape: Shape) -> bool:
+def may_be_images(shape: tuple[int, ...], model_shape: Shape) -> bool:
     """Whether an array without a telling name is taken for images: of two dimensions at least, as labels have one."""
     allowed = shapes_of_one(model_shape)
     return len(shape) >= 2 and (shape in allowed or shape[1:] in allowed)
@@ -259,7 +291,7 @@ def _of_npy_file(path: Path) -> ImageArray:
         where=str(path),
         shape=header.shape,
         read=partial(read_array, header),
-        labels_from=str(path.with_name(f"{labels or _usual_labels(path.stem)}{NPY_SUFFIX}")),
+        labels_from=str(path.with_name(f"{labels or usual_labels(path.stem)}{NPY_SUFFIX}")),
         read_labels=partial(_read_npy, path.with_name(f"{labels}{NPY_SUFFIX}")) if labels else None,
     )
 
@@ -279,10 +311,8 @@ def _of_idx_folder(folder: Path) -> ImageArray:
         raise UserError(
             f"{folder} must hold an IDX file of images, {TEST_IMAGES}, but has labels alone; add the images"
         )
-    note = ""
-    if len(images) > 1:
-        note = f"{folder}: {images[0].name} is taken, and not {images[1].name}"
-    return replace(_of_idx_file(images[0]), note=note)
+    note = note_taken(folder, [images[0].name], [path.name for path in images[1:]])
+    return replace(_of_idx_file(images[0]), notes=[note])
 
 
 def _of_idx_file(path: Path) -> ImageArray:

@@ -1,25 +1,27 @@
 """What is to be classified? Whatever a caller names or passes -> images one by one, each with its label if asked for.
 
-Paths of pictures, of folders of pictures, of files of arrays and of tables; arrays and Pillow's pictures in memory.
+Paths of pictures and of whatever else training reads; arrays and Pillow's pictures in memory.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Protocol, TypeGuard
 
 import numpy as np
 from PIL import Image
 
 from fmnist.data.arrays.pixels import PixelForm, find_pixel_form
-from fmnist.data.decode import UnreadablePicture
+from fmnist.data.decode import UnreadablePicture, picture_suffixes
+from fmnist.data.tables.files import has_columns_of_pixels
 from fmnist.errors import UserError
 from fmnist.model.metadata import ModelMetadata
 from fmnist.predict.arrays import (
-    ImageArray,
+    FoundImages,
     find_image_array,
     holds_one,
     read_model_pixels,
@@ -27,6 +29,10 @@ from fmnist.predict.arrays import (
     to_model_pixels,
 )
 from fmnist.predict.files import STDIN, PictureFile, find_picture_files, read_content
+from fmnist.predict.forms.archives import OpenArchive, open_archive
+from fmnist.predict.forms.arrays import find_array_form
+from fmnist.predict.forms.labels_table import find_labelled_pictures
+from fmnist.predict.forms.tables import FoundPictures, PictureRows, find_table_form
 from fmnist.predict.labels import ClassFinder, is_table, read_table
 from fmnist.predict.preprocess import Prepared, prepare
 from fmnist.values import shown, to_items, to_text
@@ -113,8 +119,8 @@ def open_inputs(
 ) -> Iterator[Item]:
     """Find every image of what was named or passed, in its order.
 
-    Arrays and tables are read by the call itself, so that what cannot be used is refused before anything is classified;
-    pictures are found and read as their turn comes.
+    Arrays, archives and tables are read by the call itself, so that what cannot be used is refused before anything is
+    classified; pictures are found and read as their turn comes.
 
     Args:
         inputs: What `read_inputs` gave.
@@ -123,8 +129,8 @@ def open_inputs(
         labelled: Whether each image is to have its label.
 
     Raises:
-        UserError: A file of arrays or a table cannot be used or does not fit the model, or there is no label for an
-            image.
+        UserError: A file of arrays, an archive or a table cannot be used or does not fit the model, or there is no
+            label for an image.
     """
     forms = _forms_of([each.value for each in inputs if isinstance(each, InMemory)], say)
     opened = []
@@ -167,32 +173,65 @@ def _at_path(path: str, metadata: ModelMetadata, say: Callable[[str], None], *, 
         if labelled:
             _refuse_unlabelled(path)
         return _picture_items(path, say)
-    if is_table(path) and os.path.isfile(path):
+    if _is_table_of_files(path):
         rows = read_table(path, labelled=labelled)
         return iter([_picture(PictureFile(row.path), row.label if labelled else None) for row in rows])
-    found = find_image_array(path, metadata.image_shape)
+    if os.path.isfile(path) and os.path.splitext(path)[1].lower() in picture_suffixes():
+        return _picture_items(path, say, labelled=labelled)
+    shape = metadata.image_shape
+    found = find_array_form(path, shape) or find_image_array(path, shape)
+    if found is None:
+        archive = None if os.path.isdir(path) else open_archive(path)
+        if archive is not None:
+            return _in_archive(archive, metadata, say, labelled=labelled)
+        found = find_table_form(path, shape, labelled=labelled)
     if found is None:
         return _picture_items(path, say, labelled=labelled)
-    require_fit(found.shape, metadata.image_shape, found.where)
-    if found.note:
-        say(found.note)
-    labels = None
-    if labelled:
-        labels = _labels_of(found, metadata, say)
-    pixels = read_model_pixels(found, metadata.image_shape, say)
-    return _array_items(path, pixels, labels, is_one=holds_one(found.shape, metadata.image_shape))
+    for note in filter(None, found.notes):
+        say(note)
+    if isinstance(found, FoundPictures):
+        labels = _labels_of(found, len(found.rows), metadata, say) if labelled else None
+        return _row_items(found, labels)
+    require_fit(found.shape, shape, found.where)
+    is_one = holds_one(found.shape, shape)
+    labels = _labels_of(found, 1 if is_one else found.shape[0], metadata, say) if labelled else None
+    pixels = read_model_pixels(found, shape, say)
+    return _array_items(path, pixels, labels, is_one=is_one, names=found.names)
 
 
-def _labels_of(found: ImageArray, metadata: ModelMetadata, say: Callable[[str], None]) -> np.ndarray:
-    """The class of each image of a file of arrays: int64 (n,)."""
+def _is_table_of_files(path: str) -> bool:
+    """Whether a path is that of a table of pictures, rather than of pixels."""
+    if not is_table(path) or not os.path.isfile(path):
+        return False
+    try:
+        return not has_columns_of_pixels(Path(path))
+    except OSError:  # which reading it says
+        return True
+
+
+def _in_archive(
+    archive: OpenArchive, metadata: ModelMetadata, say: Callable[[str], None], *, labelled: bool
+) -> Iterator[Item]:
+    """What an archive holds, by names that begin with the archive's."""
+    unpacked = archive.unpacked
+
+    def prepare(item: Item, metadata: ModelMetadata, *, may_invert: bool) -> Prepared:
+        with unpacked.naming_the_archive():
+            return item.prepare(metadata, may_invert=may_invert)
+
+    with unpacked.naming_the_archive():
+        items = _at_path(archive.place, metadata, lambda text: say(unpacked.in_words(text)), labelled=labelled)
+    return (replace(item, path=unpacked.in_words(item.path), prepare=partial(prepare, item)) for item in items)
+
+
+def _labels_of(found: FoundImages, n: int, metadata: ModelMetadata, say: Callable[[str], None]) -> np.ndarray:
+    """The class of each of n images in a file: int64 (n,)."""
     if found.read_labels is None:
         raise UserError(
             f"labelled images must have their labels beside them, but for {found.where} there is no {found.labels_from}"
             "; add it, or leave --labels out"
         )
-    labels, n = found.read_labels(), 1
-    if not holds_one(found.shape, metadata.image_shape):
-        n = found.shape[0]
+    labels = found.read_labels()
     if labels.shape[:1] != (n,):
         raise UserError(
             f"every image needs a label, but {found.where} has {n:,} images and {found.labels_from} has "
@@ -202,15 +241,35 @@ def _labels_of(found: ImageArray, metadata: ModelMetadata, say: Callable[[str], 
 
 
 def _array_items(
-    name: str, pixels: np.ndarray, labels: np.ndarray | None = None, *, is_one: bool = False
+    name: str,
+    pixels: np.ndarray,
+    labels: np.ndarray | None = None,
+    *,
+    is_one: bool = False,
+    names: Sequence[str] = (),
 ) -> Iterator[Item]:
-    """pixels: uint8 (n, height, width, channels). labels: int64 (n,)."""
+    """pixels: uint8 (n, height, width, channels). labels: int64 (n,). names: of each image; none: name and number."""
     for number, image in enumerate(pixels):
         label = None if labels is None else int(labels[number])
-        yield Item(name if is_one else f"{name}[{number}]", partial(_prepare_array, image), label)
+        numbered = name if is_one else f"{name}[{number}]"
+        yield Item(names[number] if names else numbered, partial(_prepare_array, image), label)
+
+
+def _row_items(found: FoundPictures, labels: np.ndarray | None) -> Iterator[Item]:
+    """labels: int64 (n,)."""
+    for number, (name, row) in enumerate(zip(found.names, found.rows, strict=True)):
+        label = None if labels is None else int(labels[number])
+        yield Item(name, partial(_prepare_row, found.pictures, row), label)
 
 
 def _picture_items(place: str, say: Callable[[str], None], *, labelled: bool = False) -> Iterator[Item]:
+    by_table = find_labelled_pictures(place, say) if labelled and os.path.isdir(place) else None
+    if by_table is not None:
+        return iter([_picture(PictureFile(path), label) for path, label in by_table.items()])
+    return _found_pictures(place, say, labelled=labelled)
+
+
+def _found_pictures(place: str, say: Callable[[str], None], *, labelled: bool) -> Iterator[Item]:
     for file in find_picture_files([place], say):
         label = None
         if labelled and file.error is None:
@@ -239,6 +298,10 @@ def _prepare_file(file: PictureFile, metadata: ModelMetadata, *, may_invert: boo
     if file.error is not None:
         raise UnreadablePicture(file.error)
     return prepare(read_content(file.path), metadata, may_invert=may_invert)
+
+
+def _prepare_row(pictures: PictureRows, row: Path, metadata: ModelMetadata, *, may_invert: bool) -> Prepared:
+    return prepare(pictures.content(row), metadata, may_invert=may_invert)
 
 
 def _prepare_opened(picture: Image.Image, metadata: ModelMetadata, *, may_invert: bool) -> Prepared:

@@ -110,8 +110,13 @@ class ClassFinder:
                 "the model's first"
             )
         numbers = numbers + form.first  # from 0 or from 1: that the model's classes decide, as some may be missing here
-        if own_names is not None and numbers.size and numbers.max() < len(own_names):
-            return self.find_all([str(own_names[int(number)]) for number in numbers], where)
+        if own_names is not None and numbers.size:
+            first = 0
+            if numbers.min() >= 1 and numbers.max() == len(own_names):  # as MATLAB counts
+                say(f"{where} number the classes from 1 to {len(own_names)}: 1 is {own_names[0]}")
+                first = 1
+            if numbers.max() - first < len(own_names):
+                return self.find_all([str(own_names[int(number) - first]) for number in numbers], where)
         return self.find_numbers(numbers, where, say)
 
     def _find(self, label: str) -> int | None:

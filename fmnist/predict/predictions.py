@@ -117,9 +117,9 @@ def predict(
     Args:
         model: A .keras file, or the folder of a study, whose best.keras is taken.
         images: One image or a list of any kinds of them: paths, pictures of Pillow's (PIL.Image.Image), arrays. Paths
-            are those of pictures, folders of pictures, .npz and .npy files, IDX files or tables of files, and "-" is
-            one picture from standard input. Arrays are (h, w), (h, w, c), (n, h, w) or (n, h, w, c) of the model's
-            size, whole numbers from 0 to 255 or decimal numbers from 0 to 1.
+            are those of pictures, folders of pictures, anything else that trains, such as .npz, CSV and Parquet files
+            and archives, or tables of files, and "-" is one picture from standard input. Arrays are (h, w), (h, w, c),
+            (n, h, w) or (n, h, w, c) of the model's size, whole numbers from 0 to 255 or decimal numbers from 0 to 1.
         top: How many classes to name.
         invert: False keeps the light backgrounds of photographs light.
         temperature: Calibrates the probabilities, see `fmnist.metrics.calibration`: a number, or a file such as a
@@ -133,7 +133,7 @@ def predict(
         be read has its reason in `error`, and the others go on.
 
     Raises:
-        UserError: The model, an array or another argument cannot be used.
+        UserError: The model, an array, an archive, a table or another argument cannot be used.
     """
     predictions = []
     for batch in predict_batches(model, images, top=top, invert=invert, temperature=temperature, say=say):

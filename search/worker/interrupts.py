@@ -213,9 +213,9 @@ def _times_cancelled() -> int:
 def ending_cleanly(stop: Stop, patience: float = PATIENCE_SECONDS) -> Iterator[None]:
     """Turn the first SIGINT, SIGTERM or SIGHUP inside the block into a request to stop, for a command.
 
-    SIGHUP comes where a terminal is closed; where it is ignored, as under nohup, it stays so. A second SIGTERM or SIGHUP
-    acts as it did before the block, and so does another SIGINT after a while, so that a run which does
-    not stop can still be ended. Standard output that takes no more is a request, too.
+    SIGHUP comes where a terminal is closed; where it is ignored, as under nohup, it stays so. A second SIGTERM or
+    SIGHUP acts as it did before the block, and so does another SIGINT after a while, so that a run which does not stop
+    can still be ended. Standard output that takes no more is a request, too.
 
     Args:
         stop: Set by the first signal. Whoever works inside the block watches it.

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from PIL import Image
+from pyarrow import parquet
 
 from fmnist.metrics.intervals import wilson_95
 from fmnist.predict import Classifier, EvaluatedImages, evaluate, predict
@@ -76,7 +79,15 @@ def test_scores_are_those_of_the_known_answers_however_images_and_labels_come(
     names = [QUADRANTS[label] for label in TRUTH]
     pictures = [Image.fromarray(image) for image in IMAGES]
     ways: list[tuple[Any, Any]] = [(IMAGES, TRUTH), (pictures, names), (folders, None), (tmp_path / "set.npz", None)]
-    ways.append((tmp_path / "table.csv", None))
+    ways += [(tmp_path / name, None) for name in ("table.csv", "new.zip", "new.parquet", "pixels.csv")]
+    with zipfile.ZipFile(tmp_path / "new.zip", "w") as archive:
+        for path in folders.rglob("*.png"):
+            archive.write(path, path.relative_to(tmp_path).as_posix())
+    contents = [next(folders.rglob(f"{i}.png")).read_bytes() for i in range(len(TRUTH))]
+    parquet.write_table(pa.table({"image": contents, "label": names}), tmp_path / "new.parquet")
+    lines = [",".join(map(str, [label, *image.ravel()])) for label, image in zip(names, IMAGES, strict=True)]
+    header = ",".join(["label", *map(str, range(IMAGES[0].size))])
+    (tmp_path / "pixels.csv").write_text("\n".join([header, *lines]))
     said: list[str] = []
     found = [evaluate(study, images, labels, say=said.append) for images, labels in ways]
     for each in found:

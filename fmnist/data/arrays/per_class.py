@@ -84,6 +84,7 @@ class ClassArrays:
     Args:
         place: The archive or folder.
         headers: Of its arrays, by name.
+        least: How many images each class must have.
 
     Raises:
         UserError: The names are those of shares rather than classes, or there are too many classes, or too few images.
@@ -92,7 +93,7 @@ class ClassArrays:
     has_test = False
     wanted_test = "array of test images"
 
-    def __init__(self, place: Path, headers: Mapping[str, Header]) -> None:
+    def __init__(self, place: Path, headers: Mapping[str, Header], *, least: int = MIN_IMAGES_WITH_TEST) -> None:
         self.place = place
         full_names = list(headers)
         if os.path.isdir(place):
@@ -107,7 +108,7 @@ class ClassArrays:
         arrays = [_ClassArray(name, full_name, header) for name, full_name, header in columns]
         self._arrays = sorted(arrays, key=lambda array: natural(array.name))
         counts = np.array([array.header.shape[0] for array in self._arrays])
-        check_class_sizes(self.class_names(), counts, place, MIN_IMAGES_WITH_TEST)
+        check_class_sizes(self.class_names(), counts, place, least)
 
     @property
     def files(self) -> Sequence[Path]:
@@ -131,6 +132,11 @@ class ClassArrays:
     def class_names(self) -> tuple[str, ...]:
         """Return the names of the arrays, in natural order."""
         return tuple(array.name for array in self._arrays)
+
+    def array_names(self) -> tuple[str, ...]:
+        """Return the names of the files, or of the arrays in an archive, in the order of the classes."""
+        is_folder = os.path.isdir(self.place)
+        return tuple(array.header.file.name if is_folder else array.full_name for array in self._arrays)
 
     def notes(self) -> list[str]:
         """Say that arrays are classes, and what was left out of their names."""

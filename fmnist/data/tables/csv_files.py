@@ -48,7 +48,7 @@ class CsvLayout:
     separator: str
     names: tuple[str, ...] | None  # of the columns, from the first line; None: it is an image
     n_columns: int
-    label: int
+    label: int | None  # None: the table has none, or it is not to be read
     unread: tuple[int, ...]  # numbers of rows
     pixels: PixelColumns
     notes: tuple[str, ...]
@@ -95,7 +95,7 @@ class CsvTables:
     def read_train(self) -> list[Part]:
         """Read the table to train on, and that of validation images as a part behind it."""
         paths = [*self._tables.train, *self._tables.validation]
-        parts = [_read(path, self._layout_like(path)) for path in paths]
+        parts = [read_rows(path, self._layout_like(path)) for path in paths]
         labels = [part.labels for part in parts]
         if not self._are_names and are_names(labels):
             self._are_names = True
@@ -105,7 +105,7 @@ class CsvTables:
     def read_test(self) -> Part:
         """Read the table to test on."""
         assert self._test is not None
-        return self._named(_read(self._test, self._layout_like(self._test)))
+        return self._named(read_rows(self._test, self._layout_like(self._test)))
 
     def class_names(self) -> None:
         """Return None: a table in text does not name its classes, unless by its labels."""
@@ -123,12 +123,14 @@ class CsvTables:
         return Part(part.images, part.labels.astype(str), part.images_from, part.labels_from)
 
 
-def find_layout(path: Path, training: CsvLayout | None = None) -> CsvLayout:
+def find_layout(path: Path, training: CsvLayout | None = None, *, n_pixels: int | None = None) -> CsvLayout:
     """Find what is where in a table.
 
     Args:
         path: The table.
         training: What is where in the one to train on; None: this is it.
+        n_pixels: How many numbers the images have where the table is not to train on, and may have no label; None: it
+            must have one.
 
     Raises:
         UserError: The file cannot be read, or its columns are not those of images.
@@ -143,12 +145,14 @@ def find_layout(path: Path, training: CsvLayout | None = None) -> CsvLayout:
     labels = labels_by_name(names or ())
     label = labels[0] if len(labels) == 1 else None
     note = ""
+    n_others = n_columns - len(indices_by_name(names or ()))
+    is_unlabelled = not labels and n_pixels is not None and n_others != n_pixels + 1
     if label is None and training is not None and training.n_columns == n_columns:
         label = training.label
-    elif label is None and not labels and training is None:
+    elif label is None and not labels and training is None and not is_unlabelled:
         label = label_by_values(_ends(path, separator, has_names=names is not None))
         note = f"The {'first' if label == 0 else 'last'} column of {path} is read as the label, by its values"
-    if label is None:
+    if label is None and not is_unlabelled:
         received = "columns without names" if names is None else in_words(names)
         if labels and names is not None:
             received = in_words([names[i] for i in labels])
@@ -168,6 +172,7 @@ def _is_unlabelled(path: Path, training: CsvLayout) -> bool:
     _, names, n_columns = _first_line(path)
     if names is None or training.names is None:
         return n_columns == training.n_columns - 1
+    assert training.label is not None
     return plain(training.names[training.label]) not in map(plain, names) and not labels_by_name(names)
 
 
@@ -222,8 +227,12 @@ def _unquoted(field: str) -> str:
     return field.strip().strip('"')
 
 
-def _read(path: Path, layout: CsvLayout) -> Part:
-    """Read the images, (n, side * side) or (n, side, side, 3) and uint8 or else float32, and the labels of a table."""
+def read_rows(path: Path, layout: CsvLayout) -> Part:
+    """Read the images, (n, side * side) or (n, side, side, 3) and uint8 or else float32, and the labels of a table.
+
+    Raises:
+        UserError: A line is wrong, or the file cannot be read.
+    """
     images, labels = [], []
     n_images, lines_at_once = 0, max(1, FIELDS_AT_ONCE // layout.n_columns)
     with _lines(path) as lines:
@@ -236,10 +245,16 @@ def _read(path: Path, layout: CsvLayout) -> Part:
             check_memory(n_images, (len(layout.pixels.indices), 1, 1), values.itemsize)
     shape = (0, *layout.pixels.shape)
     together = np.concatenate(images) if images else np.empty(shape, np.uint8)
-    column = "the first column" if layout.label == 0 else f"column {layout.label + 1}"
+    return Part(together, _label_array(labels), f"{path}", f"{_label_column(layout)} in {path}")
+
+
+def _label_column(layout: CsvLayout) -> str:
+    """Name the column of labels, or what would be one."""
+    if layout.label is None:
+        return "column label"
     if layout.names is not None and layout.names[layout.label]:
-        column = layout.names[layout.label]
-    return Part(together, _label_array(labels), f"{path}", f"{column} in {path}")
+        return layout.names[layout.label]
+    return "the first column" if layout.label == 0 else f"column {layout.label + 1}"
 
 
 def _parsed(path: Path, numbered: Sequence[tuple[int, str]], layout: CsvLayout, labels: list[str]) -> np.ndarray:
@@ -251,7 +266,8 @@ def _parsed(path: Path, numbered: Sequence[tuple[int, str]], layout: CsvLayout, 
         return 0
 
     converters: dict[int | str, Callable[[str], int]] = dict.fromkeys(layout.unread, lambda field: 0)
-    converters[layout.label] = keep_label
+    if layout.label is not None:
+        converters[layout.label] = keep_label
     for dtype in (np.uint8, np.float32):
         del labels[n_before:]
         try:
@@ -285,7 +301,7 @@ def _fault(line: str, layout: CsvLayout) -> str:
     fields = _fields(line, layout.separator)
     if len(fields) != layout.n_columns:
         return f"has {len(fields):,} fields instead of {layout.n_columns:,}"
-    if not fields[layout.label].strip():
+    if layout.label is not None and not fields[layout.label].strip():
         return "has no label"
     for i in layout.pixels.indices:
         if not _is_decimal(fields[i]):

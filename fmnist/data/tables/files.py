@@ -69,8 +69,12 @@ def stem_of(table: Path) -> str:
     return Path(table.name.removesuffix(".gz")).stem
 
 
-def find_tables(path: Path) -> TableFiles | None:
+def find_tables(path: Path, *, to_train: bool = True) -> TableFiles | None:
     """Find the tables of a file or folder; None if it is none, or a folder of something else.
+
+    Args:
+        path: Of the file or folder.
+        to_train: Whether there must be a table to train on.
 
     Raises:
         UserError: A file is not what its name says, or files do not go together.
@@ -81,7 +85,7 @@ def find_tables(path: Path) -> TableFiles | None:
             return None if own is None else TableFiles(path, own, (path,))
         if not os.path.isdir(path):
             return None
-        found = _candidates(path)
+        found = candidates(path)
         if not found or len(read_tree(path).unwrapped().filled) > 1:  # class folders, of which tables say more
             return None
         kinds = {table: _kind_of(table) for table in found}
@@ -91,16 +95,17 @@ def find_tables(path: Path) -> TableFiles | None:
     if not tables:
         return None
     kind: Kind = "parquet" if kinds[tables[0]] == "parquet" else "csv"
-    others = [table for table in tables if kinds[table] != kind]
-    if others:
+    foreign = [table for table in tables if kinds[table] != kind]
+    if foreign:
         raise UserError(
-            f"{path} must hold tables of one kind, but got {tables[0].name} and {others[0].name}; move those of one "
+            f"{path} must hold tables of one kind, but got {tables[0].name} and {foreign[0].name}; move those of one "
             "kind away"
         )
-    return _divided(path, kind, _of_one_data_set(path, tables), [table for table in found if table not in tables])
+    others = [table for table in found if table not in tables]
+    return _divided(path, kind, _of_one_data_set(path, tables), others, to_train=to_train)
 
 
-def _candidates(folder: Path) -> list[Path]:
+def candidates(folder: Path) -> list[Path]:
     """The files of a folder that are called like tables; those of Parquet down to two folders below too."""
     found = []
     for place, below, names in os.walk(folder, followlinks=True):
@@ -148,7 +153,17 @@ def _kind_of(path: Path) -> Kind | None:
 
 def separator_of(line: str) -> str:
     """Find what separates the fields of a line: tabs or semicolons if there are as many as pixels, or else commas."""
-    return next((separator for separator in SEPARATORS if line.count(separator) >= MIN_PIXELS), ",")
+    return next((separator for separator in SEPARATORS if line.count(separator) >= MIN_PIXELS - 1), ",")
+
+
+def has_columns_of_pixels(path: Path) -> bool:
+    """Tell whether the first line of a text has as many fields as the smallest image has pixels.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    line = _head(path).decode("utf-8", errors="replace").partition("\n")[0]
+    return line.count(separator_of(line)) >= MIN_PIXELS - 1
 
 
 def _has_pixels(path: Path) -> bool:
@@ -182,7 +197,7 @@ def _of_one_data_set(folder: Path, tables: Sequence[Path]) -> list[Path]:
     return list(tables)
 
 
-def _divided(folder: Path, kind: Kind, tables: Sequence[Path], others: Sequence[Path]) -> TableFiles:
+def _divided(folder: Path, kind: Kind, tables: Sequence[Path], others: Sequence[Path], *, to_train: bool) -> TableFiles:
     """Tell the parts by the names of tables, or of the folders that they are in."""
     by_part: dict[str | None, list[Path]] = {}
     for table in tables:
@@ -195,7 +210,7 @@ def _divided(folder: Path, kind: Kind, tables: Sequence[Path], others: Sequence[
     if TRAIN not in by_part:
         by_part[TRAIN] = by_part.pop(None, [])
     train, validation, test = (by_part.pop(part, []) for part in (TRAIN, VALIDATION, TEST))
-    if not train:
+    if not train and to_train:
         raise UserError(
             f"{folder} must hold a table to train on, but got {first_few([table.name for table in tables])}; rename it "
             "to train, or pass the table itself"

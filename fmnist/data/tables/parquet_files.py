@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import psutil
@@ -18,11 +18,8 @@ from fmnist.data.checks import check_memory
 from fmnist.data.tables.card import CARD, class_names_in_card
 from fmnist.data.tables.columns import INDEX_NAMES, are_names, in_words, note_names, plain
 from fmnist.data.tables.files import TableFiles
-from fmnist.data.tables.parquet_layout import find_layout, is_list, opened
+from fmnist.data.tables.parquet_layout import ParquetLayout, find_layout, is_list, opened
 from fmnist.errors import UserError
-
-if TYPE_CHECKING:
-    from pyarrow.parquet import ParquetFile
 
 
 class ParquetTables:
@@ -38,7 +35,7 @@ class ParquetTables:
         self.train = [*tables.train, *tables.validation]
         self.notes = list(tables.notes)
         for path in (*self.train[1:], *tables.test):
-            self._require_alike(path, is_test=path in tables.test)
+            require_alike(path, self.layout, needs_label=path not in tables.test)
         self.test = list(tables.test)
         if tables.test and self._is_unlabelled(tables.test):
             self.test = []
@@ -62,6 +59,12 @@ class ParquetTables:
     def label_from(self) -> str:
         """Where the training labels are, in words."""
         return f"{self.layout.label} in {self.place}"
+
+    @property
+    def _label(self) -> str:
+        """The column of labels, which tables to train on have."""
+        assert self.layout.label is not None
+        return self.layout.label
 
     def train_labels(self) -> list[np.ndarray]:
         """Read the labels of each file to train on, (n,): whole numbers, or texts."""
@@ -89,14 +92,8 @@ class ParquetTables:
         return labels.dtype.kind in "iu" and len(labels) > 0 and 0 <= labels.min() <= labels.max() < len(names)
 
     def _labels(self, path: Path) -> np.ndarray:
-        with opened(path) as file:
-            labels = _numpy_labels(file, self.layout.label)
-        n_without = int(sum(label is None for label in labels)) if labels.dtype == object else 0
-        if n_without:
-            raise UserError(
-                f"every image needs a label, but in {path} {n_without:,} of {len(labels):,} rows have none; leave "
-                "these rows out"
-            )
+        labels = read_labels(path, self._label)
+        require_all(labels, path)
         names = self.layout.class_names
         if names is not None and labels.dtype.kind in "iu" and len(labels):
             low, high = int(labels.min()), int(labels.max())
@@ -115,31 +112,53 @@ class ParquetTables:
         """Whether test files have no label, or none but -1, as the hub has where labels are kept secret."""
         for path in tests:
             with opened(path) as file:
-                if self.layout.label not in file.schema_arrow.names:
-                    continue
-                labels = _numpy_labels(file, self.layout.label)
-            if any(label is not None and label != -1 for label in labels.tolist()):
+                has_label = self.layout.label in file.schema_arrow.names
+            if has_label and are_told(read_labels(path, self._label)):
                 return False
         return True
 
-    def _require_alike(self, path: Path, is_test: bool) -> None:
-        with opened(path) as file:
-            names = file.schema_arrow.names
-        layout = self.layout
-        wanted = [name for name in layout.names if name not in layout.unread and plain(name) not in INDEX_NAMES]
-        missing = [name for name in wanted if name not in names and not (is_test and name == layout.label)]
-        if missing:
-            raise UserError(
-                f"tables of one data set must have the same columns, but {path} lacks {in_words(missing)}; write it "
-                "with them, or move it away"
-            )
+
+def require_alike(path: Path, layout: ParquetLayout, *, needs_label: bool) -> None:
+    """Raise UserError if a file lacks a column that another of its data set has. layout: of the other."""
+    with opened(path) as file:
+        names = file.schema_arrow.names
+    wanted = [name for name in layout.names if name not in layout.unread and plain(name) not in INDEX_NAMES]
+    missing = [name for name in wanted if name not in names and (needs_label or name != layout.label)]
+    if missing:
+        raise UserError(
+            f"tables of one data set must have the same columns, but {path} lacks {in_words(missing)}; write it "
+            "with them, or move it away"
+        )
 
 
-def _numpy_labels(file: ParquetFile, column: str) -> np.ndarray:
-    """Read labels, (n,): int64, float64 or texts; or objects with None where one is missing."""
+def require_all(labels: np.ndarray, path: Path) -> None:
+    """Raise UserError if rows of a file lack their label. labels: as of `read_labels`."""
+    n_without = int(sum(label is None for label in labels)) if labels.dtype == object else 0
+    if n_without:
+        raise UserError(
+            f"every image needs a label, but in {path} {n_without:,} of {len(labels):,} rows have none; leave "
+            "these rows out"
+        )
+
+
+def are_told(labels: np.ndarray) -> bool:
+    """Tell whether there are labels among those of a file, rather than -1 or nothing in every row."""
+    return any(label is not None and label != -1 for label in labels.tolist())
+
+
+def read_labels(path: Path, column: str) -> np.ndarray:
+    """Read the labels of a file, (n,): int64, float64 or texts; or objects with None where one is missing.
+
+    Raises:
+        UserError: The file is damaged.
+    """
+    with opened(path) as file:
+        return _as_numpy(file.read(columns=[column]).column(0))
+
+
+def _as_numpy(values: Any) -> np.ndarray:
     from pyarrow import types
 
-    values = file.read(columns=[column]).column(0)
     if types.is_dictionary(values.type):
         values = values.cast(values.type.value_type)
     if values.null_count:
@@ -201,25 +220,29 @@ class ParquetNumbers:
     def _parts(self, paths: Sequence[Path], labels: Sequence[np.ndarray]) -> list[Part]:
         column = self._tables.layout.label
         return [
-            Part(self._images(path), each, f"{path}", f"{column} in {path}")
+            Part(read_images(path, self._tables.layout), each, f"{path}", f"{column} in {path}")
             for path, each in zip(paths, labels, strict=True)
         ]
 
-    def _images(self, path: Path) -> np.ndarray:
-        """Read the images of a file: (n, n_pixels) or (n, height, width), perhaps with channels."""
-        layout = self._tables.layout
-        with opened(path) as file:
-            require_memory(path, [file.metadata.row_group(i).total_byte_size for i in range(file.num_row_groups)])
-            if layout.image is not None:
-                return _from_lists(path, file.read(columns=[layout.image]).column(0))
-            assert layout.pixels is not None
-            check_memory(file.metadata.num_rows, (len(layout.pixels.indices), 1, 1), 4)
-            names = [layout.names[i] for i in layout.pixels.indices]
-            table = file.read(columns=names)
-            if any(table.column(name).null_count for name in names):
-                raise _not_alike(path, "empty ones")
-            images = np.stack([table.column(name).to_numpy() for name in names], axis=1)
-            return images.reshape(len(images), *layout.pixels.shape)
+
+def read_images(path: Path, layout: ParquetLayout) -> np.ndarray:
+    """Read the images of a file of numbers: (n, n_pixels) or (n, height, width), perhaps with channels.
+
+    Raises:
+        UserError: The file is damaged, lacks a number, or does not fit the memory.
+    """
+    with opened(path) as file:
+        require_memory(path, [file.metadata.row_group(i).total_byte_size for i in range(file.num_row_groups)])
+        if layout.image is not None:
+            return _from_lists(path, file.read(columns=[layout.image]).column(0))
+        assert layout.pixels is not None
+        check_memory(file.metadata.num_rows, (len(layout.pixels.indices), 1, 1), 4)
+        names = [layout.names[i] for i in layout.pixels.indices]
+        table = file.read(columns=names)
+        if any(table.column(name).null_count for name in names):
+            raise _not_alike(path, "empty ones")
+        images = np.stack([table.column(name).to_numpy() for name in names], axis=1)
+        return images.reshape(len(images), *layout.pixels.shape)
 
 
 def _from_lists(path: Path, column: Any) -> np.ndarray:

@@ -42,7 +42,7 @@ class ParquetLayout:
     has_pictures: bool  # encoded ones, in bytes
     pixels: PixelColumns | None  # of all columns, those that are pixels
     names: tuple[str, ...]  # of all columns
-    label: str
+    label: str | None  # None: there is none, and need not be
     class_names: tuple[str, ...] | None  # by label, from what the hub notes in the file; None: it does not
     unread: tuple[str, ...]  # other columns
 
@@ -76,8 +76,12 @@ def naming_damage(path: Path) -> Iterator[None]:
         raise UserError(f"{path} must be a whole Parquet file, but: {reason}; fetch it again") from error
 
 
-def find_layout(path: Path) -> ParquetLayout:
+def find_layout(path: Path, *, needs_label: bool = True) -> ParquetLayout:
     """Find which columns are images and labels.
+
+    Args:
+        path: Of the file.
+        needs_label: Whether there must be a label.
 
     Raises:
         UserError: They cannot be told, or the file cannot be read.
@@ -87,14 +91,14 @@ def find_layout(path: Path) -> ParquetLayout:
     names = tuple(schema.names)
     features = _features(schema.metadata or {})
     image, has_pictures = _find_image(path, schema)
-    label = _find_label(path, schema, features, [image] if image is not None else [])
+    label = _find_label(path, schema, features, [image] if image is not None else [], needs_label=needs_label)
     pixels = None
     rest = [name for name in names if name not in (image, label)]
     if image is None:
         taken = [i for i, name in enumerate(names) if name in rest and plain(name) not in INDEX_NAMES]
         pixels = find_pixels(names, taken, str(path))
         rest = [names[i] for i in range(len(names)) if i not in taken and names[i] != label]
-    class_names = features.get(label, {}).get("names")
+    class_names = features.get(label or "", {}).get("names")
     if not isinstance(class_names, list) or not all(isinstance(name, str) for name in class_names):
         class_names = None
     return ParquetLayout(
@@ -158,7 +162,9 @@ def is_list(kind: Any) -> bool:
     return types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)
 
 
-def _find_label(path: Path, schema: Any, features: dict[str, dict[str, Any]], taken: Sequence[str]) -> str:
+def _find_label(
+    path: Path, schema: Any, features: dict[str, dict[str, Any]], taken: Sequence[str], *, needs_label: bool
+) -> str | None:
     """The column of labels: by its name, by what the hub says, or because there is no other that could be it."""
     from pyarrow import types
 
@@ -174,6 +180,8 @@ def _find_label(path: Path, schema: Any, features: dict[str, dict[str, Any]], ta
     for found in (called_so, of_hub, others):
         if len(found) == 1:
             return found[0]
-        if found:
+        if found and needs_label:
             raise label_not_told(path, in_words(found))
-    raise label_not_told(path, in_words(schema.names))
+    if needs_label:
+        raise label_not_told(path, in_words(schema.names))
+    return None

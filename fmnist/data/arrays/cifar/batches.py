@@ -54,6 +54,14 @@ def is_cifar_folder(folder: Path) -> bool:
         return file.read(1) == BINARY_PICKLE
 
 
+def is_cifar_batch(path: Path) -> bool:
+    """Tell whether a file is a batch, by its name and first byte. Raises OSError if it cannot be read."""
+    if not _is_cifar_name(path.name) or path.name in ("meta", "batches.meta"):
+        return False
+    with path.open("rb") as file:
+        return file.read(1) == BINARY_PICKLE
+
+
 def _is_cifar_name(name: str) -> bool:
     return BATCH.fullmatch(name) is not None or name in ("test_batch", "batches.meta", "train", "test", "meta")
 
@@ -61,13 +69,27 @@ def _is_cifar_name(name: str) -> bool:
 class CifarBatches:
     """The batches of a folder, as `fmnist.data.arrays.parts.ArrayFiles`.
 
+    Args:
+        place: The folder.
+        to_train: Whether there must be batches to train on, without a gap.
+
     Raises:
         UserError: A batch is missing.
     """
 
-    def __init__(self, place: Path) -> None:
+    def __init__(self, place: Path, *, to_train: bool = True) -> None:
         self.place = place
-        self._names = _find_names(place)
+        self._names = _find_names(place, to_train=to_train)
+
+    @property
+    def train_files(self) -> Sequence[Path]:
+        """The batches to train on."""
+        return [self.place / name for name in self._names.train]
+
+    @property
+    def test_file(self) -> Path:
+        """The batch to test on, where there is one."""
+        return self.place / self._names.test
 
     @property
     def files(self) -> Sequence[Path]:
@@ -79,7 +101,7 @@ class CifarBatches:
     @property
     def has_test(self) -> bool:
         """Whether there are test images apart from the others."""
-        return os.path.isfile(self.place / self._names.test)
+        return os.path.isfile(self.test_file)
 
     @property
     def wanted_test(self) -> str:
@@ -88,15 +110,13 @@ class CifarBatches:
 
     def read_train(self) -> list[Part]:
         """Read the training images, a part for each batch."""
-        paths = [self.place / name for name in self._names.train]
-        _check_memory(paths)
-        return [self._read_batch(path) for path in paths]
+        _check_memory(self.train_files)
+        return [self.read_batch(path) for path in self.train_files]
 
     def read_test(self) -> Part:
         """Read the test images."""
-        path = self.place / self._names.test
-        _check_memory([path])
-        return self._read_batch(path)
+        _check_memory([self.test_file])
+        return self.read_batch(self.test_file)
 
     def class_names(self) -> tuple[str, ...] | None:
         """Read the names of the classes; None if there is no file of them."""
@@ -126,7 +146,8 @@ class CifarBatches:
                 notes.append(f"The fine labels are the classes; the {len(coarse)} coarse ones are not read")
         return notes
 
-    def _read_batch(self, path: Path) -> Part:
+    def read_batch(self, path: Path) -> Part:
+        """Read the images of a batch. Raises UserError if it is none, or damaged."""
         batch = read_pickle(path)
         data = batch.get("data")
         if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.shape[1:] != (N_NUMBERS,):
@@ -145,14 +166,14 @@ class CifarBatches:
         return Part(images, np.asarray(labels), str(path), str(self.place))
 
 
-def _find_names(folder: Path) -> _Names:
+def _find_names(folder: Path, *, to_train: bool) -> _Names:
     """Find what the files of a folder are called. Raises UserError if there is nothing to train on, or a gap."""
     found = os.listdir(folder)
-    if "train" in found and not any(map(BATCH.fullmatch, found)):
+    if not any(map(BATCH.fullmatch, found)) and ("train" in found or {"test", "meta"} <= set(found)):
         return _Names(("train",), "test", "meta")
     numbers = {int(match[1]) for match in map(BATCH.fullmatch, found) if match is not None}
     missing = sorted(set(range(1, max(numbers, default=1) + 1)) - numbers)
-    if missing:
+    if missing and to_train:
         names = first_few([f"data_batch_{number}" for number in missing])
         raise UserError(
             f"{folder} must hold data_batch_1 and those after it without a gap, but lacks {names}; unpack the archive "

@@ -39,7 +39,7 @@ SVHN_ZERO = 10  # its label of the digit 0
 
 
 @dataclass(frozen=True)
-class _Source:
+class Source:
     """Where the images and labels of a part are."""
 
     path: Path
@@ -78,7 +78,7 @@ class MatlabFiles:
 
     def __init__(self, place: Path) -> None:
         self.place = place
-        self._sources: dict[str, _Source] = {}  # by part
+        self._sources: dict[str, Source] = {}  # by part
         self._class_names: tuple[Path, str] | None = None  # a file, and its variable that names the classes
         self._notes: list[str] = []
         if os.path.isdir(place):
@@ -104,25 +104,17 @@ class MatlabFiles:
 
     def read_train(self) -> list[Part]:
         """Read the training images, and the validation images as a part behind them."""
-        return [self._read(self._sources[part]) for part in ("train", "val") if part in self._sources]
+        return [read_part(self._sources[part], self.place) for part in ("train", "val") if part in self._sources]
 
     def read_test(self) -> Part:
         """Read the test images."""
-        return self._read(self._sources["test"])
+        return read_part(self._sources["test"], self.place)
 
     def class_names(self) -> tuple[str, ...] | None:
         """Read the names of the classes; None if there are none."""
         if self._class_names is None:
             return None
-        path, name = self._class_names
-        value = read_variables(path, [name])[name]
-        texts = texts_of(value)
-        if texts is None:
-            raise UserError(
-                f"{name} in {path} must be a cell array of texts, one for each class, but got {value.dtype} "
-                f"{value.shape}; save it as {{'cat', 'dog'}}"
-            )
-        return check_names([text.strip() for text in texts.tolist()], f"{path}: {name}")
+        return read_class_names(*self._class_names)
 
     def notes(self) -> list[str]:
         """Write sentences about what is not read, and about SVHN's label 10."""
@@ -130,7 +122,7 @@ class MatlabFiles:
         if "val" in self._sources:
             source = self._sources["val"]
             notes.append(f"{source.images} in {source.path.name} joins the training images")
-        if any(self._is_svhn(source, list_variables(source.path)) for source in self._sources.values()):
+        if any(_is_svhn(source, self.place, list_variables(source.path)) for source in self._sources.values()):
             notes.append(f"These are SVHN's files, in which the label {SVHN_ZERO} is the digit 0: it is read as 0")
         return notes
 
@@ -146,7 +138,7 @@ class MatlabFiles:
             if paths:
                 variables = list_variables(paths[0])
                 roles = find_pair(variables, str(paths[0]))
-                self._sources[part] = _Source(paths[0], *roles.train)
+                self._sources[part] = Source(paths[0], *roles.train)
                 if part == "train" and roles.class_names is not None:
                     self._class_names = (paths[0], roles.class_names)
         if None in found:
@@ -156,7 +148,7 @@ class MatlabFiles:
     def _find_in_file(self, path: Path, roles: Roles) -> None:
         for part, pair in (("train", roles.train), ("val", roles.val), ("test", roles.test)):
             if pair is not None:
-                self._sources[part] = _Source(path, *pair)
+                self._sources[part] = Source(path, *pair)
         if roles.class_names is not None:
             self._class_names = (path, roles.class_names)
         if roles.note:
@@ -164,34 +156,66 @@ class MatlabFiles:
         if roles.unread:
             self._notes.append(f"Variables that nothing reads: {first_few(list(roles.unread))}")
 
-    def _read(self, source: _Source) -> Part:
-        variables = list_variables(source.path)
-        missing = [name for name in (source.images, source.labels) if name not in variables]
-        if not missing:
-            _require_kind(source.path, source.images, variables, tuple(BYTES_OF), "numbers")
-            _require_kind(source.path, source.labels, variables, (*BYTES_OF, *TEXTS), "numbers or texts")
-            check_memory_for(variables[source.images], variables[source.labels])
-        values = read_variables(source.path, [source.images, source.labels])
-        images, labels = values[source.images], values[source.labels]
-        if variables[source.images].kind == "logical":  # which SciPy gives as bytes of 0 and 1
-            images = images.astype(bool)
-        labels_from, images_from = f"{source.labels} in {source.path}", f"{source.images} in {source.path}"
-        texts = texts_of(labels)
-        labels = labels_in_rows(labels, images.shape) if texts is None else texts
-        if labels.dtype == object:
-            raise UserError(
-                f"{labels_from} must be a cell array of texts, but holds others; write the classes as texts"
-            )
-        if self._is_svhn(source, variables):
-            labels = np.where(labels == SVHN_ZERO, 0, labels)
-        return Part(images_first(images, len(labels), images_from), labels, images_from, labels_from)
 
-    def _is_svhn(self, source: _Source, variables: dict[str, Variable]) -> bool:
-        """Tell whether these are SVHN's files, by their names, those of the variables, and the size of the images."""
-        named = SVHN_NAME.search(source.path.name) or SVHN_NAME.search(self.place.name)
-        if named is None or (source.images, source.labels) != ("X", "y") or "X" not in variables:
-            return False
-        return variables["X"].shape[:-1] == SVHN_SIDES
+def read_part(source: Source, place: Path) -> Part:
+    """Read the images and labels of a part. place: The file or folder that the user named.
+
+    Raises:
+        UserError: A variable is missing or of another kind, or the file is damaged.
+    """
+    variables = list_variables(source.path)
+    missing = [name for name in (source.images, source.labels) if name not in variables]
+    if not missing:
+        _require_kind(source.path, source.images, variables, tuple(BYTES_OF), "numbers")
+        _require_kind(source.path, source.labels, variables, (*BYTES_OF, *TEXTS), "numbers or texts")
+        check_memory_for(variables[source.images], variables[source.labels])
+    values = read_variables(source.path, [source.images, source.labels])
+    images, labels = _as_numbers(values[source.images], variables[source.images]), values[source.labels]
+    labels_from, images_from = f"{source.labels} in {source.path}", f"{source.images} in {source.path}"
+    texts = texts_of(labels)
+    labels = labels_in_rows(labels, images.shape) if texts is None else texts
+    if labels.dtype == object:
+        raise UserError(f"{labels_from} must be a cell array of texts, but holds others; write the classes as texts")
+    if _is_svhn(source, place, variables):
+        labels = np.where(labels == SVHN_ZERO, 0, labels)
+    return Part(images_first(images, len(labels), images_from), labels, images_from, labels_from)
+
+
+def read_images_alone(path: Path, name: str) -> np.ndarray:
+    """Read a variable of images that no labels belong to, its dimensions as they are in the file.
+
+    Raises:
+        UserError: It is of another kind, or the file is damaged.
+    """
+    variables = list_variables(path)
+    if name in variables:
+        _require_kind(path, name, variables, tuple(BYTES_OF), "numbers")
+        check_memory_for(variables[name], variables[name])
+    return _as_numbers(read_variables(path, [name])[name], variables[name])
+
+
+def read_class_names(path: Path, name: str) -> tuple[str, ...]:
+    """Read the names of classes, by label, from a variable. Raises UserError if it holds none."""
+    value = read_variables(path, [name])[name]
+    texts = texts_of(value)
+    if texts is None:
+        raise UserError(
+            f"{name} in {path} must be a cell array of texts, one for each class, but got {value.dtype} "
+            f"{value.shape}; save it as {{'cat', 'dog'}}"
+        )
+    return check_names([text.strip() for text in texts.tolist()], f"{path}: {name}")
+
+
+def _as_numbers(images: np.ndarray, variable: Variable) -> np.ndarray:
+    return images.astype(bool) if variable.kind == "logical" else images  # which SciPy gives as bytes of 0 and 1
+
+
+def _is_svhn(source: Source, place: Path, variables: dict[str, Variable]) -> bool:
+    """Tell whether these are SVHN's files, by their names, those of the variables, and the size of the images."""
+    named = SVHN_NAME.search(source.path.name) or SVHN_NAME.search(place.name)
+    if named is None or (source.images, source.labels) != ("X", "y") or "X" not in variables:
+        return False
+    return variables["X"].shape[:-1] == SVHN_SIDES
 
 
 def _require_kind(path: Path, name: str, variables: dict[str, Variable], kinds: tuple[str, ...], words: str) -> None:
