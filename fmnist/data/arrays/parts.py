@@ -59,3 +59,14 @@ class ArrayFiles(Protocol):
     def notes(self) -> list[str]:
         """Return sentences about what was decided or noticed on the way, such as files that nothing reads."""
         ...
+
+
+def parts_to_classify(files: ArrayFiles) -> Sequence[Part]:
+    """Read the images that are meant where a model is to classify files: the test images, or all if there are none.
+
+    The files are a user's, handed to `fmnist.predict`. A study's own test images have another way, which is opened once.
+
+    Raises:
+        UserError: A file cannot be used.
+    """
+    return [files.read_test()] if files.has_test else files.read_train()

@@ -120,7 +120,7 @@ def _of_cifar(batches: CifarBatches, shape: Shape) -> ImageArray:
     taken, others = [path for path in batches.train_files if path.is_file()], []
     if batches.has_test:
         taken, others = [batches.test_file], taken
-    parts = batches.read_train() if not batches.has_test else [batches.read_test()]
+    parts = parts_to_classify(batches)
     note = note_taken(batches.place, [path.name for path in taken], [path.name for path in others])
     return joined(
         [(str(path), part) for path, part in zip(taken, parts, strict=True)], shape, batches.class_names, notes=[note]
@@ -153,11 +153,11 @@ def _of_matlab(place: Path, shape: Shape) -> ImageArray:
 
 def _of_files(files: ArrayFiles, shape: Shape) -> ImageArray:
     """The test images, or else all; the file or folder must say what is to train on."""
-    if not files.has_test:
-        return joined([(str(files.place), part) for part in files.read_train()], shape, files.class_names)
-    part = files.read_test()
-    note = f"{files.place}: the test images are taken, and not those to train on"
-    return joined([(str(files.place), part)], shape, files.class_names, notes=[note])
+    notes = []
+    if files.has_test:
+        notes.append(f"{files.place}: the test images are taken, and not those to train on")
+    parts = [(str(files.place), part) for part in parts_to_classify(files)]
+    return joined(parts, shape, files.class_names, notes=notes)
 
 
 def _of_matlab_file(path: Path, variables: dict[str, Variable], shape: Shape) -> ImageArray:
