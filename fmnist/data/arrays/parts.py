@@ -64,7 +64,7 @@ class ArrayFiles(Protocol):
 def parts_to_classify(files: ArrayFiles) -> Sequence[Part]:
     """Read the images that are meant where a model is to classify files: the test images, or all if there are none.
 
-    The files are a user's, handed to `fmnist.predict`. A study's own test images have another way, which is opened once.
+    The files are a user's, handed to `fmnist.predict`. A study's own test images have another way, opened once.
 
     Raises:
         UserError: A file cannot be used.

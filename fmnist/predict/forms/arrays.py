@@ -22,7 +22,7 @@ from fmnist.data.arrays.matlab.files import (
 )
 from fmnist.data.arrays.names import CLASS_NAME_WORDS, role_of
 from fmnist.data.arrays.numpy_files import headers_of
-from fmnist.data.arrays.parts import ArrayFiles, Part
+from fmnist.data.arrays.parts import ArrayFiles, Part, parts_to_classify
 from fmnist.data.arrays.per_class import ClassArrays, are_classes, numpy_files
 from fmnist.data.images import Shape
 from fmnist.predict.arrays import (
