@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fmnist.data.arrays.labels import find_label_form
+from fmnist.data.arrays.labels import find_label_form, texts_of
 from fmnist.data.image_folder.names import loose
 from fmnist.errors import UserError, first_few, unreadable
 from fmnist.values import shown
@@ -98,9 +98,9 @@ class ClassFinder:
             UserError: They have another form, or are of other classes than the model's.
         """
         form = find_label_form([labels], None, where)
-        numbers = form.apply(labels, where)
         if form.texts is not None:
-            return self.find_all([form.texts[number] for number in numbers.tolist()], where)
+            return self.find_all(texts_of(labels), where)
+        numbers = form.apply(labels, where)
         if form.n_columns == len(self._names):
             return numbers
         if form.n_columns:

@@ -61,6 +61,11 @@ def test_name_that_could_be_two_classes_is_none_unless_it_is_exact() -> None:
         classes.find_all(["A-B"], "labels")
 
 
+def test_labels_of_a_caller_keep_their_spelling_where_it_makes_a_class() -> None:
+    classes = ClassFinder(("AB", "Ab"))
+    assert labels_of_caller(np.array(["Ab", "AB", "Ab"]), 3, classes, pytest.fail).tolist() == [1, 0, 1]
+
+
 def test_numbers_are_names_where_the_classes_are_called_by_numbers() -> None:
     """As those of a data set are whose labels begin with 1."""
     assert ClassFinder(("1", "2", "3")).find_numbers(np.array([1, 3]), "y").tolist() == [0, 2]

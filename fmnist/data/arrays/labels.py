@@ -3,20 +3,21 @@
     whole numbers from 0          also in a column, (n, 1), and as decimal numbers that are all whole
     whole numbers from 1          none is 0 and none is left out: 1 becomes 0
     one-hot rows                  (n, n_classes), a single 1 in each
-    texts                         the names of the classes, in natural order
+    texts                         the names of the classes, in natural order; Even, even and EVEN are one
 
 The form is decided on the training and validation labels, and the test labels must have the same.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from fmnist.data.checks import MAX_CLASSES, check_names
-from fmnist.data.image_folder.names import natural
+from fmnist.data.image_folder.names import common_spellings, natural, note_spellings, spelling_key
 from fmnist.errors import UserError, first_few
 
 TEXT_KINDS = "US"
@@ -58,7 +59,12 @@ class LabelForm:
                 "names of the classes"
             )
         number_of = {text: number for number, text in enumerate(self.texts)}
-        found = [_text_of(label) for label in labels]
+        found = texts_of(labels)
+        keys = Counter(map(spelling_key, self.texts))
+        by_key = {spelling_key(text): number for text, number in number_of.items() if keys[spelling_key(text)] == 1}
+        for text in set(found) - number_of.keys():
+            if spelling_key(text) in by_key:
+                number_of[text] = by_key[spelling_key(text)]
         unknown = sorted({text for text in found if text not in number_of}, key=natural)
         if unknown:
             raise UserError(
@@ -82,12 +88,7 @@ def find_label_form(arrays: Sequence[np.ndarray], names: tuple[str, ...] | None,
     arrays = [_flat(labels) for labels in arrays]
     first = arrays[0]
     if all(labels.ndim == 1 and labels.dtype.kind in TEXT_KINDS for labels in arrays):
-        texts = {_text_of(label) for labels in arrays for label in labels}
-        ordered = tuple(sorted(texts, key=natural))
-        if names is not None and texts <= set(names):
-            ordered = names
-        check_names(ordered, where)
-        return LabelForm(texts=ordered, class_names=ordered)
+        return _form_of_texts([text for labels in arrays for text in texts_of(labels)], names, where)
     if all(map(_are_one_hot, arrays)) and len({labels.shape[1] for labels in arrays}) == 1:
         n_columns = first.shape[1]
         note = f"{where} has {n_columns} columns with a single 1 in each row: its place is the class"
@@ -106,6 +107,22 @@ def find_label_form(arrays: Sequence[np.ndarray], names: tuple[str, ...] | None,
     return LabelForm(class_names=names, notes=tuple(notes))
 
 
+def _form_of_texts(texts: Sequence[str], names: tuple[str, ...] | None, where: str) -> LabelForm:
+    """The form of labels that are texts: classes are called as the file names them, or else as most labels do."""
+    if names is not None and set(texts) <= set(names):
+        check_names(names, where)
+        return LabelForm(texts=names, class_names=names)
+    common = common_spellings(texts)
+    ordered = tuple(sorted(common.values(), key=natural))
+    named = {spelling_key(name): name for name in names or ()}
+    if names is not None and len(named) == len(names) and common.keys() <= named.keys():
+        common, ordered = named, names
+    check_names(ordered, where)
+    others = note_spellings(common, texts)
+    note = f"Labels in {where} that differ in capitals or spaces alone are one class: {first_few(others)}"
+    return LabelForm(texts=ordered, class_names=ordered, notes=(note,) if others else ())
+
+
 def _flat(labels: np.ndarray) -> np.ndarray:
     """Return labels in a column, (n, 1), as (n,); others as they are."""
     if labels.ndim == 2 and labels.shape[1] == 1:
@@ -119,10 +136,12 @@ def _are_one_hot(labels: np.ndarray) -> bool:
     return bool(((labels == 0) | (labels == 1)).all() and (labels.sum(axis=1) == 1).all())
 
 
-def _text_of(label: np.str_ | np.bytes_) -> str:
-    if isinstance(label, bytes):
-        return label.decode("utf-8", errors="backslashreplace").strip()
-    return str(label).strip()
+def texts_of(labels: np.ndarray) -> list[str]:
+    """Return labels that are texts or bytes, (n,) or in a column, without spaces around."""
+    return [
+        (label.decode("utf-8", errors="backslashreplace") if isinstance(label, bytes) else str(label)).strip()
+        for label in _flat(labels)
+    ]
 
 
 def _whole(labels: np.ndarray, where: str) -> np.ndarray:

@@ -36,6 +36,7 @@ LABEL_WORDS = (
 )
 PART_WORDS = ("split", "partition", "set", "subset", "data set", "dataset", "part", "phase", "usage")
 INDEX_WORDS = ("", "index", "unnamed 0")  # of the numbers that pandas writes before each row
+LABEL_TABLES = re.compile("label|annotation|class|target|truth|diagnos", re.IGNORECASE)  # what they are called
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,8 @@ class Columns:
     names: tuple[str, ...]  # of all columns, for messages
     has_header: bool
     are_labels_named: bool  # by a word for classes; else they are in the one column that is left
+    are_labels_likely: bool  # by that, the table's name or what else is in it
+    are_pictures_sure: bool  # by a word for files, or as they are no mere numbers
 
 
 class PictureIndex:
@@ -55,24 +58,34 @@ class PictureIndex:
 
     def __init__(self, root: Folder) -> None:
         self._root = root.path
+        self.n_pictures = root.n_pictures
         self._by_name: dict[str, list[Path]] = {}
         self._by_stem: dict[str, list[Path]] = {}
+        self._by_plain_name: dict[str, list[Path]] = {}  # without leading zeros
+        self._by_plain_stem: dict[str, list[Path]] = {}
         for path in root.pictures_below():
-            self._by_name.setdefault(_key(path.name), []).append(path)
-            self._by_stem.setdefault(_key(path.stem), []).append(path)
+            name, stem = _key(path.name), _key(path.stem)
+            self._by_name.setdefault(name, []).append(path)
+            self._by_stem.setdefault(stem, []).append(path)
+            self._by_plain_name.setdefault(_without_zeros(name), []).append(path)
+            self._by_plain_stem.setdefault(_without_zeros(stem), []).append(path)
 
-    def find(self, value: str, part: str | None = None) -> Sequence[Path]:
+    def find(self, value: str, part: str | None = None, *, forgive_zeros: bool = False) -> Sequence[Path]:
         """Find the pictures that a value may stand for: a path from anywhere, a name, or a name without its suffix.
 
         Args:
             value: Of a table.
             part: Of the data set that the row belongs to; of several pictures those in a folder of that part count.
+            forgive_zeros: Take 5 for 00005, and the other way round.
         """
-        parts = [name for name in PurePosixPath(value.replace("\\", "/")).parts if name not in ("/", ".", "..")]
+        parts = _parts_of_path(value)
         if not parts:
             return ()
         key = _key(parts[-1])
         found = self._by_name.get(key) or self._by_stem.get(key) or []
+        if forgive_zeros:
+            key = _without_zeros(key)
+            found = self._by_plain_name.get(key) or self._by_plain_stem.get(key) or []
         above = [_key(name) for name in parts[:-1]]
         found = [path for path in found if _agree(above, [_key(name) for name in self._folders(path)])]
         narrower = (
@@ -84,6 +97,18 @@ class PictureIndex:
             if len(found) > 1 and fewer:
                 found = [path for path in found if path in fewer]
         return found
+
+    def resembling(self, value: str) -> Sequence[Path]:
+        """Find the pictures that a value may be meant for, whatever its folders, its suffix and its leading zeros."""
+        parts = _parts_of_path(value)
+        if not parts:
+            return ()
+        key = _without_zeros(_key(parts[-1]))
+        found = self._by_plain_stem.get(key)
+        path = PurePosixPath(parts[-1])
+        if found is None and path.suffix.lower() in picture_suffixes():
+            found = self._by_plain_stem.get(_without_zeros(_key(path.stem)))
+        return found or ()
 
     def part_of(self, path: Path) -> str | None:
         """Tell the part that a picture belongs to by the names of its folders."""
@@ -102,6 +127,14 @@ def _key(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold()
 
 
+def _without_zeros(key: str) -> str:
+    return re.sub(r"(?<!\d)0+(?=\d)", "", key)
+
+
+def _parts_of_path(value: str) -> list[str]:
+    return [name for name in PurePosixPath(value.replace("\\", "/")).parts if name not in ("/", ".", "..")]
+
+
 def _agree(above: Sequence[str], folders: Sequence[str]) -> bool:
     """Whether the folders in a value are those of a picture, as far as both go: one may begin further up."""
     return all(name == other for name, other in zip(reversed(above), reversed(folders), strict=False))
@@ -114,10 +147,7 @@ def find_columns(table: Table, index: PictureIndex) -> Columns | None:
         UserError: Several columns may be the one that is looked for, or a picture has several classes.
     """
     names = [_words(value) for value in table.rows[0]]
-    known = {*FILE_WORDS, *LABEL_WORDS, *PART_WORDS}
-    are_files = [PurePosixPath(value).suffix.lower() in picture_suffixes() for value in table.rows[0]]
-    are_pictures = any(are_files) or any(index.find(value) for value in table.rows[0])
-    has_header = any(name in known for name in names) or not are_pictures
+    has_header = _has_header(table, names, index)
     shown = tuple(table.rows[0]) if has_header else tuple(f"column {i + 1}" for i in range(len(names)))
     if not has_header:
         names = ["?"] * len(names)
@@ -132,7 +162,22 @@ def find_columns(table: Table, index: PictureIndex) -> Columns | None:
     labels = _label_columns(table, [i for i in others if i != part], names, values, shown)
     if not labels:
         return None
-    return Columns(file, labels, part, shown, has_header, names[labels[0]] in LABEL_WORDS)
+    first = labels[0]
+    is_named = names[first] in LABEL_WORDS
+    is_likely = is_named or len(labels) > 1 or LABEL_TABLES.search(table.path.stem) is not None
+    is_likely = is_likely or (not has_header and not all(map(_is_number, values[first])))
+    is_sure = names[file] in FILE_WORDS or not all(map(_is_number, values[file]))
+    return Columns(file, labels, part, shown, has_header, is_named, is_likely, is_sure)
+
+
+def _has_header(table: Table, names: Sequence[str], index: PictureIndex) -> bool:
+    """Whether the first row has names of columns, rather than that of a picture. names: its values as words."""
+    if any(name in (*FILE_WORDS, *LABEL_WORDS, *PART_WORDS) for name in names):
+        return True
+    return not any(
+        PurePosixPath(value).suffix.lower() in picture_suffixes() or index.find(value) or index.resembling(value)
+        for value in table.rows[0]
+    )
 
 
 def _words(name: str) -> str:
@@ -147,10 +192,21 @@ def _file_column(
     """The column that names the pictures, and all that name the same ones; None if there is none."""
     named = [i for i, name in enumerate(names) if name in FILE_WORDS]
     others = [i for i, name in enumerate(names) if name not in (*FILE_WORDS, *LABEL_WORDS, *PART_WORDS, *INDEX_WORDS)]
-    found = {i: [tuple(index.find(value)) for value in values[i]] for i in (*named, *others)}
-    n_found = {i: len({paths for paths in found[i] if paths}) for i in found}
-    columns = [i for i in named if n_found[i]] or [i for i in others if 2 * n_found[i] >= len(values[i])]
-    if not columns:
+    is_clear = len(names) == 2 or any(name in LABEL_WORDS for name in names)
+    numeric = [i for i in others if all(map(_is_number, values[i]))]  # which may mean anything
+    meant = [i for i in others if is_clear or i not in numeric]
+    found: dict[int, list[tuple[Path, ...]]] = {}
+    n_found: dict[int, int] = {}
+    columns: list[int] = []
+    for find, rest in ((index.find, others), (index.resembling, meant)):
+        found = {i: [tuple(find(value)) for value in values[i]] for i in (*named, *rest)}
+        n_found = {i: len({paths for paths in found[i] if paths}) for i in found}
+        columns = [i for i in named if n_found[i]] or [i for i in rest if 2 * n_found[i] >= len(values[i])]
+        if find == index.resembling:
+            columns = [i for i in columns if i not in numeric or 2 * n_found[i] >= index.n_pictures]
+        if columns:
+            break
+    else:
         first = min(named, key=lambda i: FILE_WORDS.index(names[i]), default=None)
         return first, named
     best = [i for i in columns if n_found[i] == max(n_found[i] for i in columns)]
@@ -235,3 +291,48 @@ def _is_one_to_one(first: Sequence[str], second: Sequence[str]) -> bool:
     """Whether two columns say the same in other words."""
     pairs = set(zip(first, second, strict=True))
     return len(pairs) == len(set(first)) == len(set(second))
+
+
+def rough_claims(table: Table, index: PictureIndex) -> list[list[tuple[Sequence[Path], str]]]:
+    """Tell what a table with faults says: for each column that may hold classes, the pictures and label of each row.
+
+    Names of pictures count by what they resemble. Nothing if the table names few of them, less than half of all and in
+    less than half of its rows, or if no column is likely to hold classes.
+    """
+    names = [_words(value) for value in table.rows[0]]
+    has_header = _has_header(table, names, index)
+    values = list(zip(*table.rows[has_header:], strict=True))
+    if not has_header:
+        names = ["?"] * len(names)
+    meant: dict[int, list[Sequence[Path]]] = {}
+    for i, column in enumerate(values):
+        pictures = [index.find(value) or index.resembling(value) for value in column]
+        n_values = len({value for value, found in zip(column, pictures, strict=True) if found})
+        n_pictures = len({path for found in pictures for path in found})
+        is_name = names[i] in FILE_WORDS or not all(map(_is_number, column))  # numbers may mean anything
+        is_many = (is_name and 2 * n_values >= len(column)) or 2 * n_pictures >= index.n_pictures
+        if n_pictures and is_many and names[i] not in (*LABEL_WORDS, *PART_WORDS, *INDEX_WORDS):
+            meant[i] = pictures
+    if not meant:
+        return []
+    file = max(meant, key=lambda i: (names[i] in FILE_WORDS, len({path for found in meant[i] for path in found})))
+    rest = [i for i in range(len(names)) if i != file and names[i] not in (*FILE_WORDS, *PART_WORDS, *INDEX_WORDS)]
+    labels = _rough_labels(table, rest, names, values)
+    return [list(zip(meant[file], each, strict=True)) for each in labels]
+
+
+def _rough_labels(
+    table: Table, rest: Sequence[int], names: Sequence[str], values: Sequence[Sequence[str]]
+) -> list[Sequence[str]]:
+    """The columns that are likely to hold classes; several with a 1 in one of them are one column."""
+    named = [values[i] for i in rest if names[i] in LABEL_WORDS]
+    if named:
+        return named
+    rows = list(zip(*(values[i] for i in rest), strict=True))
+    ones = [[i for i, value in zip(rest, row, strict=True) if _number(value) == 1] for row in rows]
+    are_flags = all(_number(value) in (0, 1) for row in rows for value in row)
+    if are_flags and len(rest) > 1 and 2 * sum(len(each) == 1 for each in ones) >= len(rows):
+        return [[str(each[0]) if len(each) == 1 else "" for each in ones]]
+    is_called_so = LABEL_TABLES.search(table.path.stem) is not None
+    few = [values[i] for i in rest if 2 * len(set(values[i])) <= len(values[i])]
+    return [each for each in few if is_called_so or ("?" in names and not all(map(_is_number, each)))]

@@ -11,12 +11,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fmnist.data.image_folder.classes import Division, is_or_are
 from fmnist.data.image_folder.division import find_division
-from fmnist.data.image_folder.labels_table import TableLabels, check_classes, goes_by_table, read_table_labels
+from fmnist.data.image_folder.labels_table import (
+    TableLabels,
+    check_classes,
+    goes_by_table,
+    note_left_alone,
+    read_table_labels,
+    refuse_passing_over,
+)
 from fmnist.data.image_folder.names import TEST, TRAIN, VALIDATION, loose
 from fmnist.data.image_folder.tree import Folder, read_tree
 from fmnist.errors import UserError, first_few
@@ -62,14 +69,18 @@ def find_layout(folder: Path) -> Layout:
         if labels is None:
             raise
         return layout_of_table(root, labels)
+    by_folder = {path: each.name for classes in layout.parts.values() for each in classes for path in each.files}
+    labels, fault = None, None
     try:
         labels = read_table_labels(root)
-    except UserError:  # class folders need no table
+    except UserError as error:  # class folders need no table
+        fault = error
+    if labels is None:
+        refuse_passing_over(root, by_folder, fault)
         return layout
-    by_folder = {path: each.name for classes in layout.parts.values() for each in classes for path in each.files}
-    if labels is not None and goes_by_table(root, by_folder, labels, TEST in layout.parts):
+    if goes_by_table(root, by_folder, labels, TEST in layout.parts):
         return layout_of_table(root, labels)
-    return layout
+    return replace(layout, notes=(*layout.notes, *note_left_alone(by_folder, labels)))
 
 
 def layout_of_table(root: Folder, labels: TableLabels) -> Layout:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 TRAIN, VALIDATION, TEST = "train", "val", "test"
@@ -148,3 +149,36 @@ def natural(name: str) -> tuple[tuple[int | str, ...], str]:
 def loose(name: str) -> str:
     """Make a key by which `Traffic_Light`, `traffic light` and `traffic-light` are one name, in any Unicode form."""
     return re.sub(r"[\s_-]+", " ", unicodedata.normalize("NFC", name).casefold()).strip()
+
+
+def spelling_key(label: str) -> str:
+    """Make a key by which `Even`, `even` and ` EVEN` are one label; a lone letter stays as it is, as `a` is not `A`.
+
+    Signs count, unlike in `loose`: -1 and 1 are two labels.
+    """
+    text = " ".join(unicodedata.normalize("NFC", label).split())
+    return text if len(text) == 1 else text.casefold()
+
+
+def common_spellings(labels: Iterable[str]) -> dict[str, str]:
+    """Find the name of each class that labels spell: by its key, the most frequent spelling, of several the first."""
+    counts = Counter(labels)
+    names: dict[str, str] = {}
+    for label in sorted(counts, key=lambda label: (-counts[label], natural(label))):
+        names.setdefault(spelling_key(label), label)
+    return names
+
+
+def note_spellings(names: dict[str, str], labels: Iterable[str]) -> list[str]:
+    """Say which labels are another spelling of a class, `even (also EVEN, Even)`; nothing if none is.
+
+    Args:
+        names: Of the classes, by `spelling_key`.
+        labels: All that occur.
+    """
+    others: dict[str, list[str]] = {}
+    for label in sorted(set(labels), key=natural):
+        name = names[spelling_key(label)]
+        if label != name:
+            others.setdefault(name, []).append(repr(label) if " " in label else label)
+    return [f"{name} (also {', '.join(others[name])})" for name in sorted(others, key=natural)]

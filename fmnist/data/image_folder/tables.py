@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
+import contextlib
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,7 +61,8 @@ def read_table(path: Path) -> Table | None:
                 return None
             text = start + file.read()
     except UnicodeDecodeError as error:
-        raise UserError(f"{path} must be a table in UTF-8, but: {error.reason}; save it as CSV UTF-8") from error
+        reason = "it is in UTF-16" if is_utf16(error.object) else error.reason
+        raise UserError(f"{path} must be a table in UTF-8, but: {reason}; save it as CSV UTF-8") from error
     except OSError as error:
         raise unreadable(path, error) from error
     rows = []
@@ -73,6 +77,32 @@ def read_table(path: Path) -> Table | None:
     except csv.Error as error:
         raise UserError(f"{path} must be a table of text, but: {error}; save it again as CSV") from error
     return Table(path, rows)
+
+
+def is_utf16(content: bytes) -> bool:
+    """Tell whether a text begins as Excel's "Unicode Text" does."""
+    return content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+
+
+def read_roughly(path: Path) -> Table | None:
+    """Read what can be read of a table that may have faults: rows of the commonest width; None if it has no labels."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(START)
+            encoding = "utf-16" if is_utf16(start) else "utf-8-sig"
+            beginning = "\n".join(start.decode(encoding, "replace").splitlines()[:N_TRIED])
+            delimiter = find_delimiter(beginning)
+            if beginning.partition("\n")[0].count(delimiter) >= MAX_COLUMNS:
+                return None
+            text = (start + file.read()).decode(encoding, "replace")
+    except OSError:
+        return None
+    rows: list[list[str]] = []
+    with contextlib.suppress(csv.Error):  # rows before it count
+        rows.extend(rows_of(text, delimiter))
+    widths = Counter(map(len, rows))
+    width = max(widths, key=lambda width: widths[width], default=0)
+    return Table(path, [row for row in rows if len(row) == width]) if width > 1 else None
 
 
 def rows_of(text: str, delimiter: str) -> Iterator[list[str]]:

@@ -10,6 +10,7 @@ import csv
 import gzip
 import io
 import itertools
+import shlex
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ import numpy as np
 
 from fmnist.data.arrays.parts import Part
 from fmnist.data.checks import check_memory
+from fmnist.data.decode import picture_suffixes
 from fmnist.data.tables.columns import (
     MIN_PIXELS,
     PixelColumns,
@@ -139,8 +141,8 @@ def find_layout(path: Path, training: CsvLayout | None = None, *, n_pixels: int 
     if n_columns < MIN_PIXELS:
         raise UserError(
             f"{path} must have a label and the pixels of an image in each row, but the number of its columns is "
-            f"{n_columns}; if they name pictures, sort these into folders named by what they show, and pass the folder "
-            "around them"
+            f"{n_columns}; if they name pictures, pass the folder that holds these and the table, such as --dataset "
+            f"{shlex.quote(str(_folder_around(path)))}"
         )
     labels = labels_by_name(names or ())
     label = labels[0] if len(labels) == 1 else None
@@ -165,6 +167,13 @@ def find_layout(path: Path, training: CsvLayout | None = None, *, n_pixels: int 
     return CsvLayout(
         separator, names, n_columns, label, tuple(unread), pixels, notes=tuple(note for note in notes if note)
     )
+
+
+def _folder_around(table: Path) -> Path:
+    """The folder of a table and the pictures that it names: its own, or the one around if it is alone there."""
+    own = table.parent
+    is_alone = all(path.is_file() and path.suffix.lower() not in picture_suffixes() for path in own.iterdir())
+    return own.parent if is_alone else own
 
 
 def _is_unlabelled(path: Path, training: CsvLayout) -> bool:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 from fmnist.data.image_folder.names import EVALUATION, TEST, TRAIN, VALIDATION, is_passed_over, part_name
+from fmnist.data.image_folder.tables import is_utf16
 from fmnist.data.image_folder.tree import read_tree
 from fmnist.data.tables.columns import MIN_PIXELS
 from fmnist.errors import UserError, first_few, unreadable
@@ -138,6 +139,8 @@ def _kind_of(path: Path) -> Kind | None:
     if head.startswith(PARQUET_MAGIC):
         return "parquet"
     other = next((words for magic, words in OTHER_CONTENT.items() if head.startswith(magic)), None)
+    if is_utf16(head) and name.endswith(CSV_SUFFIXES):
+        raise UserError(f"{path} must be a table in UTF-8, but is in UTF-16, as Unicode Text is; save it as CSV UTF-8")
     if other is None and b"\0" in head:
         other = "bytes that are no text"
     if other is None and (name.endswith(CSV_SUFFIXES) or _has_pixels(path)):

@@ -106,6 +106,17 @@ def test_archive_names_its_classes(archive: Callable[..., Path]) -> None:
     assert found(archive(class_names=np.array(["null", "one and a half", "ä"]))).class_names[1] == "one and a half"
 
 
+@pytest.mark.parametrize("names", [None, np.array(["Odd", "even", "zero"])])
+def test_text_labels_in_other_capitals_are_one_class(archive: Callable[..., Path], names: np.ndarray | None) -> None:
+    texts = np.array(["zero", "even", "odd"])
+    spelt = np.where(np.arange(len(Y)) % 4 == 0, np.char.upper(texts[Y]), texts[Y])
+    source = found(archive(y_train=spelt, y_test=np.char.title(texts[Y_TEST]), class_names=names))
+    assert source.class_names == (("even", "odd", "zero") if names is None else ("Odd", "even", "zero"))
+    assert any("differ in capitals or spaces alone are one class: " in note for note in source.notes)
+    said = [source.class_names[label].casefold() for label in load_test(source).labels]
+    assert said == texts[Y_TEST].tolist()
+
+
 def test_archive_without_a_test_set_holds_one_out_and_says_so(archive: Callable[..., Path]) -> None:
     images, labels = digits_of_each([30] * 3)
     source = found(archive(x_train=images, y_train=labels, x_test=None, y_test=None), seed=3)

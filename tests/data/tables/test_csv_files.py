@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,7 +19,7 @@ from fmnist.data.images import LabelledImages
 from fmnist.data.split import load_test, load_train
 from fmnist.data.tables import csv_files
 from tests.support.data_sets import found, multiset, refused
-from tests.support.made_images import NAMES, digits_of_each, in_colour, write_divided
+from tests.support.made_images import NAMES, digits_of_each, in_colour, write_divided, write_pictures
 from tests.support.remedies import needs_remedy
 
 X, Y = digits_of_each([15] * 3, side=8)
@@ -313,14 +314,49 @@ def test_other_columns_are_left_out(tmp_path: Path) -> None:
     is_the_data_set(write(path, TRAIN))
 
 
-def test_pictures_that_a_table_names_are_sorted_into_folders(tmp_path: Path) -> None:
-    folder = write_divided(tmp_path / "mine")
-    path = write(folder / "labels.csv", [["a.png", "boot"]], ["file", "label"])
+@pytest.mark.parametrize("name", ["labels.csv", "images/labels.csv", "meta/labels.csv"])
+def test_table_that_names_pictures_is_read_by_its_folder(tmp_path: Path, name: str) -> None:
+    folder = write_pictures(tmp_path / "my set", X, Y, ["images"] * 3)
+    rows = [[f"{i:04}.png", NAMES[label]] for i, label in enumerate(Y)]
+    path = write(folder / name, rows, ["file", "label"])
     with needs_remedy(
         "must have a label and the pixels of an image in each row, but the number of its columns is {}; if they"
-    ):
+    ) as caught:
         found(path)
-    assert found(folder).class_names == NAMES
+    proposed = str(caught.value).rpartition("such as --dataset ")[2]
+    assert found(Path(*shlex.split(proposed))).class_names == NAMES
+
+
+def test_table_in_utf16_is_saved_in_utf8(tmp_path: Path) -> None:
+    path = write(tmp_path / "train.csv", TRAIN)
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text, encoding="utf-16")
+    with needs_remedy("{} must be a table in UTF-8, but is in UTF-16, as Unicode Text is; save it as CSV UTF-8"):
+        found(path)
+    path.write_text(text, encoding="utf-8-sig")
+    is_the_data_set(path)
+
+
+def test_labels_that_differ_in_capitals_or_spaces_are_one_class(folder: Path) -> None:
+    names = ["Even", "odd", "two  words"]
+    others = [" EVEN", "Odd", "Two words "]
+    spelt = [[(others if i % 4 == 0 else names)[row[0]], *row[1:]] for i, row in enumerate(TRAIN)]
+    path = write(folder / "signs_train.csv", spelt)
+    write(folder / "signs_test.csv", [[["even", "ODD", "TWO WORDS"][row[0]], *row[1:]] for row in TEST])
+    source = found(folder)
+    assert source.class_names == ("Even", "odd", "two  words")
+    (note,) = [note for note in source.notes if "one class" in note]
+    assert note == (
+        f"Labels in label in {path} that differ in capitals or spaces alone are one class: "
+        "Even (also EVEN), odd (also Odd), two  words (also 'Two words')"
+    )
+    np.testing.assert_array_equal(load_test(source).labels, Y_TEST)
+
+
+def test_letters_keep_their_capitals(folder: Path) -> None:
+    for name, rows in (("signs_train.csv", TRAIN), ("signs_test.csv", TEST)):
+        write(folder / name, [["Aa-"[row[0]], *row[1:]] for row in rows])
+    assert set(found(folder).class_names) == {"A", "a", "-"}
 
 
 def test_text_of_one_long_line_is_refused(tmp_path: Path) -> None:
