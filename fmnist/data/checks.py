@@ -32,16 +32,15 @@ def check_train_labels(labels: np.ndarray, where: object, class_names: Sequence[
     Returns:
         The number of classes.
     """
-    if len(labels) and labels.min() < 0:
+    _require_two_classes(labels, where, class_names)
+    if labels.min() < 0:
         raise UserError(f"labels must be 0 or more, but in {where} one is {labels.min()}; number the classes from 0")
     counts = np.bincount(labels)
     absent = np.flatnonzero(counts == 0)
-    if len(counts) < 2 or len(absent):
-        received = f"{where} goes up to {len(counts) - 1}"
-        if len(absent):
-            received += f"; absent: {first_few(absent.tolist())}"
+    if len(absent):
         raise UserError(
-            f"labels must be 0 to k - 1 with none left out and k at least 2, but {received}; number the classes from 0"
+            f"labels must be 0 to k - 1 with none left out, but {where} goes up to {len(counts) - 1}; absent: "
+            f"{first_few(absent.tolist())}; number the classes from 0"
         )
     if class_names is None:
         class_names = [f"class {label}" for label in range(len(counts))]
@@ -52,6 +51,21 @@ def check_train_labels(labels: np.ndarray, where: object, class_names: Sequence[
         )
     check_class_sizes(class_names, counts, where, min_images)
     return len(counts)
+
+
+def _require_two_classes(labels: np.ndarray, where: object, class_names: Sequence[str] | None) -> None:
+    present = np.unique(labels).tolist()
+    if not present:
+        raise UserError(
+            f"there must be images of two classes or more, but in {where} there is no image; add some of each class"
+        )
+    if len(present) == 1:
+        (only,) = present
+        if class_names is not None and 0 <= only < len(class_names):
+            only = class_names[only]
+        raise UserError(
+            f"labels must be of two classes or more, but in {where} all are {only}; add images of another class"
+        )
 
 
 def check_class_sizes(names: Sequence[str], counts: np.ndarray, where: object, min_images: int) -> None:
@@ -77,16 +91,25 @@ def check_class_sizes(names: Sequence[str], counts: np.ndarray, where: object, m
     raise UserError(f"{required}, but in {where} {received}; add images or leave the class out")
 
 
-def check_test_labels(labels: np.ndarray, where: object, n_classes: int) -> None:
-    """Check that there are test images, all of classes that were trained on. labels: int (n,)."""
-    is_wrong = (labels < 0) | (labels >= n_classes)
+def check_test_labels(labels: np.ndarray, where: object, n_classes: int, first: int = 0) -> None:
+    """Check that there are test images, all of classes that were trained on.
+
+    Args:
+        labels: int (n,), from 0.
+        where: The file or array, for the message.
+        n_classes: Of the training images.
+        first: What the training labels call class 0, for the message, which has the numbers of the file.
+    """
     if len(labels) == 0:
-        received = "there is none"
-    elif is_wrong.any():
-        received = f"one is {labels[is_wrong][0]}"
-    else:
+        raise UserError(f"there must be test images, but in {where} there is none; add some of each class")
+    is_wrong = (labels < 0) | (labels >= n_classes)
+    if not is_wrong.any():
         return
-    raise UserError(f"test labels must be 0 to {n_classes - 1} as in training, but in {where} {received}; fix it")
+    training = f"in training, which begins with {first}" if first else "in training"
+    raise UserError(
+        f"test labels must be {first} to {n_classes - 1 + first} as {training}, but in {where} one is "
+        f"{labels[is_wrong][0] + first}; number both alike, or leave images of other classes out"
+    )
 
 
 def check_names(names: Sequence[str], where: object) -> tuple[str, ...]:

@@ -221,8 +221,13 @@ def test_notes_name_no_temporary_folder(tmp_path: Path) -> None:
 
 def test_path_that_is_not_in_the_archive_is_refused(tmp_path: Path) -> None:
     path = pack(undivided(tmp_path / "a" / "shoes").parent, tmp_path / "a.zip")
-    with needs_remedy("{} must hold {}, but does not; check the spelling of --dataset"):
-        found(path / "shoe")
+    for name in ("shoe", "nothing", "shoes/nothing"):
+        with needs_remedy(
+            "--dataset must lead to what an archive holds, but there is no {} in {}; check the"
+        ) as caught:
+            found(path / name)
+        assert f"there is no '{name}' in {path}; check" in str(caught.value)
+    found(path)
     found(path / "shoes")
 
 

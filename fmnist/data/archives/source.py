@@ -86,7 +86,8 @@ def packed_source(packed: PackedPath, reading: Reading, find: Callable[[str, Rea
             place = lone_content(unpacked.folder)
         if not os.path.lexists(place):
             raise UserError(
-                f"{packed.archive} must hold {packed.inside}, but does not; check the spelling of --dataset"
+                f"--dataset must lead to what an archive holds, but there is no {str(packed.inside)!r} in "
+                f"{packed.archive}; check the spelling, or pass the archive itself"
             )
         try:
             source = find(str(place), reading)

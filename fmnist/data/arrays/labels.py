@@ -104,6 +104,7 @@ def find_label_form(arrays: Sequence[np.ndarray], names: tuple[str, ...] | None,
         notes.append(f"{where} numbers the classes from 1 to {len(present)}: {order}")
         called = names or tuple(map(str, present))
         return LabelForm(first=1, class_names=called, notes=tuple(notes))
+    _require_range(numbers, MAX_CLASSES - 1, where)
     return LabelForm(class_names=names, notes=tuple(notes))
 
 
@@ -160,9 +161,13 @@ def _whole(labels: np.ndarray, where: str) -> np.ndarray:
             f"{received}; {remedy}"
         )
     numbers = labels.astype(np.int64)
-    if len(numbers) and not 0 <= numbers.min() <= numbers.max() <= MAX_CLASSES:
+    _require_range(numbers, MAX_CLASSES, where)  # where they begin with 1, the last is as many as there are
+    return numbers
+
+
+def _require_range(numbers: np.ndarray, highest: int, where: str) -> None:
+    if len(numbers) and not 0 <= numbers.min() <= numbers.max() <= highest:
         raise UserError(
             f"{where} must number the classes from 0 to {MAX_CLASSES - 1} at most, but got {numbers.min()} to "
             f"{numbers.max()}; number them from 0"
         )
-    return numbers

@@ -155,11 +155,11 @@ def is_numpy_folder(folder: Path) -> bool:
 
 
 def _holds_one_array(path: Path) -> bool:
-    """Tell whether an archive holds one array. One that is damaged may have, and is named when it is read."""
+    """Tell whether an archive holds one array. One that is damaged or locked may, and is named when it is read."""
     try:
         with zipfile.ZipFile(path) as archive:
             return len(archive.namelist()) == 1
-    except zipfile.BadZipFile:
+    except (zipfile.BadZipFile, OSError):
         return True
 
 
@@ -194,9 +194,11 @@ def read_headers(path: Path) -> dict[str, Header]:
     """Read the header of every array of an archive, by name, in the file's order.
 
     Raises:
-        UserError: The file is no archive, is damaged, or holds Python objects.
+        UserError: The file cannot be read, is no archive, is damaged, or holds Python objects.
     """
-    if not zipfile.is_zipfile(path):
+    with _naming_damage(path, "np.savez"), path.open("rb") as file:  # of a path, zipfile takes unreadable for no zip
+        is_archive = zipfile.is_zipfile(file)
+    if not is_archive:
         raise UserError(f"{path} must be an .npz archive, but is none, or cut; save it again with np.savez")
     headers = {}
     with _naming_damage(path, "np.savez"), zipfile.ZipFile(path) as archive:

@@ -26,6 +26,9 @@ CHANNELS = (1, 3)
 AS_BYTES = "save them as uint8, from 0 to 255"
 FROM_SIGNED = "of numbers from -1 to 1: np.round(127.5 * (x + 1)).astype('uint8')"
 FROM_HIGH = "of 16 bits: (x // 257).astype('uint8')"
+WHITE, HALF = 255, 127  # images of which no pixel is above half of white may be numbers of another range
+MUCH_DARKER = 4  # times, from which on training and test images are not of one range
+MIN_OF_RANGE = 10  # images that tell their range; fewer may all be dark
 
 
 @dataclass(frozen=True)
@@ -139,6 +142,55 @@ def find_pixel_form(arrays: Sequence[np.ndarray], where: str) -> PixelForm:
     raise UserError(
         f"{where} must be whole numbers from 0 to 255, or decimal numbers from 0 to 1, but got "
         f"{_range_of(filled[0], low, high)}; {remedy}"
+    )
+
+
+@dataclass(frozen=True)
+class Brightness:
+    """How bright images are, all together, by which those of another range are told."""
+
+    where: str  # the array and its file, for messages
+    brightest: int  # pixel of all, of 255
+    n_images: int
+    is_scaled: bool  # whether the numbers in the file are decimal ones, from 0 to 1
+
+    @property
+    def factor(self) -> str:
+        """What makes the brightest pixel white, in words: by what to multiply. Not for images that are all black."""
+        if WHITE % self.brightest == 0:
+            return str(WHITE // self.brightest)
+        return f"{WHITE} / {self.brightest}" + ("" if self.is_scaled else " and round")
+
+
+def brightness_of(arrays: Sequence[np.ndarray], form: PixelForm, where: str) -> Brightness:
+    """Find the brightest pixel of arrays of images that are of this form."""
+    highest = max((float(values.max()) for values in arrays if values.size), default=0.0)
+    brightest = round(highest * WHITE) if form.is_scaled else int(highest)
+    return Brightness(where, brightest, sum(map(len, arrays)), form.is_scaled)
+
+
+def note_dark(training: Brightness) -> str:
+    """Write a sentence about images that are dark, perhaps because their numbers are not from 0 to 255; or nothing."""
+    brightest = training.brightest
+    if not 0 < brightest <= HALF:
+        return ""
+    return (
+        f"The brightest pixel of {training.where} is {brightest} of {WHITE}: the model takes pixels in this range, so "
+        f"pictures would have to be as dark; if {brightest} is white, multiply by {training.factor}"
+    )
+
+
+def require_one_range(training: Brightness, test: Brightness) -> None:
+    """Raise UserError if training or test images are so much darker that their numbers are of another range."""
+    dark, bright = sorted((training, test), key=lambda each: each.brightest)
+    if min(dark.n_images, bright.n_images) < MIN_OF_RANGE or bright.brightest <= HALF:
+        return
+    if MUCH_DARKER * dark.brightest > bright.brightest:
+        return
+    remedy = f"multiply by {dark.factor}" if dark.brightest else "write the pixels again"
+    raise UserError(
+        f"training and test images must have one range of pixels, but the brightest in {dark.where} is "
+        f"{dark.brightest}, and {bright.brightest} in {bright.where}; in the darker ones, {remedy}"
     )
 
 

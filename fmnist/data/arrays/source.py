@@ -10,7 +10,16 @@ import numpy as np
 
 from fmnist.data.arrays.labels import LabelForm, find_label_form
 from fmnist.data.arrays.parts import ArrayFiles, Part
-from fmnist.data.arrays.pixels import Layout, PixelForm, find_layout, find_pixel_form
+from fmnist.data.arrays.pixels import (
+    Brightness,
+    Layout,
+    PixelForm,
+    brightness_of,
+    find_layout,
+    find_pixel_form,
+    note_dark,
+    require_one_range,
+)
 from fmnist.data.checks import (
     MIN_IMAGES_PER_CLASS,
     MIN_IMAGES_WITH_TEST,
@@ -71,6 +80,7 @@ class _Form:
     layout: Layout
     pixels: PixelForm
     labels: LabelForm
+    brightness: Brightness
 
 
 class _Arrays:
@@ -93,7 +103,8 @@ class _Arrays:
     def notes(self) -> list[str]:
         """Sentences about the form of images and labels. Known once the training images were read."""
         assert self._form is not None
-        found = (self._form.layout.note, self._form.pixels.note, *self._form.labels.notes)
+        form = self._form
+        found = (form.layout.note, form.pixels.note, note_dark(form.brightness), *form.labels.notes)
         return [note for note in found if note]
 
     def read_not_test(self) -> LabelledImages:
@@ -128,10 +139,12 @@ class _Arrays:
         if self.held_out is not None:
             return everything.rows(self.held_out[1])
         assert self._form is not None
-        part = self._files.read_test()
-        check_test_labels(self._form.labels.apply(part.labels, part.labels_from), part.labels_from, n_classes)
-        test = self._labelled(part, self._form)
+        form, part = self._form, self._files.read_test()
+        numbers = form.labels.apply(part.labels, part.labels_from)
+        check_test_labels(numbers, part.labels_from, n_classes, form.labels.first)
+        test = self._labelled(part, form)
         self._require_shape(everything, test, part)
+        require_one_range(form.brightness, brightness_of([part.images], form.pixels, part.images_from))
         return test
 
     def _find_form(self, parts: Sequence[Part]) -> _Form:
@@ -141,9 +154,10 @@ class _Arrays:
             _require_labels_for_images(part)
         layout = find_layout(first.images.shape, first.images_from)
         check_sides(layout.shape, first.images_from, self._reading)
-        pixels = find_pixel_form([part.images for part in parts], first.images_from)
-        names = self._files.class_names()
-        return _Form(layout, pixels, find_label_form([part.labels for part in parts], names, first.labels_from))
+        images = [part.images for part in parts]
+        pixels = find_pixel_form(images, first.images_from)
+        labels = find_label_form([part.labels for part in parts], self._files.class_names(), first.labels_from)
+        return _Form(layout, pixels, labels, brightness_of(images, pixels, first.images_from))
 
     def _labelled(self, part: Part, form: _Form) -> LabelledImages:
         """Return the images and labels of a part in the form of the training images."""

@@ -10,6 +10,7 @@ import csv
 import gzip
 import io
 import itertools
+import re
 import shlex
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -40,6 +41,7 @@ from fmnist.errors import UserError, unreadable
 
 FIELDS_AT_ONCE = 2_000_000  # that are parsed and, if something is wrong with them, gone through again
 LARGEST_WHOLE = 2**53  # up to which decimal numbers have every whole one; a larger label is a name
+DECIMAL_COMMA = re.compile(r"\s*[-+]?\d*,\d+\s*")
 MAX_LINE = 32_000_000  # characters; a longer one would fill the memory before it is refused
 
 
@@ -207,7 +209,7 @@ def _are_names_of_columns(fields: Sequence[str]) -> bool:
     if labels_by_name(fields):
         return True
     inner = fields[1:-1]
-    numbers = [field for field in inner if _is_decimal(field)]
+    numbers = [field for field in inner if _is_decimal(field) or DECIMAL_COMMA.fullmatch(field)]
     if len(numbers) <= len(inner) / 2:
         return True
     return any(numbers == list(map(str, range(first, first + len(inner)))) for first in (0, 1, 2))
@@ -298,8 +300,16 @@ def _parsed(path: Path, numbered: Sequence[tuple[int, str]], layout: CsvLayout, 
 
 def _wrong_line(path: Path, numbered: Sequence[tuple[int, str]], layout: CsvLayout) -> UserError:
     """Build the error that names the first wrong one of some lines, and what is wrong with it."""
-    found = ((number, _fault(line, layout)) for number, line in numbered)
-    number, fault = next(((number, fault) for number, fault in found if fault), (numbered[0][0], "cannot be read"))
+    found = ((number, line, _fault(line, layout)) for number, line in numbered)
+    number, line, fault = next((each for each in found if each[2]), (*numbered[0], "cannot be read"))
+    fields = _fields(line, layout.separator)
+    if len(fields) == layout.n_columns:
+        commas = [fields[i].strip() for i in layout.pixels.indices if DECIMAL_COMMA.fullmatch(fields[i])]
+        if commas:
+            return UserError(
+                f"{path} must have numbers with decimal points, but line {number:,} has {commas[0][:20]!r}; write "
+                "points instead of commas"
+            )
     return UserError(
         f"{path} must be a whole table of numbers, but line {number:,} {fault}; fix it, or fetch the file again"
     )

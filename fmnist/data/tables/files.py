@@ -175,7 +175,7 @@ def _has_pixels(path: Path) -> bool:
     if len(lines) < 2:
         return False
     fields = lines[1].split(separator_of(lines[1]))[:-1]  # the last may be cut here
-    return sum(bool(re.fullmatch(r'\s*"?[-+.\deE]+"?\s*', each)) for each in fields) >= MIN_PIXELS - 2
+    return sum(bool(re.fullmatch(r'\s*"?[-+.,\deE]+"?\s*', each)) for each in fields) >= MIN_PIXELS - 2
 
 
 def _is_meant(table: Path) -> bool:

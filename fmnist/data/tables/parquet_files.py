@@ -18,7 +18,20 @@ from fmnist.data.checks import check_memory
 from fmnist.data.tables.card import CARD, class_names_in_card
 from fmnist.data.tables.columns import INDEX_NAMES, are_names, in_words, note_names, plain
 from fmnist.data.tables.files import TableFiles
-from fmnist.data.tables.parquet_layout import ParquetLayout, find_layout, is_list, opened
+from fmnist.data.tables.parquet_layout import (
+    NUMBERS,
+    PATHS,
+    TEXTS,
+    ParquetLayout,
+    class_names_in,
+    find_layout,
+    is_list,
+    kind_of,
+    not_embedded,
+    opened,
+    read_schema,
+)
+from fmnist.data.tables.parquet_names import ClassNames, join_names
 from fmnist.errors import UserError
 
 
@@ -33,22 +46,25 @@ class ParquetTables:
         self.place = tables.place
         self.layout = find_layout(tables.train[0])
         self.train = [*tables.train, *tables.validation]
-        self.notes = list(tables.notes)
-        for path in (*self.train[1:], *tables.test):
-            require_alike(path, self.layout, needs_label=path not in tables.test)
         self.test = list(tables.test)
-        if tables.test and self._is_unlabelled(tables.test):
-            self.test = []
-            names = in_words([path.name for path in tables.test])
+        self.notes = list(tables.notes)
+        self._schemas = {path: read_schema(path) for path in self.files}
+        self._class_names: ClassNames | None = None  # None: labels are texts, or nobody names the classes
+        for path in self.files:
+            self._require_alike(path)
+        if self.test and self._is_unlabelled(self.test):
+            names = in_words([path.name for path in self.test])
             self.notes.append(f"{names} has no labels, so that no accuracy can be measured on it: it is left alone")
+            self.test = []
+        for path in self.files:
+            self._require_columns(path, [self._label])
+        if self.layout.note:
+            self.notes.append(self.layout.note)
         if self.layout.unread:
             self.notes.append(f"Columns that nothing reads: {in_words(self.layout.unread)}")
         self.wanted_test = "test table with labels" if tables.test else "test table"
         self._are_names = False  # whether labels name the classes though they are numbers
-        names = class_names_in_card(self.place)
-        if self.layout.class_names is None and names is not None and self._are_numbers_of(names):
-            self.layout = replace(self.layout, class_names=names)
-            self.notes.append(f"The names of the classes are those in {CARD}")
+        self._find_class_names()
 
     @property
     def files(self) -> list[Path]:
@@ -86,6 +102,25 @@ class ParquetTables:
         found = {str(name) for labels in self.train_labels() for name in np.unique(labels)}
         return tuple(name for name in self.layout.class_names if name in found)
 
+    def _find_class_names(self) -> None:
+        """Find them in the files, in which each may number them otherwise, or else in the card."""
+        label = self._label
+        numbering = [path for path in self.files if kind_of(self._schemas[path].field(label).type) == NUMBERS]
+        found = join_names({path: class_names_in(self._schemas[path], label) for path in numbering}, label)
+        of_card = class_names_in_card(self.place)
+        if found is None and of_card is not None and self._are_numbers_of(of_card):
+            found = ClassNames(
+                of_card, dict.fromkeys(numbering, of_card), f"The names of the classes are those in {CARD}"
+            )
+        if found is not None and found.note:
+            self.notes.append(found.note)
+        texts = [path for path in self.train if path not in numbering]
+        nameless = [path for path in self.train if path in numbering and found is None]
+        if texts and nameless:
+            raise _unlike(label, (nameless[0], NUMBERS), (texts[0], TEXTS))
+        self._class_names = found
+        self.layout = replace(self.layout, class_names=None if found is None else found.together)
+
     def _are_numbers_of(self, names: Sequence[str]) -> bool:
         """Tell whether all training labels are numbers of these names."""
         labels = np.concatenate([self._labels(path) for path in self.train])
@@ -94,7 +129,9 @@ class ParquetTables:
     def _labels(self, path: Path) -> np.ndarray:
         labels = read_labels(path, self._label)
         require_all(labels, path)
-        names = self.layout.class_names
+        names = None if self._class_names is None else self._class_names.by_file.get(path)
+        if names is not None and labels.dtype.kind == "f" and (labels == np.round(labels)).all():
+            labels = labels.astype(np.int64)
         if names is not None and labels.dtype.kind in "iu" and len(labels):
             low, high = int(labels.min()), int(labels.max())
             if low < 0 or high >= len(names):
@@ -111,19 +148,55 @@ class ParquetTables:
     def _is_unlabelled(self, tests: Sequence[Path]) -> bool:
         """Whether test files have no label, or none but -1, as the hub has where labels are kept secret."""
         for path in tests:
-            with opened(path) as file:
-                has_label = self.layout.label in file.schema_arrow.names
-            if has_label and are_told(read_labels(path, self._label)):
+            if self.layout.label not in self._schemas[path].names:
+                continue
+            if are_told(read_labels(path, self._label)):
                 return False
         return True
+
+    def _require_alike(self, path: Path) -> None:
+        """Raise UserError unless a file has the columns of the first one, with the same in them.
+
+        One to test on may lack labels, and texts may be labels where others have numbers, which the form of labels
+        tells.
+        """
+        layout, schema = self.layout, self._schemas[path]
+        wanted = [name for name in layout.names if name not in layout.unread and plain(name) not in INDEX_NAMES]
+        lacks_labels = layout.label not in schema.names and layout.numbered_by not in schema.names
+        if path in self.test and lacks_labels:
+            wanted = [name for name in wanted if name not in (layout.label, layout.numbered_by)]
+        self._require_columns(path, [name for name in wanted if name != layout.numbered_by])
+        for name in wanted:
+            if name in (layout.label, layout.numbered_by):
+                continue
+            own, first = (kind_of(each.field(name).type) for each in (schema, self._schemas[self.train[0]]))
+            if own == PATHS:
+                raise not_embedded(path, name)
+            if own != first:
+                raise _unlike(name, (path, own), (self.train[0], first))
+
+    def _require_columns(self, path: Path, names: Sequence[str]) -> None:
+        _require_columns(path, self._schemas[path].names, names)
+
+
+def _unlike(column: str, one: tuple[Path, str], other: tuple[Path, str]) -> UserError:
+    """Build the error to raise when a column holds different things in two files."""
+    return UserError(
+        f"tables of one data set must have the same in each column, but {column} in {one[0]} holds {one[1]} and in "
+        f"{other[0].name} {other[1]}; write it like the others, or move it away"
+    )
 
 
 def require_alike(path: Path, layout: ParquetLayout, *, needs_label: bool) -> None:
     """Raise UserError if a file lacks a column that another of its data set has. layout: of the other."""
-    with opened(path) as file:
-        names = file.schema_arrow.names
     wanted = [name for name in layout.names if name not in layout.unread and plain(name) not in INDEX_NAMES]
-    missing = [name for name in wanted if name not in names and (needs_label or name != layout.label)]
+    if not needs_label:
+        wanted = [name for name in wanted if name != layout.label]
+    _require_columns(path, read_schema(path).names, wanted)
+
+
+def _require_columns(path: Path, present: Sequence[str], wanted: Sequence[str]) -> None:
+    missing = [name for name in wanted if name not in present]
     if missing:
         raise UserError(
             f"tables of one data set must have the same columns, but {path} lacks {in_words(missing)}; write it "

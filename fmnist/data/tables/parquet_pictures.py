@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fmnist.data.arrays.labels import find_label_form
+from fmnist.data.arrays.labels import LabelForm, find_label_form
 from fmnist.data.checks import MIN_IMAGES_PER_CLASS, MIN_IMAGES_WITH_TEST, check_test_labels, check_train_labels
 from fmnist.data.checksums import md5_of_file
 from fmnist.data.decode import UnreadablePicture
@@ -24,7 +24,7 @@ from fmnist.data.image_folder.files import FILES_AT_ONCE, ReadContent, n_threads
 from fmnist.data.image_folder.reading import LabelledFiles, PictureSet, draw_test, pictures_source
 from fmnist.data.source import DataSource
 from fmnist.data.tables.parquet_files import ParquetTables, require_memory
-from fmnist.data.tables.parquet_layout import naming_damage, opened
+from fmnist.data.tables.parquet_layout import naming_damage, not_embedded, opened
 from fmnist.reading import Reading
 
 if TYPE_CHECKING:
@@ -44,6 +44,8 @@ def parquet_pictures_source(tables: ParquetTables, dataset: str, reading: Readin
     """
     assert tables.layout.image is not None
     column = tables.layout.image
+    for path in tables.files:
+        _require_embedded(path, column)
     labels = tables.train_labels()
     form = find_label_form(labels, tables.occurring_names(), tables.label_from)
     numbers = form.apply(np.concatenate(labels), tables.label_from)
@@ -53,9 +55,7 @@ def parquet_pictures_source(tables: ParquetTables, dataset: str, reading: Readin
     notes = [*tables.notes, *form.notes]
     if tables.test:
         test_labels = tables.test_labels()
-        test_numbers = form.apply(np.concatenate(test_labels), f"{tables.layout.label} in {tables.test[0]}")
-        check_test_labels(test_numbers, tables.test[0], n_classes)
-        test = _labelled(tables.test, test_labels, test_numbers)
+        test = _labelled(tables.test, test_labels, _test_numbers(tables, test_labels, form, n_classes))
     else:
         train, test, note = draw_test(train, reading, missing=tables.wanted_test)
         notes.append(note)
@@ -72,6 +72,43 @@ def parquet_pictures_source(tables: ParquetTables, dataset: str, reading: Readin
         opened=lambda: pictures_of(column),
     )
     return pictures_source(pictures, dataset, reading)
+
+
+def _require_embedded(path: Path, column: str) -> None:
+    """Raise UserError if a file has rows, and a picture in none of them."""
+    with opened(path) as file:
+        if not file.metadata.num_rows or any(_has_picture(path, file, i, column) for i in range(file.num_row_groups)):
+            return
+    raise not_embedded(path, column)
+
+
+def _has_picture(path: Path, file: ParquetFile, number: int, column: str) -> bool:
+    """Tell whether a row group has a picture, by its statistics where it has them."""
+    group = file.metadata.row_group(number)
+    chunks = [group.column(i) for i in range(group.num_columns)]
+    statistics = next((each.statistics for each in chunks if each.path_in_schema in (column, f"{column}.bytes")), None)
+    if statistics is not None and statistics.has_null_count:
+        return statistics.null_count < group.num_rows
+    require_memory(path, [group.total_byte_size])
+    return any(_content_of(value) is not None for value in file.read_row_group(number, columns=[column]).column(0))
+
+
+def _content_of(value: Any) -> bytes | None:
+    """Return the bytes of a picture as Arrow has it: bytes, or {bytes, path}."""
+    content = value.as_py()
+    return content["bytes"] if isinstance(content, dict) else content
+
+
+def _test_numbers(tables: ParquetTables, labels: Sequence[np.ndarray], form: LabelForm, n_classes: int) -> np.ndarray:
+    """Number the labels of all files to test on as the training labels are, and check them file by file."""
+    numbers = []
+    for path, each in zip(tables.test, labels, strict=True):
+        numbers.append(form.apply(each, f"{tables.layout.label} in {path}"))
+        if len(each):
+            check_test_labels(numbers[-1], path, n_classes, form.first)
+    together = np.concatenate(numbers)
+    check_test_labels(together, tables.test[0], n_classes, form.first)
+    return together
 
 
 def _labelled(tables: Sequence[Path], labels: Sequence[np.ndarray], numbers: np.ndarray) -> LabelledFiles:
@@ -113,9 +150,7 @@ class _Rows:
             if number >= len(starts) - 1:
                 raise UnreadablePicture("no such row any longer")
             group = self._group(table, number)
-        content = group[row - starts[number]].as_py()
-        if isinstance(content, dict):
-            content = content["bytes"]
+        content = _content_of(group[row - starts[number]])
         if content is None:
             raise UnreadablePicture("the row holds no picture, at most its path")
         return content

@@ -223,20 +223,36 @@ BAD_ARCHIVES = {
         renamed("arr_0", "arr_1", "arr_3", "arr_2") | {"arr_0": X[1:]},
         r"images and labels, .* but got arrays without names of the shapes .*; name them x_train, y_train, x_test",
     ),
+    "one class of three, by its name": (
+        {"y_train": Y * 0 + 1, "class_names": np.array(["ant", "bee", "cat"])},
+        r"two classes or more, but in y_train in .* all are bee; add images of another class",
+    ),
+    "test labels from 0 beside others from 1": (
+        {"y_train": Y + 1},
+        r"test labels must be 1 to 3 as in training, which begins with 1, but in y_test in .* one is 0; number both",
+    ),
+    "test labels from 1 beside others from 0": ({"y_test": Y_TEST + 1}, r"must be 0 to 2 .* one is 3; number both"),
+    "256 beside 0": ({"y_train": Y.astype(int) * 128}, r"from 0 to 255 at most, but got 0 to 256; number them from 0"),
     "label below 0": ({"y_train": Y.astype(int) - 1}, r"from 0 to 255 at most, but got -1 to 1; number them from 0"),
     "label above 255": ({"y_train": Y.astype(int) + 255}, r"from 0 to 255 at most, but got 255 to 257; number them"),
     "gap": ({"y_train": Y * 2}, r"goes up to 4; absent: 1, 3; number the classes from 0"),
-    "one class": ({"y_train": Y * 0}, r"k at least 2, but y_train in .* goes up to 0; number"),
+    "one class": ({"y_train": Y * 0}, r"two classes or more, but in y_train in .* all are 0; add images of"),
     "few of a class": (
         {"x_train": X[:-1], "y_train": Y[:-1]},
         r"at least 12 .* but in y_train in .* class 2 has 11; add",
     ),
     "unknown test label": (
         {"y_test": Y[:9] + 3},
-        r"test labels must be 0 to 2 as in training, .* one is 3; fix",
+        r"test labels must be 0 to 2 as in training, .* one is 3; number both",
     ),
-    "empty test": ({"x_test": X[:0], "y_test": Y[:0]}, r"test labels must be 0 to 2 .* there is none"),
-    "empty training": ({"x_train": X[:0], "y_train": Y[:0]}, r"k at least 2, but .* goes up to -1"),
+    "empty test": (
+        {"x_test": X[:0], "y_test": Y[:0]},
+        r"there must be test images, but in y_test in .* there is none; add",
+    ),
+    "empty training": (
+        {"x_train": X[:0], "y_train": Y[:0]},
+        r"two classes or more, but in y_train in .* there is no image; add",
+    ),
     "other test size": (
         {"x_test": X[:9, :8]},
         r"one shape, but those in x_test in .* have 8 x 16 x 1 instead of 16 x 16 x 1; make",

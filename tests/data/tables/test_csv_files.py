@@ -255,6 +255,31 @@ def test_wrong_line_is_named_and_fixed(folder: Path, line: str, says: str) -> No
     is_the_data_set(folder)
 
 
+@pytest.mark.parametrize("form", [{"delimiter": ";"}, {"quoting": csv.QUOTE_ALL}], ids=["semicolons", "quoted"])
+@pytest.mark.parametrize("header", [HEADER, None], ids=["names of columns", "none"])
+def test_decimal_commas_are_points(folder: Path, form: dict, header: list[str] | None) -> None:
+    rows = [[row[0], *(f"{value / 255:.6f}" for value in row[1:])] for row in TRAIN]
+    commas = [[label, *(value.replace(".", ",") for value in pixels)] for label, *pixels in rows]
+    (folder / "signs_test.csv").unlink()
+    path = write(folder / "signs_train.csv", commas, header, **form)
+    for place in (path, folder):
+        with needs_remedy("{} must have numbers with decimal points, but line {} has {}; write points") as caught:
+            found(place)
+        assert f"line {1 if header is None else 2} has '0," in str(caught.value)
+    is_the_data_set(write(path, rows, header, **form))
+
+
+def test_table_without_rows_or_with_one_class_gets_others(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", [])
+    with needs_remedy("there must be images of two classes or more, but in {} there is no image; add some of each"):
+        found(path)
+    for rows in (TRAIN[:1], TRAIN[:15]):
+        write(path, rows)
+        with needs_remedy("labels must be of two classes or more, but in {} all are {}; add images of another class"):
+            found(path)
+    is_the_data_set(write(path, TRAIN))
+
+
 def test_wrong_line_far_behind_is_named(tmp_path: Path) -> None:
     rows = [*TRAIN * 50, [0, 1]]
     with needs_remedy("must be a whole table of numbers, but line {} {}; fix it") as caught:

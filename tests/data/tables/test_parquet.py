@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,32 +19,11 @@ from fmnist.data.images import LabelledImages
 from fmnist.data.split import load_test, load_train
 from tests.support.data_sets import found, multiset, refused
 from tests.support.made_images import NAMES, digits_of_each, encoded, in_colour, write_divided
+from tests.support.made_parquet import PICTURE, columns_of, pictures_of, write
 from tests.support.remedies import needs_remedy
 
 X, Y = digits_of_each([15] * 3, side=8)
 X_TEST, Y_TEST = digits_of_each([3] * 3, side=8, first=15)
-PICTURE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-
-
-def pictures_of(images: np.ndarray, format: str = "PNG") -> list[dict[str, Any] | None]:
-    return [{"bytes": encoded(Image.fromarray(image), format), "path": f"{i}.png"} for i, image in enumerate(images)]
-
-
-def write(path: Path, columns: dict[str, Any], class_names: Sequence[str] | None = None, **options: Any) -> Path:
-    """By pyarrow, with what the hub notes of class names if there are some."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    table = pa.table(columns)
-    if class_names is not None:
-        features = {"image": {"_type": "Image"}, "label": {"_type": "ClassLabel", "names": class_names}}
-        table = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
-    pq.write_table(table, path, **options)
-    return path
-
-
-def columns_of(images: np.ndarray, labels: Any) -> dict[str, Any]:
-    return {"image": pa.array(pictures_of(images), PICTURE), "label": pa.array(labels)}
-
-
 TRAIN, TEST = columns_of(X, Y.astype(np.int64)), columns_of(X_TEST, Y_TEST.astype(np.int64))
 
 

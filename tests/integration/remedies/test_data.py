@@ -97,6 +97,18 @@ def label_test_as_unknown(folder: Path) -> None:
     write(folder, test=(TEST[0], TEST[1] + 1))
 
 
+def leave_no_test(folder: Path) -> None:
+    write(folder, test=(TEST[0][:0], TEST[1][:0]))
+
+
+def one_class(folder: Path) -> None:
+    write(folder, (IMAGES, LABELS * 0), (TEST[0], TEST[1] * 0))
+
+
+def no_image(folder: Path) -> None:
+    write(folder, (IMAGES[:0], LABELS[:0]))
+
+
 def too_few(folder: Path) -> None:
     write(folder, (IMAGES[:6], LABELS[:6]))
 
@@ -140,7 +152,10 @@ def name_in_another_encoding(folder: Path) -> None:
         Remedy("{} must be an IDX file of {} ({}), but got {}", write_text, whole),
         Remedy("labels must be 0 to k - 1 with none left out", leave_a_number_out, whole),
         Remedy("every image needs a label, but there are {} images in {}", leave_a_label_out, whole),
-        Remedy("test labels must be 0 to {} as in training, but in {} {}; fix it", label_test_as_unknown, whole),
+        Remedy("test labels must be {} to {} as {}, but in {} one is {}; number both", label_test_as_unknown, whole),
+        Remedy("there must be test images, but in {} there is none; add some of each class", leave_no_test, whole),
+        Remedy("labels must be of two classes or more, but in {} all are {}; add", one_class, whole),
+        Remedy("there must be images of two classes or more, but in {} there is no image; add", no_image, whole),
         Remedy("{}, but in {} {}; add images or leave the class out", too_few, whole),
         Remedy("images must differ somewhere, but every pixel is {}; check the image files", one_colour, whole),
         Remedy("must hold images of 1 or 3 channels, n x height x width x channels", two_channels, whole),
@@ -325,6 +340,19 @@ def test_archive_that_is_none_or_damaged_is_saved_again(tmp_path: Path) -> None:
     path.write_bytes(content)
     with needs_remedy("{} must be a whole file of NumPy, but: {}; save it again with {}"):
         read(path)
+    save_and_read(path, GOOD)
+
+
+def test_archive_that_may_not_be_read_is_no_damaged_one(tmp_path: Path) -> None:
+    from fmnist.data.arrays.numpy_files import headers_of, read_headers
+
+    path = tmp_path / "a" / "mine.npz"
+    path.mkdir(parents=True)  # root may read anything but a folder as a file
+    with needs_remedy("{} must be readable, but: {}; check the file and its permissions"):
+        read_headers(path)
+    with needs_remedy("{} must be readable, but: {}; check the file and its permissions"):
+        headers_of(path.parent)
+    path.rmdir()
     save_and_read(path, GOOD)
 
 
