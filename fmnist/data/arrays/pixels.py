@@ -153,6 +153,7 @@ class Brightness:
     brightest: int  # pixel of all, of 255
     n_images: int
     is_scaled: bool  # whether the numbers in the file are decimal ones, from 0 to 1
+    is_of_one_colour: bool  # all pixels of all images are the same
 
     @property
     def factor(self) -> str:
@@ -166,7 +167,8 @@ def brightness_of(arrays: Sequence[np.ndarray], form: PixelForm, where: str) -> 
     """Find the brightest pixel of arrays of images that are of this form."""
     highest = max((float(values.max()) for values in arrays if values.size), default=0.0)
     brightest = round(highest * WHITE) if form.is_scaled else int(highest)
-    return Brightness(where, brightest, sum(map(len, arrays)), form.is_scaled)
+    lowest = min((float(values.min()) for values in arrays if values.size), default=0.0)
+    return Brightness(where, brightest, sum(map(len, arrays)), form.is_scaled, lowest == highest)
 
 
 def note_dark(training: Brightness) -> str:
@@ -186,6 +188,8 @@ def require_one_range(training: Brightness, test: Brightness) -> None:
     if min(dark.n_images, bright.n_images) < MIN_OF_RANGE or bright.brightest <= HALF:
         return
     if MUCH_DARKER * dark.brightest > bright.brightest:
+        return
+    if training.is_of_one_colour:  # which is refused by itself, as nothing could be learned from them
         return
     remedy = f"multiply by {dark.factor}" if dark.brightest else "write the pixels again"
     raise UserError(
