@@ -6,14 +6,11 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fmnist.errors import UserError
-from fmnist.metrics.evaluation import Evaluation, top_mistakes
-from fmnist.metrics.evaluation import evaluate as score
-from fmnist.metrics.intervals import Interval
 from fmnist.model.metadata import ModelMetadata
 from fmnist.predict.items import Input, Item, open_inputs, read_inputs
 from fmnist.predict.labels import NAME_AROUND, ClassFinder, labels_of_caller
@@ -29,6 +26,10 @@ from fmnist.predict.predictions import (
     require_model,
 )
 from fmnist.values import require
+
+if TYPE_CHECKING:
+    from fmnist.metrics.evaluation import Evaluation
+    from fmnist.metrics.intervals import Interval
 
 UNKNOWN = -1  # in place of a class: there is no picture to open
 UNEVEN = 0.5  # of an even share of the images: where the rarest class has less, the classes are called uneven
@@ -158,6 +159,10 @@ def scored(
     read = list(rows)
     probabilities = np.clip(np.array(list(rows.values())), 0, None)  # -1e-9 is rounding
     labels = truth[read]
+    # Here: scikit-learn takes a second that predictions and help save.
+    from fmnist.metrics.evaluation import evaluate as score
+    from fmnist.metrics.evaluation import top_mistakes
+
     scores = score(labels, probabilities / probabilities.sum(axis=1, keepdims=True), names)
     mistakes = top_mistakes(labels, probabilities, len(labels))
     return EvaluatedImages(names, scores, tuple(predictions), tuple(predictions[read[one.index]] for one in mistakes))

@@ -6,12 +6,14 @@ import json
 import shutil
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from fmnist.metrics.intervals import Interval
 from fmnist.output import printable
 from fmnist.predict.evaluation import EvaluatedImages
 from fmnist.predict.predictions import Prediction
+
+if TYPE_CHECKING:
+    from fmnist.metrics.intervals import Interval
 
 MOST_ROWS = 20  # classes whose confusion matrix is shown
 N_HARDEST = 10  # classes that are shown where there are more

@@ -84,6 +84,13 @@ def test_only_the_evaluation_opens_the_test_set() -> None:
     assert callers == {"fmnist/data/split.py", "search/refit/evaluation.py"}
 
 
+@pytest.mark.process
+def test_predictions_load_no_scikit_learn_unless_they_are_scored() -> None:
+    script = f"import sys, fmnist.predict.__main__; print(sorted({HEAVY | {'sklearn'}!r} & set(sys.modules)))"
+    child = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert child.stdout.strip() == "[]"
+
+
 def test_only_the_data_modules_know_what_reads_test_images() -> None:
     users = {path for path in [*modules("fmnist"), *modules("search")] if "read_test" in names_in_code(path)}
     assert all((ROOT / "fmnist" / "data") in path.parents for path in users)

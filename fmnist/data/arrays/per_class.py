@@ -126,8 +126,8 @@ class ClassArrays:
         return parts
 
     def read_test(self) -> Part:
-        """Never called, as there are no test images."""
-        raise NotImplementedError
+        """Raise RuntimeError: there are no test images apart, as `has_test` says."""
+        raise RuntimeError(f"arrays of a class each have no test images, but those of {self.place} were asked for")
 
     def class_names(self) -> tuple[str, ...]:
         """Return the names of the arrays, in natural order."""
