@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from fmnist.data.archives.source import find_packed, packed_source
+from fmnist.data.archives.source import find_packed, lone_content, packed_source
 from fmnist.data.arrays.idx.files import idx_source
 from fmnist.data.arrays.idx.names import has_idx_files
 from fmnist.data.arrays.kinds import can_open, find_opener
@@ -18,6 +18,7 @@ from fmnist.data.image_folder.reading import class_folders_source
 from fmnist.data.image_folder.tree import read_tree
 from fmnist.data.named.sources import WITH_FILES, named_source
 from fmnist.data.source import DataSource
+from fmnist.data.tables.files import find_tables
 from fmnist.data.tables.source import tables_source
 from fmnist.errors import UserError, first_few, unreadable
 from fmnist.paths import absolute, expanded, require_utf8
@@ -80,6 +81,10 @@ def find_own_images(dataset: str, reading: Reading) -> DataSource:
         if open_arrays is None and (source := tables_source(path, reading)) is not None:
             return source
     if is_folder and not has_idx_files(path) and open_arrays is None:
+        if (inner := lone_numbers(path)) is not None:
+            source = find_own_images(str(inner), reading)
+            where = f"what {path} holds is read from {inner.relative_to(path)}"
+            return dataclasses.replace(source, dataset=path.resolve().name, notes=(where, *source.notes))
         refuse_folder_around(path.resolve())
         return class_folders_source(path.resolve(), reading)
     if open_arrays is not None or is_folder:
@@ -93,6 +98,22 @@ def find_own_images(dataset: str, reading: Reading) -> DataSource:
         f"labels.csv, the four IDX files, arrays or tables) or an {', '.join(ARRAY_SUFFIXES)}, CSV or Parquet file, or "
         f"a zip or tar of these, but got {dataset!r}; check the spelling of --dataset"
     )
+
+
+def lone_numbers(folder: Path) -> Path | None:
+    """Find the arrays, IDX files or tables that a folder holds through folders with nothing else in them.
+
+    None if it holds them itself, or something else. Downloads come so: `mnist/snapshots/9ab3/data/train.parquet`.
+    """
+    try:
+        inner = lone_content(folder)
+    except OSError as error:
+        raise unreadable(folder, error) from error
+    if inner == folder:
+        return None
+    if has_idx_files(inner) or find_opener(inner.resolve()) is not None or find_tables(inner) is not None:
+        return inner
+    return None
 
 
 def refuse_folder_around(folder: Path) -> None:

@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow
+import pyarrow.parquet
 import pytest
 
 from fmnist.data.find import find_data
@@ -84,11 +86,35 @@ def test_folder_around_a_data_set_of_arrays_is_refused_with_what_to_pass(tmp_pat
     (tmp_path / "npz").mkdir()
     labels = labels_of(72)
     np.savez(tmp_path / "npz" / "a.npz", x_train=np.zeros((72, 6, 6), np.uint8), y_train=labels)
+    for outer in ("idx", "npz"):
+        (tmp_path / outer / "notes").mkdir()
     for outer, inner in (("idx", "raw data"), ("npz", "a.npz")):
         with pytest.raises(UserError, match=f"is a folder around .*{inner}; pass --dataset ") as caught:
             find_data(str(tmp_path / outer))
         (proposed,) = shlex.split(str(caught.value).partition("--dataset ")[2])
         assert len(find_data(proposed).class_names) == 3
+
+
+@pytest.mark.parametrize("kind", ["idx", "npz", "csv", "parquet"])
+def test_folders_around_nothing_but_a_data_set_are_passed_through(tmp_path: Path, kind: str) -> None:
+    outer = tmp_path / "shapes"
+    inner = outer / "snapshots" / "9ab3" / "data"
+    inner.mkdir(parents=True)
+    images, labels = np.random.default_rng(0).integers(0, 256, (72, 6, 6), np.uint8), labels_of(72)
+    flat = images.reshape(len(images), -1)
+    if kind == "idx":
+        write_folder(inner)
+    elif kind == "npz":
+        np.savez(inner / "a.npz", x_train=images, y_train=labels)
+    elif kind == "csv":
+        np.savetxt(inner / "train.csv", np.column_stack([labels, flat]), "%d", delimiter=",")
+    else:
+        columns = {"label": pyarrow.array(labels), "image": pyarrow.array(flat.tolist())}
+        pyarrow.parquet.write_table(pyarrow.table(columns), inner / "train-00000-of-00001.parquet")
+    source = find_data(str(outer))
+    assert source.dataset == "shapes"
+    assert source.checksums == find_data(str(inner)).checksums
+    assert f"what {outer} holds is read from snapshots/9ab3/data" in source.notes[0]
 
 
 def test_folder_whose_name_is_no_utf8_is_refused(tmp_path: Path) -> None:

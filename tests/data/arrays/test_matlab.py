@@ -366,11 +366,9 @@ def test_file_of_a_part_has_one_array_of_images(tmp_path: Path) -> None:
     found(tmp_path)
 
 
-@pytest.mark.follows("the dataset must be what holds the images, but {} is a folder around {}")
-def test_folder_around_files_is_refused_with_what_to_pass(tmp_path: Path) -> None:
+def test_folder_around_a_file_is_passed_through(tmp_path: Path) -> None:
     path = save(tmp_path / "shapes.mat", PLAIN)
-    refused(tmp_path, f"is a folder around {path}; pass --dataset {path}")
-    found(path)
+    assert found(tmp_path).checksums == found(path).checksums
 
 
 @pytest.mark.parametrize("kind", ["plain", "emnist"])

@@ -142,10 +142,8 @@ def test_folder_of_pictures_called_train_and_test_is_not_taken_for_cifar(tmp_pat
     refused(tmp_path, "picture")
 
 
-@pytest.mark.follows("the dataset must be what holds the images, but {} is a folder around {}")
-def test_folder_around_the_batches_is_refused_with_what_to_pass(folder: Path) -> None:
-    refused(folder.parent, f"is a folder around {folder}; pass --dataset {folder}")
-    found(folder)
+def test_folder_around_the_batches_is_passed_through(folder: Path) -> None:
+    assert found(folder.parent).checksums == found(folder).checksums
 
 
 class Calls:
