@@ -66,27 +66,33 @@ class RunOutput:
         if self._is_quiet and not self._kept and self.result is None:
             return None
         if self._ended:
-            text, parts = self._text_at_the_end(), self._html_at_the_end()
+            text, parts = self._text_at_the_end(phase), self._html_at_the_end(phase)
         elif self._is_quiet:
             text, parts = "\n".join(text for _, text in self._kept), self._html_of_kept()
         else:
-            text = "preparing" if phase is None else "\n".join(filter(None, (phase.best_line(), phase.line())))
-            parts = [*self._html_of_progress(phase, trainings), *self._html_of_kept(), *self._html_of_last_lines()]
+            text = "\n".join(_lines_of(phase))
+            parts = [*_html_of(phase), *_table_of(trainings), *self._html_of_kept()]
+            if self._lines:
+                parts.append(preformatted(list(self._lines)[-LAST_LINES:]))
         return {"text/html": output(parts), "text/plain": text}
 
-    def _text_at_the_end(self) -> str:
+    def _text_at_the_end(self, phase: Phase | None) -> str:
         lines = [*self._lines, *(text for _, text in self._kept)]
         if self.finalists:
             lines += finalist_lines(self.finalists)
         if self.result is not None:
             lines.append(self.result)
+        elif not self._is_quiet:
+            lines += _lines_of(phase)
         lines += [f"  {name}  {place}" for name, place in self.places.items()]
-        return "\n".join(filter(None, (*lines, self._ended)))
+        return "\n".join((*lines, self._ended))
 
-    def _html_at_the_end(self) -> list[Markup]:
+    def _html_at_the_end(self, phase: Phase | None) -> list[Markup]:
         parts = []
         if self.result is not None:
             parts.append(paragraph(Markup("<b>{}</b>").format(self.result)))
+        elif not self._is_quiet:
+            parts += _html_of(phase)
         parts += self._html_of_kept()
         if self.finalists:
             parts.append(_finalists_table(self.finalists))
@@ -103,31 +109,37 @@ class RunOutput:
             ))  # fmt: skip
         return parts
 
-    def _html_of_progress(self, phase: Phase | None, trainings: Mapping[str, Training]) -> list[Markup]:
-        if phase is None:
-            return [paragraph(Markup("<b>preparing</b>"))]
-        name, *details = phase.parts()
-        parts = [paragraph(Markup(" · ").join((Markup("<b>{}</b>").format(name), *details)))]
-        if phase.share_done is not None:
-            parts.append(progress_bar(phase.share_done))
-        if phase.best_line():
-            parts.append(paragraph(phase.best_line()))
-        if trainings:
-            rows = []
-            for label, training in trainings.items():
-                length, share, clock = training.columns()
-                best = accuracy_in_words(training.best_accuracy)
-                rows.append((label, length, share, best, clock, code(str(training.what))))
-            parts.append(table(rows, ("training", "images", "done", "selection accuracy", "time", "network")))
-        return parts
-
     def _html_of_kept(self) -> list[Markup]:
         return [paragraph(f"⚠ {text}" if level == WARNING else text) for level, text in self._kept]
 
-    def _html_of_last_lines(self) -> list[Markup]:
-        if not self._lines:
-            return []
-        return [preformatted(list(self._lines)[-LAST_LINES:])]
+
+def _lines_of(phase: Phase | None) -> list[str]:
+    if phase is None:
+        return ["preparing"]
+    return [line for line in (phase.best_line(), phase.line()) if line]
+
+
+def _html_of(phase: Phase | None) -> list[Markup]:
+    if phase is None:
+        return [paragraph(Markup("<b>preparing</b>"))]
+    name, *details = phase.parts()
+    parts = [paragraph(Markup(" · ").join((Markup("<b>{}</b>").format(name), *details)))]
+    if phase.share_done is not None:
+        parts.append(progress_bar(phase.share_done))
+    if phase.best_line():
+        parts.append(paragraph(phase.best_line()))
+    return parts
+
+
+def _table_of(trainings: Mapping[str, Training]) -> list[Markup]:
+    if not trainings:
+        return []
+    rows = []
+    for label, training in trainings.items():
+        length, share, clock = training.columns()
+        best = accuracy_in_words(training.best_accuracy)
+        rows.append((label, length, share, best, clock, code(str(training.what))))
+    return [table(rows, ("training", "images", "done", "selection accuracy", "time", "network"))]
 
 
 def _finalists_table(rows: Sequence[FinalistRow]) -> Markup:

@@ -67,7 +67,10 @@ def draw_figures(study: StudyResult) -> dict[str, StudyFigure]:
     else:
         curve = _curve_of_best_trial(study)
     if curve is not None and curve.history:
-        figures.append(_of_chart(learning_chart(curve), "Learning curve", f"{learning(curve)} {learning_note(curve)}"))
+        caption = learning_note(curve)
+        if study.is_finished:
+            caption = f"{learning(curve)} {caption}"
+        figures.append(_of_chart(learning_chart(curve), "Learning curve", caption))
     if isinstance(study, FinishedStudy):
         figures.append(_confusion(study))
         figures += _mistakes(study)
@@ -80,7 +83,8 @@ def _curve_of_best_trial(study: StudyResult) -> LearningCurve | None:
     if best is None:
         return None
     n_train = study.files.read_json(DataRecord, study.files.data).n_images["train"]
-    return LearningCurve(f"trial {best.number}", best.history, best.best, best.rung_images, n_train, "")
+    whose = f"trial {best.number}, the best of the search"
+    return LearningCurve(whose, best.history, best.best, best.n_images, n_train, "")
 
 
 def _of_chart(chart: Chart, title: str, caption: str = "") -> StudyFigure:

@@ -63,8 +63,9 @@ def finished_card(study: FinishedStudy) -> str:
 
 
 def _card(study: StudyResult, rows: list[tuple[str, str]]) -> str:
-    data, state = printable(str(study.config.get("dataset", ""))), "finished" if study.is_finished else "unfinished"
-    title = Markup("<b>{}</b> {}").format(printable(study.files.root.name), f"a study of {data}, {state}")
+    state = "a finished" if study.is_finished else "an unfinished"
+    data = printable(str(study.config["dataset"]))
+    title = Markup("<b>{}</b>: {} study of {}").format(printable(study.files.root.name), state, data)
     return output([paragraph(title), table(rows)])
 
 
