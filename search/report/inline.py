@@ -9,7 +9,6 @@ from markupsafe import Markup
 from PIL import Image
 
 from fmnist.errors import UserError
-from fmnist.paths import shown_path
 from search.format import count, with_noun
 from search.records.models import DataRecord
 from search.report.analysis.learning import LearningCurve, learning_curve
@@ -39,7 +38,8 @@ def show_figures(study: StudyResult) -> None:
     notebook = find_notebook()
     if notebook is None:
         raise UserError(
-            f"show() must be called in a notebook, but no notebook runs this code; {_remedy_without_notebook(study)}"
+            "show() must be called in a notebook, but no notebook runs this code; write a figure to a file: "
+            'Path("history.png").write_bytes(study.figures()["search-history"].png)'
         )
     figures = study.figures()
     if not figures:
@@ -49,12 +49,6 @@ def show_figures(study: StudyResult) -> None:
         heading = [paragraph(Markup("<b>{}</b>").format(figure.title)), paragraph(figure.caption)]
         notebook.show({"text/html": output(heading), "text/plain": f"{figure.title}\n{figure.caption}"})
         notebook.show(*figure._repr_mimebundle_())
-
-
-def _remedy_without_notebook(study: StudyResult) -> str:
-    if study.is_finished:
-        return f"open {shown_path(study.files.report_html)}, or write figures to files: figures() has their bytes"
-    return "write figures to files: figures() has their bytes"
 
 
 def draw_figures(study: StudyResult) -> dict[str, StudyFigure]:
