@@ -376,7 +376,7 @@ def kernel(folder: Path) -> Iterator[Kernel]:
 def quick(code: str) -> str:
     """The code with short trainings, and a study of its own where it has the name of one that the commands made."""
     code = re.sub(r'study="digits"', 'study="from-python"', code)
-    return re.sub(r"trials=\d+", f'trials=2, refit_seeds=1, space_path="{QUICK_SPACE[1]}"', code)
+    return re.sub(r"trials=\d+", f'trials=2, refit_seeds=1, space="{QUICK_SPACE[1]}"', code)
 
 
 @in_folder

@@ -347,7 +347,7 @@ class Waiting(Callback):  # so that the run cannot end before it is interrupted,
         while label == "trial 1" and not Path("interrupted").exists():
             time.sleep(0.01)
 
-config = StudyConfig(study="s", dataset="digits", trials=3, workers=1, refit_seeds=1, space_path="quick.toml")
+config = StudyConfig(study="s", dataset="digits", trials=3, workers=1, refit_seeds=1, space="quick.toml")
 study = run_study(config, Terminal(), callbacks=[Waiting()])
 study
 """
