@@ -10,7 +10,7 @@ from search.system.notebook import Bundle
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class StudyFigure:
-    """A figure of a study's report. As the value of a notebook's cell it is shown; to keep it, write its bytes:
+    """A figure of a study. As the value of a notebook's cell it is shown; to keep it, write its bytes:
 
     figure = study.figures()["confusion-matrix"]
     Path("confusion.png").write_bytes(figure.png)

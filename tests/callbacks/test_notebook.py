@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import sys
 
 import pytest
@@ -118,6 +119,19 @@ def test_names_are_text_and_steer_nothing(notebook: FakeNotebook) -> None:
         terminal.show_result("<i>", {}, {"model": "<u>"})
     assert not any(tag in notebook.html for tag in ("<script", "<img", "<b>phase", "<i>", "<u>", "\x1b"))
     assert r"&lt;script&gt;alert(1)&lt;/script&gt;, red\x1b[31m" in notebook.html
+
+
+def test_text_has_the_colours_of_the_notebook(notebook: FakeNotebook) -> None:
+    """Which may be light or dark."""
+    with Terminal() as terminal:
+        terminal.begin("trials", 2, 1, progress(1, 0.9))
+        terminal.on_training_start("trial 9", RECIPE, 150_000)
+        terminal.warn("the storage does not answer")
+        under_way = drawn(terminal)
+        tell_the_end(terminal)
+    colours = set(re.findall(r"(?<![\w-])color:([^;\"]+)", under_way + notebook.html))
+    backgrounds = set(re.findall(r"(?<![\w-])background:([^;\"]+)", notebook.html))
+    assert colours == {"inherit"} and backgrounds == {"none"}
 
 
 def test_long_run_keeps_its_last_lines() -> None:
