@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import warnings
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from search.config import StudyConfig
     from search.context import open_objective
     from search.pipeline import run_study
+    from search.results.figure import StudyFigure
     from search.results.result import FinishedStudy, StudyResult
     from search.study.loop import SearchStopped
     from search.worker.tasks import Interrupted, TrainingFailed
@@ -36,6 +38,7 @@ __all__ = [
     "Interrupted",
     "SearchStopped",
     "StudyConfig",
+    "StudyFigure",
     "StudyResult",
     "Terminal",
     "TrainingFailed",
@@ -50,6 +53,7 @@ _HOMES = {
     "Interrupted": "search.worker.tasks",
     "SearchStopped": "search.study.loop",
     "StudyConfig": "search.config",
+    "StudyFigure": "search.results.figure",
     "StudyResult": "search.results.result",
     "Terminal": "search.callbacks.terminal",
     "TrainingFailed": "search.worker.tasks",
@@ -65,7 +69,9 @@ def __getattr__(name: str) -> Any:
         close = difflib.get_close_matches(name, __all__, n=1)
         hint = f"; did you mean {close[0]}?" if close else ""
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hint}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    with warnings.catch_warnings():  # Optuna's bar for progress, which is not used here, would like to be a widget
+        warnings.filterwarnings("ignore", message="IProgress not found")
+        return getattr(importlib.import_module(_HOMES[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -161,7 +161,8 @@ def tell_search_result(context: StudyContext, progress: SearchProgress) -> None:
         text,
         {"trials": dict(progress.counts), "best": figures},
         {
-            "next": "the same command without --search-only trains finalists and students and opens the test set",
+            "next": "the same run without --search-only (search_only in Python) trains finalists and students and "
+            "opens the test set",
             "dashboard": dashboard_command(context.files, context.config.storage),
         },
     )

@@ -105,7 +105,7 @@ def run_study(
 
     Args:
         config: the study's options.
-        terminal: shows the run, such as `search.callbacks.terminal.Terminal()`; None: nothing is shown.
+        terminal: shows the run: `Terminal()`, in a terminal and in a notebook; None: nothing is shown.
         stop: set it, from another thread, to end the run as Ctrl-C does.
         search_only: end after the search, so that the study can still grow.
         callbacks: are called in every training.
@@ -126,7 +126,7 @@ def run_study(
     callbacks, search_only = require_callbacks(callbacks), require(bool, search_only, "search_only")
     clock = Clock(config.timeout)
     require_place(config, StudyFiles(config.folder))
-    with open_descriptors(), holding_interrupts(stop) as asked, default_settings():
+    with open_descriptors(), holding_interrupts(stop) as asked, reporter, default_settings():
         with Interruptible(asked):
             source = find_images(config, reporter, asked)
             if config.storage is not None:  # before anything is written: it may not answer

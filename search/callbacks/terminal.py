@@ -1,7 +1,7 @@
 """What a person sees while the tool runs: a line for each training and two for the study, redrawn as they change.
 
-Where standard output is no terminal, plain lines with the time of day. The supervisor alone owns the terminal; worker
-processes have their standard error in a file.
+In a notebook that is one output of the cell. Where standard output is no terminal, plain lines with the time of day.
+The supervisor alone owns the terminal; worker processes have their standard error in a file.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self
 
@@ -22,6 +22,8 @@ from rich.text import Text
 from fmnist.output import printable_lines
 from fmnist.recipe import Recipe
 from fmnist.training.history import HistoryPoint
+from search.callbacks.notebook import RunOutput
+from search.callbacks.progress import Phase, Training, accuracy_in_words, finalist_lines
 from search.callbacks.reporter import (
     DETAIL,
     INFO,
@@ -35,122 +37,82 @@ from search.callbacks.reporter import (
     require_console,
     require_verbosity,
 )
-from search.format import clock_time, narrow_count, narrow_range
+from search.system.notebook import LiveOutput, find_notebook
 
-FEWEST_TRIALS = 12  # before the time left is told: the portfolio, which comes first, trains for much longer than others
 TABLE_WIDTH = 80  # at least: in fewer columns its figures would be cut
 SHORTEST_LABEL_WIDTH = 11  # "finalist 99"
 
 
-@dataclass
-class _Training:
-    """A training under way."""
-
-    what: Recipe | str
-    n_planned_images: int | None  # None if unknown
-    n_images: int = 0
-    best_accuracy: float | None = None
-    started: float = field(default_factory=time.monotonic)
-
-    def columns(self) -> tuple[str, str, str]:
-        """Its length, the share of it that is done, and its clock."""
-        elapsed = time.monotonic() - self.started
-        if self.n_planned_images is None:
-            return "", "", f"{clock_time(elapsed)} so far"
-        share, clock = self.n_images / self.n_planned_images, ""
-        if self.n_images > 0:
-            clock = f"{clock_time(elapsed * (1 / share - 1))} left"
-        return narrow_count(self.n_planned_images), f"{share:.0%}", clock
-
-
-@dataclass
-class _Phase:
-    """A phase under way: the search, the finalists, the students, the baselines."""
-
-    name: str
-    n_total: int
-    n_done_before: int  # done by earlier runs: they say nothing about this run's speed
-    n_done: int
-    progress: SearchProgress | None = None
-    progress_told: float = field(default_factory=time.monotonic)
-    counts_trainings: bool = False  # every training that ends is one more done
-    n_images: int = 0  # training images seen in it, of all trainings
-    started: float = field(default_factory=time.monotonic)
-
-    def seconds_left(self) -> float | None:
-        """The shorter of two estimates: by the speed so far, once that says something, and by the timeout."""
-        now, known = time.monotonic(), []
-        n_done = self.n_done - self.n_done_before
-        n_needed = 1 if self.counts_trainings else FEWEST_TRIALS
-        if n_done >= n_needed:
-            known.append((self.n_total - self.n_done) * (now - self.started) / n_done)
-        if self.progress is not None and self.progress.seconds_left is not None:
-            known.append(max(0.0, self.progress.seconds_left - (now - self.progress_told)))
-        return min(known, default=None)
-
-    def line(self) -> str:
-        """Its count, the time left, the speed and the trials by state, as far as known."""
-        parts = [self.name]
-        if self.n_total:
-            parts = [f"{self.name} {self.n_done}/{self.n_total}"]
-        seconds_left = self.seconds_left()
-        if seconds_left is not None:
-            parts.append(f"{clock_time(seconds_left)} left")
-        if self.n_images:
-            parts.append(f"{self.n_images / (time.monotonic() - self.started):,.0f} images/s")
-        if self.progress is not None:
-            parts.append(str(self.progress))
-        return " · ".join(part for part in parts if part)
-
-    def best_line(self) -> str:
-        """The best trial so far; empty outside the search."""
-        if self.progress is None:
-            return ""
-        best = self.progress.best
-        if best is None:
-            return "no trial is complete yet"
-        return f"best {best.accuracy:.2%} {narrow_range(best.interval)} · trial {best.number} · {best.network}"
-
-
 class Terminal(Reporter):
-    """Shows a run to a person. Use it as a context manager. Thread-safe.
+    """Shows a run to a person, in a terminal or in a notebook. Thread-safe.
+
+    In a notebook, a run is one output of its cell, which changes in place and at the end keeps what came out.
 
     Where standard output is no terminal, or one that cannot go back in a line (TERM=dumb), each finished training is a
     line with the time of day, and nothing redraws.
 
+    Redrawing lasts as long as a run does; as a context manager, it lasts for several runs.
+
     Args:
-        console: where to write; None: standard output.
+        console: where to write; None: the notebook, or standard output.
         verbosity: "quiet" tells what came out and what went wrong, "verbose" every evaluation too.
     """
 
     def __init__(self, console: Console | None = None, verbosity: str = NORMAL) -> None:
         self._console = require_console(console, _standard_console())
+        self._notebook = find_notebook() if console is None else None
         self._redraws = self._console.is_terminal and not self._console.is_dumb_terminal
         self._verbosity = require_verbosity(verbosity)
         self._lock = threading.RLock()
-        self._trainings: dict[str, _Training] = {}
-        self._phase: _Phase | None = None
+        self._trainings: dict[str, Training] = {}
+        self._phase: Phase | None = None
         self._label_width = SHORTEST_LABEL_WIDTH
-        self._live: Live | None = None
+        self._live: Live | LiveOutput | None = None
+        self._output: RunOutput | None = None  # in a notebook
+        self._n_entered = 0
 
     def __enter__(self) -> Self:
-        """Begin to redraw, if there is a terminal."""
-        if self._redraws and self._verbosity != QUIET:
+        """Begin to redraw, if there is a terminal or a notebook. Does nothing where it has begun already."""
+        with self._lock:
+            self._n_entered += 1
+            if self._n_entered > 1:
+                return self
+            self._phase, self._trainings = None, {}
+        if self._notebook is not None:
+            self._output = RunOutput(is_quiet=self._verbosity == QUIET)
+            self._live = LiveOutput(self._notebook, self._draw_output)
+        elif self._redraws and self._verbosity != QUIET:
             self._live = Live(get_renderable=self.render, console=self._console, refresh_per_second=2, transient=True)
+        if self._live is not None:
             self._live.start()
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None = None, *error: object) -> None:
         """End redrawing; what was said stays."""
+        with self._lock:
+            self._n_entered -= 1
+            if self._n_entered > 0:
+                return
+            if self._output is not None:
+                self._output.end(kind)
         if self._live is not None:
             self._live.stop()
-            self._live = None
+        self._live = self._output = None
+
+    def _draw_output(self) -> Mapping[str, str] | None:
+        """What the notebook's cell shows now; None for nothing."""
+        with self._lock:
+            return None if self._output is None else self._output.draw(self._phase, self._trainings)
 
     def say(self, text: str, level: str = INFO, *, wrap: bool = True) -> None:
         """Print a line that stays, if the verbosity has that level. wrap=False cuts it at the terminal's width."""
         if level not in SAID[self._verbosity]:
             return
         text = printable_lines(text)
+        with self._lock:
+            if self._output is not None:
+                self._output.say(text, level)
+                return
         if self._redraws and not wrap:
             self._console.print(_one_line(text), no_wrap=True, overflow="ellipsis")
             return
@@ -175,7 +137,7 @@ class Terminal(Reporter):
         """Show this phase in the last line from now on."""
         with self._lock:
             self._label_width = max(SHORTEST_LABEL_WIDTH, max(map(len, labels), default=0))
-            self._phase = _Phase(name, n_total, n_done, n_done, progress, counts_trainings=counts_trainings)
+            self._phase = Phase(name, n_total, n_done, n_done, progress, counts_trainings=counts_trainings)
 
     def advance(self, progress: SearchProgress) -> None:
         """Show that trials have ended, unless a higher count is shown already."""
@@ -189,17 +151,19 @@ class Terminal(Reporter):
 
     def show_finalists(self, rows: Sequence[FinalistRow]) -> None:
         """Print the finalists, the winner marked with >."""
-        self.say(f"{'finalists':<24} {'search':>7}  {'confirmation, 95 %':<24} network", RESULT, wrap=False)
-        for row in rows:
-            name = f"> trial {row.trial}" if row.is_winner else f"  trial {row.trial}"
-            if row.origin != "sampler":
-                name = f"{name} {row.origin}"
-            searched = _accuracy(row.search_accuracy)
-            confirmed = f"{row.confirm_accuracy:.2%} {narrow_range(row.interval)}"
-            self.say(f"{name[:24]:<24} {searched:>7}  {confirmed:<24} {row.network}", RESULT, wrap=False)
+        with self._lock:
+            if self._output is not None:
+                self._output.finalists = tuple(rows)
+                return
+        for line in finalist_lines(rows):
+            self.say(line, RESULT, wrap=False)
 
     def show_result(self, text: str, figures: Mapping[str, Any], places: Mapping[str, str]) -> None:
         """Print the result in words, and a line for each place."""
+        with self._lock:
+            if self._output is not None:
+                self._output.result, self._output.places = text, dict(places)
+                return
         self.say(text, RESULT)
         width = max(map(len, places))
         for name, place in places.items():
@@ -208,7 +172,7 @@ class Terminal(Reporter):
     def on_training_start(self, label: str, what: Recipe | str, n_planned_images: int | None) -> None:
         """Show a line for the training until it ends."""
         with self._lock:
-            self._trainings[label] = _Training(what, n_planned_images)
+            self._trainings[label] = Training(what, n_planned_images)
         begun = f"{label:<{self._label_width}} begins "
         if n_planned_images is not None:
             begun += f"{n_planned_images:,} images of "
@@ -252,7 +216,7 @@ class Terminal(Reporter):
             lines = []
             for label, training in self._trainings.items():
                 length, share, clock = training.columns()
-                best = _accuracy(training.best_accuracy)
+                best = accuracy_in_words(training.best_accuracy)
                 columns = f"{label:<{self._label_width}} {length:>5} {share:>4} {best:>6} {clock:>12}"
                 lines.append(_one_line(f"{columns}  {training.what}"))
             if self._phase is None:
@@ -275,17 +239,13 @@ class _Whole:
 
 
 def _standard_console() -> Console:
-    """Standard output, as a terminal only where it is one: CI services set FORCE_COLOR for what goes to a file."""
+    """Standard output, as a terminal only where it is one: CI services set FORCE_COLOR for what goes to a file.
+
+    A notebook's is text too: what Rich makes of it there would be an output for each line.
+    """
     is_terminal = sys.stdout is not None and sys.stdout.isatty()
-    return Console(force_terminal=None if is_terminal else False)
+    return Console(force_terminal=None if is_terminal else False, force_jupyter=False)
 
 
 def _one_line(text: str, style: str = "") -> Text:
     return Text(text, style=style, no_wrap=True, overflow="ellipsis")
-
-
-def _accuracy(share: float | None) -> str:
-    """Such as `93.50%`; empty for None."""
-    if share is None:
-        return ""
-    return f"{share:.2%}"

@@ -33,6 +33,8 @@ from search.records.models import (
     TrialRecord,
 )
 from search.results.balance import Balance, balance_of
+from search.results.card import finished_card, study_card
+from search.results.figure import StudyFigure
 from search.space.space import DEFAULT_NAME
 
 
@@ -59,6 +61,14 @@ class StudyResult:
     def is_finished(self) -> bool:
         """Whether this is a `FinishedStudy`, whose test figures are known."""
         return False
+
+    @property
+    def n_by_state(self) -> dict[str, int]:
+        """Number of trials that ended in each of FINISHED_STATES."""
+        counts: dict[str, int] = dict.fromkeys(FINISHED_STATES, 0)
+        for trial in self.trials:
+            counts[trial.state] += 1
+        return counts
 
     @property
     def best_trial(self) -> TrialRecord | None:
@@ -138,6 +148,26 @@ class StudyResult:
         """
         raise self._unfinished("ensemble_interval")
 
+    def figures(self) -> dict[str, StudyFigure]:
+        """Draw the study, to look at in a notebook and to keep: a few seconds each time.
+
+        Returns:
+            By name, as far as there is something to draw: "search-history" and "learning"; of a finished study also
+            "confusion-matrix" and "mistakes".
+        """
+        from search.report.inline import draw_figures  # what is drawn of a study stands above it
+
+        return draw_figures(self)
+
+    def show(self) -> None:
+        """Show all `figures` in a notebook, each with its title and caption. Raises UserError outside of one."""
+        from search.report.inline import show_figures
+
+        show_figures(self)
+
+    def _repr_html_(self) -> str:
+        return study_card(self)
+
     def __repr__(self) -> str:
         best = "" if self.best_trial is None else f", best {self.best_trial.value:.2%} in the search"
         return f"<study {self.files.root.name}: {with_noun(len(self.trials), 'trial')}{best}, in {self.files.root}>"
@@ -186,6 +216,9 @@ class FinishedStudy(StudyResult):
     def is_finished(self) -> bool:
         """True: a finished study has opened its test set."""
         return True
+
+    def _repr_html_(self) -> str:
+        return finished_card(self)
 
     def __repr__(self) -> str:
         interval = self.test_interval
@@ -298,14 +331,6 @@ class FinishedStudy(StudyResult):
             return None
         n = len(self.arrays.labels)
         return wilson_95(round(self.ensemble_accuracy * n), n)
-
-    @property
-    def n_by_state(self) -> dict[str, int]:
-        """Number of trials that ended in each of FINISHED_STATES."""
-        counts: dict[str, int] = dict.fromkeys(FINISHED_STATES, 0)
-        for trial in self.trials:
-            counts[trial.state] += 1
-        return counts
 
     @property
     def n_images_trained(self) -> dict[str, int]:

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from sklearn.datasets import load_digits
 import search
 from fmnist.data.named.catalog import CATALOG
 from fmnist.reading import DATASETS, MIRRORED_DATASETS
+from tests.support.kernel import Kernel, kernel_in
 from tests.support.made_forms import FORMS
 from tests.support.postgres import Server, programs
 
@@ -365,30 +366,40 @@ def test_command_of_the_pages_runs(folder: Path, line: str) -> None:
     assert finish(run(folder, RUNS[line](words)))
 
 
+@pytest.fixture(scope="module")
+def kernel(folder: Path) -> Iterator[Kernel]:
+    """A notebook's, in that folder. What the pages search takes the short trainings there, and as few trials as do."""
+    with kernel_in(folder) as kernel:
+        yield kernel
+
+
+def quick(code: str) -> str:
+    """The code with short trainings, and a study of its own where it has the name of one that the commands made."""
+    code = re.sub(r'study="digits"', 'study="from-python"', code)
+    return re.sub(r"trials=\d+", f'trials=2, refit_seeds=1, space="{QUICK_SPACE[1]}"', code)
+
+
 @in_folder
 @pytest.mark.parametrize(
     ("page", "word", "said"),
     [
+        ("README.md", "run_study", "best.keras"),
         ("docs/models.md", "keras.saving", ""),
         ("docs/models.md", "fmnist.predict", "photo.jpg"),
         ("docs/python-api.md", "fmnist.predict", "photo.jpg"),
+        ("docs/python-api.md", "Terminal())", "test accuracy"),
+        ("docs/python-api.md", "study.figures()", ""),
     ],
 )
-def test_python_of_the_pages_runs(folder: Path, page: str, word: str, said: str) -> None:
+def test_python_of_the_pages_runs_in_a_notebook(kernel: Kernel, page: str, word: str, said: str) -> None:
     """The other snippets of python-api.md are run by tests/integration/test_api.py."""
-    code = snippet(page, word)
+    code = quick(snippet(page, word))
     if "model.predict(images)" in code:
         code = f"import numpy as np\nimages = np.load('images.npz')['x']\n{code}\nassert len(probabilities) == 50"
-    script = folder / "snippet.py"
-    script.write_text(code)
-    assert said in finish(run(folder, ["python", script.name]))
-
-
-@in_folder
-def test_search_of_the_readme_runs_from_python(tmp_path: Path) -> None:
-    """In a folder of its own: its study has the name that the commands' study of the digits has."""
-    (tmp_path / "snippet.py").write_text(snippet("README.md", "run_study"))
-    assert "best.keras" in finish(run(tmp_path, ["python", "snippet.py"]))
+    cell = kernel.run(code)
+    assert cell.error is None, cell
+    assert said in cell.printed + cell.text
+    assert "\x1b" not in cell.text  # Keras prints some
 
 
 @in_folder

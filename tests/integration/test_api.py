@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +22,8 @@ from optuna.trial import TrialState
 import search
 from fmnist.errors import UserError
 from fmnist.training.history import HistoryPoint
-from search import Callback, FinishedStudy, StudyConfig, StudyResult, Terminal, open_objective, run_study
+from search import Callback, FinishedStudy, Interrupted, StudyConfig, StudyResult, Terminal, open_objective, run_study
+from search.callbacks.reporter import Reporter
 from search.records.files import StudyFiles
 from search.records.io import read_json
 from search.records.models import FINISHED_STATES, BestRecipe
@@ -149,6 +151,35 @@ def test_run_shows_itself_in_the_terminal_that_it_is_given(tmp_path: Path, capsy
     config = StudyConfig(study="s", dataset="digits", trials=2, workers=1, studies_dir=tmp_path)
     run_study(config, Terminal(), search_only=True, worker_processes=fake_workers)
     assert "the search is complete: " in capsys.readouterr().out
+
+
+class Counting(Reporter):
+    """Counts how often a run begins and ends to be shown, and how it ended."""
+
+    def __init__(self) -> None:
+        self.n_begun = 0
+        self.endings: list[type[BaseException] | None] = []
+
+    def __enter__(self) -> Counting:
+        self.n_begun += 1
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None = None, *error: object) -> None:
+        self.endings.append(kind)
+
+
+@pytest.mark.process
+def test_run_begins_and_ends_what_shows_it(tmp_path: Path) -> None:
+    """So that it redraws without a `with` of the caller's."""
+    reporter = Counting()
+    config = StudyConfig(study="s", dataset="digits", trials=2, workers=1, studies_dir=tmp_path)
+    how = {"search_only": True, "worker_processes": fake_workers}
+    run_study(config, reporter, **how)
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(Interrupted):
+        run_study(config, reporter, stop, **how)
+    assert (reporter.n_begun, reporter.endings) == (2, [None, Interrupted])
 
 
 @pytest.mark.process

@@ -29,6 +29,7 @@ from search.study.optuna_private import uncached_storage_of
 from search.study.study import open_finished
 from search.study.trials import read_trials
 from tests.support.interrupts import PHASES, signalled, standing_still
+from tests.support.kernel import kernel_in
 
 ROOT = Path(__file__).parents[2]
 SOON = 10.0  # seconds; a machine that does nothing else takes less than one
@@ -282,7 +283,7 @@ def test_ctrl_c_ends_a_script_with_its_processes_as_it_ends_any_python(tmp_path:
 CELL = """
 import sys; sys.path.insert(0, {root!r})
 import os, signal, threading
-from search import StudyConfig, run_study
+from search import StudyConfig, Terminal, run_study
 from tests.support.interrupts import standing_still
 config = StudyConfig(study="s", dataset="digits", trials=4, workers=2, studies_dir={folder!r}, refit_seeds=2)
 class Telling:
@@ -301,7 +302,7 @@ def test_stop_button_of_a_notebook_ends_the_cell_in_every_phase_and_the_cell_goe
     try:
         run_cell(client, CELL.format(root=str(ROOT), folder=str(tmp_path)))
         for phase in ("trials", "confirm", "refit", "average", "evaluate"):
-            code = f"run_study(config, worker_processes=standing_still({phase!r}, Telling()))"
+            code = f"run_study(config, Terminal(), worker_processes=standing_still({phase!r}, Telling()))"
             seconds, reply = run_cell(client, code, when_begun=manager.interrupt_kernel)
             assert reply["ename"] == "KeyboardInterrupt", reply
             assert len(reply["traceback"]) < 10  # frames: of the cell and the call
@@ -334,6 +335,51 @@ def run_cell(client: Any, code: str, when_begun: Any = None) -> tuple[float, dic
         reply = client.get_shell_msg(timeout=60)
         if reply["parent_header"].get("msg_id") == message:
             return time.monotonic() - started, reply["content"]
+
+
+REAL_CELL = """
+import time
+from pathlib import Path
+from search import Callback, StudyConfig, Terminal, run_study
+
+class Waiting(Callback):  # so that the run cannot end before it is interrupted, however fast it is
+    def on_training_start(self, label, what, n_planned_images):
+        while label == "trial 1" and not Path("interrupted").exists():
+            time.sleep(0.01)
+
+config = StudyConfig(study="s", dataset="digits", trials=3, workers=1, refit_seeds=1, space="quick.toml")
+study = run_study(config, Terminal(), callbacks=[Waiting()])
+study
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.process
+@pytest.mark.timeout(900)
+def test_stop_button_ends_a_real_search_and_its_cell_finishes_the_study_when_run_again(tmp_path: Path) -> None:
+    space = (ROOT / "studies" / "digits.toml").read_text(encoding="utf-8")
+    (tmp_path / "quick.toml").write_text(re.sub(r"^n_epochs = \d+", "n_epochs = 5", space, flags=re.MULTILINE))
+    config = StudyConfig(study="s", dataset="digits", studies_dir=tmp_path / "studies")
+    pressed: list[float] = []
+    with kernel_in(tmp_path) as kernel:
+
+        def press_stop() -> None:
+            pressed.append(time.monotonic())
+            kernel.interrupt()
+            (tmp_path / "interrupted").touch()
+
+        stopped = kernel.run(REAL_CELL, when=r"trials 1/3 ", act=press_stop)
+        seconds, before = time.monotonic() - pressed[0], finished_of(trials_of(config))
+        again = kernel.run(REAL_CELL)
+        assert kernel.run("print(study.is_finished)").printed == "True\n"
+    assert stopped.error == "KeyboardInterrupt" and seconds < SOON
+    (output,) = stopped.outputs
+    assert "stopped after " in output["text/html"] and "the same call goes on from here" in output["text/plain"]
+    assert 0 in before
+    assert again.error is None and before.items() <= finished_of(trials_of(config)).items()
+    run, card = again.outputs
+    assert "done in " in run["text/html"] and "test accuracy" in card["text/html"]
+    assert stopped.complaints == again.complaints == ""
 
 
 @pytest.mark.slow

@@ -10,14 +10,8 @@ from search.report.text.certainty import against_default, calibration_in_short, 
 from search.report.text.data import uneven_on_test
 from search.report.text.delivery import delivered, ensemble, kind_of_training, phase_words, trainings
 from search.report.text.model import best_and_worst_classes, commonest_mistake
+from search.results.card import STATE_WORDS
 from search.results.result import FinishedStudy
-
-STATE_WORDS = {
-    "complete": "trained to the end",
-    "pruned": "stopped early",
-    "failed": "failed",
-    "infeasible": "outside the limits",
-}
 
 
 def headline(study: FinishedStudy) -> str:
