@@ -20,7 +20,9 @@ from search.refit.baselines import missing_baselines
 from search.space.schema import parse_toml, read_space_text
 from search.space.space import SearchSpace
 from search.study.backup import repair_own_storage, require_same_trials
+from search.study.study import require_identity
 from search.study.trials import count_by_state
+from search.widening.plan import Widening, plan_widening
 
 OPENED = "test_opened"  # the study attribute that holds an OpenedTest
 
@@ -33,6 +35,24 @@ class OpenedTest:
     opened: str  # when, ISO 8601
     trials: int | None  # as they were asked for; None: not recorded
     lacks: Sequence[str]  # names of the baselines that were not fitted
+
+
+def require_same_study(context: StudyContext, study: optuna.Study | None = None) -> Widening | None:
+    """Raise UserError where this run would go on with another study than the folder, or the storage, has.
+
+    Args:
+        context: what all phases share.
+        study: the study in its storage; None where it was not looked at.
+
+    Returns:
+        How the study's space is to grow first; None: it stays.
+    """
+    config, files = context.config, context.files
+    widening = plan_widening(config, files, context.space, context.identity, context.reporter.say)
+    require_identity(files, study, context.identity if widening is None else widening.identity)
+    refuse_edited_space(files, context.space if widening is None else widening.before)
+    require_own_storage(config, files)
+    return widening
 
 
 def refuse_what_came_too_late(config: StudyConfig, files: StudyFiles) -> None:

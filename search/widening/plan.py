@@ -1,0 +1,128 @@
+"""May a study go on in this space? Only in one that contains its own, while nothing has been chosen from it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from fmnist.errors import UserError
+from fmnist.paths import shown_path
+from search.cli import shown_url
+from search.config import StudyConfig
+from search.records.files import StudyFiles
+from search.records.io import flat
+from search.space.containment import Change, changes_between
+from search.space.schema import build_space
+from search.space.space import SearchSpace
+from search.study.study import require_identity
+
+OF_THE_SPACE = ("space", "max_parameters")  # parts of a study's identity that grow with its space
+
+
+@dataclass(frozen=True)
+class Widening:
+    """A study's space and the larger one that it goes on in."""
+
+    before: SearchSpace  # with the limits that held, --max-parameters among them, as has `after`
+    after: SearchSpace
+    grown: tuple[str, ...]  # what grew, in words
+    identity: dict[str, Any]  # what the study was made with, see `provenance.study_identity`
+
+    def __str__(self) -> str:
+        return f"its space grows: {'; '.join(self.grown)}"
+
+
+def plan_widening(
+    config: StudyConfig,
+    files: StudyFiles,
+    space: SearchSpace,
+    identity: dict[str, Any],
+    say: Callable[[str], None],
+) -> Widening | None:
+    """Return how the study's space grows; None where it stays, or another space will be refused as an edited one.
+
+    Args:
+        config: What this run asks for.
+        files: The study's folder, which need not exist.
+        space: What this run is to search.
+        identity: What this run would make a study with.
+        say: Is told that there is nothing to widen.
+
+    Raises:
+        UserError: The study cannot grow, or not to this space; or it could, and --widen was not given.
+    """
+    if not files.has(files.config):
+        if config.widen:
+            raise UserError(
+                f"--widen needs a study to go on with, but there is none in {shown_path(files.root)}; leave --widen "
+                f"out, or pass the study's name with --study"
+            )
+        return None
+    made_with = files.read_plain(files.config)
+    identity = json.loads(json.dumps(identity))
+    of_study = {**identity, **{key: made_with.get(key) for key in OF_THE_SPACE}}
+    require_identity(files, None, of_study)
+    if of_study == identity:
+        if config.widen:
+            say("--widen: the study has this space already")
+        return None
+    before = with_limit(build_space(of_study["space"], space.image_shape, space.n_classes), of_study["max_parameters"])
+    after = with_limit(space, config.max_parameters)
+    changes = changes_between(before, after)
+    shrinks = [change for change in changes if not change.grows]
+    if not config.widen:
+        if not shrinks:
+            raise _larger_space(config, of_study, identity)
+        return None
+    _require_growing(config, files)
+    if shrinks:
+        raise _no_larger_space(config, shrinks[0])
+    grown = tuple(map(str, changes)) or ("the file says the same in other words",)
+    return Widening(before, after, grown, of_study)
+
+
+def with_limit(space: SearchSpace, max_parameters: int | None) -> SearchSpace:
+    """Return the space with the limit of --max-parameters in place of its own; None: with its own."""
+    if max_parameters is None:
+        return space
+    limits = space.limits.model_copy(update={"max_parameters": max_parameters})
+    return dataclasses.replace(space, limits=limits)
+
+
+def _require_growing(config: StudyConfig, files: StudyFiles) -> None:
+    """Raise UserError for a study that takes no other space any more, or whose storage others may be using."""
+    if config.storage is not None and not config.storage.startswith("sqlite"):
+        raise UserError(
+            f"--widen needs a study on SQLite, which one run holds at a time, but got {shown_url(config.storage)}, "
+            f"where other machines may be searching the old space; {_another_study(config)}"
+        )
+    done = "has confirmed finalists"
+    if files.has(files.test):
+        done = "has opened its test set"
+    elif not files.read_confirm_records():
+        return
+    raise UserError(f"study {config.study} {done}, so its space must stay; {_another_study(config)}")
+
+
+def _another_study(config: StudyConfig) -> str:
+    return f"search this space in another study, with --start-from {config.study} --study NAME and without --widen"
+
+
+def _larger_space(config: StudyConfig, before: dict[str, Any], now: dict[str, Any]) -> UserError:
+    old, new = flat(before), flat(now)
+    key = next(key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key))
+    return UserError(
+        f"study {config.study} was made with {key} = {old.get(key)}, but now it is {new.get(key)}, in a space that "
+        f"contains the study's; pass --widen to go on in it, or pass the --space and --max-parameters that it was made "
+        f"with, such as space.toml in its folder"
+    )
+
+
+def _no_larger_space(config: StudyConfig, change: Change) -> UserError:
+    return UserError(
+        f"--widen needs a space that contains the study's, but {change.key} was {change.before} and is "
+        f"{change.after}; let it contain what it was, or {_another_study(config)}"
+    )
