@@ -52,6 +52,8 @@ def require_same_study(context: StudyContext, study: optuna.Study | None = None)
     require_identity(files, study, context.identity if widening is None else widening.identity)
     refuse_edited_space(files, context.space if widening is None else widening.before)
     require_own_storage(config, files)
+    for change in () if widening is None else widening.grown:
+        context.reporter.say(f"the space grows: {change}")
     return widening
 
 

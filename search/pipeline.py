@@ -232,7 +232,7 @@ def open_study(context: StudyContext, worker_processes: StartWorkers) -> Iterato
             require_identity(files, find_study(config.study, storage), widening.identity if widening else identity)
             files.begin_checksums()
             if widening is not None:
-                context.reporter.say(f"{widening}; {widen(config, files, storage, widening, context.space_text)}")
+                context.reporter.say(widen(config, files, storage, widening, context.space_text))
             check_identity(files, identity)
             files.remove_half_written()
             if not is_tested:  # they load for seconds, beside what comes here until the first trial

@@ -112,9 +112,7 @@ def prepare(config: StudyConfig, reporter: Reporter, stop: threading.Event, scra
         if config.has_unknown_images:
             tell_own_images(context)
         refuse_what_came_too_late(config, files)
-        widening = require_same_study(context, study)
-        if widening is not None:
-            context.reporter.say(str(widening))
+        require_same_study(context, study)
         is_finished = study is not None and is_finished_elsewhere(context, study)
     finally:
         if storage is not None:

@@ -31,9 +31,6 @@ class Widening:
     grown: tuple[str, ...]  # what grew, in words
     identity: dict[str, Any]  # what the study was made with, see `provenance.study_identity`
 
-    def __str__(self) -> str:
-        return f"its space grows: {'; '.join(self.grown)}"
-
 
 def plan_widening(
     config: StudyConfig,
