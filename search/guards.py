@@ -15,13 +15,13 @@ from search.context import StudyContext
 from search.messages import tell_finished_elsewhere, tell_other_leader
 from search.records.files import StudyFiles
 from search.records.io import flat
-from search.records.models import FINISHED_STATES, EvaluationRecord
+from search.records.models import EvaluationRecord
 from search.refit.baselines import missing_baselines
 from search.space.schema import parse_toml, read_space_text
 from search.space.space import SearchSpace
+from search.study.attributes import attributes_of
 from search.study.backup import repair_own_storage, require_same_trials
 from search.study.study import require_identity
-from search.study.trials import count_by_state
 from search.widening.plan import Widening, plan_widening
 
 OPENED = "test_opened"  # the study attribute that holds an OpenedTest
@@ -160,8 +160,9 @@ def require_trials(config: StudyConfig, files: StudyFiles, study: optuna.Study) 
     require_same_trials(files, study)
     if not files.has(files.ledger):
         return
-    counts = count_by_state(study)
-    if not any(counts[state] for state in FINISHED_STATES):
+    # Trials that a limit had kept from training wait again in a larger space; they have their recipes.
+    trials = study.get_trials(deepcopy=False)
+    if not any(trial.state.is_finished() or "recipe" in attributes_of(trial) for trial in trials):
         raise UserError(
             f"the trials of study {config.study} are gone, but {shown_path(files.root)} has what came of them; "
             f"restore them, or start a new study with --study NAME"

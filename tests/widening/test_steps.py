@@ -115,6 +115,7 @@ def test_kill_at_any_write_leaves_the_old_study_or_the_widened_one(
         assert len(read_trials(study)) == 12
         close(study)
         finish_widening(config, files)  # as the next run does
+        files.remove_half_written()
         assert said == [] and not files.widening.exists()
         found.append(state_of(config))
         if found[-1] == "old":
