@@ -63,7 +63,8 @@ def widen(config: StudyConfig, files: StudyFiles, storage: StudyStorage, widenin
     files.checksums.keep_trials(None)
     identity = {**study.user_attrs.get("identity", shared_identity(announced.config))}
     identity.update({key: announced.config[key] for key in OF_THE_SPACE})
-    storage.rewrite_trials(study_id_of(study), trials, {"identity": identity})
+    study_id = study_id_of(study)
+    storage.retry_policy.call(lambda: storage.rewrite_trials(study_id, trials, {"identity": identity}))
     _write_folder(config, files, storage, announced)
     again = sum(trial.waits_again for trial in trials)
     text = f"{with_noun(len(trials), 'trial')} of the space before go on with it; {shown_path(backup)} has what was"
