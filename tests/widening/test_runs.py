@@ -15,6 +15,7 @@ from search.pipeline import run_study
 from search.records.files import StudyFiles
 from search.results.result import StudyResult
 from search.run import main
+from search.widening import steps
 from tests.support.remedies import needs_remedy
 from tests.support.spaces import DIGITS_TEXT
 from tests.support.training import fakes
@@ -84,11 +85,36 @@ def test_narrower_limit_of_the_command_line_grows_too(tmp_path: Path) -> None:
 def test_space_that_does_not_contain_the_study_s_is_searched_in_another_study(studies: Path) -> None:
     before = trials_of(StudyConfig(study="s", dataset="digits", studies_dir=studies))
     other = DIGITS_TEXT.replace("n_epochs = 30", "n_epochs = 40")
-    with needs_remedy("search this space in another study, with --start-from {} --study NAME and without --widen"):
+    with needs_remedy("--widen needs a space that contains the study's, but {} was {} and is {}; let it") as caught:
         search(studies, other, widen=True)
+    assert str(caught.value).endswith("in another study, with --start-from s --study NAME and without --widen")
     assert trials_of(StudyConfig(study="s", dataset="digits", studies_dir=studies)) == before
     result = search(studies, other, study="t", start_from="s", trials=3)
     assert len(result.trials) == 3
+
+
+class Killed(BaseException):
+    """Stands for the end of the process."""
+
+
+def killed(*_: object) -> None:
+    raise Killed
+
+
+def test_run_after_a_kill_goes_on_with_the_old_study_or_the_widened_one(
+    studies: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for where in ("copy_database", "_write_folder"):  # before the trials are rewritten, and after it
+        with monkeypatch.context() as patch, pytest.raises(Killed):
+            patch.setattr(steps, where, killed)
+            search(studies, WIDER_TEXT, widen=True)
+        if where == "copy_database":
+            assert search(studies, trials=7).spaces == ()
+    with pytest.raises(UserError, match=r"pass the --space that it was made with, such as space\.toml in its folder"):
+        search(studies, trials=9)
+    assert (studies / "s" / "space.toml").read_text(encoding="utf-8") == WIDER_TEXT
+    result = search(studies, WIDER_TEXT, trials=9)
+    assert len(result.trials) == 9 and [record.first_trial for record in result.spaces] == [0, 7]
 
 
 class Notes(Reporter):
