@@ -15,7 +15,7 @@ from search.config import StudyConfig
 from search.records.files import StudyFiles
 from search.records.io import flat
 from search.space.containment import Change, changes_between
-from search.space.schema import build_space
+from search.space.schema import build_space, parse_toml, read_space_text
 from search.space.space import SearchSpace
 from search.study.study import require_identity
 
@@ -70,11 +70,14 @@ def plan_widening(
     after = with_limit(space, config.max_parameters)
     changes = changes_between(before, after)
     shrinks = [change for change in changes if not change.grows]
+    why_not = _why_the_space_stays(config, files)
     if not config.widen:
-        if not shrinks:
+        if not shrinks and why_not is None:
             raise _larger_space(config, of_study, identity)
         return None
-    _require_growing(config, files)
+    if why_not is not None:
+        raise UserError(why_not)
+    _require_own_file(files, space)
     if shrinks:
         raise _no_larger_space(config, shrinks[0])
     grown = tuple(map(str, changes)) or ("the file says the same in other words",)
@@ -89,10 +92,10 @@ def with_limit(space: SearchSpace, max_parameters: int | None) -> SearchSpace:
     return dataclasses.replace(space, limits=limits)
 
 
-def _require_growing(config: StudyConfig, files: StudyFiles) -> None:
-    """Raise UserError for a study that takes no other space any more, or whose storage others may be using."""
+def _why_the_space_stays(config: StudyConfig, files: StudyFiles) -> str | None:
+    """Say why a study takes no larger space, or none any more; None if it does."""
     if config.storage is not None and not config.storage.startswith("sqlite"):
-        raise UserError(
+        return (
             f"--widen needs a study on SQLite, which one run holds at a time, but got {shown_url(config.storage)}, "
             f"where other machines may be searching the old space; {_another_study(config)}"
         )
@@ -100,8 +103,21 @@ def _require_growing(config: StudyConfig, files: StudyFiles) -> None:
     if files.has(files.test):
         done = "has opened its test set"
     elif not files.read_confirm_records():
+        return None
+    return f"study {config.study} {done}, so its space must stay; {_another_study(config)}"
+
+
+def _require_own_file(files: StudyFiles, space: SearchSpace) -> None:
+    """Raise UserError where the study's copy of its space was edited into the larger one: the old one is kept, too."""
+    try:
+        edited = parse_toml(read_space_text(files.space), files.space)
+    except UserError:  # it is lost or damaged, and restored
         return
-    raise UserError(f"study {config.study} {done}, so its space must stay; {_another_study(config)}")
+    if edited == space.table:
+        raise UserError(
+            f"--widen needs the larger space in a file of its own, but {shown_path(files.space)}, the study's copy of "
+            f"its old one, has it; move it elsewhere, and pass it with --space"
+        )
 
 
 def _another_study(config: StudyConfig) -> str:

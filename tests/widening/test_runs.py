@@ -93,6 +93,17 @@ def test_space_that_does_not_contain_the_study_s_is_searched_in_another_study(st
     assert len(result.trials) == 3
 
 
+def test_copy_of_the_space_in_the_study_s_folder_is_edited_elsewhere(studies: Path) -> None:
+    own = studies / "s" / "space.toml"
+    own.write_text(WIDER_TEXT, encoding="utf-8")
+    with needs_remedy("--widen needs the larger space in a file of its own, but {}, the study's copy of its old one"):
+        search(studies, WIDER_TEXT, widen=True)
+    own.rename(studies / "wider.toml")
+    result = search(studies, (studies / "wider.toml").read_text(encoding="utf-8"), widen=True)
+    assert len(result.spaces) == 2
+    assert (studies / "s" / "spaces" / "1.toml").read_text(encoding="utf-8") == DIGITS_TEXT
+
+
 class Killed(BaseException):
     """Stands for the end of the process."""
 
@@ -165,6 +176,9 @@ def test_space_stays_once_finalists_were_confirmed(studies: Path, done: str) -> 
     with needs_remedy("study {} {}, so its space must stay; {}") as caught:
         search(studies, WIDER_TEXT, trials=6, widen=True)
     assert ("opened its test set" if done == "opened" else "confirmed finalists") in str(caught.value)
+    with pytest.raises(UserError, match="pass the --space that it was made with") as refused:
+        search(studies, WIDER_TEXT, trials=6)
+    assert "--widen" not in str(refused.value)
     result = search(studies, WIDER_TEXT, study="t", start_from="s", trials=3)
     assert len(result.trials) == 3
 
