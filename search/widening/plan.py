@@ -14,7 +14,7 @@ from search.cli import shown_url
 from search.config import StudyConfig
 from search.records.files import StudyFiles
 from search.records.io import flat
-from search.space.containment import Change, changes_between
+from search.space.containment import ABSENT, Change, changes_between
 from search.space.schema import build_space, parse_toml, read_space_text
 from search.space.space import SearchSpace
 from search.study.study import require_identity
@@ -72,12 +72,14 @@ def plan_widening(
     shrinks = [change for change in changes if not change.grows]
     why_not = _why_the_space_stays(config, files)
     if not config.widen:
-        if not shrinks and why_not is None:
+        is_larger = any(change.after != ABSENT for change in changes)  # than without a configuration to try first
+        if is_larger and not shrinks and why_not is None:
             raise _larger_space(config, of_study, identity)
         return None
     if why_not is not None:
         raise UserError(why_not)
-    _require_own_file(files, space)
+    if space.table != before.table:
+        _require_own_file(files, space)
     if shrinks:
         raise _no_larger_space(config, shrinks[0])
     grown = tuple(map(str, changes)) or ("the file says the same in other words",)
