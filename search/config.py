@@ -172,6 +172,13 @@ class StudyConfig:
         metavar="STUDY",
         group=STUDY,
     )
+    widen: bool = option(
+        "go on with the study in a --space that contains its own: its trials are kept, and the sampler learns from "
+        "them",
+        default=False,
+        default_shown="another space is refused",
+        group=STUDY,
+    )
     sampler: Sampler = option("what suggests configurations", default="tpe", group=STUDY)
     pruner: Pruner = option("what ends bad trials early", default="asha", group=STUDY)
     precision: Precision = option(
@@ -251,6 +258,11 @@ class StudyConfig:
                 raise UserError(
                     f"--start-from must be another study, but got {self.study} itself; pass the older one's name, and "
                     "the new one's with --study"
+                )
+            if self.widen:
+                raise UserError(
+                    f"--widen goes on with the study's own trials, but got --start-from {self.start_from}; leave "
+                    "--start-from out"
                 )
         for name in OPTIONAL_EXTRAS:
             if getattr(self, name) is not None:

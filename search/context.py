@@ -244,7 +244,7 @@ def write_beginnings(context: StudyContext) -> None:
         files.write_json(files.environment, describe_environment(config))
     if not (is_tested and files.has(files.command)):
         has_baselines = config.baselines or bool(files.read_baseline_records())
-        arguments = as_arguments(dataclasses.replace(config, baselines=has_baselines, dashboard=False))
+        arguments = as_arguments(dataclasses.replace(config, baselines=has_baselines, dashboard=False, widen=False))
         files.write_text(files.command, shlex.join(["python", "-m", "search.run", *arguments]) + "\n")
 
 

@@ -15,12 +15,14 @@ from search.context import StudyContext
 from search.messages import tell_finished_elsewhere, tell_other_leader
 from search.records.files import StudyFiles
 from search.records.io import flat
-from search.records.models import FINISHED_STATES, EvaluationRecord
+from search.records.models import EvaluationRecord
 from search.refit.baselines import missing_baselines
 from search.space.schema import parse_toml, read_space_text
 from search.space.space import SearchSpace
+from search.study.attributes import attributes_of
 from search.study.backup import repair_own_storage, require_same_trials
-from search.study.trials import count_by_state
+from search.study.study import require_identity
+from search.widening.plan import Widening, plan_widening
 
 OPENED = "test_opened"  # the study attribute that holds an OpenedTest
 
@@ -33,6 +35,26 @@ class OpenedTest:
     opened: str  # when, ISO 8601
     trials: int | None  # as they were asked for; None: not recorded
     lacks: Sequence[str]  # names of the baselines that were not fitted
+
+
+def require_same_study(context: StudyContext, study: optuna.Study | None = None) -> Widening | None:
+    """Raise UserError where this run would go on with another study than the folder, or the storage, has.
+
+    Args:
+        context: what all phases share.
+        study: the study in its storage; None where it was not looked at.
+
+    Returns:
+        How the study's space is to grow first; None: it stays.
+    """
+    config, files = context.config, context.files
+    widening = plan_widening(config, files, context.space, context.identity, context.reporter.say)
+    require_identity(files, study, context.identity if widening is None else widening.identity)
+    refuse_edited_space(files, context.space if widening is None else widening.before)
+    require_own_storage(config, files)
+    for change in () if widening is None else widening.grown:
+        context.reporter.say(f"the space grows: {change}")
+    return widening
 
 
 def refuse_what_came_too_late(config: StudyConfig, files: StudyFiles) -> None:
@@ -138,8 +160,9 @@ def require_trials(config: StudyConfig, files: StudyFiles, study: optuna.Study) 
     require_same_trials(files, study)
     if not files.has(files.ledger):
         return
-    counts = count_by_state(study)
-    if not any(counts[state] for state in FINISHED_STATES):
+    # Trials that a limit had kept from training wait again in a larger space; they have their recipes.
+    trials = study.get_trials(deepcopy=False)
+    if not any(trial.state.is_finished() or "recipe" in attributes_of(trial) for trial in trials):
         raise UserError(
             f"the trials of study {config.study} are gone, but {shown_path(files.root)} has what came of them; "
             f"restore them, or start a new study with --study NAME"

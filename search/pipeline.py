@@ -32,9 +32,8 @@ from search.guards import (
     is_finished_elsewhere,
     is_leader,
     machine_name,
-    refuse_edited_space,
     refuse_what_came_too_late,
-    require_own_storage,
+    require_same_study,
     require_trials,
     share_opened_test,
 )
@@ -47,10 +46,7 @@ from search.messages import (
     tell_search_details,
     tell_search_result,
 )
-from search.provenance import (
-    command_with_exports,
-    describe_environment,
-)
+from search.provenance import command_with_exports, describe_environment
 from search.records.files import StudyFiles
 from search.records.history_csv import write_history
 from search.records.ledger import Stopwatch
@@ -81,6 +77,7 @@ from search.study.study import (
     storage_url,
 )
 from search.study.trials import read_trials
+from search.widening.steps import finish_widening, widen
 from search.worker.interrupts import Interruptible, holding_interrupts
 from search.worker.local import WorkerProcesses
 from search.worker.tasks import Interrupted
@@ -225,16 +222,17 @@ def open_study(context: StudyContext, worker_processes: StartWorkers) -> Iterato
     is_tested = files.has(files.test)
     if is_tested:
         tell_rebuild(context)
-    require_identity(files, None, identity)
-    refuse_edited_space(files, context.space)
-    require_own_storage(config, files)
+    finish_widening(config, files)
+    widening = require_same_study(context)
     storage = open_storage(storage_url(config, files))
     storage.retry_policy = RetryPolicy(context.reporter.warn, context.stop)
     workers = None
     with hold_storage(storage) if config.storage is not None else nullcontext():
         try:
-            require_identity(files, find_study(config.study, storage), identity)
+            require_identity(files, find_study(config.study, storage), widening.identity if widening else identity)
             files.begin_checksums()
+            if widening is not None:
+                context.reporter.say(widen(config, files, storage, widening, context.space_text))
             check_identity(files, identity)
             files.remove_half_written()
             if not is_tested:  # they load for seconds, beside what comes here until the first trial

@@ -15,9 +15,8 @@ from search.context import StudyContext, find_images, read_context
 from search.estimate.phases import Job
 from search.guards import (
     is_finished_elsewhere,
-    refuse_edited_space,
     refuse_what_came_too_late,
-    require_own_storage,
+    require_same_study,
 )
 from search.messages import tell_own_images
 from search.records.files import StudyFiles
@@ -27,9 +26,10 @@ from search.space.schema import read_space_text
 from search.study.locks import require_free
 from search.study.objective import Objective
 from search.study.storage import look_into_storage
-from search.study.study import find_study, require_identity, require_place, storage_url
+from search.study.study import find_study, require_place, storage_url
 from search.study.trials import count_by_state
 from search.system.sqlite import sqlite_path
+from search.widening.steps import refuse_half_widened
 from search.worker.tasks import RecipeTrainer, TrainingSite
 
 NO_DEADLINE = 1e12  # seconds left: simulate a run with a timeout that never expires
@@ -99,6 +99,7 @@ def prepare(config: StudyConfig, reporter: Reporter, stop: threading.Event, scra
         sqlite_file = sqlite_path(config.storage) if config.storage.startswith("sqlite") else None
     require_place(config, files)
     require_free(files, sqlite_file)
+    refuse_half_widened(config, files)
     if config.space_path is not None:
         read_space_text(config.space_path)
     storage = look_into_storage(storage_url(config, files), scratch)
@@ -111,9 +112,7 @@ def prepare(config: StudyConfig, reporter: Reporter, stop: threading.Event, scra
         if config.has_unknown_images:
             tell_own_images(context)
         refuse_what_came_too_late(config, files)
-        require_identity(files, study, context.identity)
-        refuse_edited_space(files, context.space)
-        require_own_storage(config, files)
+        require_same_study(context, study)
         is_finished = study is not None and is_finished_elsewhere(context, study)
     finally:
         if storage is not None:

@@ -96,8 +96,8 @@ class Checksums:
         """The checksum of the study's trials; None where it has none yet."""
         return None if self.manifest is None else self.manifest.trials
 
-    def keep_trials(self, kept: TrialsChecksum) -> None:
-        """Enter the checksum of the study's trials."""
+    def keep_trials(self, kept: TrialsChecksum | None) -> None:
+        """Enter the checksum of the study's trials; None while they are rewritten."""
         with self._lock:
             if self.manifest is not None:
                 self.manifest.trials = kept

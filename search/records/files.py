@@ -30,6 +30,8 @@ from search.records.models import (
     EnsembleRecord,
     EvaluationArrays,
     RefitRecord,
+    SpaceRecord,
+    SpacesRecord,
 )
 
 T = TypeVar("T")
@@ -48,6 +50,9 @@ class StudyFiles:
         self.checksums = Checksums(root)  # of the files that results rest on
         self.config = root / "config.json"  # what the study was made with, see search.study.study.check_identity
         self.space = root / "space.toml"  # copy of the search space
+        self.spaces = root / "spaces.json"  # SpacesRecord of a study that was widened
+        self.old_spaces = root / "spaces"  # copies of all its spaces, and of its database as each was left
+        self.widening = root / "widening.json"  # while its space grows, see search.widening.steps
         self.storage = root / "study.db"  # Optuna's SQLite storage, unless another is named
         self.lock = root / "run.lock"  # held while a run is under way
         self.split = root / "split"  # the arrays that training processes map; removed when the run ends
@@ -248,6 +253,12 @@ class StudyFiles:
             paths = [self.export_record(format.name, model.name) for format in FORMATS]
             records += [self.read_json(ExportRecord, path) for path in paths if self.has(path)]
         return records
+
+    def read_spaces(self) -> tuple[SpaceRecord, ...]:
+        """Read the spaces that a study has searched, in their order; empty where it was never widened."""
+        if not self.has(self.spaces):
+            return ()
+        return self.read_json(SpacesRecord, self.spaces).spaces
 
     def read_command(self) -> str:
         """Read the command line that makes the study. Before version 0.4.0 only the report has it."""

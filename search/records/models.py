@@ -280,3 +280,20 @@ class EvaluationArrays:
     unsure_indices: np.ndarray | None = None  # int64 (k,): its least confident right answers, None before 0.4.0
     unsure_images: np.ndarray | None = None  # uint8 (k, height, width, channels)
     ensemble_probabilities: np.ndarray | None = None  # float32 (n, n_classes); None where the study has no ensemble
+
+
+@dataclass(frozen=True)
+class SpaceRecord:
+    """One of the spaces that a study has searched."""
+
+    file: str  # in the study's folder, such as "spaces/1.toml"
+    first_trial: int  # number of the first trial that was drawn in it
+    grown: tuple[str, ...] = ()  # what grew since the space before it, in words
+    began: str | None = None  # ISO 8601, UTC; None for the first
+
+
+@dataclass(frozen=True)
+class SpacesRecord:
+    """The spaces of a study that was widened, in their order."""
+
+    spaces: tuple[SpaceRecord, ...]

@@ -28,6 +28,7 @@ def summarize(study: FinishedStudy, evidence: Evidence) -> dict[str, Any]:
     summary = {
         "study": study.files.root.name,
         "trials": study.n_by_state,
+        "spaces": as_dicts(study.spaces),
         "best": winner_section(study),
         "validation": validation_section(study),
         "test": evaluation_section(study),

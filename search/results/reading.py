@@ -25,7 +25,12 @@ from search.results.result import FinishedStudy, StudyResult
 
 def read_study(files: StudyFiles, trials: Iterable[TrialRecord]) -> StudyResult:
     """Read a study that is not finished on this machine. Of the trials those that have ended are kept."""
-    return StudyResult(files=files, config=files.read_plain(files.config), trials=_finished_trials(trials))
+    return StudyResult(
+        files=files,
+        config=files.read_plain(files.config),
+        trials=_finished_trials(trials),
+        spaces=files.read_spaces(),
+    )
 
 
 def read_finished_study(
@@ -52,6 +57,7 @@ def read_finished_study(
         files=files,
         config=files.read_plain(files.config),
         trials=_finished_trials(trials),
+        spaces=files.read_spaces(),
         command=command,
         importances=importances,
         data=files.read_json(DataRecord, files.data),

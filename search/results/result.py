@@ -30,6 +30,7 @@ from search.records.models import (
     EvaluationArrays,
     EvaluationRecord,
     RefitRecord,
+    SpaceRecord,
     TrialRecord,
 )
 from search.results.balance import Balance, balance_of
@@ -56,6 +57,7 @@ class StudyResult:
     config: dict[str, Any]  # what the study was made with, as config.json has it
     trials: tuple[TrialRecord, ...]  # finished ones, by number
     exports: tuple[ExportRecord, ...] = ()  # best.keras's, then the ensemble's; empty where none were asked for
+    spaces: tuple[SpaceRecord, ...] = ()  # that were searched, in their order; empty where the study was never widened
 
     @property
     def is_finished(self) -> bool:

@@ -46,7 +46,7 @@ def keep_trials(files: StudyFiles, study: optuna.Study, *, is_own: bool) -> None
         return
     if is_own:
         with atomic_write(copy) as temporary:
-            _copy_database(files.storage, temporary)
+            copy_database(files.storage, temporary)
     files.checksums.keep_trials(kept)
 
 
@@ -107,7 +107,7 @@ def repair_own_storage(files: StudyFiles, name: str) -> None:
     for suffix in ("-wal", "-shm"):
         Path(f"{files.storage}{suffix}").unlink(missing_ok=True)  # they belong to what was there
     with atomic_write(files.storage) as temporary:
-        _copy_database(copy, temporary)
+        copy_database(copy, temporary)
     files.checksums.say(
         f"{shown} {damage}: restored from {shown_path(copy)}, with the {len(kept.numbers)} trials that had finished "
         f"when it was copied{aside}"
@@ -146,7 +146,7 @@ def _copy_of(files: StudyFiles) -> Path:
     return files.checksums.copies / files.storage.name
 
 
-def _copy_database(source: Path, target: Path) -> None:
+def copy_database(source: Path, target: Path) -> None:
     """Copy an SQLite file with what its write-ahead log has, while others may use it."""
     origin, copy = sqlite3.connect(source, timeout=BUSY_SECONDS), sqlite3.connect(target)
     try:

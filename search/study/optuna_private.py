@@ -8,15 +8,18 @@ module: raise a bound when these tests pass with the new release.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any
 
 import optuna
 import sqlalchemy
+from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.storages._rdb import models
 from optuna.storages._rdb.storage import _create_scoped_session
+from optuna.study._constrained_optimization import _CONSTRAINTS_KEY
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.orm import Session
 
@@ -113,6 +116,18 @@ class StudyTrials:
         return found.count() > 0
 
 
+@dataclass(frozen=True)
+class RewrittenTrial:
+    """What becomes of a trial whose space has changed. All else of it stays."""
+
+    trial_id: int
+    params: Mapping[str, Any]
+    distributions: Mapping[str, BaseDistribution]  # of params, by name
+    queued_params: Mapping[str, Any] | None  # given to it before it drew its own; None: none were
+    constraints: Mapping[str, float]  # above 0 is infeasible
+    waits_again: bool  # as if it had never run
+
+
 class RelationalStorage(RDBStorage):
     """Optuna's relational storage with its private steps under plain names.
 
@@ -163,3 +178,47 @@ class RelationalStorage(RDBStorage):
                 session.delete(heartbeat)
             trial.state = TrialState.WAITING
             return True
+
+    def rewrite_trials(self, study_id: int, trials: Iterable[RewrittenTrial], user_attrs: Mapping[str, Any]) -> None:
+        """Replace parameters of trials, finished ones too, and set attributes of their study, in one transaction.
+
+        A kill leaves all as it was. A study that was loaded before still shows what it has cached.
+        """
+        with self.taking, _create_scoped_session(self.scoped_session) as session:
+            study: Any = models.StudyModel.find_or_raise_by_id(study_id, session, for_update=True)
+            for each in trials:
+                self._rewrite_trial(session, each)
+            by_key = {row.key: row for row in study.user_attributes}
+            for key, value in user_attrs.items():
+                row = by_key.get(key) or models.StudyUserAttributeModel(study_id=study_id, key=key)
+                row.value_json = json.dumps(value)
+                session.add(row)
+
+    def _rewrite_trial(self, session: Session, rewritten: RewrittenTrial) -> None:
+        """Write the rows themselves: Optuna's own functions refuse a finished trial, and other choices of a name."""
+        trial_id = rewritten.trial_id
+        trial: Any = models.TrialModel.find_or_raise_by_id(trial_id, session, for_update=True)
+        for row in trial.params:
+            session.delete(row)
+        for row in trial.system_attributes:
+            if row.key == "fixed_params" or row.key.startswith(f"{_CONSTRAINTS_KEY}:"):
+                session.delete(row)
+        session.flush()  # a trial has one row of a name
+        for name, value in rewritten.params.items():
+            distribution = rewritten.distributions[name]
+            row = models.TrialParamModel(trial_id=trial_id, param_name=name)
+            row.param_value = distribution.to_internal_repr(value)
+            row.distribution_json = distribution_to_json(distribution)
+            session.add(row)
+        attributes: dict[str, Any] = {
+            f"{_CONSTRAINTS_KEY}:{key}": value for key, value in rewritten.constraints.items()
+        }
+        if rewritten.queued_params is not None:
+            attributes["fixed_params"] = dict(rewritten.queued_params)
+        for key, value in attributes.items():
+            session.add(models.TrialSystemAttributeModel(trial_id=trial_id, key=key, value_json=json.dumps(value)))
+        if rewritten.waits_again:
+            for row in trial.user_attributes:
+                if row.key in ("owner", "reason"):
+                    session.delete(row)
+            trial.state, trial.datetime_complete = TrialState.WAITING, None

@@ -58,7 +58,7 @@ def check_shared_identity(study: optuna.Study, identity: dict[str, Any]) -> None
     Raises:
         UserError: The study was made with something else, named in the message, or has an unreadable format.
     """
-    shared = _shared(identity)
+    shared = shared_identity(identity)
     stored = study.user_attrs.get("identity")
     if stored is None:
         study.set_user_attr("identity", shared)
@@ -80,10 +80,10 @@ def require_identity(files: StudyFiles, study: optuna.Study | None, identity: di
     if files.has(files.config):
         _refuse_difference(files.root.name, files.read_plain(files.config), identity, files)
     if study is not None and "identity" in study.user_attrs:
-        _refuse_difference(study.study_name, study.user_attrs["identity"], _shared(identity))
+        _refuse_difference(study.study_name, study.user_attrs["identity"], shared_identity(identity))
 
 
-def _shared(identity: dict[str, Any]) -> dict[str, Any]:
+def shared_identity(identity: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in identity.items() if key not in OWN_TO_A_MACHINE}
 
 

@@ -27,6 +27,7 @@ from fmnist.reading import DATASETS, MIRRORED_DATASETS
 from tests.support.kernel import Kernel, kernel_in
 from tests.support.made_forms import FORMS
 from tests.support.postgres import Server, programs
+from tests.support.wider import WIDER_TEXT
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -96,6 +97,13 @@ RUNS: dict[str, Run] = {
     f"{RUN} --start-from fashion-mnist --study second": on_digits,
     f"{RUN} --trials 20 --study grown --search-only": in_new_study,
     f"{RUN} --trials 30 --study grown": lambda words: [*in_new_study(words), "--trials", "3"],
+    f"{RUN} --trials 60 --study wide --search-only": in_new_study,
+    f"{RUN} --trials 90 --study wide --space wider.toml --widen": lambda words: [
+        *in_new_study(words),
+        "--trials",
+        "3",
+        "--search-only",
+    ],
     "python -m search.report fashion-mnist": as_it_stands,
     "python -m search.report fashion-mnist another": as_it_stands,
     "python -m search.refit --recipe studies/fashion-mnist/best_recipe.json --out again.keras": as_it_stands,
@@ -337,6 +345,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     space = (ROOT / "studies" / "digits.toml").read_text(encoding="utf-8")
     for name in ("my-space.toml", QUICK_SPACE[1]):
         (folder / name).write_text(re.sub(r"^n_epochs = \d+", "n_epochs = 5", space, flags=re.MULTILINE))
+    (folder / "wider.toml").write_text(WIDER_TEXT, encoding="utf-8")
     for name, seed in (("fashion-mnist", "0"), ("another", "1")):
         finish(run(folder, ["python", "-m", "search.run", "--study", name, "--seed", seed, *DIGITS]))
     finish(run(folder, ["python", "-m", "search.run", "--dataset", "shoes", "--image-size", "32", "--flip", *SMALL]))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from search.run import main
 from search.study.study import STUDY_FORMAT, open_finished, versions_of
 from search.study.trials import read_trials
 from tests.support.training.fakes import fake_workers
+from tests.support.wider import WIDER_TEXT
 
 pytestmark = pytest.mark.process
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -58,6 +60,18 @@ def test_old_study_goes_on(old: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert read_trials(study)[: len(before)] == before
     assert versions_of(study) == list(dict.fromkeys([made_by, __version__]))
     assert json.loads((old / "config.json").read_text())["version"] == made_by, "the version of its maker"
+
+
+def test_old_study_grows_with_its_trials(old: Path, tmp_path: Path) -> None:
+    before = read_trials(open_finished(StudyFiles(old)))
+    (tmp_path / "wider.toml").write_text(WIDER_TEXT, encoding="utf-8")
+    assert run(old, "--space", str(tmp_path / "wider.toml"), "--widen") == 0
+    study = open_finished(StudyFiles(old))
+    after = read_trials(study)
+    assert len(after) == 8
+    assert [replace(trial, params={}) for trial in after[:6]] == [replace(trial, params={}) for trial in before]
+    assert {"averaging" in trial.params for trial in after} == {True}
+    assert {trial.distributions["batch_size"].choices for trial in study.trials} == {(16, 32, 64)}
 
 
 @pytest.mark.parametrize(

@@ -11,13 +11,13 @@ from fmnist.data.duplicates import Duplicates
 from fmnist.metrics.evaluation import RejectionCurvePoint
 from fmnist.metrics.intervals import Interval
 from search.format import percent
-from search.records.models import TrialRecord
+from search.records.models import SpaceRecord, TrialRecord
 from search.report.analysis.evidence import Evidence
 from search.report.text.certainty import from_selection_to_test
 from search.report.text.data import capitalized, describe_duplicates
 from search.report.text.delivery import delivered, ensemble, trainings
 from search.report.text.model import abstaining
-from search.report.text.search import endings
+from search.report.text.search import endings, spaces
 from search.results.reading import read_finished_study
 from search.results.result import FinishedStudy
 from tests.support.made_study import Made, make_study
@@ -147,3 +147,19 @@ def test_ensemble_is_better_where_the_images_settle_it(tmp_path: Path, p_value: 
     assert score is not None
     text = ensemble(study, replace(score, rival=replace(score.rival, p_adjusted=p_value)))
     assert said in text and "student 0 (weight 0.65)" in text and percent(study.ensemble_accuracy) in text
+
+
+def test_trials_are_counted_by_the_space_that_they_were_drawn_in() -> None:
+    trials = [TrialRecord(number, "complete", 0.9, {}, "sampler", "trained to the end") for number in range(9)]
+    first, second = (
+        SpaceRecord("spaces/1.toml", 0),
+        SpaceRecord("spaces/2.toml", 4, ("limits.max_parameters: 9 -> 12",)),
+    )
+    assert spaces([first, second], trials) == (
+        "The search drew 4 trials in its first space, and 5 after that was widened (limits.max_parameters: 9 -> 12)."
+    )
+    third = SpaceRecord("spaces/3.toml", 8, ("architecture.n_blocks: 1 to 2 -> 1 to 3", "training.shift: 0 -> 0 to 1"))
+    assert spaces([first, second, third], trials) == (
+        "The search drew 4 trials in its first space, and 4 after that was widened (limits.max_parameters: 9 -> 12), "
+        "and 1 after that was widened again (architecture.n_blocks: 1 to 2 -> 1 to 3; training.shift: 0 -> 0 to 1)."
+    )

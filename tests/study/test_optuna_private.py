@@ -12,13 +12,13 @@ import optuna
 import pytest
 import sqlalchemy
 from optuna.artifacts._upload import ARTIFACTS_ATTR_PREFIX
-from optuna.distributions import FloatDistribution
+from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 
 from search.study import optuna_private
 from search.study.attributes import set_attributes
-from search.study.optuna_private import RelationalStorage, StudyTrials
+from search.study.optuna_private import RelationalStorage, RewrittenTrial, StudyTrials
 from search.study.retry import RetryPolicy, T
 from search.study.storage import StudyStorage, open_storage
 
@@ -146,6 +146,70 @@ def test_running_trial_waits_again_with_its_attributes_and_without_its_heartbeat
     assert not storage.requeue_running(optuna_private.id_of(trial), None, {}), "it does not run"
     with storage.engine.connect() as connection:
         assert connection.execute(sqlalchemy.text("SELECT COUNT(*) FROM trial_heartbeats")).scalar() == 0
+
+
+def rewritten(trial: optuna.trial.FrozenTrial, **changes: Any) -> RewrittenTrial:
+    kept = {"params": trial.params, "distributions": trial.distributions, "constraints": trial.constraints}
+    given: dict[str, Any] = {"queued_params": None, "waits_again": False, **kept, **changes}
+    return RewrittenTrial(trial_id=optuna_private.id_of(trial), **given)
+
+
+def test_finished_trials_are_rewritten_with_other_choices_which_optuna_itself_refuses(
+    storage: StudyStorage, study: optuna.Study
+) -> None:
+    for chosen in ("b", "a"):
+        study.enqueue_trial({"kind": chosen})
+        trial = study.ask()
+        trial.suggest_categorical("kind", ["a", "b"])
+        trial.set_constraint("size", 1.0)
+        study.tell(trial, 0.5)
+    with pytest.raises(ValueError, match="does not support dynamic value space"):
+        study.ask().suggest_categorical("kind", ["c", "a", "b"])
+    larger = {"kind": CategoricalDistribution(["c", "a", "b"]), "x": FloatDistribution(0, 1)}
+    changes = [
+        rewritten(trial, params={**trial.params, "x": 0.25}, distributions=larger, constraints={"size": -0.5})
+        for trial in study.trials[:2]
+    ]
+    storage.rewrite_trials(optuna_private.study_id_of(study), changes, {"new": 1, "other": [2]})
+    storage.rewrite_trials(optuna_private.study_id_of(study), changes, {"new": 3})
+    again = optuna.load_study(study_name="s", storage=storage)
+    assert again.user_attrs == {"new": 3, "other": [2]}
+    for trial, chosen in zip(again.trials[:2], ("b", "a"), strict=True):
+        assert (trial.params, trial.distributions) == ({"kind": chosen, "x": 0.25}, larger)
+        assert (trial.constraints, trial.state, trial.value) == ({"size": -0.5}, TrialState.COMPLETE, 0.5)
+        assert optuna_private.queued_params(trial) == {}
+    assert again.ask().suggest_categorical("kind", ["c", "a", "b"]) in ("a", "b", "c")
+
+
+def test_rewritten_trial_may_wait_again_with_what_was_queued(storage: StudyStorage, study: optuna.Study) -> None:
+    study.enqueue_trial({"x": 0.5})
+    trial = study.ask()
+    set_attributes(trial, recipe={"a": 1}, reason="infeasible: too large", owner=None)
+    study.tell(trial, state=TrialState.PRUNED)
+    change = rewritten(study.trials[0], queued_params={"x": 0.5, "y": 2}, waits_again=True)
+    storage.rewrite_trials(optuna_private.study_id_of(study), [change], {})
+    again = optuna.load_study(study_name="s", storage=storage).trials[0]
+    assert (again.state, again.user_attrs, again.datetime_complete) == (TrialState.WAITING, {"recipe": {"a": 1}}, None)
+    assert optuna_private.queued_params(again) == {"x": 0.5, "y": 2}
+
+
+def test_rewriting_that_fails_changes_nothing(storage: StudyStorage, study: optuna.Study) -> None:
+    for _ in range(2):
+        trial = study.ask()
+        trial.suggest_float("x", 0, 1)
+        study.tell(trial, 0.5)
+    before = study.get_trials()
+    changes = [rewritten(before[0], params={}), rewritten(before[1], params={"y": 1.0})]  # y has no distribution
+    with pytest.raises(KeyError):
+        storage.rewrite_trials(optuna_private.study_id_of(study), changes, {"new": 1})
+    again = optuna.load_study(study_name="s", storage=storage)
+    assert (again.get_trials(), again.user_attrs) == (before, {})
+
+
+def test_constraints_have_the_key_of_optuna(study: optuna.Study) -> None:
+    trial = study.ask()
+    trial.set_constraint("size", -0.5)
+    assert study.trials[0].system_attrs[f"{optuna_private._CONSTRAINTS_KEY}:size"] == -0.5
 
 
 def test_trial_without_a_heartbeat_for_long_is_stale(tmp_path: Path) -> None:

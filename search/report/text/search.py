@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from search.format import count, percent, points, short_count, with_noun
-from search.records.models import FINISHED_STATES, TrialRecord
+from search.records.models import FINISHED_STATES, SpaceRecord, TrialRecord
 from search.report.analysis.trials import BestSoFar, DepthScore, Rung, rank_correlations, reached
 from search.results.result import FinishedStudy
 
@@ -40,6 +41,28 @@ def history(trials: Sequence[TrialRecord]) -> str:
         f"The best selection accuracy of the search, {percent(best_value)}, came with trial {best.number} "
         f"({best.origin}); {with_noun(n_after, 'trial')} after it brought nothing better."
     )
+
+
+def spaces(records: Sequence[SpaceRecord], trials: Sequence[TrialRecord]) -> str:
+    """How many trials were drawn in each of the spaces that a study has searched, and what grew.
+
+    Such as: "The search drew 20 trials in its first space, and 30 after that was widened (architecture.n_blocks: 1 to
+    2 -> 1 to 3)."
+
+    Args:
+        records: the spaces, in their order, at least two.
+        trials: of the search.
+    """
+    ends = [record.first_trial for record in records[1:]]
+    parts = []
+    for record, end in zip(records, [*ends, math.inf], strict=True):
+        n_trials = sum(record.first_trial <= trial.number < end for trial in trials)
+        if not record.grown:
+            parts.append(f"The search drew {with_noun(n_trials, 'trial')} in its first space")
+        else:
+            again = " again" if len(parts) > 1 else ""
+            parts.append(f"and {count(n_trials)} after that was widened{again} ({'; '.join(record.grown)})")
+    return f"{', '.join(parts)}."
 
 
 def survival(rungs: Sequence[Rung]) -> str:
