@@ -11,6 +11,7 @@ from search.report.text.data import uneven_on_test
 from search.report.text.delivery import delivered, ensemble, kind_of_training, phase_words, trainings
 from search.report.text.model import best_and_worst_classes, commonest_mistake
 from search.results.result import FinishedStudy
+from search.results.trainings import Trainings
 
 STATE_WORDS = {
     "complete": "trained to the end",
@@ -20,7 +21,7 @@ STATE_WORDS = {
 }
 
 
-def headline(study: FinishedStudy) -> str:
+def headline(study: Trainings) -> str:
     """How many configurations were tried, and which won.
 
     Such as: "Of 40 trials (16 trained to the end, 20 stopped early, 4 failed) and 4 finalists, trial 7 won."
@@ -107,7 +108,7 @@ def strengths_and_limits(study: FinishedStudy, evidence: Evidence) -> list[tuple
     ]
 
 
-def time_spent(study: FinishedStudy) -> str:
+def time_spent(study: Trainings) -> str:
     """How long the study took, which phase took longest, and what the search spent on other things than trainings.
 
     Such as: "1 h 23 min of wall time in all, 80 % of it in the phase “search”."
