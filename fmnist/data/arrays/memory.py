@@ -15,6 +15,7 @@ from fmnist.data.source import DataSource, checksum_of
 from fmnist.errors import UserError
 from fmnist.reading import Reading
 
+DATASET = "arrays"  # what a data set of such arrays is called
 IN_MEMORY = "arrays in memory"
 
 
@@ -73,7 +74,7 @@ def memory_source(
     class_names: Sequence[str],
     *,
     notes: Sequence[str] = (),
-    dataset: str = "arrays",
+    dataset: str = DATASET,
     labels_from: str = "y",
 ) -> DataSource:
     """Make a data set without test images of arrays that are in memory.

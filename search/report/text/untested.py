@@ -12,7 +12,7 @@ from search.results.result import TrainedStudy
 
 UNTESTED = (
     "No test images were given, so how good the model is on new images is not measured here: score it on images that "
-    "fit was not given."
+    "are not among these."
 )
 
 
