@@ -111,7 +111,8 @@ class ImageSearchClassifier(ClassifierMixin, BaseEstimator):
         """
         with as_value_errors():
             config = self._config()
-            values, labels = check_X_y(X, y, dtype="numeric", allow_nd=True, estimator=self)
+            least = {"ensure_min_samples": 2, "ensure_min_features": 2}  # what more it takes is told by its own checks
+            values, labels = check_X_y(X, y, dtype="numeric", allow_nd=True, estimator=self, **least)
             classes, class_numbers = classes_of(labels)
             self._check_features(X, values, reset=True)
             pixels = as_images(values, image_shape_of(self.image_shape))
@@ -140,7 +141,8 @@ class ImageSearchClassifier(ClassifierMixin, BaseEstimator):
 
     def predict(self, X: Any) -> np.ndarray:
         """Predict the label of each image: (n,), of classes_. Errors are those of `predict_proba`."""
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        probabilities = self.predict_proba(X)  # which says so before fit
+        return self.classes_[probabilities.argmax(axis=1)]
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

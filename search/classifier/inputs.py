@@ -54,8 +54,8 @@ def as_images(values: np.ndarray, image_shape: tuple[int, ...] | None) -> np.nda
         )
     if values.dtype.kind == "f" and values.min() < 0:
         raise InvalidInput(
-            f"X must have pixels, from 0 to 255 or from 0 to 1, but got {values.min():.3g} to {values.max():.3g}; "
-            "leave scalers out of the Pipeline, as the networks standardize pixels themselves"
+            f"Negative values in data: X must have pixels, from 0 to 255 or from 0 to 1, but got {values.min():.3g} to "
+            f"{values.max():.3g}; leave scalers out of the Pipeline, as the networks standardize pixels themselves"
         )
     if image_shape is not None and values.ndim == 2:
         return values.reshape(len(values), *image_shape)
@@ -66,19 +66,13 @@ def classes_of(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the classes that labels have, sorted, and each label's place among them: int64 (n,).
 
     Args:
-        y: Labels of any type that can be sorted, (n,).
+        y: Texts, whole numbers, truth values or objects of one such type, (n,).
 
     Raises:
-        ValueError: They are no classes.
+        ValueError: They are no classes, or of several types.
     """
-    try:
-        check_classification_targets(y)
-        classes, numbers = np.unique(y, return_inverse=True)
-    except TypeError:
-        kinds = sorted({type(label).__name__ for label in y})
-        raise InvalidInput(
-            f"y must have labels of one type, but got {' and '.join(kinds)}; make texts of all: y.astype(str)"
-        ) from None
+    check_classification_targets(y)
+    classes, numbers = np.unique(y, return_inverse=True)
     return classes, numbers.astype(np.int64)
 
 
