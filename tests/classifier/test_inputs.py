@@ -21,7 +21,9 @@ def test_rows_become_images_of_the_shape_that_is_said() -> None:
 
 
 def test_rows_that_are_no_square_need_their_shape() -> None:
-    with needs_remedy("X must have images, or rows of as many pixels as a square has, but got rows of {} features; pass"):
+    with needs_remedy(
+        "X must have images, or rows of as many pixels as a square has, but got rows of {} features; pass"
+    ):
         as_images(ROWS[:, :48], None)
     assert as_images(ROWS[:, :48], image_shape_of((6, 8))).shape == (20, 6, 8)
 
@@ -42,7 +44,9 @@ def test_image_shape_is_two_or_three_numbers(wrong: Any) -> None:
 
 def test_scaled_pixels_are_refused_and_unscaled_ones_are_not() -> None:
     scaled = StandardScaler().fit_transform(ROWS)
-    with needs_remedy("Negative values in data: X must have pixels, from 0 to 255 or from 0 to 1, but got {} to {}; leave"):
+    with needs_remedy(
+        "Negative values in data: X must have pixels, from 0 to 255 or from 0 to 1, but got {} to {}; leave"
+    ):
         as_images(scaled, None)
     as_images(ROWS, None)
 

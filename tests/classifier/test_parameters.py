@@ -51,7 +51,14 @@ def test_options_of_a_study_are_parameters_with_the_same_default() -> None:
 
 
 def test_parameters_reach_the_study() -> None:
-    chosen = {"trials": 7, "timeout": 60.0, "flip": True, "max_parameters": 1_000, "image_size": 16, "sampler": "random"}
+    chosen = {
+        "trials": 7,
+        "timeout": 60.0,
+        "flip": True,
+        "max_parameters": 1_000,
+        "image_size": 16,
+        "sampler": "random",
+    }
     config = ImageSearchClassifier(random_state=3, **chosen)._config()
     assert {name: getattr(config, name) for name in chosen} == chosen
     assert config.seed == 3
