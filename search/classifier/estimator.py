@@ -15,7 +15,7 @@ import weakref
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
@@ -103,7 +103,7 @@ class ImageSearchClassifier(ClassifierMixin, BaseEstimator):
 
     _start_workers: ClassVar[StartWorkers] = WorkerProcesses  # what trains; tests derive a class with another
 
-    def fit(self, X: Any, y: Any) -> ImageSearchClassifier:
+    def fit(self, X: Any, y: Any) -> Self:
         """Search, confirm and train on the images X with the labels y. Returns the classifier itself.
 
         Raises:
@@ -111,8 +111,9 @@ class ImageSearchClassifier(ClassifierMixin, BaseEstimator):
         """
         with as_value_errors():
             config = self._config()
-            least = {"ensure_min_samples": 2, "ensure_min_features": 2}  # what more it takes is told by its own checks
-            values, labels = check_X_y(X, y, dtype="numeric", allow_nd=True, estimator=self, **least)
+            values, labels = check_X_y(  # more images, or larger ones, are asked for by the checks of a data set
+                X, y, allow_nd=True, ensure_min_samples=2, ensure_min_features=2, estimator=self
+            )
             classes, class_numbers = classes_of(labels)
             self._check_features(X, values, reset=True)
             pixels = as_images(values, image_shape_of(self.image_shape))
@@ -135,7 +136,7 @@ class ImageSearchClassifier(ClassifierMixin, BaseEstimator):
         """
         check_is_fitted(self)
         with as_value_errors():
-            values = check_array(X, dtype="numeric", allow_nd=True, estimator=self, input_name="X")
+            values = check_array(X, allow_nd=True, estimator=self, input_name="X")
             self._check_features(X, values, reset=False)
             return self.model_.probabilities(self._form.apply(as_images(values, self._form.shape), "X"))
 
