@@ -15,7 +15,7 @@ import weakref
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
@@ -30,11 +30,9 @@ from search.classifier.errors import as_value_errors
 from search.classifier.inputs import as_images, classes_of, image_shape_of, names_of_classes
 from search.classifier.model import KeptModel
 from search.config import StudyConfig
-from search.context import StartWorkers
 from search.pipeline import run_study
 from search.records.files import StudyFiles
 from search.results.result import TrainedStudy
-from search.worker.local import WorkerProcesses
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -100,8 +98,6 @@ class ImageSearchClassifier(ClassifierMixin, BaseEstimator):
     studies_dir: str | os.PathLike[str] | None = None
     study: str = "study"
     verbose: int = 0
-
-    _start_workers: ClassVar[StartWorkers] = WorkerProcesses  # what trains; tests derive a class with another
 
     def fit(self, X: Any, y: Any) -> Self:
         """Search, confirm and train on the images X with the labels y. Returns the classifier itself.
@@ -191,7 +187,7 @@ class ImageSearchClassifier(ClassifierMixin, BaseEstimator):
         try:
             terminal = Terminal(verbosity="verbose" if self.verbose > 1 else "normal") if self.verbose else None
             with terminal or nullcontext():
-                study = run_study(config, terminal, source=source, worker_processes=self._start_workers)
+                study = run_study(config, terminal, source=source)
         except BaseException:
             with suppress(OSError):  # it stays if anything is in it
                 config.folder.rmdir()

@@ -96,7 +96,7 @@ def test_grid_search_compares_parameters() -> None:
 
 
 def test_labels_are_given_back_as_they_came(fitted: ImageSearchClassifier) -> None:
-    assert fitted.classes_.tolist() == sorted(NAMES)
+    assert fitted.classes_.tolist() == list(fitted.model_.classifier().class_names) == sorted(NAMES)
     predicted = fitted.predict(X[500:])
     assert set(predicted) <= set(NAMES)
     assert fitted.score(X[500:], NAMES[Y[500:]]) == np.mean(predicted == NAMES[Y[500:]]) > 0.6

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import pickle
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +19,7 @@ from fmnist.option_fields import fields_of
 from search import ImageSearchClassifier, StudyConfig
 from search.classifier.errors import InvalidInput, as_value_errors
 
+ROOT = Path(__file__).parents[2]
 IMAGES = np.arange(40 * 64, dtype=np.uint8).reshape(40, 8, 8)
 LABELS = np.arange(40) % 2
 
@@ -125,6 +129,20 @@ def test_what_cannot_be_used_is_a_value_error_before_anything_begins(
     with pytest.raises(ValueError) as caught:
         ImageSearchClassifier(**parameters).fit(X, y)
     assert said in str(caught.value)
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(
+    ("statement", "unloaded"),
+    [
+        ("import search", {"sklearn", "optuna", "numpy", "keras", "tensorflow"}),
+        ("from search import ImageSearchClassifier; ImageSearchClassifier()", {"keras", "tensorflow"}),
+    ],
+)
+def test_only_what_is_needed_is_imported(statement: str, unloaded: set[str]) -> None:
+    script = f"import sys; {statement}; print(sorted({unloaded!r} & set(sys.modules)))"
+    child = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert child.stdout.strip() == "[]"
 
 
 def test_errors_are_those_of_the_project_too() -> None:
