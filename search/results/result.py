@@ -35,9 +35,10 @@ class StudyResult:
     """A study as a run left it: its files and its trials. A finished one is a `FinishedStudy` and has test figures.
 
     A study is unfinished after `run_study(..., search_only=True)`, and on a machine that shares it with another that
-    confirms, retrains and evaluates; one without test images ends as a `TrainedStudy`. Its figures are properties; those
-    that need the opened test set raise RuntimeError until there is one, and what only a `FinishedStudy` has raises an
-    AttributeError that says so:
+    confirms, retrains and evaluates. One without test images ends as a `TrainedStudy`.
+
+    Its figures are properties; those that need the opened test set raise RuntimeError until there is one, and what only
+    a `FinishedStudy` has raises an AttributeError that says so:
 
         study = run_study(config, search_only=True)
         study.best_trial.value  # selection accuracy, from the search

@@ -162,13 +162,18 @@ def test_pickled_classifier_predicts_in_another_process_without_its_study(
     np.testing.assert_array_equal(np.load(tmp_path / "predicted.npy"), expected)
 
 
-def test_fit_changes_no_parameter_and_fits_anew(fitted: ImageSearchClassifier, studies_dir: Path) -> None:
-    before, first = fitted.get_params(), fitted.study_.files.root
-    again = pickle.loads(pickle.dumps(fitted)).fit(X[500:900], Y[500:900])
+def test_fit_changes_no_parameter_fits_anew_and_is_shown_where_it_is_asked_for(
+    fitted: ImageSearchClassifier, studies_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    again = pickle.loads(pickle.dumps(fitted)).set_params(verbose=1)
+    before = again.get_params()
+    again.fit(X[500:900], Y[500:900])
     assert again.get_params() == before
-    assert again.classes_.tolist() == list(range(10))
-    assert again.study_.files.root == studies_dir / "study-2" != first
-    assert (fitted.study_.data.checksums, len(again.study_.trials)) != (again.study_.data.checksums, 2)
+    assert again.classes_.tolist() == list(range(10)), "not the texts of the first fit"
+    assert again.study_.files.root == studies_dir / "study-2" != fitted.study_.files.root
+    assert again.study_.data.checksums != fitted.study_.data.checksums
+    assert len(again.study_.trials) == 1, "it has no trial of the first"
+    assert "no test images; confirmation accuracy" in capsys.readouterr().out
 
 
 def test_study_of_a_fit_has_opened_no_test_set_and_says_so(fitted: ImageSearchClassifier, capsys: Any) -> None:
