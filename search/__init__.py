@@ -7,7 +7,8 @@ From Python, `run_study` does what `python -m search.run` does:
     study = run_study(StudyConfig(study="digits", dataset="digits", trials=5))
     print(study.test_mean, study.test_interval, study.files.model)
 
-`open_objective` gives the search's objective to a study of your own, and a `Callback` is called in every training.
+`ImageSearchClassifier` is the same as an estimator of scikit-learn. `open_objective` gives the search's objective to a
+study of your own, and a `Callback` is called in every training.
 What cannot be used is a `UserError`; a run that ends early raises `Interrupted`, `SearchStopped` or `TrainingFailed`.
 Trainings run in processes of their own, which import nothing of the calling script.
 """
@@ -23,11 +24,12 @@ if TYPE_CHECKING:
     from fmnist.errors import UserError
     from search.callbacks.base import Callback
     from search.callbacks.terminal import Terminal
+    from search.classifier.estimator import ImageSearchClassifier
     from search.config import StudyConfig
     from search.context import open_objective
     from search.pipeline import run_study
     from search.results.figure import StudyFigure
-    from search.results.result import FinishedStudy, StudyResult
+    from search.results.result import FinishedStudy, StudyResult, TrainedStudy
     from search.study.loop import SearchStopped
     from search.worker.tasks import Interrupted, TrainingFailed
 
@@ -35,12 +37,14 @@ __version__ = "0.6.0"
 __all__ = [
     "Callback",
     "FinishedStudy",
+    "ImageSearchClassifier",
     "Interrupted",
     "SearchStopped",
     "StudyConfig",
     "StudyFigure",
     "StudyResult",
     "Terminal",
+    "TrainedStudy",
     "TrainingFailed",
     "UserError",
     "open_objective",
@@ -50,12 +54,14 @@ __all__ = [
 _HOMES = {
     "Callback": "search.callbacks.base",
     "FinishedStudy": "search.results.result",
+    "ImageSearchClassifier": "search.classifier.estimator",
     "Interrupted": "search.worker.tasks",
     "SearchStopped": "search.study.loop",
     "StudyConfig": "search.config",
     "StudyFigure": "search.results.figure",
     "StudyResult": "search.results.result",
     "Terminal": "search.callbacks.terminal",
+    "TrainedStudy": "search.results.result",
     "TrainingFailed": "search.worker.tasks",
     "UserError": "fmnist.errors",
     "open_objective": "search.context",

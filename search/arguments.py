@@ -10,6 +10,7 @@ import inspect
 import threading
 from typing import cast
 
+from fmnist.data.source import DataSource
 from fmnist.errors import UserError
 from fmnist.values import require_instance, shown, to_items
 from search.callbacks.base import Callback
@@ -23,6 +24,13 @@ def require_config(config: object) -> StudyConfig:
     """Return the study's options. Raises UserError for anything else, such as a dictionary of them."""
     return require_instance(
         StudyConfig, config, "config", "a StudyConfig", 'pass StudyConfig(study="NAME", dataset="NAME or path")'
+    )
+
+
+def require_source(source: object) -> DataSource:
+    """Return the images. Raises UserError for anything else, such as an array."""
+    return require_instance(
+        DataSource, source, "source", "a DataSource", "pass what fmnist.data.arrays.memory.memory_source returns"
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shlex
 import tempfile
 import threading
 import warnings
@@ -25,7 +24,7 @@ from search.callbacks.base import Callback, CallbackList
 from search.callbacks.reporter import Reporter
 from search.config import StudyConfig
 from search.provenance import (
-    as_arguments,
+    command_of,
     describe_data,
     describe_environment,
     sample_images,
@@ -244,8 +243,8 @@ def write_beginnings(context: StudyContext) -> None:
         files.write_json(files.environment, describe_environment(config))
     if not (is_tested and files.has(files.command)):
         has_baselines = config.baselines or bool(files.read_baseline_records())
-        arguments = as_arguments(dataclasses.replace(config, baselines=has_baselines, dashboard=False, widen=False))
-        files.write_text(files.command, shlex.join(["python", "-m", "search.run", *arguments]) + "\n")
+        config = dataclasses.replace(config, baselines=has_baselines, dashboard=False, widen=False)
+        files.write_text(files.command, command_of(config, context.source) + "\n")
 
 
 class Silence:

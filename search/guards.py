@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 
 import optuna
 
+from fmnist.data.source import DataSource
 from fmnist.errors import UserError
 from fmnist.paths import shown_path
 from search.config import StudyConfig
@@ -71,6 +72,17 @@ def refuse_what_came_too_late(config: StudyConfig, files: StudyFiles) -> None:
         return
     refuse_more_trials(config, files.read_json(EvaluationRecord, files.test).n_trials_asked)
     refuse_baselines(config, [baseline.name for baseline in missing_baselines(files)])
+
+
+def refuse_what_needs_test_images(config: StudyConfig, source: DataSource) -> None:
+    """Raise UserError for options that mean nothing to a study without test images.
+
+    Exports and baselines are scored on them, and the machines that share a database tell each other who opened them.
+    """
+    asked = {"export": config.export, "baselines": config.baselines, "storage": config.storage}
+    for name, value in asked.items():
+        if value and not source.has_test:
+            raise UserError(f"{name} needs a study with test images, but got images without any; leave {name} out")
 
 
 def opened_elsewhere(config: StudyConfig, files: StudyFiles, study: optuna.Study) -> OpenedTest | None:
@@ -201,8 +213,10 @@ def is_leader(context: StudyContext, study: optuna.Study, leads: Callable[[], bo
 
 
 def share_opened_test(context: StudyContext, study: optuna.Study) -> None:
-    """Tell the machines that share the study that its test set is open, and what it was opened with."""
+    """Tell the machines that share the study that its test set, if it has one, is open, and with what."""
     files = context.files
+    if not context.source.has_test:
+        return
     test = files.read_json(EvaluationRecord, files.test)
     missing = [baseline.name for baseline in missing_baselines(files)]
     opened = asdict(OpenedTest(machine_name(files), test.opened, test.n_trials_asked, missing))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shlex
 from collections.abc import Sequence
+from typing import Any
 
 import optuna
 
@@ -24,7 +25,7 @@ from search.report.charts.fonts import fonts_for
 from search.report.text.data import describe_duplicates, uneven_classes
 from search.report.text.delivery import trainings
 from search.results.balance import balance_of
-from search.results.result import FinishedStudy
+from search.results.result import FinishedStudy, TrainedStudy
 from search.study.trials import count_by_state, read_best
 from search.worker.tasks import Interrupted
 
@@ -60,10 +61,11 @@ def tell_own_images(context: StudyContext) -> None:
     data, config = context.data, context.config
     height, width, channels = data.image_shape
     colour = "grey" if channels == 1 else "in colour"
+    n_test = f"{context.n_test_images:,}" if data.has_test else "no"
     notes = [
         f"{printable(data.dataset)}: {len(data.class_names)} classes ({list_names(data.class_names)}), "
         f"{sum(data.n_images.values()):,} training images and "
-        f"{context.n_test_images:,} test images of {height} x {width} pixels, {colour}",
+        f"{n_test} test images of {height} x {width} pixels, {colour}",
         *data.notes,
     ]
     if data.duplicates is not None:
@@ -168,8 +170,8 @@ def tell_search_result(context: StudyContext, progress: SearchProgress) -> None:
     )
 
 
-def tell_result(context: StudyContext, result: FinishedStudy) -> None:
-    """Show the finalists and the test accuracy of a finished study, and where its model and report are."""
+def tell_result(context: StudyContext, result: FinishedStudy | TrainedStudy) -> None:
+    """Show the finalists and the accuracy of a study at its end, and where its model and report are."""
     rows = [
         FinalistRow(
             trial=record.trial,
@@ -186,13 +188,25 @@ def tell_result(context: StudyContext, result: FinishedStudy) -> None:
     if note is not None:
         context.reporter.warn(note)
     context.reporter.show_finalists(rows)
-    interval, files = result.test_interval, context.files
-    of = f"{'mean of ' if len(result.test_accuracies) > 1 else ''}{trainings(result)}"
+    files = context.files
     places = {"report": str(shown_path(files.report_html)), "model": str(shown_path(files.model))}
     if result.ensemble is not None:
         places["ensemble"] = str(shown_path(files.ensemble))
-    of_ensemble = result.ensemble_interval
     context.reporter.show_result(
+        *(tested_in_figures(result) if isinstance(result, FinishedStudy) else confirmed_in_figures(result)),
+        {
+            **places,
+            "dashboard": dashboard_command(files, context.config.storage),
+            "predict": shlex.join(["python", "-m", "fmnist.predict", as_word(shown_path(files.model)), "IMAGE"]),
+        },
+    )
+
+
+def tested_in_figures(result: FinishedStudy) -> tuple[str, dict[str, Any]]:
+    """Say the test accuracy, and give it by the keys that programs know."""
+    interval, of_ensemble = result.test_interval, result.ensemble_interval
+    of = f"{'mean of ' if len(result.test_accuracies) > 1 else ''}{trainings(result)}"
+    return (
         f"test accuracy {result.test_mean:.2%}, {of}, 95 % interval {interval.low:.2%} to {interval.high:.2%}"
         f"{ensemble_in_words(result)}",
         {
@@ -203,11 +217,15 @@ def tell_result(context: StudyContext, result: FinishedStudy) -> None:
             "ensemble_test_accuracy": result.ensemble_accuracy,
             "ensemble_test_wilson_95": None if of_ensemble is None else [of_ensemble.low, of_ensemble.high],
         },
-        {
-            **places,
-            "dashboard": dashboard_command(files, context.config.storage),
-            "predict": shlex.join(["python", "-m", "fmnist.predict", as_word(shown_path(files.model)), "IMAGE"]),
-        },
+    )
+
+
+def confirmed_in_figures(result: TrainedStudy) -> tuple[str, dict[str, Any]]:
+    """Say the confirmation accuracy of a study without test images, and give it by the keys that programs know."""
+    n_images = result.data.n_images["confirmation"]
+    return (
+        f"no test images; confirmation accuracy {result.confirm_accuracy:.2%} of {n_images:,} images",
+        {"confirm_accuracy": result.confirm_accuracy, "trial": result.winner.trial},
     )
 
 

@@ -16,23 +16,26 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 import optuna
 
 from fmnist.baselines.catalog import BASELINES
+from fmnist.data.source import DataSource
 from fmnist.data.split import save_split
 from fmnist.output import open_descriptors
 from fmnist.paths import shown_path
 from fmnist.values import require
-from search.arguments import require_callbacks, require_config, require_reporter, require_stop
+from search.arguments import require_callbacks, require_config, require_reporter, require_source, require_stop
 from search.callbacks.base import Callback
 from search.callbacks.reporter import Reporter
 from search.config import StudyConfig
 from search.context import StartWorkers, StudyContext, default_settings, find_images, read_context, write_beginnings
 from search.dashboard.beside import beside_run, dashboard_command
-from search.dashboard.publish import DashboardPublisher, publish_report
+from search.dashboard.publish import DashboardPublisher
+from search.ending import export, report
 from search.format import with_noun
 from search.guards import (
     is_finished_elsewhere,
     is_leader,
     machine_name,
     refuse_what_came_too_late,
+    refuse_what_needs_test_images,
     require_same_study,
     require_trials,
     share_opened_test,
@@ -42,11 +45,10 @@ from search.messages import (
     progress_of,
     tell_own_images,
     tell_rebuild,
-    tell_result,
     tell_search_details,
     tell_search_result,
 )
-from search.provenance import command_with_exports, describe_environment
+from search.provenance import describe_environment
 from search.records.files import StudyFiles
 from search.records.history_csv import write_history
 from search.records.ledger import Stopwatch
@@ -55,14 +57,12 @@ from search.refit.baselines import fit_baselines, missing_baselines
 from search.refit.confirmation import EarlyConfirmation, confirm, n_confirmed, plan_confirmations
 from search.refit.ensemble import build_ensemble, finished_students
 from search.refit.evaluation import evaluate
-from search.refit.exports import export_label, make_exports, missing_exports, missing_in_words
 from search.refit.finalists import finalists_by_number, nothing_to_confirm, sure_finalists
 from search.refit.retraining import deliver, refit, students_have_time
 from search.refit.round import FinalRound
 from search.refit.schedule import Clock
-from search.report.page import report_study
 from search.results.reading import read_study
-from search.results.result import FinishedStudy, StudyResult
+from search.results.result import StudyResult
 from search.study.backup import keep_trials
 from search.study.locks import hold, hold_storage
 from search.study.loop import require_a_trial, run_trials
@@ -90,6 +90,7 @@ def run_study(
     *,
     search_only: bool = False,
     callbacks: Sequence[Callback] = (),
+    source: DataSource | None = None,
     worker_processes: StartWorkers = WorkerProcesses,
 ) -> StudyResult:
     """Do whatever the study still lacks, as `python -m search.run` does.
@@ -106,11 +107,13 @@ def run_study(
         stop: set it, from another thread, to end the run as Ctrl-C does.
         search_only: end after the search, so that the study can still grow.
         callbacks: are called in every training.
+        source: the images, in place of those that config.dataset names; see `fmnist.data.arrays.memory`.
         worker_processes: starts what trains; tests pass processes that train nothing.
 
     Returns:
-        A `FinishedStudy`, whose properties are the figures of its report. With search_only, and where another machine
-        of the study trains the finalists, a `StudyResult` of the trials alone.
+        A `FinishedStudy`, whose properties are the figures of its report; a `TrainedStudy` of a source without test
+        images. With search_only, and where another machine of the study trains the finalists, a `StudyResult` of the
+        trials alone.
 
     Raises:
         UserError: the input cannot be used.
@@ -121,11 +124,14 @@ def run_study(
     """
     config, reporter, stop = require_config(config), require_reporter(terminal), require_stop(stop)
     callbacks, search_only = require_callbacks(callbacks), require(bool, search_only, "search_only")
+    if source is not None:
+        config = dataclasses.replace(config, dataset=require_source(source).dataset)
     clock = Clock(config.timeout)
     require_place(config, StudyFiles(config.folder))
     with open_descriptors(), holding_interrupts(stop) as asked, reporter, default_settings():
         with Interruptible(asked):
-            source = find_images(config, reporter, asked)
+            source = source or find_images(config, reporter, asked)
+            refuse_what_needs_test_images(config, source)
             if config.storage is not None:  # before anything is written: it may not answer
                 open_storage(config.storage).engine.dispose()
             context = read_context(config, source, clock, reporter, asked, callbacks)
@@ -186,7 +192,7 @@ def train(context: StudyContext, opened: OpenStudy, workers: WorkerProcesses, *,
 
 
 def finish(context: StudyContext, opened: OpenStudy, final: FinalRound, early: EarlyConfirmation) -> bool:
-    """Confirm, refit and evaluate, on the one machine of the study that leads; returns False on the others.
+    """Confirm, refit and, where there are test images, evaluate, on the machine that leads; returns False on others.
 
     An outage of the database may let another machine take over, so who leads is asked again before the test set is
     opened. early: has confirmed some finalists already, beside the end of the search.
@@ -198,6 +204,8 @@ def finish(context: StudyContext, opened: OpenStudy, final: FinalRound, early: E
         study.set_user_attr("final_round", machine_name(context.files))
         winner = confirm_finalists(context, opened, final, early)
         refit_winner(context, opened, final, winner)
+        if not context.source.has_test:
+            return True
         if not is_leader(context, study, leads):
             return False
         announce(context, opened.publisher, "opening the test set")
@@ -369,30 +377,3 @@ def refit_winner(context: StudyContext, opened: OpenStudy, final: FinalRound, wi
         names = [baseline.name for baseline in BASELINES]
         announce(context, opened.publisher, f"fitting {n} baselines", n, n_done, names)
         fit_baselines(final, context.config.memory_limit_of_each(1))
-
-
-def export(context: StudyContext, publisher: DashboardPublisher) -> None:
-    """Export the delivered models in the formats that are asked for and missing.
-
-    A format that fails is recorded with its reason, and the others go on. The study's command has them too from then
-    on.
-    """
-    config, files = context.config, context.files
-    missing = missing_exports(files, config.export)
-    if not missing:
-        return
-    labels = [export_label(files, model, name) for model, names in missing.items() for name in names]
-    announce(context, publisher, f"exporting {missing_in_words(missing)}", len(labels), labels=labels)
-    n_threads = config.workers * config.threads_per_worker
-    make_exports(files, context.source, config.export, n_threads, context.stop, context.callback)
-    files.write_text(files.command, command_with_exports(files) + "\n")
-
-
-def report(context: StudyContext, study: optuna.Study) -> FinishedStudy:
-    """Write the report, publish it to the dashboard, and show what came out."""
-    with Interruptible(context.stop):
-        keep_trials(context.files, study, is_own=context.config.storage is None)
-    result = report_study(context.files, study, Interruptible(context.stop))
-    publish_report(study, result)
-    tell_result(context, result)
-    return result

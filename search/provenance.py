@@ -72,7 +72,7 @@ def describe_data(config: StudyConfig, source: DataSource, split: Split) -> Data
         labels = getattr(split, name).labels
         n_images[name] = len(labels)
         class_counts[name] = tuple(np.bincount(labels, minlength=n_classes).tolist())
-    place = "bundled with scikit-learn"
+    place = source.without_folder
     if source.folder:
         place = str(source.folder)
     return DataRecord(
@@ -90,6 +90,7 @@ def describe_data(config: StudyConfig, source: DataSource, split: Split) -> Data
         notes=source.notes,
         duplicates=count_duplicates(split, source.test_digests),
         test_checksum=source.test_checksum,
+        has_test=source.has_test,
         image_size=config.image_size,
         colour=config.colour,
         skip_unreadable=config.skip_unreadable,
@@ -134,6 +135,13 @@ def as_arguments(config: StudyConfig) -> list[str]:
     """Return the options that differ from their defaults as one would type them, without a password."""
     storage = shown_url(config.storage) if config.storage else None
     return to_arguments(dataclasses.replace(config, storage=storage))
+
+
+def command_of(config: StudyConfig, source: DataSource) -> str:
+    """Return the command line that makes the study; of images in memory, which no command line can name, the call."""
+    if source.has_test:
+        return shlex.join(["python", "-m", "search.run", *as_arguments(config)])
+    return f"run_study({config!r}, source=...)"
 
 
 def command_with_exports(files: StudyFiles) -> str:

@@ -27,12 +27,18 @@ class DataSource:
     checksums: dict[str, str]  # file name -> md5; of picture folders an entry a part, over names and contents
     class_names: tuple[str, ...]  # by label
     image_shape: Shape
-    test_digests: tuple[bytes, ...] = field(repr=False)  # of the test images, in their order
-    test_checksum: str  # md5 over these and the test labels
+    test_digests: tuple[bytes, ...] = field(repr=False)  # of the test images, in their order; empty: there are none
+    test_checksum: str | None  # md5 over these and the test labels; None: there are no test images
     read_train: Callable[[], LabelledImages] = field(repr=False, compare=False)
     read_test: Callable[[], LabelledImages] = field(repr=False, compare=False)
     notes: tuple[str, ...] = ()  # sentences: what was decided or noticed on the way
     picture_form: Form | None = None  # how picture files were read; None: the images were not in picture files
+    without_folder: str = "bundled with scikit-learn"  # where the images come from if no folder has them, in words
+
+    @property
+    def has_test(self) -> bool:
+        """Whether there are test images: without them a study ends with the choice that its confirmation makes."""
+        return bool(self.test_digests)
 
 
 def build_source(

@@ -16,7 +16,7 @@ from fmnist.recipe import Architecture, Block, Recipe, short_form
 from search.format import code, count, duration, percent, percent_range, short_count, with_noun
 from search.report.text.delivery import trainings
 from search.report.text.recipe import describe_plan
-from search.results.result import FinishedStudy
+from search.results.result import FinishedStudy, TrainedStudy
 from search.study.objective import Outcome
 from search.study.optuna_private import (
     NOTE_PIECE_CHARACTERS,
@@ -144,12 +144,12 @@ class StudySummary:
         return sum(n for state, n in self.counts.items() if state not in ("running", "waiting"))
 
 
-def study_note(summary: StudySummary, result: FinishedStudy | None) -> str:
+def study_note(summary: StudySummary, result: FinishedStudy | TrainedStudy | None) -> str:
     """Write the study's note: how far it is, what came out, where its report is and which command goes on.
 
     Args:
         summary: how far the study is.
-        result: the figures of a finished study; None while it is unfinished.
+        result: the figures of a study at its end; None while it is unfinished.
     """
     parts = [f"## {summary.name}: {summary.state}", search_in_words(summary)]
     if result is not None:
@@ -184,8 +184,8 @@ def search_in_words(summary: StudySummary) -> str:
     return text
 
 
-def result_in_words(result: FinishedStudy) -> list[str]:
-    """Give the test accuracy, also the ensemble's, the winner, and a table of the finalists."""
+def result_in_words(result: FinishedStudy | TrainedStudy) -> list[str]:
+    """Give the accuracy, also the ensemble's, the winner, and a table of the finalists."""
     winner, recipe = result.winner, result.recipe
     rows = [
         "| finalist | in the search | confirmed | 95 % interval | parameters |",
@@ -200,6 +200,16 @@ def result_in_words(result: FinishedStudy) -> list[str]:
             f"| {name} | {percent(record.search_accuracy)} | {percent(record.confirm_accuracy)} | "
             f"{percent_range(result.confirm_interval(record))} | {short_count(n_parameters)} |"
         )
+    return [
+        *(tested_in_words(result) if isinstance(result, FinishedStudy) else confirmed_in_words(result)),
+        f"**Winner: trial {winner.trial}**, {short_count(count_parameters(recipe.architecture))} parameters: "
+        f"`{short_form(recipe)}`",
+        "\n".join(rows),
+    ]
+
+
+def tested_in_words(result: FinishedStudy) -> list[str]:
+    """Give the test accuracy, and the ensemble's."""
     of = f"{'mean of ' if len(result.test_accuracies) > 1 else ''}{trainings(result)}"
     ensemble = []
     if result.ensemble is not None and result.ensemble_interval is not None:
@@ -211,7 +221,14 @@ def result_in_words(result: FinishedStudy) -> list[str]:
         f"**Test accuracy {percent(result.test_mean)}** ({of}; "
         f"95 % interval {percent_range(result.test_interval)}, {count(len(result.arrays.labels))} test images)",
         *ensemble,
-        f"**Winner: trial {winner.trial}**, {short_count(count_parameters(recipe.architecture))} parameters: "
-        f"`{short_form(recipe)}`",
-        "\n".join(rows),
     ]
+
+
+def confirmed_in_words(result: TrainedStudy) -> list[str]:
+    """Give the confirmation accuracy of a study without test images, and the ensemble's."""
+    n_images = count(result.data.n_images["confirmation"])
+    said = [f"**Confirmation accuracy {percent(result.confirm_accuracy)}** ({n_images} images), no test images"]
+    if result.ensemble is not None:
+        n_members = len(result.ensemble.members)
+        said.append(f"**Ensemble of {n_members} networks: {percent(result.ensemble.confirm_accuracy)}**")
+    return said

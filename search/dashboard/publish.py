@@ -23,7 +23,7 @@ from search.dashboard.artifacts import artifact_entry, artifact_id_of, publish_c
 from search.dashboard.notes import RUNNING, StudySummary, read_note, save_note, study_note, trial_note
 from search.records.files import StudyFiles
 from search.records.io import atomic_write
-from search.results.result import FinishedStudy
+from search.results.result import FinishedStudy, TrainedStudy
 from search.study.objective import Outcome
 from search.study.optuna_private import set_study_system_attr
 from search.study.trials import count_by_state, read_best
@@ -148,8 +148,8 @@ def mark_finished(
     save_note(study, study_note(summary, None))
 
 
-def publish_report(study: optuna.Study, result: FinishedStudy) -> None:
-    """Put the figures of a finished study into its note, and the report's pictures beside it.
+def publish_report(study: optuna.Study, result: FinishedStudy | TrainedStudy) -> None:
+    """Put the figures of a study at its end into its note, and the report's pictures beside it.
 
     A study whose report is built again has each of them once.
 
@@ -158,7 +158,8 @@ def publish_report(study: optuna.Study, result: FinishedStudy) -> None:
         result: its figures; its report has been written.
     """
     files = result.files
-    summary = summarize(study, files, "complete", result.test.n_trials_asked)
+    n_asked = result.test.n_trials_asked if isinstance(result, FinishedStudy) else None
+    summary = summarize(study, files, "complete", n_asked)
     save_note(study, study_note(summary, result))
     for i, name in enumerate(REPORT_PICTURES):
         picture = files.report_pictures / name

@@ -242,6 +242,7 @@ class DataRecord:
     object_share: float | None = None  # as in fmnist.data.framing.Framing
     contrast: float | None = None
     picture_form: Form | None = None  # how picture files were read; None: the images were in no such files
+    has_test: bool = True  # False: no test images were given, so none are scored
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,15 @@ from fmnist.model.layers import describe_layers
 from search.records.io import flat
 from search.report import gallery
 from search.report.analysis import trials as search_analysis
-from search.report.analysis.evidence import Evidence
+from search.report.analysis.evidence import Evidence, TrainingEvidence
 from search.report.analysis.learning import learning_curve
 from search.report.charts import model as model_charts
 from search.report.charts import search as search_charts
 from search.report.charts.style import MANY_CLASSES, Chart
-from search.report.text import certainty, data, delivery, exports, model, overview, recipe
+from search.report.text import certainty, data, delivery, exports, model, overview, recipe, untested
 from search.report.text import search as search_text
 from search.results.result import FinishedStudy
+from search.results.trainings import Trainings
 
 TEXT: dict[str, ModuleType] = {  # the modules of sentences, as templates name them
     "overview": overview,
@@ -29,6 +30,7 @@ TEXT: dict[str, ModuleType] = {  # the modules of sentences, as templates name t
     "search": search_text,
     "exports": exports,
     "delivery": delivery,
+    "untested": untested,
 }
 
 
@@ -40,9 +42,44 @@ def template_context(study: FinishedStudy, evidence: Evidence, summary: dict[str
         evidence: of its figures.
         summary: the content of report.json.
     """
+    return {
+        **training_context(
+            study,
+            evidence,
+            summary,
+            overview.strengths_and_limits(study, evidence),
+            model_chart_list(study, evidence, summary),
+        ),
+        "mistakes": gallery.worst_mistakes(study),
+        "pairs": gallery.confused_pairs(study),
+        "suspects": gallery.suspect_labels(study, evidence),
+        "unsure": gallery.unsure_hits(study),
+        "shade": model_charts.confusion_shade(study.evaluation),
+        "confusion": model_charts.confusion_png(study.evaluation),
+        "formats": {format.name: format for format in FORMATS},
+        "export_lines": export_lines(study),
+    }
+
+
+def training_context(
+    study: Trainings,
+    evidence: TrainingEvidence,
+    summary: dict[str, Any],
+    findings: Sequence[tuple[str, str]],
+    model_charts: Sequence[Chart],
+) -> dict[str, Any]:
+    """Gather what the templates see of a study with or without test images.
+
+    Args:
+        study: one at its end.
+        evidence: of its figures.
+        summary: the content of report.json.
+        findings: what a reader in a hurry should know, each with its heading.
+        model_charts: of finalists and model.
+    """
     trials = study.trials
     varied = search_analysis.varied_parameters(trials)
-    charts = [*search_chart_list(study, evidence, varied), *model_chart_list(study, evidence, summary)]
+    charts = [*search_chart_list(study, evidence, varied), *model_charts]
     return {
         "study": study,
         "evidence": evidence,
@@ -51,14 +88,8 @@ def template_context(study: FinishedStudy, evidence: Evidence, summary: dict[str
         "charts": {chart.name: chart for chart in charts},
         "layers": describe_layers(study.recipe.architecture),
         "class_rows": class_rows(study),
-        "mistakes": gallery.worst_mistakes(study),
-        "pairs": gallery.confused_pairs(study),
-        "suspects": gallery.suspect_labels(study, evidence),
-        "unsure": gallery.unsure_hits(study),
         "strips": gallery.sample_strips(study),
         "improvements": search_analysis.improvements(trials),
-        "shade": model_charts.confusion_shade(study.evaluation),
-        "confusion": model_charts.confusion_png(study.evaluation),
         "has_many_classes": len(study.data.class_names) > MANY_CLASSES,
         "n_below_floor": search_analysis.n_below_floor(trials),
         "floor": search_analysis.accuracy_floor(trials),
@@ -69,13 +100,12 @@ def template_context(study: FinishedStudy, evidence: Evidence, summary: dict[str
         "phase_words": delivery.phase_words(study),
         "has_selection_accuracy": any(record.selection_accuracy is not None for record in study.confirmed),
         "load_lines": load_lines(study),
+        "findings": findings,
         "ensemble_lines": ensemble_lines(study),
-        "formats": {format.name: format for format in FORMATS},
-        "export_lines": export_lines(study),
     }
 
 
-def search_chart_list(study: FinishedStudy, evidence: Evidence, varied: Sequence[str]) -> list[Chart]:
+def search_chart_list(study: Trainings, evidence: TrainingEvidence, varied: Sequence[str]) -> list[Chart]:
     """Draw the search, as far as there is something to draw.
 
     Args:
@@ -121,7 +151,7 @@ def model_chart_list(study: FinishedStudy, evidence: Evidence, summary: dict[str
     return charts
 
 
-def class_rows(study: FinishedStudy) -> list[dict[str, Any]]:
+def class_rows(study: Trainings) -> list[dict[str, Any]]:
     """Count the images of each class by split.
 
     Returns:
@@ -134,7 +164,7 @@ def class_rows(study: FinishedStudy) -> list[dict[str, Any]]:
     return rows
 
 
-def ensemble_lines(study: FinishedStudy) -> str:
+def ensemble_lines(study: Trainings) -> str:
     """Python lines that load the ensemble and predict with it."""
     return (
         "import keras\n"
@@ -143,7 +173,7 @@ def ensemble_lines(study: FinishedStudy) -> str:
     )
 
 
-def load_lines(study: FinishedStudy) -> str:
+def load_lines(study: Trainings) -> str:
     """Python lines that load the delivered model and predict with it."""
     height, width, channels = study.data.image_shape
     return (

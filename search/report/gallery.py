@@ -12,6 +12,7 @@ from search.format import percent
 from search.report.analysis.evidence import Evidence
 from search.report.charts.images import strip_png
 from search.results.result import FinishedStudy
+from search.results.trainings import Trainings
 
 N_MISTAKES_SHOWN = 24
 N_PAIRS_PICTURED = 5
@@ -129,7 +130,7 @@ def unsure_hits(study: FinishedStudy) -> list[Tile]:
     return tiles
 
 
-def sample_strips(study: FinishedStudy) -> list[tuple[str, bytes]]:
+def sample_strips(study: Trainings) -> list[tuple[str, bytes]]:
     """Each class with some of its training images side by side, as PNG."""
     shrink = min(1.0, math.sqrt(SAMPLE_BYTES / study.samples.nbytes))
     strips = []

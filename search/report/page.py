@@ -21,15 +21,17 @@ import optuna
 from search.records.files import StudyFiles
 from search.records.history_csv import write_history
 from search.records.io import atomic_write, write_text
-from search.report.analysis.evidence import Evidence
+from search.report.analysis.evidence import Evidence, TrainingEvidence
 from search.report.charts.fonts import fonts_for
 from search.report.charts.images import rows_png, sheet_png
 from search.report.charts.plain import drawing
 from search.report.context import template_context
 from search.report.summary import summarize
 from search.report.templating import templates
-from search.results.reading import read_finished_study
-from search.results.result import FinishedStudy
+from search.report.trained import summarize_trained, temperature_note, trained_context
+from search.results.reading import has_test, read_finished_study, read_trained_study, require_finished
+from search.results.result import FinishedStudy, TrainedStudy
+from search.results.trainings import Trainings
 from search.study.trials import importances, read_trials
 
 TILES_PER_ROW = 6  # of the Markdown's pictures
@@ -39,15 +41,15 @@ TILES_PER_ROW = 6  # of the Markdown's pictures
 class DrawnReport:
     """What the files of a report are made from: all that takes seconds."""
 
-    evidence: Evidence
+    evidence: TrainingEvidence
     summary: dict[str, Any]  # see `summarize`
     context: dict[str, Any]  # see `template_context`
 
 
 def report_study(
     files: StudyFiles, study: optuna.Study, drawn_in: AbstractContextManager[None] | None = None
-) -> FinishedStudy:
-    """Read a finished study and write its reports.
+) -> FinishedStudy | TrainedStudy:
+    """Read a study at its end, with test images or without, and write its reports.
 
     Args:
         files: of the study.
@@ -61,40 +63,49 @@ def report_study(
         UserError: the study has not come to its end, or its files contradict each other.
     """
     with drawn_in or nullcontext():
-        finished = read_finished_study(
-            files, read_trials(study), command=files.read_command(), importances=importances(study)
-        )
+        require_finished(files)
+        read = read_finished_study if has_test(files) else read_trained_study
+        finished = read(files, read_trials(study), command=files.read_command(), importances=importances(study))
         drawn = draw_report(finished)
     write_report(finished, drawn)
     return finished
 
 
-def draw_report(study: FinishedStudy) -> DrawnReport:
-    """Draw the charts of a finished study, and put its figures into words. Nothing is written."""
-    evidence = Evidence(study)
-    summary = summarize(study, evidence)
+def draw_report(study: FinishedStudy | TrainedStudy) -> DrawnReport:
+    """Draw the charts of a study at its end, and put its figures into words. Nothing is written."""
     with drawing(fonts_for(study.data.class_names).paths):
+        if isinstance(study, TrainedStudy):
+            evidence = TrainingEvidence(study)
+            summary = summarize_trained(study, evidence)
+            return DrawnReport(evidence, summary, trained_context(study, evidence, summary))
+        evidence = Evidence(study)
+        summary = summarize(study, evidence)
         return DrawnReport(evidence, summary, template_context(study, evidence, summary))
 
 
-def write_report(study: FinishedStudy, drawn: DrawnReport) -> None:
-    """Write the three reports of a finished study, and what else is made from its records.
+def write_report(study: FinishedStudy | TrainedStudy, drawn: DrawnReport) -> None:
+    """Write the three reports of a study at its end, and what else is made from its records.
 
-    These are the model card, the temperature, the table of trials and the guide to the study's files.
+    These are the temperature and the table of trials and, where there are test images, the model card and the guide to
+    the study's files.
     """
     files, context = study.files, drawn.context
     html, markdown = templates(), templates(markdown=True)
-    write_text(files.report_html, html.get_template("report.html.j2").render(context))
+    name = "report" if isinstance(study, FinishedStudy) else "trained"
+    write_text(files.report_html, html.get_template(f"{name}.html.j2").render(context))
     write_pictures(files.report_pictures, study, context)
-    write_text(files.report_markdown, markdown.get_template("report.md.j2").render(context))
-    write_text(files.model_card, markdown.get_template("model-card.md.j2").render(context))
-    write_temperatures(study, drawn.evidence)
-    write_text(files.guide, markdown.get_template("guide.md.j2").render(context))
+    write_text(files.report_markdown, markdown.get_template(f"{name}.md.j2").render(context))
+    if isinstance(drawn.evidence, Evidence) and isinstance(study, FinishedStudy):
+        write_text(files.model_card, markdown.get_template("model-card.md.j2").render(context))
+        write_text(files.guide, markdown.get_template("guide.md.j2").render(context))
+        write_temperatures(study, drawn.evidence)
+    elif isinstance(study, TrainedStudy):
+        write_text(files.temperature, json.dumps(temperature_note(study, drawn.evidence), indent=2) + "\n")
     write_history(files, study.trials)
     write_text(files.report_json, json.dumps(drawn.summary, indent=2, allow_nan=False) + "\n")
 
 
-def write_pictures(folder: Path, study: FinishedStudy, context: Mapping[str, Any]) -> None:
+def write_pictures(folder: Path, study: Trainings, context: Mapping[str, Any]) -> None:
     """Write all pictures of report.md into the folder, in place of those of an earlier report.
 
     context: what the templates see, as `template_context` gives it.
@@ -102,9 +113,10 @@ def write_pictures(folder: Path, study: FinishedStudy, context: Mapping[str, Any
     shutil.rmtree(folder, ignore_errors=True)
     pictures = {name: chart.png for name, chart in context["charts"].items()}
     pictures["samples"] = rows_png(list(zip(study.data.class_names, study.samples, strict=True)))
-    pictures["confusion-matrix"] = context["confusion"]
+    if "confusion" in context:
+        pictures["confusion-matrix"] = context["confusion"]
     for name in ("mistakes", "suspects", "unsure"):
-        tiles = [(tile.image, tile.captions) for tile in context[name]]
+        tiles = [(tile.image, tile.captions) for tile in context.get(name, ())]
         if tiles:
             pictures[name] = sheet_png(tiles, TILES_PER_ROW)
     for name, png in pictures.items():

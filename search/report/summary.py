@@ -10,11 +10,12 @@ from fmnist.export.formats import ExportRecord, find_format
 from fmnist.model.layers import count_multiply_adds, count_parameters
 from fmnist.recipe import Recipe, short_form
 from search.records.models import ConfirmRecord, RefitRecord
-from search.report.analysis.evidence import Evidence, as_dicts
+from search.report.analysis.evidence import Evidence, TrainingEvidence, as_dicts
 from search.report.templating import plain
 from search.report.text.delivery import kind_of_training
 from search.results.members import Member
 from search.results.result import FinishedStudy
+from search.results.trainings import Trainings
 
 
 def summarize(study: FinishedStudy, evidence: Evidence) -> dict[str, Any]:
@@ -24,38 +25,50 @@ def summarize(study: FinishedStudy, evidence: Evidence) -> dict[str, Any]:
         study: a finished one.
         evidence: of its figures.
     """
-    images = study.n_images_trained
     summary = {
+        **training_sections(study, evidence),
+        "test": evaluation_section(study),
+        "ensemble": ensemble_section(study, evidence),
+        "evidence": evidence.to_dict(),
+        "exports": [export_row(record) for record in study.exports],
+        "balance": {**balance_section(study), "test_share_of_commonest": study.commonest_test_share},
+    }
+    return plain(summary)
+
+
+def training_sections(study: Trainings, evidence: TrainingEvidence) -> dict[str, Any]:
+    """All sections that studies with and without test images have in common."""
+    images = study.n_images_trained
+    return {
         "study": study.files.root.name,
         "trials": study.n_by_state,
         "spaces": as_dicts(study.spaces),
         "best": winner_section(study),
         "validation": validation_section(study),
-        "test": evaluation_section(study),
         "delivered": delivered_section(study, evidence),
-        "ensemble": ensemble_section(study, evidence),
-        "evidence": evidence.to_dict(),
         "seconds": study.seconds,
         "images_trained": {**images, "total": sum(images.values())},
         "search_overhead": study.search_overhead,
         "finalists": [finalist_row(study, record) for record in study.confirmed],
         "students": [student_row(study, record) for record in study.students],
         "data": dataclasses.asdict(study.data),
-        "exports": [export_row(record) for record in study.exports],
-        "balance": {
-            **dataclasses.asdict(study.balance),
-            "share_of_rarest": study.balance.share_of_rarest,
-            "is_uneven": study.balance.is_uneven,
-            "test_share_of_commonest": study.commonest_test_share,
-        },
         "environment": study.environment,
         "importances": study.importances,
         "command": study.command,
     }
-    return plain(summary)
 
 
-def winner_section(study: FinishedStudy) -> dict[str, Any]:
+def balance_section(study: Trainings) -> dict[str, Any]:
+    """`balance`: how even the classes of the training images are."""
+    balance = study.balance
+    return {
+        **dataclasses.asdict(balance),
+        "share_of_rarest": balance.share_of_rarest,
+        "is_uneven": balance.is_uneven,
+    }
+
+
+def winner_section(study: Trainings) -> dict[str, Any]:
     """`best`: the winning trial, its recipe and what its network costs."""
     recipe, trial = study.recipe, study.winner_trial
     return {
@@ -70,7 +83,7 @@ def winner_section(study: FinishedStudy) -> dict[str, Any]:
     }
 
 
-def validation_section(study: FinishedStudy) -> dict[str, Any]:
+def validation_section(study: Trainings) -> dict[str, Any]:
     """`validation`: the winner's accuracies on the selection and the confirmation split."""
     winner, data = study.winner, study.data
     return {
@@ -116,7 +129,7 @@ def evaluation_section(study: FinishedStudy) -> dict[str, Any]:
     }
 
 
-def delivered_section(study: FinishedStudy, evidence: Evidence) -> dict[str, Any]:
+def delivered_section(study: Trainings, evidence: TrainingEvidence) -> dict[str, Any]:
     """`delivered`: which training best.keras is of, and what it was compared with on the confirmation split."""
     first = study.refits[0]
     return {
@@ -167,7 +180,7 @@ def member_row(member: Member) -> dict[str, Any]:
     }
 
 
-def student_row(study: FinishedStudy, record: RefitRecord) -> dict[str, Any]:
+def student_row(study: Trainings, record: RefitRecord) -> dict[str, Any]:
     """One of `students`: its accuracy on the confirmation split, and what its training cost."""
     accuracy = record.confirm_accuracy
     interval = None if accuracy is None else study.on_confirmation(accuracy)
@@ -184,7 +197,7 @@ def student_row(study: FinishedStudy, record: RefitRecord) -> dict[str, Any]:
     }
 
 
-def finalist_row(study: FinishedStudy, record: ConfirmRecord) -> dict[str, Any]:
+def finalist_row(study: Trainings, record: ConfirmRecord) -> dict[str, Any]:
     """One of `finalists`: its accuracies on the way, and what its network and its training cost."""
     recipe, interval = Recipe.from_dict(record.recipe), study.confirm_interval(record)
     return {

@@ -12,7 +12,7 @@ from fmnist.errors import UserError
 from fmnist.paths import shown_path
 from fmnist.recipe import Recipe
 from search.records.models import MemberRecord
-from search.results.result import FinishedStudy
+from search.results.trainings import Trainings
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,11 @@ class Member:
     weight: float  # of its probabilities; those of an average sum to 1
 
 
-def find_members(study: FinishedStudy, records: Sequence[MemberRecord]) -> tuple[Member, ...]:
+def find_members(study: Trainings, records: Sequence[MemberRecord]) -> tuple[Member, ...]:
     """Find the finalists and students that an average is made of.
 
     Args:
-        study: a finished one.
+        study: one at its end.
         records: as an ensemble's record or a student's has them.
 
     Returns:
@@ -67,11 +67,11 @@ def find_members(study: FinishedStudy, records: Sequence[MemberRecord]) -> tuple
     return tuple(found)
 
 
-def read_confirmation(study: FinishedStudy, path: Path) -> tuple[np.ndarray, np.ndarray]:
+def read_confirmation(study: Trainings, path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Read what a finalist or student predicts on the confirmation split.
 
     Args:
-        study: a finished one.
+        study: one at its end.
         path: see `StudyFiles.confirm_arrays` and `StudyFiles.student_arrays`.
 
     Returns:

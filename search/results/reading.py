@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +21,8 @@ from search.records.models import (
     TrialRecord,
 )
 from search.results.members import find_members
-from search.results.result import FinishedStudy, StudyResult
+from search.results.result import FinishedStudy, StudyResult, TrainedStudy
+from search.results.trainings import Trainings
 
 
 def read_study(files: StudyFiles, trials: Iterable[TrialRecord]) -> StudyResult:
@@ -52,32 +54,63 @@ def read_finished_study(
         UserError: the study has not come to its end, or its files contradict each other.
     """
     require_finished(files)
-    ensemble = files.read_ensemble_record()
+    if not has_test(files):
+        raise UserError(
+            f"test figures need a study with test images, but {shown_path(files.root)} was made without; name one that "
+            "was made with some"
+        )
     study = FinishedStudy(
-        files=files,
-        config=files.read_plain(files.config),
-        trials=_finished_trials(trials),
-        spaces=files.read_spaces(),
-        command=command,
-        importances=importances,
-        data=files.read_json(DataRecord, files.data),
-        samples=files.read_arrays(files.samples)["images"],
-        confirmed=finalists_among(files.read_confirm_records()),
-        refits=tuple(files.read_refit_records()),
+        **_read_trainings(files, trials, command, importances),
         test=files.read_json(EvaluationRecord, files.test),
         arrays=files.read_test_arrays(),
-        seconds=files.read_ledger(),
-        worker_seconds=files.read_worker_seconds(),
-        environment=files.read_plain(files.environment),
-        model_bytes=files.checksums.intact(files.model).stat().st_size,
         baselines=tuple(files.read_baselines()),
         exports=tuple(as_they_are(files, record) for record in files.read_export_records()),
-        students=tuple(files.read_student_records()),
-        ensemble=ensemble,
-        ensemble_bytes=None if ensemble is None else files.checksums.intact(files.ensemble).stat().st_size,
     )
     require_consistent(study)
     return study
+
+
+def read_trained_study(
+    files: StudyFiles, trials: Sequence[TrialRecord], *, command: str, importances: Mapping[str, float] | None
+) -> TrainedStudy:
+    """Read all records of a study without test images; arguments and errors are those of `read_finished_study`."""
+    require_finished(files)
+    study = TrainedStudy(**_read_trainings(files, trials, command, importances))
+    require_one_winner(study)
+    if study.ensemble is not None:
+        find_members(study, study.ensemble.members)
+    return study
+
+
+def has_test(files: StudyFiles) -> bool:
+    """Whether a study that has read its images was made with test images."""
+    return files.read_json(DataRecord, files.data).has_test
+
+
+def _read_trainings(
+    files: StudyFiles, trials: Sequence[TrialRecord], command: str, importances: Mapping[str, float] | None
+) -> dict[str, Any]:
+    """Read what studies with and without test images have in common, by the names of the fields."""
+    ensemble = files.read_ensemble_record()
+    return {
+        "files": files,
+        "config": files.read_plain(files.config),
+        "trials": _finished_trials(trials),
+        "spaces": files.read_spaces(),
+        "command": command,
+        "importances": importances,
+        "data": files.read_json(DataRecord, files.data),
+        "samples": files.read_arrays(files.samples)["images"],
+        "confirmed": finalists_among(files.read_confirm_records()),
+        "refits": tuple(files.read_refit_records()),
+        "seconds": files.read_ledger(),
+        "worker_seconds": files.read_worker_seconds(),
+        "environment": files.read_plain(files.environment),
+        "model_bytes": files.checksums.intact(files.model).stat().st_size,
+        "students": tuple(files.read_student_records()),
+        "ensemble": ensemble,
+        "ensemble_bytes": None if ensemble is None else files.checksums.intact(files.ensemble).stat().st_size,
+    }
 
 
 def finalists_among(records: Sequence[ConfirmRecord]) -> tuple[ConfirmRecord, ...]:
@@ -112,7 +145,9 @@ def _finished_trials(trials: Iterable[TrialRecord]) -> tuple[TrialRecord, ...]:
 
 def require_finished(files: StudyFiles) -> None:
     """Raise UserError where a file is missing that a study has at its end."""
-    needed = (files.data, files.samples, files.refit_record(0), files.test, files.test_arrays, files.model)
+    needed = [files.data, files.samples, files.refit_record(0), files.test, files.test_arrays, files.model]
+    if files.has(files.data) and not has_test(files):
+        needed = [path for path in needed if path not in (files.test, files.test_arrays)]
     missing = [path for path in needed if not files.has(path)]
     if not missing:
         return
@@ -128,21 +163,27 @@ def require_finished(files: StudyFiles) -> None:
     )
 
 
-def require_consistent(study: FinishedStudy) -> None:
-    """Raise UserError where the records speak of different winners or mistakes.
-
-    Files may have been lost, or come from another study.
-    """
+def require_one_winner(study: Trainings) -> None:
+    """Raise UserError where the records speak of different winners, or of networks that there are not."""
     winner = study.refits[0].trial
     restore = "restore the study's files, or start a new one with --study NAME"
     if all(trial.number != winner for trial in study.trials):
         raise UserError(f"the retrained trial must be a finished trial of the study, but got {winner}; {restore}")
     if all(record.trial != winner for record in study.confirmed):
         raise UserError(f"the retrained trial must be a confirmed finalist, but got {winner}; {restore}")
+    find_members(study, study.refits[0].teachers)
+
+
+def require_consistent(study: FinishedStudy) -> None:
+    """Raise UserError where the records speak of different winners or mistakes.
+
+    Files may have been lost, or come from another study.
+    """
+    require_one_winner(study)
+    restore = "restore the study's files, or start a new one with --study NAME"
     is_wrong = study.arrays.probabilities[0].argmax(axis=1) != study.arrays.labels
     if not np.array_equal(np.flatnonzero(is_wrong), np.sort(study.arrays.mistake_indices)):
         raise UserError(f"{shown_path(study.files.test_arrays)} holds other mistakes than its predictions; {restore}")
-    find_members(study, study.refits[0].teachers)
     require_consistent_ensemble(study)
     labels = study.arrays.labels
     for outcome in study.baselines:

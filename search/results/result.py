@@ -6,7 +6,6 @@ Everything is read once, from the study's files; neither TensorFlow nor a connec
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -25,18 +24,14 @@ from search.records.models import (
     FINISHED_STATES,
     BaselineOutcome,
     ConfirmRecord,
-    DataRecord,
-    EnsembleRecord,
     EvaluationArrays,
     EvaluationRecord,
-    RefitRecord,
     SpaceRecord,
     TrialRecord,
 )
-from search.results.balance import Balance, balance_of
 from search.results.card import finished_card, study_card
 from search.results.figure import StudyFigure
-from search.space.space import DEFAULT_NAME
+from search.results.trainings import Trainings
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)  # of arrays and whole histories
@@ -44,8 +39,10 @@ class StudyResult:
     """A study as a run left it: its files and its trials. A finished one is a `FinishedStudy` and has test figures.
 
     A study is unfinished after `run_study(..., search_only=True)`, and on a machine that shares it with another that
-    confirms, retrains and evaluates. Its figures are properties; those that need the opened test set raise RuntimeError
-    until there is one, and what only a `FinishedStudy` has raises an AttributeError that says so:
+    confirms, retrains and evaluates. One without test images ends as a `TrainedStudy`.
+
+    Its figures are properties; those that need the opened test set raise RuntimeError until there is one, and what only
+    a `FinishedStudy` has raises an AttributeError that says so:
 
         study = run_study(config, search_only=True)
         study.best_trial.value  # selection accuracy, from the search
@@ -187,32 +184,47 @@ class StudyResult:
     if not TYPE_CHECKING:  # a type checker knows which class has what
 
         def __getattr__(self, name: str) -> Any:
-            if type(self) is StudyResult and not name.startswith("_") and name in names_of(FinishedStudy):
+            if not self.is_finished and not name.startswith("_") and name in names_of(FinishedStudy):
                 raise AttributeError(self._why_unfinished(name))
             hint = did_you_mean(name, sorted(names_of(FinishedStudy)))
             raise AttributeError(f"{type(self).__name__} has no attribute {name}{hint}")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class FinishedStudy(StudyResult):
+class TrainedStudy(Trainings, StudyResult):
+    """A study without test images at its end: what it delivers was chosen, and is scored, on the confirmation split.
+
+    No network has learned from that split, but the delivered one is the best of several there, so its accuracy
+    flatters a little. Test figures raise RuntimeError.
+    """
+
+    @property
+    def confirm_accuracy(self) -> float:
+        """Accuracy of the delivered model on the confirmation split, by which it was chosen."""
+        accuracy = self.refits[0].confirm_accuracy
+        assert accuracy is not None  # as in studies of versions that knew none without test images
+        return accuracy
+
+    def __repr__(self) -> str:
+        return (
+            f"<study {self.files.root.name}: {with_noun(len(self.trials), 'trial')}, confirmation accuracy "
+            f"{self.confirm_accuracy:.2%}, no test images, in {self.files.root}>"
+        )
+
+    def _why_unfinished(self, figure: str) -> str:
+        return (
+            f"{figure} needs test images, but {self.files.root.name} was made without; score the model on some of your "
+            f"own: fmnist.predict.evaluate({str(self.files.model)!r}, images, labels)"
+        )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class FinishedStudy(Trainings, StudyResult):
     """A study whose test set has been opened, with all that its report is made from."""
 
-    command: str  # that makes the study again
-    importances: Mapping[str, float] | None  # parameter -> share; None if not to be had
-    data: DataRecord
-    samples: np.ndarray  # uint8 (n_classes, 10, height, width, channels)
-    confirmed: tuple[ConfirmRecord, ...]  # best confirmation accuracy first
-    refits: tuple[RefitRecord, ...]  # what is delivered, by seed_index: the students, or the winner's own training
     test: EvaluationRecord
     arrays: EvaluationArrays
-    seconds: dict[str, float]  # by phase
-    worker_seconds: float  # of the search, those of its workers summed; 0: not recorded
-    environment: dict[str, Any]
-    model_bytes: int  # size of best.keras
     baselines: tuple[BaselineOutcome, ...] = ()  # in the order of BASELINES; empty where none were asked for
-    students: tuple[RefitRecord, ...] = ()  # by seed_index, delivered or not; empty where none could be trained
-    ensemble: EnsembleRecord | None = None  # None where one network alone was best, and before version 0.7.0
-    ensemble_bytes: int | None = None  # size of ensemble.keras
 
     @property
     def is_finished(self) -> bool:
@@ -230,36 +242,6 @@ class FinishedStudy(StudyResult):
         )
 
     @property
-    def winner(self) -> ConfirmRecord:
-        """The best finalist, whose recipe the delivered model has."""
-        return next(record for record in self.confirmed if record.trial == self.refits[0].trial)
-
-    @cached_property
-    def winner_trial(self) -> TrialRecord:
-        """The trial of the search in which the winner's recipe was found."""
-        return next(trial for trial in self.trials if trial.number == self.refits[0].trial)
-
-    @cached_property
-    def default(self) -> ConfirmRecord | None:
-        """The default recipe's training as a finalist; None if it was not among them."""
-        return next((record for record in self.confirmed if record.origin == DEFAULT_NAME), None)
-
-    @property
-    def recipe(self) -> Recipe:
-        """The winner's architecture and training plan."""
-        return Recipe.from_dict(self.winner.recipe)
-
-    @property
-    def has_unseen_confirmation(self) -> bool:
-        """Whether no network learned from the confirmation split, from which retrainings did before version 0.7.0."""
-        return self.refits[0].fit_on == "searched"
-
-    @property
-    def has_student(self) -> bool:
-        """Whether the delivered model is a student, which learned from finalists too."""
-        return bool(self.refits[0].teachers)
-
-    @property
     def evaluation(self) -> Evaluation:
         """The delivered model's scores on the test set."""
         return self._evaluation
@@ -267,11 +249,6 @@ class FinishedStudy(StudyResult):
     @cached_property
     def _evaluation(self) -> Evaluation:
         return evaluate(self.arrays.labels, self.arrays.probabilities[0], self.data.class_names)
-
-    @cached_property
-    def balance(self) -> Balance:
-        """How many training images the rarest and the commonest class have."""
-        return balance_of(self.data)
 
     @property
     def commonest_test_share(self) -> float:
@@ -333,48 +310,6 @@ class FinishedStudy(StudyResult):
             return None
         n = len(self.arrays.labels)
         return wilson_95(round(self.ensemble_accuracy * n), n)
-
-    @property
-    def n_images_trained(self) -> dict[str, int]:
-        """Training images seen in the search, by the finalists, and by the students or, before 0.7.0, retrainings."""
-        refits = self.students if self.has_unseen_confirmation else self.refits
-        return {
-            "search": sum(trial.n_images for trial in self.trials),
-            "confirm": sum(record.n_images for record in self.confirmed),
-            "refit": sum(record.n_images for record in refits),
-        }
-
-    @property
-    def search_overhead(self) -> float | None:
-        """Share of the search's time, workers summed, that went into neither learning nor validation.
-
-        That is starting processes, compiling, the sampler, the storage and idle workers. Time that a worker gave to an
-        early confirmation is not counted. None where the time was not recorded, and for a study that other machines may
-        have worked on, whose time is not known here.
-        """
-        if self.files.is_shared:
-            return None
-        in_steps = sum(trial.seconds_in_steps for trial in self.trials)
-        in_confirmations = sum(record.seconds_beside_search for record in self.confirmed)
-        paid = self.worker_seconds - in_confirmations
-        if not in_steps or not paid:
-            return None
-        return 1 - in_steps / paid
-
-    def confirm_interval(self, record: ConfirmRecord) -> Interval:
-        """Wilson 95 % interval of a finalist's confirmation accuracy."""
-        return self.on_confirmation(record.confirm_accuracy)
-
-    def on_confirmation(self, accuracy: float) -> Interval:
-        """Wilson 95 % interval of an accuracy on the confirmation split."""
-        n = self.data.n_images["confirmation"]
-        return wilson_95(round(accuracy * n), n)
-
-    @property
-    def has_checksums(self) -> bool:
-        """Whether all files have been compared with what was written, by checksums that are as old as the files."""
-        manifest = self.files.checksums.manifest
-        return manifest is not None and manifest.adopted is None
 
     @property
     def exported(self) -> list[ExportRecord]:

@@ -25,11 +25,13 @@ pytestmark = [
 WIDTHS, SCHEMES = (1280, 390), ("light", "dark")
 PLAIN_PAGES = ("alpha/report.html", "compare-alpha-beta.html")
 AWKWARD_PAGES = ("awkward/report.html", "compare-alpha-awkward.html")  # long names, few classes, other images
+UNTESTED_PAGE = "untested/report.html"  # of a study without test images
 CROWDED_PAGE = "crowded/report.html"  # tables that scroll, the confusion matrix as a picture
 VIEWS = (
     *itertools.product(PLAIN_PAGES, WIDTHS, SCHEMES),
     *((page, width, scheme) for page in AWKWARD_PAGES for width, scheme in zip(WIDTHS, SCHEMES, strict=True)),
     (CROWDED_PAGE, 390, "dark"),
+    (UNTESTED_PAGE, 390, "light"),
 )
 AWKWARD = Made(
     n_trials=8,
@@ -58,7 +60,8 @@ def studies_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ):
         store_trials(*make_study(root, made))
     store_trials(*make_study(folder / "crowded", CROWDED))
-    for names in (["alpha"], [awkward.name], ["crowded"], ["alpha", "beta"], ["alpha", awkward.name]):
+    store_trials(*make_study(folder / "untested", Made(n_trials=8, is_uneven=True, has_test=False)))
+    for names in (["alpha"], [awkward.name], ["crowded"], ["untested"], ["alpha", "beta"], ["alpha", awkward.name]):
         assert main([*names, "--studies-dir", str(folder)]) == 0
     (folder / "awkward").symlink_to(awkward)
     (folder / "compare-alpha-awkward.html").symlink_to(folder / f"compare-alpha-{awkward.name}.html")

@@ -29,7 +29,7 @@ from search.records.models import (
     TrialRecord,
 )
 from search.report.page import draw_report, write_report
-from search.results.reading import read_finished_study
+from search.results.reading import has_test, read_finished_study, read_trained_study
 from tests.support.made_trials import Made, made_history, trial
 
 
@@ -45,7 +45,8 @@ def make_study(root: Path, made: Made | None = None) -> tuple[StudyFiles, list[T
         n_delivered = _write_students(files, made, confirmed, winner, rng)
     else:
         n_delivered = _write_retrainings(files, made, winner, rng)
-    _write_test(files, made, n_delivered, rng)
+    if made.has_test:
+        _write_test(files, made, n_delivered, rng)
     _write_rest(files, made, winner)
     if made.with_baselines:
         _write_baselines(files, made, rng)
@@ -62,7 +63,8 @@ def write_made_report(
     importances: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
     """Write the study's reports; report.json's content is returned."""
-    finished = read_finished_study(files, trials, command=command, importances=importances)
+    read = read_finished_study if has_test(files) else read_trained_study
+    finished = read(files, trials, command=command, importances=importances)
     write_report(finished, draw_report(finished))
     return json.loads(files.report_json.read_text())
 
@@ -84,6 +86,7 @@ def _write_data(files: StudyFiles, made: Made, rng: np.random.Generator) -> None
         split_seed=0,
         notes=made.notes,
         duplicates=made.duplicates,
+        has_test=made.has_test,
     )
     write_json(files.data, record)
     shape = (n_classes, 10, *made.image_shape)

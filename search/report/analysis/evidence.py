@@ -32,6 +32,7 @@ from search.records.models import BaselineRecord, ConfirmRecord
 from search.report.analysis.trials import Rung, rungs
 from search.results.members import Member, find_members, read_confirmation
 from search.results.result import FinishedStudy
+from search.results.trainings import Trainings
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,65 @@ class EnsembleScore:
     calibration: Calibration
 
 
-class Evidence:
+class TrainingEvidence:
+    """What can be said of a study's figures without test images. Each part is computed when it is first asked for.
+
+    Args:
+        study: one at its end.
+    """
+
+    def __init__(self, study: Trainings) -> None:
+        self._trainings = study
+
+    @cached_property
+    def confirmed(self) -> tuple[np.ndarray, np.ndarray]:
+        """What is known of the delivered model on the confirmation split: see `read_confirmation`.
+
+        Before version 0.7.0 the delivered model had learned from that split, so it is the winner's training as a
+        finalist.
+        """
+        study = self._trainings
+        path = study.files.confirm_arrays(study.winner.trial)
+        if study.has_student:
+            path = study.files.student_arrays(study.students[0].seed_index)
+        return read_confirmation(study, path)
+
+    @cached_property
+    def temperature(self) -> float:
+        """What calibrates the delivered model's probabilities, fitted on the confirmation split."""
+        return calibration.fit_temperature(*self.confirmed)
+
+    @cached_property
+    def members(self) -> tuple[Member, ...]:
+        """The networks that the ensemble averages, the heaviest first; none where the study has no ensemble."""
+        ensemble = self._trainings.ensemble
+        return find_members(self._trainings, ensemble.members) if ensemble is not None else ()
+
+    @cached_property
+    def teachers(self) -> tuple[Member, ...]:
+        """The finalists that the students learned from, the heaviest first; none without students."""
+        students = self._trainings.students
+        return find_members(self._trainings, students[0].teachers) if students else ()
+
+    @cached_property
+    def finalists(self) -> tuple[PairedComparison, ...]:
+        """Every other finalist against the winner on the confirmation split, best first."""
+        study = self._trainings
+        labels, winner = _confirmation(study, study.winner)
+        names, predicted = [], []
+        for record in study.confirmed:
+            if record is not study.winner:
+                names.append(f"trial {record.trial}")
+                predicted.append(_confirmation(study, record)[1].argmax(axis=1))
+        return paired_comparisons(labels, winner.argmax(axis=1), names, predicted)
+
+    @cached_property
+    def rungs(self) -> tuple[Rung, ...]:
+        """The lengths at which the search's trials ended, shortest first."""
+        return rungs(self._trainings.trials)
+
+
+class Evidence(TrainingEvidence):
     """What can be said of a finished study's figures. Each part is computed when it is first asked for.
 
     The test set is opened by none of them: they recompute everything from the probabilities that its one opening left.
@@ -113,6 +172,7 @@ class Evidence:
     """
 
     def __init__(self, study: FinishedStudy) -> None:
+        super().__init__(study)
         self._study = study
         self._labels = study.arrays.labels.astype(int)
 
@@ -136,16 +196,8 @@ class Evidence:
 
     @cached_property
     def calibration(self) -> Calibration:
-        """The delivered model's calibration, before and after the temperature fitted on the confirmation split.
-
-        Before version 0.7.0 the delivered model had learned from that split, so the winner's training as a finalist is
-        what the temperature is fitted on.
-        """
-        study = self._study
-        path = study.files.confirm_arrays(study.winner.trial)
-        if study.has_student:
-            path = study.files.student_arrays(study.students[0].seed_index)
-        return self._calibration(*read_confirmation(study, path), study.arrays.probabilities[0])
+        """The delivered model's calibration, before and after the temperature fitted on the confirmation split."""
+        return self._calibration(*self.confirmed, self._study.arrays.probabilities[0])
 
     def _calibration(self, labels: np.ndarray, fitted_on: np.ndarray, tested: np.ndarray) -> Calibration:
         """Fit a temperature on probabilities of the confirmation split, and score it on those of the test set."""
@@ -158,44 +210,25 @@ class Evidence:
         )
 
     @cached_property
-    def teachers(self) -> tuple[Member, ...]:
-        """The finalists that the students learned from, the heaviest first; none without students."""
-        students = self._study.students
-        return find_members(self._study, students[0].teachers) if students else ()
-
-    @cached_property
     def ensemble(self) -> EnsembleScore | None:
         """The ensemble against the delivered model, on the test set; None where the study has none."""
         study, probabilities = self._study, self._study.arrays.ensemble_probabilities
         evaluation = study.ensemble_evaluation
         if study.ensemble is None or probabilities is None or evaluation is None:
             return None
-        members = find_members(study, study.ensemble.members)
-        read = [read_confirmation(study, member.arrays) for member in members]
+        read = [read_confirmation(study, member.arrays) for member in self.members]
         on_confirmation = weighted_mean(
-            np.stack([predicted for _, predicted in read]), np.array([member.weight for member in members])
+            np.stack([predicted for _, predicted in read]), np.array([member.weight for member in self.members])
         )
         delivered = study.arrays.probabilities[0].argmax(axis=1)
         (rival,) = paired_comparisons(self._labels, delivered, ["ensemble"], [probabilities.argmax(axis=1)])
         return EnsembleScore(
-            members=members,
+            members=self.members,
             accuracy_interval=evaluation.accuracy_interval,
             macro_f1=evaluation.macro_f1,
             rival=rival,
             calibration=self._calibration(read[0][0], on_confirmation, probabilities),
         )
-
-    @cached_property
-    def finalists(self) -> tuple[PairedComparison, ...]:
-        """Every other finalist against the winner on the confirmation split, best first."""
-        study = self._study
-        labels, winner = _confirmation(study, study.winner)
-        names, predicted = [], []
-        for record in study.confirmed:
-            if record is not study.winner:
-                names.append(f"trial {record.trial}")
-                predicted.append(_confirmation(study, record)[1].argmax(axis=1))
-        return paired_comparisons(labels, winner.argmax(axis=1), names, predicted)
 
     @cached_property
     def baselines(self) -> tuple[BaselineScore, ...]:
@@ -241,11 +274,6 @@ class Evidence:
         temperature = self.calibration.temperature
         calibrated = np.stack([with_temperature(probabilities, temperature) for probabilities in models])
         return find_label_issues(self._labels, calibrated)
-
-    @cached_property
-    def rungs(self) -> tuple[Rung, ...]:
-        """The lengths at which the search's trials ended, shortest first."""
-        return rungs(self._study.trials)
 
     def to_dict(self) -> dict[str, Any]:
         """All of it for report.json, by the keys that its readers know."""
@@ -303,6 +331,6 @@ def score_calibration(labels: np.ndarray, probabilities: np.ndarray) -> Calibrat
     )
 
 
-def _confirmation(study: FinishedStudy, record: ConfirmRecord) -> tuple[np.ndarray, np.ndarray]:
+def _confirmation(study: Trainings, record: ConfirmRecord) -> tuple[np.ndarray, np.ndarray]:
     """Labels, int (n,), and the finalist's probabilities, float32 (n, n_classes), on the confirmation split."""
     return read_confirmation(study, study.files.confirm_arrays(record.trial))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from fmnist.training.course import length_in_the_end
 from fmnist.training.history import HistoryPoint
-from search.results.result import FinishedStudy
+from search.results.trainings import Trainings
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class LearningCurve:
         return n_images / self.n_epoch_images
 
 
-def learning_curve(study: FinishedStudy) -> LearningCurve:
+def learning_curve(study: Trainings) -> LearningCurve:
     """Return the delivered model's training; before version 0.7.0 the winner's as a finalist, which was validated."""
     winner, n_images = study.winner, study.data.n_images
     if winner.best is not None:

@@ -8,6 +8,7 @@ from search.format import count, percent, points, with_noun
 from search.report.analysis.evidence import Calibration, PairedComparison, SelectionBias
 from search.report.text.delivery import SIGNIFICANCE, trainings
 from search.results.result import FinishedStudy
+from search.results.trainings import Trainings
 
 
 def from_selection_to_test(study: FinishedStudy) -> str:
@@ -103,7 +104,7 @@ def luck(study: FinishedStudy, bias: SelectionBias) -> str:
     )
 
 
-def against_default(study: FinishedStudy) -> str:
+def against_default(study: Trainings) -> str:
     """How far the winner is above the default recipe on the confirmation split, and whether that settles it.
 
     Such as: "On the confirmation split the winner is 0.80 points above the default (94.80 % against 94.00 %, n =

@@ -6,9 +6,10 @@ from fmnist.data.duplicates import Duplicates
 from search.format import count, percent, with_noun
 from search.results.balance import Balance
 from search.results.result import FinishedStudy
+from search.results.trainings import Trainings
 
 
-def what_splits_are_for(study: FinishedStudy) -> str:
+def what_splits_are_for(study: Trainings) -> str:
     """What each part of the training images was used for."""
     if not study.has_unseen_confirmation:
         return "Training learns the weights; selection scores every trial; confirmation chooses among the finalists."
@@ -18,7 +19,7 @@ def what_splits_are_for(study: FinishedStudy) -> str:
     )
 
 
-def what_the_model_has_seen(study: FinishedStudy) -> str:
+def what_the_model_has_seen(study: Trainings) -> str:
     """How many training images the delivered model has learned from, and what the others were used for."""
     n = study.data.n_images
     n_searched = n["train"] + n["selection"]
@@ -33,7 +34,7 @@ def what_the_model_has_seen(study: FinishedStudy) -> str:
     )
 
 
-def remarks_on_data(study: FinishedStudy) -> list[str]:
+def remarks_on_data(study: Trainings) -> list[str]:
     """What was decided or noticed when the images were read, and how many of them occur twice.
 
     Each remark is a sentence. Studies from before duplicates were counted say nothing of them.

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from fmnist.model.layers import count_multiply_adds, count_parameters
 from search.format import count, file_size, p_value, percent, percent_range, points, short_count, with_noun
-from search.report.analysis.evidence import EnsembleScore, Evidence
+from search.report.analysis.evidence import EnsembleScore, Evidence, TrainingEvidence
 from search.results.members import Member
 from search.results.result import FinishedStudy
+from search.results.trainings import Trainings
 
 SIGNIFICANCE = 0.05
 STUDENTS_LEARN = (
@@ -17,7 +18,7 @@ STUDENTS_LEARN = (
 )
 
 
-def kind_of_training(study: FinishedStudy) -> str:
+def kind_of_training(study: Trainings) -> str:
     """What a delivered training is called: `student`, `training as a finalist`, or `retraining` before 0.7.0."""
     if not study.has_unseen_confirmation:
         return "retraining"
@@ -29,13 +30,13 @@ def trainings(study: FinishedStudy) -> str:
     return with_noun(len(study.test_accuracies), kind_of_training(study))
 
 
-def phase_words(study: FinishedStudy) -> dict[str, str]:
+def phase_words(study: Trainings) -> dict[str, str]:
     """What each phase of the ledger is called in words: phase -> name."""
     words = {phase: phase for phase in study.seconds}
     return words | {"confirm": "finalists", "refit": "students" if study.has_unseen_confirmation else "retraining"}
 
 
-def delivered(study: FinishedStudy, evidence: Evidence) -> str | None:
+def delivered(study: Trainings, evidence: TrainingEvidence) -> str | None:
     """Which training is delivered, and by which figures; None before version 0.7.0, when nothing else was trained.
 
     Such as: "The delivered model is student 0: the recipe of trial 7, taught by trial 7 (weight 0.60) and trial 3

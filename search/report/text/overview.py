@@ -12,9 +12,10 @@ from search.report.text.delivery import delivered, ensemble, kind_of_training, p
 from search.report.text.model import best_and_worst_classes, commonest_mistake
 from search.results.card import STATE_WORDS
 from search.results.result import FinishedStudy
+from search.results.trainings import Trainings
 
 
-def headline(study: FinishedStudy) -> str:
+def headline(study: Trainings) -> str:
     """How many configurations were tried, and which won.
 
     Such as: "Of 40 trials (16 trained to the end, 20 stopped early, 4 failed) and 4 finalists, trial 7 won."
@@ -101,7 +102,7 @@ def strengths_and_limits(study: FinishedStudy, evidence: Evidence) -> list[tuple
     ]
 
 
-def time_spent(study: FinishedStudy) -> str:
+def time_spent(study: Trainings) -> str:
     """How long the study took, which phase took longest, and what the search spent on other things than trainings.
 
     Such as: "1 h 23 min of wall time in all, 80 % of it in the phase “search”."

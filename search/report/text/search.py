@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from search.format import count, percent, points, short_count, with_noun
 from search.records.models import FINISHED_STATES, SpaceRecord, TrialRecord
 from search.report.analysis.trials import BestSoFar, DepthScore, Rung, rank_correlations, reached
-from search.results.result import FinishedStudy
+from search.results.trainings import Trainings
 
 NEAR_BEST = 0.005  # accuracy below the best that counts as near it: half a point
 LONGEST_REASON = 140  # characters
@@ -169,7 +169,7 @@ def depth(rows: Sequence[DepthScore]) -> str:
     )
 
 
-def finalists_note(study: FinishedStudy) -> str:
+def finalists_note(study: Trainings) -> str:
     """How the finalists were trained and scored."""
     n = f"(n = {count(study.data.n_images['confirmation'])})"
     if not study.has_unseen_confirmation:
@@ -186,7 +186,7 @@ def finalists_note(study: FinishedStudy) -> str:
     )
 
 
-def finalists(study: FinishedStudy) -> str:
+def finalists(study: Trainings) -> str:
     """How far the best finalist leads the second on the confirmation split.
 
     Such as: "Trial 7 leads trial 23 by 0.20 points; their 95 % intervals overlap."

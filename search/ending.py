@@ -1,0 +1,42 @@
+"""How does a run end, when everything is trained and scored? With exports, the report, and what is told of both."""
+
+from __future__ import annotations
+
+import optuna
+
+from search.context import StudyContext
+from search.dashboard.publish import DashboardPublisher, publish_report
+from search.messages import announce, tell_result
+from search.provenance import command_with_exports
+from search.refit.exports import export_label, make_exports, missing_exports, missing_in_words
+from search.report.page import report_study
+from search.results.result import FinishedStudy, TrainedStudy
+from search.study.backup import keep_trials
+from search.worker.interrupts import Interruptible
+
+
+def export(context: StudyContext, publisher: DashboardPublisher) -> None:
+    """Export the delivered models in the formats that are asked for and missing.
+
+    A format that fails is recorded with its reason, and the others go on. The study's command has them too from then
+    on.
+    """
+    config, files = context.config, context.files
+    missing = missing_exports(files, config.export)
+    if not missing:
+        return
+    labels = [export_label(files, model, name) for model, names in missing.items() for name in names]
+    announce(context, publisher, f"exporting {missing_in_words(missing)}", len(labels), labels=labels)
+    n_threads = config.workers * config.threads_per_worker
+    make_exports(files, context.source, config.export, n_threads, context.stop, context.callback)
+    files.write_text(files.command, command_with_exports(files) + "\n")
+
+
+def report(context: StudyContext, study: optuna.Study) -> FinishedStudy | TrainedStudy:
+    """Write the report, publish it to the dashboard, and show what came out."""
+    with Interruptible(context.stop):
+        keep_trials(context.files, study, is_own=context.config.storage is None)
+    result = report_study(context.files, study, Interruptible(context.stop))
+    publish_report(study, result)
+    tell_result(context, result)
+    return result
