@@ -21,7 +21,6 @@ from fmnist.values import did_you_mean
 from search.format import with_noun
 from search.records.files import StudyFiles
 from search.records.models import (
-    FINISHED_STATES,
     BaselineOutcome,
     ConfirmRecord,
     EvaluationArrays,
@@ -31,7 +30,7 @@ from search.records.models import (
 )
 from search.results.card import finished_card, study_card
 from search.results.figure import StudyFigure
-from search.results.trainings import Trainings
+from search.results.trainings import Trainings, count_by_state
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)  # of arrays and whole histories
@@ -64,10 +63,7 @@ class StudyResult:
     @property
     def n_by_state(self) -> dict[str, int]:
         """Number of trials that ended in each of FINISHED_STATES."""
-        counts: dict[str, int] = dict.fromkeys(FINISHED_STATES, 0)
-        for trial in self.trials:
-            counts[trial.state] += 1
-        return counts
+        return count_by_state(self.trials)
 
     @property
     def best_trial(self) -> TrialRecord | None:

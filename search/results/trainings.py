@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -85,10 +85,7 @@ class Trainings:
     @property
     def n_by_state(self) -> dict[str, int]:
         """Number of trials that ended in each of FINISHED_STATES."""
-        counts: dict[str, int] = dict.fromkeys(FINISHED_STATES, 0)
-        for trial in self.trials:
-            counts[trial.state] += 1
-        return counts
+        return count_by_state(self.trials)
 
     @property
     def n_images_trained(self) -> dict[str, int]:
@@ -131,3 +128,11 @@ class Trainings:
         """Whether all files have been compared with what was written, by checksums that are as old as the files."""
         manifest = self.files.checksums.manifest
         return manifest is not None and manifest.adopted is None
+
+
+def count_by_state(trials: Iterable[TrialRecord]) -> dict[str, int]:
+    """Return how many finished trials ended in each of FINISHED_STATES."""
+    counts: dict[str, int] = dict.fromkeys(FINISHED_STATES, 0)
+    for trial in trials:
+        counts[trial.state] += 1
+    return counts
