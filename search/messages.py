@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shlex
 from collections.abc import Sequence
+from typing import Any
 
 import optuna
 
@@ -12,18 +13,19 @@ from fmnist.metrics.intervals import wilson_95
 from fmnist.output import printable
 from fmnist.paths import as_word, shown_path
 from fmnist.recipe import Recipe
-from search.callbacks.reporter import DETAIL, RESULT, BestTrial, FinalistRow, SearchProgress
+from search.callbacks.reporter import DETAIL, RESULT, BestTrial, FinalistRow, SearchProgress, known
 from search.config import StudyConfig
 from search.context import StudyContext
 from search.dashboard.beside import dashboard_command
 from search.dashboard.publish import DashboardPublisher
-from search.format import list_names, with_noun
+from search.format import METRIC_WORDS, in_metric, list_names, metric_range, shown_score, with_noun
 from search.provenance import describe_environment
 from search.records.models import EvaluationRecord
 from search.report.charts.fonts import fonts_for
 from search.report.text.data import describe_duplicates, uneven_classes
 from search.report.text.delivery import trainings
 from search.results.balance import balance_of
+from search.results.members import score_interval
 from search.results.result import FinishedStudy
 from search.study.trials import count_by_state, read_best
 from search.worker.tasks import Interrupted
@@ -32,6 +34,11 @@ MIRRORED = "training mirrors images left-right, as --flip says"
 NOT_MIRRORED = (
     "training does not mirror images: pass --flip where a mirror image still shows its class, as most photographs do, "
     "and digits, letters and signs do not"
+)
+
+RARE_CLASSES = (
+    "a model that never finds the rarest class hardly loses accuracy: where it has to be found, pass --metric "
+    "balanced_accuracy, with a new --study NAME; then every class counts the same in all choices and losses"
 )
 
 
@@ -70,7 +77,9 @@ def tell_own_images(context: StudyContext) -> None:
         notes += describe_duplicates(data.duplicates)
     balance = balance_of(data)
     if balance.is_uneven:
-        notes.append(uneven_classes(balance))
+        notes.append(uneven_classes(balance, config.metric))
+    if balance.is_very_uneven and config.metric == "accuracy":
+        notes.append(RARE_CLASSES)
     if config.space_path is None:
         notes.append(in_words_of_mirroring(config))
     for note in notes:
@@ -129,9 +138,12 @@ def progress_of(context: StudyContext, study: optuna.Study) -> SearchProgress:
     if best is None or best.value is None or best.recipe is None:
         return SearchProgress(counts, None, seconds_left)
     n_selection = context.data.n_images["selection"]
-    interval = wilson_95(round(best.value * n_selection), n_selection)
+    accuracy, score = best.value, None
+    if context.config.metric != "accuracy" and best.best is not None and best.best.validation_accuracy is not None:
+        accuracy, score = best.best.validation_accuracy, best.value
+    interval = wilson_95(round(accuracy * n_selection), n_selection)
     network = str(Recipe.from_dict(best.recipe))
-    return SearchProgress(counts, BestTrial(best.number, best.value, interval, network), seconds_left)
+    return SearchProgress(counts, BestTrial(best.number, accuracy, interval, network, score), seconds_left)
 
 
 def tell_search_details(context: StudyContext) -> None:
@@ -155,8 +167,11 @@ def tell_search_result(context: StudyContext, progress: SearchProgress) -> None:
     """Show what a run came to that ends after the search."""
     best, text, figures = progress.best, f"the search is complete: {progress}", None
     if best is not None:
-        text += f"; best {best.accuracy:.2%}, trial {best.number}: {best.network}"
-        figures = dataclasses.asdict(best)
+        shown = f"{best.accuracy:.2%}"
+        if best.score is not None:
+            shown = f"{METRIC_WORDS[context.config.metric]} {shown_score(context.config.metric, best.score)}"
+        text += f"; best {shown}, trial {best.number}: {best.network}"
+        figures = known(dataclasses.asdict(best))
     context.reporter.show_result(
         text,
         {"trials": dict(progress.counts), "best": figures},
@@ -168,16 +183,18 @@ def tell_search_result(context: StudyContext, progress: SearchProgress) -> None:
 
 
 def tell_result(context: StudyContext, result: FinishedStudy) -> None:
-    """Show the finalists and the test accuracy of a finished study, and where its model and report are."""
+    """Show the finalists and the test figures of a finished study, and where its model and report are."""
     rows = [
         FinalistRow(
             trial=record.trial,
             origin=record.origin,
             search_accuracy=record.search_accuracy,
             confirm_accuracy=record.confirm_accuracy,
-            interval=result.confirm_interval(record),
+            interval=score_interval(result, record),
             network=str(Recipe.from_dict(record.recipe)),
             is_winner=record.trial == result.winner.trial,
+            search_score=record.search_score,
+            confirm_score=record.confirm_score,
         )
         for record in result.confirmed
     ]
@@ -193,7 +210,7 @@ def tell_result(context: StudyContext, result: FinishedStudy) -> None:
     of_ensemble = result.ensemble_interval
     context.reporter.show_result(
         f"test accuracy {result.test_mean:.2%}, {of}, 95 % interval {interval.low:.2%} to {interval.high:.2%}"
-        f"{ensemble_in_words(result)}",
+        f"{ensemble_in_words(result)}{score_in_words(result)}",
         {
             "test_accuracy": result.test_mean,
             "test_accuracies": list(result.test_accuracies),
@@ -201,6 +218,7 @@ def tell_result(context: StudyContext, result: FinishedStudy) -> None:
             "trial": result.winner.trial,
             "ensemble_test_accuracy": result.ensemble_accuracy,
             "ensemble_test_wilson_95": None if of_ensemble is None else [of_ensemble.low, of_ensemble.high],
+            **score_figures(result),
         },
         {
             **places,
@@ -219,3 +237,31 @@ def ensemble_in_words(result: FinishedStudy) -> str:
         f"; ensemble of {n_members} networks {result.ensemble_accuracy:.2%}, 95 % interval {interval.low:.2%} to "
         f"{interval.high:.2%}"
     )
+
+
+def score_in_words(result: FinishedStudy) -> str:
+    """Say how good the delivered trainings are by the study's metric, as the end of a line; empty for accuracy."""
+    metric = result.metric
+    if metric == "accuracy":
+        return ""
+    of_ensemble = ""
+    if result.ensemble_score is not None:
+        of_ensemble = f", the ensemble's {in_metric(metric, result.ensemble_score)}"
+    return (
+        f"; by {METRIC_WORDS[metric]}, which decided: {in_metric(metric, result.test_score)}, 95 % interval of the "
+        f"delivered model {metric_range(metric, result.test_score_interval)}{of_ensemble}"
+    )
+
+
+def score_figures(result: FinishedStudy) -> dict[str, Any]:
+    """The same as JSON values, larger is better; none for accuracy."""
+    if result.metric == "accuracy":
+        return {}
+    interval = result.test_score_interval
+    return {
+        "metric": result.metric,
+        "test_score": result.test_score,
+        "test_scores": list(result.test_scores),
+        "delivered_score_95": [interval.low, interval.high],
+        "ensemble_test_score": result.ensemble_score,
+    }

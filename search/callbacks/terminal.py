@@ -21,6 +21,7 @@ from rich.text import Text
 
 from fmnist.output import printable_lines
 from fmnist.recipe import Recipe
+from fmnist.scoring import Metric
 from fmnist.training.history import HistoryPoint
 from search.callbacks.reporter import (
     DETAIL,
@@ -32,10 +33,11 @@ from search.callbacks.reporter import (
     FinalistRow,
     Reporter,
     SearchProgress,
+    higher,
     require_console,
     require_verbosity,
 )
-from search.format import clock_time, narrow_count, narrow_range
+from search.format import METRIC_WORDS, clock_time, metric_range, narrow_count, narrow_range, shown_score
 
 FEWEST_TRIALS = 12  # before the time left is told: the portfolio, which comes first, trains for much longer than others
 TABLE_WIDTH = 80  # at least: in fewer columns its figures would be cut
@@ -50,7 +52,14 @@ class _Training:
     n_planned_images: int | None  # None if unknown
     n_images: int = 0
     best_accuracy: float | None = None
+    best_score: float | None = None  # by the study's metric; None where that is accuracy
     started: float = field(default_factory=time.monotonic)
+
+    def best(self, metric: Metric) -> str:
+        """What its best point has by the metric; empty where nothing was validated."""
+        if self.best_score is not None:
+            return shown_score(metric, self.best_score)
+        return _accuracy(self.best_accuracy)  # also of a baseline in a study by another metric
 
     def columns(self) -> tuple[str, str, str]:
         """Its length, the share of it that is done, and its clock."""
@@ -102,14 +111,17 @@ class _Phase:
             parts.append(str(self.progress))
         return " · ".join(part for part in parts if part)
 
-    def best_line(self) -> str:
+    def best_line(self, metric: Metric) -> str:
         """The best trial so far; empty outside the search."""
         if self.progress is None:
             return ""
         best = self.progress.best
         if best is None:
             return "no trial is complete yet"
-        return f"best {best.accuracy:.2%} {narrow_range(best.interval)} · trial {best.number} · {best.network}"
+        figures = f"{best.accuracy:.2%} {narrow_range(best.interval)}"
+        if best.score is not None:
+            figures = f"{METRIC_WORDS[metric]} {shown_score(metric, best.score)}, accuracy {best.accuracy:.2%}"
+        return f"best {figures} · trial {best.number} · {best.network}"
 
 
 class Terminal(Reporter):
@@ -185,17 +197,23 @@ class Terminal(Reporter):
                 return
             phase.n_done, phase.progress, phase.progress_told = progress.n_finished, progress, time.monotonic()
             if self._live is None:
-                self.say(" · ".join(part for part in (phase.line(), phase.best_line()) if part))
+                self.say(" · ".join(part for part in (phase.line(), phase.best_line(self.metric)) if part))
 
     def show_finalists(self, rows: Sequence[FinalistRow]) -> None:
         """Print the finalists, the winner marked with >."""
-        self.say(f"{'finalists':<24} {'search':>7}  {'confirmation, 95 %':<24} network", RESULT, wrap=False)
+        heading = "finalists" if self.metric == "accuracy" else f"by {METRIC_WORDS[self.metric]}"
+        self.say(f"{heading:<24} {'search':>7}  {'confirmation, 95 %':<24} network", RESULT, wrap=False)
         for row in rows:
             name = f"> trial {row.trial}" if row.is_winner else f"  trial {row.trial}"
             if row.origin != "sampler":
                 name = f"{name} {row.origin}"
             searched = _accuracy(row.search_accuracy)
+            if row.search_score is not None:
+                searched = shown_score(self.metric, row.search_score)
             confirmed = f"{row.confirm_accuracy:.2%} {narrow_range(row.interval)}"
+            if row.confirm_score is not None:
+                interval = metric_range(self.metric, row.interval)
+                confirmed = f"{shown_score(self.metric, row.confirm_score)} ({interval})"
             self.say(f"{name[:24]:<24} {searched:>7}  {confirmed:<24} {row.network}", RESULT, wrap=False)
 
     def show_result(self, text: str, figures: Mapping[str, Any], places: Mapping[str, str]) -> None:
@@ -223,10 +241,14 @@ class Terminal(Reporter):
         """Show the training's best accuracy so far, and with "verbose" a line for the evaluation."""
         with self._lock:
             self._count(label, point.n_images)
-            self._trainings[label].best_accuracy = best_accuracy
+            training = self._trainings[label]
+            training.best_accuracy = best_accuracy
+            training.best_score = higher(training.best_score, point.validation_score)
         text = f"{label:<{self._label_width}} "
         if point.validation_accuracy is not None:
             text += f"selection {point.validation_accuracy:.2%}, "
+        if point.validation_score is not None:
+            text += f"{METRIC_WORDS[self.metric]} {shown_score(self.metric, point.validation_score)}, "
         self.say(f"{text}training {point.train_accuracy:.2%} after {point.n_images:,} images", DETAIL, wrap=False)
 
     def on_training_end(self, label: str, reason: str) -> None:
@@ -237,7 +259,7 @@ class Terminal(Reporter):
             training = self._trainings.pop(label)
         outcome = reason
         if training.best_accuracy is not None:
-            outcome = f"{training.best_accuracy:>6.2%}  {reason}"
+            outcome = f"{training.best(self.metric):>6}  {reason}"
         self.say(f"{label:<{self._label_width}} {outcome}  {training.what}", wrap=False)
 
     def _count(self, label: str, n_images: int) -> None:
@@ -252,12 +274,12 @@ class Terminal(Reporter):
             lines = []
             for label, training in self._trainings.items():
                 length, share, clock = training.columns()
-                best = _accuracy(training.best_accuracy)
+                best = training.best(self.metric)
                 columns = f"{label:<{self._label_width}} {length:>5} {share:>4} {best:>6} {clock:>12}"
                 lines.append(_one_line(f"{columns}  {training.what}"))
             if self._phase is None:
                 return Group(*lines, _one_line("preparing", style="bold"))
-            best_line = self._phase.best_line()
+            best_line = self._phase.best_line(self.metric)
             if best_line:
                 lines.append(_one_line(best_line))
             return Group(*lines, _one_line(self._phase.line(), style="bold"))

@@ -15,11 +15,12 @@ import numpy as np
 
 from fmnist.export.formats import ExportRecord
 from fmnist.metrics.evaluation import Evaluation, Mistake, evaluate, top_mistakes
-from fmnist.metrics.intervals import Interval, wilson_95
+from fmnist.metrics.intervals import Interval, score_95, wilson_95
 from fmnist.paths import shown_path
 from fmnist.recipe import Recipe
+from fmnist.scoring import Metric, score_of
 from fmnist.values import did_you_mean
-from search.format import with_noun
+from search.format import METRIC_WORDS, in_metric, shown_score, with_noun
 from search.records.files import StudyFiles
 from search.records.models import (
     FINISHED_STATES,
@@ -61,8 +62,13 @@ class StudyResult:
         return False
 
     @property
+    def metric(self) -> Metric:
+        """What decided between trials, finalists and students."""
+        return self.config.get("metric", "accuracy")
+
+    @property
     def best_trial(self) -> TrialRecord | None:
-        """The complete trial with the highest selection accuracy; None while no trial is complete.
+        """The complete trial with the highest selection score; None while no trial is complete.
 
         It is what the search found best, before the confirmation: see `winner`.
         """
@@ -139,7 +145,9 @@ class StudyResult:
         raise self._unfinished("ensemble_interval")
 
     def __repr__(self) -> str:
-        best = "" if self.best_trial is None else f", best {self.best_trial.value:.2%} in the search"
+        best, trial = "", self.best_trial
+        if trial is not None and trial.value is not None:
+            best = f", best {shown_score(self.metric, trial.value)} in the search"
         return f"<study {self.files.root.name}: {with_noun(len(self.trials), 'trial')}{best}, in {self.files.root}>"
 
     def _unfinished(self, figure: str) -> RuntimeError:
@@ -169,7 +177,7 @@ class FinishedStudy(StudyResult):
     importances: Mapping[str, float] | None  # parameter -> share; None if not to be had
     data: DataRecord
     samples: np.ndarray  # uint8 (n_classes, 10, height, width, channels)
-    confirmed: tuple[ConfirmRecord, ...]  # best confirmation accuracy first
+    confirmed: tuple[ConfirmRecord, ...]  # best on the confirmation split first, by the metric
     refits: tuple[RefitRecord, ...]  # what is delivered, by seed_index: the students, or the winner's own training
     test: EvaluationRecord
     arrays: EvaluationArrays
@@ -188,9 +196,11 @@ class FinishedStudy(StudyResult):
         return True
 
     def __repr__(self) -> str:
-        interval = self.test_interval
+        interval, score = self.test_interval, ""
+        if self.metric != "accuracy":
+            score = f"test {METRIC_WORDS[self.metric]} {in_metric(self.metric, self.test_score)}, "
         return (
-            f"<study {self.files.root.name}: {with_noun(len(self.trials), 'trial')}, test accuracy "
+            f"<study {self.files.root.name}: {with_noun(len(self.trials), 'trial')}, {score}test accuracy "
             f"{self.test_mean:.2%}, 95 % interval {interval.low:.2%} to {interval.high:.2%}, in {self.files.root}>"
         )
 
@@ -252,6 +262,28 @@ class FinishedStudy(StudyResult):
     def _test_accuracies(self) -> tuple[float, ...]:
         is_correct = self.arrays.probabilities.argmax(axis=2) == self.arrays.labels
         return tuple(float(share) for share in is_correct.mean(axis=1))
+
+    @cached_property
+    def test_scores(self) -> tuple[float, ...]:
+        """Test score of each delivered training by the study's metric, larger is better: log loss is negative."""
+        labels = self.arrays.labels
+        return tuple(score_of(self.metric, labels, of_model) for of_model in self.arrays.probabilities)
+
+    @property
+    def test_score(self) -> float:
+        """Test score by the study's metric, the mean of the delivered trainings."""
+        return statistics.fmean(self.test_scores)
+
+    @cached_property
+    def test_score_interval(self) -> Interval:
+        """95 % interval of the delivered model's own test score, see `fmnist.metrics.intervals.score_95`."""
+        return score_95(self.metric, self.arrays.labels, self.arrays.probabilities[0])
+
+    @property
+    def ensemble_score(self) -> float | None:
+        """The ensemble's test score by the study's metric; None where the study has no ensemble."""
+        probabilities = self.arrays.ensemble_probabilities
+        return None if probabilities is None else score_of(self.metric, self.arrays.labels, probabilities)
 
     @property
     def test_mean(self) -> float:

@@ -24,10 +24,10 @@ from fmnist.metrics.intervals import (
     McNemar,
     expected_best_of,
     holm,
-    macro_f1,
     mcnemar,
     wilson_95,
 )
+from fmnist.scoring import macro_f1
 from search.records.models import BaselineRecord, ConfirmRecord
 from search.report.analysis.trials import Rung, rungs
 from search.results.members import Member, find_members, read_confirmation
