@@ -110,6 +110,12 @@ def signed(difference: float, digits: int = 2) -> str:
     return text.replace("-", "\N{MINUS SIGN}")
 
 
+def shown_signed(metric: Metric, difference: float) -> str:
+    """Write a difference between two scores as `+4.00`, in points of shares; of log losses, less is better."""
+    factor = 100 if metric in SHARES else shown_value(metric, 1.0)
+    return signed(factor * difference, digits_of(metric))
+
+
 def ratio(a: float, b: float) -> str:
     """Write b divided by a as `0.50`; `not known` where a is 0."""
     return f"{b / a:.2f}" if a else NOT_KNOWN

@@ -210,7 +210,7 @@ def result_in_words(result: FinishedStudy) -> list[str]:
     if metric != "accuracy":
         words = METRIC_WORDS[metric]
         rows = [
-            f"| finalist | {words} in the search | {words} confirmed | 95 % interval | accuracy confirmed | parameters |",
+            f"| finalist | in the search, {words} | confirmed | 95 % interval | its accuracy | parameters |",
             "| --- | ---: | ---: | ---: | ---: | ---: |",
         ]
     for record in result.confirmed:

@@ -25,6 +25,7 @@ from fmnist.metrics.intervals import (
     expected_best_of,
     holm,
     mcnemar,
+    score_difference_95,
     wilson_95,
 )
 from fmnist.scoring import macro_f1
@@ -80,6 +81,16 @@ class PairedComparison:
     accuracy: float
     test: McNemar  # a: the winner, b: the rival
     p_adjusted: float  # by Holm, for all that are compared with the winner on these images
+
+
+@dataclass(frozen=True)
+class ScoreComparison:
+    """Another finalist against the winner, on the confirmation split, by the metric that decided."""
+
+    name: str
+    score: float  # see `fmnist.scoring.score_of`
+    difference: float  # its score less the winner's
+    interval: Interval  # 95 %, of the difference, by the paired bootstrap within classes
 
 
 @dataclass(frozen=True)
@@ -196,6 +207,22 @@ class Evidence:
                 names.append(f"trial {record.trial}")
                 predicted.append(_confirmation(study, record)[1].argmax(axis=1))
         return paired_comparisons(labels, winner.argmax(axis=1), names, predicted)
+
+    @cached_property
+    def score_comparisons(self) -> tuple[ScoreComparison, ...]:
+        """Every other finalist against the winner by the study's metric, best first; none where that is accuracy."""
+        study, metric = self._study, self._study.metric
+        if metric == "accuracy":
+            return ()
+        labels, of_winner = _confirmation(study, study.winner)
+        found = []
+        for record in study.confirmed:
+            if record is not study.winner:
+                _, theirs = _confirmation(study, record)
+                interval = score_difference_95(metric, labels, of_winner, theirs)
+                difference = record.score - study.winner.score
+                found.append(ScoreComparison(f"trial {record.trial}", record.score, difference, interval))
+        return tuple(found)
 
     @cached_property
     def baselines(self) -> tuple[BaselineScore, ...]:

@@ -108,7 +108,8 @@ def uneven_on_test(study: FinishedStudy) -> str:
     uneven = capitalized(uneven_classes(study.balance, study.metric))
     return (
         f"{uneven}. Balanced accuracy, the mean of the classes' recalls, is {balanced} against {plain} accuracy; "
-        f"always answering {study.balance.commonest} would be right on {percent(study.commonest_test_share, 1)} of the test images."
+        f"always answering {study.balance.commonest} would be right on {percent(study.commonest_test_share, 1)} of the "
+        "test images."
     )
 
 
