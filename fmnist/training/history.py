@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,13 @@ class HistoryPoint:
     def score(self) -> float | None:
         """What decides whether this point is better than another; None where nothing was held out."""
         return self.validation_accuracy if self.validation_score is None else self.validation_score
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return its fields, ready for JSON; the score only where the metric is another than accuracy."""
+        fields = asdict(self)
+        if self.validation_score is None:
+            del fields["validation_score"]
+        return fields
 
 
 def best_point(history: Sequence[HistoryPoint]) -> HistoryPoint | None:

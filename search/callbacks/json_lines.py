@@ -118,7 +118,7 @@ class JsonReporter(Reporter):
             training.best_accuracy = best_accuracy
             training.best_score = higher(training.best_score, point.validation_score)
         scores = known({"best_score": training.best_score})
-        self._write(DETAIL, "progress", label=label, best_accuracy=best_accuracy, **scores, **known(asdict(point)))
+        self._write(DETAIL, "progress", label=label, best_accuracy=best_accuracy, **scores, **point.to_dict())
 
     def on_training_end(self, label: str, reason: str) -> None:
         """Write "training_ended"."""

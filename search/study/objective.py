@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import NoReturn
 
@@ -346,8 +346,8 @@ class TrialTraining:
         set_attributes(
             self._trial,
             reason=reason,
-            history=[asdict(point) for point in self._history],
-            best=None if best is None else asdict(best),
+            history=[point.to_dict() for point in self._history],
+            best=None if best is None else best.to_dict(),
             n_images=self._n_images_before + n_images_here,
             seconds=round(time.monotonic() - self._started, 3),
             seconds_in_steps=round(self._seconds_in_steps, 3),

@@ -133,8 +133,8 @@ def parameter_effects(trials: Sequence[TrialRecord], names: Sequence[str], metri
     direction = "higher" if rho > 0 else "lower"
     return (
         f"Among numeric parameters, {name} goes most clearly with {METRIC_WORDS[metric]}: {direction} values did "
-        f"better (rank correlation {rho:+.2f}, n = {n} trials trained to the end). The sampler moves all parameters together, "
-        "so this is no proof of cause."
+        f"better (rank correlation {rho:+.2f}, n = {n} trials trained to the end). The sampler moves all parameters "
+        "together, so this is no proof of cause."
     )
 
 
