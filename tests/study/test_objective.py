@@ -264,7 +264,7 @@ def test_value_reports_and_best_point_are_by_the_metric_of_the_site(
     objective = Objective(space, scored, site, 0, build_rungs("asha", space.fidelity), callback=Seeing())
     study = open_study(config, space)
     run_trials(study, objective, n_trials=1)
-    (found,) = read_trials(study)
+    found = read_trials(study)[0]
     accuracy = 0.8 if metric == "log_loss" else 0.7
     assert found.value == max(scores) == found.score_at_rung == found.best.score
     assert found.rung_accuracy == found.best.validation_accuracy == accuracy
