@@ -13,12 +13,13 @@ from fmnist.metrics.intervals import wilson_95
 from fmnist.output import printable
 from fmnist.paths import as_word, shown_path
 from fmnist.recipe import Recipe
+from fmnist.scoring import shown_value
 from search.callbacks.reporter import DETAIL, RESULT, BestTrial, FinalistRow, SearchProgress, known
 from search.config import StudyConfig
 from search.context import StudyContext
 from search.dashboard.beside import dashboard_command
 from search.dashboard.publish import DashboardPublisher
-from search.format import METRIC_WORDS, in_metric, list_names, metric_range, shown_score, with_noun
+from search.format import METRIC_WORDS, list_names, shown_score, with_noun
 from search.provenance import describe_environment
 from search.records.models import EvaluationRecord
 from search.report.charts.fonts import fonts_for
@@ -209,8 +210,8 @@ def tell_result(context: StudyContext, result: FinishedStudy) -> None:
         places["ensemble"] = str(shown_path(files.ensemble))
     of_ensemble = result.ensemble_interval
     context.reporter.show_result(
-        f"test accuracy {result.test_mean:.2%}, {of}, 95 % interval {interval.low:.2%} to {interval.high:.2%}"
-        f"{ensemble_in_words(result)}{score_in_words(result)}",
+        f"{score_in_words(result)}test accuracy {result.test_mean:.2%}, {of}, 95 % interval {interval.low:.2%} to "
+        f"{interval.high:.2%}{ensemble_in_words(result)}",
         {
             "test_accuracy": result.test_mean,
             "test_accuracies": list(result.test_accuracies),
@@ -240,16 +241,18 @@ def ensemble_in_words(result: FinishedStudy) -> str:
 
 
 def score_in_words(result: FinishedStudy) -> str:
-    """Say how good the delivered trainings are by the study's metric, as the end of a line; empty for accuracy."""
+    """Say how good what is delivered is by the study's metric, as the beginning of a line; empty for accuracy."""
     metric = result.metric
     if metric == "accuracy":
         return ""
+    ends = (result.test_score_interval.low, result.test_score_interval.high)
+    low, high = sorted(ends, key=lambda score: shown_value(metric, score))
     of_ensemble = ""
     if result.ensemble_score is not None:
-        of_ensemble = f", the ensemble's {in_metric(metric, result.ensemble_score)}"
+        of_ensemble = f", ensemble {shown_score(metric, result.ensemble_score)}"
     return (
-        f"; by {METRIC_WORDS[metric]}, which decided: {in_metric(metric, result.test_score)}, 95 % interval of the "
-        f"delivered model {metric_range(metric, result.test_score_interval)}{of_ensemble}"
+        f"test {METRIC_WORDS[metric]} {shown_score(metric, result.test_score)}, 95 % interval of the delivered model "
+        f"{shown_score(metric, low)} to {shown_score(metric, high)}{of_ensemble}; "
     )
 
 

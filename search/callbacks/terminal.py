@@ -37,7 +37,7 @@ from search.callbacks.reporter import (
     require_console,
     require_verbosity,
 )
-from search.format import METRIC_WORDS, clock_time, metric_range, narrow_count, narrow_range, shown_score
+from search.format import METRIC_WORDS, SHARES, clock_time, metric_range, narrow_count, narrow_range, shown_score
 
 FEWEST_TRIALS = 12  # before the time left is told: the portfolio, which comes first, trains for much longer than others
 TABLE_WIDTH = 80  # at least: in fewer columns its figures would be cut
@@ -212,8 +212,10 @@ class Terminal(Reporter):
                 searched = shown_score(self.metric, row.search_score)
             confirmed = f"{row.confirm_accuracy:.2%} {narrow_range(row.interval)}"
             if row.confirm_score is not None:
-                interval = metric_range(self.metric, row.interval)
-                confirmed = f"{shown_score(self.metric, row.confirm_score)} ({interval})"
+                interval = f"({metric_range(self.metric, row.interval)})"
+                if self.metric in SHARES:
+                    interval = narrow_range(row.interval)
+                confirmed = f"{shown_score(self.metric, row.confirm_score)} {interval}"
             self.say(f"{name[:24]:<24} {searched:>7}  {confirmed:<24} {row.network}", RESULT, wrap=False)
 
     def show_result(self, text: str, figures: Mapping[str, Any], places: Mapping[str, str]) -> None:

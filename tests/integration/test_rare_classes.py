@@ -72,7 +72,7 @@ def test_balanced_accuracy_alone_finds_it(tmp_path: Path) -> None:
     assert report["metric"]["name"] == "balanced_accuracy" and report["metric"]["class_weights"] == "balanced"
     assert report["metric"]["test"]["values"][0] == pytest.approx(report["test"]["balanced_accuracy"])
     assert "pass --metric balanced_accuracy" not in finished.said
-    assert "by balanced accuracy, which decided: " in finished.said
+    assert "test balanced accuracy 9" in finished.said and "test accuracy" in finished.said
     assert json.loads(finished.files.best_recipe.read_text())["class_weights"] == "balanced"
     for page in (finished.files.report_html, finished.files.report_markdown, finished.files.model_card):
         assert "compared by balanced accuracy" in page.read_text()
