@@ -99,9 +99,9 @@ def decided_by(study: FinishedStudy) -> str:
         losses = "in all losses an image counted the more the rarer its class is"
     return (
         f"Trials, finalists and students were compared by {METRIC_WORDS[study.metric]}, "
-        f"{METRIC_MEANINGS[study.metric]}, and {losses}. Teachers and ensemble were weighted by cross-entropy, which "
-        f"{'counted every class alike' if study.metric in COUNT_CLASSES_ALIKE else 'tells averages apart'}. Tests of "
-        "single images (McNemar's) are of accuracy."
+        f"{METRIC_MEANINGS[study.metric]}, and {losses}. Teachers and ensemble were weighted by cross-entropy"
+        f"{', in which every class counted alike' if study.metric in COUNT_CLASSES_ALIKE else ''}. Tests of single "
+        "images (McNemar's) are of accuracy."
     )
 
 
