@@ -14,6 +14,7 @@ from fmnist.export.formats import FORMATS, FORMATS_REQUIRED, read_formats, requi
 from fmnist.options import option, options
 from fmnist.paths import require_utf8
 from fmnist.reading import COLOUR_SPELLINGS, DATASETS, MIRRORED_DATASETS, Colour, Reading, named_dataset
+from fmnist.scoring import COUNT_CLASSES_ALIKE, ClassWeights, Metric
 from fmnist.training.precision import BFLOAT16_FLAGS, Precision, has_bfloat16, has_fast_bfloat16
 from search.cli import check_study_name, legal_study_name, shown_url
 from search.system.extras import OPTIONAL_EXTRAS, require_installed
@@ -179,6 +180,18 @@ class StudyConfig:
         default_shown="another space is refused",
         group=STUDY,
     )
+    metric: Metric = option(
+        "what decides: between trials, finalists and students, and in the report. With balanced_accuracy (the mean "
+        "recall) and macro_f1 a rare class counts like a common one; log_loss is of the probabilities",
+        default="accuracy",
+        group=STUDY,
+    )
+    class_weights: ClassWeights | None = option(
+        "balanced: in every training's loss an image counts the more the rarer its class is",
+        default=None,
+        default_shown=f"balanced with --metric {' and '.join(COUNT_CLASSES_ALIKE)}, else none",
+        group=STUDY,
+    )
     sampler: Sampler = option("what suggests configurations", default="tpe", group=STUDY)
     pruner: Pruner = option("what ends bad trials early", default="asha", group=STUDY)
     precision: Precision = option(
@@ -315,6 +328,13 @@ class StudyConfig:
         if self.precision == "auto":
             return has_fast_bfloat16() and not has_gpu()
         return self.precision == "bfloat16"
+
+    @property
+    def loss_weights(self) -> ClassWeights:
+        """How losses weigh classes: as class_weights says, else "balanced" where the metric counts classes alike."""
+        if self.class_weights is None:
+            return "balanced" if self.metric in COUNT_CLASSES_ALIKE else "none"
+        return self.class_weights
 
     def memory_limit_of_each(self, n_processes: int) -> float:
         """Return the megabytes that each of so many training processes may take.

@@ -95,6 +95,8 @@ class StudyContext:
             memory_limit_mb=self.config.memory_limit_of_each(self.config.workers),
             n_threads=self.config.threads_per_worker,
             bfloat16=self.config.trains_in_bfloat16,
+            metric=self.config.metric,
+            class_weights=self.config.loss_weights,
         )
 
     def final_round(self, workers: WorkerProcesses) -> FinalRound:
@@ -177,6 +179,7 @@ def read_context(
     Raises:
         UserError: images, space or a tracker's folder cannot be used.
     """
+    reporter.metric = config.metric
     split = load_train(source, config.seed)
     n_classes = len(source.class_names)
     if config.space_path is not None:
@@ -223,7 +226,7 @@ def _mlflow(config: StudyConfig) -> MLflowRuns | None:
         return None
     from search.callbacks.mlflow import MLflowRuns  # an extra
 
-    return MLflowRuns(config.mlflow, config.study)
+    return MLflowRuns(config.mlflow, config.study, config.metric)
 
 
 def write_beginnings(context: StudyContext) -> None:

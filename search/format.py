@@ -12,11 +12,19 @@ from collections.abc import Sequence
 from typing import Any
 
 from fmnist.metrics.intervals import Interval
+from fmnist.scoring import Metric, shown_value
 
 NOT_KNOWN = "not known"
 UNITS_OF_SIZE = ("bytes", "kB", "MB", "GB")
 LARGE_UNITS = ((10**9, "G"), (10**6, "M"), (10**3, "k"))
 ROOM_FOR_NAMES, LONGEST_NAME = 90, 30  # characters, of a list of names and of a name in it
+METRIC_WORDS: dict[Metric, str] = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "macro_f1": "macro F1",
+    "log_loss": "log loss",
+}
+SHARES: tuple[Metric, ...] = ("accuracy", "balanced_accuracy")  # metrics that are written in percent
 SMALLEST_P_VALUE = 0.001  # p-values below are not worth a figure of their own
 
 
@@ -49,6 +57,46 @@ def narrow_range(interval: Interval) -> str:
     return f"({100 * interval.low:.1f} to {100 * interval.high:.1f})"
 
 
+def in_metric(metric: Metric, score: float | None) -> str:
+    """Write a score as its metric is written: `93.21 %`, a macro F1 as `0.932`, a log loss as `0.2134`.
+
+    Args:
+        metric: of the score.
+        score: as `fmnist.scoring.score_of` has it, so the negative log loss; None is `not known`.
+    """
+    if score is None:
+        return NOT_KNOWN
+    if metric in SHARES:
+        return percent(score)
+    return f"{shown_value(metric, score):.{digits_of(metric)}f}"
+
+
+def shown_score(metric: Metric, score: float) -> str:
+    """Write a score for the terminal's columns: as `in_metric` does, but shares as `93.21%`."""
+    return f"{score:.2%}" if metric in SHARES else in_metric(metric, score)
+
+
+def digits_of(metric: Metric) -> int:
+    """Digits behind the point that a figure of this metric is written with; a share's are those of its percentage."""
+    return {"macro_f1": 3, "log_loss": 4}.get(metric, 2)
+
+
+def metric_range(metric: Metric, interval: Interval) -> str:
+    """Write an interval of scores as `92.10 to 94.02 %` or `0.2011 to 0.2254`, the smaller figure first."""
+    if metric in SHARES:
+        return percent_range(interval)
+    low, high = sorted(shown_value(metric, score) for score in (interval.low, interval.high))
+    digits = digits_of(metric)
+    return f"{low:.{digits}f} to {high:.{digits}f}"
+
+
+def difference_in(metric: Metric, difference: float) -> str:
+    """Write the size of a difference between two scores: `0.42 points` of shares, else `0.013`."""
+    if metric in SHARES:
+        return points(difference)
+    return f"{abs(difference):.{digits_of(metric)}f}"
+
+
 def signed(difference: float, digits: int = 2) -> str:
     """Write a difference as `+0.42` or `-0.42`, that with a true minus sign; without a sign where it rounds to 0.
 
@@ -60,6 +108,12 @@ def signed(difference: float, digits: int = 2) -> str:
     if float(text) == 0:
         return text[1:]
     return text.replace("-", "\N{MINUS SIGN}")
+
+
+def shown_signed(metric: Metric, difference: float) -> str:
+    """Write a difference between two scores as `+4.00`, in points of shares; of log losses, less is better."""
+    factor = 100 if metric in SHARES else shown_value(metric, 1.0)
+    return signed(factor * difference, digits_of(metric))
 
 
 def ratio(a: float, b: float) -> str:

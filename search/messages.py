@@ -13,18 +13,20 @@ from fmnist.metrics.intervals import wilson_95
 from fmnist.output import printable
 from fmnist.paths import as_word, shown_path
 from fmnist.recipe import Recipe
-from search.callbacks.reporter import DETAIL, RESULT, BestTrial, FinalistRow, SearchProgress
+from fmnist.scoring import shown_value
+from search.callbacks.reporter import DETAIL, RESULT, BestTrial, FinalistRow, SearchProgress, known
 from search.config import StudyConfig
 from search.context import StudyContext
 from search.dashboard.beside import dashboard_command
 from search.dashboard.publish import DashboardPublisher
-from search.format import list_names, with_noun
+from search.format import METRIC_WORDS, list_names, shown_score, with_noun
 from search.provenance import describe_environment
 from search.records.models import EvaluationRecord
 from search.report.charts.fonts import fonts_for
 from search.report.text.data import describe_duplicates, uneven_classes
 from search.report.text.delivery import trainings
 from search.results.balance import balance_of
+from search.results.members import score_interval
 from search.results.result import FinishedStudy, TrainedStudy
 from search.study.trials import count_by_state, read_best
 from search.worker.tasks import Interrupted
@@ -33,6 +35,11 @@ MIRRORED = "training mirrors images left-right, as --flip says"
 NOT_MIRRORED = (
     "training does not mirror images: pass --flip where a mirror image still shows its class, as most photographs do, "
     "and digits, letters and signs do not"
+)
+
+RARE_CLASSES = (
+    "a model that never finds the rarest class hardly loses accuracy: where it has to be found, pass --metric "
+    "balanced_accuracy, with a new --study NAME; then every class counts the same in all choices and losses"
 )
 
 
@@ -72,7 +79,9 @@ def tell_own_images(context: StudyContext) -> None:
         notes += describe_duplicates(data.duplicates)
     balance = balance_of(data)
     if balance.is_uneven:
-        notes.append(uneven_classes(balance))
+        notes.append(uneven_classes(balance, config.metric))
+    if balance.is_very_uneven and config.metric == "accuracy":
+        notes.append(RARE_CLASSES)
     if config.space_path is None:
         notes.append(in_words_of_mirroring(config))
     for note in notes:
@@ -131,9 +140,12 @@ def progress_of(context: StudyContext, study: optuna.Study) -> SearchProgress:
     if best is None or best.value is None or best.recipe is None:
         return SearchProgress(counts, None, seconds_left)
     n_selection = context.data.n_images["selection"]
-    interval = wilson_95(round(best.value * n_selection), n_selection)
+    accuracy, score = best.value, None
+    if context.config.metric != "accuracy" and best.best is not None and best.best.validation_accuracy is not None:
+        accuracy, score = best.best.validation_accuracy, best.value
+    interval = wilson_95(round(accuracy * n_selection), n_selection)
     network = str(Recipe.from_dict(best.recipe))
-    return SearchProgress(counts, BestTrial(best.number, best.value, interval, network), seconds_left)
+    return SearchProgress(counts, BestTrial(best.number, accuracy, interval, network, score), seconds_left)
 
 
 def tell_search_details(context: StudyContext) -> None:
@@ -157,8 +169,11 @@ def tell_search_result(context: StudyContext, progress: SearchProgress) -> None:
     """Show what a run came to that ends after the search."""
     best, text, figures = progress.best, f"the search is complete: {progress}", None
     if best is not None:
-        text += f"; best {best.accuracy:.2%}, trial {best.number}: {best.network}"
-        figures = dataclasses.asdict(best)
+        shown = f"{best.accuracy:.2%}"
+        if best.score is not None:
+            shown = f"{METRIC_WORDS[context.config.metric]} {shown_score(context.config.metric, best.score)}"
+        text += f"; best {shown}, trial {best.number}: {best.network}"
+        figures = known(dataclasses.asdict(best))
     context.reporter.show_result(
         text,
         {"trials": dict(progress.counts), "best": figures},
@@ -171,16 +186,18 @@ def tell_search_result(context: StudyContext, progress: SearchProgress) -> None:
 
 
 def tell_result(context: StudyContext, result: FinishedStudy | TrainedStudy) -> None:
-    """Show the finalists and the accuracy of a study at its end, and where its model and report are."""
+    """Show the finalists and the figures of a study at its end, and where its model and report are."""
     rows = [
         FinalistRow(
             trial=record.trial,
             origin=record.origin,
             search_accuracy=record.search_accuracy,
             confirm_accuracy=record.confirm_accuracy,
-            interval=result.confirm_interval(record),
+            interval=score_interval(result, record),
             network=str(Recipe.from_dict(record.recipe)),
             is_winner=record.trial == result.winner.trial,
+            search_score=record.search_score,
+            confirm_score=record.confirm_score,
         )
         for record in result.confirmed
     ]
@@ -207,8 +224,8 @@ def tested_in_figures(result: FinishedStudy) -> tuple[str, dict[str, Any]]:
     interval, of_ensemble = result.test_interval, result.ensemble_interval
     of = f"{'mean of ' if len(result.test_accuracies) > 1 else ''}{trainings(result)}"
     return (
-        f"test accuracy {result.test_mean:.2%}, {of}, 95 % interval {interval.low:.2%} to {interval.high:.2%}"
-        f"{ensemble_in_words(result)}",
+        f"{score_in_words(result)}test accuracy {result.test_mean:.2%}, {of}, 95 % interval {interval.low:.2%} to "
+        f"{interval.high:.2%}{ensemble_in_words(result)}",
         {
             "test_accuracy": result.test_mean,
             "test_accuracies": list(result.test_accuracies),
@@ -216,17 +233,19 @@ def tested_in_figures(result: FinishedStudy) -> tuple[str, dict[str, Any]]:
             "trial": result.winner.trial,
             "ensemble_test_accuracy": result.ensemble_accuracy,
             "ensemble_test_wilson_95": None if of_ensemble is None else [of_ensemble.low, of_ensemble.high],
+            **score_figures(result),
         },
     )
 
 
 def confirmed_in_figures(result: TrainedStudy) -> tuple[str, dict[str, Any]]:
     """Say the confirmation accuracy of a study without test images, and give it by the keys that programs know."""
-    n_images = result.data.n_images["confirmation"]
-    return (
-        f"no test images; confirmation accuracy {result.confirm_accuracy:.2%} of {n_images:,} images",
-        {"confirm_accuracy": result.confirm_accuracy, "trial": result.winner.trial},
-    )
+    n_images, score = result.data.n_images["confirmation"], ""
+    figures = {"confirm_accuracy": result.confirm_accuracy, "trial": result.winner.trial}
+    if result.metric != "accuracy":
+        score = f"{METRIC_WORDS[result.metric]} {shown_score(result.metric, result.confirm_score)}, "
+        figures |= {"metric": result.metric, "confirm_score": result.confirm_score}
+    return f"no test images; confirmation {score}accuracy {result.confirm_accuracy:.2%} of {n_images:,} images", figures
 
 
 def ensemble_in_words(result: FinishedStudy) -> str:
@@ -238,3 +257,33 @@ def ensemble_in_words(result: FinishedStudy) -> str:
         f"; ensemble of {n_members} networks {result.ensemble_accuracy:.2%}, 95 % interval {interval.low:.2%} to "
         f"{interval.high:.2%}"
     )
+
+
+def score_in_words(result: FinishedStudy) -> str:
+    """Say how good what is delivered is by the study's metric, as the beginning of a line; empty for accuracy."""
+    metric = result.metric
+    if metric == "accuracy":
+        return ""
+    ends = (result.test_score_interval.low, result.test_score_interval.high)
+    low, high = sorted(ends, key=lambda score: shown_value(metric, score))
+    of_ensemble = ""
+    if result.ensemble_score is not None:
+        of_ensemble = f", ensemble {shown_score(metric, result.ensemble_score)}"
+    return (
+        f"test {METRIC_WORDS[metric]} {shown_score(metric, result.test_score)}, 95 % interval of the delivered model "
+        f"{shown_score(metric, low)} to {shown_score(metric, high)}{of_ensemble}; "
+    )
+
+
+def score_figures(result: FinishedStudy) -> dict[str, Any]:
+    """The same as JSON values, larger is better; none for accuracy."""
+    if result.metric == "accuracy":
+        return {}
+    interval = result.test_score_interval
+    return {
+        "metric": result.metric,
+        "test_score": result.test_score,
+        "test_scores": list(result.test_scores),
+        "delivered_score_95": [interval.low, interval.high],
+        "ensemble_test_score": result.ensemble_score,
+    }

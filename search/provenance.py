@@ -24,7 +24,7 @@ from search.config import StudyConfig
 from search.records.files import StudyFiles
 from search.records.models import DataRecord
 from search.space.space import SearchSpace
-from search.study.study import OWN_STORAGE
+from search.study.study import BEFORE_THE_CHOICE, OWN_STORAGE
 from search.system.machine import has_gpu
 
 PACKAGES = ("tensorflow", "keras", "optuna", "numpy", "scikit-learn")  # whose versions are recorded
@@ -43,6 +43,10 @@ def study_identity(config: StudyConfig, source: DataSource, space: SearchSpace, 
     storage = OWN_STORAGE
     if config.storage:
         storage = shown_url(config.storage)
+    decides = {}  # what is as in studies from before there was a choice is left out, so that these are the same
+    for name, value in (("metric", config.metric), ("class_weights", config.loss_weights)):
+        if value != BEFORE_THE_CHOICE[name]:
+            decides[name] = value
     return {
         "version": __version__,
         "study": config.study,
@@ -56,6 +60,7 @@ def study_identity(config: StudyConfig, source: DataSource, space: SearchSpace, 
         "image_size": config.image_size,
         "colour": config.colour,
         "storage": storage,
+        **decides,
         "space": space.table,
     }
 

@@ -228,3 +228,20 @@ def test_repr_hides_a_password() -> None:
     with pytest.raises(UserError) as refused:
         StudyConfig("mine", storage=b"postgresql://me:s3cret@host/db")
     assert "s3cret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "weights"),
+    [
+        ({}, "none"),
+        ({"metric": "log_loss"}, "none"),
+        ({"metric": "balanced_accuracy"}, "balanced"),
+        ({"metric": "macro_f1"}, "balanced"),
+        ({"metric": "macro_f1", "class_weights": "none"}, "none"),
+        ({"class_weights": "balanced"}, "balanced"),
+    ],
+)
+def test_losses_weigh_classes_where_the_metric_counts_them_alike_unless_it_is_said(
+    options: dict[str, str], weights: str
+) -> None:
+    assert StudyConfig("mine", **options).loss_weights == weights

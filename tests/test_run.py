@@ -39,7 +39,7 @@ def test_every_option_reaches_its_field(monkeypatch) -> None:
         *("--max-parameters", "1000", "--studies-dir", "out", "--sampler", "random", "--pruner", "median"),
         *("--memory-limit", "2048", "--precision", "float32", "--baselines", "--search-only", "--check", "--dashboard"),
         *("--export", "onnx", "--export", "litert,onnx", "--tensorboard", "tb", "--mlflow", "ml"),
-        *("--start-from", "old"),
+        *("--start-from", "old", "--metric", "macro_f1", "--class-weights", "none"),
     ]
     config, run_options = parse(options)
     assert parse(["--study", "mine", "--widen"])[0].widen  # which goes without --start-from
@@ -66,6 +66,8 @@ def test_every_option_reaches_its_field(monkeypatch) -> None:
         tensorboard=Path("tb"),
         mlflow=Path("ml"),
         start_from="old",
+        metric="macro_f1",
+        class_weights="none",
     )
     assert (config, run_options) == (expected, RunOptions(search_only=True, check=True))
     named = {

@@ -28,6 +28,7 @@ class Baseline:
     watches_selection: bool = False  # learns from train and confirmation split only
     stops_early: bool = False
     features: str = "pixels"  # of a classifier: "pixels" or "gradients", histograms of oriented gradients
+    weighs_classes: bool = True  # whether it has a loss in which classes can count more or less
 
     @property
     def suffix(self) -> str:
@@ -78,7 +79,12 @@ BASELINES = (
     ),
     Baseline("gradient-boosting", "classical", "histogram gradient boosting on the pixels, 100 rounds"),
     Baseline("random-forest", "classical", "random forest on the pixels, 100 trees"),
-    Baseline("nearest-neighbours", "classical", "vote of the 5 nearest training images, by Euclidean distance"),
+    Baseline(
+        "nearest-neighbours",
+        "classical",
+        "vote of the 5 nearest training images, by Euclidean distance",
+        weighs_classes=False,
+    ),
 )
 
 

@@ -23,6 +23,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from fmnist.baselines.catalog import Baseline
 from fmnist.baselines.gradients import oriented_gradients
 from fmnist.data.images import LabelledImages
+from fmnist.scoring import ClassWeights
 
 CHUNK = 1000  # images whose gradients are in memory at a time
 
@@ -52,7 +53,7 @@ def load_classifier(baseline: Baseline, path: Path, n_threads: int) -> Classifie
 
 
 def fit_classifier(
-    baseline: Baseline, learned_from: LabelledImages, seed: int, n_threads: int
+    baseline: Baseline, learned_from: LabelledImages, seed: int, n_threads: int, class_weights: ClassWeights = "none"
 ) -> tuple[Classifier, str]:
     """Fit a classical baseline.
 
@@ -61,11 +62,14 @@ def fit_classifier(
         learned_from: all images that it may learn from.
         seed: of whatever its method draws.
         n_threads: of the fit and of predictions.
+        class_weights: of the loss.
 
     Returns:
         The classifier, and why its fit ended, in words.
     """
     estimator = make_estimator(baseline.name, len(learned_from), seed, n_threads)
+    if class_weights != "none":
+        estimator.set_params(class_weight=class_weights)
     with _on_threads(n_threads):
         reason = fit_estimator(estimator, features_of(baseline, learned_from.images), learned_from.labels)
     return Classifier(baseline, estimator, n_threads), reason

@@ -13,6 +13,7 @@ from pathlib import Path
 from fmnist.baselines.catalog import FittedModel, find_baseline, ignore
 from fmnist.data.images import joined
 from fmnist.data.split import Split
+from fmnist.scoring import ClassWeights
 from fmnist.training.history import HistoryPoint
 
 
@@ -34,6 +35,7 @@ def fit_baseline(
     n_threads: int = 1,
     *,
     on_progress: Callable[[HistoryPoint], None] = ignore,
+    class_weights: ClassWeights = "none",
 ) -> Fit:
     """Fit the baseline of this name. Same seed, machine and number of threads: the same model.
 
@@ -43,12 +45,16 @@ def fit_baseline(
         seed: of whatever its method draws.
         n_threads: of the fit and of a classifier's predictions.
         on_progress: called by networks after each epoch; classifiers say nothing.
+        class_weights: "balanced" weighs the loss by class, as `fmnist.scoring.weights_of_classes` has it, where the
+            baseline `weighs_classes`.
 
     Raises:
         ValueError: there is no baseline of this name.
         RuntimeError: TensorFlow has run something with another number of threads.
     """
     baseline, started = find_baseline(name), time.monotonic()
+    if not baseline.weighs_classes:
+        class_weights = "none"
     if baseline.watches_selection:
         learned_from, watched = joined(split.train, split.confirmation), split.selection
     else:
@@ -56,11 +62,13 @@ def fit_baseline(
     if baseline.kind == "network":
         from fmnist.baselines.networks import fit_network
 
-        model, reason, n_epochs = fit_network(baseline, learned_from, watched, seed, n_threads, on_progress)
+        model, reason, n_epochs = fit_network(
+            baseline, learned_from, watched, seed, n_threads, on_progress, class_weights
+        )
     else:
         from fmnist.baselines.classical import fit_classifier
 
-        model, reason = fit_classifier(baseline, learned_from, seed, n_threads)
+        model, reason = fit_classifier(baseline, learned_from, seed, n_threads, class_weights)
         n_epochs = None
     return Fit(model, len(learned_from), n_epochs, time.monotonic() - started, reason)
 

@@ -18,6 +18,7 @@ import numpy as np
 from fmnist.baselines.catalog import Baseline
 from fmnist.data.images import LabelledImages
 from fmnist.model.inference import predict_probabilities, save_for_users
+from fmnist.scoring import ClassWeights, weights_of_classes
 from fmnist.training.execution import limit_threads
 from fmnist.training.history import HistoryPoint
 
@@ -83,6 +84,7 @@ def fit_network(
     seed: int,
     n_threads: int,
     on_progress: Callable[[HistoryPoint], None],
+    class_weights: ClassWeights = "none",
 ) -> tuple[Network, str, int]:
     """Fit a baseline of kind "network" by plain `compile` and `fit`, in batches of 32.
 
@@ -93,6 +95,7 @@ def fit_network(
         seed: of initial weights, dropout and the order of images.
         n_threads: of TensorFlow.
         on_progress: called after each epoch.
+        class_weights: of the loss on the images to learn from.
 
     Returns:
         The network, why its training ended, in words, and its epochs.
@@ -112,12 +115,14 @@ def fit_network(
     if network.callback is not None:
         callbacks.append(network.callback())
     images, labels = _arrays(learned_from, n_classes, network.is_one_hot)
+    weights = weights_of_classes(class_weights, learned_from.labels, n_classes)
     history = model.fit(
         images,
         labels,
         epochs=baseline.n_epochs,
         validation_data=None if watched is None else _arrays(watched, n_classes, network.is_one_hot),
         callbacks=[*callbacks, ProgressReporter(len(learned_from), on_progress)],
+        class_weight=None if weights is None else dict(enumerate(weights.tolist())),
         verbose=0,  # pyright: ignore[reportArgumentType]  # inferred from its default, "auto"
     )
     n_epochs = len(history.epoch)

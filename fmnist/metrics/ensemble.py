@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from fmnist.scoring import SMALLEST_PROBABILITY
+
 N_ROUNDS = 20  # models are added one by one, with replacement, so a weight is a multiple of a twentieth
-SMALLEST_PROBABILITY = float(np.finfo(np.float32).tiny)  # keeps the logarithm of an underflown probability finite
 
 
-def ensemble_weights(probabilities: np.ndarray, labels: np.ndarray, n_rounds: int = N_ROUNDS) -> np.ndarray:
+def ensemble_weights(
+    probabilities: np.ndarray, labels: np.ndarray, n_rounds: int = N_ROUNDS, *, image_weights: np.ndarray | None = None
+) -> np.ndarray:
     """Choose the weights of an average by greedy selection with replacement (Caruana et al. 2004).
 
     In each round the model is added that brings the average's cross-entropy lowest; among equal ones the first. It is
@@ -18,6 +21,8 @@ def ensemble_weights(probabilities: np.ndarray, labels: np.ndarray, n_rounds: in
         probabilities: float (n_models, n, n_classes), of images that no model has learned from.
         labels: int (n,), the classes of these images.
         n_rounds: how many models are added, repeats counted.
+        image_weights: how much each image counts in the cross-entropy, float (n,), such as the weight of its class;
+            None: all the same.
 
     Returns:
         float64 (n_models,), at least 0, summing to 1.
@@ -35,7 +40,10 @@ def ensemble_weights(probabilities: np.ndarray, labels: np.ndarray, n_rounds: in
     total = np.zeros(len(labels))
     for n_before in range(n_rounds):
         averages = (total + true_probabilities) / (n_before + 1)
-        losses = -np.log(np.maximum(averages, SMALLEST_PROBABILITY)).mean(axis=1)
+        losses = -np.log(np.maximum(averages, SMALLEST_PROBABILITY))
+        if image_weights is not None:
+            losses *= image_weights
+        losses = losses.mean(axis=1)
         chosen = int(losses.argmin())
         counts[chosen] += 1
         total += true_probabilities[chosen]

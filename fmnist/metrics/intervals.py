@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+from fmnist.scoring import Metric, balanced_accuracy, confusion_table, log_losses, macro_f1, score_of
+
 N_RESAMPLES = 2000
 LEVEL = 0.95
 
@@ -68,18 +70,78 @@ def macro_f1_95(confusion: np.ndarray, seed: int = 0) -> Interval:
     return Interval(float(low), float(high))
 
 
-def macro_f1(confusions: np.ndarray) -> np.ndarray:
-    """Compute the mean F1 over the classes, 0 for a class neither there nor predicted.
+def balanced_accuracy_95(confusion: np.ndarray) -> Interval:
+    """Compute the 95 % interval of balanced accuracy from the Wilson intervals of the classes' recalls.
+
+    They are joined as the variances of independent shares would be (Zou, Huang and Zhang 2009), so that a rare class of
+    which every image is found leaves the interval wide, where a bootstrap would take it for certain.
 
     Args:
-        confusions: (..., n_classes, n_classes), row true, column predicted.
-
-    Returns:
-        One figure for each table: (...).
+        confusion: int (n_classes, n_classes), row true, column predicted.
     """
-    hits = np.diagonal(confusions, axis1=-2, axis2=-1)
-    named = confusions.sum(axis=-1) + confusions.sum(axis=-2)
-    return np.divide(2 * hits, named, out=np.zeros(named.shape), where=named > 0).mean(axis=-1)
+    below, above = [], []
+    for true, row in enumerate(confusion.tolist()):
+        if sum(row):
+            recall, interval = row[true] / sum(row), wilson_95(row[true], sum(row))
+            below.append(recall - interval.low)
+            above.append(interval.high - recall)
+    value = float(balanced_accuracy(confusion))
+    return Interval(
+        value - float(np.linalg.norm(below)) / len(below), value + float(np.linalg.norm(above)) / len(above)
+    )
+
+
+def score_95(metric: Metric, labels: np.ndarray, probabilities: np.ndarray, seed: int = 0) -> Interval:
+    """Compute the 95 % interval of a score, see `fmnist.scoring.score_of`.
+
+    Of accuracy it is Wilson's, of balanced accuracy `balanced_accuracy_95`, of macro F1 `macro_f1_95`, of the negative
+    log loss the percentile bootstrap over images (Efron 1979).
+
+    Args:
+        metric: of the score.
+        labels: int (n,), n > 0.
+        probabilities: float (n, n_classes).
+        seed: of the draws of a bootstrap.
+    """
+    predicted = probabilities.argmax(axis=1)
+    if metric == "accuracy":
+        return wilson_95(int(np.sum(predicted == labels)), len(labels))
+    if metric == "log_loss":
+        losses, draw = log_losses(labels, probabilities), np.random.default_rng(seed)
+        means = [losses[draw.integers(len(losses), size=len(losses))].mean() for _ in range(N_RESAMPLES)]
+        low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+        return Interval(-float(high), -float(low))
+    confusion = confusion_table(labels, predicted, probabilities.shape[1])
+    if metric == "macro_f1":
+        return macro_f1_95(confusion, seed)
+    return balanced_accuracy_95(confusion)
+
+
+def score_difference_95(
+    metric: Metric, labels: np.ndarray, probabilities_a: np.ndarray, probabilities_b: np.ndarray, seed: int = 0
+) -> Interval:
+    """Compute the 95 % interval of b's score less a's on the same images, by the paired percentile bootstrap.
+
+    Images are drawn with replacement within each class, so that every draw has as many of a rare class as there are.
+
+    Args:
+        metric: of the scores, see `fmnist.scoring.score_of`.
+        labels: int (n,), n > 0.
+        probabilities_a: float (n, n_classes), of the one classifier.
+        probabilities_b: float (n, n_classes), of the other.
+        seed: of the draws.
+    """
+    order = np.argsort(labels, kind="stable")
+    _, first, inverse, n_of_class = np.unique(labels[order], return_index=True, return_inverse=True, return_counts=True)
+    starts, sizes = first[inverse], n_of_class[inverse]
+    rng = np.random.default_rng(seed)
+    differences = []
+    for _ in range(N_RESAMPLES):
+        rows = order[starts + (rng.random(len(labels)) * sizes).astype(int)]
+        a, b = (score_of(metric, labels[rows], each[rows]) for each in (probabilities_a, probabilities_b))
+        differences.append(b - a)
+    low, high = np.quantile(differences, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Interval(float(low), float(high))
 
 
 def mcnemar(labels: np.ndarray, predicted_a: np.ndarray, predicted_b: np.ndarray) -> McNemar:

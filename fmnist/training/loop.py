@@ -10,10 +10,10 @@ What of Keras' `fit` is given up for this loop, and why:
 - one batch per step: a `TrainStep` cuts it into a part per thread (1.75 instead of 1.24 times one thread's speed);
 - `use_ema` and learning-rate schedule objects: the average includes batch normalization's statistics, and neither ends
   up in the saved model;
-- other backends, several GPUs, `tf.data` and weights of samples or classes: nothing here needs them.
+- other backends, several GPUs, `tf.data` and weights of single images: nothing here needs them.
 
 Not covered: which data is held out (see `fmnist.data.split`), how long a training should be (the caller's choice),
-scores beyond accuracy and cross-entropy (see `fmnist.metrics.evaluation`).
+what else can be said of predictions (see `fmnist.metrics.evaluation`).
 """
 
 from __future__ import annotations
@@ -27,13 +27,12 @@ import numpy as np
 
 from fmnist.data.images import LabelledImages
 from fmnist.recipe import Recipe
+from fmnist.scoring import Metric, confusion_table, mean_log_loss, score_of
 from fmnist.training.batches import Batch, augmented_batches, plan_for_length
 from fmnist.training.course import Course, Pacer, Rescheduling
 from fmnist.training.history import HistoryPoint, best_point
 from fmnist.training.schedule import averaging_rate_at, learning_rate_at
 from fmnist.training.step import TrainStep
-
-SMALLEST_PROBABILITY = float(np.finfo(np.float32).tiny)  # keeps the logarithm of an underflown probability finite
 
 
 class Diverged(Exception):
@@ -79,6 +78,7 @@ def train(
     on_step: Callable[[int], None] = ignore,
     train_step: TrainStep | None = None,
     teacher: Callable[[np.ndarray], np.ndarray] | None = None,
+    metric: Metric = "accuracy",
 ) -> Training:
     """Train a new network by the recipe.
 
@@ -100,7 +100,7 @@ def train(
             something ends it before.
         n_stop_images: where it ends with the schedule cut short.
         report_every_images: between two validations.
-        patience_images: without a higher validation accuracy, after which it ends.
+        patience_images: without a better validation score, after which it ends.
         seconds_limit: it ends at the first step past it, with a last validation.
         ends_in_time: whether the schedule is drawn together where the training would not end within seconds_limit, by
             the speed of its steps. A network whose schedule is cut is worse than one whose schedule is shorter.
@@ -108,8 +108,10 @@ def train(
         on_progress: called with every point. An exception from there ends the training and passes through.
         on_step: called after each step with the images seen; the same holds for its exceptions.
         train_step: one that has trained the same recipe on as many images; it is started anew, which spares compiling.
+            Without one, every image counts the same in the loss; one with class weights weighs them.
         teacher: returns probabilities, float32 (n, n_classes), of the images of a batch as they are learned from; None:
             it learns from labels alone. See `fmnist.training.teachers`.
+        metric: of the validation images, by which the best point is found, and by which it stalls.
 
     Raises:
         Diverged: as soon as a loss is not finite, or at the next mark if only weights are not.
@@ -137,7 +139,7 @@ def train(
     plan = plan_for_length(recipe.plan, n_planned_images / len(train_images))
     batches = augmented_batches(train_images, plan, batch_size, seed)
 
-    run = _Run(train_step, course, validation, on_progress, started)
+    run = _Run(train_step, course, validation, metric, on_progress, started)
     while (reason := run.reason_to_stop(patience_images, seconds_limit)) is None:
         batch = next(batches)
         if teacher is not None:
@@ -161,6 +163,7 @@ class _Run:
         train_step: TrainStep,
         course: Course,
         validation: LabelledImages | None,
+        metric: Metric,
         on_progress: Callable[[HistoryPoint], None],
         started: float,  # time.monotonic
     ) -> None:
@@ -169,6 +172,7 @@ class _Run:
         self._train_step = train_step
         self._course = course
         self._validation = validation
+        self._metric: Metric = metric
         self._on_progress = on_progress
         self._started = started
         self._history: list[HistoryPoint] = []
@@ -206,15 +210,14 @@ class _Run:
         weights = self._train_step.weights()
         for array in weights:  # max pooling passes over NaN, so that a broken network can have a finite loss
             self._require_finite("weights are", array)
-        validation_loss, validation_accuracy, confusion = self._validate()
+        validated, confusion = self._validate()
         point = HistoryPoint(
             n_images=marks[0],
             seconds=self._seconds(),
             learning_rate=self._learning_rate,
             train_loss=float(np.mean(self._losses)),
             train_accuracy=float(np.mean(self._accuracies)),
-            validation_loss=validation_loss,
-            validation_accuracy=validation_accuracy,
+            **validated,
         )
         points = [replace(point, n_images=mark) for mark in marks]
         self._losses, self._accuracies = [], []
@@ -259,20 +262,20 @@ class _Run:
     def _seconds(self) -> float:
         return time.monotonic() - self._started
 
-    def _validate(self) -> tuple[float | None, float | None, np.ndarray | None]:
-        """Cross-entropy without smoothing, accuracy, and images by true and predicted class."""
+    def _validate(self) -> tuple[dict[str, float], np.ndarray | None]:
+        """Return a HistoryPoint's figures on the validation images, and these by true and predicted class."""
         if self._validation is None:
-            return None, None, None
+            return {}, None
         started, labels = time.monotonic(), self._validation.labels
         probabilities = self._train_step.probabilities(self._validation.images)
         self._seconds_in_steps += time.monotonic() - started
-        true_probabilities = probabilities[np.arange(len(labels)), labels]
-        loss = float(-np.log(np.maximum(true_probabilities, SMALLEST_PROBABILITY), dtype=np.float64).mean())
+        loss = mean_log_loss(labels, probabilities)
         self._require_finite("validation loss is", loss)
-        predicted, n_classes = probabilities.argmax(axis=1), probabilities.shape[1]
-        pairs = labels.astype(np.int64) * n_classes + predicted
-        confusion = np.bincount(pairs, minlength=n_classes**2).reshape(n_classes, n_classes)
-        return loss, float(np.mean(predicted == labels)), confusion
+        predicted = probabilities.argmax(axis=1)
+        figures = {"validation_loss": loss, "validation_accuracy": float(np.mean(predicted == labels))}
+        if self._metric != "accuracy":
+            figures["validation_score"] = score_of(self._metric, labels, probabilities)
+        return figures, confusion_table(labels, predicted, probabilities.shape[1])
 
     def _require_finite(self, name: str, value: float | np.ndarray) -> None:
         if not np.isfinite(value).all():

@@ -38,6 +38,10 @@ class TrainStep:
             float32.
         taught: whether steps learn from a teacher's probabilities too (distillation, Hinton et al. 2015, at
             temperature 1): they are TEACHER_WEIGHT of the target.
+        class_weights: how much an image of each class counts in the loss, (n_classes,), of mean 1 over the training
+            images (see `fmnist.scoring.weights_of_classes`); None: all count alike. An image's whole loss is
+            multiplied by the weight of its label: also what label smoothing spreads over the other classes, and what
+            the teachers say of it. So a student of finalists that weigh classes weighs what they teach in the same way.
 
     Attributes:
         recipe: as given.
@@ -56,8 +60,10 @@ class TrainStep:
         *,
         bfloat16: bool = False,
         taught: bool = False,
+        class_weights: np.ndarray | None = None,
     ) -> None:
         self.recipe = recipe
+        self._class_weights = class_weights
         self.is_taught = taught
         self.batch_size = batch_size
         self._bfloat16 = bfloat16
@@ -110,7 +116,7 @@ class TrainStep:
                 averaging nothing is averaged.
 
         Returns:
-            Loss (label smoothing included) and accuracy, both before the step.
+            Loss (label smoothing and class weights included) and accuracy, both before the step.
         """
         self._unused_seed = None
         self._optimizer.learning_rate = learning_rate  # assigns a variable, 0.1 ms
@@ -168,13 +174,19 @@ class TrainStep:
         if self._averages:
             averaged = list(zip(self._averages, [variable.value for variable in model.weights], strict=True))
         n_shards = _count_shards(self.batch_size)
+        class_weights = None
+        if self._class_weights is not None:
+            class_weights = tf.constant(self._class_weights, tf.float32)
 
         def gradients_of(
             images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor
         ) -> tuple[Sequence, tf.Tensor, tf.Tensor]:
             with tf.GradientTape() as tape:
                 logits = forward(tf.cast(images, tf.float32), training=True)
-                loss = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(targets, logits))
+                losses = tf.nn.softmax_cross_entropy_with_logits(targets, logits)
+                if class_weights is not None:  # without them, nothing of the step changes
+                    losses *= tf.gather(class_weights, tf.cast(labels, tf.int32))
+                loss = tf.reduce_mean(losses)
             hits = tf.equal(tf.argmax(logits, axis=1), tf.cast(labels, tf.int64))
             return tape.gradient(loss, weights), loss, tf.reduce_mean(tf.cast(hits, tf.float32))
 

@@ -37,8 +37,9 @@ class Callback:
 
         Args:
             label: names the training.
-            point: losses and accuracies, and where in the training they were measured.
-            best_accuracy: the highest validation accuracy of this training so far; None if nothing is held out.
+            point: losses and accuracies, and where in the training they were measured. With another metric than
+                accuracy, it has the score that decides, `point.validation_score`.
+            best_accuracy: the validation accuracy of this training's best point so far; None if nothing is held out.
         """
 
     def on_training_end(self, label: str, reason: str) -> None:

@@ -23,6 +23,8 @@ from search.callbacks.reporter import (
     FinalistRow,
     Reporter,
     SearchProgress,
+    higher,
+    known,
     require_console,
     require_verbosity,
 )
@@ -34,6 +36,7 @@ class _Training:
 
     network: str
     best_accuracy: float | None = None
+    best_score: float | None = None  # by the study's metric; None where that is accuracy
 
 
 class JsonReporter(Reporter):
@@ -42,7 +45,9 @@ class JsonReporter(Reporter):
     Events: "message" (level, text), "phase" (name, n_total, n_done), "training_started" (label, network,
     n_planned_images), "progress" (label, best_accuracy, and the fields of a HistoryPoint; with "verbose" only),
     "training_ended" (label, reason, best_accuracy, network), "standing" (counts by state, best), "table" (columns,
-    rows: those of --check), "finalists" (rows) and "result" (figures and places). Accuracies are shares of 1.
+    rows: those of --check), "finalists" (rows) and "result" (figures and places). Accuracies are shares of 1. In a
+    study by another metric, events have the score that decides too, as `validation_score`, `best_score` and the like.
+    Larger is better: by log loss it is the negative log loss.
     """
 
     def __init__(self, console: Console | None = None, verbosity: str = NORMAL) -> None:
@@ -84,7 +89,7 @@ class JsonReporter(Reporter):
         """Write a "standing", unless a higher count has been written."""
         best = None
         if progress.best is not None:
-            best = asdict(progress.best)
+            best = known(asdict(progress.best))
         with self._lock:
             if progress.n_finished <= self._n_done:
                 return
@@ -93,7 +98,7 @@ class JsonReporter(Reporter):
 
     def show_finalists(self, rows: Sequence[FinalistRow]) -> None:
         """Write "finalists"."""
-        self._write(RESULT, "finalists", rows=[asdict(row) for row in rows])
+        self._write(RESULT, "finalists", rows=[known(asdict(row)) for row in rows])
 
     def show_result(self, text: str, figures: Mapping[str, Any], places: Mapping[str, str]) -> None:
         """Write a "result"."""
@@ -109,8 +114,11 @@ class JsonReporter(Reporter):
     def on_evaluation(self, label: str, point: HistoryPoint, best_accuracy: float | None) -> None:
         """Write "progress"."""
         with self._lock:
-            self._trainings[label].best_accuracy = best_accuracy
-        self._write(DETAIL, "progress", label=label, best_accuracy=best_accuracy, **asdict(point))
+            training = self._trainings[label]
+            training.best_accuracy = best_accuracy
+            training.best_score = higher(training.best_score, point.validation_score)
+        scores = known({"best_score": training.best_score})
+        self._write(DETAIL, "progress", label=label, best_accuracy=best_accuracy, **scores, **point.to_dict())
 
     def on_training_end(self, label: str, reason: str) -> None:
         """Write "training_ended"."""
@@ -123,6 +131,7 @@ class JsonReporter(Reporter):
             reason=reason,
             best_accuracy=training.best_accuracy,
             network=training.network,
+            **known({"best_score": training.best_score}),
         )
 
     def _write(self, level: str, event: str, /, **fields: Any) -> None:

@@ -21,6 +21,7 @@ from optuna.trial import FrozenTrial
 
 from fmnist.errors import UserError
 from fmnist.paths import absolute
+from fmnist.scoring import Metric, shown_value
 from search.system.extras import require_writable
 from search.system.machine import network_file_system
 from search.system.sqlite import sqlite_url
@@ -31,7 +32,8 @@ _telemetry_before = os.environ.get(NO_TELEMETRY)
 os.environ.setdefault(NO_TELEMETRY, "true")
 try:
     from mlflow import MlflowClient
-    from mlflow.entities import Metric, Param, RunTag, ViewType
+    from mlflow.entities import Metric as MetricEntry
+    from mlflow.entities import Param, RunTag, ViewType
     from mlflow.exceptions import MlflowException
     from mlflow.tracking.context.registry import resolve_tags
     from mlflow.utils.validation import MAX_TAG_VAL_LENGTH
@@ -40,10 +42,9 @@ finally:
         del os.environ[NO_TELEMETRY]
 
 DATABASE = "mlflow.db"
-METRIC = "selection_accuracy"
 TAGS = (  # user attributes of a trial: the others, its history and recipe, are longer than what a tag takes
     *("reason", "origin", "n_images", "seconds", "n_parameters", "multiply_adds", "peak_memory_mb"),
-    *("rung_images", "rung_accuracy"),
+    *("rung_images", "rung_accuracy", "rung_score"),
 )
 LOGGERS = ("mlflow", "alembic")  # tell of every step of making the database
 
@@ -57,12 +58,14 @@ class MLflowRuns:
     Args:
         folder: where the database is, or is made.
         study_name: names the experiment.
+        metric: of the study, which a trial's value is by; it is entered as people know it, so a log loss is positive.
 
     Raises:
         UserError: the database cannot be made or opened.
     """
 
-    def __init__(self, folder: Path, study_name: str) -> None:
+    def __init__(self, folder: Path, study_name: str, metric: Metric = "accuracy") -> None:
+        self._metric: Metric = metric
         with quiet_loggers():
             self._client = MlflowClient(make_database(folder))
             self._experiment_id = open_experiment(self._client, folder, study_name)
@@ -95,7 +98,7 @@ class MLflowRuns:
             "datetime_start": str(trial.datetime_start),
             "datetime_complete": str(trial.datetime_complete),
             "state": trial.state.name,
-            "direction": study.direction.name,
+            "direction": "MINIMIZE" if self._metric == "log_loss" else study.direction.name,
         }
         for name, distribution in trial.distributions.items():
             tags[f"{name}_distribution"] = str(distribution)
@@ -104,7 +107,8 @@ class MLflowRuns:
                 tags[name] = str(trial.user_attrs[name])
         metrics = []
         if trial.values is not None:
-            metrics.append(Metric(METRIC, trial.values[0], timestamp=time.time_ns() // 10**6, step=0))
+            value = shown_value(self._metric, trial.values[0])
+            metrics.append(MetricEntry(f"selection_{self._metric}", value, timestamp=time.time_ns() // 10**6, step=0))
         run = self._client.create_run(self._experiment_id, tags=self._source, run_name=str(trial.number))
         self._client.log_batch(
             run.info.run_id,

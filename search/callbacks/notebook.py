@@ -11,9 +11,10 @@ from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup
 
-from search.callbacks.progress import Phase, Training, accuracy_in_words, finalist_lines, finalist_name
+from fmnist.scoring import Metric
+from search.callbacks.progress import Phase, Training, finalist_figures, finalist_lines, finalist_name
 from search.callbacks.reporter import RESULT, WARNING, FinalistRow
-from search.format import duration, narrow_range, with_noun
+from search.format import METRIC_WORDS, duration, with_noun
 from search.system.notebook_html import code, output, paragraph, preformatted, progress_bar, table
 
 MOST_LINES = 500  # that are kept; a long search's first ones go, as history.csv has all of its trials
@@ -56,46 +57,49 @@ class RunOutput:
         else:
             self._ended = f"stopped after {took}; everything finished so far is kept, the same call goes on from here"
 
-    def draw(self, phase: Phase | None, trainings: Mapping[str, Training]) -> dict[str, str] | None:
+    def draw(
+        self, phase: Phase | None, trainings: Mapping[str, Training], metric: Metric = "accuracy"
+    ) -> dict[str, str] | None:
         """The output as HTML and as text; None while there is nothing to show.
 
         Args:
             phase: of the run; None before its first.
             trainings: under way, by their labels.
+            metric: what decides in the study.
         """
         if self._is_quiet and not self._kept and self.result is None:
             return None
         if self._ended:
-            text, parts = self._text_at_the_end(phase), self._html_at_the_end(phase)
+            text, parts = self._text_at_the_end(phase, metric), self._html_at_the_end(phase, metric)
         elif self._is_quiet:
             text, parts = "\n".join(text for _, text in self._kept), self._html_of_kept()
         else:
-            text = "\n".join(_lines_of(phase))
-            parts = [*_html_of(phase), *_table_of(trainings), *self._html_of_kept()]
+            text = "\n".join(_lines_of(phase, metric))
+            parts = [*_html_of(phase, metric), *_table_of(trainings, metric), *self._html_of_kept()]
             if self._lines:
                 parts.append(preformatted(list(self._lines)[-LAST_LINES:]))
         return {"text/html": output(parts), "text/plain": text}
 
-    def _text_at_the_end(self, phase: Phase | None) -> str:
+    def _text_at_the_end(self, phase: Phase | None, metric: Metric) -> str:
         lines = [*self._lines, *(text for _, text in self._kept)]
         if self.finalists:
-            lines += finalist_lines(self.finalists)
+            lines += finalist_lines(self.finalists, metric)
         if self.result is not None:
             lines.append(self.result)
         elif not self._is_quiet:
-            lines += _lines_of(phase)
+            lines += _lines_of(phase, metric)
         lines += [f"  {name}  {place}" for name, place in self.places.items()]
         return "\n".join((*lines, self._ended))
 
-    def _html_at_the_end(self, phase: Phase | None) -> list[Markup]:
+    def _html_at_the_end(self, phase: Phase | None, metric: Metric) -> list[Markup]:
         parts = []
         if self.result is not None:
             parts.append(paragraph(Markup("<b>{}</b>").format(self.result)))
         elif not self._is_quiet:
-            parts += _html_of(phase)
+            parts += _html_of(phase, metric)
         parts += self._html_of_kept()
         if self.finalists:
-            parts.append(_finalists_table(self.finalists))
+            parts.append(_finalists_table(self.finalists, metric))
         if self.places:
             rows = [(name, code(place)) for name, place in self.places.items()]
             parts.append(table(rows))
@@ -113,41 +117,41 @@ class RunOutput:
         return [paragraph(f"⚠ {text}" if level == WARNING else text) for level, text in self._kept]
 
 
-def _lines_of(phase: Phase | None) -> list[str]:
+def _lines_of(phase: Phase | None, metric: Metric) -> list[str]:
     if phase is None:
         return ["preparing"]
-    return [line for line in (phase.best_line(), phase.line()) if line]
+    return [line for line in (phase.best_line(metric), phase.line()) if line]
 
 
-def _html_of(phase: Phase | None) -> list[Markup]:
+def _html_of(phase: Phase | None, metric: Metric) -> list[Markup]:
     if phase is None:
         return [paragraph(Markup("<b>preparing</b>"))]
     name, *details = phase.parts()
     parts = [paragraph(Markup(" · ").join((Markup("<b>{}</b>").format(name), *details)))]
     if phase.share_done is not None:
         parts.append(progress_bar(phase.share_done))
-    if phase.best_line():
-        parts.append(paragraph(phase.best_line()))
+    if phase.best_line(metric):
+        parts.append(paragraph(phase.best_line(metric)))
     return parts
 
 
-def _table_of(trainings: Mapping[str, Training]) -> list[Markup]:
+def _table_of(trainings: Mapping[str, Training], metric: Metric) -> list[Markup]:
     if not trainings:
         return []
     rows = []
     for label, training in trainings.items():
         length, share, clock = training.columns()
-        best = accuracy_in_words(training.best_accuracy)
-        rows.append((label, length, share, best, clock, code(str(training.what))))
-    return [table(rows, ("training", "images", "done", "selection accuracy", "time", "network"))]
+        rows.append((label, length, share, training.best(metric), clock, code(str(training.what))))
+    by = f"selection {METRIC_WORDS[metric]}"
+    return [table(rows, ("training", "images", "done", by, "time", "network"))]
 
 
-def _finalists_table(rows: Sequence[FinalistRow]) -> Markup:
+def _finalists_table(rows: Sequence[FinalistRow], metric: Metric) -> Markup:
     cells = []
     for row in rows:
         name: str | Markup = finalist_name(row)
         if row.is_winner:
             name = Markup("<b>{}, the winner</b>").format(name)
-        confirmed = f"{row.confirm_accuracy:.2%} {narrow_range(row.interval)}"
-        cells.append((name, accuracy_in_words(row.search_accuracy), confirmed, code(row.network)))
-    return table(cells, ("finalist", "in the search", "confirmation, 95 %", "network"))
+        cells.append((name, *finalist_figures(row, metric), code(row.network)))
+    by = "" if metric == "accuracy" else f", {METRIC_WORDS[metric]}"
+    return table(cells, ("finalist", f"in the search{by}", "confirmation, 95 %", "network"))

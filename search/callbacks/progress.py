@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from fmnist.recipe import Recipe
+from fmnist.scoring import Metric
 from search.callbacks.reporter import FinalistRow, SearchProgress
-from search.format import clock_time, narrow_count, narrow_range
+from search.format import METRIC_WORDS, SHARES, clock_time, metric_range, narrow_count, narrow_range, shown_score
 
 FEWEST_TRIALS = 12  # before the time left is told: the portfolio, which comes first, trains for much longer than others
 
@@ -21,7 +22,14 @@ class Training:
     n_planned_images: int | None  # None if unknown
     n_images: int = 0
     best_accuracy: float | None = None
+    best_score: float | None = None  # by the study's metric; None where that is accuracy
     started: float = field(default_factory=time.monotonic)
+
+    def best(self, metric: Metric) -> str:
+        """What its best point has by the metric; empty where nothing was validated."""
+        if self.best_score is not None:
+            return shown_score(metric, self.best_score)
+        return accuracy_in_words(self.best_accuracy)  # also of a baseline in a study by another metric
 
     def columns(self) -> tuple[str, str, str]:
         """Its length, the share of it that is done, and its clock."""
@@ -82,25 +90,41 @@ class Phase:
         """From 0 to 1; None where the phase has no steps to count."""
         return self.n_done / self.n_total if self.n_total else None
 
-    def best_line(self) -> str:
+    def best_line(self, metric: Metric) -> str:
         """The best trial so far; empty outside the search."""
         if self.progress is None:
             return ""
         best = self.progress.best
         if best is None:
             return "no trial is complete yet"
-        return f"best {best.accuracy:.2%} {narrow_range(best.interval)} · trial {best.number} · {best.network}"
+        figures = f"{best.accuracy:.2%} {narrow_range(best.interval)}"
+        if best.score is not None:
+            figures = f"{METRIC_WORDS[metric]} {shown_score(metric, best.score)}, accuracy {best.accuracy:.2%}"
+        return f"best {figures} · trial {best.number} · {best.network}"
 
 
-def finalist_lines(rows: Sequence[FinalistRow]) -> list[str]:
+def finalist_lines(rows: Sequence[FinalistRow], metric: Metric) -> list[str]:
     """The finalists as a table of text, the winner marked with >."""
-    lines = [f"{'finalists':<24} {'search':>7}  {'confirmation, 95 %':<24} network"]
+    heading = "finalists" if metric == "accuracy" else f"by {METRIC_WORDS[metric]}"
+    lines = [f"{heading:<24} {'search':>7}  {'confirmation, 95 %':<24} network"]
     for row in rows:
         name = f"{'>' if row.is_winner else ' '} {finalist_name(row)}"
-        searched = accuracy_in_words(row.search_accuracy)
-        confirmed = f"{row.confirm_accuracy:.2%} {narrow_range(row.interval)}"
+        searched, confirmed = finalist_figures(row, metric)
         lines.append(f"{name[:24]:<24} {searched:>7}  {confirmed:<24} {row.network}")
     return lines
+
+
+def finalist_figures(row: FinalistRow, metric: Metric) -> tuple[str, str]:
+    """What a finalist had in the search, and when confirmed with its interval, by the metric."""
+    searched, confirmed = accuracy_in_words(row.search_accuracy), f"{row.confirm_accuracy:.2%}"
+    interval = narrow_range(row.interval)
+    if row.search_score is not None:
+        searched = shown_score(metric, row.search_score)
+    if row.confirm_score is not None:
+        confirmed = shown_score(metric, row.confirm_score)
+        if metric not in SHARES:
+            interval = f"({metric_range(metric, row.interval)})"
+    return searched, f"{confirmed} {interval}"
 
 
 def finalist_name(row: FinalistRow) -> str:

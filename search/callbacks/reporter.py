@@ -11,6 +11,7 @@ from rich.table import Table
 
 from fmnist.errors import UserError
 from fmnist.metrics.intervals import Interval
+from fmnist.scoring import Metric
 from fmnist.values import did_you_mean, require_instance, shown
 from search.callbacks.base import Callback
 
@@ -45,8 +46,9 @@ class BestTrial:
 
     number: int
     accuracy: float  # on the selection split
-    interval: Interval  # 95 %, of the split's images; it says nothing of the choice among many trials
+    interval: Interval  # 95 %, of the accuracy on the split's images; it says nothing of the choice among many trials
     network: str  # the recipe's short form
+    score: float | None = None  # by the study's metric, see `fmnist.scoring.score_of`; None where that is accuracy
 
 
 @dataclass(frozen=True)
@@ -75,9 +77,23 @@ class FinalistRow:
     origin: str  # "sampler", or the portfolio's name for it
     search_accuracy: float | None  # on the selection split; None if its trial did not complete
     confirm_accuracy: float
-    interval: Interval  # 95 %, of the confirmation split's images
+    interval: Interval  # 95 %, of the confirmation split's images; of confirm_score where there is one
     network: str  # the recipe's short form
     is_winner: bool
+    search_score: float | None = None  # by the study's metric; None where that is accuracy
+    confirm_score: float | None = None
+
+
+def higher(best: float | None, score: float | None) -> float | None:
+    """Return the better of two scores, of which either may be unknown."""
+    if best is None or score is None:
+        return score if best is None else best
+    return max(best, score)
+
+
+def known(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out the scores that there are none of, as the metric is accuracy."""
+    return {name: value for name, value in fields.items() if value is not None or not name.endswith("score")}
 
 
 class Reporter(Callback):
@@ -85,7 +101,12 @@ class Reporter(Callback):
 
     A reporter is a callback too: it hears of every training. Methods are called from worker threads, so implementations
     must be thread-safe.
+
+    Attributes:
+        metric: what decides in the study that is shown; its run sets it before anything is trained.
     """
+
+    metric: Metric = "accuracy"
 
     def __enter__(self) -> Self:
         """Begin to show."""

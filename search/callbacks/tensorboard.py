@@ -42,6 +42,7 @@ SCALARS = {  # field of a HistoryPoint -> scalar; what stands before the slash s
     "validation_loss": "loss/validation",
     "train_accuracy": "accuracy/train",
     "validation_accuracy": "accuracy/validation",
+    "validation_score": "score/validation",
     "learning_rate": "learning_rate",
     "seconds": "seconds",
 }

@@ -23,7 +23,7 @@ from fmnist.output import printable_lines
 from fmnist.recipe import Recipe
 from fmnist.training.history import HistoryPoint
 from search.callbacks.notebook import RunOutput
-from search.callbacks.progress import Phase, Training, accuracy_in_words, finalist_lines
+from search.callbacks.progress import Phase, Training, finalist_lines
 from search.callbacks.reporter import (
     DETAIL,
     INFO,
@@ -34,9 +34,11 @@ from search.callbacks.reporter import (
     FinalistRow,
     Reporter,
     SearchProgress,
+    higher,
     require_console,
     require_verbosity,
 )
+from search.format import METRIC_WORDS, shown_score
 from search.system.notebook import LiveOutput, find_notebook
 
 TABLE_WIDTH = 80  # at least: in fewer columns its figures would be cut
@@ -102,7 +104,7 @@ class Terminal(Reporter):
     def _draw_output(self) -> Mapping[str, str] | None:
         """What the notebook's cell shows now; None for nothing."""
         with self._lock:
-            return None if self._output is None else self._output.draw(self._phase, self._trainings)
+            return None if self._output is None else self._output.draw(self._phase, self._trainings, self.metric)
 
     def say(self, text: str, level: str = INFO, *, wrap: bool = True) -> None:
         """Print a line that stays, if the verbosity has that level. wrap=False cuts it at the terminal's width."""
@@ -147,7 +149,7 @@ class Terminal(Reporter):
                 return
             phase.n_done, phase.progress, phase.progress_told = progress.n_finished, progress, time.monotonic()
             if self._live is None:
-                self.say(" · ".join(part for part in (phase.line(), phase.best_line()) if part))
+                self.say(" · ".join(part for part in (phase.line(), phase.best_line(self.metric)) if part))
 
     def show_finalists(self, rows: Sequence[FinalistRow]) -> None:
         """Print the finalists, the winner marked with >."""
@@ -155,7 +157,7 @@ class Terminal(Reporter):
             if self._output is not None:
                 self._output.finalists = tuple(rows)
                 return
-        for line in finalist_lines(rows):
+        for line in finalist_lines(rows, self.metric):
             self.say(line, RESULT, wrap=False)
 
     def show_result(self, text: str, figures: Mapping[str, Any], places: Mapping[str, str]) -> None:
@@ -187,10 +189,14 @@ class Terminal(Reporter):
         """Show the training's best accuracy so far, and with "verbose" a line for the evaluation."""
         with self._lock:
             self._count(label, point.n_images)
-            self._trainings[label].best_accuracy = best_accuracy
+            training = self._trainings[label]
+            training.best_accuracy = best_accuracy
+            training.best_score = higher(training.best_score, point.validation_score)
         text = f"{label:<{self._label_width}} "
         if point.validation_accuracy is not None:
             text += f"selection {point.validation_accuracy:.2%}, "
+        if point.validation_score is not None:
+            text += f"{METRIC_WORDS[self.metric]} {shown_score(self.metric, point.validation_score)}, "
         self.say(f"{text}training {point.train_accuracy:.2%} after {point.n_images:,} images", DETAIL, wrap=False)
 
     def on_training_end(self, label: str, reason: str) -> None:
@@ -201,7 +207,7 @@ class Terminal(Reporter):
             training = self._trainings.pop(label)
         outcome = reason
         if training.best_accuracy is not None:
-            outcome = f"{training.best_accuracy:>6.2%}  {reason}"
+            outcome = f"{training.best(self.metric):>6}  {reason}"
         self.say(f"{label:<{self._label_width}} {outcome}  {training.what}", wrap=False)
 
     def _count(self, label: str, n_images: int) -> None:
@@ -216,12 +222,12 @@ class Terminal(Reporter):
             lines = []
             for label, training in self._trainings.items():
                 length, share, clock = training.columns()
-                best = accuracy_in_words(training.best_accuracy)
+                best = training.best(self.metric)
                 columns = f"{label:<{self._label_width}} {length:>5} {share:>4} {best:>6} {clock:>12}"
                 lines.append(_one_line(f"{columns}  {training.what}"))
             if self._phase is None:
                 return Group(*lines, _one_line("preparing", style="bold"))
-            best_line = self._phase.best_line()
+            best_line = self._phase.best_line(self.metric)
             if best_line:
                 lines.append(_one_line(best_line))
             return Group(*lines, _one_line(self._phase.line(), style="bold"))

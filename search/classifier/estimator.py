@@ -61,6 +61,9 @@ class ImageSearchClassifier(ClassifierMixin, BaseEstimator):
         refit_seeds: Students that learn from the finalists; the first is delivered if it is no worse than the best.
         sampler: What suggests configurations.
         pruner: What ends bad trials early.
+        metric: What decides between networks: "accuracy", "balanced_accuracy", "macro_f1" or "log_loss".
+        class_weights: "balanced" weighs losses so that every class counts the same, "none" does not; None: balanced
+            with the metrics for which every class counts the same.
         precision: Of convolutions while learning.
         memory_limit_mb: Of each training process; None: 80 % of the memory, shared equally.
         studies_dir: Where the study's folder is kept; None: in a temporary folder, as long as the classifier lives.
@@ -93,6 +96,8 @@ class ImageSearchClassifier(ClassifierMixin, BaseEstimator):
     refit_seeds: int = 1
     sampler: str = "tpe"
     pruner: str = "asha"
+    metric: str = "accuracy"
+    class_weights: str | None = None
     precision: str = "auto"
     memory_limit_mb: int | None = None
     studies_dir: str | os.PathLike[str] | None = None

@@ -7,7 +7,7 @@ import json
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, astuple
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -39,7 +39,7 @@ def publish_charts(trial: optuna.Trial, ended: Sequence[RungEnd]) -> None:
     """
     rungs = []
     for rung in ended:
-        rungs.append([rung.n_images_before, [astuple(point) for point in rung.history]])
+        rungs.append([rung.n_images_before, [tuple(point.to_dict().values()) for point in rung.history]])
     names = [CURVE, NETWORK]
     n_classes, confusion = None, None
     counts = ended[-1].confusion

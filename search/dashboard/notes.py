@@ -13,9 +13,22 @@ import optuna
 
 from fmnist.model.layers import count_multiply_adds, count_parameters
 from fmnist.recipe import Architecture, Block, Recipe, short_form
-from search.format import code, count, duration, percent, percent_range, short_count, with_noun
+from fmnist.scoring import Metric
+from search.format import (
+    METRIC_WORDS,
+    code,
+    count,
+    duration,
+    in_metric,
+    metric_range,
+    percent,
+    percent_range,
+    short_count,
+    with_noun,
+)
 from search.report.text.delivery import trainings
 from search.report.text.recipe import describe_plan
+from search.results.members import score_interval
 from search.results.result import FinishedStudy, TrainedStudy
 from search.study.objective import Outcome
 from search.study.optuna_private import (
@@ -74,8 +87,8 @@ def trial_note(number: int, origin: str | None, outcome: Outcome) -> str:
     if origin is not None:
         came = f"{origin}, of the portfolio"
     ended = [outcome.reason]
-    if outcome.accuracy is not None:
-        ended.append(f"{percent(outcome.accuracy)} selection accuracy")
+    if outcome.score is not None:
+        ended.append(f"{in_metric(outcome.metric, outcome.score)} selection {METRIC_WORDS[outcome.metric]}")
     if outcome.ended:
         ended.append(duration(outcome.seconds))
     lines = [
@@ -137,6 +150,7 @@ class StudySummary:
     folder: str  # as the command would name it
     machine: str | None  # whose folder that is, where several work on the study
     charts_from: int | None  # training images of a rung: trials that ended it have charts
+    metric: Metric = "accuracy"  # of the best trial's value
 
     @property
     def n_ended(self) -> int:
@@ -180,7 +194,8 @@ def search_in_words(summary: StudySummary) -> str:
     text = f"**{trials} trials** ({tally or 'none yet'})."
     if summary.best is not None:
         number, value = summary.best
-        text += f" Best: trial {number}, {percent(value)} on the selection split."
+        by = "" if summary.metric == "accuracy" else f" {METRIC_WORDS[summary.metric]}"
+        text += f" Best: trial {number}, {in_metric(summary.metric, value)}{by} on the selection split."
     return text
 
 
@@ -191,15 +206,29 @@ def result_in_words(result: FinishedStudy | TrainedStudy) -> list[str]:
         "| finalist | in the search | confirmed | 95 % interval | parameters |",
         "| --- | ---: | ---: | ---: | ---: |",
     ]
+    metric = result.metric
+    if metric != "accuracy":
+        words = METRIC_WORDS[metric]
+        rows = [
+            f"| finalist | in the search, {words} | confirmed | 95 % interval | its accuracy | parameters |",
+            "| --- | ---: | ---: | ---: | ---: | ---: |",
+        ]
     for record in result.confirmed:
         name = str(record.trial)
         if record is winner:
             name += " (winner)"
         n_parameters = count_parameters(Recipe.from_dict(record.recipe).architecture)
-        rows.append(
-            f"| {name} | {percent(record.search_accuracy)} | {percent(record.confirm_accuracy)} | "
-            f"{percent_range(result.confirm_interval(record))} | {short_count(n_parameters)} |"
-        )
+        accuracy = percent(record.confirm_accuracy)
+        if record.confirm_score is None:
+            rows.append(
+                f"| {name} | {percent(record.search_accuracy)} | {accuracy} | "
+                f"{percent_range(result.confirm_interval(record))} | {short_count(n_parameters)} |"
+            )
+        else:
+            rows.append(
+                f"| {name} | {in_metric(metric, record.search_score)} | {in_metric(metric, record.confirm_score)} | "
+                f"{metric_range(metric, score_interval(result, record))} | {accuracy} | {short_count(n_parameters)} |"
+            )
     return [
         *(tested_in_words(result) if isinstance(result, FinishedStudy) else confirmed_in_words(result)),
         f"**Winner: trial {winner.trial}**, {short_count(count_parameters(recipe.architecture))} parameters: "
@@ -217,7 +246,14 @@ def tested_in_words(result: FinishedStudy) -> list[str]:
             f"**Ensemble of {len(result.ensemble.members)} networks: {percent(result.ensemble_accuracy)}** "
             f"(95 % interval {percent_range(result.ensemble_interval)})"
         )
+    decided, metric = [], result.metric
+    if metric != "accuracy":
+        decided.append(
+            f"**Test {METRIC_WORDS[metric]} {in_metric(metric, result.test_score)}**, which decided (95 % interval of "
+            f"the delivered model {metric_range(metric, result.test_score_interval)})"
+        )
     return [
+        *decided,
         f"**Test accuracy {percent(result.test_mean)}** ({of}; "
         f"95 % interval {percent_range(result.test_interval)}, {count(len(result.arrays.labels))} test images)",
         *ensemble,
@@ -228,6 +264,9 @@ def confirmed_in_words(result: TrainedStudy) -> list[str]:
     """Give the confirmation accuracy of a study without test images, and the ensemble's."""
     n_images = count(result.data.n_images["confirmation"])
     said = [f"**Confirmation accuracy {percent(result.confirm_accuracy)}** ({n_images} images), no test images"]
+    if result.metric != "accuracy":
+        shown = in_metric(result.metric, result.confirm_score)
+        said.insert(0, f"**Confirmation {METRIC_WORDS[result.metric]} {shown}**, which decided")
     if result.ensemble is not None:
         n_members = len(result.ensemble.members)
         said.append(f"**Ensemble of {n_members} networks: {percent(result.ensemble.confirm_accuracy)}**")

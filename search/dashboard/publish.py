@@ -19,13 +19,16 @@ from dataclasses import replace
 import optuna
 
 from fmnist.paths import shown_path
+from fmnist.scoring import Metric
 from search.dashboard.artifacts import artifact_entry, artifact_id_of, publish_charts
 from search.dashboard.notes import RUNNING, StudySummary, read_note, save_note, study_note, trial_note
+from search.format import METRIC_WORDS
 from search.records.files import StudyFiles
 from search.records.io import atomic_write
 from search.results.result import FinishedStudy, TrainedStudy
 from search.study.objective import Outcome
 from search.study.optuna_private import set_study_system_attr
+from search.study.study import metric_of
 from search.study.trials import count_by_state, read_best
 from search.worker.tasks import Interrupted
 
@@ -72,7 +75,7 @@ class DashboardPublisher:
         """Say in the study's note that a run is at work, while the block is; then what the run came to."""
         with warnings.catch_warnings():  # marked experimental since 3.2; the pinned version has it
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            self._study.set_metric_names(["selection accuracy"])
+            self._study.set_metric_names([value_in_words(metric_of(self._study))])
         self.set_phase("searching")
         try:
             yield
@@ -96,6 +99,11 @@ class DashboardPublisher:
         summary = summarize(self._study, self._files, self._state, self._n_asked, self._charts_from)
         save_note(self._study, study_note(summary, None))
         self._updated = time.monotonic()
+
+
+def value_in_words(metric: Metric) -> str:
+    """Name a trial's value, which Optuna's dashboard draws as it is: larger is better."""
+    return f"{'negative ' if metric == 'log_loss' else ''}selection {METRIC_WORDS[metric]}"
 
 
 def summarize(
@@ -124,6 +132,7 @@ def summarize(
         folder=str(shown_path(files.root)),
         machine=socket.gethostname() if files.is_shared else None,
         charts_from=charts_from,
+        metric=metric_of(study),
     )
 
 

@@ -210,9 +210,9 @@ class StudyFiles:
         return self.exports / f"{Path(model).stem}-{name}.json"
 
     def read_confirm_records(self) -> list[ConfirmRecord]:
-        """Read all finalists confirmed so far, best confirmation accuracy first."""
+        """Read all finalists confirmed so far, best on the confirmation split first."""
         records = [self.read_json(ConfirmRecord, path) for path in self._written(self.confirm, "trial-*.json")]
-        return sorted(records, key=lambda record: -record.confirm_accuracy)
+        return sorted(records, key=lambda record: -record.score)
 
     def read_refit_records(self) -> list[RefitRecord]:
         """Read all retrainings so far, by seed_index."""

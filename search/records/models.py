@@ -13,6 +13,7 @@ import numpy as np
 
 from fmnist.data.decode import Form
 from fmnist.data.duplicates import Duplicates
+from fmnist.scoring import ClassWeights
 from fmnist.training.course import Rescheduling
 from fmnist.training.history import HistoryPoint
 
@@ -27,7 +28,7 @@ class TrialRecord:
 
     number: int
     state: str  # complete, pruned, failed, infeasible, running or waiting
-    value: float | None  # best selection accuracy of a complete trial
+    value: float | None  # best selection score of a complete trial: accuracy, unless the study has another metric
     params: dict[str, Any]  # as suggested, by parameter name
     origin: str  # "sampler", or the name of the portfolio's configuration
     reason: str  # why it ended, in words: "trained to the end", "pruned at 20,000 images", ...
@@ -43,8 +44,14 @@ class TrialRecord:
     started: str | None = None  # ISO 8601, UTC
     finished: str | None = None  # the same
     rung_images: int = 0  # length of the longest rung that it was trained on to the end
-    rung_accuracy: float | None = None  # best selection accuracy there
+    rung_accuracy: float | None = None  # selection accuracy there, at the best point
     out_of_time: bool = False  # stopped by --timeout, not by the pruner
+    rung_score: float | None = None  # by the study's metric, at that point; None where that is accuracy
+
+    @property
+    def score_at_rung(self) -> float | None:
+        """What decides between trials that were trained to the end of the same rung."""
+        return self.rung_accuracy if self.rung_score is None else self.rung_score
 
 
 @dataclass(frozen=True)
@@ -76,6 +83,14 @@ class ConfirmRecord:
     bfloat16: bool = False  # whether its steps convolved in bfloat16
     n_cut_images: int | None = None  # where the timeout ended it; None: it went as far as planned
     reschedulings: tuple[Rescheduling, ...] = ()  # changes of its length, so that it ended before the timeout
+    # By the study's metric, larger is better; None where that is accuracy:
+    search_score: float | None = None
+    confirm_score: float | None = None
+
+    @property
+    def score(self) -> float:
+        """What decides whether it is better than another finalist."""
+        return self.confirm_accuracy if self.confirm_score is None else self.confirm_score
 
 
 @dataclass(frozen=True)
@@ -107,6 +122,12 @@ class RefitRecord:
     fit_on: str = "together"  # as in TrainTask
     teachers: tuple[MemberRecord, ...] = ()  # networks whose mean probabilities it learned from; empty: labels alone
     confirm_accuracy: float | None = None  # None before version 0.7.0, when it learned from these images
+    confirm_score: float | None = None  # as in ConfirmRecord
+
+    @property
+    def score(self) -> float | None:
+        """What decides whether it is delivered; None before version 0.7.0."""
+        return self.confirm_accuracy if self.confirm_score is None else self.confirm_score
 
 
 @dataclass(frozen=True)
@@ -118,6 +139,7 @@ class EnsembleRecord:
     confirm_accuracy: float  # on the images that the members were chosen by, so it flatters a little
     n_parameters: int
     multiply_adds: int  # per image, forward
+    confirm_score: float | None = None  # as in ConfirmRecord; it flatters like the accuracy
 
 
 @dataclass(frozen=True)
@@ -152,6 +174,7 @@ class BestRecipe:
     retrainings: tuple[Retraining, ...]  # the first is the delivered model's
     fit_on: str = "together"  # as in TrainTask
     teachers: tuple[MemberRecipe, ...] = ()  # what it learned from beside the labels, see `MemberRecipe`
+    class_weights: ClassWeights = "none"  # of its loss and its teachers'
 
 
 @dataclass(frozen=True)
@@ -187,6 +210,7 @@ class EnsembleRecipe:
     members: tuple[MemberRecipe, ...]  # what is averaged
     teachers: tuple[MemberRecipe, ...]  # what its taught members learn from; empty if it has none
     test_accuracy: float | None = None  # None until the test set was opened
+    class_weights: ClassWeights = "none"  # of the losses of all
 
 
 @dataclass(frozen=True)

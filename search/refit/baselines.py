@@ -45,7 +45,9 @@ def fit_baseline(final: FinalRound, baseline: Baseline, memory_limit_mb: float |
     try:
         with final.files.checksums.writing(final.files.baseline_model(baseline)) as temporary:
             n_threads = final.threads_per_training(1)
-            task = BaselineTask(baseline.name, seed, final.site.split_folder, temporary, memory_limit_mb, n_threads)
+            class_weights = final.site.class_weights
+            place = final.site.split_folder
+            task = BaselineTask(baseline.name, seed, place, temporary, memory_limit_mb, n_threads, class_weights)
             outcome = asdict(run_task(final.trainer, final.callback, task, baseline.name))
     except TrainingFailed as failure:
         outcome = {**as_failed(failure), "seconds": time.monotonic() - started}
@@ -55,13 +57,22 @@ def fit_baseline(final: FinalRound, baseline: Baseline, memory_limit_mb: float |
     record = BaselineRecord(
         name=baseline.name,
         kind=baseline.kind,
-        description=baseline.description,
+        description=description_of(final, baseline),
         published_accuracy=published,
         seed=seed,
         **outcome,
     )
     final.files.write_json(final.files.baseline_record(baseline.name), record)
     final.callback.on_training_end(baseline.name, record.reason)
+
+
+def description_of(final: FinalRound, baseline: Baseline) -> str:
+    """Say what a baseline is and how it learns in this study."""
+    if final.site.class_weights == "none":
+        return baseline.description
+    if baseline.weighs_classes:
+        return f"{baseline.description}; its loss counts every class alike"
+    return f"{baseline.description}; it has no loss to weigh classes in"
 
 
 def _n_images_of_fit(final: FinalRound, baseline: Baseline) -> int | None:

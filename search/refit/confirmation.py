@@ -12,6 +12,7 @@ from operator import truediv
 
 from fmnist.model.metadata import write_metadata
 from fmnist.recipe import Recipe
+from search.format import shown_score
 from search.records.files import StudyFiles
 from search.records.ledger import Stopwatch
 from search.records.models import ConfirmRecord
@@ -114,7 +115,7 @@ def confirm(
         substitutes: Trained where no finalist could be, for another reason than a bug.
 
     Returns:
-        The records, best confirmation accuracy first: the first one is the winner.
+        The records, best on the confirmation split first, by the study's metric: the first one is the winner.
 
     Raises:
         TrainingFailed: No finalist could be trained.
@@ -145,7 +146,7 @@ def confirm(
 
 
 def trained_finalists(final: FinalRound) -> list[ConfirmRecord]:
-    """Return the finalists that have been trained anew, best confirmation accuracy first.
+    """Return the finalists that have been trained anew, best on the confirmation split first.
 
     A study that an earlier version began may have others, whose networks were not kept.
     """
@@ -325,7 +326,7 @@ def _confirm_one(
     with final.files.checksums.writing(final.files.confirm_model(finalist.trial)) as temporary:
         result = run_training(final.trainer, final.callback, replace(task, save_to=temporary), label)
         write_metadata(temporary, model_metadata(final.data))
-    accuracy = write_confirmation(final, final.files.confirm_arrays(finalist.trial), result)
+    confirmed = write_confirmation(final, final.files.confirm_arrays(finalist.trial), result)
     record = ConfirmRecord(
         trial=finalist.trial,
         origin=finalist.origin,
@@ -333,7 +334,7 @@ def _confirm_one(
         seed=task.seed,
         search_accuracy=finalist.search_accuracy,
         selection_accuracy=None,
-        confirm_accuracy=accuracy,
+        confirm_accuracy=confirmed.accuracy,
         history=result.history,
         best=None,
         n_planned_images=n_planned,
@@ -348,6 +349,8 @@ def _confirm_one(
         bfloat16=task.bfloat16,
         n_cut_images=n_cut_images(result),
         reschedulings=result.reschedulings,
+        search_score=finalist.search_score,
+        confirm_score=confirmed.score,
     )
     final.files.write_json(final.files.confirm_record(finalist.trial), record)
-    final.callback.on_training_end(label, f"{accuracy:.2%} confirmed, {record.reason}")
+    final.callback.on_training_end(label, f"{shown_score(final.site.metric, record.score)} confirmed, {record.reason}")

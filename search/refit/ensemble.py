@@ -1,7 +1,8 @@
 """Average what was trained after the search: the teachers of the students, and the ensemble that a study delivers.
 
 Who is averaged, and with which weight, is chosen on the confirmation split, from which none of the networks has
-learned and by which no trial was chosen.
+learned and by which no trial was chosen. Averages are compared by cross-entropy whatever the study's metric, since
+metrics of predicted classes cannot tell them apart; where the metric counts classes alike, so does the cross-entropy.
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ from fmnist.metrics.ensemble import ensemble_weights
 from fmnist.model.layers import count_multiply_adds, count_parameters
 from fmnist.model.metadata import write_metadata
 from fmnist.recipe import Recipe
+from fmnist.scoring import COUNT_CLASSES_ALIKE, weights_of_classes
 from search.records.files import StudyFiles
 from search.records.ledger import Stopwatch
 from search.records.models import ConfirmRecord, EnsembleRecipe, EnsembleRecord, MemberRecipe, MemberRecord, RefitRecord
 from search.refit.confirmation import trained_finalists
 from search.refit.provenance import provenance_of
-from search.refit.round import FinalRound, model_metadata
+from search.refit.round import FinalRound, confirmed_by, model_metadata
 from search.refit.schedule import N_TEACHERS
 from search.worker.tasks import AverageTask
 
@@ -37,7 +39,7 @@ class Candidate:
 
 
 def finalists_of(final: FinalRound) -> list[Candidate]:
-    """Return the finalists that were trained anew, by confirmation accuracy."""
+    """Return the finalists that were trained anew, best on the confirmation split first."""
     files = final.files
     candidates = []
     for record in trained_finalists(final):
@@ -71,7 +73,13 @@ def students_of(final: FinalRound, winner: ConfirmRecord) -> list[Candidate]:
 def choose_members(final: FinalRound, candidates: Sequence[Candidate]) -> tuple[MemberRecord, ...]:
     """Choose which candidates are averaged, see `fmnist.metrics.ensemble`; the heaviest first."""
     labels = np.array(open_split(final.site.split_folder).confirmation.labels)
-    weights = ensemble_weights(np.stack([candidate.probabilities for candidate in candidates]), labels)
+    probabilities = np.stack([candidate.probabilities for candidate in candidates])
+    image_weights = None
+    if final.site.metric in COUNT_CLASSES_ALIKE:
+        weights_by_class = weights_of_classes("balanced", labels, probabilities.shape[2])
+        assert weights_by_class is not None
+        image_weights = weights_by_class[labels]
+    weights = ensemble_weights(probabilities, labels, image_weights=image_weights)
     members = []
     for candidate, weight in zip(candidates, weights, strict=True):
         if weight > 0:
@@ -113,13 +121,15 @@ def build_ensemble(final: FinalRound, winner: ConfirmRecord) -> EnsembleRecord |
         images = np.array(confirmation.images)
         predicted = final.predict(AverageTask(models, weights, temporary, images, final.threads_per_training(1)))
         write_metadata(temporary, model_metadata(final.data))
+    confirmed = confirmed_by(final.site.metric, np.array(confirmation.labels), predicted)
     of_members = [candidate.recipe.architecture for candidate in candidates if candidate.model in models]
     record = EnsembleRecord(
         members=members,
         n_candidates=len(candidates),
-        confirm_accuracy=float(np.mean(predicted.argmax(axis=1) == confirmation.labels)),
+        confirm_accuracy=confirmed.accuracy,
         n_parameters=sum(map(count_parameters, of_members)),
         multiply_adds=sum(map(count_multiply_adds, of_members)),
+        confirm_score=confirmed.score,
     )
     files.write_json(files.ensemble_recipe, ensemble_recipe(final, members))
     files.write_json(files.ensemble_record, record)

@@ -13,7 +13,7 @@ from fmnist.recipe import Recipe
 from search.records.models import FINISHED_STATES, TrialRecord
 from search.refit.schedule import MOST_FINALISTS, N_FINALISTS
 from search.space.space import DEFAULT_NAME
-from search.study.strategy import cost_adjusted_accuracy
+from search.study.strategy import cost_adjusted_score
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class Finalist:
     recipe: Recipe
     search_accuracy: float | None  # on the selection split; None if the trial did not complete
     images_per_second: float | None = None  # of its trial, evaluations included, on one worker; None if not trained
+    search_score: float | None = None  # by the study's metric; None where that is accuracy, or search_accuracy is None
 
     @property
     def training_cost(self) -> int:
@@ -40,7 +41,7 @@ def choose_finalists(
     *,
     against_time: bool = False,
 ) -> list[Finalist]:
-    """Choose the best complete trials by selection accuracy, the default recipe always among them.
+    """Choose the best complete trials by selection score, the default recipe always among them.
 
     The default is in even if its own trial failed (a process may be killed for reasons that are not the recipe's),
     unless it is infeasible. Places that are left over go to trials that the clock alone kept from the last rung, the
@@ -48,7 +49,7 @@ def choose_finalists(
 
     Args:
         trials: Every trial of the study.
-        accuracy_per_doubling: Price of multiply-adds, see `strategy.cost_adjusted_accuracy`.
+        accuracy_per_doubling: Price of multiply-adds, see `strategy.cost_adjusted_score`.
         n_finalists: How many there are at most.
         against_time: Give places that are left over to pruned trials too: in a search that a timeout ended early, the
             pruner has compared a trial with few others, and let the default pass whatever its accuracy was.
@@ -71,7 +72,12 @@ def choose_finalists(
         if trial.state in ("complete", "pruned") and trial.seconds_in_steps > 0:
             seconds = trial.seconds_in_steps  # starting its process takes a good part of a short trial
         speed = trial.n_images / seconds if trial.n_images and seconds else None
-        finalists.append(Finalist(trial.number, trial.origin, recipe, trial.value, speed))
+        best = trial.best
+        if trial.state == "complete" and best is not None and best.validation_score is not None:
+            accuracy, score = best.validation_accuracy, trial.value
+        else:
+            accuracy, score = trial.value, None
+        finalists.append(Finalist(trial.number, trial.origin, recipe, accuracy, speed, score))
     return finalists
 
 
@@ -138,18 +144,18 @@ def sure_finalists(
 
 
 def _best_first(trials: Sequence[TrialRecord], accuracy_per_doubling: float, against_time: bool) -> list[TrialRecord]:
-    """Return the trials that can be finalists: complete ones first, then by rung, then by accuracy less its price."""
+    """Return the trials that can be finalists: complete ones first, then by rung, then by score less its price."""
     rank: dict[int, tuple[float, float]] = {}  # by number
     candidates = []
     for trial in trials:
         if trial.state == "complete":
-            rung, accuracy = math.inf, trial.value
+            rung, score = math.inf, trial.value
         elif trial.out_of_time or (against_time and trial.state == "pruned"):
-            rung, accuracy = trial.rung_images, trial.rung_accuracy
+            rung, score = trial.rung_images, trial.score_at_rung
         else:
             continue
-        if rung > 0 and accuracy is not None and trial.recipe is not None:
-            rank[trial.number] = rung, cost_adjusted_accuracy(accuracy, trial.multiply_adds, accuracy_per_doubling)
+        if rung > 0 and score is not None and trial.recipe is not None:
+            rank[trial.number] = rung, cost_adjusted_score(score, trial.multiply_adds, accuracy_per_doubling)
             candidates.append(trial)
     return sorted(candidates, key=lambda trial: rank[trial.number], reverse=True)
 

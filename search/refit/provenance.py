@@ -28,4 +28,5 @@ def provenance_of(final: FinalRound) -> dict[str, Any]:
         "skip_unreadable": data.skip_unreadable,
         "split_seed": data.split_seed,
         "split_checksum": data.split_checksum,
+        "class_weights": final.site.class_weights,
     }

@@ -23,6 +23,7 @@ from fmnist.errors import UserError
 from fmnist.model.metadata import ModelMetadata, write_metadata
 from fmnist.paths import shown_path
 from fmnist.recipe import Recipe
+from fmnist.scoring import ClassWeights
 from fmnist.training.precision import has_bfloat16
 from fmnist.values import require, require_instance
 from search.callbacks.base import Callback
@@ -158,13 +159,14 @@ class _Plan:
     n_stop_images: int | None  # where the one network's schedule is cut short; None: nowhere
     expected: float | None  # test accuracy that the study measured
     seed: int | None  # as in Retrained
+    class_weights: ClassWeights  # of every training
 
 
 def _plan_of(recipe: BestRecipe | EnsembleRecipe, seed: int | None) -> _Plan:
     """Return what is to be trained by a recipe. seed: as in `retrain`."""
     seed = seed_of_recipe(recipe, seed)
     if isinstance(recipe, EnsembleRecipe):
-        plan = _Plan(recipe.teachers, recipe.members, True, None, recipe.test_accuracy, None)
+        plan = _Plan(recipe.teachers, recipe.members, True, None, recipe.test_accuracy, None, recipe.class_weights)
     else:
         own = next((retraining for retraining in recipe.retrainings if retraining.seed == seed), None)
         like = own or recipe.retrainings[0]
@@ -182,7 +184,8 @@ def _plan_of(recipe: BestRecipe | EnsembleRecipe, seed: int | None) -> _Plan:
             bfloat16=recipe.bfloat16,
         )
         expected = own.test_accuracy if own else None
-        plan = _Plan(recipe.teachers, (network,), False, recipe.n_stop_images, expected, seed)
+        n_stop = recipe.n_stop_images
+        plan = _Plan(recipe.teachers, (network,), False, n_stop, expected, seed, recipe.class_weights)
     has_taught = any(member.is_taught for member in plan.members)
     if not plan.members or (has_taught and not plan.teachers) or any(teacher.is_taught for teacher in plan.teachers):
         raise UserError(
@@ -308,6 +311,7 @@ class _Trainings:
             n_threads=network.n_threads,
             bfloat16=network.bfloat16,
             fit_on=network.fit_on,
+            class_weights=self._plan.class_weights,
             deterministic=has_gpu(),  # a CPU repeats itself anyway, by other sums than TensorFlow's deterministic ones
         )
 

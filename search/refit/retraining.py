@@ -17,6 +17,7 @@ from pathlib import Path
 
 from fmnist.model.metadata import write_metadata
 from fmnist.recipe import Recipe
+from search.format import shown_score
 from search.records.files import StudyFiles
 from search.records.ledger import Stopwatch
 from search.records.models import BestRecipe, ConfirmRecord, MemberRecord, RefitRecord, Retraining
@@ -155,12 +156,12 @@ def _train_missing(
 def _delivered(files: StudyFiles, winner: ConfirmRecord, obstacle: str) -> list[tuple[RefitRecord, Path]]:
     """Return the trainings that are delivered, with their models: the students, unless the winner beats the first.
 
-    They are compared on the confirmation split. Only the first student that could be trained counts: chance would
-    choose the best of several. obstacle: why a student is missing, if one is.
+    They are compared on the confirmation split, by the study's metric. Only the first student that could be trained
+    counts: chance would choose the best of several. obstacle: why a student is missing, if one is.
     """
     students = finished_students(files, winner.trial)
-    first_accuracy = students[0].confirm_accuracy if students else None
-    if first_accuracy is not None and first_accuracy >= winner.confirm_accuracy:
+    first_score = students[0].score if students else None
+    if first_score is not None and first_score >= winner.score:
         delivered = []
         for place, record in enumerate(students):  # places from 0 on, also where a student is missing
             delivered.append((replace(record, seed_index=place), files.student_model(record.seed_index)))
@@ -182,6 +183,7 @@ def _delivered(files: StudyFiles, winner: ConfirmRecord, obstacle: str) -> list[
         reschedulings=winner.reschedulings,
         fit_on=winner.fit_on,
         confirm_accuracy=winner.confirm_accuracy,
+        confirm_score=winner.confirm_score,
     )
     return [(plain, files.confirm_model(winner.trial))]
 
@@ -299,7 +301,7 @@ def _train_student(
         result = run_training(final.trainer, final.callback, saved, label)
         write_metadata(temporary, model_metadata(final.data))
     n_full = full_length(task.recipe.plan.n_epochs, final.n_searched_images)
-    accuracy = write_confirmation(final, files.student_arrays(seed_index), result)
+    confirmed = write_confirmation(final, files.student_arrays(seed_index), result)
     record = RefitRecord(
         trial=winner.trial,
         seed_index=seed_index,
@@ -316,10 +318,12 @@ def _train_student(
         reschedulings=result.reschedulings,
         fit_on=task.fit_on,
         teachers=teachers,
-        confirm_accuracy=accuracy,
+        confirm_accuracy=confirmed.accuracy,
+        confirm_score=confirmed.score,
     )
     files.write_json(files.student_record(seed_index), record)
-    final.callback.on_training_end(label, f"{accuracy:.2%} confirmed, {reason_of(result)}")
+    said = shown_score(final.site.metric, confirmed.accuracy if confirmed.score is None else confirmed.score)
+    final.callback.on_training_end(label, f"{said} confirmed, {reason_of(result)}")
 
 
 def _task(

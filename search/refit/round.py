@@ -14,6 +14,7 @@ import numpy as np
 
 from fmnist.data.split import open_split
 from fmnist.model.metadata import ModelMetadata
+from fmnist.scoring import Metric, score_of
 from fmnist.training.history import HistoryPoint, best_point
 from search.callbacks.base import Callback
 from search.records.files import StudyFiles
@@ -109,8 +110,16 @@ def model_metadata(data: DataRecord) -> ModelMetadata:
     )
 
 
-def write_confirmation(final: FinalRound, path: Path, result: TrainResult) -> float:
-    """Store what a trained network predicts on the confirmation split, and return its accuracy there.
+@dataclass(frozen=True)
+class Confirmed:
+    """How good a trained network is on the confirmation split."""
+
+    accuracy: float
+    score: float | None  # by the study's metric, see `fmnist.scoring.score_of`; None where that is accuracy
+
+
+def write_confirmation(final: FinalRound, path: Path, result: TrainResult) -> Confirmed:
+    """Store what a trained network predicts on the confirmation split, and return how good it is there.
 
     Args:
         final: Whose split and files these are.
@@ -122,7 +131,19 @@ def write_confirmation(final: FinalRound, path: Path, result: TrainResult) -> fl
         raise RuntimeError(f"a full training must predict the confirmation split, but gave {result}")
     labels = np.array(open_split(final.site.split_folder).confirmation.labels)
     final.files.write_arrays(path, probabilities=probabilities, labels=labels)
-    return float(np.mean(probabilities.argmax(axis=1) == labels))
+    return confirmed_by(final.site.metric, labels, probabilities)
+
+
+def confirmed_by(metric: Metric, labels: np.ndarray, probabilities: np.ndarray) -> Confirmed:
+    """Score what a network predicts on the confirmation split.
+
+    Args:
+        metric: of the study.
+        labels: int (n,).
+        probabilities: float32 (n, n_classes).
+    """
+    score = None if metric == "accuracy" else score_of(metric, labels, probabilities)
+    return Confirmed(score_of("accuracy", labels, probabilities), score)
 
 
 def n_cut_images(result: TrainResult) -> int | None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from types import ModuleType
 from typing import Any
 
 from fmnist.export.formats import FORMATS, find_format
 from fmnist.model.layers import describe_layers
+from search.format import METRIC_WORDS, in_metric, metric_range
 from search.records.io import flat
 from search.report import gallery
 from search.report.analysis import trials as search_analysis
@@ -18,6 +20,7 @@ from search.report.charts import search as search_charts
 from search.report.charts.style import MANY_CLASSES, Chart
 from search.report.text import certainty, data, delivery, exports, model, overview, recipe, untested
 from search.report.text import search as search_text
+from search.results.members import score_interval
 from search.results.result import FinishedStudy
 from search.results.trainings import Trainings
 
@@ -88,6 +91,11 @@ def training_context(
         "charts": {chart.name: chart for chart in charts},
         "layers": describe_layers(study.recipe.architecture),
         "class_rows": class_rows(study),
+        "metric": study.metric,
+        "metric_words": METRIC_WORDS[study.metric],
+        "scored": partial(in_metric, study.metric),
+        "score_range": partial(metric_range, study.metric),
+        "score_interval": score_interval,
         "strips": gallery.sample_strips(study),
         "improvements": search_analysis.improvements(trials),
         "has_many_classes": len(study.data.class_names) > MANY_CLASSES,
@@ -113,19 +121,20 @@ def search_chart_list(study: Trainings, evidence: TrainingEvidence, varied: Sequ
         evidence: of its figures.
         varied: parameters that took more than one value.
     """
-    charts = [search_charts.history_chart(study.trials)]
+    charts = [search_charts.history_chart(study.trials, study.metric)]
     if evidence.rungs:
         charts.append(search_charts.survival_chart(evidence.rungs))
     if study.importances:
         charts.append(search_charts.importance_chart(study.importances))
     if varied:
-        charts.append(search_charts.parameters_chart(study.trials, varied))
+        charts.append(search_charts.parameters_chart(study.trials, varied, study.metric))
     improvements = search_analysis.improvements(study.trials)
     if improvements:
-        charts.append(search_charts.anytime_chart(improvements, study.n_images_trained["search"]))
+        n_images = study.n_images_trained["search"]
+        charts.append(search_charts.anytime_chart(improvements, n_images, study.metric))
     pair = search_analysis.numeric_pair(study.trials, study.importances)
     if pair is not None:
-        charts.append(search_charts.pair_chart(study.trials, pair))
+        charts.append(search_charts.pair_chart(study.trials, pair, study.metric))
     return charts
 
 
@@ -138,7 +147,7 @@ def model_chart_list(study: FinishedStudy, evidence: Evidence, summary: dict[str
         summary: the content of report.json.
     """
     charts = [
-        model_charts.finalists_chart(summary["finalists"]),
+        model_charts.finalists_chart(summary["finalists"], study.metric),
         model_charts.reliability_chart(evidence.calibration),
     ]
     if evidence.baselines:

@@ -55,7 +55,7 @@ def draw_figures(study: StudyResult) -> dict[str, StudyFigure]:
     """Draw what there is to draw of a study, by the figures' names, which are those of the report's pictures."""
     figures = []
     if study.trials:
-        figures.append(_of_chart(history_chart(study.trials), "Search history"))
+        figures.append(_of_chart(history_chart(study.trials, study.metric), "Search history"))
     if isinstance(study, FinishedStudy):
         curve: LearningCurve | None = learning_curve(study)
     else:

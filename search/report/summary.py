@@ -13,7 +13,7 @@ from search.records.models import ConfirmRecord, RefitRecord
 from search.report.analysis.evidence import Evidence, TrainingEvidence, as_dicts
 from search.report.templating import plain
 from search.report.text.delivery import kind_of_training
-from search.results.members import Member
+from search.results.members import Member, score_interval
 from search.results.result import FinishedStudy
 from search.results.trainings import Trainings
 
@@ -33,13 +33,15 @@ def summarize(study: FinishedStudy, evidence: Evidence) -> dict[str, Any]:
         "exports": [export_row(record) for record in study.exports],
         "balance": {**balance_section(study), "test_share_of_commonest": study.commonest_test_share},
     }
+    if study.metric != "accuracy":
+        summary["metric"] = {**summary["metric"], "test": tested_score_section(study)}
     return plain(summary)
 
 
 def training_sections(study: Trainings, evidence: TrainingEvidence) -> dict[str, Any]:
     """All sections that studies with and without test images have in common."""
     images = study.n_images_trained
-    return {
+    sections = {
         "study": study.files.root.name,
         "trials": study.n_by_state,
         "spaces": as_dicts(study.spaces),
@@ -55,6 +57,31 @@ def training_sections(study: Trainings, evidence: TrainingEvidence) -> dict[str,
         "environment": study.environment,
         "importances": study.importances,
         "command": study.command,
+    }
+    if study.metric != "accuracy":
+        sections["metric"] = metric_section(study, evidence)
+    return sections
+
+
+def metric_section(study: Trainings, evidence: TrainingEvidence) -> dict[str, Any]:
+    """`metric`: what decided where that was not accuracy, and what came of it; scores are larger the better."""
+    return {
+        "name": study.metric,
+        "class_weights": study.config.get("class_weights", "none"),
+        "search_score": study.winner.search_score,
+        "confirm_score": study.winner.confirm_score,
+        "finalists_against_winner": as_dicts(evidence.score_comparisons),
+    }
+
+
+def tested_score_section(study: FinishedStudy) -> dict[str, Any]:
+    """`metric.test`: what is delivered on the test set, by the study's metric."""
+    interval = study.test_score_interval
+    return {
+        "mean": study.test_score,
+        "values": study.test_scores,
+        "delivered_95": [interval.low, interval.high],
+        "ensemble": study.ensemble_score,
     }
 
 
@@ -176,6 +203,7 @@ def member_row(member: Member) -> dict[str, Any]:
         "network": short_form(member.recipe),
         "seed": member.seed,
         "confirm_accuracy": member.confirm_accuracy,
+        **({} if member.confirm_score is None else {"confirm_score": member.confirm_score}),
         "weight": member.weight,
     }
 
@@ -190,6 +218,7 @@ def student_row(study: Trainings, record: RefitRecord) -> dict[str, Any]:
         "seed": record.seed,
         "confirm_accuracy": accuracy,
         "confirm_wilson_95": None if interval is None else [interval.low, interval.high],
+        **({} if record.confirm_score is None else {"confirm_score": record.confirm_score}),
         "seconds": record.seconds,
         "n_images": record.n_images,
         "n_planned_images": record.n_planned_images,
@@ -199,7 +228,11 @@ def student_row(study: Trainings, record: RefitRecord) -> dict[str, Any]:
 
 def finalist_row(study: Trainings, record: ConfirmRecord) -> dict[str, Any]:
     """One of `finalists`: its accuracies on the way, and what its network and its training cost."""
-    recipe, interval = Recipe.from_dict(record.recipe), study.confirm_interval(record)
+    recipe, interval, by_metric = Recipe.from_dict(record.recipe), study.confirm_interval(record), {}
+    if record.confirm_score is not None:
+        of_score = score_interval(study, record)
+        by_metric = {"search_score": record.search_score, "confirm_score": record.confirm_score}
+        by_metric["confirm_score_95"] = [of_score.low, of_score.high]
     return {
         "trial": record.trial,
         "origin": record.origin,
@@ -210,6 +243,7 @@ def finalist_row(study: Trainings, record: ConfirmRecord) -> dict[str, Any]:
         "full_selection_accuracy": record.selection_accuracy,
         "confirm_accuracy": record.confirm_accuracy,
         "confirm_wilson_95": [interval.low, interval.high],
+        **by_metric,
         "n_parameters": count_parameters(recipe.architecture),
         "multiply_adds": count_multiply_adds(recipe.architecture),
         "seconds": record.seconds,

@@ -42,7 +42,7 @@ def trained_context(study: TrainedStudy, evidence: TrainingEvidence, summary: di
         evidence: of its figures.
         summary: the content of report.json.
     """
-    charts = [model_charts.finalists_chart(summary["finalists"])]
+    charts = [model_charts.finalists_chart(summary["finalists"], study.metric)]
     curve = learning_curve(study)
     if curve.history:
         charts.append(model_charts.learning_chart(curve))

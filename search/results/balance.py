@@ -8,6 +8,7 @@ import numpy as np
 
 from search.records.models import DataRecord
 
+VERY_UNEVEN = 0.2  # of an even share: where the rarest class has less, accuracy is hardly changed by losing it
 UNEVEN = 0.5  # of an even share of the images: where the rarest class has less, the classes are called uneven
 
 
@@ -31,6 +32,11 @@ class Balance:
     def is_uneven(self) -> bool:
         """Whether the rarest class has less than half of an even share of the images."""
         return self.share_of_rarest < UNEVEN / self.n_classes
+
+    @property
+    def is_very_uneven(self) -> bool:
+        """Whether the rarest class has less than a fifth of an even share of the images."""
+        return self.share_of_rarest < VERY_UNEVEN / self.n_classes
 
 
 def balance_of(data: DataRecord) -> Balance:

@@ -10,7 +10,16 @@ from fmnist.model.layers import count_parameters
 from fmnist.output import printable
 from fmnist.paths import shown_path
 from fmnist.recipe import Recipe, short_form
-from search.format import count, percent, percent_range, short_count, with_noun
+from search.format import (
+    METRIC_WORDS,
+    count,
+    in_metric,
+    metric_range,
+    percent,
+    percent_range,
+    short_count,
+    with_noun,
+)
 from search.system.notebook_html import code, output, paragraph, table
 
 if TYPE_CHECKING:
@@ -29,7 +38,8 @@ def study_card(study: StudyResult) -> str:
     rows: list[tuple[str, str]] = [("trials", _trials(study))]
     best = study.best_trial
     if best is not None:
-        rows.append(("best in the search", f"{percent(best.value)} selection accuracy, trial {best.number}"))
+        by = f"{in_metric(study.metric, best.value)} selection {METRIC_WORDS[study.metric]}"
+        rows.append(("best in the search", f"{by}, trial {best.number}"))
         if best.recipe is not None:
             rows.append(("its recipe", _recipe(Recipe.from_dict(best.recipe))))
     rows.append(("test accuracy", "not known: the test set is unopened until the study is finished"))
@@ -46,6 +56,10 @@ def finished_card(study: FinishedStudy) -> str:
     if len(study.test_accuracies) > 1:
         accuracy += f", mean of {len(study.test_accuracies)} trainings"
     rows: list[tuple[str, str]] = [("test accuracy", accuracy)]
+    if study.metric != "accuracy":
+        interval = f"(95 % interval of the delivered model {metric_range(study.metric, study.test_score_interval)})"
+        score = Markup("<b>{}</b> {}").format(in_metric(study.metric, study.test_score), interval)
+        rows.insert(0, (f"test {METRIC_WORDS[study.metric]}", score))
     if study.ensemble is not None and study.ensemble_interval is not None:
         rows.append(("ensemble", Markup("<b>{}</b> {}").format(
             percent(study.ensemble_accuracy),
@@ -54,7 +68,7 @@ def finished_card(study: FinishedStudy) -> str:
         )))  # fmt: skip
     rows += [
         ("best recipe", _recipe(study.recipe)),
-        ("found by", f"trial {winner.trial}, confirmed with {percent(winner.confirm_accuracy)}"),
+        ("found by", f"trial {winner.trial}, confirmed with {in_metric(study.metric, winner.score)}"),
         ("trials", _trials(study)),
         ("model", code(printable(str(shown_path(study.files.model))))),
         ("report", code(printable(str(shown_path(study.files.report_html))))),

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from fmnist.errors import UserError
+from fmnist.metrics.intervals import Interval, score_95
 from fmnist.paths import shown_path
 from fmnist.recipe import Recipe
-from search.records.models import MemberRecord
+from search.records.models import ConfirmRecord, MemberRecord
 from search.results.trainings import Trainings
 
 
@@ -25,6 +26,7 @@ class Member:
     recipe: Recipe
     seed: int
     confirm_accuracy: float | None
+    confirm_score: float | None  # by the study's metric; None where that is accuracy
     weight: float  # of its probabilities; those of an average sum to 1
 
 
@@ -63,8 +65,17 @@ def find_members(study: Trainings, records: Sequence[MemberRecord]) -> tuple[Mem
             )
         name, arrays, recipe, training = known[record.model]
         recipe, accuracy = Recipe.from_dict(recipe), training.confirm_accuracy
-        found.append(Member(name, record.model, arrays, recipe, training.seed, accuracy, record.weight))
+        found.append(
+            Member(name, record.model, arrays, recipe, training.seed, accuracy, training.confirm_score, record.weight)
+        )
     return tuple(found)
+
+
+def score_interval(study: Trainings, record: ConfirmRecord) -> Interval:
+    """95 % interval of what a finalist has on the confirmation split by the study's metric (Wilson's of accuracy)."""
+    if record.confirm_score is None:
+        return study.confirm_interval(record)
+    return score_95(study.metric, *read_confirmation(study, study.files.confirm_arrays(record.trial)))
 
 
 def read_confirmation(study: Trainings, path: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -14,11 +14,12 @@ import numpy as np
 
 from fmnist.export.formats import ExportRecord
 from fmnist.metrics.evaluation import Evaluation, Mistake, evaluate, top_mistakes
-from fmnist.metrics.intervals import Interval, wilson_95
+from fmnist.metrics.intervals import Interval, score_95, wilson_95
 from fmnist.paths import shown_path
 from fmnist.recipe import Recipe
+from fmnist.scoring import Metric, score_of
 from fmnist.values import did_you_mean
-from search.format import with_noun
+from search.format import METRIC_WORDS, in_metric, shown_score, with_noun
 from search.records.files import StudyFiles
 from search.records.models import (
     BaselineOutcome,
@@ -66,8 +67,13 @@ class StudyResult:
         return count_by_state(self.trials)
 
     @property
+    def metric(self) -> Metric:
+        """What decided between trials, finalists and students."""
+        return self.config.get("metric", "accuracy")
+
+    @property
     def best_trial(self) -> TrialRecord | None:
-        """The complete trial with the highest selection accuracy; None while no trial is complete.
+        """The complete trial with the highest selection score; None while no trial is complete.
 
         It is what the search found best, before the confirmation: see `winner`.
         """
@@ -164,7 +170,9 @@ class StudyResult:
         return study_card(self)
 
     def __repr__(self) -> str:
-        best = "" if self.best_trial is None else f", best {self.best_trial.value:.2%} in the search"
+        best, trial = "", self.best_trial
+        if trial is not None and trial.value is not None:
+            best = f", best {shown_score(self.metric, trial.value)} in the search"
         return f"<study {self.files.root.name}: {with_noun(len(self.trials), 'trial')}{best}, in {self.files.root}>"
 
     def _unfinished(self, figure: str) -> RuntimeError:
@@ -201,6 +209,12 @@ class TrainedStudy(Trainings, StudyResult):
         assert accuracy is not None  # as in studies of versions that knew none without test images
         return accuracy
 
+    @property
+    def confirm_score(self) -> float:
+        """What the delivered model has on the confirmation split by the study's metric; larger is better."""
+        score = self.refits[0].score
+        return self.confirm_accuracy if score is None else score
+
     def __repr__(self) -> str:
         return (
             f"<study {self.files.root.name}: {with_noun(len(self.trials), 'trial')}, confirmation accuracy "
@@ -231,9 +245,11 @@ class FinishedStudy(Trainings, StudyResult):
         return finished_card(self)
 
     def __repr__(self) -> str:
-        interval = self.test_interval
+        interval, score = self.test_interval, ""
+        if self.metric != "accuracy":
+            score = f"test {METRIC_WORDS[self.metric]} {in_metric(self.metric, self.test_score)}, "
         return (
-            f"<study {self.files.root.name}: {with_noun(len(self.trials), 'trial')}, test accuracy "
+            f"<study {self.files.root.name}: {with_noun(len(self.trials), 'trial')}, {score}test accuracy "
             f"{self.test_mean:.2%}, 95 % interval {interval.low:.2%} to {interval.high:.2%}, in {self.files.root}>"
         )
 
@@ -260,6 +276,28 @@ class FinishedStudy(Trainings, StudyResult):
     def _test_accuracies(self) -> tuple[float, ...]:
         is_correct = self.arrays.probabilities.argmax(axis=2) == self.arrays.labels
         return tuple(float(share) for share in is_correct.mean(axis=1))
+
+    @cached_property
+    def test_scores(self) -> tuple[float, ...]:
+        """Test score of each delivered training by the study's metric, larger is better: log loss is negative."""
+        labels = self.arrays.labels
+        return tuple(score_of(self.metric, labels, of_model) for of_model in self.arrays.probabilities)
+
+    @property
+    def test_score(self) -> float:
+        """Test score by the study's metric, the mean of the delivered trainings."""
+        return statistics.fmean(self.test_scores)
+
+    @cached_property
+    def test_score_interval(self) -> Interval:
+        """95 % interval of the delivered model's own test score, see `fmnist.metrics.intervals.score_95`."""
+        return score_95(self.metric, self.arrays.labels, self.arrays.probabilities[0])
+
+    @property
+    def ensemble_score(self) -> float | None:
+        """The ensemble's test score by the study's metric; None where the study has no ensemble."""
+        probabilities = self.arrays.ensemble_probabilities
+        return None if probabilities is None else score_of(self.metric, self.arrays.labels, probabilities)
 
     @property
     def test_mean(self) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import optuna
@@ -87,10 +88,12 @@ def best_trials(files: StudyFiles, trials: list[TrialRecord]) -> list[TrialRecor
 
     The default is left out: every study tries its own.
     """
-    confirmed = {record.trial: record.confirm_accuracy for record in files.read_confirm_records()}
+    confirmed = {record.trial: record.score for record in files.read_confirm_records()}
+    worst = -math.inf  # a score by log loss is negative
 
     def rank(trial: TrialRecord) -> tuple[float, int, float]:
-        return confirmed.get(trial.number, 0.0), trial.rung_images, trial.rung_accuracy or 0.0
+        at_rung = trial.score_at_rung
+        return confirmed.get(trial.number, worst), trial.rung_images, worst if at_rung is None else at_rung
 
     trained = [trial for trial in trials if trial.recipe is not None and trial.rung_accuracy is not None]
     return sorted((trial for trial in trained if trial.origin != DEFAULT_NAME), key=rank, reverse=True)

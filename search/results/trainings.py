@@ -11,6 +11,7 @@ import numpy as np
 
 from fmnist.metrics.intervals import Interval, wilson_95
 from fmnist.recipe import Recipe
+from fmnist.scoring import Metric
 from search.records.files import StudyFiles
 from search.records.models import (
     FINISHED_STATES,
@@ -36,7 +37,7 @@ class Trainings:
     importances: Mapping[str, float] | None  # parameter -> share; None if not to be had
     data: DataRecord
     samples: np.ndarray  # uint8 (n_classes, 10, height, width, channels)
-    confirmed: tuple[ConfirmRecord, ...]  # best confirmation accuracy first
+    confirmed: tuple[ConfirmRecord, ...]  # best on the confirmation split first, by the metric
     refits: tuple[RefitRecord, ...]  # what is delivered, by seed_index: the students, or the winner's own training
     seconds: dict[str, float]  # by phase
     worker_seconds: float  # of the search, those of its workers summed; 0: not recorded
@@ -81,6 +82,11 @@ class Trainings:
     def balance(self) -> Balance:
         """How many training images the rarest and the commonest class have."""
         return balance_of(self.data)
+
+    @property
+    def metric(self) -> Metric:
+        """What decided between trials, finalists and students."""
+        return self.config.get("metric", "accuracy")
 
     @property
     def n_by_state(self) -> dict[str, int]:

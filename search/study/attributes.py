@@ -28,13 +28,14 @@ class TrialAttributes(TypedDict, total=False):
     reason: str  # why it ended, in words
     trace: str  # of a failed training process, where it could send one
     history: list[dict[str, Any]]  # HistoryPoints of the last rung begun, as dicts
-    best: dict[str, Any] | None  # the HistoryPoint of them with the highest selection accuracy
+    best: dict[str, Any] | None  # the HistoryPoint of them with the highest selection score
     n_images: int  # training images seen, in all rungs
     seconds: float  # wall time
     seconds_in_steps: float  # of these, in steps of learning and validation, of rungs that ended
     peak_memory_mb: float  # of the training process
     rung_images: int  # length of the longest rung that was trained to its end; 0: none
-    rung_accuracy: float | None  # best selection accuracy there
+    rung_accuracy: float | None  # selection accuracy there, at the best point
+    rung_score: float  # by the study's metric, likewise; absent where that is accuracy
     passed_step: int  # the last step at which the pruner let it go on
     out_of_time: bool  # stopped by --timeout, not by the pruner
 

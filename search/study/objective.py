@@ -1,11 +1,11 @@
-"""The objective: suggest a recipe, train it rung by rung, report, prune, record. Its value is selection accuracy."""
+"""The objective: suggest a recipe, train it rung by rung, report, prune, record. Its value is the selection score."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import NoReturn
 
@@ -15,6 +15,7 @@ import optuna
 from fmnist.errors import UserError
 from fmnist.model.layers import count_multiply_adds, count_parameters
 from fmnist.recipe import Recipe
+from fmnist.scoring import Metric
 from fmnist.training.history import HistoryPoint, best_point
 from fmnist.values import shown
 from search.callbacks.base import Callback
@@ -41,10 +42,11 @@ class Outcome:
 
     recipe: Recipe
     reason: str  # why it ended, in words
-    accuracy: float | None  # its value; of one that is not complete the best of the last rung begun
+    score: float | None  # its value; of one that is not complete the best of the last rung begun
     seconds: float
     ended: tuple[RungEnd, ...]  # in order
     got_far: bool  # to the end of the second of the study's rungs, or of the only one
+    metric: Metric = "accuracy"  # of the score
 
 
 Keep = Callable[[optuna.Trial, Outcome], None]
@@ -64,7 +66,8 @@ class Objective:
 
     A trial climbs rungs. Each is a training of its own, from new weights and with the whole schedule squeezed into the
     rung's length, and the pruner is asked at its end only: in the middle of a schedule, accuracy ranks recipes badly
-    (one that still warms up looks worse than one that never will be better). The last rung's accuracy is the value.
+    (one that still warms up looks worse than one that never will be better). The last rung's score is the value: by the
+    site's metric, larger is better, so by log loss it is the negative log loss.
 
     Args:
         space: What may be suggested, and the limits of a network's cost.
@@ -112,7 +115,7 @@ class Objective:
         return build_pruner("asha" if len(self.rungs) > 1 else "none", self._space.fidelity)
 
     def __call__(self, trial: optuna.Trial) -> float:
-        """Train the trial's recipe and return its best selection accuracy.
+        """Train the trial's recipe and return its best selection score.
 
         The trial's user attributes say why it ended, whichever way it ends.
 
@@ -146,10 +149,15 @@ class Objective:
         directions = [direction.name.lower() for direction in trial.study.directions]
         if directions != ["maximize"]:
             return (
-                "the objective's value is an accuracy, so its study must maximize one value, but got "
+                "the objective's value is larger the better, so its study must maximize one value, but got "
                 f'{" and ".join(directions)}; make it by optuna.create_study(direction="maximize")'
             )
         return None
+
+    @property
+    def metric(self) -> Metric:
+        """What the score of a trial is by."""
+        return self._site.metric
 
     def task_of(self, trial: optuna.Trial, recipe: Recipe, rungs: Sequence[int]) -> TrainTask:
         """Describe the trainings of a trial on these rungs; its seed follows from its number."""
@@ -184,7 +192,7 @@ class Objective:
         if reasons:
             reason = f"infeasible: {' and '.join(reasons)}"
             set_attributes(trial, reason=reason)
-            self.keep(trial, Outcome(recipe, reason, None, 0.0, (), got_far=False))
+            self.keep(trial, Outcome(recipe, reason, None, 0.0, (), got_far=False, metric=self.metric))
             raise optuna.TrialPruned(reasons[0])
 
 
@@ -202,8 +210,8 @@ class TrialTraining:
         self._n_images_before = 0  # training images of the rungs before it
         self._step_before = 0  # the same with rungs that the trial was spared: steps mean the same in every trial
         self._seconds_in_steps = 0.0  # of learning and validation, of the rungs that ended
-        self._rung_images = 0  # length of the last rung that ended, and its best accuracy
-        self._rung_accuracy: float | None = None
+        self._rung_images = 0  # length of the last rung that ended, and its best point
+        self._rung_best: HistoryPoint | None = None
         self._ended: list[RungEnd] = []
         self._started = time.monotonic()
         self._label = f"trial {trial.number}"
@@ -214,7 +222,7 @@ class TrialTraining:
         try:
             result = self._climb()
             reason = reason_of(result)
-            return _accuracy_of(result)
+            return _score_of(result)
         except optuna.TrialPruned as pruned:
             reason = str(pruned)
             raise
@@ -270,7 +278,7 @@ class TrialTraining:
         set_attributes(self._trial, peak_memory_mb=round(result.peak_memory_mb, 1))
         if result.stopped_by == "time limit":
             self._end_by_clock("the time for the search was over")
-        self._rung_images, self._rung_accuracy = n_images, _accuracy_of(result)
+        self._rung_images, self._rung_best = n_images, result.best
         self._ended.append(RungEnd(tuple(self._history), self._n_images_before, result.confusion))
         return result
 
@@ -280,15 +288,15 @@ class TrialTraining:
     def _on_point(self, point: HistoryPoint) -> None:
         """Report best-so-far, so that early stopping and the pruner judge a trial by the same number."""
         self._history.append(point)
-        best = self._best_accuracy
-        assert best is not None, "trainings of a search are validated"
-        self._report(best, self._step_before + point.n_images)
-        self._objective.callback.on_evaluation(self._label, point, best)
+        best = best_point(self._history)
+        assert best is not None and best.score is not None, "trainings of a search are validated"
+        self._report(best.score, self._step_before + point.n_images)
+        self._objective.callback.on_evaluation(self._label, point, best.validation_accuracy)
 
-    def _report(self, accuracy: float, step: int) -> None:
+    def _report(self, score: float, step: int) -> None:
         if step not in self._reported:
             self._reported.add(step)
-            self._trial.report(accuracy, step)
+            self._trial.report(score, step)
 
     def _ask_pruner(self, n_images: int, result: TrainResult) -> None:
         """Let the pruner decide at the end of a rung, but never of the last one, which is paid for in full.
@@ -300,7 +308,7 @@ class TrialTraining:
         if step <= self._passed_step:
             return
         if result.stopped_by == "early stopping":  # its last report lies before the rung
-            self._report(_accuracy_of(result), step)
+            self._report(_score_of(result), step)
         if self._origin != DEFAULT_NAME and self._trial.should_prune():
             raise optuna.TrialPruned(f"pruned after {n_images:,} images")
         set_attributes(self._trial, passed_step=step)
@@ -320,20 +328,16 @@ class TrialTraining:
         set_attributes(self._trial, out_of_time=True)
         raise optuna.TrialPruned(reason)
 
-    @property
-    def _best_accuracy(self) -> float | None:
-        best = best_point(self._history)
-        return None if best is None else best.validation_accuracy
-
     def _outcome(self, reason: str) -> Outcome:
-        rungs = self._objective.rungs
+        rungs, best = self._objective.rungs, best_point(self._history)
         return Outcome(
             self._recipe,
             reason,
-            self._best_accuracy,
+            None if best is None else best.score,
             time.monotonic() - self._started,
             tuple(self._ended),
             got_far=self._rung_images >= rungs[min(1, len(rungs) - 1)],
+            metric=self._objective.metric,
         )
 
     def _record(self, reason: str) -> None:
@@ -342,17 +346,19 @@ class TrialTraining:
         set_attributes(
             self._trial,
             reason=reason,
-            history=[asdict(point) for point in self._history],
-            best=None if best is None else asdict(best),
+            history=[point.to_dict() for point in self._history],
+            best=None if best is None else best.to_dict(),
             n_images=self._n_images_before + n_images_here,
             seconds=round(time.monotonic() - self._started, 3),
             seconds_in_steps=round(self._seconds_in_steps, 3),
             rung_images=self._rung_images,
-            rung_accuracy=self._rung_accuracy,
+            rung_accuracy=None if self._rung_best is None else self._rung_best.validation_accuracy,
         )
+        if self._rung_best is not None and self._rung_best.validation_score is not None:
+            set_attributes(self._trial, rung_score=self._rung_best.validation_score)
 
 
-def _accuracy_of(result: TrainResult) -> float:
-    """Best selection accuracy of a training that was validated, as all of a search are."""
-    assert result.best is not None and result.best.validation_accuracy is not None
-    return result.best.validation_accuracy
+def _score_of(result: TrainResult) -> float:
+    """Best selection score of a training that was validated, as all of a search are."""
+    assert result.best is not None and result.best.score is not None
+    return result.best.score

@@ -62,7 +62,7 @@ def build_pruner(name: str, fidelity: Fidelity) -> optuna.pruners.BasePruner:
 class RecentHalvingPruner(optuna.pruners.BasePruner):
     """Asynchronous successive halving against the latest trials, with a limit on how many go on.
 
-    A trial goes on if its cost-adjusted accuracy is among the best 1 / reduction_factor of those at the same step, its
+    A trial goes on if its cost-adjusted score is among the best 1 / reduction_factor of those at the same step, its
     own and the last WINDOW before it, and no more than that share of all trials at this step has gone on. Optuna's
     SuccessiveHalvingPruner compares with all trials and has no such limit; where the sampler learns, later trials beat
     most of the earlier ones, and nearly half went on instead of a quarter (43 of 90, one study of Fashion-MNIST; with
@@ -86,15 +86,15 @@ class RecentHalvingPruner(optuna.pruners.BasePruner):
                 others.append(other)
         n_went_on = sum(went_on(other, step) for other in others)
         recent = others[-self.WINDOW :]
-        own_accuracy = self._adjusted_accuracy(trial, step)
-        n_better = sum(self._adjusted_accuracy(other, step) > own_accuracy for other in recent)
+        own_score = self._adjusted_score(trial, step)
+        n_better = sum(self._adjusted_score(other, step) > own_score for other in recent)
         is_among_the_best = n_better < max(1, (len(recent) + 1) // self._reduction_factor)
         has_room = n_went_on < math.ceil((len(others) + 1) / self._reduction_factor)
         return not (is_among_the_best and has_room)
 
-    def _adjusted_accuracy(self, trial: optuna.trial.FrozenTrial, step: int) -> float:
+    def _adjusted_score(self, trial: optuna.trial.FrozenTrial, step: int) -> float:
         multiply_adds = attributes_of(trial).get("multiply_adds")
-        return cost_adjusted_accuracy(trial.intermediate_values[step], multiply_adds, self._accuracy_per_doubling)
+        return cost_adjusted_score(trial.intermediate_values[step], multiply_adds, self._accuracy_per_doubling)
 
 
 def went_on(trial: optuna.trial.FrozenTrial, step: int) -> bool:
@@ -103,13 +103,14 @@ def went_on(trial: optuna.trial.FrozenTrial, step: int) -> bool:
     return has_come_further or trial.state == optuna.trial.TrialState.RUNNING
 
 
-def cost_adjusted_accuracy(accuracy: float, multiply_adds: int | None, accuracy_per_doubling: float) -> float:
-    """Subtract a price from an accuracy: accuracy_per_doubling for each doubling of the network's multiply-adds.
+def cost_adjusted_score(score: float, multiply_adds: int | None, accuracy_per_doubling: float) -> float:
+    """Subtract a price from a score: accuracy_per_doubling for each doubling of the network's multiply-adds.
 
-    Trials are compared by it. Seconds go with multiply-adds, and twice the seconds, spent on a longer training, would
+    Trials are compared by it, whatever the metric: it is the same figure in balanced accuracy, in macro F1 and, in
+    nats, in log loss. Seconds go with multiply-adds, and twice the seconds, spent on a longer training, would
     bring accuracy too. A trial whose cost is not known (None) has no price.
     """
-    return accuracy - accuracy_per_doubling * math.log2(multiply_adds or 1)
+    return score - accuracy_per_doubling * math.log2(multiply_adds or 1)
 
 
 def seed_of(study_seed: int, purpose: str, *numbers: int) -> int:

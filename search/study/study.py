@@ -16,6 +16,7 @@ import optuna
 from fmnist.errors import UserError
 from fmnist.option_fields import fields_of, flag_of
 from fmnist.paths import require_lengths
+from fmnist.scoring import Metric
 from search import __version__
 from search.cli import LONGEST_NAME, shown_url
 from search.config import StudyConfig
@@ -33,6 +34,10 @@ STUDY_FORMAT = 1  # of what a study's folder and storage hold
 READABLE_FORMATS = (1,)  # formats of studies that this version continues
 OWN_STORAGE = "the study's folder"  # what a study's configuration calls an SQLite file in it
 NOT_COMPARED = ("format", "version")  # of an identity: each has a rule of its own
+BEFORE_THE_CHOICE: dict[str, Any] = {
+    "metric": "accuracy",
+    "class_weights": "none",
+}  # what an identity means that lacks them
 OWN_TO_A_MACHINE = ("storage",)  # of an identity: each machine may reach the database by another address
 
 
@@ -99,7 +104,7 @@ def _refuse_difference(
             f"study with --study NAME"
         )
     before, now = _compared(stored), _compared(json.loads(json.dumps(identity)))
-    for key in sorted(before.keys() | now.keys()):
+    for key in sorted(before.keys() | now.keys(), key=lambda key: (key != "metric", key)):  # weights follow from it
         if before.get(key) != now.get(key):
             made_with = f"study {name} was made with {key} = {before.get(key)}, but now it is {now.get(key)}"
             if key.startswith("data_checksums."):  # two folders of one name are two data sets, but name one study
@@ -130,7 +135,12 @@ def _way_back(key: str, before: Any) -> str:
 
 
 def _compared(identity: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in flat(identity).items() if key not in NOT_COMPARED}
+    return BEFORE_THE_CHOICE | {key: value for key, value in flat(identity).items() if key not in NOT_COMPARED}
+
+
+def metric_of(study: optuna.Study) -> Metric:
+    """What decides in a study, by the identity that is stored with its trials."""
+    return (BEFORE_THE_CHOICE | study.user_attrs.get("identity", {}))["metric"]
 
 
 def versions_of(study: optuna.Study) -> list[str]:

@@ -44,7 +44,7 @@ def count_by_state(study: optuna.Study) -> dict[str, int]:
 
 
 def importances(study: optuna.Study) -> dict[str, float] | None:
-    """Share of the complete trials' accuracy that each parameter explains, largest first.
+    """Share of the complete trials' values that each parameter explains, largest first.
 
     By PED-ANOVA (Watanabe et al. 2023). None where fewer than MIN_TRIALS_FOR_IMPORTANCES trials are complete.
     """
@@ -80,6 +80,7 @@ def record_of(trial: FrozenTrial) -> TrialRecord:
         peak_memory_mb=attributes.get("peak_memory_mb"),
         rung_images=attributes.get("rung_images", 0),
         rung_accuracy=attributes.get("rung_accuracy"),
+        rung_score=attributes.get("rung_score"),
         out_of_time=attributes.get("out_of_time", False),
         started=in_utc(trial.datetime_start),
         finished=in_utc(trial.datetime_complete),

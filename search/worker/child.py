@@ -22,6 +22,7 @@ from fmnist.baselines.fitting import fit_baseline, load_baseline
 from fmnist.data.images import LabelledImages
 from fmnist.data.split import Split, open_split
 from fmnist.metrics.robustness import changes
+from fmnist.scoring import weights_of_classes
 from fmnist.training.history import HistoryPoint
 from search.worker.tasks import (
     AverageTask,
@@ -152,6 +153,7 @@ def train_task(task: TrainTask, pipe: Connection) -> Iterator[TrainResult | Paus
         task.seed,
         bfloat16=task.bfloat16,
         taught=teacher is not None,
+        class_weights=weights_of_classes(task.class_weights, train_images.labels, task.recipe.architecture.n_classes),
     )
 
     def on_progress(point: HistoryPoint) -> None:
@@ -191,6 +193,7 @@ def train_task(task: TrainTask, pipe: Connection) -> Iterator[TrainResult | Paus
             on_step=on_step,
             train_step=train_step,
             teacher=teacher,
+            metric=task.metric,
         )
         yield result_of(task, training, split)
 
@@ -235,7 +238,9 @@ def fit_baseline_task(task: BaselineTask, pipe: Connection) -> BaselineResult:
     make_openmp_passive()
     with Pulsing(pipe, task.memory_limit_mb) as pulsing:
         split = open_split(task.split_folder)
-        fit = fit_baseline(task.name, split, task.seed, task.n_threads, on_progress=pulsing.send)
+        fit = fit_baseline(
+            task.name, split, task.seed, task.n_threads, on_progress=pulsing.send, class_weights=task.class_weights
+        )
         fit.model.save(task.save_to)
     return BaselineResult(fit.n_images, fit.model.n_parameters, fit.n_epochs, fit.seconds, fit.reason, peak_memory_mb())
 

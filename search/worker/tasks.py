@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from fmnist.recipe import Recipe
+from fmnist.scoring import ClassWeights, Metric
 from fmnist.training.course import Rescheduling
 from fmnist.training.history import HistoryPoint
 
@@ -42,6 +43,8 @@ class TrainTask:
     score_on_confirmation: bool = False  # add probabilities on the confirmation split, by the best point's weights
     save_to: Path | None = None  # write the trained model here (.keras)
     deterministic: bool = False  # by TensorFlow's own switch: for GPUs, where it is slower; a CPU repeats itself anyway
+    metric: Metric = "accuracy"  # of the selection split: finds the best point, and ends a training that stalls
+    class_weights: ClassWeights = "none"  # of the loss, by the images that it learns from
 
     @property
     def n_trainings(self) -> int:
@@ -104,6 +107,7 @@ class BaselineTask:
     save_to: Path  # write the fitted model here, of the baseline's suffix
     memory_limit_mb: float | None = None  # resident memory of the process; over it the fit fails
     n_threads: int = 1
+    class_weights: ClassWeights = "none"  # of the loss, by the images that it learns from, where the baseline has them
 
     @property
     def n_trainings(self) -> int:
@@ -195,6 +199,8 @@ class TrainingSite:
     memory_limit_mb: float | None
     n_threads: int = 1
     bfloat16: bool = False
+    metric: Metric = "accuracy"  # of the study
+    class_weights: ClassWeights = "none"  # of all losses
 
     def task(
         self, recipe: Recipe, seed: int, n_planned_images: int, report_every_images: int, **more: Any
@@ -218,6 +224,8 @@ class TrainingSite:
             report_every_images=report_every_images,
             memory_limit_mb=self.memory_limit_mb,
             bfloat16=self.bfloat16,
+            metric=self.metric,
+            class_weights=self.class_weights,
             **{"n_threads": self.n_threads, **more},
         )
 

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from fmnist.baselines.catalog import BASELINES
+from fmnist.baselines.catalog import BASELINES, find_baseline
 from fmnist.baselines.classical import fit_estimator, make_estimator
 from fmnist.baselines.fitting import fit_baseline
 from fmnist.data.images import LabelledImages
 from fmnist.data.split import Split
+from tests.support.rare_class import rare_class
 
 pytestmark = pytest.mark.process  # joblib asks a program for the number of cores
 
@@ -53,3 +54,17 @@ def test_other_warnings_of_a_fit_are_passed_on() -> None:
 def test_network_has_no_estimator() -> None:
     with pytest.raises(ValueError, match="must have an estimator, but got 'conv-pool-dense'"):
         make_estimator("conv-pool-dense", n_images=100, seed=0, n_threads=1)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_balanced_weights_find_a_rare_class_that_is_given_up_without_where_there_is_a_loss(name: str) -> None:
+    split = Split(*(LabelledImages(*rare_class(160, 6, seed)) for seed in range(3)), checksum="", seed=0)
+    images, labels = rare_class(160, 100, seed=3)
+    recalls = []
+    for weights in ("none", "balanced"):
+        model = fit_baseline(name, split, seed=0, class_weights=weights).model
+        recalls.append(np.mean(model.predict_classes(images)[labels == 1] == 1))
+    if find_baseline(name).weighs_classes:
+        assert recalls[1] > recalls[0] + 0.1
+    else:
+        assert recalls[1] == recalls[0]

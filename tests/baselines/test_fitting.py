@@ -18,6 +18,7 @@ from fmnist.data.split import Split, save_split
 from fmnist.training.history import HistoryPoint
 from search.worker.local import WorkerProcesses
 from search.worker.tasks import BaselinePredictTask, BaselineResult, BaselineTask
+from tests.support.rare_class import rare_class
 
 pytestmark = [pytest.mark.trains, pytest.mark.process]
 
@@ -99,3 +100,21 @@ def test_importing_the_module_loads_neither_keras_nor_scikit_learn() -> None:
     )
     child = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (child.returncode, child.stdout.strip()) == (0, "[]"), child.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["conv-pool-dense", "conv-pool-dense-plateau"])  # labels as numbers, and one-hot
+def test_balanced_weights_find_a_rare_class_that_a_network_gives_up_without(
+    name: str, workers: WorkerProcesses, tmp_path: Path
+) -> None:
+    parts = [LabelledImages(*rare_class(160, 6, seed)) for seed in range(3)]
+    save_split(Split(*parts, checksum="", seed=0), tmp_path / "split")
+    images, labels = rare_class(160, 100, seed=3)
+    recalls = []
+    for weights in ("none", "balanced"):
+        path = tmp_path / f"{weights}.keras"
+        task = BaselineTask(name, 0, tmp_path / "split", path, n_threads=1, class_weights=weights)
+        assert isinstance(list(workers.train(task))[-1], BaselineResult)
+        predicted = workers.predict(BaselinePredictTask(name, path, images))
+        recalls.append(np.mean(predicted[labels == 1] == 1))
+    assert recalls[1] > recalls[0] + 0.3, recalls

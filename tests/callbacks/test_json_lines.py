@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from search.callbacks.json_lines import JsonReporter
-from tests.support.reporting import RECIPE, progress, tell_a_training, tell_the_end
+from tests.support.reporting import POINT, RECIPE, progress, tell_a_training, tell_the_end
 
 
 def events(console: Console) -> list[dict[str, Any]]:
@@ -76,3 +77,20 @@ def test_any_name_is_one_line_of_json_in_ascii(name: str) -> None:
     JsonReporter(Console(file=file)).say(f"classes: {name}")
     (line,) = file.getvalue().splitlines()
     assert line.isascii() and json.loads(line)["text"] == f"classes: {name}"
+
+
+def test_scores_are_there_where_another_metric_than_accuracy_decides_and_only_there() -> None:
+    names = {}
+    for score in (None, -0.5):
+        console = Console(file=io.StringIO(), width=80)
+        with JsonReporter(console, "verbose") as reporter:
+            reporter.on_training_start("trial 3", RECIPE, 1000)
+            reporter.on_evaluation("trial 3", replace(POINT, validation_score=score), 0.9)
+            reporter.on_training_end("trial 3", "trained to the end")
+            best = replace(progress(1, 0.9).best, score=score)
+            reporter.advance(replace(progress(1, 0.9), best=best))
+        _, evaluated, ended, standing = events(console)
+        found = [evaluated.get("validation_score"), evaluated.get("best_score"), ended.get("best_score")]
+        assert [*found, standing["best"].get("score")] == [score] * 4
+        names[score] = [name for event in (evaluated, ended, standing["best"]) for name in event if "score" in name]
+    assert names == {None: [], -0.5: ["best_score", "validation_score", "best_score", "score"]}

@@ -22,7 +22,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from fmnist.errors import UserError
-from search.callbacks.mlflow import DATABASE, METRIC, MLflowRuns
+from search.callbacks.mlflow import DATABASE, MLflowRuns
 from tests.support.remedies import needs_remedy
 
 pytestmark = pytest.mark.process  # MLflow asks git which commit it is
@@ -61,7 +61,7 @@ def test_every_finished_trial_is_a_run_with_its_parameters_value_state_and_reaso
     study = study_of("all")
     MLflowRuns(folder, "all").add_missing(study)
     runs = runs_of(folder, study)
-    assert [run.data.metrics for run in runs] == [{METRIC: 0.875}, {}, {}]
+    assert [run.data.metrics for run in runs] == [{"selection_accuracy": 0.875}, {}, {}]
     assert [run.data.tags["state"] for run in runs] == ["COMPLETE", "PRUNED", "FAIL"]
     for run, trial in zip(runs, study.trials, strict=False):
         assert run.data.params == {"filters": str(trial.params["filters"])}

@@ -70,8 +70,9 @@ def test_each_rung_of_a_trial_is_a_run_of_its_own(tmp_path: Path) -> None:
 
 def test_every_figure_of_a_point_is_a_scalar_at_its_images(tmp_path: Path) -> None:
     assert set(SCALARS) == {field.name for field in dataclasses.fields(HistoryPoint)} - {"n_images"}
-    runs, last = TensorBoardRuns(tmp_path), point(1000, 0.75)
-    train(runs, "finalist 3", 1000, [0.75])
+    runs, last = TensorBoardRuns(tmp_path), dataclasses.replace(point(1000, 0.75), validation_score=0.625)
+    runs.on_training_start("finalist 3", RECIPE, 1000)
+    runs.on_evaluation("finalist 3", last, 0.75)
     folder = tmp_path / "finalist 3" / "1000 images"
     for field, tag in SCALARS.items():
         assert curve(folder, tag) == [(1000, getattr(last, field))]

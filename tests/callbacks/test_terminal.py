@@ -10,9 +10,12 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
+from fmnist.metrics.intervals import Interval
+from fmnist.scoring import Metric
 from fmnist.training.history import HistoryPoint
-from search.callbacks.reporter import SearchProgress
+from search.callbacks.reporter import FinalistRow, SearchProgress
 from search.callbacks.terminal import Terminal
+from search.format import METRIC_WORDS
 from tests.support.reporting import POINT, RECIPE, progress, tell_a_training, tell_the_end
 
 
@@ -276,3 +279,44 @@ def test_program_without_standard_output_is_told_nothing(monkeypatch: pytest.Mon
         tell_a_training(plain)
         plain.show(figures())
         tell_the_end(plain)
+
+
+@pytest.mark.parametrize(
+    ("metric", "scores", "shown_scores"),
+    [
+        ("balanced_accuracy", (0.75, 0.5), ("75.00%", "50.00%")),
+        ("macro_f1", (0.75, 0.5), ("0.750", "0.500")),
+        ("log_loss", (-0.25, -0.5), ("0.2500", "0.5000")),
+    ],
+)
+def test_figures_of_a_study_by_another_metric_are_of_that_metric(
+    metric: Metric, scores: tuple[float, float], shown_scores: tuple[str, str]
+) -> None:
+    plain = terminal(is_terminal=False, verbosity="verbose")
+    plain.metric = metric
+    with plain:
+        plain.begin("trials", 2)
+        plain.on_training_start("trial 3", RECIPE, 1000)
+        for score in scores:
+            plain.on_evaluation("trial 3", replace(POINT, validation_score=score), 0.9)
+        plain.on_training_end("trial 3", "trained to the end")
+        found = progress(1, 0.9)
+        plain.advance(replace(found, best=replace(found.best, score=scores[0])))
+        finalist = FinalistRow(3, "sampler", 0.9, 0.8, Interval(0.7, 0.9), str(RECIPE), True, scores[1], scores[0])
+        plain.show_finalists([finalist])
+    lines = shown(plain)
+    assert f"selection 90.00%, {METRIC_WORDS[metric]} {shown_scores[1]}, training" in lines[2]
+    assert lines[3][9:].split()[:3] == ["trial", "3", shown_scores[0]]
+    assert f"best {METRIC_WORDS[metric]} {shown_scores[0]}, accuracy 90.00% · trial" in lines[4]
+    assert lines[5][9:].startswith(f"by {METRIC_WORDS[metric]}")
+    assert lines[6][9:].split()[3:5] == [shown_scores[1], shown_scores[0]]
+
+
+def test_baseline_in_such_a_study_has_its_accuracy() -> None:
+    plain = terminal(is_terminal=False)
+    plain.metric = "log_loss"
+    with plain:
+        plain.on_training_start("conv-pool-dense", "one convolution", 1000)
+        plain.on_evaluation("conv-pool-dense", POINT, 0.9)
+        plain.on_training_end("conv-pool-dense", "trained for 15 epochs")
+    assert "90.00%  trained for 15 epochs" in shown(plain)[0]

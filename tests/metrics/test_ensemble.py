@@ -66,3 +66,10 @@ def test_weighted_mean_weighs_each_model() -> None:
 def test_weighted_mean_needs_a_weight_for_each_model() -> None:
     with pytest.raises(ValueError, match="zip"):
         weighted_mean(np.zeros((3, 4, 2)), np.array([0.5, 0.5]))
+
+
+def test_weights_of_images_decide_which_models_mistakes_count() -> None:
+    models = np.stack([model(0.9, 0.2, 0.9, 0.2), model(0.2, 0.9, 0.2, 0.9)])  # each knows one class
+    assert ensemble_weights(models, LABELS, image_weights=np.ones(4)).tolist() == [0.5, 0.5]
+    favoured = ensemble_weights(models, LABELS, image_weights=np.array([1, 5, 1, 5]))
+    assert favoured[1] > 0.7

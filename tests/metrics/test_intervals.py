@@ -9,7 +9,17 @@ import pytest
 from sklearn import metrics
 
 from fmnist.metrics.evaluation import evaluate
-from fmnist.metrics.intervals import expected_best_of, holm, macro_f1, macro_f1_95, mcnemar, wilson_95
+from fmnist.metrics.intervals import (
+    balanced_accuracy_95,
+    expected_best_of,
+    holm,
+    macro_f1_95,
+    mcnemar,
+    score_95,
+    score_difference_95,
+    wilson_95,
+)
+from fmnist.scoring import METRICS, macro_f1, score_of
 
 N_SIMULATIONS = 1000
 # By chance alone an interval that covers at 95 % would in 1,000 simulations be below this once in 2,000 runs.
@@ -112,3 +122,49 @@ def test_one_configuration_has_no_luck() -> None:
 def test_luck_without_images_is_refused() -> None:
     with pytest.raises(ValueError, match=r"at least 1 image and 1 configuration, but got 0 and 3"):
         expected_best_of(0.9, 0, 3)
+
+
+def test_interval_of_balanced_accuracy_is_wide_where_every_image_of_a_rare_class_is_found() -> None:
+    few, many = np.array([[390, 10], [0, 3]]), np.array([[390, 10], [0, 300]])
+    assert balanced_accuracy_95(few).low < 0.75 < 0.97 < balanced_accuracy_95(many).low
+    assert balanced_accuracy_95(few).high <= 1
+
+
+def test_interval_of_balanced_accuracy_of_one_class_is_that_of_its_recall() -> None:
+    found, expected = balanced_accuracy_95(np.array([[80, 20], [0, 0]])), wilson_95(80, 100)
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+
+
+def test_interval_of_balanced_accuracy_covers_the_truth_about_as_often_as_it_says() -> None:
+    rng, recalls, counts = np.random.default_rng(0), (0.97, 0.8), (200, 20)
+    n_covered = 0
+    for _ in range(500):
+        hits = rng.binomial(counts, recalls)
+        interval = balanced_accuracy_95(np.array([[hits[0], 200 - hits[0]], [20 - hits[1], hits[1]]]))
+        n_covered += interval.low <= 0.885 <= interval.high
+    assert 460 <= n_covered <= 490
+
+
+def some_predictions(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    labels = rng.choice(3, 300, p=[0.7, 0.25, 0.05])
+    probabilities = rng.dirichlet(np.ones(3), 300) + 0.4 * np.eye(3)[labels]
+    return labels, probabilities / probabilities.sum(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_intervals_of_scores_hold_the_score_and_repeat_themselves(metric: str) -> None:
+    labels, probabilities = some_predictions(0)
+    interval = score_95(metric, labels, probabilities)
+    assert interval.low < score_of(metric, labels, probabilities) < interval.high
+    assert interval == score_95(metric, labels, probabilities)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_difference_of_a_model_that_is_clearly_better_is_above_0_and_of_the_same_one_0(metric: str) -> None:
+    labels, probabilities = some_predictions(0)
+    better = 0.5 * probabilities + 0.5 * np.eye(3)[labels]
+    found = score_difference_95(metric, labels, probabilities, better)
+    assert 0 < found.low < score_of(metric, labels, better) - score_of(metric, labels, probabilities) < found.high
+    same = score_difference_95(metric, labels, better, better)
+    assert (same.low, same.high) == (0, 0)

@@ -79,8 +79,10 @@ def drawn_together(task: TrainTask) -> TrainTask:
     return replace(task, reschedulings=(Rescheduling(n_images, (n_images + task.n_planned_images) // 2),))
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory, digits_split: Split) -> Iterator[Trained]:
+@pytest.fixture(scope="module", params=["none", "balanced"])
+def trained(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, digits_split: Split
+) -> Iterator[Trained]:
     from fmnist.data.find import find_data
 
     folder = tmp_path_factory.mktemp("study")
@@ -89,7 +91,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory, digits_split: Split) -> It
             folder, digits_split, lambda task: workers.train(drawn_together(task)), predict=workers.predict
         )
         mean, std = pixel_statistics(digits_split.train.images)
-        site = TrainingSite(final.files.split, mean, std, len(digits_split.train), None)
+        n_train = len(digits_split.train)
+        site = TrainingSite(final.files.split, mean, std, n_train, None, class_weights=request.param)
         checksums = find_data("digits").checksums
         data = replace(final.data, checksums=checksums, split_checksum=digits_split.checksum)
         final = replace(final, site=site, data=replace(data, split_seed=digits_split.seed))

@@ -11,13 +11,18 @@ import optuna
 import pytest
 
 from fmnist.errors import UserError
+from fmnist.training.history import HistoryPoint, best_point
+from search.callbacks.base import Callback
 from search.config import StudyConfig
 from search.refit.finalists import choose_finalists
 from search.space.space import SearchSpace
+from search.study.objective import Objective
 from search.study.storage import open_storage
+from search.study.strategy import build_rungs
 from search.study.trials import read_trials
 from search.worker.tasks import TrainMessage, TrainResult, TrainTask
 from tests.support.training.trainers import (
+    SITE,
     by_filters,
     fake_trainer,
     noting,
@@ -178,7 +183,7 @@ def test_speed_is_known_before_a_trial_has_ended(config: StudyConfig, space: Sea
         ({"directions": ["minimize", "maximize"]}, "minimize and maximize"),
     ],
 )
-@pytest.mark.follows("the objective's value is an accuracy, so its study must maximize one value")
+@pytest.mark.follows("the objective's value is larger the better, so its study must maximize one value")
 def test_study_that_does_not_maximize_one_value_is_refused_and_its_remedy_works(
     space: SearchSpace, made_with: dict, received: str
 ) -> None:
@@ -232,3 +237,48 @@ def test_objective_works_with_other_samplers_in_memory_and_in_threads(
     study.optimize(objective_of(space, by_filters), n_trials=6, n_jobs=2)
     assert {trial.state.name for trial in study.trials} <= {"COMPLETE", "PRUNED"}
     assert len(study.trials) == 6
+
+
+@pytest.mark.parametrize("metric", ["balanced_accuracy", "log_loss"])
+def test_value_reports_and_best_point_are_by_the_metric_of_the_site(
+    config: StudyConfig, space: SearchSpace, metric: str
+) -> None:
+    sign = -1 if metric == "log_loss" else 1
+    scores = [sign * score for score in (0.5, 0.25, 0.375)]
+
+    def scored(task: TrainTask) -> Generator[TrainMessage, None, None]:
+        assert task.metric == metric and task.class_weights == "balanced"
+        for end in (task.n_planned_images, *task.further_lengths):
+            ends = zip((1000, 2000, end), (0.7, 0.8, 0.9), scores, strict=True)
+            history = tuple(replace(point(n, accuracy), validation_score=score) for n, accuracy, score in ends)
+            yield from history
+            yield TrainResult(history, best_point(history), end, 0.1, 0.1, "end", 100.0)
+
+    seen: list[HistoryPoint] = []
+
+    class Seeing(Callback):
+        def on_evaluation(self, label: str, point: HistoryPoint, best_accuracy: float | None) -> None:
+            seen.append(point)
+
+    site = replace(SITE, metric=metric, class_weights="balanced")
+    objective = Objective(space, scored, site, 0, build_rungs("asha", space.fidelity), callback=Seeing())
+    study = open_study(config, space)
+    run_trials(study, objective, n_trials=1)
+    found = read_trials(study)[0]
+    accuracy = 0.8 if metric == "log_loss" else 0.7
+    assert found.value == max(scores) == found.score_at_rung == found.best.score
+    assert found.rung_accuracy == found.best.validation_accuracy == accuracy
+    assert study.trials[0].intermediate_values[study.trials[0].last_step] == max(scores)
+    assert [point.validation_score for point in seen] == scores
+    finalist = choose_finalists([found])[0]
+    assert (finalist.search_accuracy, finalist.search_score) == (accuracy, max(scores))
+
+
+def test_trial_by_accuracy_stores_what_it_did_before_there_was_a_choice(
+    config: StudyConfig, space: SearchSpace
+) -> None:
+    study = open_study(config, space)
+    run_trials(study, objective_of(space, by_filters), n_trials=1)
+    attributes = study.trials[0].user_attrs
+    assert "rung_score" not in attributes
+    assert not any("validation_score" in each for each in (attributes["best"], *attributes["history"]))

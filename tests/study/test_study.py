@@ -52,3 +52,21 @@ def test_sqlite_storage_is_in_write_ahead_mode(config: StudyConfig, space: Searc
     with sqlite3.connect(StudyFiles(config.folder).storage) as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     connection.close()
+
+
+def test_study_from_before_there_was_a_choice_of_metric_is_one_by_accuracy(config: StudyConfig) -> None:
+    files = StudyFiles(config.folder)
+    check_identity(files, {"seed": 0})
+    check_identity(files, {"seed": 0, "metric": "accuracy", "class_weights": "none"})
+    changed = {"seed": 0, "metric": "macro_f1", "class_weights": "balanced"}
+    with pytest.raises(UserError, match=r"metric = accuracy, but now it is macro_f1; pass --metric accuracy, or"):
+        check_identity(files, changed)
+
+
+def test_metric_is_named_before_the_weights_that_follow_from_it(config: StudyConfig) -> None:
+    files = StudyFiles(config.folder)
+    check_identity(files, {"metric": "balanced_accuracy", "class_weights": "balanced"})
+    with pytest.raises(UserError, match=r"but now it is accuracy; pass --metric balanced_accuracy, or"):
+        check_identity(files, {})
+    with pytest.raises(UserError, match=r"class_weights = balanced, but now it is none; pass --class-weights balanced"):
+        check_identity(files, {"metric": "balanced_accuracy"})

@@ -11,6 +11,7 @@ from sklearn.datasets import load_digits
 from fmnist.data.images import LabelledImages
 from fmnist.model.inference import predict_probabilities
 from fmnist.recipe import Architecture, Block, Recipe, TrainingPlan
+from fmnist.scoring import METRICS, score_of
 from fmnist.training.batches import Batch
 from fmnist.training.history import HistoryPoint, best_point
 from fmnist.training.loop import Diverged, Training, train
@@ -351,3 +352,49 @@ def test_teachers_say_the_weighted_mean_of_what_they_predict(tmp_path: Path) -> 
 def test_taught_step_without_a_teachers_probabilities_is_refused() -> None:
     with pytest.raises(ValueError, match="a taught step needs a teacher's probabilities"):
         steps_of(taught=True).learn(Batch(TRAIN.images[:50], TRAIN.labels[:50]), 1e-3)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_score_of_a_point_is_that_of_its_network_on_the_validation_images(metric: str, short: Training) -> None:
+    training = quick(metric=metric)
+    expected = score_of(metric, VALIDATION.labels, predict_probabilities(training.model, VALIDATION.images))
+    assert training.best.score == pytest.approx(expected)
+    assert (training.best.validation_score is None) is (metric == "accuracy")
+    scores = [point.score for point in training.history]
+    assert training.best is training.history[scores.index(max(scores))]
+    losses = [[point.train_loss for point in each.history] for each in (training, short)]
+    assert losses[0] == losses[1], "the metric chooses among points and changes none of them"
+
+
+@pytest.mark.parametrize("is_taught", [False, True])
+def test_loss_of_each_image_counts_by_the_weight_of_its_label(is_taught: bool) -> None:
+    """Also what label smoothing and teachers say of it."""
+    plain = Architecture((8, 8, 1), 10, (Block(8, 1, 3),), batch_normalization=False)
+    recipe = Recipe(plain, replace(PLAN, batch_size=20, label_smoothing=0.2))
+    weights = np.linspace(0.5, 3.0, 10)
+    images, labels = TRAIN.images[:20], TRAIN.labels[:20]
+    taught = np.full((20, 10), 0.1, np.float32) if is_taught else None
+    step = TrainStep(recipe, 75.0, 90.0, 20, seed=0, taught=is_taught, class_weights=weights)
+    probabilities = step.probabilities(images).astype(np.float64)
+    targets = 0.8 * np.eye(10)[labels] + 0.02
+    if is_taught:
+        targets = 0.1 * targets + 0.9 * taught
+    expected = np.mean(weights[labels] * -(targets * np.log(probabilities)).sum(axis=1))
+    loss, _ = step.learn(Batch(images, labels, taught), learning_rate=1e-3)
+    assert loss == pytest.approx(expected, rel=1e-4)
+
+
+def test_equal_weights_learn_what_no_weights_do(short: Training) -> None:
+    step = TrainStep(Recipe(ARCHITECTURE, PLAN), 75.0, 90.0, 50, seed=0, class_weights=np.ones(10))
+    losses = [[point.train_loss for point in each.history] for each in (quick(train_step=step), short)]
+    np.testing.assert_allclose(*losses, rtol=1e-4)
+
+
+def test_class_with_a_large_weight_is_found_more_often(short: Training) -> None:
+    weights = np.full(10, 0.5)
+    weights[3] = 5.5
+    step = TrainStep(Recipe(ARCHITECTURE, PLAN), 75.0, 90.0, 50, seed=0, class_weights=weights)
+    n_named = []
+    for model in (quick(train_step=step).model, short.model):
+        n_named.append(np.sum(predict_probabilities(model, VALIDATION.images).argmax(axis=1) == 3))
+    assert n_named[0] > n_named[1]

@@ -24,10 +24,11 @@ from fmnist.metrics.intervals import (
     McNemar,
     expected_best_of,
     holm,
-    macro_f1,
     mcnemar,
+    score_difference_95,
     wilson_95,
 )
+from fmnist.scoring import macro_f1
 from search.records.models import BaselineRecord, ConfirmRecord
 from search.report.analysis.trials import Rung, rungs
 from search.results.members import Member, find_members, read_confirmation
@@ -81,6 +82,16 @@ class PairedComparison:
     accuracy: float
     test: McNemar  # a: the winner, b: the rival
     p_adjusted: float  # by Holm, for all that are compared with the winner on these images
+
+
+@dataclass(frozen=True)
+class ScoreComparison:
+    """Another finalist against the winner, on the confirmation split, by the metric that decided."""
+
+    name: str
+    score: float  # see `fmnist.scoring.score_of`
+    difference: float  # its score less the winner's
+    interval: Interval  # 95 %, of the difference, by the paired bootstrap within classes
 
 
 @dataclass(frozen=True)
@@ -155,6 +166,22 @@ class TrainingEvidence:
                 names.append(f"trial {record.trial}")
                 predicted.append(_confirmation(study, record)[1].argmax(axis=1))
         return paired_comparisons(labels, winner.argmax(axis=1), names, predicted)
+
+    @cached_property
+    def score_comparisons(self) -> tuple[ScoreComparison, ...]:
+        """Every other finalist against the winner by the study's metric, best first; none where that is accuracy."""
+        study, metric = self._trainings, self._trainings.metric
+        if metric == "accuracy":
+            return ()
+        labels, of_winner = _confirmation(study, study.winner)
+        found = []
+        for record in study.confirmed:
+            if record is not study.winner:
+                _, theirs = _confirmation(study, record)
+                interval = score_difference_95(metric, labels, of_winner, theirs)
+                difference = record.score - study.winner.score
+                found.append(ScoreComparison(f"trial {record.trial}", record.score, difference, interval))
+        return tuple(found)
 
     @cached_property
     def rungs(self) -> tuple[Rung, ...]:

@@ -26,7 +26,7 @@ class BestSoFar:
 
     n_trials: int  # that had ended
     n_images: int  # training images that these had seen
-    selection_accuracy: float  # the best of the trials trained to their end
+    selection_accuracy: float  # the best of the trials trained to their end: accuracy, or the score by another metric
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,12 @@ class DepthScore:
     n_blocks: int
     n_trials: int
     n_complete: int  # trained to their end
-    best: float | None  # selection accuracy; None if none is complete
+    best: float | None  # selection score; None if none is complete
     median: float | None
 
 
 def score(trial: TrialRecord) -> float | None:
-    """Selection accuracy of a trial, however it ended.
+    """Selection score of a trial by the study's metric, however it ended.
 
     Returns:
         The value of a complete trial, the best so far of a stopped one; None for those that have neither.
@@ -58,12 +58,12 @@ def score(trial: TrialRecord) -> float | None:
     if trial.state == "complete":
         return trial.value
     if trial.state == "pruned" and trial.best is not None:
-        return trial.best.validation_accuracy
+        return trial.best.score
     return None
 
 
 def values_of(trials: Sequence[TrialRecord]) -> list[float]:
-    """Selection accuracies of the trials that were trained to their end, in their order."""
+    """Selection scores of the trials that were trained to their end, in their order."""
     return [trial.value for trial in trials if trial.value is not None]
 
 
@@ -78,13 +78,13 @@ def scored(trials: Sequence[TrialRecord]) -> list[tuple[TrialRecord, float]]:
 
 
 def accuracy_floor(trials: Sequence[TrialRecord]) -> float:
-    """Where the accuracy axis of a search begins.
+    """Where the axis of scores of a search begins; a log loss is negative there, and larger is better.
 
     Far enough down for the better three quarters of the complete trials and the better half of the stopped ones. A few
     very bad trials would otherwise press all others into one line.
     """
     shares = {"complete": SHOWN_OF_COMPLETE, "pruned": SHOWN_OF_STOPPED}
-    wanted, top = [], 0.0
+    wanted, top = [], -np.inf
     for state, share in shares.items():
         accuracies = [accuracy for trial, accuracy in scored(trials) if trial.state == state]
         if accuracies:
@@ -92,7 +92,8 @@ def accuracy_floor(trials: Sequence[TrialRecord]) -> float:
             top = max(top, *accuracies)
     if not wanted:
         return 0.0
-    return max(0.0, top - ROOM_BELOW * max(top - min(wanted), LEAST_HEIGHT))
+    floor = float(top - ROOM_BELOW * max(top - min(wanted), LEAST_HEIGHT))
+    return floor if top < 0 else max(0.0, floor)
 
 
 def n_below_floor(trials: Sequence[TrialRecord]) -> int:

@@ -11,7 +11,8 @@ from rich.cells import cell_len
 from fmnist.metrics.calibration import ReliabilityBin
 from fmnist.metrics.evaluation import Evaluation
 from fmnist.metrics.intervals import Interval
-from search.format import percent
+from fmnist.scoring import Metric
+from search.format import METRIC_WORDS, percent
 from search.records.models import ChangedTestScore
 from search.report.analysis.evidence import BaselineScore, Calibration
 from search.report.analysis.learning import LearningCurve
@@ -36,7 +37,8 @@ from search.report.charts.style import (
     make_chart,
     percent_axis,
     reach,
-    round_ticks,
+    score_axis,
+    score_label,
 )
 
 FEWEST_IN_BIN = 5  # images; of fewer, an accuracy says nothing
@@ -87,20 +89,24 @@ def _draw_curves(axes: Axes, curve: LearningCurve, name: str) -> None:
     clean(axes)
 
 
-def finalists_chart(rows: Sequence[Mapping[str, Any]]) -> Chart:
-    """The accuracies of each finalist: in the search, and on the splits that its training as a finalist was scored on.
+def finalists_chart(rows: Sequence[Mapping[str, Any]], metric: Metric = "accuracy") -> Chart:
+    """The scores of each finalist: in the search, and on the splits that its training as a finalist was scored on.
 
     Args:
         rows: as in report.json's `finalists`, best first.
+        metric: of the study.
     """
-    alt = "Accuracy of each finalist in the search, and of its longer training on the confirmation split."
+    words = METRIC_WORDS[metric].capitalize() if metric != "macro_f1" else METRIC_WORDS[metric]
+    alt = f"{words} of each finalist in the search, and of its longer training on the confirmation split."
+    decides = "accuracy" if metric == "accuracy" else "score"
+    interval_key = "confirm_wilson_95" if metric == "accuracy" else "confirm_score_95"
 
     def draw(figure: Figure, medium: Medium) -> None:
         figure.set_figheight(1.5 + 0.34 * len(rows) + medium.pick(0, 0.5))
         axes = figure.add_subplot()
         places = np.arange(len(rows))[::-1]
         for key, colour, marker, label, shift in (
-            ("search_accuracy", GREY, "o", "in the search", 0.2),
+            (f"search_{decides}", GREY, "o", "in the search", 0.2),
             ("full_selection_accuracy", ORANGE, "v", "selection split, confirmation training", 0.0),
         ):
             drawn = []
@@ -112,19 +118,18 @@ def finalists_chart(rows: Sequence[Mapping[str, Any]]) -> Chart:
                 axes.scatter(x, y, c="none", edgecolors=colour, marker=marker, s=30, label=label)
         names, middle, errors = [], [], []
         for row in rows:
-            low, high = row["confirm_wilson_95"]
+            low, high = row[interval_key]
             names.append(f"trial {row['trial']} (default)" if row["is_default"] else f"trial {row['trial']}")
-            middle.append(row["confirm_accuracy"])
-            errors.append(reach(row["confirm_accuracy"], Interval(low, high)))
+            middle.append(row[f"confirm_{decides}"])
+            errors.append(reach(row[f"confirm_{decides}"], Interval(low, high)))
         axes.errorbar(
             middle, places - 0.2, xerr=np.transpose(errors), fmt="D", color=BLUE, markersize=5, capsize=3,
             label="confirmation split, with 95 % interval",
         )  # fmt: skip
         axes.set_yticks(places, names)
         axes.set_ylim(-0.6, len(rows) - 0.4)
-        label_axes(axes, x="accuracy (%)")
-        label_percent(axes.xaxis)
-        round_ticks(axes.xaxis)
+        label_axes(axes, x=score_label(metric))
+        score_axis(axes.xaxis, metric)
         clean(axes, grid="x")
         legend_above(figure, medium.pick(3, 1))
 

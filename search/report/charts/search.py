@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from search.format import parameter_value, thousands
+from fmnist.scoring import Metric, shown_value
+from search.format import METRIC_WORDS, SHARES, parameter_value, shown_score, thousands
 from search.records.models import TrialRecord
 from search.report.analysis.trials import BestSoFar, Rung, accuracy_floor, is_number, running_best, score, scored
 from search.report.charts.plain import Axes, Figure, FuncFormatter, MaxNLocator, NullFormatter
@@ -25,7 +26,8 @@ from search.report.charts.style import (
     label_axes,
     legend_above,
     make_chart,
-    percent_axis,
+    score_axis,
+    score_label,
 )
 
 LEAST_SPAN = 0.004  # of an accuracy axis, so that equal trials have one too
@@ -124,15 +126,17 @@ class AccuracyAxis:
         axes.set_ylim(self.floor - room_below * self.span, self.top + ROOM_ABOVE * self.span)
 
 
-def history_chart(trials: Sequence[TrialRecord]) -> Chart:
-    """Selection accuracy of every trial in order, with the best so far as a line.
+def history_chart(trials: Sequence[TrialRecord], metric: Metric = "accuracy") -> Chart:
+    """Selection score of every trial in order, with the best so far as a line.
 
     Trials that have no score, or one below the floor of the axis, are drawn on its lower edge.
 
     Args:
         trials: finished ones, by number; at least one.
+        metric: of the study.
     """
-    alt = "Selection accuracy of every trial in order, by what became of it, with the best so far as a line."
+    words = METRIC_WORDS[metric]
+    alt = f"Selection {words} of every trial in order, by what became of it, with the best so far as a line."
 
     def draw(figure: Figure, medium: Medium) -> None:
         figure.set_figheight(3.6)
@@ -151,11 +155,11 @@ def history_chart(trials: Sequence[TrialRecord]) -> Chart:
                 )  # fmt: skip
         _draw_best_so_far(axes, trials)
         accuracy.apply(axes, room_below=0.15)
-        label_axes(axes, x="trial", y="selection accuracy (%)")
+        label_axes(axes, x="trial", y=f"selection {score_label(metric)}")
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
         axes.set_xlim(-0.7, trials[-1].number + 0.7)
         clean(axes)
-        percent_axis(axes)
+        score_axis(axes.yaxis, metric)
         legend_above(figure, medium.pick(5, 1))
 
     return make_chart("search-history", alt, draw)
@@ -196,14 +200,15 @@ def importance_chart(importances: Mapping[str, float]) -> Chart:
     return make_chart("importance", alt, draw)
 
 
-def parameters_chart(trials: Sequence[TrialRecord], names: Sequence[str]) -> Chart:
-    """A small panel for each parameter, with selection accuracy against its values.
+def parameters_chart(trials: Sequence[TrialRecord], names: Sequence[str], metric: Metric = "accuracy") -> Chart:
+    """A small panel for each parameter, with the selection score against its values.
 
     Args:
         trials: of the search.
         names: of the parameters, at least one.
+        metric: of the study.
     """
-    alt = f"Selection accuracy against the value of each of {len(names)} parameters: {', '.join(names)}."
+    alt = f"Selection {METRIC_WORDS[metric]} against the value of each of {len(names)} parameters: {', '.join(names)}."
 
     def draw(figure: Figure, medium: Medium) -> None:
         n_columns = min(medium.pick(4, 2), len(names))
@@ -211,16 +216,16 @@ def parameters_chart(trials: Sequence[TrialRecord], names: Sequence[str]) -> Cha
         figure.set_figheight(0.5 + 1.75 * n_rows)
         panels = figure.subplots(n_rows, n_columns, sharey=True, squeeze=False)
         for axes, name in zip(panels.flat, names, strict=False):
-            _draw_parameter(axes, trials, name)
+            _draw_parameter(axes, trials, name, metric)
         for axes in list(panels.flat)[len(names) :]:
             axes.set_visible(False)
-        figure.supylabel("selection accuracy (%)", fontsize=10)
+        figure.supylabel(f"selection {score_label(metric)}", fontsize=10)
         legend_above(figure, medium.pick(3, 1), panels[0, 0])
 
     return make_chart("parameters", alt, draw)
 
 
-def _draw_parameter(axes: Axes, trials: Sequence[TrialRecord], name: str) -> None:
+def _draw_parameter(axes: Axes, trials: Sequence[TrialRecord], name: str, metric: Metric) -> None:
     """Draw the panel of one parameter; strips are spread a little sideways, the same way each time."""
     scale = Scale.of([trial.params[name] for trial in trials if name in trial.params])
     accuracy = AccuracyAxis.of(trials)
@@ -242,7 +247,7 @@ def _draw_parameter(axes: Axes, trials: Sequence[TrialRecord], name: str) -> Non
     axes.set_title(fitting(name), fontsize=9)
     accuracy.apply(axes, room_below=0.14)
     clean(axes)
-    percent_axis(axes)
+    score_axis(axes.yaxis, metric)
     axes.tick_params(labelsize=8)
     scale.apply(axes)
 
@@ -288,15 +293,19 @@ def _apart(rungs: Sequence[Rung]) -> list[Rung]:
     return kept
 
 
-def anytime_chart(improvements: Sequence[BestSoFar], n_images: int) -> Chart:
-    """The best selection accuracy against the training images of all trials.
+def anytime_chart(improvements: Sequence[BestSoFar], n_images: int, metric: Metric = "accuracy") -> Chart:
+    """The best selection score against the training images of all trials.
 
     Args:
         improvements: each new best of the search, at least one.
         n_images: training images of the whole search.
+        metric: of the study.
     """
     best = improvements[-1].selection_accuracy
-    alt = f"Best selection accuracy of complete trials against training images of all trials: {best:.2%} at last"
+    alt = (
+        f"Best selection {METRIC_WORDS[metric]} of complete trials against training images of all trials: "
+        f"{shown_score(metric, best)} at last"
+    )
 
     def draw(figure: Figure, medium: Medium) -> None:
         figure.set_figheight(2.7)
@@ -308,23 +317,24 @@ def anytime_chart(improvements: Sequence[BestSoFar], n_images: int) -> Chart:
         axes.step([*x, n_images / 1e6], [*y, best], where="post", color=BLUE, linewidth=1.8)
         axes.plot(x, y, "o", color=BLUE, markersize=4)
         axes.set_xlim(left=0)
-        label_axes(axes, x="training images of all trials (millions)", y="best selection\naccuracy (%)")
-        percent_axis(axes)
+        label_axes(axes, x="training images of all trials (millions)", y=f"best selection\n{score_label(metric)}")
+        score_axis(axes.yaxis, metric)
         clean(axes)
 
     return make_chart("anytime", alt, draw)
 
 
-def pair_chart(trials: Sequence[TrialRecord], names: tuple[str, str]) -> Chart:
-    """Two numeric parameters against each other, trials coloured by selection accuracy.
+def pair_chart(trials: Sequence[TrialRecord], names: tuple[str, str], metric: Metric = "accuracy") -> Chart:
+    """Two numeric parameters against each other, trials coloured by selection score.
 
     The scale of colours leaves out the worst tenth, which would take most of it.
 
     Args:
         trials: of the search.
         names: of the parameters, the horizontal one first.
+        metric: of the study.
     """
-    alt = f"Trials by {names[0]} and {names[1]}, coloured by selection accuracy."
+    alt = f"Trials by {names[0]} and {names[1]}, coloured by selection {METRIC_WORDS[metric]}."
 
     def draw(figure: Figure, medium: Medium) -> None:
         figure.set_figheight(3.6)
@@ -350,9 +360,10 @@ def pair_chart(trials: Sequence[TrialRecord], names: tuple[str, str]) -> Chart:
         if spans_magnitudes(second_values):
             axes.set_yscale("log")
         label_axes(axes, x=fitting(names[0]), y=fitting(names[1]))
-        shares = FuncFormatter(lambda share, _: parameter_value(100 * share))
-        bar = figure.colorbar(points, ax=axes, format=shares)
-        bar.set_label("selection accuracy (%)", fontsize=10)
+        factor = 100 if metric in SHARES else shown_value(metric, 1.0)
+        values = FuncFormatter(lambda score, _: parameter_value(factor * score))
+        bar = figure.colorbar(points, ax=axes, format=values)
+        bar.set_label(f"selection {score_label(metric)}", fontsize=10)
         clean(axes, grid="both")
         legend_above(figure, 2, axes)
 

@@ -12,6 +12,8 @@ from rich.cells import cell_len, set_cell_size
 
 from fmnist.metrics.intervals import Interval
 from fmnist.output import printable
+from fmnist.scoring import Metric, shown_value
+from search.format import METRIC_WORDS, SHARES
 from search.report.charts.plain import (
     Axes,
     Axis,
@@ -179,6 +181,20 @@ def percent_axis(axes: Axes) -> None:
     """Write the vertical axis of shares in percent, at round places."""
     label_percent(axes.yaxis)
     round_ticks(axes.yaxis)
+
+
+def score_axis(axis: Axis, metric: Metric) -> None:
+    """Write an axis of scores as people know the metric: shares in percent, log loss as positive; better is further."""
+    if metric in SHARES:
+        label_percent(axis)
+    elif metric == "log_loss":
+        axis.set_major_formatter(FuncFormatter(lambda score, _: f"{shown_value(metric, score):g}"))
+    round_ticks(axis)
+
+
+def score_label(metric: Metric) -> str:
+    """Name an axis of scores, such as `balanced accuracy (%)`."""
+    return f"{METRIC_WORDS[metric]} (%)" if metric in SHARES else METRIC_WORDS[metric]
 
 
 def legend_above(figure: Figure, n_columns: int, axes: Axes | None = None) -> None:

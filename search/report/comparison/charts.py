@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from search.format import percent, signed, tick_count
+from search.format import METRIC_WORDS, SHARES, percent, signed, tick_count
 from search.report.analysis.trials import BestSoFar, accuracy_floor
 from search.report.charts.plain import Axes, Figure, FuncFormatter, MaxNLocator, Patch
 from search.report.charts.style import (
@@ -23,6 +23,7 @@ from search.report.charts.style import (
     make_chart,
     reach,
     round_ticks,
+    score_label,
 )
 from search.report.comparison.data import ClassContrast, Comparison
 
@@ -122,16 +123,21 @@ def curves_chart(comparison: Comparison) -> Chart:
     Args:
         comparison: one whose searches both have a trial that was trained to its end.
     """
+    metric = comparison.metric
     what, label = "How far each search was from its own best", "points from its own best"
-    if comparison.is_same_test:
-        what, label = "Best selection accuracy so far", "best selection accuracy (%)"
+    if metric not in SHARES:
+        label = "hundredths from its own best"
+    if comparison.has_comparable_curves and metric is not None:
+        what, label = f"Best selection {METRIC_WORDS[metric]} so far", f"best selection {score_label(metric)}"
+        if metric not in SHARES:
+            label += {"macro_f1": " (hundredths)"}.get(metric, " (hundredths, negative)")
     alt = f"{what}, against the number of trials and against training images, for both searches."
 
     def draw(figure: Figure, medium: Medium) -> None:
         figure.set_figheight(medium.pick(3.4, 5.6))
         by_trials, by_images = medium.stack(figure, share_y=True)
         for i, curve in enumerate(comparison.curves):
-            heights = _heights(curve, comparison.is_same_test)
+            heights = _heights(curve, comparison.has_comparable_curves)
             n_trials, n_images = [], []
             for point in curve:
                 n_trials.append(point.n_trials)
@@ -162,9 +168,9 @@ def _draw_curve(axes: Axes, places: Sequence[int], heights: Sequence[float], i: 
     axes.plot(places[-1], heights[-1], MARKERS[i], color=COLOURS[i], markersize=6)
 
 
-def _heights(curve: Sequence[BestSoFar], is_same_test: bool) -> list[float]:
-    """In percent; of different test images, in points from the curve's own end."""
-    end = 0.0 if is_same_test else curve[-1].selection_accuracy
+def _heights(curve: Sequence[BestSoFar], is_comparable: bool) -> list[float]:
+    """In percent, or hundredths of a score; where curves are not comparable, from the curve's own end."""
+    end = 0.0 if is_comparable else curve[-1].selection_accuracy
     return [100 * (point.selection_accuracy - end) for point in curve]
 
 
@@ -172,7 +178,7 @@ def _floor(comparison: Comparison) -> float:
     """Where the axis begins: a few bad trials at the start would otherwise press all that follows into one line."""
     heights, floors = [], []
     for study, curve in zip(comparison.both, comparison.curves, strict=True):
-        heights += _heights(curve, comparison.is_same_test)
+        heights += _heights(curve, comparison.has_comparable_curves)
         floors.append(100 * accuracy_floor(study.trials) - (100 * curve[-1].selection_accuracy - heights[-1]))
     span = max(heights) - max(min(floors), min(heights))
     return max(heights) - ROOM_BELOW * max(span, LEAST_HEIGHT)

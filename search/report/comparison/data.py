@@ -20,6 +20,7 @@ from fmnist.metrics.evaluation import ClassScore
 from fmnist.metrics.intervals import McNemar, holm, mcnemar
 from fmnist.model.layers import count_multiply_adds, count_parameters
 from fmnist.recipe import Recipe
+from fmnist.scoring import Metric
 from search.records.io import flat
 from search.report.analysis.trials import BestSoFar, best_so_far
 from search.report.text.recipe import describe_block
@@ -98,6 +99,19 @@ class Comparison:
         """Whether both searches trained their trials for the same number of images."""
         fidelity_a = self.a.config.get("space", {}).get("fidelity")
         return fidelity_a == self.b.config.get("space", {}).get("fidelity")
+
+    @property
+    def metric(self) -> Metric | None:
+        """What decided in both studies; None where one was decided by another metric than the other."""
+        return self.a.metric if self.a.metric == self.b.metric else None
+
+    @property
+    def has_comparable_curves(self) -> bool:
+        """Whether the best trials of both searches can be set against each other: figures of one kind, of like images.
+
+        Strictly they would have to be the same images; those of another split of the same set are near enough.
+        """
+        return self.is_same_test and self.metric is not None
 
     @cached_property
     def test(self) -> McNemar:

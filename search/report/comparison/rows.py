@@ -6,7 +6,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from search.format import count, file_size, percent, percent_range, points, ratio, signed
+from fmnist.scoring import Metric
+from search.format import (
+    METRIC_WORDS,
+    count,
+    file_size,
+    in_metric,
+    metric_range,
+    percent,
+    percent_range,
+    points,
+    ratio,
+    shown_signed,
+    signed,
+)
 from search.records.models import FINISHED_STATES
 from search.report.comparison.data import Comparison, mean_confidence, multiply_adds, n_parameters
 from search.report.text.delivery import phase_words
@@ -88,7 +101,10 @@ def accuracy_rows(comparison: Comparison) -> list[Row]:
     a, b = comparison.both
     of_a, of_b = a.evaluation, b.evaluation
     interval = "Its Wilson 95 % interval"
-    rows = [
+    rows = []
+    if comparison.metric is not None and comparison.metric != "accuracy":
+        rows = decided_rows(comparison, comparison.metric)
+    rows += [
         share_row("Mean over seeds", a.test_mean, b.test_mean),
         Row(interval, percent_range(a.test_interval), percent_range(b.test_interval)),
         Row("Standard deviation over seeds", points(a.test_sd), points(b.test_sd)),
@@ -107,6 +123,19 @@ def accuracy_rows(comparison: Comparison) -> list[Row]:
     return rows
 
 
+def decided_rows(comparison: Comparison, metric: Metric) -> list[Row]:
+    """The figure that decided in both studies, where it was another than accuracy."""
+    a, b = comparison.both
+    interval = (metric_range(metric, a.test_score_interval), metric_range(metric, b.test_score_interval))
+    scores = (in_metric(metric, a.test_score), in_metric(metric, b.test_score))
+    return [
+        Row(
+            f"Test {METRIC_WORDS[metric]}, mean over seeds", *scores, shown_signed(metric, b.test_score - a.test_score)
+        ),
+        Row("95 % interval of the delivered model's", *interval),
+    ]
+
+
 def calibration_rows(comparison: Comparison) -> list[Row]:
     """How well the delivered models' confidence fits."""
     a, b = comparison.both
@@ -121,15 +150,16 @@ def calibration_rows(comparison: Comparison) -> list[Row]:
 
 
 def search_rows(comparison: Comparison) -> list[Row]:
-    """How the trials ended, and the best selection accuracy where it can be compared."""
+    """How the trials ended, and the best selection score where it can be compared."""
     a, b = comparison.both
     rows = []
     for state, heading in STATE_HEADINGS.items():
         rows.append(Row(heading, count(a.n_by_state[state]), count(b.n_by_state[state])))
     rows.append(Row("All", count(len(a.trials)), count(len(b.trials)), is_sum=True))
-    if comparison.is_same_test and all(comparison.curves):
+    metric = comparison.metric
+    if comparison.has_comparable_curves and metric is not None and all(comparison.curves):
         best_a, best_b = (curve[-1].selection_accuracy for curve in comparison.curves)
-        rows.append(Row("Best selection accuracy", percent(best_a), percent(best_b)))
+        rows.append(Row(f"Best selection {METRIC_WORDS[metric]}", in_metric(metric, best_a), in_metric(metric, best_b)))
     return rows
 
 

@@ -32,14 +32,14 @@ def summarize(comparison: Comparison) -> dict[str, Any]:
     if tested:
         test = comparison_section(comparison)
         classes = [class_row(contrast) for contrast in comparison.classes]
-    curve_a, curve_b = comparison.curves
+    (curve_a, curve_b), has_curves = comparison.curves, comparison.has_comparable_curves
     summary = {
         "studies": {"a": comparison.names[0], "b": comparison.names[1]},
         "is_same_test": tested,
         "is_same_selection": comparison.is_same_selection,
         "test": test,
         "classes": classes,
-        "searches": {"a": search_section(a, curve_a, tested), "b": search_section(b, curve_b, tested)},
+        "searches": {"a": search_section(a, curve_a, has_curves), "b": search_section(b, curve_b, has_curves)},
         "cost": {"a": cost_section(a), "b": cost_section(b)},
         "recipes": entry_rows(comparison.recipes),
         "data_and_seeds": entry_rows(comparison.data_and_seeds),
@@ -77,6 +77,7 @@ def scores_section(study: FinishedStudy) -> dict[str, Any]:
         "wilson_95": [interval.low, interval.high],
         "delivered": {"value": evaluation.accuracy, "wilson_95": [delivered.low, delivered.high]},
         "ensemble": ensemble,
+        **({} if study.metric == "accuracy" else {"metric": study.metric, "score": study.test_score}),
         "macro_f1": evaluation.macro_f1,
         "balanced_accuracy": evaluation.balanced_accuracy,
         "log_loss": evaluation.log_loss,
@@ -97,19 +98,19 @@ def class_row(contrast: ClassContrast) -> dict[str, Any]:
     return row
 
 
-def search_section(study: FinishedStudy, curve: Sequence[BestSoFar], is_same_test: bool) -> dict[str, Any]:
+def search_section(study: FinishedStudy, curve: Sequence[BestSoFar], is_comparable: bool) -> dict[str, Any]:
     """One of `searches`: how trials ended and how the best one rose.
 
     Args:
         study: whose search it is.
         curve: how its best trial rose.
-        is_same_test: whether accuracies may be compared; if not, the points have distances from the search's own best
-            and no accuracies.
+        is_comparable: whether the searches' accuracies, or scores by the metric of both, may be compared; if not, the
+            points have distances from the search's own best and no accuracies.
     """
     points = []
     for point in curve:
         row = dataclasses.asdict(point)
-        if not is_same_test:
+        if not is_comparable:
             row["below_own_best"] = curve[-1].selection_accuracy - row.pop("selection_accuracy")
         points.append(row)
     return {"trials": study.n_by_state, "best_so_far": points}

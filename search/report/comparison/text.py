@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from search.format import NOT_KNOWN, count, duration, p_value, percent, points, ratio, with_noun
+from search.format import (
+    METRIC_WORDS,
+    NOT_KNOWN,
+    SHARES,
+    count,
+    duration,
+    in_metric,
+    p_value,
+    percent,
+    points,
+    ratio,
+    with_noun,
+)
 from search.report.analysis.trials import BestSoFar, reached
 from search.report.comparison.data import Comparison, Entry, multiply_adds, n_parameters
 from search.report.text.delivery import phase_words
@@ -22,7 +34,7 @@ def verdict(comparison: Comparison) -> str:
     Where both were tested on the same images, the seeds speak first and then the two delivered models.
     """
     if comparison.is_same_test:
-        return f"{accuracies(comparison)} {delivered(comparison)}"
+        return f"{scores(comparison)}{accuracies(comparison)} {delivered(comparison)}"
     return (
         f"{_tested_on(comparison.a)}, {_tested_on(comparison.b)}. These are not the same images, so accuracies, "
         f"classes and calibration of the two answer different questions and are left out here; each study's own report "
@@ -33,6 +45,26 @@ def verdict(comparison: Comparison) -> str:
 def _tested_on(study: FinishedStudy) -> str:
     n_images = with_noun(len(study.arrays.labels), "image")
     return f"{study.files.root.name} was tested on {n_images} of {study.data.dataset}"
+
+
+def scores(comparison: Comparison) -> str:
+    """Which study has the better mean of the figure that decided in both, with a space behind; empty for accuracy.
+
+    Where the two were decided by different metrics, it says so.
+    """
+    a, b = comparison.both
+    if comparison.metric is None:
+        (name_a, name_b), (words_a, words_b) = comparison.names, (METRIC_WORDS[a.metric], METRIC_WORDS[b.metric])
+        return f"{name_a} was decided by {words_a}, {name_b} by {words_b}: each may well be behind by the other's. "
+    metric = comparison.metric
+    if metric == "accuracy":
+        return ""
+    better, worse = sorted(comparison.both, key=lambda study: -study.test_score)
+    return (
+        f"By {METRIC_WORDS[metric]}, which decided in both, {better.files.root.name} has "
+        f"{in_metric(metric, better.test_score)} and {worse.files.root.name} {in_metric(metric, worse.test_score)} on "
+        "average over the seeds. "
+    )
 
 
 def accuracies(comparison: Comparison) -> str:
@@ -154,21 +186,30 @@ def curves(comparison: Comparison) -> str:
     if without:
         return f"No trial of {' and '.join(without)} was trained to its end, so there is nothing to compare."
     end_a, end_b = curve_a[-1].selection_accuracy, curve_b[-1].selection_accuracy
-    if not comparison.is_same_test:
+    metric = comparison.metric
+    if not comparison.has_comparable_curves or metric is None:
         near_a, near_b = reached(curve_a, end_a - NEAR_BEST), reached(curve_b, end_b - NEAR_BEST)
         return (
-            f"{name_a} came within {points(NEAR_BEST)} of its own best after {_spent(near_a)}, {name_b} after "
+            f"{name_a} came within {_near(comparison)} of its own best after {_spent(near_a)}, {name_b} after "
             f"{_spent(near_b)}."
         )
     if end_a == end_b:
-        return f"Both searches ended at the same best selection accuracy, {percent(end_a)}."
+        return f"Both searches ended at the same best selection {METRIC_WORDS[metric]}, {in_metric(metric, end_a)}."
     leader, curve, lower = name_a, curve_a, end_b
     if end_b > end_a:
         leader, curve, lower = name_b, curve_b, end_a
+    led, behind = in_metric(metric, curve[-1].selection_accuracy), in_metric(metric, lower)
     return (
-        f"{leader} ended higher, at {percent(curve[-1].selection_accuracy)} against {percent(lower)}, and had passed "
+        f"{leader} ended {'better' if metric == 'log_loss' else 'higher'}, at {led} against {behind}, and had passed "
         f"the other's best after {_spent(reached(curve, lower))}."
     )
+
+
+def _near(comparison: Comparison) -> str:
+    """How near a search's own best counts as near it, in points where both searches were decided by shares."""
+    if all(study.metric in SHARES for study in comparison.both):
+        return points(NEAR_BEST)
+    return f"{NEAR_BEST:g}"
 
 
 def _spent(point: BestSoFar) -> str:
@@ -178,7 +219,9 @@ def _spent(point: BestSoFar) -> str:
 def curve_note(comparison: Comparison) -> str:
     """What the reader has to know to read the two curves together."""
     notes = ["Trials count when they end; stopped ones count with their images, not with their accuracy."]
-    if not comparison.is_same_test:
+    if comparison.metric is None:
+        notes.append("Each curve is measured from its own end: the two searches were decided by different metrics.")
+    elif not comparison.is_same_test:
         notes.append("Each curve is measured from its own end: accuracies on different images say nothing together.")
     elif not comparison.is_same_selection:
         notes.append("The selection images differ, so small differences in height mean nothing.")

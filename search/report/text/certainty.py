@@ -4,9 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from search.format import count, percent, points, with_noun
-from search.report.analysis.evidence import Calibration, PairedComparison, SelectionBias
+from fmnist.scoring import Metric, shown_value
+from search.format import (
+    METRIC_WORDS,
+    SHARES,
+    count,
+    difference_in,
+    in_metric,
+    percent,
+    points,
+    shown_signed,
+    with_noun,
+)
+from search.report.analysis.evidence import Calibration, PairedComparison, ScoreComparison, SelectionBias
 from search.report.text.delivery import SIGNIFICANCE, trainings
+from search.results.members import score_interval
 from search.results.result import FinishedStudy
 from search.results.trainings import Trainings
 
@@ -45,35 +57,41 @@ def _from_search_to_test(study: FinishedStudy) -> str:
     Trained anew as a finalist, it has 94.80 % on the confirmation split, ... The delivered model has 94.90 % on the
     test set."
     """
-    winner, test = study.winner, study.test_mean
+    winner, test, metric = study.winner, study.test_score, study.metric
     in_search = "The winner is chosen by the confirmation split."
     if len(study.confirmed) == 1:
         in_search = "The winner is the network that the search found best."
+    by = "" if metric == "accuracy" else f"{METRIC_WORDS[metric]} "
     if winner.search_accuracy is not None:
         in_search = (
             f"In the search, after a shorter training on fewer images, the winner has "
-            f"{percent(winner.search_accuracy)} on the selection split."
+            f"{by}{in_metric(metric, _decisive(winner.search_accuracy, winner.search_score))} on the selection split."
         )
-    n_delivered, known = len(study.test_accuracies), study.refits[0].confirm_accuracy
+    n_delivered, known = len(study.test_accuracies), study.refits[0].score
     whose, where = "The delivered model has", "on the confirmation split"
     if n_delivered > 1:
         whose = f"The delivered {with_noun(n_delivered, 'student')} have, on average,"
         where = f"the first has {where}"
     n_finalists = with_noun(len(study.confirmed), "finalist")
     others = f", and which compares {n_finalists}" if len(study.confirmed) > 1 else ""
-    step = "" if known is None else f", {_difference(test - known)} {where}"
+    step = "" if known is None else f", {_difference(metric, test - known)} {where}"
     return (
-        f"{in_search} Trained anew as a finalist, it has {percent(winner.confirm_accuracy)} on the confirmation split, "
+        f"{in_search} Trained anew as a finalist, it has {in_metric(metric, winner.score)} on the confirmation split, "
         f"from which no network learns{others}. {whose} "
-        f"{percent(test)} on the test set{step}."
+        f"{in_metric(metric, test)} on the test set{step}."
     )
 
 
-def _difference(step: float) -> str:
-    """Such as `0.10 points more than`, or `the same as`."""
-    if points(step) == points(0):
+def _decisive(accuracy: float | None, score: float | None) -> float | None:
+    """What decided: the score, or where there is none the accuracy."""
+    return accuracy if score is None else score
+
+
+def _difference(metric: Metric, step: float) -> str:
+    """Such as `0.10 points more than`, or `the same as`; of a log loss, which falls where the score rises, its own."""
+    if difference_in(metric, step) == difference_in(metric, 0):
         return "the same as"
-    return f"{points(step)} {'more' if step > 0 else 'less'} than"
+    return f"{difference_in(metric, step)} {'more' if shown_value(metric, step) > 0 else 'less'} than"
 
 
 def luck(study: FinishedStudy, bias: SelectionBias) -> str:
@@ -88,7 +106,11 @@ def luck(study: FinishedStudy, bias: SelectionBias) -> str:
     """
     n_selection, n_confirmation = study.data.n_images["selection"], study.data.n_images["confirmation"]
     selection, confirm = bias.selection_luck, bias.confirm_luck
-    of_finalists = ""
+    of_finalists, by_accuracy = "", ""
+    if study.metric != "accuracy":
+        by_accuracy = (
+            f"This is reckoned by accuracy; {METRIC_WORDS[study.metric]}, which chose, scatters in its own way. "
+        )
     if bias.n_finalists > 1:
         of_finalists = (
             f"The best of {bias.n_finalists} equal finalists would show {percent(confirm.expected)} on the "
@@ -98,6 +120,7 @@ def luck(study: FinishedStudy, bias: SelectionBias) -> str:
         f"{with_noun(bias.n_tried, 'configuration')} were scored on {count(n_selection)} selection images. Were all of "
         f"them exactly {percent(bias.confirm_accuracy)} good, the best would show {percent(selection.expected)} there "
         f"on average, and in one case of twenty more than {percent(selection.high)}, by luck alone. {of_finalists}"
+        f"{by_accuracy}"
         "That is the most that luck does: real configurations fail on the same difficult images. This study opened its "
         "test set once, for what had been chosen; it can't know whether the same images were looked at before, in "
         "another study whose outcome led to this one."
@@ -115,14 +138,17 @@ def against_default(study: Trainings) -> str:
         return "The default recipe was not among the finalists, so there is nothing to compare with."
     if default is winner:
         return "The default recipe itself won: the search found nothing better on the confirmation split."
-    difference = winner.confirm_accuracy - default.confirm_accuracy
+    metric, difference = study.metric, winner.score - default.score
     side = "above" if difference >= 0 else "below"
+    if metric == "log_loss":
+        side = "better than" if difference >= 0 else "worse than"
     verdict = "the two 95 % intervals don't overlap"
-    if study.confirm_interval(winner).overlaps(study.confirm_interval(default)):
+    if score_interval(study, winner).overlaps(score_interval(study, default)):
         verdict = "the two 95 % intervals overlap, so these images alone don't settle which is better"
     return (
-        f"On the confirmation split the winner is {points(difference)} {side} the default "
-        f"({percent(winner.confirm_accuracy)} against {percent(default.confirm_accuracy)}, "
+        f"On the confirmation split the winner is {difference_in(metric, difference)} {side} the default "
+        f"({in_metric(metric, winner.score)} against {in_metric(metric, default.score)}"
+        f"{'' if metric == 'accuracy' else f' {METRIC_WORDS[metric]}'}, "
         f"n = {count(study.data.n_images['confirmation'])}); {verdict}."
     )
 
@@ -145,6 +171,27 @@ def paired_comparisons(found: Sequence[PairedComparison]) -> str:
     return (
         f"The winner is better than {n_beaten} of {count(len(found))} beyond chance{worse} (exact McNemar test on the "
         "same images, 5 % level, Holm's correction)."
+    )
+
+
+def score_comparisons(found: Sequence[ScoreComparison], metric: Metric) -> str:
+    """How far each finalist is from the winner by the metric that decided, and how far chance could bring that.
+
+    Such as: "By balanced accuracy, trial 3 has 4.00 points less than the winner (95 % interval of the difference, ..."
+
+    Args:
+        found: the finalists but for the winner; at least one.
+        metric: of the study.
+    """
+    said = []
+    for rival in found:
+        ends = (rival.interval.low, rival.interval.high)
+        low, high = (shown_signed(metric, end) for end in sorted(ends, key=lambda end: shown_value(metric, end)))
+        said.append(f"{rival.name} {shown_signed(metric, rival.difference)} ({low} to {high})")
+    unit = ", in points" if metric in SHARES else ""
+    return (
+        f"By {METRIC_WORDS[metric]}, which chose the winner, the others differ from it by{unit}: {', '.join(said)}. In "
+        "brackets the 95 % interval, by a bootstrap that draws the same images for both, within each class."
     )
 
 

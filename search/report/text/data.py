@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from fmnist.data.duplicates import Duplicates
-from search.format import count, percent, with_noun
+from fmnist.scoring import Metric
+from search.format import METRIC_WORDS, count, percent, with_noun
 from search.results.balance import Balance
 from search.results.result import FinishedStudy
 from search.results.trainings import Trainings
@@ -73,16 +74,28 @@ def _verb(n: int, singular: str, plural: str) -> str:
     return singular if n == 1 else plural
 
 
-def uneven_classes(balance: Balance) -> str:
+HOW_CLASSES_COUNT: dict[Metric, str] = {
+    "accuracy": "to which a class counts by its images",
+    "balanced_accuracy": "to which every class counts the same",
+    "macro_f1": "to which every class counts the same",
+    "log_loss": "to which a class counts by its images",
+}
+
+
+def uneven_classes(balance: Balance, metric: Metric = "accuracy") -> str:
     """How uneven the classes are, and what follows; without a capital and a full stop, for a list of remarks.
 
     Such as: "the classes are uneven: tit has 8.8 % of the training images (438), owl 43.8 % (2,189). Every choice
     is made by accuracy, to which a class counts by its images"
+
+    Args:
+        balance: of the training images.
+        metric: of the study.
     """
     return (
         f"the classes are uneven: {balance.rarest} has {percent(balance.share_of_rarest, 1)} of the training images "
         f"({count(balance.n_rarest)}), {balance.commonest} {percent(balance.n_commonest / balance.n_images, 1)} "
-        f"({count(balance.n_commonest)}). Every choice is made by accuracy, to which a class counts by its images"
+        f"({count(balance.n_commonest)}). Every choice is made by {METRIC_WORDS[metric]}, {HOW_CLASSES_COUNT[metric]}"
     )
 
 
@@ -93,10 +106,11 @@ def uneven_on_test(study: FinishedStudy) -> str:
     94.00 % accuracy; always answering owl would be right on 43.8 % of the test images."
     """
     balanced, plain = percent(study.evaluation.balanced_accuracy), percent(study.evaluation.accuracy)
+    uneven = capitalized(uneven_classes(study.balance, study.metric))
     return (
-        f"{capitalized(uneven_classes(study.balance))}. Balanced accuracy, the mean of the classes' recalls, is "
-        f"{balanced} against {plain} accuracy; always answering {study.balance.commonest} would be right on "
-        f"{percent(study.commonest_test_share, 1)} of the test images."
+        f"{uneven}. Balanced accuracy, the mean of the classes' recalls, is {balanced} against {plain} accuracy; "
+        f"always answering {study.balance.commonest} would be right on {percent(study.commonest_test_share, 1)} of the "
+        "test images."
     )
 
 

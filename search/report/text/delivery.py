@@ -5,13 +5,32 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fmnist.model.layers import count_multiply_adds, count_parameters
-from search.format import count, file_size, p_value, percent, percent_range, points, short_count, with_noun
+from fmnist.scoring import COUNT_CLASSES_ALIKE, Metric, score_of
+from search.format import (
+    METRIC_WORDS,
+    count,
+    file_size,
+    in_metric,
+    p_value,
+    percent,
+    percent_range,
+    points,
+    short_count,
+    with_noun,
+)
+from search.records.models import ConfirmRecord, RefitRecord
 from search.report.analysis.evidence import EnsembleScore, Evidence, TrainingEvidence
 from search.results.members import Member
 from search.results.result import FinishedStudy
 from search.results.trainings import Trainings
 
 SIGNIFICANCE = 0.05
+METRIC_MEANINGS: dict[Metric, str] = {
+    "accuracy": "the share of images that are right",
+    "balanced_accuracy": "the mean of the classes' recalls",
+    "macro_f1": "the mean of the classes' F1",
+    "log_loss": "the mean cross-entropy",
+}
 STUDENTS_LEARN = (
     "Students learn from the labels and from what their teachers predict on average for each image as the student sees "
     "it, shifted or erased alike (distillation, Hinton et al. 2015; Beyer et al. 2021)."
@@ -44,7 +63,7 @@ def delivered(study: Trainings, evidence: TrainingEvidence) -> str | None:
     """
     if not study.has_unseen_confirmation:
         return None
-    winner, own = study.winner, percent(study.winner.confirm_accuracy)
+    winner, own = study.winner, confirmed_in_words(study, study.winner)
     n = f"n = {count(study.data.n_images['confirmation'])}"
     if not study.students:
         return (
@@ -52,7 +71,7 @@ def delivered(study: Trainings, evidence: TrainingEvidence) -> str | None:
             f"({n}) it has {own}, and no student was trained that could be better."
         )
     first, taught = study.students[0], f"taught by {members_in_words(evidence.teachers)}"
-    student = percent(first.confirm_accuracy)
+    student = confirmed_in_words(study, first)
     if study.has_student:
         return (
             f"The delivered model is student {first.seed_index}: the recipe of trial {winner.trial}, {taught}. On the "
@@ -61,6 +80,29 @@ def delivered(study: Trainings, evidence: TrainingEvidence) -> str | None:
     return (
         f"The delivered model is trial {winner.trial}'s own training as a finalist: on the confirmation split "
         f"({n}) it has {own}, and student {first.seed_index}, of the same recipe and {taught}, only {student}."
+    )
+
+
+def confirmed_in_words(study: Trainings, record: ConfirmRecord | RefitRecord) -> str:
+    """What a training has on the confirmation split: `95.10 %`, or `95.10 % balanced accuracy` by another metric."""
+    by = "" if study.metric == "accuracy" else f" {METRIC_WORDS[study.metric]}"
+    return f"{in_metric(study.metric, record.score)}{by}"
+
+
+def decided_by(study: Trainings) -> str:
+    """What decided in this study, and what its losses did about rare classes; for a study by another metric.
+
+    Such as: "Trials, finalists and students were compared by balanced accuracy, the mean of the classes' recalls, and
+    in all losses an image counted the more the rarer its class is."
+    """
+    losses = "all images counted the same in the losses"
+    if study.config.get("class_weights") == "balanced":
+        losses = "in all losses an image counted the more the rarer its class is"
+    return (
+        f"Trials, finalists and students were compared by {METRIC_WORDS[study.metric]}, "
+        f"{METRIC_MEANINGS[study.metric]}, and {losses}. Teachers and ensemble were weighted by cross-entropy"
+        f"{', in which every class counted alike' if study.metric in COUNT_CLASSES_ALIKE else ''}. Tests of single "
+        "images (McNemar's) are of accuracy."
     )
 
 
@@ -116,7 +158,13 @@ def ensemble_rows(study: FinishedStudy, evidence: Evidence) -> list[tuple[str, s
     before, own = averaged.before, calibration.before
     after, own_after = averaged.after, calibration.after
     p = p_value(score.rival.p_adjusted)
+    decisive = []
+    if study.metric != "accuracy":
+        name = f"{METRIC_WORDS[study.metric].capitalize().replace('f1', 'F1')}, which decided"
+        of_single = score_of(study.metric, study.arrays.labels, study.arrays.probabilities[0])
+        decisive.append((name, in_metric(study.metric, study.ensemble_score), in_metric(study.metric, of_single)))
     return [
+        *decisive,
         ("Test accuracy", percent(score.rival.accuracy), percent(single.accuracy)),
         ("Wilson 95 % interval", percent_range(score.accuracy_interval), percent_range(single.accuracy_interval)),
         ("Right alone", with_noun(score.rival.test.n_only_b, "image"), with_noun(score.rival.test.n_only_a, "image")),

@@ -7,9 +7,11 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from search.format import count, percent, points, short_count, with_noun
+from fmnist.scoring import Metric
+from search.format import METRIC_WORDS, SHARES, count, difference_in, in_metric, percent, short_count, with_noun
 from search.records.models import FINISHED_STATES, SpaceRecord, TrialRecord
 from search.report.analysis.trials import BestSoFar, DepthScore, Rung, rank_correlations, reached
+from search.results.members import score_interval
 from search.results.trainings import Trainings
 
 NEAR_BEST = 0.005  # accuracy below the best that counts as near it: half a point
@@ -23,11 +25,15 @@ IMPORTANCE_ABSENT = (
 )
 
 
-def history(trials: Sequence[TrialRecord]) -> str:
+def history(trials: Sequence[TrialRecord], metric: Metric = "accuracy") -> str:
     """When the search found its best trial.
 
     Such as: "The best selection accuracy of the search, 95.10 %, came with trial 23 (sampler); 16 trials after it
     brought nothing better."
+
+    Args:
+        trials: of the search.
+        metric: of the study.
     """
     best: TrialRecord | None = None
     best_value = 0.0
@@ -37,8 +43,9 @@ def history(trials: Sequence[TrialRecord]) -> str:
     if best is None:
         return "No trial was trained to its end."
     n_after = sum(trial.number >= best.number for trial in trials) - 1
+    shown = in_metric(metric, best_value)
     return (
-        f"The best selection accuracy of the search, {percent(best_value)}, came with trial {best.number} "
+        f"The best selection {METRIC_WORDS[metric]} of the search, {shown}, came with trial {best.number} "
         f"({best.origin}); {with_noun(n_after, 'trial')} after it brought nothing better."
     )
 
@@ -79,7 +86,7 @@ def survival(rungs: Sequence[Rung]) -> str:
     )
 
 
-def anytime(improvements: Sequence[BestSoFar], n_images: int) -> str:
+def anytime(improvements: Sequence[BestSoFar], n_images: int, metric: Metric = "accuracy") -> str:
     """After which share of its training images the search had its best, and nearly had it.
 
     Such as: "The last improvement, to 95.10 %, came after 61 % of the search's 1.10 M training images; half a point
@@ -88,13 +95,15 @@ def anytime(improvements: Sequence[BestSoFar], n_images: int) -> str:
     Args:
         improvements: each new best, at least one.
         n_images: training images of all trials.
+        metric: of the study.
     """
     best = improvements[-1]
     near = reached(improvements, best.selection_accuracy - NEAR_BEST)
+    below = "half a point below it" if metric in SHARES else f"what is {NEAR_BEST:g} worse"
     return (
-        f"The last improvement, to {percent(best.selection_accuracy)}, came after "
-        f"{percent(best.n_images / n_images, 0)} of the search's {short_count(n_images)} training images; half a point "
-        f"below it was reached after {percent(near.n_images / n_images, 0)}."
+        f"The last improvement, to {in_metric(metric, best.selection_accuracy)}, came after "
+        f"{percent(best.n_images / n_images, 0)} of the search's {short_count(n_images)} training images; "
+        f"{below} was reached after {percent(near.n_images / n_images, 0)}."
     )
 
 
@@ -132,12 +141,13 @@ def importance(importances: Mapping[str, float]) -> str:
     return f"{name} weighs most, with {percent(value / total, 0)} of the importance."
 
 
-def parameter_effects(trials: Sequence[TrialRecord], names: Sequence[str]) -> str:
-    """Which numeric parameter goes most clearly with accuracy: the one whose rank correlation is farthest from 0.
+def parameter_effects(trials: Sequence[TrialRecord], names: Sequence[str], metric: Metric = "accuracy") -> str:
+    """Which numeric parameter goes most clearly with the score: the one whose rank correlation is farthest from 0.
 
     Args:
         trials: of the search.
         names: parameters to look at; those in words are passed over.
+        metric: of the study.
     """
     correlations = rank_correlations(trials, names)
     if not correlations:
@@ -145,26 +155,30 @@ def parameter_effects(trials: Sequence[TrialRecord], names: Sequence[str]) -> st
     name, (rho, n) = max(correlations.items(), key=lambda item: abs(item[1][0]))
     direction = "higher" if rho > 0 else "lower"
     return (
-        f"Among numeric parameters, {name} goes most clearly with accuracy: {direction} values did better "
-        f"(rank correlation {rho:+.2f}, n = {n} trials trained to the end). The sampler moves all parameters together, "
-        "so this is no proof of cause."
+        f"Among numeric parameters, {name} goes most clearly with {METRIC_WORDS[metric]}: {direction} values did "
+        f"better (rank correlation {rho:+.2f}, n = {n} trials trained to the end). The sampler moves all parameters "
+        "together, so this is no proof of cause."
     )
 
 
-def depth(rows: Sequence[DepthScore]) -> str:
+def depth(rows: Sequence[DepthScore], metric: Metric = "accuracy") -> str:
     """Which depth has the best trial.
 
     Such as: "The best trial has 3 blocks: 95.10 %, the best of 9 trials trained to the end at that depth."
+
+    Args:
+        rows: as `search.report.analysis.trials.depths` has them.
+        metric: of the study.
     """
     best: DepthScore | None = None
-    best_accuracy = 0.0
+    best_score = 0.0
     for row in rows:
-        if row.best is not None and (best is None or row.best > best_accuracy):
-            best, best_accuracy = row, row.best
+        if row.best is not None and (best is None or row.best > best_score):
+            best, best_score = row, row.best
     if best is None:
         return "No depth has a trial that was trained to its end."
     return (
-        f"The best trial has {with_noun(best.n_blocks, 'block')}: {percent(best_accuracy)}, the best of "
+        f"The best trial has {with_noun(best.n_blocks, 'block')}: {in_metric(metric, best_score)}, the best of "
         f"{with_noun(best.n_complete, 'trial')} trained to the end at that depth."
     )
 
@@ -194,8 +208,9 @@ def finalists(study: Trainings) -> str:
     if len(study.confirmed) == 1:
         return "One finalist: nothing was left to choose on the confirmation split."
     first, second = study.confirmed[:2]
-    lead = points(first.confirm_accuracy - second.confirm_accuracy)
+    lead = difference_in(study.metric, first.score - second.score)
     verb = "do not overlap"
-    if study.confirm_interval(first).overlaps(study.confirm_interval(second)):
+    if score_interval(study, first).overlaps(score_interval(study, second)):
         verb = "overlap"
-    return f"Trial {first.trial} leads trial {second.trial} by {lead}; their 95 % intervals {verb}."
+    by = "" if study.metric == "accuracy" else f" in {METRIC_WORDS[study.metric]}"
+    return f"Trial {first.trial} leads trial {second.trial} by {lead}{by}; their 95 % intervals {verb}."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fmnist.metrics.intervals import Interval
+from fmnist.metrics.intervals import Interval, score_95
 from search.format import count, percent, percent_range, points, with_noun
 from search.report.analysis.evidence import TrainingEvidence
 from search.report.text.certainty import against_default
@@ -19,6 +19,11 @@ UNTESTED = (
 def confirmed_interval(study: TrainedStudy) -> Interval:
     """Wilson 95 % interval of the delivered model's accuracy on the confirmation split."""
     return study.on_confirmation(study.confirm_accuracy)
+
+
+def confirmed_score_interval(study: TrainedStudy, evidence: TrainingEvidence) -> Interval:
+    """95 % interval of what the delivered model has on the confirmation split by the study's metric."""
+    return score_95(study.metric, *evidence.confirmed)
 
 
 def confirmed(study: TrainedStudy) -> str:

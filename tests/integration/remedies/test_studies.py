@@ -96,6 +96,8 @@ def confirm(studies: Path, *more: object, workers: Any = fake_workers) -> None:
     [
         (["--seed", "1"], ["--seed", "0"], "pass --seed 0, or"),
         (["--sampler", "random"], ["--sampler", "tpe"], "pass --sampler tpe, or"),
+        (["--metric", "balanced_accuracy"], ["--metric", "accuracy"], "pass --metric accuracy, or"),
+        (["--class-weights", "balanced"], ["--class-weights", "none"], "pass --class-weights none, or"),
         (["--max-parameters", "9"], [], "leave --max-parameters out, or"),
         (["--storage", "sqlite:///other.db"], [], "leave --storage out, or"),
         (["--seed", "1"], ["--seed", "1", "--study", "another"], "start a new study with --study NAME"),
