@@ -67,7 +67,9 @@ def widen(config: StudyConfig, files: StudyFiles, storage: StudyStorage, widenin
     storage.retry_policy.call(lambda: storage.rewrite_trials(study_id, trials, {"identity": identity}))
     _write_folder(config, files, storage, announced)
     again = sum(trial.waits_again for trial in trials)
-    text = f"{with_noun(len(trials), 'trial')} of the space before go on with it; {shown_path(backup)} has what was"
+    text = (
+        f"the study goes on with {with_noun(len(trials), 'trial')}; {shown_path(backup)} keeps the database as it was"
+    )
     if again:
         text += f"; {with_noun(again, 'trial')} that a limit had kept from training will be trained"
     return text

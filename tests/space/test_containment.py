@@ -105,8 +105,10 @@ def whole(draw: st.DrawFn, base: int, highest: int) -> Forms:
 def shares(draw: st.DrawFn, base: float) -> Forms:
     """Grids of twentieths, dense ranges, and fixed numbers."""
     place = round(base * 20)
-    low, high = draw(st.integers(0, place)), draw(st.integers(place + 1, 18))
-    step = draw(st.sampled_from([step for step in (1, 2, 4) if (high - low) % step == 0 and (place - low) % step == 0]))
+    low, high = draw(st.integers(0, place)), draw(st.integers(place + 2, 18))
+    width = high - low
+    steps = [step for step in (1, 2, 4) if step < width and width % step == 0 and (place - low) % step == 0]
+    step = draw(st.sampled_from(steps))
     grid = {"low": low / 20, "high": high / 20, "step": step / 20}
     dense = {"low": low / 20, "high": high / 20}
     smaller, larger = draw(

@@ -194,7 +194,7 @@ def test_command_line_says_what_grows_and_what_became_of_the_trials(
     assert main([*words, "--widen"], worker_processes=fakes.fake_workers) == 0
     said = capsys.readouterr().out
     assert "the space grows: training.shift: 0 to 1 -> one of 2, 1, 0" in said
-    assert "6 trials of the space before go on with it" in said
+    assert "the study goes on with 6 trials" in said
     assert len(trials_of(StudyConfig(study="s", dataset="digits", studies_dir=studies))) == 7
 
 
