@@ -9,7 +9,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from fmnist.errors import UserError
-from search.format import count, with_noun
+from search.format import count
 from search.records.models import DataRecord
 from search.report.analysis.learning import LearningCurve, learning_curve
 from search.report.charts.fonts import fonts_for
@@ -63,7 +63,7 @@ def draw_figures(study: StudyResult) -> dict[str, StudyFigure]:
     if curve is not None and curve.history:
         caption = learning_note(curve)
         if study.is_finished:
-            caption = f"{learning(curve)} {caption}"
+            caption = f"{caption} {learning(curve)}"
         figures.append(_of_chart(learning_chart(curve), "Learning curve", caption))
     if isinstance(study, FinishedStudy):
         figures.append(_confusion(study))
@@ -115,12 +115,14 @@ def _mistakes(study: FinishedStudy) -> list[StudyFigure]:
         return []
     png = sheet_png(tiles, TILES_PER_ROW)
     n_wrong = int((study.arrays.probabilities[0].argmax(axis=1) != study.arrays.labels).sum())
+    which = "All mistakes on the test images, most confident first"
+    if n_wrong > len(tiles):
+        which = f"The {len(tiles)} most confident of {count(n_wrong)} mistakes on the test images"
     return [
         StudyFigure(
             name="mistakes",
             title="Mistakes",
-            caption=f"The {len(tiles)} most confident of {with_noun(n_wrong, 'mistake')} on the test images: what each "
-            "image is, what the delivered model takes it for, and how surely.",
+            caption=f"{which}: what each image is, what the delivered model takes it for, and how surely.",
             png=png,
             svg=None,
             width=_width_of(png),

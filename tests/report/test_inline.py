@@ -49,6 +49,18 @@ def test_figures_are_drawn_as_far_as_the_study_has_come(
         assert (figure.svg is None) is (figure.name == "mistakes")
 
 
+def test_caption_of_the_mistakes_counts_those_that_are_left_out(tmp_path: Path) -> None:
+    captions = []
+    for share in (0.05, 0.3):
+        files, trials = make_study(tmp_path / f"{share}", replace(SMALL, mistake_share=share))
+        study = read_finished_study(files, trials, command="", importances=None)
+        captions.append((len(study.arrays.mistake_indices), study.figures()["mistakes"].caption))
+    (few, of_few), (many, of_many) = captions
+    assert few <= 24 < many
+    assert of_few.startswith("All mistakes on the test images, most confident first: ")
+    assert of_many.startswith(f"The 24 most confident of {many} mistakes on the test images: ")
+
+
 def test_curve_of_a_searched_study_is_its_best_trial_s(studies: dict[str, StudyResult]) -> None:
     study = studies["searched"]
     assert study.best_trial is not None
