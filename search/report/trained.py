@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from fmnist.metrics.calibration import fit_temperature
 from search.report.analysis.evidence import TrainingEvidence, as_dicts
 from search.report.analysis.learning import learning_curve
 from search.report.charts import model as model_charts
@@ -50,10 +51,13 @@ def trained_context(study: TrainedStudy, evidence: TrainingEvidence, summary: di
 
 
 def temperature_note(study: TrainedStudy, evidence: TrainingEvidence) -> dict[str, Any]:
-    """Return what temperature.json says of the delivered model."""
+    """Return what temperature.json says of the models that are delivered."""
+    temperatures = {study.files.model.name: evidence.temperature}
+    if study.ensemble is not None:
+        temperatures[study.files.ensemble.name] = fit_temperature(*evidence.ensemble_confirmed)
     return {
         "temperature": evidence.temperature,
-        "temperatures": {study.files.model.name: evidence.temperature},
+        "temperatures": temperatures,
         "how": "softmax(log(probabilities) / temperature) is the calibrated prediction; the class stays the same",
         "fitted_on": f"{len(evidence.confirmed[0])} images of the confirmation split, predicted by the delivered "
         "model, which has not learned from them",

@@ -78,7 +78,8 @@ def test_ensemble_and_plain_finalist_are_told(untested: Study, tmp_path: Path) -
 
 def test_temperature_is_left_beside_the_model_without_test_figures(untested: Study) -> None:
     note = json.loads(untested[0].temperature.read_text())
-    assert note["temperature"] > 0 and not [key for key in note if "test" in key]
+    assert set(note["temperatures"]) == {"best.keras", "ensemble.keras"}
+    assert note["temperatures"]["best.keras"] == note["temperature"] > 0 and not [key for key in note if "test" in key]
 
 
 def test_terminal_and_dashboard_give_the_confirmation_accuracy(untested: Study) -> None:

@@ -127,7 +127,7 @@ class TrainingEvidence:
 
     @cached_property
     def confirmed(self) -> tuple[np.ndarray, np.ndarray]:
-        """What is known of the delivered model on the confirmation split: see `read_confirmation`.
+        """Labels of the confirmation split, int (n,), and what the delivered model predicts, float32 (n, n_classes).
 
         Before version 0.7.0 the delivered model had learned from that split, so it is the winner's training as a
         finalist.
@@ -148,6 +148,13 @@ class TrainingEvidence:
         """The networks that the ensemble averages, the heaviest first; none where the study has no ensemble."""
         ensemble = self._trainings.ensemble
         return find_members(self._trainings, ensemble.members) if ensemble is not None else ()
+
+    @cached_property
+    def ensemble_confirmed(self) -> tuple[np.ndarray, np.ndarray]:
+        """Labels of the confirmation split, int (n,), and what the ensemble predicts; only where there is one."""
+        read = [read_confirmation(self._trainings, member.arrays) for member in self.members]
+        weights = np.array([member.weight for member in self.members])
+        return read[0][0], weighted_mean(np.stack([predicted for _, predicted in read]), weights)
 
     @cached_property
     def teachers(self) -> tuple[Member, ...]:
@@ -243,10 +250,6 @@ class Evidence(TrainingEvidence):
         evaluation = study.ensemble_evaluation
         if study.ensemble is None or probabilities is None or evaluation is None:
             return None
-        read = [read_confirmation(study, member.arrays) for member in self.members]
-        on_confirmation = weighted_mean(
-            np.stack([predicted for _, predicted in read]), np.array([member.weight for member in self.members])
-        )
         delivered = study.arrays.probabilities[0].argmax(axis=1)
         (rival,) = paired_comparisons(self._labels, delivered, ["ensemble"], [probabilities.argmax(axis=1)])
         return EnsembleScore(
@@ -254,7 +257,7 @@ class Evidence(TrainingEvidence):
             accuracy_interval=evaluation.accuracy_interval,
             macro_f1=evaluation.macro_f1,
             rival=rival,
-            calibration=self._calibration(read[0][0], on_confirmation, probabilities),
+            calibration=self._calibration(*self.ensemble_confirmed, probabilities),
         )
 
     @cached_property
