@@ -102,3 +102,28 @@ def test_ratio_is_of_the_second_to_the_first(a: float, b: float, text: str) -> N
 )
 def test_command_stays_whole_in_markdown_whatever_paths_it_names(text: str, code: str) -> None:
     assert format.code(text) == code
+
+
+@pytest.mark.parametrize(
+    ("metric", "score", "written", "in_terminal"),
+    [
+        ("accuracy", 0.93214, "93.21 %", "93.21%"),
+        ("balanced_accuracy", 0.93214, "93.21 %", "93.21%"),
+        ("macro_f1", 0.93214, "0.932", "0.932"),
+        ("log_loss", -0.21344, "0.2134", "0.2134"),
+    ],
+)
+def test_scores_are_written_as_their_metric_is_known(metric: str, score: float, written: str, in_terminal: str) -> None:
+    assert (format.in_metric(metric, score), format.shown_score(metric, score)) == (written, in_terminal)
+    assert format.in_metric(metric, None) == "not known"
+
+
+def test_intervals_and_differences_of_log_losses_are_positive_and_in_order() -> None:
+    assert format.metric_range("log_loss", Interval(-0.25, -0.125)) == "0.1250 to 0.2500"
+    assert format.metric_range("balanced_accuracy", Interval(0.5, 0.75)) == "50.00 to 75.00 %"
+    assert format.shown_signed("log_loss", 0.125) == f"{MINUS}0.1250", "a better score is a lower loss"
+    assert format.shown_signed("balanced_accuracy", 0.125) == "+12.50"
+    assert (
+        format.difference_in("log_loss", -0.125) == "0.1250"
+        and format.difference_in("accuracy", -0.125) == "12.50 points"
+    )

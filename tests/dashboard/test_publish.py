@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
@@ -10,14 +11,14 @@ import pytest
 from optuna.artifacts import get_all_artifact_meta
 
 from search.dashboard.artifacts import DrawnArtifacts
-from search.dashboard.notes import read_note, save_note
-from search.dashboard.publish import DashboardPublisher, mark_finished, publish_report
+from search.dashboard.notes import StudySummary, read_note, save_note, search_in_words, trial_note
+from search.dashboard.publish import DashboardPublisher, mark_finished, publish_report, value_in_words
 from search.records.files import StudyFiles
 from search.report.page import report_study
 from search.study.study import open_finished
 from tests.support.made_study import make_study
 from tests.support.made_trials import Made, store_trials
-from tests.support.outcomes import RUNGS
+from tests.support.outcomes import FAR, RUNGS
 
 
 def test_shorter_note_leaves_nothing_of_the_longer_one(study: optuna.Study) -> None:
@@ -63,3 +64,22 @@ def test_finished_study_shows_key_figures_and_pictures_of_its_report(tmp_path: P
     assert len({it.filename for it in found}) == len(found)
     store = DrawnArtifacts(files.artifacts, study._storage, None)
     assert all(store.open_reader(it.artifact_id).read().startswith(b"\x89PNG") for it in found)
+
+
+def test_notes_of_a_study_by_another_metric_name_it() -> None:
+    note = trial_note(3, None, replace(FAR, score=-0.25, metric="log_loss"))
+    assert "pruned after 4,000 images; 0.2500 selection log loss; 12 s." in note
+    summary = StudySummary("s", "running", 4, {"complete": 1}, (3, -0.25), None, "s", None, None, "log_loss")
+    assert "Best: trial 3, 0.2500 log loss on the selection split." in search_in_words(summary)
+    assert "Best: trial 3, 75.00 % on the selection split." in search_in_words(
+        replace(summary, best=(3, 0.75), metric="accuracy")
+    )
+
+
+def test_value_that_optuna_draws_is_named_as_it_is() -> None:
+    names = {metric: value_in_words(metric) for metric in ("accuracy", "balanced_accuracy", "log_loss")}
+    assert names == {
+        "accuracy": "selection accuracy",
+        "balanced_accuracy": "selection balanced accuracy",
+        "log_loss": "negative selection log loss",
+    }
