@@ -16,7 +16,7 @@ from typing import Annotated, Any, get_origin, get_type_hints
 POOLINGS = ("max", "average")
 ACTIVATIONS = ("relu", "elu", "silu", "gelu")
 HEADS = ("flatten", "global_average", "global_max")
-OPTIMIZERS = ("adam", "adamw", "sgd")
+OPTIMIZERS = ("adam", "adamw", "muon", "sgd")
 BORDERS = ("black", "edge")
 SCHEDULES = ("constant", "cosine", "one_cycle")
 

@@ -1,4 +1,4 @@
-"""By which rule do weights follow their gradients? Adam, AdamW and SGD, one operation of TensorFlow for each weight."""
+"""By which rule do weights follow their gradients? Adam, AdamW, Muon and SGD, in few operations of TensorFlow."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from fmnist.recipe import TrainingPlan
 
 # Offsets and scales, by a variable's path such as block1_norm1/beta: decay is for the kernels.
 WITHOUT_DECAY = r"(^|/)(bias|gamma|beta)$"
+OUTPUT_KERNEL = r"(^|/)logits/kernel$"  # is left to AdamW, as Jordan et al. 2024 do
 
 
 class Optimizer:
@@ -25,6 +26,11 @@ class Optimizer:
     decay is decoupled (Loshchilov and Hutter 2019), times the learning rate, and spares biases and the scales and
     offsets of normalization.
 
+    Muon (Jordan et al. 2024) makes the step of each hidden kernel orthogonal, so that all its directions are learned
+    at the same rate; biases, normalization and the output layer take AdamW's steps. Steps are scaled to the root mean
+    square of AdamW's, so one learning rate and one weight decay serve all weights (Liu et al. 2025). Keras' Muon does
+    the same, but leaves convolutions to AdamW; here their kernels are matrices of (height * width * channels, filters).
+
     Args:
         plan: names the optimizer, its peak learning rate and its weight decay.
         weights: the variables to move, such as a model's `trainable_variables`.
@@ -32,15 +38,20 @@ class Optimizer:
 
     MOMENTUM = 0.9  # of sgd
     BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-7  # of adam and adamw
+    MUON_MOMENTUM = 0.95
+    MUON_ROOT_MEAN_SQUARE = 0.2  # of a step at learning rate 1
 
     def __init__(self, plan: TrainingPlan, weights: Sequence[keras.Variable]) -> None:
         self._plan = plan
         self._weights = [weight.value for weight in weights]
         self._decays = [plan.weight_decay > 0 and not re.search(WITHOUT_DECAY, weight.path) for weight in weights]
+        self._rules = [_rule_of(plan.optimizer, weight) for weight in weights]
         self._learning_rate = _zeros(())
         self._n_steps = _zeros(())
-        n_moments = 1 if plan.optimizer == "sgd" else 2
-        self._moments = [[_zeros(weight.shape) for _ in range(n_moments)] for weight in weights]
+        self._moments = []
+        for weight, rule in zip(weights, self._rules, strict=True):
+            n_moments = 2 if rule == "adam" else 1
+            self._moments.append([_zeros(weight.shape) for _ in range(n_moments)])
         self.learning_rate = plan.peak_learning_rate
 
     @property
@@ -62,13 +73,15 @@ class Optimizer:
     def apply(self, gradients: Sequence[tf.Tensor]) -> None:
         """Make one step, traced or eagerly. gradients: one for each weight, of its shape."""
         self._n_steps.assign_add(1.0)
-        for weight, gradient, moments, decays in zip(
-            self._weights, gradients, self._moments, self._decays, strict=True
+        for weight, gradient, rule, moments, decays in zip(
+            self._weights, gradients, self._rules, self._moments, self._decays, strict=True
         ):
             if decays:
                 weight.assign_sub(weight * (self._learning_rate * self._plan.weight_decay))
-            if self._plan.optimizer == "sgd":
+            if rule == "momentum":
                 self._apply_momentum(weight, gradient, *moments)
+            elif rule == "muon":
+                self._apply_muon(weight, gradient, *moments)
             else:
                 self._apply_adam(weight, gradient, *moments)
 
@@ -81,6 +94,15 @@ class Optimizer:
             momentum=self.MOMENTUM,
             use_nesterov=True,
         )
+
+    def _apply_muon(self, weight: tf.Variable, gradient: tf.Tensor, velocity: tf.Variable) -> None:
+        velocity.assign(self.MUON_MOMENTUM * velocity + gradient)
+        ahead = gradient + self.MUON_MOMENTUM * velocity  # Nesterov's look ahead
+        matrix = tf.reshape(ahead, (-1, weight.shape[-1]))
+        # The entries of an orthogonal matrix have a root mean square of 1 / sqrt(its longer side).
+        scale = self.MUON_ROOT_MEAN_SQUARE * max(matrix.shape) ** 0.5
+        step = tf.reshape(orthogonalize(matrix) * scale, weight.shape)
+        weight.assign_sub(self._learning_rate * step)
 
     def _apply_adam(self, weight: tf.Variable, gradient: tf.Tensor, mean: tf.Variable, square: tf.Variable) -> None:
         tf.raw_ops.ResourceApplyAdam(
@@ -95,6 +117,30 @@ class Optimizer:
             epsilon=self.EPSILON,
             grad=gradient,
         )
+
+
+def orthogonalize(matrix: tf.Tensor) -> tf.Tensor:
+    """Return the orthogonal matrix nearest to this one, roughly: its singular values end between 0.7 and 1.2.
+
+    Five Newton-Schulz steps with the coefficients of Jordan et al. 2024, chosen for speed and not for exactness.
+    matrix: float32 (rows, columns).
+    """
+    is_tall = matrix.shape[0] > matrix.shape[1]
+    wide = tf.transpose(matrix) if is_tall else matrix  # the products are squares of the shorter side
+    wide = wide / (tf.norm(wide) + 1e-7)
+    for _ in range(5):
+        square = tf.matmul(wide, wide, transpose_b=True)
+        wide = 3.4445 * wide + tf.matmul(-4.7750 * square + 2.0315 * tf.matmul(square, square), wide)
+    return tf.transpose(wide) if is_tall else wide
+
+
+def _rule_of(optimizer: str, weight: keras.Variable) -> str:
+    """Name the rule by which a weight moves: momentum, muon or adam."""
+    if optimizer == "sgd":
+        return "momentum"
+    if optimizer == "muon" and len(weight.shape) >= 2 and not re.search(OUTPUT_KERNEL, weight.path):
+        return "muon"
+    return "adam"
 
 
 def _zeros(shape: Sequence[int]) -> tf.Variable:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fmnist.recipe import Block, TrainingPlan
 from search.format import percent, with_noun
 
-OPTIMIZERS = {"adam": "Adam", "adamw": "AdamW", "sgd": "SGD with Nesterov momentum 0.9"}
+OPTIMIZERS = {"adam": "Adam", "adamw": "AdamW", "muon": "Muon", "sgd": "SGD with Nesterov momentum 0.9"}
 SCHEDULES = {"cosine": "cosine", "one_cycle": "one-cycle"}
 BORDERS = {"black": "", "edge": ", its border repeated"}
 
