@@ -126,12 +126,13 @@ class Range(Table, Generic[Value, Step]):
         if self.log:
             raise ValueError("step goes without log = true, but got both; leave one of them out")
         received = f"{received}, step = {step}"
-        if step <= 0 or step > high - low:
+        span = Decimal(str(high)) - Decimal(str(low))  # 0.15 - 0.1 is not binary 0.05
+        if step <= 0 or Decimal(str(step)) > span:
             raise ValueError(
                 f"step must be above 0 and at most high - low, but got {received}; correct it or leave it out"
             )
-        # Optuna would move high to the last step, with a warning a trial. Decimal: 0.3 is not three binary 0.1.
-        if (Decimal(str(high)) - Decimal(str(low))) % Decimal(str(step)) != 0:
+        # Optuna would move high to the last step, with a warning a trial.
+        if span % Decimal(str(step)) != 0:
             raise ValueError(f"high must be low plus whole steps, but got {received}; move high")
         return self
 

@@ -32,6 +32,7 @@ LEFT_OUT = {
     "storage": "the study ends with fit",
     "seed": "is random_state, as scikit-learn has it",
     "start_from": "needs an older study, and fit starts afresh",
+    "widen": "the same",
     "baselines": "are scored on test images",
     "export": "is compared on test images",
     "tensorboard": "for runs that are watched",
