@@ -91,10 +91,12 @@ def write_report(study: FinishedStudy | TrainedStudy, drawn: DrawnReport) -> Non
     """
     files, context = study.files, drawn.context
     html, markdown = templates(), templates(markdown=True)
-    name = "report" if isinstance(study, FinishedStudy) else "trained"
-    write_text(files.report_html, html.get_template(f"{name}.html.j2").render(context))
+    page, text = "report.html.j2", "report.md.j2"
+    if isinstance(study, TrainedStudy):
+        page, text = "trained.html.j2", "trained.md.j2"
+    write_text(files.report_html, html.get_template(page).render(context))
     write_pictures(files.report_pictures, study, context)
-    write_text(files.report_markdown, markdown.get_template(f"{name}.md.j2").render(context))
+    write_text(files.report_markdown, markdown.get_template(text).render(context))
     if isinstance(drawn.evidence, Evidence) and isinstance(study, FinishedStudy):
         write_text(files.model_card, markdown.get_template("model-card.md.j2").render(context))
         write_text(files.guide, markdown.get_template("guide.md.j2").render(context))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import inspect
 import re
 from collections.abc import Iterator
@@ -13,14 +14,15 @@ import pytest
 from jinja2 import meta, nodes
 
 from search import report
-from search.report.analysis.evidence import Evidence
+from search.report.analysis.evidence import Evidence, TrainingEvidence
 from search.report.comparison import page as comparison_page
 from search.report.comparison import text as comparison_text
 from search.report.comparison.data import Comparison
 from search.report.context import TEXT, template_context
 from search.report.summary import summarize
 from search.report.templating import TEMPLATES, templates
-from search.results.reading import read_finished_study
+from search.report.trained import summarize_trained, trained_context
+from search.results.reading import read_finished_study, read_trained_study
 from tests.support.made_study import make_study
 from tests.support.made_trials import Made
 
@@ -28,6 +30,7 @@ pytestmark = pytest.mark.renders
 
 SOURCES = sorted(path for folder in report.__path__ for path in Path(folder).rglob("*.py"))
 STUDY_TEMPLATES = ("report.html.j2", "report.md.j2", "model-card.md.j2", "guide.md.j2")
+PARENTS = {"trained.html.j2": "report.html.j2", "trained.md.j2": "report.md.j2"}  # of studies without test images
 COMPARISON_TEMPLATES = ("compare.html.j2",)
 SHARED = "macros.html.j2"
 
@@ -47,7 +50,24 @@ def contexts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, ob
     contexts = {"compare.html.j2": of_comparison}
     for name in (*STUDY_TEMPLATES, SHARED):
         contexts[name] = of_study
+    files, trials = make_study(tmp_path_factory.mktemp("studies") / "made", dataclasses.replace(made, has_test=False))
+    trained = read_trained_study(files, trials, command="", importances=None)
+    training_evidence = TrainingEvidence(trained)
+    summary = summarize_trained(trained, training_evidence)
+    for name in PARENTS:
+        contexts[name] = trained_context(trained, training_evidence, summary)
     return contexts
+
+
+def declared_in(name: str) -> set[str]:
+    """The names that a template, or the one that it extends, sets or imports itself: its blocks see them too."""
+    declared = set()
+    for node in parsed(PARENTS.get(name, name)).find_all((nodes.Assign, nodes.FromImport)):
+        if isinstance(node, nodes.FromImport):
+            declared.update(node.names)
+        elif isinstance(node.target, nodes.Name):
+            declared.add(node.target.name)
+    return declared
 
 
 def parsed(name: str) -> nodes.Template:
@@ -83,12 +103,13 @@ def exists(root: object, names: tuple[str, ...]) -> bool:
     return True
 
 
-@pytest.mark.parametrize("name", [*STUDY_TEMPLATES, *COMPARISON_TEMPLATES, SHARED])
+@pytest.mark.parametrize("name", [*STUDY_TEMPLATES, *PARENTS, *COMPARISON_TEMPLATES, SHARED])
 def test_names_of_a_template_exist_in_branches_that_never_render_too(
     name: str, contexts: dict[str, dict[str, object]]
 ) -> None:
     template, context = parsed(name), contexts[name]
-    missing = [variable for variable in meta.find_undeclared_variables(template) if variable not in context]
+    used = meta.find_undeclared_variables(template) - declared_in(name)
+    missing = [variable for variable in used if variable not in context]
     for root, value in context.items():
         for names in used_of(template, root):
             if not exists(value, names):
@@ -96,7 +117,7 @@ def test_names_of_a_template_exist_in_branches_that_never_render_too(
     assert missing == []
 
 
-@pytest.mark.parametrize("name", [*STUDY_TEMPLATES, *COMPARISON_TEMPLATES, SHARED])
+@pytest.mark.parametrize("name", [*STUDY_TEMPLATES, *PARENTS, *COMPARISON_TEMPLATES, SHARED])
 def test_filters_of_a_template_exist(name: str) -> None:
     used = {node.name for node in parsed(name).find_all(nodes.Filter)}
     assert used <= set(templates().filters)
@@ -110,7 +131,7 @@ def public_functions(module: ModuleType) -> list[str]:
 @pytest.mark.parametrize(
     ("module", "prefix", "names_of_templates"),
     [
-        *((module, f"{name}.", STUDY_TEMPLATES) for name, module in TEXT.items()),
+        *((module, f"{name}.", (*STUDY_TEMPLATES, *PARENTS)) for name, module in TEXT.items()),
         (comparison_text, "", COMPARISON_TEMPLATES),
     ],
     ids=[*TEXT, "comparison"],
