@@ -280,8 +280,7 @@ class FinishedStudy(Trainings, StudyResult):
     @cached_property
     def test_scores(self) -> tuple[float, ...]:
         """Test score of each delivered training by the study's metric, larger is better: log loss is negative."""
-        labels = self.arrays.labels
-        return tuple(score_of(self.metric, labels, of_model) for of_model in self.arrays.probabilities)
+        return tuple(score_of(self.metric, self.arrays.labels, of_model) for of_model in self.arrays.probabilities)
 
     @property
     def test_score(self) -> float:
@@ -333,9 +332,7 @@ class FinishedStudy(Trainings, StudyResult):
     def ensemble_accuracy(self) -> float | None:
         """The ensemble's test accuracy, recomputed from its predictions; None where the study has no ensemble."""
         probabilities = self.arrays.ensemble_probabilities
-        if probabilities is None:
-            return None
-        return float(np.mean(probabilities.argmax(axis=1) == self.arrays.labels))
+        return None if probabilities is None else score_of("accuracy", self.arrays.labels, probabilities)
 
     @property
     def ensemble_interval(self) -> Interval | None:
