@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import secrets
 import zipfile
 import zlib
@@ -21,8 +20,6 @@ from fmnist.paths import shown_path
 from fmnist.values import require
 
 T = TypeVar("T")
-# Fields of indented records that are never the first of theirs; a text within JSON has no line breaks of its own.
-AS_BEFORE_THE_CHOICE = re.compile(r',\n *"(?:(?:search|confirm|validation)_score": null|class_weights": "none")')
 
 
 def read_json(kind: type[T], path: str | os.PathLike[str]) -> T:
@@ -100,13 +97,8 @@ def naming_damage(path: Path) -> Iterator[None]:
 
 
 def write_json(path: Path, record: Any) -> None:
-    """Write a record, a dataclass or plain JSON, indented.
-
-    What says that accuracy decides, and that losses weigh all images alike, is left out: it is what a record without
-    these fields means, and such a study's files are as they were before there was a choice.
-    """
-    text = TypeAdapter(type(record)).dump_json(record, indent=2).decode()
-    write_text(path, AS_BEFORE_THE_CHOICE.sub("", text) + "\n")
+    """Write a record, a dataclass or plain JSON, indented."""
+    write_text(path, TypeAdapter(type(record)).dump_json(record, indent=2).decode() + "\n")
 
 
 def write_text(path: Path, text: str) -> None:
