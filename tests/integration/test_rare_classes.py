@@ -58,8 +58,9 @@ def run(folder: Path, *options: str) -> Finished:
 
 def test_accuracy_gives_the_rare_class_up_and_the_run_says_what_would_not(tmp_path: Path) -> None:
     finished = run(tmp_path)
-    assert finished.report["test"]["balanced_accuracy"] == 0.5
-    assert [score["recall"] for score in finished.report["test"]["per_class"]] == [1, 0]
+    assert finished.report["test"]["balanced_accuracy"] < 0.6
+    common, rare = (score["recall"] for score in finished.report["test"]["per_class"])
+    assert common > 0.9 and rare < 0.2
     assert finished.said.count("pass --metric balanced_accuracy") == 1
     assert "metric" not in finished.report
 
