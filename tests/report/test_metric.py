@@ -2,71 +2,24 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from pathlib import Path
 
 import pytest
 
-from fmnist.scoring import Metric, score_of
-from fmnist.training.history import HistoryPoint
+from fmnist.scoring import Metric
 from search.format import METRIC_WORDS, in_metric
 from search.records.files import StudyFiles
-from search.records.io import write_json, write_text
 from search.records.models import TrialRecord
 from search.report.comparison.data import Comparison
 from search.report.comparison.page import write_comparison
 from search.results.reading import read_finished_study
 from search.results.result import FinishedStudy
+from tests.support.made_metric import BIRDS, decided_by
 from tests.support.made_study import make_study, write_made_report
-from tests.support.made_trials import Made
 
 pytestmark = pytest.mark.renders
 
-BIRDS = Made(with_students=True, n_seeds=2, is_uneven=True, dataset="birds")
 METRICS = ("balanced_accuracy", "macro_f1", "log_loss")
-
-
-def decided_by(metric: Metric, folder: Path) -> tuple[StudyFiles, list[TrialRecord]]:
-    """A made study, its records as if this metric had decided."""
-    files, trials = make_study(folder, BIRDS)
-    config = json.loads(files.config.read_text())
-    write_text(files.config, json.dumps(config | {"metric": metric, "class_weights": "balanced"}))
-    scored_trials = [with_scores(trial, metric) for trial in trials]
-    values = {trial.number: trial.value for trial in scored_trials}
-    for record in files.read_confirm_records():
-        score = confirmed(files.confirm_arrays(record.trial), files, metric)
-        scores = {"search_score": values[record.trial], "confirm_score": score}
-        write_json(files.confirm_record(record.trial), dataclasses.replace(record, **scores))
-    for student in files.read_student_records():
-        score = confirmed(files.student_arrays(student.seed_index), files, metric)
-        for path in (files.student_record(student.seed_index), files.refit_record(student.seed_index)):
-            write_json(path, dataclasses.replace(student, confirm_score=score))
-    return files, scored_trials
-
-
-def confirmed(arrays: Path, files: StudyFiles, metric: Metric) -> float:
-    found = files.read_arrays(arrays)
-    return score_of(metric, found["labels"].astype(int), found["probabilities"])
-
-
-def with_scores(trial: TrialRecord, metric: Metric) -> TrialRecord:
-    """Half of the accuracy stands in for the score, and for a log loss what is missing to 1."""
-
-    def score(accuracy: float) -> float:
-        return accuracy - 1 if metric == "log_loss" else accuracy / 2
-
-    def scored(point: HistoryPoint) -> HistoryPoint:
-        if point.validation_accuracy is None:
-            return point
-        return dataclasses.replace(point, validation_score=score(point.validation_accuracy))
-
-    return dataclasses.replace(
-        trial,
-        value=None if trial.value is None else score(trial.value),
-        history=tuple(map(scored, trial.history)),
-        best=None if trial.best is None else scored(trial.best),
-    )
 
 
 def read(files: StudyFiles, trials: list[TrialRecord]) -> FinishedStudy:

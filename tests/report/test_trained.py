@@ -9,13 +9,16 @@ import numpy as np
 import pytest
 
 from fmnist.errors import UserError
+from fmnist.scoring import Metric
 from search.dashboard.notes import result_in_words
+from search.format import METRIC_WORDS, in_metric, shown_score
 from search.messages import confirmed_in_figures
 from search.records.files import StudyFiles
 from search.records.models import TrialRecord
 from search.report.__main__ import main
 from search.results.reading import read_finished_study, read_trained_study
 from search.results.result import FinishedStudy, TrainedStudy
+from tests.support.made_metric import decided_by
 from tests.support.made_study import make_study, write_made_report
 from tests.support.made_trials import Made, store_trials
 from tests.support.remedies import needs_remedy
@@ -88,6 +91,24 @@ def test_terminal_and_dashboard_give_the_confirmation_accuracy(untested: Study) 
     assert f"confirmation accuracy {study.confirm_accuracy:.2%} of 100 images" in said
     assert figures["confirm_accuracy"] == study.confirm_accuracy
     assert "no test images" in result_in_words(study)[0]
+
+
+@pytest.mark.parametrize("metric", ["balanced_accuracy", "log_loss"])
+def test_metric_that_decided_is_shown_beside_the_confirmation_accuracy(tmp_path: Path, metric: Metric) -> None:
+    made_without = Made(n_trials=12, n_train=1000, has_test=False)
+    files, trials = decided_by(metric, tmp_path / "untested", made_without)
+    report = write_made_report(files, trials)
+    study, words = read_trained_study(files, trials, command="", importances=None), METRIC_WORDS[metric]
+    shown = in_metric(metric, study.confirm_score)
+    assert report["metric"]["name"] == metric and "test" not in report["metric"]
+    for text in (files.report_markdown.read_text(), files.report_html.read_text()):
+        assert f"{shown} confirmation {words}, " in text and f"Confirmation {words}, which decided" in text
+        assert f"By {words}, which chose the winner" in text
+        assert f"Trials, finalists and students were compared by {words}" in text
+    said, figures = confirmed_in_figures(study)
+    assert f"confirmation {words} {shown_score(metric, study.confirm_score)}, accuracy" in said
+    assert figures["confirm_score"] == study.confirm_score
+    assert result_in_words(study)[0] == f"**Confirmation {words} {shown}**, which decided"
 
 
 def test_test_figures_come_from_other_images(untested: Study) -> None:
