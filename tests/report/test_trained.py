@@ -11,7 +11,7 @@ import pytest
 from fmnist.errors import UserError
 from fmnist.scoring import Metric
 from search.dashboard.notes import result_in_words
-from search.format import METRIC_WORDS, in_metric, shown_score
+from search.format import METRIC_WORDS, in_metric, percent, shown_score
 from search.messages import confirmed_in_figures
 from search.records.files import StudyFiles
 from search.records.models import TrialRecord
@@ -104,6 +104,7 @@ def test_metric_that_decided_is_shown_beside_the_confirmation_accuracy(tmp_path:
     for text in (files.report_markdown.read_text(), files.report_html.read_text()):
         assert f"{shown} confirmation {words}, " in text and f"Confirmation {words}, which decided" in text
         assert f"By {words}, which chose the winner" in text
+        assert f"the delivered model has {percent(study.confirm_accuracy)} accuracy" in text.replace("\xa0", " ")
         assert f"Trials, finalists and students were compared by {words}" in text
     said, figures = confirmed_in_figures(study)
     assert f"confirmation {words} {shown_score(metric, study.confirm_score)}, accuracy" in said

@@ -39,7 +39,7 @@ def confirmed(study: TrainedStudy) -> str:
         chosen += "little."
     return (
         f"On the confirmation split (n = {count(study.data.n_images['confirmation'])}), from which no network learned, "
-        f"the delivered model has {percent(study.confirm_accuracy)}, 95 % interval "
+        f"the delivered model has {percent(study.confirm_accuracy)}{_of_accuracy(study)}, 95 % interval "
         f"{percent_range(confirmed_interval(study))}. {chosen}"
     )
 
@@ -54,7 +54,7 @@ def ensemble(study: TrainedStudy, evidence: TrainingEvidence) -> str:
     return (
         f"The ensemble averages the probabilities of {members_in_words(evidence.members)}, chosen among "
         f"{with_noun(study.ensemble.n_candidates, 'network')} on the confirmation split. There it has "
-        f"{percent(study.ensemble.confirm_accuracy)}, {compared}; the choice flatters both."
+        f"{percent(study.ensemble.confirm_accuracy)}{_of_accuracy(study)}, {compared}; the choice flatters both."
     )
 
 
@@ -69,3 +69,8 @@ def strengths_and_limits(study: TrainedStudy, evidence: TrainingEvidence) -> lis
     if study.balance.is_uneven:
         said.append(("Uneven classes", f"{capitalized(uneven_classes(study.balance))}."))
     return [*said, ("Against the default recipe", against_default(study))]
+
+
+def _of_accuracy(study: TrainedStudy) -> str:
+    """What a share is of, where another metric stands beside it."""
+    return "" if study.metric == "accuracy" else " accuracy"
