@@ -253,7 +253,11 @@ def test_ctrl_c_after_a_block_that_only_reads_is_held_back_again() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("only_reads", [True, False])
-def test_command_is_asked_to_stop_by_each_signal(number: signal.Signals, only_reads: bool) -> None:
+def test_command_is_asked_to_stop_by_each_signal(
+    number: signal.Signals, only_reads: bool, request: pytest.FixtureRequest
+) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # tests may run under nohup
+    request.addfinalizer(lambda: signal.signal(signal.SIGHUP, before))
     stop = Stop()
     with (
         pytest.raises(Interrupted),
