@@ -11,9 +11,10 @@ import itertools
 import os
 import shutil
 import tempfile
+import warnings
 import weakref
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -27,12 +28,20 @@ from fmnist.data.source import DataSource
 from fmnist.option_fields import fields_of
 from search.callbacks.terminal import Terminal
 from search.classifier.errors import as_value_errors
-from search.classifier.inputs import as_images, classes_of, image_shape_of, names_of_classes
+from search.classifier.inputs import (
+    as_images,
+    classes_of,
+    image_shape_of,
+    names_of_classes,
+    require_dense,
+    require_image_shape,
+)
 from search.classifier.model import KeptModel
 from search.config import StudyConfig
 from search.pipeline import run_study
 from search.records.files import StudyFiles
 from search.results.result import TrainedStudy
+from search.study.locks import unwritable
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -107,26 +116,48 @@ class ImageSearchClassifier(ClassifierMixin, BaseEstimator):
     def fit(self, X: Any, y: Any) -> Self:
         """Search, confirm and train on the images X with the labels y. Returns the classifier itself.
 
+        What was fitted before stays as it was where this fit is refused or ends early. A UserWarning says what was
+        guessed of X: that its rows are square images, or that its brightest pixel is much less than white.
+
         Raises:
             ValueError: A parameter, X or y cannot be used.
         """
-        with as_value_errors():
-            config = self._config()
-            values, labels = check_X_y(  # more images, or larger ones, are asked for by the checks of a data set
-                X, y, allow_nd=True, ensure_min_samples=2, ensure_min_features=2, estimator=self
-            )
-            classes, class_numbers = classes_of(labels)
-            self._check_features(X, values, reset=True)
-            pixels = as_images(values, image_shape_of(self.image_shape))
-            form, notes = find_image_form(pixels, config.reading(), "X")
-            source = memory_source(form.apply(pixels, "X"), class_numbers, names_of_classes(classes), notes=notes)
-            study = self._search(config, source)
+        before = dict(vars(self))
+        try:
+            with as_value_errors():
+                self._fit(X, y)
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
+            raise
+        return self
+
+    def _fit(self, X: Any, y: Any) -> None:
+        require_dense(X)
+        config = self._config()
+        values, labels = check_X_y(  # more images, or larger ones, are asked for by the checks of a data set
+            X, y, allow_nd=True, ensure_min_samples=2, ensure_min_features=2, estimator=self
+        )
+        classes, class_numbers = classes_of(labels)
+        self._check_features(X, values, reset=True)
+        image_shape = image_shape_of(self.image_shape)
+        pixels = as_images(values, image_shape)
+        form, notes = find_image_form(pixels, config.reading(), "X")
+        require_image_shape(image_shape, form.shape)
+        source = memory_source(form.apply(pixels, "X"), class_numbers, names_of_classes(classes), notes=notes)
+        for note in notes:
+            if note != form.pixels.note:  # which tells how the documented ranges are read: nothing is guessed there
+                warnings.warn(note, stacklevel=3)
+        study, remove_folder = self._search(config, source)
         self.classes_ = classes
         self.study_ = study
         self.model_ = KeptModel(study.files.checksums.intact(study.files.model).read_bytes())
         self.report_ = study.files.report_markdown.read_text(encoding="utf-8")
         self._form = form
-        return self
+        remove_old = getattr(self, "_remove_folder", None)
+        self._remove_folder = remove_folder
+        if remove_old is not None:
+            remove_old()
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Predict the probability of each class: float64 (n, n_classes), in the order of classes_.
@@ -137,6 +168,7 @@ class ImageSearchClassifier(ClassifierMixin, BaseEstimator):
         """
         check_is_fitted(self)
         with as_value_errors():
+            require_dense(X)
             values = check_array(X, allow_nd=True, estimator=self, input_name="X")
             self._check_features(X, values, reset=False)
             return self.model_.probabilities(self._form.apply(as_images(values, self._form.shape), "X"))
@@ -160,11 +192,12 @@ class ImageSearchClassifier(ClassifierMixin, BaseEstimator):
         return {name: value for name, value in state.items() if name != "_remove_folder"}
 
     def _config(self) -> StudyConfig:
-        """Return the parameters as a study's options, those that are None as StudyConfig has them by default."""
+        """Return the parameters as a study's options; None, where it is the default, as StudyConfig's default."""
         passed: dict[str, Any] = {"dataset": DATASET, "seed": seed_of(self.random_state)}
-        for name, value in self.get_params(deep=False).items():
-            if name in fields_of(StudyConfig) and value is not None:
-                passed[name] = value
+        for parameter in fields(self):
+            value = getattr(self, parameter.name)
+            if parameter.name in fields_of(StudyConfig) and not (value is None and parameter.default is None):
+                passed[parameter.name] = value
         return StudyConfig(**passed)
 
     def _check_features(self, X: Any, values: np.ndarray, *, reset: bool) -> None:
@@ -181,8 +214,12 @@ class ImageSearchClassifier(ClassifierMixin, BaseEstimator):
         rows: Any = X if values.ndim == 2 else values.reshape(len(values), -1)
         validate_data(self, rows, reset=reset, skip_check_array=True)
 
-    def _search(self, config: StudyConfig, source: DataSource) -> TrainedStudy:
-        """Run a study of these images in a new folder, and keep the folder as long as it is asked for."""
+    def _search(self, config: StudyConfig, source: DataSource) -> tuple[TrainedStudy, weakref.finalize | None]:
+        """Run a study of these images in a new folder.
+
+        Returns:
+            The study, and what removes its folder when the classifier goes; None: it is kept.
+        """
         remove_folder = None
         if self.studies_dir is None:
             temporary = Path(tempfile.mkdtemp(prefix="image-search-"))
@@ -199,12 +236,8 @@ class ImageSearchClassifier(ClassifierMixin, BaseEstimator):
             if remove_folder is not None:
                 remove_folder()
             raise
-        remove_old = getattr(self, "_remove_folder", None)
-        if remove_old is not None:
-            remove_old()
-        self._remove_folder = remove_folder
         assert isinstance(study, TrainedStudy)
-        return replace(study, files=StudyFiles(config.folder))  # the run's own still speak to its terminal
+        return replace(study, files=StudyFiles(config.folder)), remove_folder  # the run's own speak to its terminal
 
 
 def seed_of(random_state: Any) -> int:
@@ -218,11 +251,17 @@ def with_new_folder(config: StudyConfig) -> StudyConfig:
     """Make a new folder for the study, and return its options with the folder's name.
 
     Several processes may do so at the same time, as in a cross-validation: each has a folder of its own.
+
+    Raises:
+        UserError: It cannot be made there.
     """
-    config.studies_dir.mkdir(parents=True, exist_ok=True)
-    for number in itertools.count(1):
-        named = config if number == 1 else replace(config, study=f"{config.study}-{number}")
-        with suppress(FileExistsError):
-            named.folder.mkdir()
-            return named
+    try:
+        config.studies_dir.mkdir(parents=True, exist_ok=True)
+        for number in itertools.count(1):
+            named = config if number == 1 else replace(config, study=f"{config.study}-{number}")
+            with suppress(FileExistsError):
+                named.folder.mkdir()
+                return named
+    except OSError as error:
+        raise unwritable(config.folder, error) from None
     raise AssertionError("there is always a next number")

@@ -7,8 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.utils.multiclass import check_classification_targets
 
+from fmnist.data.arrays.pixels import CHANNELS
+from fmnist.data.images import Shape
 from fmnist.values import shown
 from search.classifier.errors import InvalidInput
 
@@ -22,11 +25,11 @@ def image_shape_of(image_shape: Any) -> tuple[int, ...] | None:
     if image_shape is None:
         return None
     sides = tuple(image_shape) if isinstance(image_shape, Sequence | np.ndarray) else ()
-    is_number = [isinstance(side, int | np.integer) and side > 0 for side in sides]
-    if len(sides) not in (2, 3) or not all(is_number):
+    is_number = [isinstance(side, int | np.integer) and not isinstance(side, bool) and side > 0 for side in sides]
+    if len(sides) not in (2, 3) or not all(is_number) or not set(sides[2:]) <= set(CHANNELS):
         raise InvalidInput(
             f"image_shape must be (height, width) or (height, width, channels), but got {shown(image_shape)}; pass "
-            "whole numbers above 0, or leave it out"
+            "whole numbers above 0, the channels 1 or 3, or leave it out"
         )
     return tuple(int(side) for side in sides)
 
@@ -62,6 +65,21 @@ def as_images(values: np.ndarray, image_shape: tuple[int, ...] | None) -> np.nda
     return values
 
 
+def require_dense(X: Any) -> None:
+    """Raise InvalidInput for a sparse array or matrix."""
+    if issparse(X):
+        raise InvalidInput("X must be a dense array, but got a sparse one; pass X.toarray()")
+
+
+def require_image_shape(image_shape: tuple[int, ...] | None, shape: Shape) -> None:
+    """Raise InvalidInput if images of this shape, which X has, contradict an `image_shape`; None: there is none."""
+    if image_shape is not None and (*image_shape, 1)[:3] != shape:
+        raise InvalidInput(
+            f"image_shape must be that of the images in X, {shape}, but got {image_shape}; leave it out, as it is for "
+            "rows of pixels"
+        )
+
+
 def classes_of(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the classes that labels have, sorted, and each label's place among them: int64 (n,).
 
@@ -71,8 +89,20 @@ def classes_of(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         ValueError: They are no classes, or of several types.
     """
+    try:
+        classes, numbers = np.unique(y, return_inverse=True)
+    except TypeError:  # they cannot be sorted
+        names = " and ".join(sorted({type(label).__name__ for label in y.tolist()}))
+        raise InvalidInput(
+            f"y must have labels of one type, but got {names}; make them all texts, such as [str(label) for label in "
+            "y], and leave out images without a label"
+        ) from None
+    if isinstance(classes.tolist()[0], bytes):
+        raise InvalidInput(
+            "y must have labels that are texts, numbers or truth values, but got bytes; pass [label.decode() for label "
+            "in y]"
+        )
     check_classification_targets(y)
-    classes, numbers = np.unique(y, return_inverse=True)
     return classes, numbers.astype(np.int64)
 
 

@@ -32,12 +32,16 @@ def hold(files: StudyFiles) -> Iterator[None]:
             f"{shown_path(files.root)} is in use by another run; wait for its end, or choose another name with --study"
         ) from None
     except OSError as error:
-        raise UserError(
-            f"cannot write to {shown_path(files.root)} ({error.strerror or error}); choose a folder of yours with "
-            f"--studies-dir"
-        ) from None
+        raise unwritable(files.root, error) from None
     with lock:
         yield
+
+
+def unwritable(folder: Path, error: OSError) -> UserError:
+    """Build the error to raise when a study's folder cannot be made or written. error: what the system said."""
+    return UserError(
+        f"cannot write to {shown_path(folder)} ({error.strerror or error}); choose a folder of yours with --studies-dir"
+    )
 
 
 @contextmanager

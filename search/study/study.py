@@ -15,7 +15,7 @@ import optuna
 
 from fmnist.errors import UserError
 from fmnist.option_fields import fields_of, flag_of
-from fmnist.paths import require_lengths
+from fmnist.paths import require_lengths, shown_path
 from fmnist.scoring import Metric
 from search import __version__
 from search.cli import LONGEST_NAME, shown_url
@@ -167,14 +167,20 @@ def storage_url(config: StudyConfig, files: StudyFiles) -> str:
 
 
 def require_place(config: StudyConfig, files: StudyFiles) -> None:
-    """Refuse a folder whose path leaves no room for a study's files, before anything is read or computed.
+    """Refuse a folder whose path leaves no room for a study's files, before anything is read, computed or written.
 
     Raises:
-        UserError: A name or the whole path is too long, for the file system or for SQLite.
+        UserError: A name or the whole path is too long, for the file system or for SQLite; or there is no study to
+            widen.
     """
     require_lengths(files.root, "choose a shorter --studies-dir")
     if config.storage is None:
         require_sqlite_path(files.storage, "choose a shorter --studies-dir")
+    if config.widen and not files.has(files.config):
+        raise UserError(
+            f"--widen needs a study to go on with, but there is none in {shown_path(files.root)}; leave --widen "
+            f"out, or pass the study's name with --study"
+        )
 
 
 def find_study(name: str, storage: StudyStorage) -> optuna.Study | None:

@@ -52,11 +52,6 @@ def plan_widening(
         UserError: The study cannot grow, or not to this space; or it could, and --widen was not given.
     """
     if not files.has(files.config):
-        if config.widen:
-            raise UserError(
-                f"--widen needs a study to go on with, but there is none in {shown_path(files.root)}; leave --widen "
-                f"out, or pass the study's name with --study"
-            )
         return None
     made_with = files.read_plain(files.config)
     identity = json.loads(json.dumps(identity))
@@ -80,6 +75,12 @@ def plan_widening(
         raise UserError(why_not)
     if space.table != before.table:
         _require_own_file(files, space)
+    if shrinks and config.space is None and space.table != before.table:
+        raise UserError(
+            f"--widen needs the file of the larger space, but got none, and the space that is the default of a new "
+            f"study lacks what this one has ({shrinks[0].key} was {shrinks[0].before} and is {shrinks[0].after}); pass "
+            f"the file with --space"
+        )
     if shrinks:
         raise _no_larger_space(config, shrinks[0])
     grown = tuple(map(str, changes)) or ("the file says the same in other words",)

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 from sklearn.datasets import load_digits
 from sklearn.exceptions import FitFailedWarning
 from sklearn.model_selection import GridSearchCV
@@ -128,6 +129,9 @@ def test_images_may_come_in_any_shape_and_type(fitted: ImageSearchClassifier) ->
         (X[:5].reshape(5, 8, 8)[:, :7], "X has 56 features, but ImageSearchClassifier is expecting 64 features"),
         (X[:5].reshape(5, 4, 16), "images of the shape that the model was trained on"),
         (X[:5] / 16, "whole numbers from 0 to 255 as the training images are"),
+        (X[:1] * 15, "pixels on the scale of the training images, whose brightest is 16 of 255"),
+        (X[:5] > 8, "whole ones from 0 to 16, but got truth values"),
+        (csr_array(X[:5]), "pass X.toarray()"),
         (X[:5] - 8, "leave scalers out of the Pipeline"),
         (np.where(X[:5] == 0, np.nan, X[:5]), "X contains NaN"),
         (X[0], "Expected 2D array, got 1D array"),
@@ -136,6 +140,13 @@ def test_images_may_come_in_any_shape_and_type(fitted: ImageSearchClassifier) ->
 def test_images_of_another_form_are_refused(fitted: ImageSearchClassifier, given: np.ndarray, said: str) -> None:
     with pytest.raises(ValueError, match=re.escape(said)):
         fitted.predict(given)
+
+
+def test_fitted_classifier_predicts_as_before_after_a_fit_that_was_refused(fitted: ImageSearchClassifier) -> None:
+    expected = fitted.predict(X[500:540])
+    with pytest.raises(ValueError, match="at least 12 training images"):
+        fitted.fit(np.zeros((20, 16, 16)), [0, 1] * 10)
+    np.testing.assert_array_equal(fitted.predict(X[500:540]), expected)
 
 
 def test_pickled_classifier_predicts_in_another_process_without_its_study(

@@ -6,9 +6,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 from sklearn.preprocessing import StandardScaler
 
-from search.classifier.inputs import as_images, classes_of, image_shape_of, names_of_classes
+from search.classifier.inputs import (
+    as_images,
+    classes_of,
+    image_shape_of,
+    names_of_classes,
+    require_dense,
+    require_image_shape,
+)
 from tests.support.remedies import needs_remedy
 
 ROWS = np.arange(20 * 64).reshape(20, 64) % 200
@@ -34,7 +42,7 @@ def test_image_shape_has_as_many_pixels_as_there_are_features() -> None:
     assert as_images(ROWS, (8, 8)).shape == (20, 8, 8)
 
 
-@pytest.mark.parametrize("wrong", [64, (64,), (8, 0), (8, 8, 1, 1), "8x8", (8.5, 8)])
+@pytest.mark.parametrize("wrong", [64, (64,), (8, 0), (8, 8, 1, 1), "8x8", (8.5, 8), (True, 64), (3, 16, 16)])
 def test_image_shape_is_two_or_three_numbers(wrong: Any) -> None:
     with needs_remedy("image_shape must be (height, width) or (height, width, channels), but got {}; pass"):
         image_shape_of(wrong)
@@ -68,7 +76,34 @@ def test_labels_of_any_type_are_numbered_and_named(labels: Any, names: list[str]
     assert names_of_classes(classes) == names
 
 
-@pytest.mark.parametrize("labels", [np.array([0.5, 1.25, 3.75]), np.array([1, "one", 1], object)])
-def test_what_is_no_classes_is_refused(labels: np.ndarray) -> None:
+def test_what_is_no_classes_is_refused() -> None:
     with pytest.raises(ValueError, match="Unknown label type"):
+        classes_of(np.array([0.5, 1.25, 3.75]))
+
+
+@pytest.mark.parametrize("labels", [[1, "one", 1], ["2", 1, "2"], ["owl", None, "tit"]])
+def test_labels_of_several_types_become_texts(labels: list[Any]) -> None:
+    with needs_remedy("y must have labels of one type, but got {}; make them all texts, such as [str(label)"):
+        classes_of(np.array(labels, object))
+    assert len(classes_of(np.array([str(label) for label in labels if label is not None]))[0]) == 2
+
+
+@pytest.mark.parametrize("labels", [np.array([b"owl", b"tit"]), np.array([b"owl", b"tit"], object)])
+def test_labels_in_bytes_become_texts(labels: np.ndarray) -> None:
+    with needs_remedy("y must have labels that are texts, numbers or truth values, but got bytes; pass [label.decode("):
         classes_of(labels)
+    assert classes_of(np.array([label.decode() for label in labels]))[0].tolist() == ["owl", "tit"]
+
+
+def test_sparse_rows_become_dense_ones() -> None:
+    with needs_remedy("X must be a dense array, but got a sparse one; pass X.toarray()"):
+        require_dense(csr_array(ROWS))
+    require_dense(csr_array(ROWS).toarray())
+
+
+@pytest.mark.parametrize("wrong", [(4, 16), (8, 8, 3)])
+def test_image_shape_does_not_contradict_images(wrong: tuple[int, ...]) -> None:
+    with needs_remedy("image_shape must be that of the images in X, {}, but got {}; leave it out, as it is for rows"):
+        require_image_shape(wrong, (8, 8, 1))
+    for right in (None, (8, 8), (8, 8, 1)):
+        require_image_shape(right, (8, 8, 1))

@@ -6,18 +6,20 @@ import dataclasses
 import pickle
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 from fmnist.errors import UserError
 from fmnist.option_fields import fields_of
 from search import ImageSearchClassifier, StudyConfig
-from search.classifier.errors import InvalidInput, as_value_errors
+from search.classifier.errors import InvalidInput, as_value_errors, with_parameters
 
 ROOT = Path(__file__).parents[2]
 IMAGES = np.arange(40 * 64, dtype=np.uint8).reshape(40, 8, 8)
@@ -116,11 +118,20 @@ def test_seeds_come_as_scikit_learn_has_them() -> None:
         ({}, IMAGES[:, :3, :3], LABELS, "sides of 4 pixels or more"),
         ({}, IMAGES[:0], LABELS[:0], "0 sample(s)"),
         ({}, IMAGES / 2, LABELS, "not all of them whole; save them as uint8"),
-        ({"trials": 0}, IMAGES, LABELS, "--trials must be at least 1, but got 0"),
-        ({"trials": "ten"}, IMAGES, LABELS, "--trials must be a whole number"),
-        ({"random_state": -1}, IMAGES, LABELS, "--seed must be"),
+        ({"trials": 0}, IMAGES, LABELS, "trials must be at least 1, but got 0"),
+        ({"trials": "ten"}, IMAGES, LABELS, "trials must be a whole number"),
+        ({"random_state": -1}, IMAGES, LABELS, "random_state must be"),
         ({"random_state": "today"}, IMAGES, LABELS, "cannot be used to seed"),
-        ({"image_size": 3}, IMAGES, LABELS, "--image-size"),
+        ({"image_size": 3}, IMAGES, LABELS, "image_size"),
+        ({"metric": None}, IMAGES, LABELS, "metric must be"),
+        ({"refit_seeds": None}, IMAGES, LABELS, "refit_seeds must be"),
+        ({"image_shape": (4, 16)}, IMAGES, LABELS, "image_shape must be that of the images in X"),
+        ({}, np.zeros((40, 70, 70)), LABELS, "image_size=N"),
+        ({}, csr_array(IMAGES.reshape(40, 64)), LABELS, "pass X.toarray()"),
+        ({}, IMAGES, np.array([1, "2"] * 20, object), "y must have labels of one type"),
+        ({}, IMAGES, np.array([b"a", b"b"] * 20), "got bytes"),
+        ({"studies_dir": Path(__file__)}, IMAGES, LABELS, "choose a folder of yours with studies_dir"),
+        ({"studies_dir": Path(__file__) / "in"}, IMAGES, LABELS, "choose a folder of yours with studies_dir"),
         ({"space": "nowhere.toml"}, IMAGES, LABELS, "nowhere.toml"),
     ],
 )
@@ -129,7 +140,7 @@ def test_what_cannot_be_used_is_a_value_error_before_anything_begins(
 ) -> None:
     with pytest.raises(ValueError) as caught:
         ImageSearchClassifier(**parameters).fit(X, y)
-    assert said in str(caught.value)
+    assert said in str(caught.value) and "--" not in str(caught.value)
 
 
 @pytest.mark.process
@@ -150,6 +161,68 @@ def test_errors_are_those_of_the_project_too() -> None:
     with pytest.raises(InvalidInput, match="one line") as caught, as_value_errors():
         raise UserError("one line")
     assert isinstance(caught.value, ValueError) and isinstance(caught.value, UserError)
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("--seed must be 0 or more", "random_state must be 0 or more"),
+        ("pass --image-size N, or leave --memory-limit out", "pass image_size=N, or leave memory_limit_mb out"),
+        (
+            "start another study with --study NAME (with --trials 5)",
+            "start another study with study=NAME (with trials=5)",
+        ),
+        ("with --studies-dir", "with studies_dir"),
+        ("a--seed and --search-only are no options of a study", "a--seed and --search-only are no options of a study"),
+    ],
+)
+def test_messages_name_parameters_in_place_of_options(line: str, shown: str) -> None:
+    assert with_parameters(line) == shown
+
+
+@pytest.mark.parametrize("y", [LABELS[:-1], np.arange(40) % 4, np.zeros(40, int)])
+def test_classifier_is_unfitted_after_a_fit_that_was_refused(y: Any) -> None:
+    classifier = ImageSearchClassifier()
+    with pytest.raises(ValueError):
+        classifier.fit(IMAGES, y)
+    assert not hasattr(classifier, "n_features_in_")
+    with pytest.raises(NotFittedError):
+        classifier.predict(IMAGES)
+
+
+@pytest.mark.parametrize("end", [KeyboardInterrupt, ValueError])
+def test_fit_that_ends_early_leaves_the_classifier_as_it_was(monkeypatch: Any, end: type[BaseException]) -> None:
+    def ends(*_: Any) -> None:
+        raise end
+
+    monkeypatch.setattr(ImageSearchClassifier, "_search", ends)
+    classifier = ImageSearchClassifier()
+    classifier.n_features_in_ = 16  # as a fit leaves it
+    before = dict(vars(classifier))
+    with pytest.warns(UserWarning, match="8 x 8 grey pixels"), pytest.raises(end):
+        classifier.fit(IMAGES.reshape(40, 64), LABELS)
+    assert vars(classifier) == before
+
+
+@pytest.mark.parametrize(
+    ("X", "said"),
+    [
+        (IMAGES // 16, ["The brightest pixel of X is 15 of 255"]),
+        (IMAGES.reshape(40, 64), ["The 64 numbers of each row of X are read as 8 x 8 grey pixels"]),
+        (IMAGES, []),
+        (IMAGES / 255, []),
+    ],
+)
+def test_guesses_are_warned_of_where_fit_is_called(monkeypatch: Any, X: np.ndarray, said: list[str]) -> None:
+    def ends(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ImageSearchClassifier, "_search", ends)
+    with warnings.catch_warnings(record=True) as caught, pytest.raises(KeyboardInterrupt):
+        warnings.simplefilter("always")
+        ImageSearchClassifier().fit(X, LABELS)
+    assert [str(each.message)[: len(text)] for each, text in zip(caught, said, strict=True)] == said
+    assert {each.filename for each in caught} <= {__file__}
 
 
 def test_folder_of_a_failed_fit_is_not_left(tmp_path: Any) -> None:

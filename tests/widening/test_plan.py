@@ -40,16 +40,29 @@ SMALLER = {
 
 
 @pytest.mark.parametrize("change", SMALLER)
-def test_space_that_lacks_something_is_refused_by_its_name_until_it_has_that(config: StudyConfig, change: str) -> None:
+def test_space_that_lacks_something_is_refused_by_its_name_until_it_has_that(
+    config: StudyConfig, tmp_path: Path, change: str
+) -> None:
     old, new = SMALLER[change]
     text = replaced(DIGITS_TEXT, {old: new})
     if "0.25" in change:  # the portfolio has to lie in it
         text = text.replace("head_dropout = 0.2", "head_dropout = 0.25")
     with needs_remedy("--widen needs a space that contains the study's, but {} was {} and is {}; let it") as caught:
-        planned(replace(config, widen=True), text)
+        planned(replace(config, widen=True, space=tmp_path / "other.toml"), text)
     assert change in str(caught.value)
     assert planned(replace(config, widen=True), DIGITS_TEXT) is None  # it lacks nothing
     assert planned(replace(config, widen=True), WIDER_TEXT) is not None
+
+
+def test_larger_space_is_named_where_the_default_of_a_new_study_lacks_something(
+    config: StudyConfig, tmp_path: Path
+) -> None:
+    search(replace(config, study="t"), 1, WIDER_TEXT)
+    widened = replace(config, study="t", widen=True)
+    with needs_remedy("--widen needs the file of the larger space, but got none, and the space that is the default"):
+        planned(widened, DIGITS_TEXT)
+    largest = replaced(WIDER_TEXT, {"max_parameters = 400_000": "max_parameters = 500_000"})
+    assert planned(replace(widened, space=tmp_path / "largest.toml"), largest) is not None
 
 
 def test_database_that_other_machines_search_in_keeps_its_space(tmp_path: Path) -> None:

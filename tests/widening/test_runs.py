@@ -152,7 +152,7 @@ def test_nothing_happens_to_a_study_that_has_the_space(studies: Path) -> None:
 def test_new_study_has_nothing_to_widen(studies: Path) -> None:
     with needs_remedy("--widen needs a study to go on with, but there is none in {}; leave --widen out, or pass"):
         search(studies, WIDER_TEXT, study="t", widen=True)
-    assert not (studies / "t" / "config.json").exists()
+    assert not (studies / "t").exists()
     search(studies, WIDER_TEXT, study="t", trials=2)
     search(studies, WIDER_TEXT, study="s", widen=True)
 

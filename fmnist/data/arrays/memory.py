@@ -7,7 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fmnist.data.arrays.pixels import PixelForm, brightness_of, find_layout, find_pixel_form, note_dark
+from fmnist.data.arrays.pixels import (
+    Brightness,
+    PixelForm,
+    brightness_of,
+    find_layout,
+    find_pixel_form,
+    note_dark,
+    require_range_of_training,
+)
 from fmnist.data.checks import MIN_IMAGES_PER_CLASS, check_sides, check_train_labels, note_constant
 from fmnist.data.decode import fit_all
 from fmnist.data.images import LabelledImages, Shape, is_constant
@@ -25,6 +33,7 @@ class ImageForm:
 
     shape: Shape  # of an image, before it is fitted into `image_size`: height, width, channels
     pixels: PixelForm
+    training: Brightness  # of the images that it was decided on
     image_size: int | None = None  # each is fitted whole into so many pixels a side; None: as it is
 
     def apply(self, values: np.ndarray, where: str) -> np.ndarray:
@@ -44,6 +53,7 @@ class ImageForm:
                 f"{layout.shape}; pass images of that size"
             )
         images = np.ascontiguousarray(layout.apply(self.pixels.apply(values, where)))
+        require_range_of_training(values, self.pixels, self.training, where)
         return images if self.image_size is None else fit_all(images, self.image_size)
 
 
@@ -64,8 +74,9 @@ def find_image_form(values: np.ndarray, reading: Reading, where: str) -> tuple[I
     layout = find_layout(values.shape, where)
     check_sides(layout.shape, where, reading)
     pixels = find_pixel_form([values], where)
-    notes = [layout.note, pixels.note, note_dark(brightness_of([values], pixels, where))]
-    return ImageForm(layout.shape, pixels, reading.image_size), [note for note in notes if note]
+    training = brightness_of([values], pixels, where)
+    notes = [layout.note, pixels.note, note_dark(training)]
+    return ImageForm(layout.shape, pixels, training, reading.image_size), [note for note in notes if note]
 
 
 def memory_source(

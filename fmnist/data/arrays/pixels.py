@@ -198,6 +198,31 @@ def require_one_range(training: Brightness, test: Brightness) -> None:
     )
 
 
+def require_range_of_training(values: np.ndarray, form: PixelForm, training: Brightness, where: str) -> None:
+    """Raise UserError if the numbers of images are of another range than those of the training images, beyond doubt.
+
+    Images much darker than those may just be dark, so they are taken. So are bright ones after training images that
+    were nearly as bright, or reached beyond half of white.
+
+    Args:
+        values: Images that `form` takes.
+        form: That of the training images.
+        training: Their brightness.
+        where: What `values` is called, for the message.
+    """
+    if values.dtype.kind == "b" and not form.is_scaled and training.brightest > 1:
+        raise UserError(
+            f"{where} must be numbers as the training images are, whole ones from 0 to {training.brightest}, but got "
+            "truth values; pass the pixels before they were compared with anything"
+        )
+    given = brightness_of([values], form, where)
+    if training.brightest <= HALF < given.brightest and given.brightest >= MUCH_DARKER * training.brightest:
+        raise UserError(
+            f"{where} must have pixels on the scale of the training images, whose brightest is {training.brightest} of "
+            f"{WHITE}, but its brightest is {given.brightest}; scale the pixels as those were"
+        )
+
+
 def _are_bytes(values: np.ndarray) -> bool:
     """Tell whether all values are whole numbers from 0 to 255."""
     if values.dtype == np.uint8 or values.size == 0:

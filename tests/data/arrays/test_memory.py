@@ -12,6 +12,7 @@ from tests.support.made_images import digits_of_each, in_colour
 from tests.support.remedies import needs_remedy
 
 IMAGES, LABELS = digits_of_each([15, 15])
+DARK = np.arange(40 * 64, dtype=np.uint8).reshape(40, 8, 8) % 16
 
 
 def test_all_images_are_for_training_and_none_for_testing() -> None:
@@ -62,3 +63,32 @@ def test_images_of_another_shape_are_refused() -> None:
     with needs_remedy("{} must have images of the shape that the model was trained on, {}, but got {}; pass"):
         form.apply(IMAGES.reshape(30, 8, 32), "X")
     assert len(form.apply(IMAGES.reshape(30, 16, 16), "X")) == 30
+
+
+@pytest.mark.parametrize("given", [DARK * 17, np.full_like(DARK, 70) * 2])
+def test_images_are_on_the_scale_of_the_training_images(given: np.ndarray) -> None:
+    form, _ = find_image_form(DARK, Reading(), "X")
+    with needs_remedy("{} must have pixels on the scale of the training images, whose brightest is {} of {}, but its"):
+        form.apply(given[:1], "X")
+    form.apply(DARK[:1], "X")  # scaled as those were
+
+
+def test_truth_values_after_whole_numbers_are_refused() -> None:
+    form, _ = find_image_form(DARK, Reading(), "X")
+    with needs_remedy(
+        "{} must be numbers as the training images are, whole ones from 0 to {}, but got truth values; pass"
+    ):
+        form.apply(DARK > 7, "X")
+    form.apply(DARK, "X")  # before they were compared
+    of_ones, _ = find_image_form(DARK // 15, Reading(), "X")
+    assert of_ones.apply(DARK == 15, "X").max() == 1  # the same numbers
+
+
+@pytest.mark.parametrize(
+    ("training", "given"),
+    [(DARK * 17, DARK), (DARK * 17, DARK * 0), (DARK * 8, DARK * 17), (DARK, DARK * 8), (DARK / 15, DARK / 255)],
+    ids=["dark", "black", "nearly as bright", "none above half", "dark decimals"],
+)
+def test_images_that_may_be_dark_or_a_little_brighter_are_taken(training: np.ndarray, given: np.ndarray) -> None:
+    form, _ = find_image_form(training, Reading(), "X")
+    assert len(form.apply(given, "X")) == len(given)
