@@ -162,6 +162,8 @@ class ImageSearchClassifier(ClassifierMixin, BaseEstimator):
     def predict_proba(self, X: Any) -> np.ndarray:
         """Predict the probability of each class: float64 (n, n_classes), in the order of classes_.
 
+        A UserWarning tells of ten images or more that are much darker than the training images were.
+
         Raises:
             NotFittedError: `fit` was not called.
             ValueError: X cannot be used, or has images of another shape or range than `fit` was given.
@@ -171,7 +173,12 @@ class ImageSearchClassifier(ClassifierMixin, BaseEstimator):
             require_dense(X)
             values = check_array(X, allow_nd=True, estimator=self, input_name="X")
             self._check_features(X, values, reset=False)
-            return self.model_.probabilities(self._form.apply(as_images(values, self._form.shape), "X"))
+            pixels = as_images(values, self._form.shape)
+            images = self._form.apply(pixels, "X")
+            note = self._form.note_darker(pixels, "X")
+            if note:
+                warnings.warn(note, stacklevel=2)
+            return self.model_.probabilities(images)
 
     def predict(self, X: Any) -> np.ndarray:
         """Predict the label of each image: (n,), of classes_. Errors are those of `predict_proba`."""

@@ -14,6 +14,7 @@ from fmnist.data.arrays.pixels import (
     find_layout,
     find_pixel_form,
     note_dark,
+    note_darker,
     require_range_of_training,
 )
 from fmnist.data.checks import MIN_IMAGES_PER_CLASS, check_sides, check_train_labels, note_constant
@@ -55,6 +56,10 @@ class ImageForm:
         images = np.ascontiguousarray(layout.apply(self.pixels.apply(values, where)))
         require_range_of_training(values, self.pixels, self.training, where)
         return images if self.image_size is None else fit_all(images, self.image_size)
+
+    def note_darker(self, values: np.ndarray, where: str) -> str:
+        """Write a sentence about images that are much darker than the training images; or nothing. See `apply`."""
+        return note_darker(brightness_of([values], self.pixels, where), self.training)
 
 
 def find_image_form(values: np.ndarray, reading: Reading, where: str) -> tuple[ImageForm, list[str]]:

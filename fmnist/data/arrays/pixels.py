@@ -223,6 +223,21 @@ def require_range_of_training(values: np.ndarray, form: PixelForm, training: Bri
         )
 
 
+def note_darker(given: Brightness, training: Brightness) -> str:
+    """Write a sentence about images that are much darker than the training images, perhaps by their scale; or nothing.
+
+    It is nothing for a few images, too, which may all be dark.
+    """
+    if given.n_images < MIN_OF_RANGE or training.brightest <= HALF:
+        return ""
+    if MUCH_DARKER * given.brightest > training.brightest:
+        return ""
+    return (
+        f"The brightest pixel of {given.where} is {given.brightest} of {WHITE}, but {training.brightest} in the "
+        "training images: unless these are dark pictures, scale the pixels as those were"
+    )
+
+
 def _are_bytes(values: np.ndarray) -> bool:
     """Tell whether all values are whole numbers from 0 to 255."""
     if values.dtype == np.uint8 or values.size == 0:

@@ -92,3 +92,10 @@ def test_truth_values_after_whole_numbers_are_refused() -> None:
 def test_images_that_may_be_dark_or_a_little_brighter_are_taken(training: np.ndarray, given: np.ndarray) -> None:
     form, _ = find_image_form(training, Reading(), "X")
     assert len(form.apply(given, "X")) == len(given)
+
+
+def test_many_images_that_are_much_darker_are_told_of_and_few_are_not() -> None:
+    bright, _ = find_image_form(DARK * 17, Reading(), "X")
+    assert bright.note_darker(DARK, "X").startswith("The brightest pixel of X is 15 of 255, but 255 in the training im")
+    dark, _ = find_image_form(DARK, Reading(), "X")
+    assert not any((bright.note_darker(DARK[:9], "X"), bright.note_darker(DARK * 5, "X"), dark.note_darker(DARK, "X")))
