@@ -225,6 +225,7 @@ def test_what_the_package_offers_is_there_and_nothing_else() -> None:
         search.run_studdy  # noqa: B018
 
 
+@pytest.mark.timeout(900)  # a whole study, and its model twice more
 @pytest.mark.slow
 def test_recipe_alone_gives_the_study_s_model_to_the_bit_each_time(
     finished: FinishedStudy, tmp_path: Path, capsys: pytest.CaptureFixture[str]
