@@ -100,7 +100,7 @@ class Optimizer:
         ahead = gradient + self.MUON_MOMENTUM * velocity  # Nesterov's look ahead
         matrix = tf.reshape(ahead, (-1, weight.shape[-1]))
         # The entries of an orthogonal matrix have a root mean square of 1 / sqrt(its longer side).
-        scale = self.MUON_ROOT_MEAN_SQUARE * max(matrix.shape) ** 0.5
+        scale = self.MUON_ROOT_MEAN_SQUARE * max(_sides_of(matrix)) ** 0.5
         step = tf.reshape(orthogonalize(matrix) * scale, weight.shape)
         weight.assign_sub(self._learning_rate * step)
 
@@ -125,13 +125,21 @@ def orthogonalize(matrix: tf.Tensor) -> tf.Tensor:
     Five Newton-Schulz steps with the coefficients of Jordan et al. 2024, chosen for speed and not for exactness.
     matrix: float32 (rows, columns).
     """
-    is_tall = matrix.shape[0] > matrix.shape[1]
+    n_rows, n_columns = _sides_of(matrix)
+    is_tall = n_rows > n_columns
     wide = tf.transpose(matrix) if is_tall else matrix  # the products are squares of the shorter side
     wide = wide / (tf.norm(wide) + 1e-7)
     for _ in range(5):
         square = tf.matmul(wide, wide, transpose_b=True)
         wide = 3.4445 * wide + tf.matmul(-4.7750 * square + 2.0315 * tf.matmul(square, square), wide)
     return tf.transpose(wide) if is_tall else wide
+
+
+def _sides_of(matrix: tf.Tensor) -> tuple[int, int]:
+    """Return the rows and columns of a matrix, which are known when a step is traced."""
+    n_rows, n_columns = matrix.shape.as_list()
+    assert n_rows is not None and n_columns is not None
+    return n_rows, n_columns
 
 
 def _rule_of(optimizer: str, weight: keras.Variable) -> str:
