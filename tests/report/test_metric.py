@@ -11,6 +11,7 @@ import pytest
 from fmnist.scoring import Metric, confusion_table, score_of_table
 from search.format import METRIC_WORDS, in_metric
 from search.records.files import StudyFiles
+from search.records.io import write_json
 from search.records.models import TrialRecord
 from search.report.analysis.trials import scored
 from search.report.comparison import text as comparison_text
@@ -106,7 +107,7 @@ def test_better_delivered_model_is_so_by_accuracy_where_something_else_decided(t
 def test_table_of_trials_has_the_score_beside_the_accuracy(metric: Metric, tmp_path: Path) -> None:
     files, trials = decided_by(metric, tmp_path / "birds")
     write_made_report(files, trials)
-    table = table_with(files, "Trial")
+    table = table_with(files, "Trial", "Outcome")
     words = METRIC_WORDS[metric]
     assert [heading.lower() for heading in table[0][2:4]] == [words.lower(), "accuracy"]
     assert [heading.lower() for heading in table[0]].count("accuracy") == 1
@@ -115,22 +116,22 @@ def test_table_of_trials_has_the_score_beside_the_accuracy(metric: Metric, tmp_p
         states.add(trial.state)
         so_far = " so far" if trial.state == "pruned" else ""
         if trial.best is None or trial.best.validation_accuracy is None:
-            assert row[2:4] == ["–", "–"]
+            assert row[2:4] == ["\N{EN DASH}"] * 2
             continue
         score = trial.value if trial.value is not None else trial.best.score
         assert row[2:4] == [in_metric(metric, score) + so_far, f"{100 * trial.best.validation_accuracy:.2f} %{so_far}"]
     assert {"complete", "pruned"} <= states
 
 
-def table_with(files: StudyFiles, first: str) -> list[list[str]]:
-    """The cells of the page's table of which this is the first heading, row by row."""
+def table_with(files: StudyFiles, *headings: str) -> list[list[str]]:
+    """The cells of the page's table whose first headings these are, row by row."""
     for table in re.findall("<table.*?</table>", files.report_html.read_text(), flags=re.DOTALL):
         rows = []
         for row in re.findall("<tr.*?</tr>", table, flags=re.DOTALL):
             rows.append([re.sub("<[^>]*>", "", cell) for cell in re.findall("<t[hd].*?</t[hd]>", row)])
-        if rows[0][0] == first:
+        if rows[0][: len(headings)] == list(headings):
             return rows
-    raise AssertionError(f"no table begins with {first}")
+    raise AssertionError(f"no table begins with {headings}")
 
 
 def test_trials_below_the_axis_of_log_loss_are_worse(tmp_path: Path) -> None:
@@ -169,6 +170,7 @@ def test_baselines_are_shown_by_the_metric_that_decided(metric: Metric, tmp_path
 
 def test_card_and_text_of_a_study_name_the_metric(tmp_path: Path) -> None:
     files, trials = decided_by("macro_f1", tmp_path / "birds")
+    write_json(files.config, files.read_plain(files.config) | {"dataset": "birds"})
     study, unfinished = read(files, trials), read_study(files, trials)
     assert f"confirmed with {in_metric('macro_f1', study.winner.score)} macro F1" in study._repr_html_()
     assert unfinished.best_trial is not None and unfinished.best_trial.value is not None
