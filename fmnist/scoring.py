@@ -5,7 +5,7 @@ A score is larger where a network is better, whatever the metric: the score by l
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -15,6 +15,8 @@ METRICS: tuple[Metric, ...] = get_args(Metric)
 # Metrics by which every class counts the same, however few its images are. A network that learns from such images
 # without weights gives the rare class up, so its loss counts the classes alike too unless it is told not to.
 COUNT_CLASSES_ALIKE: tuple[Metric, ...] = ("balanced_accuracy", "macro_f1")
+# What the configuration of a study means that lacks them, as those do that were made before there was a choice
+BEFORE_THE_CHOICE: dict[str, Any] = {"metric": "accuracy", "class_weights": "none"}
 SMALLEST_PROBABILITY = float(np.finfo(np.float32).tiny)  # keeps the logarithm of an underflown probability finite
 
 

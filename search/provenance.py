@@ -18,13 +18,14 @@ from fmnist.data.source import DataSource
 from fmnist.data.split import Split, pixel_statistics
 from fmnist.export.formats import read_formats
 from fmnist.options import to_arguments
+from fmnist.scoring import BEFORE_THE_CHOICE
 from search import __version__
 from search.cli import shown_url
 from search.config import StudyConfig
 from search.records.files import StudyFiles
 from search.records.models import DataRecord
 from search.space.space import SearchSpace
-from search.study.study import BEFORE_THE_CHOICE, OWN_STORAGE
+from search.study.study import OWN_STORAGE
 from search.system.machine import has_gpu
 
 PACKAGES = ("tensorflow", "keras", "optuna", "numpy", "scikit-learn")  # whose versions are recorded

@@ -35,6 +35,7 @@ def test_exports_asked_for_later_join_the_command_that_makes_the_study(tmp_path)
         assert files.read_command() == shlex.join(["python", "-m", "search.run", *words])
 
 
+@pytest.mark.process
 def test_choice_of_gpus_is_recorded_and_what_is_ignored_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
     config, _ = parse([])
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)

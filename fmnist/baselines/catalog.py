@@ -28,7 +28,7 @@ class Baseline:
     watches_selection: bool = False  # learns from train and confirmation split only
     stops_early: bool = False
     features: str = "pixels"  # of a classifier: "pixels" or "gradients", histograms of oriented gradients
-    weighs_classes: bool = True  # whether it has a loss in which classes can count more or less
+    weighs_classes: bool = True  # whether classes can count more or less in how it learns
 
     @property
     def suffix(self) -> str:

@@ -59,36 +59,77 @@ def macro_f1_95(confusion: np.ndarray, seed: int = 0) -> Interval:
     Macro F1 depends on the images by the confusion table alone, and the table of n images drawn with replacement is a
     multinomial draw from it; so the table is drawn, and no image is.
 
+    No draw has a mistake in a class without one, so that the bootstrap alone would take such a class for certain. Where
+    a class has every image right, or none, the bootstrap is repeated with half an image of it moved to what did not
+    happen, and the interval reaches from the lower to the higher end of the two. Of 300 simulated tables each, it held
+    the true value for 97 % (10 classes of 36 images, recall 0.97), 98 % (10 of 24, 0.95) and 99 % (2 of 15, 0.97);
+    without the repetition, for 92, 94 and 59 %.
+
     Args:
         confusion: int (n_classes, n_classes), row true, column predicted.
         seed: of the draws.
     """
-    n = int(confusion.sum())
-    tables = np.random.default_rng(seed).multinomial(n, confusion.ravel() / n, size=N_RESAMPLES)
-    scores = macro_f1(tables.reshape(N_RESAMPLES, *confusion.shape))
-    low, high = np.quantile(scores, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Interval(float(low), float(high))
+    ends = _bootstrap_macro_f1(confusion, int(confusion.sum()), seed)
+    smoothed = _without_certainty(confusion)
+    if smoothed is not None:
+        ends = np.concatenate((ends, _bootstrap_macro_f1(smoothed, int(confusion.sum()), seed)))
+    return Interval(float(ends.min()), float(ends.max()))
+
+
+def _bootstrap_macro_f1(weights: np.ndarray, n: int, seed: int) -> np.ndarray:
+    """Return the ends of the interval of macro F1 in tables of n images drawn by these weights: float (2,)."""
+    shares = (weights / weights.sum()).ravel()
+    tables = np.random.default_rng(seed).multinomial(n, shares, size=N_RESAMPLES)
+    return np.quantile(macro_f1(tables.reshape(N_RESAMPLES, *weights.shape)), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+
+
+def _without_certainty(confusion: np.ndarray) -> np.ndarray | None:
+    """Move half an image of each class that is all right or all wrong to what did not happen; None if there is none."""
+    moved = confusion.astype(float)
+    n_classes, found_any = len(confusion), False
+    for true, row in enumerate(confusion):
+        n_images, n_right = row.sum(), row[true]
+        if n_classes == 1 or n_images == 0 or 0 < n_right < n_images:
+            continue
+        found_any = True
+        if n_right:
+            moved[true] += 0.5 / (n_classes - 1)
+            moved[true, true] = n_right - 0.5
+        else:
+            moved[true] *= 1 - 0.5 / n_images
+            moved[true, true] = 0.5
+    return moved if found_any else None
 
 
 def balanced_accuracy_95(confusion: np.ndarray) -> Interval:
-    """Compute the 95 % interval of balanced accuracy from the Wilson intervals of the classes' recalls.
+    """Compute the 95 % interval of balanced accuracy, by a score interval as Wilson's (1927) is for one share.
 
-    They are joined as the variances of independent shares would be (Zou, Huang and Zhang 2009), so that a rare class of
-    which every image is found leaves the interval wide, where a bootstrap would take it for certain.
+    Its ends are the means m with (m - observed)^2 = z^2 variance(m), where the variance of the mean recall goes
+    linearly with m: by the ratio of its third central moment to the variance. Both come from recalls and numbers of
+    images with half an image found and half an image missed added (Jeffreys), so that a rare class of which every image
+    is found leaves the interval wide, where a bootstrap would take it for certain. The Wilson intervals of the recalls,
+    joined as if they were independent (Zou, Huang and Zhang 2009), would not do: each is shifted towards 0.5, and over
+    many classes the shifts add up; they cover 88 % of the first case below.
+
+    In 10,000 simulated tables each, it held the true value for 98.1 % (10 classes of 36 images, recall 0.97), 97.5 %
+    (10 of 24, 0.95), 95.5 % (100 of 24, 0.9), 97.7 % (one of 400 and one of 15, 0.95), 98.0 % (the same, 0.99 and 0.8)
+    and 95.4 % (10 of 1,000, 0.93).
 
     Args:
-        confusion: int (n_classes, n_classes), row true, column predicted.
+        confusion: int (n_classes, n_classes), row true, column predicted. Classes without images don't count.
     """
-    below, above = [], []
-    for true, row in enumerate(confusion.tolist()):
-        if sum(row):
-            recall, interval = row[true] / sum(row), wilson_95(row[true], sum(row))
-            below.append(recall - interval.low)
-            above.append(interval.high - recall)
-    value = float(balanced_accuracy(confusion))
-    return Interval(
-        value - float(np.linalg.norm(below)) / len(below), value + float(np.linalg.norm(above)) / len(above)
-    )
+    n_images, hits = confusion.sum(axis=1), confusion.diagonal()
+    n_smoothed = n_images[n_images > 0] + 1
+    recalls = (hits[n_images > 0] + 0.5) / n_smoothed
+    n_classes = len(recalls)
+    variances = recalls * (1 - recalls) / n_smoothed
+    third_moments = variances * (1 - 2 * recalls) / n_smoothed
+    z = float(stats.norm.ppf((1 + LEVEL) / 2))
+    variance, slope = variances.sum() / n_classes**2, third_moments.sum() / variances.sum() / n_classes
+    shift = z**2 * slope / 2
+    half_width = np.sqrt(z**2 * variance + shift**2)
+    centre = float(balanced_accuracy(confusion)) + shift
+    return Interval(max(0.0, float(centre - half_width)), min(1.0, float(centre + half_width)))
 
 
 def score_95(metric: Metric, labels: np.ndarray, probabilities: np.ndarray, seed: int = 0) -> Interval:

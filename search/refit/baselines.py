@@ -71,7 +71,8 @@ def description_of(final: FinalRound, baseline: Baseline) -> str:
     if final.site.class_weights == "none":
         return baseline.description
     if baseline.weighs_classes:
-        return f"{baseline.description}; its loss counts every class alike"
+        how = "its loss counts every class alike" if baseline.kind == "network" else "it weighs every class alike"
+        return f"{baseline.description}; {how}"
     return f"{baseline.description}; it has no loss to weigh classes in"
 
 

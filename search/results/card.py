@@ -66,9 +66,12 @@ def finished_card(study: FinishedStudy) -> str:
             f"(95 % interval {percent_range(study.ensemble_interval)}), "
             f"{with_noun(len(study.ensemble.members), 'network')}",
         )))  # fmt: skip
+    confirmed = in_metric(study.metric, winner.score)
+    if study.metric != "accuracy":
+        confirmed += f" {METRIC_WORDS[study.metric]}"
     rows += [
         ("best recipe", _recipe(study.recipe)),
-        ("found by", f"trial {winner.trial}, confirmed with {in_metric(study.metric, winner.score)}"),
+        ("found by", f"trial {winner.trial}, confirmed with {confirmed}"),
         ("trials", _trials(study)),
         ("model", code(printable(str(shown_path(study.files.model))))),
         ("report", code(printable(str(shown_path(study.files.report_html))))),

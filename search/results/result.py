@@ -172,7 +172,8 @@ class StudyResult:
     def __repr__(self) -> str:
         best, trial = "", self.best_trial
         if trial is not None and trial.value is not None:
-            best = f", best {shown_score(self.metric, trial.value)} in the search"
+            words = "" if self.metric == "accuracy" else f"{METRIC_WORDS[self.metric]} "
+            best = f", best {words}{shown_score(self.metric, trial.value)} in the search"
         return f"<study {self.files.root.name}: {with_noun(len(self.trials), 'trial')}{best}, in {self.files.root}>"
 
     def _unfinished(self, figure: str) -> RuntimeError:

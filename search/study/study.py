@@ -16,7 +16,7 @@ import optuna
 from fmnist.errors import UserError
 from fmnist.option_fields import fields_of, flag_of
 from fmnist.paths import require_lengths, shown_path
-from fmnist.scoring import Metric
+from fmnist.scoring import BEFORE_THE_CHOICE, Metric
 from search import __version__
 from search.cli import LONGEST_NAME, shown_url
 from search.config import StudyConfig
@@ -34,10 +34,6 @@ STUDY_FORMAT = 1  # of what a study's folder and storage hold
 READABLE_FORMATS = (1,)  # formats of studies that this version continues
 OWN_STORAGE = "the study's folder"  # what a study's configuration calls an SQLite file in it
 NOT_COMPARED = ("format", "version")  # of an identity: each has a rule of its own
-BEFORE_THE_CHOICE: dict[str, Any] = {
-    "metric": "accuracy",
-    "class_weights": "none",
-}  # what an identity means that lacks them
 OWN_TO_A_MACHINE = ("storage",)  # of an identity: each machine may reach the database by another address
 
 

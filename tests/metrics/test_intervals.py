@@ -132,17 +132,56 @@ def test_interval_of_balanced_accuracy_is_wide_where_every_image_of_a_rare_class
 
 def test_interval_of_balanced_accuracy_of_one_class_is_that_of_its_recall() -> None:
     found, expected = balanced_accuracy_95(np.array([[80, 20], [0, 0]])), wilson_95(80, 100)
-    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=0.005)
 
 
-def test_interval_of_balanced_accuracy_covers_the_truth_about_as_often_as_it_says() -> None:
-    rng, recalls, counts = np.random.default_rng(0), (0.97, 0.8), (200, 20)
-    n_covered = 0
-    for _ in range(500):
-        hits = rng.binomial(counts, recalls)
-        interval = balanced_accuracy_95(np.array([[hits[0], 200 - hits[0]], [20 - hits[1], hits[1]]]))
-        n_covered += interval.low <= 0.885 <= interval.high
-    assert 460 <= n_covered <= 490
+@pytest.mark.parametrize(
+    ("counts", "recalls"),
+    [
+        ((36,) * 10, (0.97,) * 10),
+        ((24,) * 10, (0.95,) * 10),
+        ((24,) * 100, (0.9,) * 100),
+        ((400, 15), (0.95, 0.95)),
+        ((400, 15), (0.99, 0.8)),
+        ((200, 20), (0.97, 0.8)),
+    ],
+)
+def test_interval_of_balanced_accuracy_covers_the_truth_about_as_often_as_it_says(
+    counts: tuple[int, ...], recalls: tuple[float, ...]
+) -> None:
+    truth, classes, covered = np.mean(recalls), np.arange(len(counts)), []
+    for hits in np.random.default_rng(0).binomial(counts, recalls, size=(2000, len(counts))):
+        table = np.diag(hits)
+        table[classes, classes - 1] += np.array(counts) - hits
+        interval = balanced_accuracy_95(table)
+        covered.append(interval.low <= truth <= interval.high)
+    assert 0.93 <= np.mean(covered) <= 0.99
+
+
+@pytest.mark.parametrize("hits", [(15, 15), (390, 3), (36,) * 10])
+def test_interval_of_macro_f1_has_a_width_where_every_image_is_right(hits: tuple[int, ...]) -> None:
+    interval = macro_f1_95(np.diag(hits))
+    assert interval.low < 0.98 and interval.high == 1
+
+
+def test_interval_of_macro_f1_has_a_width_where_no_image_of_a_class_is_right() -> None:
+    table = np.array([[40, 0], [15, 0]])
+    interval = macro_f1_95(table)
+    assert interval.low < float(macro_f1(table)) < interval.high - 0.05
+
+
+def test_interval_of_macro_f1_is_the_bootstrap_where_every_class_has_mistakes() -> None:
+    table = np.array([[40, 1], [1, 20]])
+    draws = np.random.default_rng(0).multinomial(62, table.ravel() / 62, size=2000).reshape(-1, 2, 2)
+    interval = macro_f1_95(table)
+    assert [interval.low, interval.high] == np.quantile(macro_f1(draws), [0.025, 0.975]).tolist()
+
+
+def test_interval_of_macro_f1_covers_the_truth_where_mistakes_are_few() -> None:
+    counts, recall = (15, 15), 0.97
+    hits = np.random.default_rng(0).binomial(counts, recall, size=(200, 2))
+    intervals = [macro_f1_95(np.array([[a, 15 - a], [15 - b, b]])) for a, b in hits]
+    assert np.mean([interval.low <= recall <= interval.high for interval in intervals]) >= 0.95
 
 
 def some_predictions(seed: int) -> tuple[np.ndarray, np.ndarray]:

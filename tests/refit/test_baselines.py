@@ -67,3 +67,13 @@ def test_baseline_that_fails_is_recorded_with_its_reason_and_the_others_go_on(
     assert (failed.n_images, failed.peak_memory_mb) == (None, None)
     assert not final.files.baseline_model(BASELINES[1]).exists()
     assert missing_baselines(final.files) == []
+
+
+def test_descriptions_say_how_classes_were_weighed(tmp_path: Path, digits_split: Split) -> None:
+    final = final_round(tmp_path, digits_split, FakeFitter())
+    final = replace(final, site=replace(final.site, class_weights="balanced"))
+    said = {record.name: record.description for record in fit_baselines(final, memory_limit_mb=None)}
+    assert said["three-convolutions"].endswith("; its loss counts every class alike")
+    for name in ("random-forest", "hog-linear-svm"):
+        assert said[name].endswith("; it weighs every class alike")
+    assert said["nearest-neighbours"].endswith("; it has no loss to weigh classes in")

@@ -60,5 +60,14 @@ def test_trial_without_a_score_or_far_below_lies_under_the_floor() -> None:
     trials = [trial(i, value, i) for i, value in enumerate((0.1, 0.9, 0.91, 0.92, 0.93, None))]
     axis = AccuracyAxis.of(trials)
     assert axis.floor == accuracy_floor(trials) > 0.8
-    assert axis.height(trials[4], below=0.1) == 0.93
-    assert axis.height(trials[0], below=0.1) == axis.height(trials[5], below=0.1) < axis.floor
+    assert axis.height(trials[4]) == 0.93
+    assert axis.height(trials[0]) == axis.height(trials[5]) == axis.edge < axis.floor
+    assert axis.n_below(trials) == 1
+
+
+def test_trial_just_under_the_floor_is_drawn_at_its_score() -> None:
+    losses = (0.5, 0.27, 0.2, 0.21, 0.22, 0.23, 0.24, 0.25)
+    trials = [trial(i, -loss, i) for i, loss in enumerate(losses)]
+    axis = AccuracyAxis.of(trials)
+    assert axis.edge < -0.27 < axis.floor
+    assert axis.height(trials[1]) == -0.27 and axis.n_below(trials) == 1

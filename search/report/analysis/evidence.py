@@ -28,7 +28,7 @@ from fmnist.metrics.intervals import (
     score_difference_95,
     wilson_95,
 )
-from fmnist.scoring import macro_f1
+from fmnist.scoring import balanced_accuracy, macro_f1
 from search.records.models import BaselineRecord, ConfirmRecord
 from search.report.analysis.trials import Rung, rungs
 from search.results.members import Member, find_members, read_confirmation
@@ -100,6 +100,7 @@ class BaselineScore:
 
     record: BaselineRecord
     accuracy_interval: Interval  # Wilson, 95 %
+    balanced_accuracy: float
     macro_f1: float
     rival: PairedComparison
 
@@ -274,7 +275,8 @@ class Evidence(TrainingEvidence):
         for record, theirs, rival in zip(records, predicted, rivals, strict=True):
             table = confusion_matrix(self._labels, theirs, labels=np.arange(len(self._study.data.class_names)))
             interval = wilson_95(int(np.trace(table)), len(self._labels))
-            scores.append(BaselineScore(record, interval, float(macro_f1(table)), rival))
+            shares = float(balanced_accuracy(table)), float(macro_f1(table))
+            scores.append(BaselineScore(record, interval, *shares, rival))
         return tuple(sorted(scores, key=lambda score: -score.rival.accuracy))
 
     @property

@@ -96,12 +96,6 @@ def accuracy_floor(trials: Sequence[TrialRecord]) -> float:
     return floor if top < 0 else max(0.0, floor)
 
 
-def n_below_floor(trials: Sequence[TrialRecord]) -> int:
-    """How many trials have a score below the floor of the accuracy axis, and are drawn on its edge."""
-    floor = accuracy_floor(trials)
-    return sum(accuracy < floor for _, accuracy in scored(trials))
-
-
 def running_best(trials: Sequence[TrialRecord]) -> list[tuple[TrialRecord, BestSoFar]]:
     """The best selection accuracy after each trial, in the order given.
 

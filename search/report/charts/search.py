@@ -32,6 +32,7 @@ from search.report.charts.style import (
 
 LEAST_SPAN = 0.004  # of an accuracy axis, so that equal trials have one too
 ROOM_ABOVE = 0.08  # the best trial, in spans
+EDGE_BELOW, ROOM_BELOW_EDGE = 0.09, 0.06  # the floor and the edge, in spans
 FEW_TRIALS, LARGE_DOT, SMALL_DOT = 150, 26, 12  # up to so many trials have large dots (points squared)
 MOST_IMPORTANT = 15  # parameters that have a bar
 MOST_STRIPS = 6  # whole numbers that get a strip each
@@ -114,22 +115,29 @@ class AccuracyAxis:
         """From the floor to the best trial, and never next to nothing."""
         return max(self.top - self.floor, LEAST_SPAN)
 
-    def height(self, trial: TrialRecord, below: float) -> float:
-        """Where a trial is drawn: at its score, or so many spans below the floor if that is lower or unknown."""
-        accuracy = score(trial)
-        if accuracy is None or accuracy < self.floor:
-            return self.floor - below * self.span
-        return accuracy
+    @property
+    def edge(self) -> float:
+        """Where trials without a score, or with a lower one than this, are drawn."""
+        return self.floor - EDGE_BELOW * self.span
 
-    def apply(self, axes: Axes, room_below: float) -> None:
-        """Set the limits of the vertical axis. room_below: the floor, in spans."""
-        axes.set_ylim(self.floor - room_below * self.span, self.top + ROOM_ABOVE * self.span)
+    def height(self, trial: TrialRecord) -> float:
+        """Where a trial is drawn: at its score, or on the lower edge if that is lower or unknown."""
+        accuracy = score(trial)
+        return self.edge if accuracy is None else max(accuracy, self.edge)
+
+    def n_below(self, trials: Sequence[TrialRecord]) -> int:
+        """How many trials have a score that is lower than they are drawn."""
+        return sum(accuracy < self.edge for _, accuracy in scored(trials))
+
+    def apply(self, axes: Axes) -> None:
+        """Set the limits of the vertical axis."""
+        axes.set_ylim(self.edge - ROOM_BELOW_EDGE * self.span, self.top + ROOM_ABOVE * self.span)
 
 
 def history_chart(trials: Sequence[TrialRecord], metric: Metric = "accuracy") -> Chart:
     """Selection score of every trial in order, with the best so far as a line.
 
-    Trials that have no score, or one below the floor of the axis, are drawn on its lower edge.
+    Trials that have no score, or a lower one than the axis shows, are drawn on its lower edge.
 
     Args:
         trials: finished ones, by number; at least one.
@@ -147,14 +155,14 @@ def history_chart(trials: Sequence[TrialRecord], metric: Metric = "accuracy") ->
             for trial in trials:
                 if trial.state == state:
                     x.append(trial.number)
-                    y.append(accuracy.height(trial, below=0.09))
+                    y.append(accuracy.height(trial))
             if x:
                 axes.scatter(
                     x, y, s=dot, c=style.fill, edgecolors=style.colour, marker=style.marker, linewidths=1.1,
                     label=style.label, rasterized=len(trials) > MANY_POINTS, zorder=3,
                 )  # fmt: skip
         _draw_best_so_far(axes, trials)
-        accuracy.apply(axes, room_below=0.15)
+        accuracy.apply(axes)
         label_axes(axes, x="trial", y=f"selection {score_label(metric)}")
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
         axes.set_xlim(-0.7, trials[-1].number + 0.7)
@@ -239,13 +247,13 @@ def _draw_parameter(axes: Axes, trials: Sequence[TrialRecord], name: str, metric
         for trial, shift in zip(shown, jitter, strict=True):
             if trial.state == state:
                 x.append(scale.place(trial.params[name]) + shift)
-                y.append(accuracy.height(trial, below=0.07))
+                y.append(accuracy.height(trial))
         axes.scatter(
             x, y, s=13, c=style.fill, edgecolors=style.colour, alpha=alpha, marker=style.marker, linewidths=0.8,
             label=style.label, rasterized=len(trials) > MANY_POINTS,
         )  # fmt: skip
     axes.set_title(fitting(name), fontsize=9)
-    accuracy.apply(axes, room_below=0.14)
+    accuracy.apply(axes)
     clean(axes)
     score_axis(axes.yaxis, metric)
     axes.tick_params(labelsize=8)

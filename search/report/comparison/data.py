@@ -20,7 +20,7 @@ from fmnist.metrics.evaluation import ClassScore
 from fmnist.metrics.intervals import McNemar, holm, mcnemar
 from fmnist.model.layers import count_multiply_adds, count_parameters
 from fmnist.recipe import Recipe
-from fmnist.scoring import Metric
+from fmnist.scoring import BEFORE_THE_CHOICE, Metric
 from search.records.io import flat
 from search.report.analysis.trials import BestSoFar, best_so_far
 from search.report.text.recipe import describe_block
@@ -253,4 +253,7 @@ def settings_of(study: FinishedStudy) -> dict[str, Any]:
     settings = dict(study.config)
     for name in NOT_SETTINGS:
         settings.pop(name, None)
+    for name, value in BEFORE_THE_CHOICE.items():
+        if settings.get(name) is None:
+            settings[name] = value
     return flat(settings)

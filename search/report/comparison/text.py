@@ -103,7 +103,8 @@ def delivered(comparison: Comparison) -> str:
     settles = "so these images don't settle which model is better"
     if test.p_value < SIGNIFICANCE:
         better = name_b if test.n_only_b > test.n_only_a else name_a
-        settles = f"so the model of {better} is better on images like these"
+        by = "" if comparison.metric == "accuracy" else "by accuracy "
+        settles = f"so {by}the model of {better} is better on images like these"
     return (
         f"Of {n}, the delivered model of {name_a} alone has {count(test.n_only_a)} right, that of {name_b} alone "
         f"{count(test.n_only_b)}; were the two equally good, so uneven a division would have a probability of "

@@ -22,6 +22,11 @@ from search.results.members import score_interval
 from search.results.result import FinishedStudy
 from search.results.trainings import Trainings
 
+BASELINES_WITHOUT_PROBABILITIES = (
+    "Baselines keep the class that they predict and no probabilities, so they have no log loss: they are compared by "
+    "accuracy."
+)
+
 
 def from_selection_to_test(study: FinishedStudy) -> str:
     """How the winner's accuracy falls from the figure it was chosen by to the test set's.
@@ -153,11 +158,15 @@ def against_default(study: Trainings) -> str:
     )
 
 
-def paired_comparisons(found: Sequence[PairedComparison]) -> str:
-    """How many rivals the winner beats beyond chance, and which beat it.
+def paired_comparisons(found: Sequence[PairedComparison], one: str = "winner") -> str:
+    """How many rivals the one of all comparisons beats beyond chance, and which beat it.
 
     Such as: "The winner is better than 2 of 3 beyond chance (exact McNemar test on the same images, 5 % level,
     Holm's correction)."
+
+    Args:
+        found: the rivals, each against the same one.
+        one: what that is called.
     """
     if not found:
         return "There is no one to compare with."
@@ -169,7 +178,7 @@ def paired_comparisons(found: Sequence[PairedComparison]) -> str:
             better.append(rival.name)
     worse = f", and worse than {', '.join(better)}" if better else ""
     return (
-        f"The winner is better than {n_beaten} of {count(len(found))} beyond chance{worse} (exact McNemar test on the "
+        f"The {one} is better than {n_beaten} of {count(len(found))} beyond chance{worse} (exact McNemar test on the "
         "same images, 5 % level, Holm's correction)."
     )
 
