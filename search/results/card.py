@@ -23,7 +23,7 @@ from search.format import (
 from search.system.notebook_html import code, output, paragraph, table
 
 if TYPE_CHECKING:
-    from search.results.result import FinishedStudy, StudyResult
+    from search.results.result import FinishedStudy, StudyResult, TrainedStudy
 
 STATE_WORDS = {
     "complete": "trained to the end",
@@ -44,7 +44,23 @@ def study_card(study: StudyResult) -> str:
             rows.append(("its recipe", _recipe(Recipe.from_dict(best.recipe))))
     rows.append(("test accuracy", "not known: the test set is unopened until the study is finished"))
     rows.append(("folder", code(printable(str(shown_path(study.files.root))))))
-    return _card(study, rows)
+    return _card(study, rows, "an unfinished study")
+
+
+def trained_card(study: TrainedStudy) -> str:
+    """The card of a study without test images at its end, as HTML."""
+    shown = in_metric(study.metric, study.confirm_score)
+    n_images = count(study.data.n_images["confirmation"])
+    confirmed = Markup("<b>{}</b> {}").format(shown, f"(n = {n_images} images, by which it was chosen)")
+    rows: list[tuple[str, str]] = [
+        (f"confirmation {METRIC_WORDS[study.metric]}", confirmed),
+        ("test accuracy", "not measured: no test images were given"),
+        ("best recipe", _recipe(study.recipe)),
+        ("trials", _trials(study)),
+        ("model", code(printable(str(shown_path(study.files.model))))),
+        ("report", code(printable(str(shown_path(study.files.report_html))))),
+    ]
+    return _card(study, rows, "a study without test images")
 
 
 def finished_card(study: FinishedStudy) -> str:
@@ -76,13 +92,12 @@ def finished_card(study: FinishedStudy) -> str:
         ("model", code(printable(str(shown_path(study.files.model))))),
         ("report", code(printable(str(shown_path(study.files.report_html))))),
     ]
-    return _card(study, rows)
+    return _card(study, rows, "a finished study")
 
 
-def _card(study: StudyResult, rows: list[tuple[str, str]]) -> str:
-    state = "a finished" if study.is_finished else "an unfinished"
+def _card(study: StudyResult, rows: list[tuple[str, str]], kind: str) -> str:
     data = printable(str(study.config["dataset"]))
-    title = Markup("<b>{}</b>: {} study of {}").format(printable(study.files.root.name), state, data)
+    title = Markup("<b>{}</b>: {} of {}").format(printable(study.files.root.name), kind, data)
     return output([paragraph(title), table(rows)])
 
 

@@ -29,7 +29,7 @@ from search.records.models import (
     SpaceRecord,
     TrialRecord,
 )
-from search.results.card import finished_card, study_card
+from search.results.card import finished_card, study_card, trained_card
 from search.results.figure import StudyFigure
 from search.results.trainings import Trainings, count_by_state
 
@@ -215,6 +215,9 @@ class TrainedStudy(Trainings, StudyResult):
         """What the delivered model has on the confirmation split by the study's metric; larger is better."""
         score = self.refits[0].score
         return self.confirm_accuracy if score is None else score
+
+    def _repr_html_(self) -> str:
+        return trained_card(self)
 
     def __repr__(self) -> str:
         return (

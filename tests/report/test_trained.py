@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -91,6 +92,13 @@ def test_terminal_and_dashboard_give_the_confirmation_accuracy(untested: Study) 
     assert f"confirmation accuracy {study.confirm_accuracy:.2%} of 100 images" in said
     assert figures["confirm_accuracy"] == study.confirm_accuracy
     assert "no test images" in result_in_words(study)[0]
+
+
+def test_card_in_a_notebook_says_that_nothing_was_tested(untested: Study) -> None:
+    study = dataclasses.replace(result(untested), config={"dataset": "arrays in memory"})
+    card = study._repr_html_()
+    assert "a study without test images of" in card and "not measured: no test images were given" in card
+    assert percent(study.confirm_accuracy) in card and "best.keras" in card and "unfinished" not in card
 
 
 @pytest.mark.parametrize("metric", ["balanced_accuracy", "log_loss"])
