@@ -25,11 +25,12 @@ from sklearn.model_selection import GridSearchCV
 from search import ImageSearchClassifier, TrainedStudy
 from search.records.files import StudyFiles
 from search.report.__main__ import main as report_main
+from tests.support.spaces import QUICK
 
 pytestmark = [pytest.mark.slow, pytest.mark.process, pytest.mark.trains]
 
 ROOT = Path(__file__).parents[2]
-QUICK = {"trials": 1, "space": ROOT / "tests/support/quick.toml", "random_state": 0}
+ONE_TRIAL = {"trials": 1, "space": QUICK, "random_state": 0}
 PAGE = (ROOT / "docs/python-api.md").read_text(encoding="utf-8")
 X, Y = load_digits(return_X_y=True)
 NAMES = np.array(["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"])
@@ -38,7 +39,7 @@ NAMES = np.array(["zero", "one", "two", "three", "four", "five", "six", "seven",
 def example(word: str, folder: Path) -> dict[str, Any]:
     """Run the page's example with this word in that folder, with quick trainings. Returns its names."""
     (code,) = (each for each in re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL) if word in each)
-    code, n_changed = re.subn(r"trials=5", f"trials=1, space={str(QUICK['space'])!r}", code)
+    code, n_changed = re.subn(r"trials=5", f"trials=1, space={str(QUICK)!r}", code)
     assert n_changed == 1
     names: dict[str, Any] = {}
     with contextlib.chdir(folder):
@@ -54,7 +55,7 @@ def studies_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def fitted(studies_dir: Path) -> ImageSearchClassifier:
     """Fitted to 500 digits, whose labels are texts."""
-    classifier = ImageSearchClassifier(studies_dir=studies_dir, **QUICK)
+    classifier = ImageSearchClassifier(studies_dir=studies_dir, **ONE_TRIAL)
     return classifier.fit(X[:500], NAMES[Y[:500]])
 
 
@@ -84,7 +85,7 @@ def test_each_fold_of_a_pipeline_is_a_study_of_its_own(tmp_path: Path) -> None:
 def test_grid_search_compares_parameters() -> None:
     first, second = np.arange(300), np.arange(300, 500)
     grid = GridSearchCV(
-        ImageSearchClassifier(**QUICK),
+        ImageSearchClassifier(**ONE_TRIAL),
         {"max_parameters": [100_000, 400]},
         cv=[(first, second)],
         error_score=0.0,

@@ -16,6 +16,7 @@ import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
 from search.records.files import StudyFiles
+from tests.support.spaces import QUICK
 
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -24,7 +25,7 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> StudyFiles:
     folder = tmp_path_factory.mktemp("studies")
-    options = ("--dataset", "digits", "--trials", "5", "--refit-seeds", "1", "--dashboard")
+    options = ("--dataset", "digits", "--space", str(QUICK), "--trials", "5", "--dashboard")
     command = [sys.executable, "-m", "search.run", *options, "--studies-dir", str(folder)]
     outcome = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert outcome.returncode == 0, outcome.stdout + outcome.stderr

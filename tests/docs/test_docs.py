@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,15 +28,17 @@ from fmnist.reading import DATASETS, MIRRORED_DATASETS
 from tests.support.kernel import Kernel, kernel_in
 from tests.support.made_forms import FORMS
 from tests.support.postgres import Server, programs
-from tests.support.wider import WIDER_TEXT
+from tests.support.spaces import DIGITS_TEXT, QUICK
+from tests.support.wider import WIDER_TEXT, replaced
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 MOST_WORDS = 700  # of the README
 SMALL = ["--trials", "2", "--refit-seeds", "1"]  # given last, they win
-QUICK_SPACE = ["--space", "quick.toml"]  # the digits' own, with short trainings: what they learn is no test's here
+QUICK_SPACE = ["--space", "quick.toml"]  # of short trainings: what they learn is no test's here
 DIGITS = ["--dataset", "digits", *QUICK_SPACE, *SMALL]
+SHORT = {"first_rung_images = 4_000": "first_rung_images = 1_000", "search_images = 16_000": "search_images = 1_000"}
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -71,8 +74,8 @@ def named(study: str) -> Run:
     return lambda words: [*words, "--study", study, *DIGITS]
 
 
-def in_new_study(words: list[str]) -> list[str]:
-    return [*words, "--dataset", "digits", "--refit-seeds", "1", "--trials", "2"]
+def before_growing(words: list[str]) -> list[str]:
+    return [*words, "--dataset", "digits", "--space", "narrower.toml", "--trials", "2"]
 
 
 def with_files(words: list[str]) -> list[str]:
@@ -83,7 +86,7 @@ def with_files(words: list[str]) -> list[str]:
 RUN, PREDICT = "python -m search.run", "python -m fmnist.predict studies/fashion-mnist/best.keras"
 ON_TRACKERS = f"{RUN} --tensorboard runs/tensorboard --mlflow runs/mlflow"
 RUNS: dict[str, Run] = {
-    f"{RUN} --dataset digits --trials 5 --study try": in_small,
+    f"{RUN} --dataset digits --trials 5 --study try": on_digits,
     RUN: on_digits,
     f"{RUN} --dataset mnist": on_digits,
     f"{RUN} --trials 100": on_digits,
@@ -95,14 +98,12 @@ RUNS: dict[str, Run] = {
     f"{RUN} --space my-space.toml --study narrow": on_digits,
     f"{RUN} --max-parameters 200000 --study small": on_digits,
     f"{RUN} --start-from fashion-mnist --study second": on_digits,
-    f"{RUN} --trials 20 --study grown --search-only": in_new_study,
-    f"{RUN} --trials 30 --study grown": lambda words: [*in_new_study(words), "--trials", "3"],
-    f"{RUN} --trials 60 --study wide --search-only": in_new_study,
+    f"{RUN} --trials 20 --study grown --search-only": on_digits,
+    f"{RUN} --trials 30 --study grown": lambda words: [*on_digits(words), "--trials", "3"],
+    f"{RUN} --trials 60 --study wide --search-only": before_growing,
     f"{RUN} --trials 90 --study wide --space wider.toml --widen": lambda words: [
-        *in_new_study(words),
-        "--trials",
-        "3",
-        "--search-only",
+        *words,
+        *("--dataset", "digits", "--trials", "3", "--search-only"),
     ],
     "python -m search.report fashion-mnist": as_it_stands,
     "python -m search.report fashion-mnist another": as_it_stands,
@@ -342,10 +343,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / "shoes" / name).mkdir(parents=True)
         for i, image in enumerate(images[labels == label][:30]):
             Image.fromarray(image).save(folder / "shoes" / name / f"{i}.png")
-    space = (ROOT / "studies" / "digits.toml").read_text(encoding="utf-8")
     for name in ("my-space.toml", QUICK_SPACE[1]):
-        (folder / name).write_text(re.sub(r"^n_epochs = \d+", "n_epochs = 5", space, flags=re.MULTILINE))
-    (folder / "wider.toml").write_text(WIDER_TEXT, encoding="utf-8")
+        shutil.copyfile(QUICK, folder / name)
+    for name, text in (("narrower.toml", DIGITS_TEXT), ("wider.toml", WIDER_TEXT)):
+        (folder / name).write_text(replaced(text, SHORT), encoding="utf-8")
     for name, seed in (("fashion-mnist", "0"), ("another", "1")):
         finish(run(folder, ["python", "-m", "search.run", "--study", name, "--seed", seed, *DIGITS]))
     finish(run(folder, ["python", "-m", "search.run", "--dataset", "shoes", "--image-size", "32", "--flip", *SMALL]))
@@ -370,8 +371,6 @@ def test_command_of_the_pages_runs(folder: Path, line: str) -> None:
     if line == ON_TRACKERS:
         pytest.importorskip("mlflow", reason="needs the extra mlflow")
     words = shlex.split(line)
-    if line == RUN:  # its study would be the one of the other commands
-        words += ["--study", "plain"]
     assert finish(run(folder, RUNS[line](words)))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -30,6 +31,7 @@ from search.study.study import open_finished
 from search.study.trials import read_trials
 from tests.support.interrupts import PHASES, signalled, standing_still
 from tests.support.kernel import kernel_in
+from tests.support.spaces import QUICK
 
 ROOT = Path(__file__).parents[2]
 SOON = 10.0  # seconds; a machine that does nothing else takes less than one
@@ -357,8 +359,7 @@ study
 @pytest.mark.process
 @pytest.mark.timeout(900)
 def test_stop_button_ends_a_real_search_and_its_cell_finishes_the_study_when_run_again(tmp_path: Path) -> None:
-    space = (ROOT / "studies" / "digits.toml").read_text(encoding="utf-8")
-    (tmp_path / "quick.toml").write_text(re.sub(r"^n_epochs = \d+", "n_epochs = 5", space, flags=re.MULTILINE))
+    shutil.copyfile(QUICK, tmp_path / "quick.toml")
     config = StudyConfig(study="s", dataset="digits", studies_dir=tmp_path / "studies")
     pressed: list[float] = []
     with kernel_in(tmp_path) as kernel:
@@ -386,7 +387,7 @@ def test_stop_button_ends_a_real_search_and_its_cell_finishes_the_study_when_run
 @pytest.mark.process
 @pytest.mark.timeout(900)
 def test_real_study_that_is_interrupted_again_and_again_comes_to_its_end(tmp_path: Path) -> None:
-    config = config_in(tmp_path, trials=2, refit_seeds=1, baselines=False, export=("keras",))
+    config = config_in(tmp_path, trials=2, refit_seeds=1, baselines=False, export=("keras",), space=QUICK)
     phases = ["study s", "opening the test set", "exporting best.keras"]
     seconds = {}
     for phase in phases:

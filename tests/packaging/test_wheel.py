@@ -70,7 +70,7 @@ def test_every_command_is_a_script(installed: Path, tmp_path: Path, script: str)
 def test_installed_tool_goes_from_the_search_to_a_prediction_in_another_folder(installed: Path, tmp_path: Path) -> None:
     origin = run(tmp_path, installed / "python", "-c", "import fmnist, search; print(search.__file__)")
     assert origin.startswith(str(installed.parent))
-    run(tmp_path, installed / "fmnist-search", *("--dataset", "digits", "--study", "try"), *("--trials", 2))
+    run(tmp_path, installed / "fmnist-search", *("--dataset", "digits", "--study", "try"), *("--trials", 1))
     study = tmp_path / "studies" / "try"
     (study / "report.html").unlink()
     assert run(tmp_path, installed / "fmnist-report", "try") == "report: studies/try/report.html\n"

@@ -27,6 +27,7 @@ from search.study.retry import RetryPolicy
 from search.study.storage import AlreadyQueued, BudgetSpent, StudyStorage, open_storage
 from search.study.study import check_shared_identity
 from tests.support.postgres import PASSWORD, Server, programs
+from tests.support.spaces import QUICK
 from tests.support.training.fake_process import SECONDS_VARIABLE, accuracy_of
 
 ROOT = Path(__file__).parents[2]
@@ -362,7 +363,7 @@ def test_second_supervisor_leaves_when_the_search_is_complete(server: Server, tm
 
 
 def real_run(server: Server, folder: Path, n_trials: int, *more: str) -> subprocess.Popen[str]:
-    options = ["--dataset", "digits", "--study", "whole", "--workers", "1", "--refit-seeds", "1", "--pruner", "none"]
+    options = ["--dataset", "digits", "--study", "whole", "--space", str(QUICK), "--workers", "1", "--pruner", "none"]
     places = ["--storage", server.url, "--studies-dir", str(folder), "--trials", str(n_trials)]
     command = [sys.executable, "-m", "search.run", *options, *places, *more]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)

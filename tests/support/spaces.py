@@ -14,6 +14,7 @@ from search.space.schema import read_space_text, space_of
 from search.space.space import SearchSpace
 
 DIGITS, FASHION_MNIST = SHIPPED_SPACES / "digits.toml", SHIPPED_SPACES / "fashion-mnist.toml"
+QUICK = Path(__file__).with_name("quick.toml")  # for the digits, with trainings of a second or two
 SHAPES = {FASHION_MNIST: (28, 28, 1), DIGITS: (8, 8, 1)}
 DIGITS_TEXT = DIGITS.read_text(encoding="utf-8")
 
