@@ -10,7 +10,7 @@ RUN := .venv/bin/python -m search.run
 
 PYTEST := .venv/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: search try check test test-slow lint docs benchmark clean
+.PHONY: search try check test test-slow test-all lint docs benchmark clean
 
 search: $(READY)  ## search, full trainings, report
 	$(RUN) --trials $(TRIALS) $(ARGS)
@@ -26,6 +26,9 @@ test: $(READY_TEST)  ## all but the slow ones: ten minutes on two cores
 
 test-slow: $(READY_TEST)  ## the others: kills, several machines, exports, the wheel, whole studies
 	$(PYTEST) -m slow $(ARGS)
+
+test-all: $(READY_TEST)  ## both at once, as CI does: what their files share is made once, and no process waits between
+	$(PYTEST) $(ARGS)
 
 lint: $(READY_TEST)
 	.venv/bin/ruff check .

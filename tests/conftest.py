@@ -21,7 +21,7 @@ from fmnist.data.split import Split, load_train
 from fmnist.errors import UserError
 
 # The files that take longest, first: of two processes that take file by file, none is left with one of them at the end.
-LONGEST_FIRST = ("test_pipeline", "test_machines", "test_page", "test_api", "test_fitting")
+LONGEST_FIRST = ("test_docs", "test_pipeline", "test_machines", "test_page", "test_api", "test_wheel", "test_fitting")
 HEAVY_MARKS = {"slow", "trains", "process", "renders", "studies"}
 WHOLE_FILE_TRAINS = re.compile(r"^pytestmark = .*\btrains\b", re.MULTILINE)
 STARTS_A_PROCESS = {"subprocess.Popen", "os.fork", "os.posix_spawn", "os.exec"}  # audit events

@@ -1,4 +1,4 @@
-"""The examples run to their end, each in a folder of its own."""
+"""The examples run to their end, each in a folder of its own, with quick trainings."""
 
 from __future__ import annotations
 
@@ -13,15 +13,24 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.support.spaces import QUICK
+
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOK = ROOT / "examples" / "search_digits.ipynb"
+
+
+def quick(code: str) -> str:
+    assert code.count('dataset="digits"') == 1
+    return code.replace('dataset="digits"', f'dataset="digits", space={str(QUICK)!r}')
 
 
 @pytest.mark.slow
 @pytest.mark.process
 def test_script_searches_the_digits(tmp_path: Path) -> None:
-    command = [sys.executable, str(ROOT / "examples" / "search_digits.py"), str(tmp_path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    script = tmp_path / "search_digits.py"
+    script.write_text(quick((ROOT / "examples" / "search_digits.py").read_text(encoding="utf-8")), encoding="utf-8")
+    command, environment = [sys.executable, str(script), str(tmp_path)], os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert re.search("trial 0: (trained to the end|stopped early)", done.stdout) and "test accuracy" in done.stdout
     assert (tmp_path / "digits" / "best.keras").exists()
@@ -40,6 +49,8 @@ def executed(tmp_path_factory: pytest.TempPathFactory) -> Any:
     nbclient = pytest.importorskip("nbclient", reason="needs the extra test")
     nbformat = pytest.importorskip("nbformat", reason="needs the extra test")
     notebook = nbformat.read(NOTEBOOK, as_version=4)
+    for cell in notebook.cells:
+        cell.source = quick(cell.source) if "dataset=" in cell.source else cell.source
     resources = {"metadata": {"path": tmp_path_factory.mktemp("notebook")}}
     client = nbclient.NotebookClient(notebook, timeout=500, kernel_name="python3", resources=resources)
     with pytest.MonkeyPatch.context() as patch:

@@ -30,6 +30,7 @@ from search.records.models import FINISHED_STATES, BestRecipe
 from search.refit.__main__ import main as refit_main
 from search.study.study import open_finished
 from search.study.trials import read_trials
+from tests.support.spaces import QUICK
 from tests.support.training.fakes import fake_workers
 
 ROOT = Path(__file__).parents[2]
@@ -41,8 +42,10 @@ EXAMPLES = re.findall(
 
 
 def example(word: str, folder: Path) -> dict[str, Any]:
-    """Run the example of docs/python-api.md with this word in that folder. Returns its names."""
+    """Run the example of docs/python-api.md with this word in that folder, with quick trainings. Returns its names."""
     (code,) = (each for each in EXAMPLES if word in each)
+    code, n_changed = re.subn('dataset="digits"', f'dataset="digits", space={str(QUICK)!r}', code)
+    assert n_changed == 1
     names: dict[str, Any] = {}
     with contextlib.chdir(folder):
         exec(code, names)

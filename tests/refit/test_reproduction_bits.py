@@ -108,6 +108,10 @@ def trained(
         yield Trained(final, best_recipe(final, winner, [student]), ensemble_recipe(final, members))
 
 
+# Of what weights of classes have no part in.
+without_weights = pytest.mark.parametrize("trained", ["none"], indirect=True)
+
+
 def weights_of(model: Path) -> bytes:
     return b"".join(weight.tobytes() for weight in keras.saving.load_model(model).get_weights())
 
@@ -135,6 +139,7 @@ def test_ensemble_is_the_same_to_the_bit_each_network_trained_once(
     assert outcome.beside_the_study == "the study has measured none"
 
 
+@without_weights
 def test_another_seed_gives_another_student_of_the_same_teachers(
     trained: Trained, source: DataSource, tmp_path: Path
 ) -> None:
@@ -145,6 +150,7 @@ def test_another_seed_gives_another_student_of_the_same_teachers(
     assert weights_of(out) != weights_of(trained.final.files.student_model(0))
 
 
+@without_weights
 @pytest.mark.parametrize("label", ["finalist 3", "student 0"])
 def test_stop_leaves_what_was_at_the_models_place(
     trained: Trained, source: DataSource, tmp_path: Path, label: str
