@@ -96,7 +96,7 @@ RUNS: dict[str, Run] = {
     f"{RUN} --dataset mnist": on_digits,
     f"{RUN} --trials 100": on_digits,
     f"{RUN} --trials 100 --check": on_digits,
-    f"{RUN} --trials 100 --dashboard": named("shown"),
+    f"{RUN} --trials 100 --dashboard": lambda words: [*named("another")(words), "--seed", "1"],
     ON_TRACKERS: named("tracked"),
     f"{RUN} --trials 100 --export onnx,litert": on_digits,
     f"{RUN} --dataset shoes --image-size 32 --flip": in_small,
@@ -125,6 +125,7 @@ RUNS: dict[str, Run] = {
     "python -m fmnist.export MODEL.keras --format all --images FILE.npz --out DIR": with_files,
     "python -m fmnist.export studies/fashion-mnist/best.keras --publish my-model": as_it_stands,
 }
+MAKERS = {"another": f"{RUN} --trials 100 --dashboard", "shoes": f"{RUN} --dataset shoes --image-size 32 --flip"}
 BROWSED = "python -m search.dashboard fashion-mnist"
 ON_A_DATABASE = f"{RUN} --trials 300 --storage postgresql://searcher@db-host/search"
 
@@ -336,13 +337,13 @@ def snippet(page: str, word: str) -> str:
 
 
 def in_folder(test: Callable[..., None]) -> Callable[..., None]:
-    """Marks of what runs commands; the time of the fixture, three studies, is not the first test's."""
+    """Marks of what runs commands; the time of the fixture, a study, is not the first test's."""
     return pytest.mark.slow(pytest.mark.process(pytest.mark.timeout(600, func_only=True)(test)))
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three studies, pictures, an archive and class folders, made from the digits, by the names that the pages have."""
+    """A study, pictures, an archive and class folders, made from the digits, by the names that the pages have."""
     folder = tmp_path_factory.mktemp("docs")
     digits = load_digits()
     images, labels = (digits.images * 15).astype(np.uint8), digits.target
@@ -360,10 +361,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copyfile(QUICK, folder / name)
     for name, text in (("narrower.toml", DIGITS_TEXT), ("wider.toml", WIDER_TEXT)):
         (folder / name).write_text(replaced(text, SHORT), encoding="utf-8")
-    for name, seed in (("fashion-mnist", "0"), ("another", "1")):
-        finish(run(folder, ["python", "-m", "search.run", "--study", name, "--seed", seed, *DIGITS]))
-    finish(run(folder, ["python", "-m", "search.run", "--dataset", "shoes", "--image-size", "32", "--flip", *SMALL]))
+    finish(run(folder, ["python", "-m", "search.run", "--study", "fashion-mnist", *DIGITS]))
     return folder
+
+
+def make_what_is_read(folder: Path, line: str) -> None:
+    """Run the commands that make the studies of this one's, where the test of those has not run before."""
+    for study, maker in MAKERS.items():
+        if line != maker and study in re.split("[ /]", line) and not (folder / "studies" / study).exists():
+            finish(run(folder, RUNS[maker](shlex.split(maker))))
 
 
 def run(folder: Path, words: list[str]) -> subprocess.CompletedProcess[str]:
@@ -383,6 +389,7 @@ def finish(outcome: subprocess.CompletedProcess[str]) -> str:
 def test_command_of_the_pages_runs(folder: Path, line: str) -> None:
     if line == ON_TRACKERS:
         pytest.importorskip("mlflow", reason="needs the extra mlflow")
+    make_what_is_read(folder, line)
     words = shlex.split(line)
     assert finish(run(folder, RUNS[line](words)))
 

@@ -49,12 +49,16 @@ def run(studies_dir: Path, *options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command(studies_dir, *options), cwd=ROOT, env=environment, capture_output=True, text=True)
 
 
+def run_quick(studies_dir: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    return run(studies_dir, "--space", str(QUICK), *options)
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A study of three trials with baselines and an export, from nothing to the report, without network: folder and
     output of the run."""
     studies_dir = tmp_path_factory.mktemp("studies")
-    outcome = run(studies_dir, "--trials", "3", "--refit-seeds", "2", "--baselines", "--export", "litert")
+    outcome = run_quick(studies_dir, "--trials", "3", "--refit-seeds", "2", "--baselines", "--export", "litert")
     assert outcome.returncode == 0, outcome.stderr
     assert outcome.stderr == ""
     return studies_dir / "digits", outcome.stdout
@@ -215,7 +219,7 @@ def test_no_half_written_file_and_no_scratch_is_left(finished: tuple[Path, str])
 def test_finished_study_says_so_and_rebuilds_its_report(finished: tuple[Path, str], report: dict) -> None:
     (finished[0] / "report.html").unlink()
     environment = (finished[0] / "environment.json").read_bytes()
-    outcome = run(finished[0].parent, "--trials", "3", "--refit-seeds", "3", "--workers", "1")
+    outcome = run_quick(finished[0].parent, "--trials", "3", "--refit-seeds", "3", "--workers", "1")
     assert outcome.returncode == 0
     assert "study digits is finished" in outcome.stdout
     assert "it has 2 students: --refit-seeds 3 adds none to a finished study" in outcome.stdout
@@ -231,7 +235,7 @@ def test_finished_study_may_be_asked_for_its_baselines_and_exports_or_not(finish
 
     before = times()
     for more in ([], ["--baselines", "--export", "litert"]):
-        outcome = run(finished[0].parent, "--trials", "3", "--refit-seeds", "2", *more)
+        outcome = run_quick(finished[0].parent, "--trials", "3", "--refit-seeds", "2", *more)
         assert outcome.returncode == 0, outcome.stderr
         # the command that makes the study again
         assert re.search("--baselines .*--export litert\n", (finished[0] / "report.md").read_text())
@@ -249,14 +253,14 @@ def test_report_built_anew_from_the_records_is_the_same(finished: tuple[Path, st
 
 
 def test_study_whose_test_set_is_open_takes_no_more_trials(finished: tuple[Path, str]) -> None:
-    outcome = run(finished[0].parent, "--trials", "4", "--refit-seeds", "2")
+    outcome = run_quick(finished[0].parent, "--trials", "4", "--refit-seeds", "2")
     assert outcome.returncode == 2
     assert outcome.stderr.count("\n") == 1
     assert "has opened its test set" in outcome.stderr
 
 
 def test_study_with_another_seed_is_refused(finished: tuple[Path, str]) -> None:
-    outcome = run(finished[0].parent, "--trials", "3", "--seed", "1")
+    outcome = run_quick(finished[0].parent, "--trials", "3", "--seed", "1")
     assert outcome.returncode == 2
     assert re.fullmatch(r"error: study digits was made with .*start a new study with --study NAME\n", outcome.stderr)
 

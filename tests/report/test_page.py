@@ -27,9 +27,13 @@ PLAIN_PAGES = ("alpha/report.html", "compare-alpha-beta.html")
 AWKWARD_PAGES = ("awkward/report.html", "compare-alpha-awkward.html")  # long names, few classes, other images
 UNTESTED_PAGE = "untested/report.html"  # of a study without test images
 CROWDED_PAGE = "crowded/report.html"  # tables that scroll, the confusion matrix as a picture
-VIEWS = (
-    *itertools.product(PLAIN_PAGES, WIDTHS, SCHEMES),
-    *((page, width, scheme) for page in AWKWARD_PAGES for width, scheme in zip(WIDTHS, SCHEMES, strict=True)),
+VIEWS = (  # each width and each scheme; all four pairs of one page, as a width has no colours of its own
+    *itertools.product(PLAIN_PAGES[:1], WIDTHS, SCHEMES),
+    *(
+        (page, width, scheme)
+        for page in (*PLAIN_PAGES[1:], *AWKWARD_PAGES)
+        for width, scheme in zip(WIDTHS, SCHEMES, strict=True)
+    ),
     (CROWDED_PAGE, 390, "dark"),
     (UNTESTED_PAGE, 390, "light"),
 )
