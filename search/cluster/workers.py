@@ -1,0 +1,224 @@
+"""Trainings on the nodes of a cluster, from the supervisor's side: `WorkerProcesses` for whom Ray finds the place."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import TimeoutError as NotYet
+from contextlib import contextmanager, suppress
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import ray
+from ray.exceptions import OutOfMemoryError, RayActorError, RayError
+
+from search.cluster.connection import Cluster, first_line
+from search.cluster.node import Answer, TrainingHost
+from search.cluster.shipping import Shipper
+from search.worker.local import WorkerProcesses, with_absolute_paths
+from search.worker.tasks import (
+    MAX_LOSSES,
+    AverageTask,
+    BaselineTask,
+    Failure,
+    Interrupted,
+    PredictorTask,
+    Task,
+    TrainingFailed,
+    TrainMessage,
+    TrainTask,
+    WorkerLost,
+)
+
+POLL_SECONDS = 0.2  # how often whoever waits for a node checks whether to stop
+LOOK_SECONDS = 2.0  # how often whoever waits for a free node counts them
+
+
+class ClusterWorkers(WorkerProcesses):
+    """Runs each task on a node that has room for it. Thread-safe: one call per supervisor thread at a time.
+
+    A task takes as many cores as it has threads. Hosts, see `search.cluster.node`, stay for the next task of as many
+    threads. Nothing that a task sends is trusted to be the last word but what comes back here: a node that goes on
+    behind a broken network can write nothing.
+
+    Args:
+        cluster: Where they run.
+        stop: Set it to make every call raise Interrupted.
+        say: Called with what the user should know.
+        cap: Trainings at a time for which the cluster is asked though it has no room yet, so that it grows; None: as
+            many as there is room for.
+        host: The class of the hosts; tests pass one that trains nothing.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        stop: threading.Event,
+        say: Callable[[str], None],
+        cap: int | None = None,
+        host: type = TrainingHost,
+    ) -> None:
+        self._cluster = cluster
+        self._stop = stop
+        self._say = say
+        self._cap = cap
+        self._host = ray.remote(host)
+        self._run_name = f"run-{secrets.token_hex(8)}"
+        self._shipper = Shipper(ray.put)
+        self._lock = threading.Lock()
+        self._idle: dict[int, list[Any]] = {}  # hosts without a task, by their number of threads
+        self._busy: dict[Any, str] = {}  # where the hosts under way are, by host; "" while that is not known
+        self._n_reserved = 0  # trainings that have room, see `room`
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End whatever runs; nothing can be run afterwards."""
+        with self._lock:
+            idle = [host for hosts in self._idle.values() for host in hosts]
+            busy = list(self._busy)
+            self._idle.clear()
+        for host in idle:
+            with suppress(RayError, NotYet):
+                host.close.remote().future().result(timeout=1.0)
+        for host in [*idle, *busy]:
+            ray.kill(host)
+
+    @contextmanager
+    def room(self) -> Iterator[None]:
+        """Wait until another training may begin, as the cluster has room for it or is to grow by it, and keep that.
+
+        Raises:
+            Interrupted: `stop` was set.
+        """
+        while not self._reserve():
+            if self._stop.wait(LOOK_SECONDS):
+                raise Interrupted
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._n_reserved -= 1
+
+    def _reserve(self) -> bool:
+        n_slots = self._cap or max(1, self._cluster.n_slots())
+        with self._lock:
+            if self._n_reserved >= n_slots:
+                return False
+            self._n_reserved += 1
+            return True
+
+    def train(self, task: TrainTask | BaselineTask) -> Generator[TrainMessage, None, None]:
+        """Run a training on a node, and yield its messages as they come, as `WorkerProcesses.train` does.
+
+        Raises:
+            TrainingFailed: The training came to nothing.
+            WorkerLost: Its node, or its host there, has died.
+            Interrupted: `stop` was set.
+        """
+        yield from self._messages_of(task)
+
+    def predict(self, task: PredictorTask) -> np.ndarray:
+        """Predict on a node, as `WorkerProcesses.predict` does; on another one if that is lost."""
+        for _ in range(MAX_LOSSES - 1):
+            try:
+                (predicted,) = self._messages_of(task)
+                return predicted
+            except WorkerLost:
+                pass
+        (predicted,) = self._messages_of(task)
+        return predicted
+
+    def _messages_of(self, task: Task) -> Generator[Any, None, None]:
+        task = with_absolute_paths(task)
+        parcel = self._shipper.pack(task)
+        host = self._take_host(task.n_threads)
+        is_idle = False
+        try:
+            node = self._await(host.begin.remote(parcel))
+            with self._lock:
+                self._busy[host] = node
+            while True:
+                answer: Answer = self._await(host.next.remote())
+                if answer.is_end:
+                    is_idle = True
+                    return
+                if isinstance(answer.message, Failure):
+                    is_idle = True
+                    raise TrainingFailed(answer.message.kind, answer.message.reason, answer.message.trace)
+                if answer.output is not None:
+                    write_output(task, answer.output)
+                yield answer.message
+        except GeneratorExit:
+            with suppress(RayError):
+                self._await(host.end.remote())
+                is_idle = True
+            raise
+        except OutOfMemoryError as error:
+            raise TrainingFailed(
+                "memory", f"Ray ended it, as its node ran out of memory: {first_line(error)}"
+            ) from None
+        except RayActorError as error:
+            if error.actor_init_failed:
+                raise
+            raise self._lost(host, error) from None
+        finally:
+            self._give_back(host, task.n_threads, is_idle=is_idle)
+
+    def _lost(self, host: Any, error: RayActorError) -> WorkerLost:
+        with self._lock:
+            key = self._busy.get(host, "")
+        names = {node["NodeID"]: node["NodeManagerAddress"] for node in ray.nodes()}
+        alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
+        name = f"node {names.get(key, 'of the cluster')}"
+        why = "the process that trained there has died" if key in alive else "the node has died"
+        self._say(f"{name}: {why}; what it trained begins again")
+        return WorkerLost(name, why)
+
+    def _take_host(self, n_threads: int) -> Any:
+        """Return a host with so many cores, which may still wait for its place."""
+        with self._lock:
+            if self._idle.get(n_threads):
+                host = self._idle[n_threads].pop()
+            else:
+                for others in self._idle.values():  # they keep cores that this one may need
+                    while others:
+                        ray.kill(others.pop())
+                cores = max(node.cores for node in self._cluster.nodes())
+                gpus = self._cluster.gpus_each
+                host = self._host.options(num_cpus=n_threads, num_gpus=gpus, max_restarts=0, max_task_retries=0).remote(
+                    self._run_name, min(1.0, n_threads / cores), takes_gpu=gpus > 0
+                )
+            self._busy[host] = ""
+        return host
+
+    def _give_back(self, host: Any, n_threads: int, *, is_idle: bool) -> None:
+        with self._lock:
+            del self._busy[host]
+            if is_idle and not self._stop.is_set():
+                self._idle.setdefault(n_threads, []).append(host)
+                return
+        ray.kill(host)
+
+    def _await(self, reference: Any) -> Any:
+        """Return what a call of a host gives. Raises Interrupted where `stop` is set before."""
+        future = reference.future()
+        while True:
+            if self._stop.is_set():
+                raise Interrupted
+            with suppress(NotYet):
+                return future.result(timeout=POLL_SECONDS)
+
+
+def write_output(task: Task, content: bytes) -> None:
+    """Write the file that a task has written on its node to where it was to write it."""
+    assert isinstance(task, TrainTask | BaselineTask | AverageTask) and task.save_to is not None
+    task.save_to.write_bytes(content)
