@@ -16,6 +16,7 @@ from typing import Any, Self
 
 import psutil
 import ray
+from ray import cloudpickle
 from ray.exceptions import AuthenticationError, GetTimeoutError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -97,9 +98,9 @@ class Cluster:
                 )
         return nodes
 
-    def n_slots(self) -> int:
-        """Return how many trainings fit on the nodes that are alive now."""
-        return sum(node.n_slots(self.resources.n_threads, self.gpus_each) for node in self.nodes())
+    def n_slots(self, n_threads: int) -> int:
+        """Return how many trainings of so many threads fit on the nodes that are alive now."""
+        return sum(node.n_slots(n_threads, self.gpus_each) for node in self.nodes())
 
     def in_words(self) -> str:
         """Say what the cluster has, and what is made of it."""
@@ -164,7 +165,7 @@ def first_line(error: BaseException) -> str:
 
 def describe_nodes(nodes: Sequence[Node]) -> list[dict[str, Any]]:
     """Ask every node what it is, see `search.cluster.report.describe_node`."""
-    ray.cloudpickle.register_pickle_by_value(report)
+    cloudpickle.register_pickle_by_value(report)
     try:
         ask = ray.remote(num_cpus=0, max_retries=0)(report.describe_node)
         asked = []
@@ -182,7 +183,7 @@ def describe_nodes(nodes: Sequence[Node]) -> list[dict[str, Any]]:
                 ) from None
         return described
     finally:
-        ray.cloudpickle.unregister_pickle_by_value(report)
+        cloudpickle.unregister_pickle_by_value(report)
 
 
 def refuse_unlike(nodes: Sequence[Node], described: Sequence[dict[str, Any]]) -> None:

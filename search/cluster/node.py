@@ -62,17 +62,18 @@ class TrainingHost:
         self._files: NodeFiles | None = None  # from the first task on
         self._messages: Generator[Answer, None, None] | None = None
 
-    def _start(self) -> None:
+    def _start(self) -> NodeFiles:
         base = Path(tempfile.gettempdir(), f"fmnist-search-cluster-{os.getuid()}")
-        self._files = NodeFiles(self._run_name, ray.get, base)
-        self._output = tempfile.TemporaryDirectory(prefix="output-", dir=self._files.folder)
+        files = NodeFiles(self._run_name, ray.get, base)
+        self._output = tempfile.TemporaryDirectory(prefix="output-", dir=files.folder)
         self._workers = self._start_workers(Path(self._output.name, "worker.log"), threading.Event())
+        return files
 
     def begin(self, parcel: Parcel) -> str:
         """Take a task, and return the id of this node. It runs as its messages are asked for."""
         if self._files is None:
-            self._start()
-        self._messages = self._run(parcel)
+            self._files = self._start()
+        self._messages = self._run(parcel, self._files)
         return ray.get_runtime_context().get_node_id()
 
     def next(self) -> Answer:
@@ -95,9 +96,9 @@ class TrainingHost:
             self._output.cleanup()
             self._files.close()
 
-    def _run(self, parcel: Parcel) -> Generator[Answer, None, None]:
+    def _run(self, parcel: Parcel, files: NodeFiles) -> Generator[Answer, None, None]:
         try:
-            task: Any = self._files.unpack(parcel, Path(self._output.name))
+            task: Any = files.unpack(parcel, Path(self._output.name))
             if isinstance(task, TrainTask | BaselineTask):
                 if task.memory_limit_mb is None:
                     task = replace(task, memory_limit_mb=self._memory_limit_mb)

@@ -74,13 +74,13 @@ class Shipper:
             return self._shipped[key]
 
     def _put_files(self, path: Path, files: list[Path]) -> Shipment:
-        digest = hashlib.sha256()
+        digest = hashlib.sha256(path.name.encode())
         put = []
         for each in files:
             content = np.fromfile(each, np.uint8)
             name = each.name if path.is_dir() else ""
             digest.update(f"{name}\0{len(content)}\0".encode())
-            digest.update(content)
+            digest.update(content.tobytes())
             put.append((name, self._put(content)))
         return Shipment(path.name, digest.hexdigest(), tuple(put))
 

@@ -109,7 +109,7 @@ class ClusterWorkers(WorkerProcesses):
                 self._n_reserved -= 1
 
     def _reserve(self) -> bool:
-        n_slots = self._cap or max(1, self._cluster.n_slots())
+        n_slots = self._cap or max(1, self._cluster.n_slots(self._cluster.resources.n_threads))
         with self._lock:
             if self._n_reserved >= n_slots:
                 return False
@@ -184,21 +184,35 @@ class ClusterWorkers(WorkerProcesses):
         return WorkerLost(name, why)
 
     def _take_host(self, n_threads: int) -> Any:
-        """Return a host with so many cores, which may still wait for its place."""
-        with self._lock:
-            if self._idle.get(n_threads):
-                host = self._idle[n_threads].pop()
-            else:
+        """Return a host with so many cores: one that has no task, or else a new one, where there is room for it.
+
+        The new one may wait for its place where the cluster is to grow by it, or others use it.
+
+        Raises:
+            Interrupted: `stop` was set before.
+        """
+        while True:
+            n_slots = max(1, self._cap or 0, self._cluster.n_slots(n_threads))
+            with self._lock:
+                if self._idle.get(n_threads):
+                    host = self._idle[n_threads].pop()
+                    self._busy[host] = ""
+                    return host
                 for others in self._idle.values():  # they keep cores that this one may need
                     while others:
                         ray.kill(others.pop())
-                cores = max(node.cores for node in self._cluster.nodes())
-                gpus = self._cluster.gpus_each
-                host = self._host.options(num_cpus=n_threads, num_gpus=gpus, max_restarts=0, max_task_retries=0).remote(
-                    self._run_name, min(1.0, n_threads / cores), takes_gpu=gpus > 0
-                )
-            self._busy[host] = ""
-        return host
+                if len(self._busy) < n_slots:
+                    host = self._new_host(n_threads)
+                    self._busy[host] = ""
+                    return host
+            if self._stop.wait(POLL_SECONDS):
+                raise Interrupted
+
+    def _new_host(self, n_threads: int) -> Any:
+        gpus = self._cluster.gpus_each
+        share = min(1.0, n_threads / self._cluster.resources.most_threads)
+        placed = self._host.options(num_cpus=n_threads, num_gpus=gpus, max_restarts=0, max_task_retries=0)
+        return placed.remote(self._run_name, share, takes_gpu=gpus > 0)
 
     def _give_back(self, host: Any, n_threads: int, *, is_idle: bool) -> None:
         with self._lock:

@@ -97,9 +97,8 @@ def check_run(
             if failure.kind != "memory":
                 raise
             fewer = ""
-            if (
-                config.memory_limit_mb is None and prepared.resources.workers > 1
-            ):  # else each worker has its limit anyway
+            has_own_limit = config.memory_limit_mb is not None
+            if prepared.resources.workers > 1 and not has_own_limit:
                 fewer = "lower --workers, "
             raise UserError(f"{failure.reason}; {fewer}raise --memory-limit or lower --max-parameters") from None
         n_free = free_bytes(config.folder)
