@@ -117,10 +117,11 @@ def share_busy(study: optuna.Study, options: argparse.Namespace, seconds: float,
     full = [end for end in ends if end <= ends[-n]]  # the last ones leave workers without a trial
     trained = len(full) * options.seconds
     steady = (full[-1] - first).total_seconds() * n
+    of_all = len(trials) * options.seconds / seconds / n
+    of_trial = processor / len(trials) * 1000
     return (
-        f"{len(trials)} trainings in {seconds:.0f} s: {len(trials) * options.seconds / seconds / n:.1%} of the workers' "
-        f"time, {trained / steady:.1%} until the last {n} had begun; {processor / len(trials) * 1000:.0f} ms of the "
-        "supervisor's processor a trial"
+        f"{len(trials)} trainings in {seconds:.0f} s: {of_all:.1%} of the workers' time, {trained / steady:.1%} until "
+        f"the last {n} had begun; {of_trial:.0f} ms of the supervisor's processor a trial"
     )
 
 
