@@ -69,15 +69,12 @@ class TrainingHost:
         self._workers = self._start_workers(Path(self._output.name, "worker.log"), threading.Event())
         return files
 
-    def place(self) -> str:
-        """Return the id of the node on which this host is."""
-        return ray.get_runtime_context().get_node_id()
-
-    def begin(self, parcel: Parcel) -> None:
-        """Take a task. It runs as its messages are asked for."""
+    def begin(self, parcel: Parcel) -> str:
+        """Take a task, and return the id of this node. It runs as its messages are asked for."""
         if self._files is None:
             self._files = self._start()
         self._messages = self._run(parcel, self._files)
+        return ray.get_runtime_context().get_node_id()
 
     def next(self) -> Answer:
         """Return the next message of the task once there is one."""

@@ -68,9 +68,8 @@ class ClusterWorkers(WorkerProcesses):
         self._run_name = f"run-{secrets.token_hex(8)}"
         self._shipper = Shipper(ray.put)
         self._lock = threading.Lock()
-        # Hosts without a task, and the ids of their nodes, by the number of threads.
-        self._idle: dict[int, list[tuple[Any, str]]] = {}
-        self._busy: dict[Any, str] = {}  # hosts with a task, and the ids of their nodes; "" while they have no place
+        self._idle: dict[int, list[Any]] = {}  # hosts without a task, by their number of threads
+        self._busy: dict[Any, str] = {}  # where the hosts under way are, by host; "" while that is not known
         self._n_reserved = 0  # trainings that have room, see `room`
 
     def __enter__(self) -> Self:
@@ -84,7 +83,7 @@ class ClusterWorkers(WorkerProcesses):
     def close(self) -> None:
         """End whatever runs; nothing can be run afterwards."""
         with self._lock:
-            idle = [host for hosts in self._idle.values() for host, _ in hosts]
+            idle = [host for hosts in self._idle.values() for host in hosts]
             busy = list(self._busy)
             self._idle.clear()
         for host in idle:
@@ -144,7 +143,9 @@ class ClusterWorkers(WorkerProcesses):
         host = self._take_host(task.n_threads)
         is_idle = False
         try:
-            self._await(host.begin.remote(parcel))
+            node = self._await(host.begin.remote(parcel))
+            with self._lock:
+                self._busy[host] = node
             while True:
                 answer: Answer = self._await(host.next.remote())
                 if answer.is_end:
@@ -168,88 +169,44 @@ class ClusterWorkers(WorkerProcesses):
         except RayActorError as error:
             if error.actor_init_failed:
                 raise
-            raise self._lost(host) from None
+            raise self._lost(host, error) from None
         finally:
             self._give_back(host, task.n_threads, is_idle=is_idle)
 
-    def _lost(self, host: Any) -> WorkerLost:
+    def _lost(self, host: Any, error: RayActorError) -> WorkerLost:
         with self._lock:
-            key = self._busy[host]
+            key = self._busy.get(host, "")
         names = {node["NodeID"]: node["NodeManagerAddress"] for node in ray.nodes()}
+        alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
         name = f"node {names.get(key, 'of the cluster')}"
-        self._say(f"{name}: the node, or what trained there, has died; the training begins again")
-        return WorkerLost(name, "the node, or what trained there, has died")
+        why = "the process that trained there has died" if key in alive else "the node has died"
+        self._say(f"{name}: {why}; what it trained begins again")
+        return WorkerLost(name, why)
 
     def _take_host(self, n_threads: int) -> Any:
-        """Return a host with so many cores that has its place: an idle one, or else a new one.
+        """Return a host with so many cores: one that has no task, or else a new one, where there is room for it.
 
-        A new one may wait for its place, where nodes have died or the cluster is to grow. If another one gets idle
-        meanwhile, that is taken: it may be on the very cores that the new one waits for.
+        The new one may wait for its place where the cluster is to grow by it, or others use it.
 
         Raises:
             Interrupted: `stop` was set before.
         """
         while True:
             n_slots = max(1, self._cap or 0, self._cluster.n_slots(n_threads))
-            host, is_placed = self._idle_or_new(n_threads, n_slots)
-            if is_placed:
-                return host
-            if host is not None:
-                placed = self._placed(host, n_threads)
-                if placed is not None:
-                    return placed
-            elif self._stop.wait(POLL_SECONDS):
-                raise Interrupted
-
-    def _idle_or_new(self, n_threads: int, n_slots: int) -> tuple[Any, bool]:
-        """Return an idle host and True, or a new one and False; None where so many slots have hosts already."""
-        with self._lock:
-            host = self._take_idle(n_threads)
-            if host is not None:
-                return host, True
-            for others in self._idle.values():  # they keep cores that this one may need
-                while others:
-                    ray.kill(others.pop()[0])
-            if len(self._busy) >= n_slots:
-                return None, False
-            host = self._new_host(n_threads)
-            self._busy[host] = ""
-            return host, False
-
-    def _take_idle(self, n_threads: int) -> Any:
-        """Return an idle host of this size as a busy one, or None. The caller has the lock."""
-        if not self._idle.get(n_threads):
-            return None
-        host, node = self._idle[n_threads].pop()
-        self._busy[host] = node
-        return host
-
-    def _placed(self, host: Any, n_threads: int) -> Any:
-        """Return a new host once it has its place, or another one that gets idle before; None if it has died."""
-        future = host.place.remote().future()
-        is_needed = False
-        try:
-            while not self._stop.is_set():
-                with suppress(NotYet):
-                    node = future.result(timeout=POLL_SECONDS)
-                    with self._lock:
-                        self._busy[host] = node
-                    is_needed = True
+            with self._lock:
+                if self._idle.get(n_threads):
+                    host = self._idle[n_threads].pop()
+                    self._busy[host] = ""
                     return host
-                with self._lock:
-                    other = self._take_idle(n_threads)
-                if other is not None:
-                    return other
-            raise Interrupted
-        except RayActorError as error:  # its node has died while it began there
-            if error.actor_init_failed:
-                raise
-            return None
-        finally:
-            if not is_needed:
-                with self._lock:
-                    del self._busy[host]
-                ray.kill(host)
+                for others in self._idle.values():  # they keep cores that this one may need
+                    while others:
+                        ray.kill(others.pop())
+                if len(self._busy) < n_slots:
+                    host = self._new_host(n_threads)
+                    self._busy[host] = ""
+                    return host
+            if self._stop.wait(POLL_SECONDS):
+                raise Interrupted
 
     def _new_host(self, n_threads: int) -> Any:
         gpus = self._cluster.gpus_each
@@ -259,9 +216,9 @@ class ClusterWorkers(WorkerProcesses):
 
     def _give_back(self, host: Any, n_threads: int, *, is_idle: bool) -> None:
         with self._lock:
-            node = self._busy.pop(host)
+            del self._busy[host]
             if is_idle and not self._stop.is_set():
-                self._idle.setdefault(n_threads, []).append((host, node))
+                self._idle.setdefault(n_threads, []).append(host)
                 return
         ray.kill(host)
 
