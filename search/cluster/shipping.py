@@ -13,6 +13,7 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,13 +75,13 @@ class Shipper:
             return self._shipped[key]
 
     def _put_files(self, path: Path, files: list[Path]) -> Shipment:
-        digest = hashlib.sha256(path.name.encode())
+        digest = hashlib.sha256(f"{path.name}\0".encode())
         put = []
         for each in files:
             content = np.fromfile(each, np.uint8)
             name = each.name if path.is_dir() else ""
             digest.update(f"{name}\0{len(content)}\0".encode())
-            digest.update(content.tobytes())
+            digest.update(content.data)
             put.append((name, self._put(content)))
         return Shipment(path.name, digest.hexdigest(), tuple(put))
 
@@ -113,11 +114,15 @@ class NodeFiles:
     def _locked(self) -> int:
         while True:
             self.folder.mkdir(exist_ok=True)
-            lock = os.open(self.folder, os.O_RDONLY)
-            fcntl.flock(lock, fcntl.LOCK_SH)
-            if self.folder.exists() and os.path.samestat(os.fstat(lock), self.folder.stat()):
-                return lock
-            os.close(lock)  # it was removed just before it was locked
+            with suppress(FileNotFoundError):  # nobody had locked it yet, so that another process removed it
+                lock = os.open(self.folder, os.O_RDONLY)
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_SH)
+                    if os.path.samestat(os.fstat(lock), self.folder.stat()):
+                        return lock
+                except FileNotFoundError:
+                    pass
+                os.close(lock)
 
     def close(self) -> None:
         """Give the files up; the last process of a run to do so removes them."""

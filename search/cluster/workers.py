@@ -5,8 +5,9 @@ from __future__ import annotations
 import secrets
 import threading
 from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import TimeoutError as NotYet
+from concurrent.futures import wait
 from contextlib import contextmanager, suppress
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -16,7 +17,7 @@ from ray.exceptions import OutOfMemoryError, RayActorError, RayError
 
 from search.cluster.connection import Cluster, first_line
 from search.cluster.node import Answer, TrainingHost
-from search.cluster.shipping import Shipper
+from search.cluster.shipping import Parcel, Shipper
 from search.worker.local import WorkerProcesses, with_absolute_paths
 from search.worker.tasks import (
     MAX_LOSSES,
@@ -34,6 +35,15 @@ from search.worker.tasks import (
 
 POLL_SECONDS = 0.2  # how often whoever waits for a node checks whether to stop
 LOOK_SECONDS = 2.0  # how often whoever waits for a free node counts them
+
+
+class Superseded(Exception):
+    """What was waited for is not needed any more."""
+
+
+def never() -> bool:
+    """Say that what is waited for stays needed."""
+    return False
 
 
 class ClusterWorkers(WorkerProcesses):
@@ -69,7 +79,7 @@ class ClusterWorkers(WorkerProcesses):
         self._shipper = Shipper(ray.put)
         self._lock = threading.Lock()
         self._idle: dict[int, list[Any]] = {}  # hosts without a task, by their number of threads
-        self._busy: dict[Any, str] = {}  # where the hosts under way are, by host; "" while that is not known
+        self._busy: dict[Any, str] = {}  # where the hosts with a task are, by host; "" while that is not known
         self._n_reserved = 0  # trainings that have room, see `room`
 
     def __enter__(self) -> Self:
@@ -86,9 +96,8 @@ class ClusterWorkers(WorkerProcesses):
             idle = [host for hosts in self._idle.values() for host in hosts]
             busy = list(self._busy)
             self._idle.clear()
-        for host in idle:
-            with suppress(RayError, NotYet):
-                host.close.remote().future().result(timeout=1.0)
+        closing = [host.close.remote().future() for host in idle]
+        wait(closing, timeout=1.0)
         for host in [*idle, *busy]:
             ray.kill(host)
 
@@ -140,14 +149,11 @@ class ClusterWorkers(WorkerProcesses):
     def _messages_of(self, task: Task) -> Generator[Any, None, None]:
         task = with_absolute_paths(task)
         parcel = self._shipper.pack(task)
-        host = self._take_host(task.n_threads)
+        host = self._begin(parcel, task.n_threads)
         is_idle = False
         try:
-            node = self._await(host.begin.remote(parcel))
-            with self._lock:
-                self._busy[host] = node
             while True:
-                answer: Answer = self._await(host.next.remote())
+                answer: Answer = self._await(host.next.remote(), never)
                 if answer.is_end:
                     is_idle = True
                     return
@@ -158,22 +164,43 @@ class ClusterWorkers(WorkerProcesses):
                     write_output(task, answer.output)
                 yield answer.message
         except GeneratorExit:
-            with suppress(RayError):
-                self._await(host.end.remote())
+            with suppress(RayError, Interrupted):  # the caller has what it wanted
+                self._await(host.end.remote(), never)
                 is_idle = True
             raise
-        except OutOfMemoryError as error:
-            raise TrainingFailed(
-                "memory", f"Ray ended it, as its node ran out of memory: {first_line(error)}"
-            ) from None
-        except RayActorError as error:
-            if error.actor_init_failed:
-                raise
-            raise self._lost(host, error) from None
+        except (RayActorError, OutOfMemoryError) as error:
+            raise self._failure_of(host, error) from None
         finally:
             self._give_back(host, task.n_threads, is_idle=is_idle)
 
-    def _lost(self, host: Any, error: RayActorError) -> WorkerLost:
+    def _begin(self, parcel: Parcel, n_threads: int) -> Any:
+        """Give a task to a host, and return the host, which has a place now."""
+        has_idle = partial(self._has_idle, n_threads)
+        while True:
+            host, is_new = self._take_host(n_threads)
+            is_in_place = False
+            try:
+                node = self._await(host.begin.remote(parcel), has_idle if is_new else never)
+                with self._lock:
+                    self._busy[host] = node
+                is_in_place = True
+                return host
+            except Superseded:  # it waits for cores, which those without a task have: one of these will do
+                pass
+            except (RayActorError, OutOfMemoryError) as error:
+                if is_new:
+                    raise self._failure_of(host, error) from None
+                # It has died since its last task, and the new one has not begun: nothing is lost with it.
+            finally:
+                if not is_in_place:
+                    self._give_back(host, n_threads, is_idle=False)
+
+    def _failure_of(self, host: Any, error: RayActorError | OutOfMemoryError) -> Exception:
+        """Return what the death of a host is to its task."""
+        if isinstance(error, OutOfMemoryError):
+            return TrainingFailed("memory", f"Ray ended it, as its node ran out of memory: {first_line(error)}")
+        if error.actor_init_failed:
+            return error
         with self._lock:
             key = self._busy.get(host, "")
         names = {node["NodeID"]: node["NodeManagerAddress"] for node in ray.nodes()}
@@ -183,8 +210,8 @@ class ClusterWorkers(WorkerProcesses):
         self._say(f"{name}: {why}; what it trained begins again")
         return WorkerLost(name, why)
 
-    def _take_host(self, n_threads: int) -> Any:
-        """Return a host with so many cores: one that has no task, or else a new one, where there is room for it.
+    def _take_host(self, n_threads: int) -> tuple[Any, bool]:
+        """Return a host with so many cores, and whether it is new: made where none is idle, and there is room for it.
 
         The new one may wait for its place where the cluster is to grow by it, or others use it.
 
@@ -197,16 +224,27 @@ class ClusterWorkers(WorkerProcesses):
                 if self._idle.get(n_threads):
                     host = self._idle[n_threads].pop()
                     self._busy[host] = ""
-                    return host
-                for others in self._idle.values():  # they keep cores that this one may need
-                    while others:
-                        ray.kill(others.pop())
+                    return host, False
+                self._end_idle()  # they keep cores that this one may need
                 if len(self._busy) < n_slots:
                     host = self._new_host(n_threads)
                     self._busy[host] = ""
-                    return host
+                    return host, True
             if self._stop.wait(POLL_SECONDS):
                 raise Interrupted
+
+    def _has_idle(self, n_threads: int) -> bool:
+        """Whether a host of so many threads has no task. Those of other threads end: whoever asks waits for cores."""
+        with self._lock:
+            if self._idle.get(n_threads):
+                return True
+            self._end_idle()
+            return False
+
+    def _end_idle(self) -> None:
+        for hosts in self._idle.values():
+            while hosts:
+                ray.kill(hosts.pop())
 
     def _new_host(self, n_threads: int) -> Any:
         gpus = self._cluster.gpus_each
@@ -222,14 +260,22 @@ class ClusterWorkers(WorkerProcesses):
                 return
         ray.kill(host)
 
-    def _await(self, reference: Any) -> Any:
-        """Return what a call of a host gives. Raises Interrupted where `stop` is set before."""
+    def _await(self, reference: Any, is_superseded: Callable[[], bool]) -> Any:
+        """Return what a call of a host gives.
+
+        Raises:
+            Interrupted: `stop` was set before.
+            Superseded: The caller need not wait any longer.
+        """
         future = reference.future()
         while True:
             if self._stop.is_set():
                 raise Interrupted
-            with suppress(NotYet):
-                return future.result(timeout=POLL_SECONDS)
+            wait([future], timeout=POLL_SECONDS)
+            if future.done():
+                return future.result()
+            if is_superseded():
+                raise Superseded
 
 
 def write_output(task: Task, content: bytes) -> None:

@@ -108,8 +108,10 @@ class TrialLeases:
 
         Returns False where it was lost MAX_LOSSES times, and so has failed.
         """
-        self.forget(trial)
-        return self._requeue(self._storage.get_trial(id_of(trial)), n_more_losses=1)
+        with self._acquiring:  # else another thread would take it for lost, and run it, in between
+            self.forget(trial)
+            self._requeue(self._storage.get_trial(id_of(trial)), n_more_losses=1)
+        return self._storage.get_trial(id_of(trial)).state != TrialState.FAIL
 
     def forget(self, trial: optuna.Trial) -> None:
         """Give up a trial that another supervisor has."""

@@ -142,7 +142,7 @@ class TrialLoop:
 
         While other supervisors still run the last trials of the study, this waits: theirs may get lost.
         """
-        while True:
+        while not self.stop.is_set():  # it may have been set while this waited for room
             self._leases.requeue_lost()
             if self._n_open() > 0:
                 trial = self._leases.acquire()
@@ -155,6 +155,7 @@ class TrialLoop:
                 self._say("all trials are taken; waiting for those that other machines still run")
             if self.stop.wait(POLL_SECONDS) or self._timeout():
                 return None
+        return None
 
     def _n_open(self) -> int:
         """How many trials may still be taken. A study may hold more waiting ones than were asked for now."""
