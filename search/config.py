@@ -15,10 +15,10 @@ from fmnist.options import option, options
 from fmnist.paths import require_utf8
 from fmnist.reading import COLOUR_SPELLINGS, DATASETS, MIRRORED_DATASETS, Colour, Reading, named_dataset
 from fmnist.scoring import COUNT_CLASSES_ALIKE, ClassWeights, Metric
-from fmnist.training.precision import BFLOAT16_FLAGS, Precision, has_bfloat16, has_fast_bfloat16
+from fmnist.training.precision import BFLOAT16_FLAGS, Precision, has_bfloat16
 from search.cli import check_study_name, legal_study_name, shown_url
 from search.system.extras import OPTIONAL_EXTRAS, require_installed
-from search.system.machine import default_workers, has_gpu, total_memory_mb
+from search.system.machine import default_workers
 
 Sampler = Literal["tpe", "random"]
 Pruner = Literal["asha", "median", "none"]
@@ -137,13 +137,37 @@ class StudyConfig:
         metavar="URL",
         group=DATA,
     )
-    workers: int = option(
-        "training processes at a time",
-        default_factory=default_workers,
+    workers: int | None = option(
+        "training processes at a time; with --cluster the most, as many as fit of which run",
+        default=None,
         ge=1,
         le=MAX_WORKERS,
-        default_shown=f"the cores, here {default_workers()}",
+        default_shown=f"the cores, here {default_workers()}, or as many as the cluster has room for",
         metavar="N",
+        group=MACHINE,
+    )
+    cluster: str | None = option(
+        "run every training on this Ray cluster: auto for the one that this machine belongs to, HOST:PORT of its head, "
+        "or ray://HOST:PORT",
+        default=None,
+        default_shown="on this machine",
+        requirement="auto, HOST:PORT or ray://HOST:PORT",
+        metavar="ADDRESS",
+        group=MACHINE,
+    )
+    gpus_per_training: float | None = option(
+        "GPUs, or the share of one, that each training on the cluster takes",
+        default=None,
+        ge=0,
+        requirement="a number from 0 on, such as 0.5",
+        default_shown="one where the cluster has any, else none",
+        metavar="X",
+        group=MACHINE,
+    )
+    insecure_cluster: bool = option(
+        "use a cluster of several machines that asks for no token, on which whoever reaches its ports runs code",
+        default=False,
+        default_shown="such a cluster is refused",
         group=MACHINE,
     )
     seed: int = option("of split, sampler and trainings", default=0, ge=0, le=MAX_SEED, metavar="N", group=STUDY)
@@ -259,7 +283,7 @@ class StudyConfig:
         for name in ("studies_dir", "space", "tensorboard", "mlflow", "data_dir", "storage", "dataset"):
             if getattr(self, name) is not None:
                 require_utf8(getattr(self, name), f"--{name.replace('_', '-')}")
-        if self.precision == "bfloat16" and not has_bfloat16():
+        if self.precision == "bfloat16" and self.cluster is None and not has_bfloat16():
             raise UserError(
                 f"--precision bfloat16 needs a processor with {' or '.join(sorted(BFLOAT16_FLAGS))}, which this one "
                 "has not; leave it at auto"
@@ -318,30 +342,11 @@ class StudyConfig:
         return self.flip or self.dataset in MIRRORED_DATASETS
 
     @property
-    def threads_per_worker(self) -> int:
-        """Threads of each training process: an equal part of the cores, at least one."""
-        return max(1, default_workers() // self.workers)
-
-    @property
-    def trains_in_bfloat16(self) -> bool:
-        """Whether training steps convolve in bfloat16 on this machine."""
-        if self.precision == "auto":
-            return has_fast_bfloat16() and not has_gpu()
-        return self.precision == "bfloat16"
-
-    @property
     def loss_weights(self) -> ClassWeights:
         """How losses weigh classes: as class_weights says, else "balanced" where the metric counts classes alike."""
         if self.class_weights is None:
             return "balanced" if self.metric in COUNT_CLASSES_ALIKE else "none"
         return self.class_weights
-
-    def memory_limit_of_each(self, n_processes: int) -> float:
-        """Return the megabytes that each of so many training processes may take.
-
-        It is the configured limit, else an equal part of 80 % of the machine's memory.
-        """
-        return self.memory_limit_mb or 0.8 * total_memory_mb() / n_processes
 
     def reading(self, on_progress: Callable[[int, int], None] = lambda n_read, n_files: None) -> Reading:
         """Return how images of one's own are to be read.

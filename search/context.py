@@ -22,6 +22,7 @@ from fmnist.paths import absolute
 from search.arguments import require_callback, require_config
 from search.callbacks.base import Callback, CallbackList
 from search.callbacks.reporter import Reporter
+from search.cluster.place import StartWorkers, place_of
 from search.config import StudyConfig
 from search.provenance import (
     command_of,
@@ -42,12 +43,11 @@ from search.study.objective import Keep, Objective
 from search.study.strategy import build_rungs
 from search.worker.interrupts import TrainingsUnderWay
 from search.worker.local import WorkerProcesses
+from search.worker.resources import Resources, local_resources
 from search.worker.tasks import Interrupted, RecipeTrainer, TrainingSite, TrainMessage, TrainTask
 
 if TYPE_CHECKING:
     from search.callbacks.mlflow import MLflowRuns
-
-StartWorkers = Callable[[Path, threading.Event], WorkerProcesses]  # given the log of the workers, and the wish to stop
 
 MANY_PICTURES = 5_000  # files; reading as many takes seconds, so it is said
 
@@ -68,6 +68,7 @@ class StudyContext:
     callback: Callback  # calls the reporter, the trackers and the caller's callbacks
     mlflow: MLflowRuns | None  # takes every finished trial
     stop: threading.Event  # set: the run is to end
+    resources: Resources  # of this machine, or of the cluster
     start_notes: tuple[str, ...]  # what is taken over from an older study, a sentence for each configuration
 
     @property
@@ -92,9 +93,9 @@ class StudyContext:
             pixel_mean=self.data.pixel_mean,
             pixel_std=self.data.pixel_std,
             n_train_images=self.data.n_images["train"],
-            memory_limit_mb=self.config.memory_limit_of_each(self.config.workers),
-            n_threads=self.config.threads_per_worker,
-            bfloat16=self.config.trains_in_bfloat16,
+            memory_limit_mb=self.resources.memory_limit_of_each(self.resources.workers),
+            n_threads=self.resources.n_threads,
+            bfloat16=self.resources.bfloat16,
             metric=self.config.metric,
             class_weights=self.config.loss_weights,
         )
@@ -108,7 +109,8 @@ class StudyContext:
             study_seed=self.config.seed,
             trainer=workers.train,
             predict=workers.predict,
-            workers=self.config.workers,
+            workers=self.resources.workers,
+            most_threads=self.resources.most_threads,
             clock=self.clock,
             stop=self.stop,
             callback=self.callback,
@@ -165,6 +167,7 @@ def read_context(
     reporter: Reporter,
     stop: threading.Event,
     callbacks: Sequence[Callback] = (),
+    resources: Resources | None = None,
 ) -> StudyContext:
     """Read images and space. The study's folder is not touched: what is wrong with either leaves none.
 
@@ -175,6 +178,7 @@ def read_context(
         reporter: shows the run.
         stop: ends the run once it is set.
         callbacks: hear of every training, after the reporter.
+        resources: what trainings may take; None: what this machine has.
 
     Raises:
         UserError: images, space or a tracker's folder cannot be used.
@@ -209,6 +213,7 @@ def read_context(
         callback=CallbackList([reporter, *_tensorboard(config), *callbacks]),
         mlflow=_mlflow(config),
         stop=stop,
+        resources=resources or local_resources(config),
         start_notes=notes,
     )
 
@@ -243,7 +248,7 @@ def write_beginnings(context: StudyContext) -> None:
         files.write_json(files.data, context.data)
     is_tested = files.has(files.test)  # to build its report again, or to export it, makes no study
     if not (is_tested and files.has(files.environment)):
-        files.write_json(files.environment, describe_environment(config))
+        files.write_json(files.environment, describe_environment(config, context.resources))
     if not (is_tested and files.has(files.command)):
         has_baselines = config.baselines or bool(files.read_baseline_records())
         config = dataclasses.replace(config, baselines=has_baselines, dashboard=False, widen=False)
@@ -375,11 +380,12 @@ def _opened_objective(
 ) -> Iterator[Objective]:
     stop = TrainingsUnderWay()
     config = dataclasses.replace(config, tensorboard=None, mlflow=None)
-    context = read_context(config, find_images(config, Reporter(), stop), Clock(None), Reporter(), stop)
-    with tempfile.TemporaryDirectory() as folder:
+    source = find_images(config, Reporter(), stop)
+    with tempfile.TemporaryDirectory() as folder, place_of(config, Reporter().say, worker_processes) as place:
+        context = read_context(config, source, Clock(None), Reporter(), stop, resources=place.resources)
         split_folder = Path(folder, "split")
         save_split(context.split, split_folder)
-        with worker_processes(Path(folder, "worker.log"), stop) as workers, stop.ending_at_interrupts():
+        with place.start_workers(Path(folder, "worker.log"), stop) as workers, stop.ending_at_interrupts():
 
             def train(task: TrainTask) -> Generator[TrainMessage, None, None]:
                 with stop.training():

@@ -12,6 +12,7 @@ from search.refit.exports import export_label, make_exports, missing_exports, mi
 from search.report.page import report_study
 from search.results.result import FinishedStudy, TrainedStudy
 from search.study.backup import keep_trials
+from search.system.machine import default_workers
 from search.worker.interrupts import Interruptible
 
 
@@ -27,7 +28,7 @@ def export(context: StudyContext, publisher: DashboardPublisher) -> None:
         return
     labels = [export_label(files, model, name) for model, names in missing.items() for name in names]
     announce(context, publisher, f"exporting {missing_in_words(missing)}", len(labels), labels=labels)
-    n_threads = config.workers * config.threads_per_worker
+    n_threads = default_workers()
     make_exports(files, context.source, config.export, n_threads, context.stop, context.callback)
     files.write_text(files.command, command_with_exports(files) + "\n")
 

@@ -155,10 +155,11 @@ def tell_search_details(context: StudyContext) -> None:
         context.reporter.say(note)
     site = context.site(context.files.split)
     rungs = ", ".join(f"{n:,}" for n in context.rungs)
-    machine = ", ".join(f"{name} {value}" for name, value in describe_environment(config).items())
+    machine = ", ".join(f"{name} {value}" for name, value in describe_environment(config, context.resources).items())
+    memory = "" if site.memory_limit_mb is None else f", each up to {site.memory_limit_mb:,.0f} MB"
     for text in (
         f"rungs: {rungs} training images; sampler {config.sampler}, pruner {config.pruner}, seed {config.seed}",
-        f"{config.workers} workers of {site.n_threads} threads, each up to {site.memory_limit_mb:,.0f} MB; "
+        f"{context.resources.workers} workers of {site.n_threads} threads{memory}; "
         f"TensorFlow's own words: {shown_path(context.files.worker_log)}",
         machine,
     ):

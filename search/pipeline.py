@@ -11,7 +11,7 @@ import dataclasses
 import shutil
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 
 import optuna
 
@@ -24,8 +24,9 @@ from fmnist.values import require
 from search.arguments import require_callbacks, require_config, require_reporter, require_source, require_stop
 from search.callbacks.base import Callback
 from search.callbacks.reporter import Reporter
+from search.cluster.place import StartWorkers, place_of
 from search.config import StudyConfig
-from search.context import StartWorkers, StudyContext, default_settings, find_images, read_context, write_beginnings
+from search.context import StudyContext, default_settings, find_images, read_context, write_beginnings
 from search.dashboard.beside import beside_run, dashboard_command
 from search.dashboard.publish import DashboardPublisher
 from search.ending import export, report
@@ -128,15 +129,16 @@ def run_study(
         config = dataclasses.replace(config, dataset=require_source(source).dataset)
     clock = Clock(config.timeout)
     require_place(config, StudyFiles(config.folder))
-    with open_descriptors(), holding_interrupts(stop) as asked, reporter, default_settings():
+    with open_descriptors(), holding_interrupts(stop) as asked, reporter, default_settings(), ExitStack() as opened:
         with Interruptible(asked):
             source = source or find_images(config, reporter, asked)
             refuse_what_needs_test_images(config, source)
             if config.storage is not None:  # before anything is written: it may not answer
                 open_storage(config.storage).engine.dispose()
-            context = read_context(config, source, clock, reporter, asked, callbacks)
-        with hold(context.files), open_study(context, worker_processes) as opened:
-            return run_phases(context, opened, search_only)
+            place = opened.enter_context(place_of(config, reporter.say, worker_processes))
+            context = read_context(config, source, clock, reporter, asked, callbacks, place.resources)
+        with hold(context.files), open_study(context, place.start_workers) as study:
+            return run_phases(context, study, search_only)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,7 +159,9 @@ def run_phases(context: StudyContext, opened: OpenStudy, search_only: bool) -> S
     if context.mlflow is not None:
         context.mlflow.add_missing(study, context.stop)
     if opened.storage.is_shared:
-        study.set_user_attr(f"supervisor {machine_name(files)}", describe_environment(context.config))
+        study.set_user_attr(
+            f"supervisor {machine_name(files)}", describe_environment(context.config, context.resources)
+        )
     with opened.publisher.open(), dashboard_of(context):
         if opened.workers is not None and not train(context, opened, opened.workers, search_only=search_only):
             return read_study(files, read_trials(study))
@@ -183,7 +187,7 @@ def train(context: StudyContext, opened: OpenStudy, workers: WorkerProcesses, *,
         with Interruptible(context.stop):
             save_split(context.split, files.split)
         with EarlyConfirmation(final) as early:
-            is_early = not (search_only or opened.storage.is_shared or config.timeout)
+            is_early = not (search_only or opened.storage.is_shared or config.timeout or config.cluster)
             search(context, opened, final, early if is_early else None)
             return search_only or finish(context, opened, final, early)
     finally:
@@ -299,7 +303,7 @@ def run_search(context: StudyContext, opened: OpenStudy, final: FinalRound, earl
         Interrupted: the run is to stop.
     """
     config, files = context.config, context.files
-    stopwatch = Stopwatch(files, "search", config.workers)
+    stopwatch = Stopwatch(files, "search", context.resources.workers)
 
     def seconds_left() -> float | None:
         return context.clock.seconds_left_for_search()
@@ -322,7 +326,8 @@ def run_search(context: StudyContext, opened: OpenStudy, final: FinalRound, earl
         ),
         opened.storage,
         n_trials=config.trials,
-        n_jobs=config.workers,
+        n_jobs=context.resources.most_workers,
+        room=nullcontext if opened.workers is None else opened.workers.room,
         stop=context.stop,
         timeout=lambda: seconds_left() == 0,
         after_trial=after_trial,
@@ -376,4 +381,4 @@ def refit_winner(context: StudyContext, opened: OpenStudy, final: FinalRound, wi
         n_done = n - len(missing_baselines(context.files))
         names = [baseline.name for baseline in BASELINES]
         announce(context, opened.publisher, f"fitting {n} baselines", n, n_done, names)
-        fit_baselines(final, context.config.memory_limit_of_each(1))
+        fit_baselines(final, context.resources.memory_limit_of_each(1))

@@ -27,6 +27,7 @@ from search.records.models import DataRecord
 from search.space.space import SearchSpace
 from search.study.study import OWN_STORAGE
 from search.system.machine import has_gpu
+from search.worker.resources import Resources
 
 PACKAGES = ("tensorflow", "keras", "optuna", "numpy", "scikit-learn")  # whose versions are recorded
 N_SAMPLES = 10  # training images of each class that are kept for the report
@@ -113,11 +114,14 @@ def sample_images(split: Split, n_classes: int) -> np.ndarray:
     return np.stack([split.train.images[indices[:n_each]] for indices in by_class])
 
 
-def describe_environment(config: StudyConfig) -> dict[str, Any]:
-    """Versions of what computes, the machine, and how its cores are shared out."""
+def describe_environment(config: StudyConfig, resources: Resources) -> dict[str, Any]:
+    """Versions of what computes, the machine, and how its cores, or those of a cluster, are shared out."""
     precision = "float32"
-    if config.trains_in_bfloat16:
+    if resources.bfloat16:
         precision = "bfloat16"
+    nodes = {}
+    if resources.nodes:
+        nodes["nodes"] = "; ".join(f"{name}: {what}" for name, what in resources.nodes.items())
     chosen = {}  # what of the caller's environment counts, see `fmnist.environment`
     if "CUDA_VISIBLE_DEVICES" in os.environ:
         chosen["CUDA_VISIBLE_DEVICES"] = os.environ["CUDA_VISIBLE_DEVICES"]
@@ -130,9 +134,10 @@ def describe_environment(config: StudyConfig) -> dict[str, Any]:
         "memory_gb": round(psutil.virtual_memory().total / 2**30, 1),
         "gpu": has_gpu(),
         **chosen,
-        "workers": config.workers,
-        "threads_per_worker": config.threads_per_worker,
+        "workers": resources.workers,
+        "threads_per_worker": resources.n_threads,
         "precision": precision,
+        **nodes,
         "study_seed": config.seed,
     }
 

@@ -14,12 +14,11 @@ from fmnist.reading import DATASETS
 from search.config import MAX_SEED, StudyConfig
 from search.provenance import as_arguments
 from search.run import parse
-from search.system.machine import default_workers
 
 
 def test_defaults_are_a_hundred_trials_of_fashion_mnist_on_every_core() -> None:
     config = StudyConfig("mine")
-    assert (config.trials, config.dataset, config.workers) == (100, "fashion-mnist", default_workers())
+    assert (config.trials, config.dataset, config.workers) == (100, "fashion-mnist", None)
     assert (config.seed, config.timeout, config.refit_seeds) == (0, None, 1)
 
 

@@ -11,6 +11,7 @@ from search.provenance import as_arguments, command_with_exports, describe_envir
 from search.records.files import StudyFiles
 from search.records.io import write_json
 from search.run import parse
+from search.worker.resources import local_resources
 
 
 def test_arguments_of_the_report_give_the_same_study_again() -> None:
@@ -39,7 +40,11 @@ def test_exports_asked_for_later_join_the_command_that_makes_the_study(tmp_path)
 def test_choice_of_gpus_is_recorded_and_what_is_ignored_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
     config, _ = parse([])
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    without = describe_environment(config)
+    without = describe_environment(config, local_resources(config))
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert describe_environment(config) == {**without, "CUDA_VISIBLE_DEVICES": "", "gpu": False}
+    assert describe_environment(config, local_resources(config)) == {
+        **without,
+        "CUDA_VISIBLE_DEVICES": "",
+        "gpu": False,
+    }

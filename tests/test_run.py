@@ -35,10 +35,24 @@ def test_every_option_reaches_its_field(monkeypatch) -> None:
     )
     options = [
         *("--study", "mine", "--trials", "7", "--timeout", "1.5", "--space", "s.toml", "--dataset", "digits"),
-        *("--data-dir", "d", "--storage", "sqlite:///x.db", "--workers", "3", "--seed", "9", "--refit-seeds", "3"),
+        *(
+            "--data-dir",
+            "d",
+            "--storage",
+            "sqlite:///x.db",
+            "--workers",
+            "3",
+            "--cluster",
+            "head:6379",
+            "--seed",
+            "9",
+            "--refit-seeds",
+            "3",
+        ),
         *("--max-parameters", "1000", "--studies-dir", "out", "--sampler", "random", "--pruner", "median"),
         *("--memory-limit", "2048", "--precision", "float32", "--baselines", "--search-only", "--check", "--dashboard"),
         *("--export", "onnx", "--export", "litert,onnx", "--tensorboard", "tb", "--mlflow", "ml"),
+        *("--gpus-per-training", "0.5", "--insecure-cluster"),
         *("--start-from", "old", "--metric", "macro_f1", "--class-weights", "none"),
     ]
     config, run_options = parse(options)
@@ -52,6 +66,9 @@ def test_every_option_reaches_its_field(monkeypatch) -> None:
         data_dir=Path("d"),
         storage="sqlite:///x.db",
         workers=3,
+        cluster="head:6379",
+        gpus_per_training=0.5,
+        insecure_cluster=True,
         seed=9,
         refit_seeds=3,
         max_parameters=1000,

@@ -108,6 +108,9 @@ class ImageSearchClassifier(ClassifierMixin, BaseEstimator):
     metric: str = "accuracy"
     class_weights: str | None = None
     precision: str = "auto"
+    cluster: str | None = None
+    gpus_per_training: float | None = None
+    insecure_cluster: bool = False
     memory_limit_mb: int | None = None
     studies_dir: str | os.PathLike[str] | None = None
     study: str = "study"

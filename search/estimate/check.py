@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import tempfile
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from fmnist.data.split import save_split
 from fmnist.errors import UserError
 from fmnist.recipe import Recipe
 from search.callbacks.reporter import Reporter
+from search.cluster.place import StartWorkers, place_of
 from search.config import StudyConfig
 from search.context import default_settings
 from search.estimate.costs import Costs, fit_costs, seconds_an_image
@@ -58,7 +60,7 @@ def check_run(
     stop: threading.Event,
     *,
     search_only: bool = False,
-    worker_processes: Callable[[Path, threading.Event], WorkerProcesses] = WorkerProcesses,
+    worker_processes: StartWorkers = WorkerProcesses,
 ) -> int:
     """Print what the run would cost, and return the exit code, 0.
 
@@ -79,21 +81,24 @@ def check_run(
         holding_interrupts(stop) as asked,
         default_settings(),
         tempfile.TemporaryDirectory(prefix="check-") as folder,
+        ExitStack() as opened,
     ):
         scratch = Path(folder)
         with Interruptible(asked):
-            prepared = prepare(config, terminal, asked, scratch)
+            place = opened.enter_context(place_of(config, terminal.say, worker_processes))
+            prepared = prepare(config, terminal, asked, scratch, place.resources)
         if prepared.is_finished:
             terminal.say(f"study {config.study} is finished: a run would build its report again, in seconds")
             return 0
         try:
-            with worker_processes(scratch / "worker.log", asked) as workers:
+            with place.start_workers(scratch / "worker.log", asked) as workers:
                 result = estimate_run(prepared, search_only, scratch, terminal, workers)
         except TrainingFailed as failure:
             if failure.kind != "memory":
                 raise
             fewer = ""
-            if config.memory_limit_mb is None and config.workers > 1:  # else each worker has its limit anyway
+            has_own_limit = config.memory_limit_mb is not None
+            if prepared.resources.workers > 1 and not has_own_limit:
                 fewer = "lower --workers, "
             raise UserError(f"{failure.reason}; {fewer}raise --memory-limit or lower --max-parameters") from None
         n_free = free_bytes(config.folder)
@@ -126,7 +131,7 @@ def estimate_run(
         TrainingFailed: A training fails.
         Interrupted: The check is to stop.
     """
-    config = prepared.config
+    config, n_workers = prepared.config, prepared.resources.workers
     selection = prepared.split.selection
     n_seen = min(N_SEEN, len(selection))
     # An evaluation costs by the image, so a probe need not see them all.
@@ -140,14 +145,14 @@ def estimate_run(
         networks = choose_networks(prepared, site)
     terminal.say("trying some networks of the space, side by side as in the run")
     terminal.begin("trying networks", len(networks), counts_trainings=True, labels=[name for name, _ in networks])
-    outcome = probe_all(networks, site, workers.train, config.workers, terminal, PROBE_SECONDS)
+    outcome = probe_all(networks, site, workers.train, n_workers, terminal, PROBE_SECONDS)
     costs = fit_costs(outcome.probes, n_seen)
     gain = 1.0
     if not search_only:
         fewest = 1 if config.timeout is not None else min(config.refit_seeds, fewest_finalists(rehearsals))
         evaluation = costs.share_seen * n_seen
         gain = measure_gain_of_threads(
-            networks[0][1], costs, evaluation, site, config.workers, fewest, workers.train, terminal
+            networks[0][1], costs, evaluation, site, n_workers, fewest, workers.train, terminal
         )
     job = prepared.job(search_only, max(0.0, load_seconds - costs.start_seconds), gain)
     memory = estimate_memory(outcome.probes, psutil.Process().memory_info().rss / 2**20, job)

@@ -38,11 +38,11 @@ def choose_networks(prepared: Prepared, site: TrainingSite) -> list[NamedRecipe]
             f"some network must be within the limits, but of {N_DRAWS} random ones and the portfolio all are over "
             f"them; raise --max-parameters or the limits of the space"
         )
-    again = [each for each in portfolio if each[0] == DEFAULT_NAME] * (config.workers - 1)
+    again = [each for each in portfolio if each[0] == DEFAULT_NAME] * (prepared.resources.workers - 1)
     some = spread_out(draws, max(3, N_PROBES - len(again) - len(portfolio)))
     extremes, between = some[:3], some[3:]
     chosen = portfolio[:1] + extremes + again + portfolio[1:] + between  # the last of them may have to be left out
-    chosen += chosen[: -len(chosen) % config.workers]  # else some workers have no company at the end
+    chosen += chosen[: -len(chosen) % prepared.resources.workers]  # else some workers have no company at the end
     numbered = []
     for number, (name, recipe) in enumerate(chosen, 1):
         numbered.append((f"{number}: {name}", recipe))

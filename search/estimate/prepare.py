@@ -30,6 +30,7 @@ from search.study.study import find_study, require_place, storage_url
 from search.study.trials import count_by_state
 from search.system.sqlite import sqlite_path
 from search.widening.steps import refuse_half_widened
+from search.worker.resources import Resources
 from search.worker.tasks import RecipeTrainer, TrainingSite
 
 NO_DEADLINE = 1e12  # seconds left: simulate a run with a timeout that never expires
@@ -72,11 +73,11 @@ class Prepared(StudyContext):
             data=self.data,
             n_test_images=self.n_test_images,
             report_every_images=self.space.fidelity.report_every_images,
-            workers=config.workers,
+            workers=self.resources.workers,
             load_seconds=load_seconds,
             gain_of_threads=gain_of_threads,
             n_students=config.refit_seeds,
-            n_threads=config.threads_per_worker,
+            n_threads=self.resources.n_threads,
             flips=self.space.parameters["flip"].highest,
             begins_early=not search_only and config.timeout is None and not is_shared,
             search_only=search_only,
@@ -87,7 +88,9 @@ class Prepared(StudyContext):
         )
 
 
-def prepare(config: StudyConfig, reporter: Reporter, stop: threading.Event, scratch: Path) -> Prepared:
+def prepare(
+    config: StudyConfig, reporter: Reporter, stop: threading.Event, scratch: Path, resources: Resources
+) -> Prepared:
     """Do everything that `run_study` does before it writes, with what it says and refuses.
 
     Nothing is written but into the folder `scratch`. Raises UserError.
@@ -104,7 +107,7 @@ def prepare(config: StudyConfig, reporter: Reporter, stop: threading.Event, scra
         read_space_text(config.space_path)
     storage = look_into_storage(storage_url(config, files), scratch)
     source = find_images(config, reporter, stop)
-    context = read_context(config, source, Clock(config.timeout), reporter, stop)
+    context = read_context(config, source, Clock(config.timeout), reporter, stop, resources=resources)
     files = context.files
     files.checksums.restores = False
     study = None if storage is None else find_study(config.study, storage)

@@ -28,6 +28,7 @@ from search.refit.schedule import (
 )
 from search.worker.drive import drive
 from search.worker.tasks import (
+    MAX_LOSSES,
     BaselineResult,
     BaselineTask,
     Predictor,
@@ -36,6 +37,7 @@ from search.worker.tasks import (
     TrainingSite,
     TrainResult,
     TrainTask,
+    WorkerLost,
 )
 
 
@@ -50,6 +52,7 @@ class FinalRound:
     trainer: Trainer
     predict: Predictor  # in a process of its own
     workers: int
+    most_threads: int  # that one training can have
     clock: Clock
     stop: threading.Event  # set: the run is to end
     callback: Callback
@@ -65,7 +68,7 @@ class FinalRound:
 
     def threads_per_training(self, n_parallel: int) -> int:
         """Return the threads of each of n_parallel trainings that run at a time."""
-        return threads_per_training(n_parallel, self.workers, self.site.n_threads)
+        return min(self.most_threads, threads_per_training(n_parallel, self.workers, self.site.n_threads))
 
     def run_parallel(self, phase: str, jobs: Sequence[Callable[[], None]], n_parallel: int) -> list[TrainingFailed]:
         """Run jobs side by side, their time going to the phase's account, and return the failures among them.
@@ -183,7 +186,21 @@ def run_task(trainer: Trainer, callback: Callback, task: BaselineTask, label: st
 def run_task(
     trainer: Trainer, callback: Callback, task: TrainTask | BaselineTask, label: str
 ) -> TrainResult | BaselineResult:
-    """Run a task of one training, pass its progress on to the callback, and return its result."""
+    """Run a task of one training, pass its progress on to the callback, and return its result.
+
+    One that is lost with the node that ran it begins again, until it was lost MAX_LOSSES times.
+    """
+    for _ in range(MAX_LOSSES - 1):
+        try:
+            return _run_once(trainer, callback, task, label)
+        except WorkerLost:  # whoever lost it has said so
+            callback.on_training_progress(label, 0)
+    return _run_once(trainer, callback, task, label)
+
+
+def _run_once(
+    trainer: Trainer, callback: Callback, task: TrainTask | BaselineTask, label: str
+) -> TrainResult | BaselineResult:
     history: list[HistoryPoint] = []
 
     def on_point(point: HistoryPoint) -> None:

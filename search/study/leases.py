@@ -25,8 +25,7 @@ from search.study.attributes import Owner, attributes_of, set_attributes
 from search.study.optuna_private import ask, id_of
 from search.study.retry import passing_cause
 from search.study.storage import BudgetSpent, StudyStorage
-
-MAX_LOSSES = 3  # a trial that was running when so many runs died is taken for the cause
+from search.worker.tasks import MAX_LOSSES
 
 
 def this_process() -> Owner:
@@ -103,6 +102,16 @@ class TrialLeases:
                     self._storage.set_trial_state_values(id_of(trial), TrialState.RUNNING)
         finally:
             self.forget(trial)
+
+    def lose(self, trial: optuna.Trial) -> bool:
+        """Queue a trial again that was lost with the node that trained it.
+
+        Returns False where it was lost MAX_LOSSES times, and so has failed.
+        """
+        with self._acquiring:  # else another thread would take it for lost, and run it, in between
+            self.forget(trial)
+            self._requeue(self._storage.get_trial(id_of(trial)), n_more_losses=1)
+        return self._storage.get_trial(id_of(trial)).state != TrialState.FAIL
 
     def forget(self, trial: optuna.Trial) -> None:
         """Give up a trial that another supervisor has."""
@@ -212,7 +221,7 @@ class TrialLeases:
             return self._storage.requeue(trial_id, attributes.get("owner"), n_losses)
         try:
             self._storage.set_trial_user_attr(trial_id, "n_losses", n_losses)
-            reason = f"failed (lost): it was running at {n_losses} deaths of a run"
+            reason = f"failed (lost): it was running at {n_losses} deaths of a run or a node"
             self._storage.set_trial_user_attr(trial_id, "reason", reason)
             self._storage.set_trial_state_values(trial_id, TrialState.FAIL)
         except UpdateFinishedTrialError:

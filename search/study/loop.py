@@ -8,6 +8,7 @@ import re
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
@@ -19,7 +20,7 @@ from search.study.leases import TrialLeases
 from search.study.optuna_private import id_of
 from search.study.storage import StudyStorage
 from search.study.trials import count_by_state
-from search.worker.tasks import Interrupted, TrainingFailed
+from search.worker.tasks import Interrupted, TrainingFailed, WorkerLost
 
 MAX_EQUAL_FAILURES = 3
 POLL_SECONDS = 1.0  # how often a supervisor without work checks whether another's trial was lost
@@ -41,6 +42,7 @@ def run_trials(
     timeout: Callable[[], bool] = lambda: False,
     after_trial: AfterTrial = lambda study, trial: None,
     when_idle: Callable[[], None] = lambda: None,
+    room: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
     say: Callable[[str], None] = lambda text: None,
 ) -> None:
     """Run trials until the study has `n_trials` that have ended, whichever supervisor ran them.
@@ -59,6 +61,7 @@ def run_trials(
         after_trial: Called with each trial that ended here, from its thread.
         when_idle: Called by each of the n_jobs threads that finds no trial left, the last one included; the end of
             the search waits for its return.
+        room: Makes a context that waits until another training may begin, and keeps its room while it lasts.
         say: Called with messages for the user.
 
     Raises:
@@ -68,7 +71,7 @@ def run_trials(
     storage.budget = n_trials
     leases = TrialLeases(study, storage)
     loop = TrialLoop(
-        study, leases, objective, n_trials, stop or threading.Event(), timeout, after_trial, when_idle, say
+        study, leases, objective, n_trials, stop or threading.Event(), timeout, after_trial, when_idle, room, say
     )
     try:
         with leases.kept_alive(), ThreadPoolExecutor(n_jobs) as executor:
@@ -100,6 +103,7 @@ class TrialLoop:
         timeout: Callable[[], bool],
         after_trial: AfterTrial,
         when_idle: Callable[[], None],
+        room: Callable[[], AbstractContextManager[None]],
         say: Callable[[str], None],
     ) -> None:
         self.stop = stop
@@ -111,6 +115,7 @@ class TrialLoop:
         self._timeout = timeout
         self._after_trial = after_trial
         self._when_idle = when_idle
+        self._room = room
         self._say = say
         self._is_out_of_time = threading.Event()
         self._has_said_that_it_waits = threading.Event()
@@ -119,10 +124,11 @@ class TrialLoop:
         """Run trial after trial, as one of the threads. Never raises: the first error is kept in `error`."""
         try:
             while not self.stop.is_set() and not self._is_out_of_time.is_set():
-                trial = self._next_trial()
-                if trial is None:
-                    break
-                self._run(trial)
+                with self._room():
+                    trial = self._next_trial()
+                    if trial is None:
+                        break
+                    self._run(trial)
             if not self.stop.is_set():
                 self._when_idle()
         except Interrupted:
@@ -136,7 +142,7 @@ class TrialLoop:
 
         While other supervisors still run the last trials of the study, this waits: theirs may get lost.
         """
-        while True:
+        while not self.stop.is_set():  # it may have been set while this waited for room
             self._leases.requeue_lost()
             if self._n_open() > 0:
                 trial = self._leases.acquire()
@@ -149,6 +155,7 @@ class TrialLoop:
                 self._say("all trials are taken; waiting for those that other machines still run")
             if self.stop.wait(POLL_SECONDS) or self._timeout():
                 return None
+        return None
 
     def _n_open(self) -> int:
         """How many trials may still be taken. A study may hold more waiting ones than were asked for now."""
@@ -161,6 +168,9 @@ class TrialLoop:
             value = self._objective(trial)
         except optuna.TrialPruned:
             state = TrialState.PRUNED
+        except WorkerLost as lost:
+            self._lose(trial, lost)
+            return
         except TrainingFailed:
             state = TrialState.FAIL
         except UpdateFinishedTrialError:
@@ -174,6 +184,13 @@ class TrialLoop:
             stop_at_equal_failures(self._study)
         if self._timeout():
             self._is_out_of_time.set()
+
+    def _lose(self, trial: optuna.Trial, lost: WorkerLost) -> None:
+        """Queue a trial again whose node has died; one that has lost too many has failed."""
+        if self._leases.lose(trial):
+            return
+        self._say(f"trial {trial.number} has failed: every node that ran it was lost, the last time as {lost.reason}")
+        self._after_trial(self._study, trial.storage.get_trial(id_of(trial)))
 
 
 def stop_at_equal_failures(study: optuna.Study) -> None:

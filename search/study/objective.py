@@ -24,7 +24,15 @@ from search.study.attributes import attributes_of, set_attributes
 from search.study.optuna_private import stored
 from search.study.strategy import build_pruner, seed_of
 from search.worker.drive import drive
-from search.worker.tasks import RecipeTrainer, TrainingFailed, TrainingSite, TrainResult, TrainTask, reason_of
+from search.worker.tasks import (
+    RecipeTrainer,
+    TrainingFailed,
+    TrainingSite,
+    TrainResult,
+    TrainTask,
+    WorkerLost,
+    reason_of,
+)
 
 
 @dataclass(frozen=True)
@@ -225,6 +233,8 @@ class TrialTraining:
             return _score_of(result)
         except optuna.TrialPruned as pruned:
             reason = str(pruned)
+            raise
+        except WorkerLost:  # it runs again
             raise
         except TrainingFailed as failure:
             reason = f"failed ({failure.kind}): {failure.reason}"

@@ -11,6 +11,7 @@ from fmnist.errors import UserError, not_installed
 OPTIONAL_EXTRAS = {  # option, and extra of the same name -> modules
     "tensorboard": ("tensorboard",),
     "mlflow": ("mlflow",),
+    "cluster": ("ray",),
 }
 
 

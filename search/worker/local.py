@@ -11,11 +11,10 @@ The supervisor loads this module, so TensorFlow is imported inside the child's f
 
 from __future__ import annotations
 
-import dataclasses
 import signal
 import threading
-from collections.abc import Callable, Generator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from types import TracebackType
@@ -38,6 +37,7 @@ from search.worker.tasks import (
     TrainingFailed,
     TrainMessage,
     TrainTask,
+    map_paths,
 )
 
 STALL_SECONDS = 900.0  # a process that sends nothing for so long counts as hung
@@ -83,6 +83,11 @@ class WorkerProcesses:
     def close(self) -> None:
         """End whatever runs; nothing can be run afterwards."""
         self._server.close()
+
+    @contextmanager
+    def room(self) -> Iterator[None]:
+        """Wait until another training may begin, and keep its room while the block runs: here, at once."""
+        yield
 
     def train(self, task: TrainTask | BaselineTask) -> Generator[TrainMessage, None, None]:
         """Run a training in a process, and yield its messages as they come.
@@ -161,11 +166,4 @@ class WorkerProcesses:
 
 def with_absolute_paths(task: Task) -> Task:
     """Make a task's paths absolute: a training process has another working directory."""
-    paths: dict[str, Any] = {}
-    for field in dataclasses.fields(task):
-        value = getattr(task, field.name)
-        if isinstance(value, Path):
-            paths[field.name] = value.absolute()
-        elif field.name == "models":
-            paths[field.name] = tuple(path.absolute() for path in value)
-    return dataclasses.replace(task, **paths)
+    return map_paths(task, lambda field, path: path.absolute())

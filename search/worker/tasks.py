@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ from fmnist.recipe import Recipe
 from fmnist.scoring import ClassWeights, Metric
 from fmnist.training.course import Rescheduling
 from fmnist.training.history import HistoryPoint
+
+MAX_LOSSES = 3  # a training that was under way when so many runs, or nodes, died is taken for the cause
 
 
 @dataclass(frozen=True)
@@ -140,6 +143,18 @@ class BaselinePredictTask:
 Task = TrainTask | PredictTask | AverageTask | BaselineTask | BaselinePredictTask
 
 
+def map_paths(task: Task, change: Callable[[str, Path], Path]) -> Task:
+    """Return a task with each of its paths replaced; change: given a field's name and a path of it."""
+    changed: dict[str, Any] = {}
+    for field in dataclasses.fields(task):
+        value = getattr(task, field.name)
+        if isinstance(value, Path):
+            changed[field.name] = change(field.name, value)
+        elif isinstance(value, tuple) and value and all(isinstance(each, Path) for each in value):
+            changed[field.name] = tuple(change(field.name, each) for each in value)
+    return dataclasses.replace(task, **changed)
+
+
 @dataclass(frozen=True)
 class Failure:
     """Why a process gives up; TrainingFailed in the supervisor."""
@@ -161,7 +176,7 @@ class TrainingFailed(Exception):
     """A training, or the fit of a baseline, came to nothing.
 
     Attributes:
-        kind: "diverged", "memory", "killed", "hung" or "error".
+        kind: "diverged", "memory", "killed", "hung", "lost" or "error".
         reason: In one line.
         trace: The process's traceback; empty if it could not send one.
     """
@@ -175,6 +190,22 @@ class TrainingFailed(Exception):
     def __reduce__(self) -> tuple[Any, ...]:
         # An exception is made again of what it shows, here the reason alone, which would break a pool of processes.
         return type(self), (self.kind, self.reason, self.trace), vars(self)
+
+
+class WorkerLost(TrainingFailed):
+    """The node that ran a training has died, or its process there, and the training with it. It may run again.
+
+    Args:
+        node: Which node, in words.
+        reason: What is known of its end, in one line.
+    """
+
+    def __init__(self, node: str, reason: str) -> None:
+        super().__init__("lost", f"{node} was lost: {reason}")
+        self.node = node
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.node, self.reason.partition(" was lost: ")[2]), vars(self)
 
 
 class Interrupted(BaseException):

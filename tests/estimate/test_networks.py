@@ -12,6 +12,7 @@ from search.callbacks.terminal import Terminal
 from search.config import StudyConfig
 from search.estimate.networks import choose_networks, spread_out
 from search.estimate.prepare import prepare
+from search.worker.resources import local_resources
 from search.worker.tasks import TrainingSite
 from tests.support.costs import recipe
 
@@ -20,7 +21,7 @@ SITE = TrainingSite(Path("nowhere"), 0.0, 1.0, 1000, None)
 
 def test_networks_from_the_smallest_to_the_largest_are_tried_the_default_by_every_worker(tmp_path: Path) -> None:
     config = StudyConfig(study="s", dataset="digits", workers=3, studies_dir=tmp_path / "studies")
-    prepared = prepare(config, Terminal(), threading.Event(), tmp_path)
+    prepared = prepare(config, Terminal(), threading.Event(), tmp_path, local_resources(config))
     networks = choose_networks(prepared, SITE)
     names = [name.partition(": ")[2] for name, _ in networks]
     assert len(set(name for name, _ in networks)) == len(networks)

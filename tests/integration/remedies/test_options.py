@@ -23,6 +23,7 @@ from search.refit.__main__ import RefitOptions
 from search.report.__main__ import ReportOptions
 from search.run import parse
 from search.system.extras import OPTIONAL_EXTRAS, require_writable
+from search.worker.resources import local_resources
 from tests.support.made_study import make_study
 from tests.support.remedies import Remedy, needs_remedy
 
@@ -72,7 +73,8 @@ def test_precision_that_the_processor_lacks_is_left_at_auto(monkeypatch: pytest.
     monkeypatch.setattr("search.config.has_bfloat16", lambda: False)
     with needs_remedy("--precision bfloat16 needs a processor with"):
         StudyConfig("s", dataset="digits", precision="bfloat16")
-    assert not StudyConfig("s", dataset="digits", precision="auto").trains_in_bfloat16
+    monkeypatch.setattr("search.worker.resources.has_fast_bfloat16", lambda: False)
+    assert not local_resources(StudyConfig("s", dataset="digits", precision="auto")).bfloat16
 
 
 def test_extra_that_a_message_names_brings_what_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -130,6 +130,7 @@ def final_round(tmp_path: Path, split: Split, trainer: Trainer, **more) -> Final
         "trainer": trainer,
         "predict": constant,
         "workers": 2,
+        "most_threads": 1024,
         "clock": Clock(None),
         "stop": threading.Event(),
         "callback": Callback(),

@@ -1,0 +1,43 @@
+"""A cluster of three nodes on this machine, whose head trains nothing."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+class SimulatedCluster:
+    """Nodes of one core each, that can be killed and added."""
+
+    def __init__(self, n_nodes: int) -> None:
+        from ray.cluster_utils import Cluster
+
+        self._cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+        self.address: str = self._cluster.address
+        self.nodes = [self.add_node() for _ in range(n_nodes)]
+
+    def add_node(self):
+        return self._cluster.add_node(num_cpus=1)
+
+    def kill_node(self, node) -> None:
+        """Kill all processes of a node at once, as a power cut does."""
+        self._cluster.remove_node(node, allow_graceful=False)
+
+    def shut_down(self) -> None:
+        self._cluster.shutdown()
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[SimulatedCluster]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("PYTHONPATH", str(ROOT))
+        logging.getLogger("ray").setLevel(logging.ERROR)
+        simulated = SimulatedCluster(3)
+        yield simulated
+        simulated.shut_down()
