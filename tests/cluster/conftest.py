@@ -46,7 +46,7 @@ def cluster() -> Iterator[SimulatedCluster]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("PYTHONPATH", str(ROOT))
-        patch.setenv(SECONDS_VARIABLE, "0.02")
+        patch.setenv(SECONDS_VARIABLE, "0.01")
         logging.getLogger("ray").setLevel(logging.ERROR)
         simulated = SimulatedCluster(3)
         yield simulated

@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 import threading
 from collections import Counter
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,33 +32,26 @@ pytestmark = [pytest.mark.slow, pytest.mark.process, pytest.mark.faults, pytest.
 
 N_TRIALS = 60
 N_STOPS = 2  # of the run, which is resumed after each
+N_KILLS = 10
+AT_NODES = (2, 6)  # which of the kills hit a node, and not a host
 
 
-class Killer(threading.Thread):
-    """Kills hosts, and now and then a node, which another one replaces, until the block ends."""
+class Killer:
+    """Kills hosts, and now and then a node, which another one replaces. Ray starts nodes in the main thread alone."""
 
     def __init__(self, cluster: Any, rng: random.Random) -> None:
-        super().__init__()
         self.killed: Counter[str] = Counter()
         self._cluster = cluster
         self._rng = rng
-        self._is_over = threading.Event()
 
-    def __enter__(self) -> Killer:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._is_over.set()
-        self.join()
-
-    def run(self) -> None:
-        while not self._is_over.wait(self._rng.uniform(1.0, 4.0)):
-            if self.killed["node"] < 2 and self._rng.random() < 0.25:
+    def kill_while(self, runs: Future[Any]) -> None:
+        while not runs.done():
+            wait([runs], timeout=self._rng.uniform(1.0, 4.0))
+            if self.killed.total() in AT_NODES:
                 self._cluster.kill_node(self._cluster.nodes.pop(self._rng.randrange(3)))
                 self._cluster.nodes.append(self._cluster.add_node())
                 self.killed["node"] += 1
-            elif victims := hosts():
+            elif self.killed.total() < N_KILLS and (victims := hosts()):
                 with suppress(psutil.NoSuchProcess):
                     self._rng.choice(victims).kill()
                     self.killed["host"] += 1
@@ -119,8 +113,30 @@ def search(cluster: Any, folder: Path, space: SearchSpace, seconds: float | None
     return said
 
 
+@dataclass(frozen=True)
+class Searched:
+    """What is left of a search, and what was of it before its last resumption."""
+
+    trials: list[FrozenTrial]
+    before: dict[int, FrozenTrial]
+    said: list[str]
+
+
 def finished(trials: list[FrozenTrial]) -> dict[int, FrozenTrial]:
     return {trial.number: trial for trial in trials if trial.state.is_finished()}
+
+
+def search_with_stops(cluster: Any, folder: Path, space: SearchSpace, rng: random.Random) -> Searched:
+    """Stop the search, and resume it, until all trials have ended."""
+    config, before, said = cluster.config(folder), dict[int, FrozenTrial](), list[str]()
+    for _ in range(N_STOPS):
+        said += search(cluster, folder, space, rng.uniform(6, 10))
+        trials = open_study(config, space).trials
+        assert all(finished(trials).get(number) == trial for number, trial in before.items())
+        assert not [trial for trial in trials if trial.state == TrialState.RUNNING]
+        before = finished(trials)
+    said += search(cluster, folder, space, None)
+    return Searched(open_study(config, space).trials, before, said)
 
 
 def test_search_whose_hosts_and_nodes_die_and_which_is_stopped_loses_nothing_and_does_nothing_twice(
@@ -129,23 +145,18 @@ def test_search_whose_hosts_and_nodes_die_and_which_is_stopped_loses_nothing_and
     seed = random.randrange(2**31)
     print(f"seed {seed}")
     rng, reports = random.Random(seed), Reports(monkeypatch)
-    config, before, said = cluster.config(tmp_path), dict[int, FrozenTrial](), list[str]()
-    with Killer(cluster, rng) as killer:
-        for _ in range(N_STOPS):
-            said += search(cluster, tmp_path, space, rng.uniform(6, 10))
-            trials = open_study(config, space).trials
-            assert all(finished(trials).get(number) == trial for number, trial in before.items())
-            assert not [trial for trial in trials if trial.state == TrialState.RUNNING]
-            before = finished(trials)
-        said += search(cluster, tmp_path, space, None)
-    trials = open_study(config, space).trials
-    n_losses = sum(attributes_of(trial).get("n_losses", 0) for trial in trials)
+    killer = Killer(cluster, random.Random(seed + 1))
+    with ThreadPoolExecutor(1) as executor:
+        runs = executor.submit(search_with_stops, cluster, tmp_path, space, rng)
+        killer.kill_while(runs)
+        searched = runs.result()
+    n_losses = sum(attributes_of(trial).get("n_losses", 0) for trial in searched.trials)
     print(
-        f"killed {dict(killer.killed)}, {n_losses} losses of trials, {len(before)} had ended before the last resumption"
+        f"killed {dict(killer.killed)}, {n_losses} losses of trials, {len(searched.before)} ended before the last run"
     )
-    check(trials, before, space, reports)
-    assert killer.killed["host"] > 0
-    assert sum("begins again" in text for text in said) >= n_losses, "whoever loses a training says so"
+    check(searched.trials, searched.before, space, reports)
+    assert killer.killed["host"] > 2 and killer.killed["node"] == len(AT_NODES)
+    assert sum("begins again" in text for text in searched.said) >= n_losses, "whoever loses a training says so"
 
 
 def check(trials: list[FrozenTrial], before: dict[int, FrozenTrial], space: SearchSpace, reports: Reports) -> None:
