@@ -65,13 +65,12 @@ class Cluster:
         if self._is_own:
             connect(address)
         try:
-            nodes = self.nodes()
+            nodes, self.described = self._described()
             if not nodes:
                 raise UserError(
                     f"--cluster {address} must have a node with cores, but has none; start one by ray start "
                     f"--address HOST:PORT, on which this tool is installed"
                 )
-            self.described = describe_nodes(nodes)
             refuse_unlike(nodes, self.described)
             if not config.insecure_cluster:
                 refuse_open(nodes, self.described)
@@ -97,6 +96,18 @@ class Cluster:
                     Node(node["NodeID"], node["NodeManagerAddress"], resources["CPU"], resources.get("GPU", 0))
                 )
         return nodes
+
+    def _described(self) -> tuple[list[Node], list[dict[str, Any]]]:
+        """Ask the nodes what they are. One that dies before it answers, or just before it was asked, is left out."""
+        nodes = self.nodes()
+        while True:
+            try:
+                return nodes, describe_nodes(nodes)
+            except UserError:
+                alive = self.nodes()
+                if all(node in alive for node in nodes):
+                    raise
+                nodes = [node for node in nodes if node in alive]
 
     def n_slots(self, n_threads: int) -> int:
         """Return how many trainings of so many threads fit on the nodes that are alive now."""

@@ -206,7 +206,8 @@ class ClusterWorkers(WorkerProcesses):
         names = {node["NodeID"]: node["NodeManagerAddress"] for node in ray.nodes()}
         alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
         name = f"node {names.get(key, 'of the cluster')}"
-        why = "the process that trained there has died" if key in alive else "the node has died"
+        # Ray learns of a node's death some seconds after that of the processes there.
+        why = "the process that trained there has died, or all of it" if key in alive else "the node has died"
         self._say(f"{name}: {why}; what it trained begins again")
         return WorkerLost(name, why)
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from search.config import StudyConfig
+from tests.support.training.fake_process import SECONDS_VARIABLE
 
 ROOT = Path(__file__).parents[2]
 
@@ -21,10 +25,15 @@ class SimulatedCluster:
         self.address: str = self._cluster.address
         self.nodes = [self.add_node() for _ in range(n_nodes)]
 
-    def add_node(self):
-        return self._cluster.add_node(num_cpus=1)
+    def config(self, folder: Path, **more: Any) -> StudyConfig:
+        """Return the options of a study of the digits here."""
+        fields = {"study": "s", "dataset": "digits", "studies_dir": folder, "cluster": self.address}
+        return StudyConfig(**{**fields, **more})
 
-    def kill_node(self, node) -> None:
+    def add_node(self, n_cores: int = 1) -> Any:
+        return self._cluster.add_node(num_cpus=n_cores)
+
+    def kill_node(self, node: Any) -> None:
         """Kill all processes of a node at once, as a power cut does."""
         self._cluster.remove_node(node, allow_graceful=False)
 
@@ -37,6 +46,7 @@ def cluster() -> Iterator[SimulatedCluster]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("PYTHONPATH", str(ROOT))
+        patch.setenv(SECONDS_VARIABLE, "0.01")
         logging.getLogger("ray").setLevel(logging.ERROR)
         simulated = SimulatedCluster(3)
         yield simulated

@@ -10,6 +10,7 @@ import pytest
 import ray
 from ray.exceptions import AuthenticationError
 
+from fmnist.errors import UserError
 from search.cluster import report
 from search.cluster.connection import (
     Cluster,
@@ -195,6 +196,25 @@ def test_node_with_cores_is_added_to_a_cluster_without(monkeypatch: pytest.Monke
         )
         fake.nodes.append(node(2))
         assert (cluster.n_slots(1), cluster.n_slots(2), cluster.n_slots(3)) == (6, 3, 1), "it has grown"
+
+
+def test_node_that_dies_before_it_answers_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeRay(monkeypatch, node(4), node(2))
+
+    def describe(nodes: list[Node]) -> list[dict[str, Any]]:
+        if len(nodes) == 2:
+            if is_dead:
+                fake.nodes.pop()
+            raise UserError("a node must answer, but did not; repair it")
+        return [described() for _ in nodes]
+
+    monkeypatch.setattr("search.cluster.connection.describe_nodes", describe)
+    is_dead = False
+    with pytest.raises(UserError, match="a node must answer"):
+        Cluster(config())
+    is_dead = True
+    with Cluster(config()) as cluster:
+        assert cluster.resources.workers == 4
 
 
 def test_open_cluster_is_used_where_the_user_insists(monkeypatch: pytest.MonkeyPatch) -> None:

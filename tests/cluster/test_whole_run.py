@@ -1,0 +1,168 @@
+"""A run of the digits on a simulated cluster, from the search to the report, beside the same run on this machine."""
+
+from __future__ import annotations
+
+import io
+import json
+import threading
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from fmnist.data.split import Split, pixel_statistics, save_split
+from search import FinishedStudy, StudyConfig, run_study
+from search.callbacks.base import Callback
+from search.callbacks.reporter import INFO, Reporter
+from search.cluster.place import Place, place_of
+from search.worker.local import WorkerProcesses
+from search.worker.tasks import (
+    AverageTask,
+    BaselinePredictTask,
+    BaselineTask,
+    Interrupted,
+    PredictTask,
+    TrainingSite,
+    TrainResult,
+    TrainTask,
+)
+from tests.support.training.fake_hosts import hosts
+from tests.support.training.fake_trainer import recipe
+
+pytestmark = [pytest.mark.slow, pytest.mark.process, pytest.mark.renders, pytest.mark.timeout(240)]
+
+QUICK = Path(__file__).parents[1] / "support" / "quick.toml"
+N_TRIALS = 4
+
+
+def options(folder: Path, **more: Any) -> StudyConfig:
+    fields = {"study": "s", "dataset": "digits", "studies_dir": folder, "space": QUICK, "trials": N_TRIALS}
+    return StudyConfig(**{**fields, "sampler": "random", "refit_seeds": 1, **more})
+
+
+class Saying(Reporter):
+    """Keeps what the user is told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: list[str] = []
+
+    def say(self, text: str, level: str = INFO, *, wrap: bool = True) -> None:
+        self.said.append(text)
+
+
+class StopAtEvaluation(Callback):
+    """Asks the run to stop at its first evaluation."""
+
+    def __init__(self, stop: threading.Event) -> None:
+        self._stop = stop
+
+    def on_evaluation(self, *_: Any) -> None:
+        self._stop.set()
+
+
+def test_run_on_a_cluster_goes_from_the_search_to_the_report_after_an_interruption_too(
+    cluster: Any, tmp_path: Path
+) -> None:
+    config, terminal, stop = options(tmp_path / "there", cluster=cluster.address), Saying(), threading.Event()
+    with pytest.raises(Interrupted):
+        run_study(config, stop=stop, callbacks=[StopAtEvaluation(stop)])
+    there = run_study(config, terminal)
+    assert isinstance(there, FinishedStudy)
+    assert there.files.report_html.exists() and there.files.model.exists()
+    assert there.test_mean > 0.8
+    assert any("up to 3 trainings at a time, each of 1 thread" in text for text in terminal.said)
+    environment = json.loads(there.files.environment.read_text())
+    assert (environment["workers"], environment["threads_per_worker"]) == (3, 1)
+    assert "1 cores, " in environment["nodes"]
+    assert not hosts(), "nothing goes on after the run"
+
+    here = run_study(options(tmp_path / "here", workers=3), search_only=True)
+    trials, others = there.trials, here.trials
+    assert len(trials) == len(others) == N_TRIALS
+    assert [trial.origin for trial in trials] == [trial.origin for trial in others] == ["default"] + ["sampler"] * 3
+    for one, other in zip(trials, others, strict=True):
+        assert one.params == other.params and one.recipe == other.recipe
+        # One seed and one thread in both runs: the same evaluations to the bit.
+        assert [each.validation_accuracy for each in one.history] == [
+            each.validation_accuracy for each in other.history
+        ]
+    assert "nodes" not in json.loads(here.files.environment.read_text())
+
+
+@contextmanager
+def started(place: Place, log: Path) -> Iterator[WorkerProcesses]:
+    with place.start_workers(log, threading.Event()) as workers:
+        yield workers
+
+
+@pytest.fixture
+def site(tmp_path: Path, digits_split: Split) -> TrainingSite:
+    save_split(digits_split, tmp_path / "split")
+    mean, std = pixel_statistics(digits_split.train.images)
+    return TrainingSite(tmp_path / "split", mean, std, len(digits_split.train), None)
+
+
+def everything_by(workers: WorkerProcesses, site: TrainingSite, folder: Path, images: np.ndarray) -> dict[str, Any]:
+    """One task of each kind, each with what those before it have written."""
+    folder.mkdir()
+    more: dict[str, Any] = {"fit_on": "searched", "score_on_confirmation": True}
+    results, models = [], []
+    for seed in (1, 2):
+        model = folder / f"{seed}.keras"
+        teachers = {"teachers": tuple(models), "teacher_weights": (1.0,)} if models else {}
+        task = site.task(recipe(4), seed, 2_000, 1_000, save_to=model, **more, **teachers)
+        results.append(last_result(workers, task))
+        models.append(model)
+    predicted = workers.predict(PredictTask(models[0], images))
+    average = workers.predict(AverageTask(tuple(models), (0.5, 0.5), folder / "average.keras", images))
+    baseline = BaselineTask("nearest-neighbours", 0, site.split_folder, folder / "baseline.joblib")
+    *_, fitted = workers.train(baseline)
+    answers = workers.predict(BaselinePredictTask(baseline.name, baseline.save_to, images))
+    return {
+        "histories": [[replace(point, seconds=0.0) for point in result.history] for result in results],
+        "confirmed": [result.confirmation_probabilities for result in results],
+        "weights": [weights_of(model) for model in (*models, folder / "average.keras")],
+        "predicted": [predicted, average, answers],
+        "fitted": (fitted.n_images, fitted.n_parameters),
+    }
+
+
+def last_result(workers: WorkerProcesses, task: TrainTask) -> TrainResult:
+    *_, result = workers.train(task)
+    assert isinstance(result, TrainResult)
+    return result
+
+
+def weights_of(model: Path) -> list[bytes]:
+    """The arrays of a .keras file, in the order of their names."""
+    with zipfile.ZipFile(model) as archive, h5py.File(io.BytesIO(archive.read("model.weights.h5"))) as file:
+        arrays: list[tuple[str, bytes]] = []
+        file.visititems(
+            lambda name, item: arrays.append((name, item[()].tobytes())) if hasattr(item, "shape") else None
+        )
+        assert arrays
+        return [content for _, content in sorted(arrays)]
+
+
+def test_every_kind_of_task_gives_on_a_node_what_it_gives_here_to_the_bit(
+    cluster: Any, tmp_path: Path, digits_split: Split, site: TrainingSite
+) -> None:
+    images, found = np.array(digits_split.confirmation.images[:50]), []
+    for name, config in (("there", cluster.config(tmp_path)), ("here", options(tmp_path, workers=2))):
+        with place_of(config, lambda text: None) as place, started(place, tmp_path / f"{name}.log") as workers:
+            assert place.resources.n_threads == 1
+            found.append(everything_by(workers, site, tmp_path / name, images))
+    there, here = found
+    assert there["histories"] == here["histories"]
+    assert there["weights"] == here["weights"]
+    assert there["fitted"] == here["fitted"]
+    for key in ("confirmed", "predicted"):
+        for one, other in zip(there[key], here[key], strict=True):
+            assert np.array_equal(one, other), key
