@@ -115,11 +115,10 @@ class Cluster:
         gpus = f" and {self.gpus_each:g} GPU" if self.gpus_each else ""
         if self.gpus_each > 1:
             gpus += "s"
+        trainings = "1 training" if resources.workers == 1 else f"{resources.workers} trainings"
         threads = "1 thread" if resources.n_threads == 1 else f"{resources.n_threads} threads"
         names = "; ".join(f"{name}: {what}" for name, what in resources.nodes.items())
-        return (
-            f"cluster {self.address} ({names}); up to {resources.workers} trainings at a time, each of {threads}{gpus}"
-        )
+        return f"cluster {self.address} ({names}); up to {trainings} at a time, each of {threads}{gpus}"
 
     def log_to(self, log: Path) -> None:
         """Write there what Ray says of its workers and nodes."""

@@ -16,7 +16,7 @@ from ray.exceptions import OutOfMemoryError, RayActorError, RayError
 
 from search.cluster.connection import Cluster, first_line
 from search.cluster.node import Answer, TrainingHost
-from search.cluster.shipping import Shipper
+from search.cluster.shipping import Parcel, Shipper
 from search.worker.local import WorkerProcesses, with_absolute_paths
 from search.worker.tasks import (
     MAX_LOSSES,
@@ -140,10 +140,10 @@ class ClusterWorkers(WorkerProcesses):
     def _messages_of(self, task: Task) -> Generator[Any, None, None]:
         task = with_absolute_paths(task)
         parcel = self._shipper.pack(task)
-        host = self._take_host(task.n_threads)
+        host, begun = self._begin(parcel, task.n_threads)
         is_idle = False
         try:
-            node = self._await(host.begin.remote(parcel))
+            node = self._await(begun)
             with self._lock:
                 self._busy[host] = node
             while True:
@@ -183,10 +183,46 @@ class ClusterWorkers(WorkerProcesses):
         self._say(f"{name}: {why}; what it trained begins again")
         return WorkerLost(name, why)
 
-    def _take_host(self, n_threads: int) -> Any:
-        """Return a host with so many cores: one that has no task, or else a new one, where there is room for it.
+    def _begin(self, parcel: Parcel, n_threads: int) -> tuple[Any, Any]:
+        """Give a task to a host, and return the host, and a reference to its answer.
 
-        The new one may wait for its place where the cluster is to grow by it, or others use it.
+        A new host waits for its place where the cluster is to grow by it, others use it, or its node has died just now.
+        Then the first one that has become idle takes the task: it may hold that very place.
+
+        Raises:
+            Interrupted: `stop` was set before it had begun.
+        """
+        host, is_new = self._take_host(n_threads)
+        begun = host.begin.remote(parcel)
+        while is_new and not ray.wait([begun], timeout=POLL_SECONDS)[0]:
+            if self._stop.is_set():
+                self._give_back(host, n_threads, is_idle=False)
+                raise Interrupted
+            idle = self._exchange(host, n_threads)
+            if idle is not None:
+                host, is_new, begun = idle, False, idle.begin.remote(parcel)
+        return host, begun
+
+    def _exchange(self, host: Any, n_threads: int) -> Any:
+        """Return a host that has become idle in exchange for one that waits for its place, None where none has."""
+        with self._lock:
+            self._end_idle(besides=n_threads)
+            if not self._idle.get(n_threads):
+                return None
+            idle = self._idle[n_threads].pop()
+            del self._busy[host]
+            self._busy[idle] = ""
+        ray.kill(host)
+        return idle
+
+    def _end_idle(self, besides: int) -> None:
+        """End the idle hosts of other numbers of threads: they keep cores that another one may need."""
+        for n_threads, hosts in self._idle.items():
+            while hosts and n_threads != besides:
+                ray.kill(hosts.pop())
+
+    def _take_host(self, n_threads: int) -> tuple[Any, bool]:
+        """Return a host with so many cores, and whether it is new: none was idle, and there is room for another one.
 
         Raises:
             Interrupted: `stop` was set before.
@@ -197,14 +233,12 @@ class ClusterWorkers(WorkerProcesses):
                 if self._idle.get(n_threads):
                     host = self._idle[n_threads].pop()
                     self._busy[host] = ""
-                    return host
-                for others in self._idle.values():  # they keep cores that this one may need
-                    while others:
-                        ray.kill(others.pop())
+                    return host, False
+                self._end_idle(besides=n_threads)
                 if len(self._busy) < n_slots:
                     host = self._new_host(n_threads)
                     self._busy[host] = ""
-                    return host
+                    return host, True
             if self._stop.wait(POLL_SECONDS):
                 raise Interrupted
 

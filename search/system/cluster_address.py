@@ -1,4 +1,4 @@
-"""How is a Ray cluster named? Checked as an option is read, without Ray, which takes `local` and more for an address."""
+"""How is a Ray cluster named? Checked as an option is read, without Ray, for which `local` is an address, too."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ def split_address(address: str, named_by: str = "--cluster") -> tuple[str, int]:
     """
     match = HOST_AND_PORT.fullmatch(address.removeprefix(CLIENT))
     if match is None or not 0 < int(match[2]) < 2**16:
+        received = "nothing" if address == "" else address if address.isprintable() else repr(address)
         raise UserError(
-            f"{named_by} must be auto, HOST:PORT or ray://HOST:PORT, but got {address or 'nothing'}; pass the address "
+            f"{named_by} must be auto, HOST:PORT or ray://HOST:PORT, but got {received}; pass the address "
             "that ray start printed, such as 192.168.1.10:6379"
         )
     return match[1].strip("[]"), int(match[2])
