@@ -17,6 +17,7 @@ from fmnist.reading import COLOUR_SPELLINGS, DATASETS, MIRRORED_DATASETS, Colour
 from fmnist.scoring import COUNT_CLASSES_ALIKE, ClassWeights, Metric
 from fmnist.training.precision import BFLOAT16_FLAGS, Precision, has_bfloat16
 from search.cli import check_study_name, legal_study_name, shown_url
+from search.system.cluster_address import check_cluster_options
 from search.system.extras import OPTIONAL_EXTRAS, require_installed
 from search.system.machine import default_workers
 
@@ -283,6 +284,7 @@ class StudyConfig:
         for name in ("studies_dir", "space", "tensorboard", "mlflow", "data_dir", "storage", "dataset"):
             if getattr(self, name) is not None:
                 require_utf8(getattr(self, name), f"--{name.replace('_', '-')}")
+        check_cluster_options(self.cluster, self.gpus_per_training, insecure_cluster=self.insecure_cluster)
         if self.precision == "bfloat16" and self.cluster is None and not has_bfloat16():
             raise UserError(
                 f"--precision bfloat16 needs a processor with {' or '.join(sorted(BFLOAT16_FLAGS))}, which this one "

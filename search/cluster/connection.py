@@ -9,7 +9,11 @@ import logging
 import math
 import os
 import platform
-from collections.abc import Sequence
+import signal
+import threading
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -23,6 +27,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from fmnist.errors import UserError
 from search.cluster import report
 from search.cluster.ray_private import redirect_messages
+from search.cluster.reach import address_of
 from search.config import StudyConfig
 from search.worker.resources import Resources, in_bfloat16
 
@@ -63,7 +68,9 @@ class Cluster:
         self.address = address
         self._is_own = not ray.is_initialized()  # a caller's connection stays as it is
         if self._is_own:
-            connect(address)
+            found = connect(address)
+            if found != address:
+                self.address = f"{address}, {found}"
         try:
             nodes, self.described = self._described()
             if not nodes:
@@ -116,12 +123,13 @@ class Cluster:
     def in_words(self) -> str:
         """Say what the cluster has, and what is made of it."""
         resources = self.resources
-        gpus = f" and {self.gpus_each:g} GPUs" if self.gpus_each else ""
+        gpus = f" and {self.gpus_each:g} GPU" if self.gpus_each else ""
+        if self.gpus_each > 1:
+            gpus += "s"
+        trainings = "1 training" if resources.workers == 1 else f"{resources.workers} trainings"
         threads = "1 thread" if resources.n_threads == 1 else f"{resources.n_threads} threads"
         names = "; ".join(f"{name}: {what}" for name, what in resources.nodes.items())
-        return (
-            f"cluster {self.address} ({names}); up to {resources.workers} trainings at a time, each of {threads}{gpus}"
-        )
+        return f"cluster {self.address} ({names}); up to {trainings} at a time, each of {threads}{gpus}"
 
     def log_to(self, log: Path) -> None:
         """Write there what Ray says of its workers and nodes."""
@@ -138,12 +146,19 @@ class Cluster:
             ray.shutdown()
 
 
-def connect(address: str) -> None:
-    """Connect this process to a cluster that is there; none is started. Raises UserError if there is none."""
+def connect(address: str) -> str:
+    """Connect this process to a cluster that is there, none is started, and return its address, which `auto` is not.
+
+    Raises:
+        UserError: There is none.
+    """
+    logging.getLogger("ray").setLevel(logging.ERROR)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     remedy = "start one by ray start --head, or pass the address that ray start printed"
+    found = address_of(address)
     try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        with keeping_signals(), warnings.catch_warnings(action="ignore"):  # Ray Client warns of what it raises then
+            ray.init(address=found, log_to_driver=False, logging_level=logging.ERROR)
     except AuthenticationError:
         raise UserError(
             f"--cluster {address} asks for a token, but this machine has none or another one; copy the head's "
@@ -166,6 +181,20 @@ def connect(address: str) -> None:
                 "same place here"
             ) from None
         raise
+    return found
+
+
+@contextmanager
+def keeping_signals() -> Iterator[None]:
+    """Install the handlers of signals again that Ray replaces, from Python and below it: SIGTERM would end a run."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in before.items():
+                if handler is not None:  # one that Python has not installed
+                    signal.signal(number, handler)
 
 
 def first_line(error: BaseException) -> str:
@@ -203,6 +232,11 @@ def refuse_unlike(nodes: Sequence[Node], described: Sequence[dict[str, Any]]) ->
     for node, description in zip(nodes, described, strict=True):
         for name, here in own.items():
             there = description["versions"][name]
+            if there != here and name == "code":
+                raise UserError(
+                    f"every node of the cluster must have this machine's code ({here}), but {node.name} has other code "
+                    f"({there}); put the same version there, with the same changes, and start Ray there again"
+                )
             if there != here:
                 raise UserError(
                     f"every node of the cluster must have {name} {here}, as this machine has, but {node.name} has "
@@ -274,9 +308,9 @@ def names_of(nodes: Sequence[Node], described: Sequence[dict[str, Any]]) -> dict
     """Return each machine of the cluster, by its address: its cores, GPUs and processor, in words."""
     names: dict[str, str] = {}
     for node, description in zip(nodes, described, strict=True):
-        words = f"{node.cores:g} cores"
+        words = "1 core" if node.cores == 1 else f"{node.cores:g} cores"
         if node.gpus:
-            words += f", {node.gpus:g} GPUs"
+            words += ", 1 GPU" if node.gpus == 1 else f", {node.gpus:g} GPUs"
         words += f", {description['processor']}"
         name, n_before = node.name, sum(each.partition(" ")[0] == node.name for each in names)
         if n_before:  # a simulated cluster has several nodes on one machine

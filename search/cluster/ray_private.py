@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import ray._private.services
 import ray._private.worker
+
+# What the head's port and Ray Client's answer without doing anything. Ray waits half a minute at the wrong one of them,
+# and does not say that it is the other one. A method of another name is one that nobody knows: then Ray waits again.
+METHOD_OF_HEAD = "/ray.rpc.NodeInfoGcsService/CheckAlive"
+METHOD_OF_CLIENT = "/ray.rpc.RayletDriver/ClusterInfo"
 
 
 def redirect_messages(write: Callable[[str], None]) -> None:
@@ -20,3 +26,14 @@ def redirect_messages(write: Callable[[str], None]) -> None:
             write(f"{line}\n")
 
     ray._private.worker.print_to_stdstream = take
+
+
+def address_of_own_cluster() -> str | None:
+    """Return HOST:PORT of the head of the cluster that this machine belongs to; None where it belongs to none.
+
+    `ray.init` finds it by itself, but then tries it for minutes though that head may have died long ago.
+    """
+    try:
+        return ray._private.services.canonicalize_bootstrap_address("auto")
+    except ConnectionError:
+        return None

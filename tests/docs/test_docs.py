@@ -128,20 +128,27 @@ RUNS: dict[str, Run] = {
 MAKERS = {"another": f"{RUN} --trials 100 --dashboard", "shoes": f"{RUN} --dataset shoes --image-size 32 --flip"}
 BROWSED = "python -m search.dashboard fashion-mnist"
 ON_A_DATABASE = f"{RUN} --trials 300 --storage postgresql://searcher@db-host/search"
+ON_A_CLUSTER = f"{RUN} --trials 300 --cluster auto"  # run by tests/cluster alone: it needs nodes, which those start
 
 # --- commands that are checked
 
 MODULE = re.compile(r"python -m ((?:search|fmnist)\.\w+)")
 MAKE = re.compile(r"make [a-z-]+( [A-Z]+=(\S+|\".*\"))*")
 INSTALL = re.compile(r"pip install -c constraints\.txt -e (?:\.|'\.\[([a-z,]+)\]')")
-OF_OTHERS = re.compile(r"(tensorboard|mlflow) .*")
+OF_OTHERS = re.compile(r"(tensorboard|mlflow|ray) .*")
 COPY = re.compile(r"cp (\S+) (\S+)")
-PLAIN = ("python3 -m venv .venv", ". .venv/bin/activate", "POSTGRES_PASSWORD=... docker compose up")
+PLAIN = (
+    "python3 -m venv .venv",
+    ". .venv/bin/activate",
+    "POSTGRES_PASSWORD=... docker compose up",
+    "export RAY_AUTH_MODE=token",
+    "scp ~/.ray/auth_token SECOND:.ray/",
+)
 CHECKED = (MODULE, MAKE, INSTALL, OF_OTHERS, COPY)
 
 
 def test_every_command_is_run_or_checked() -> None:
-    known = {*RUNS, BROWSED, ON_A_DATABASE, *PLAIN}
+    known = {*RUNS, BROWSED, ON_A_DATABASE, ON_A_CLUSTER, *PLAIN}
     unknown = [line for line in commands() if line not in known]
     of_ours = [line for line in unknown if MODULE.match(line)]
     assert not of_ours, "give these a place in RUNS"
@@ -169,6 +176,7 @@ def test_options_in_prose_and_commands_exist() -> None:
         if match := MODULE.match(line):
             assert options_in(line) <= ours[match.group(1)], line
     of_tools = {"--no-deps", "--wheel-dir", "--study-name", "--real", "--seed", "--kills"}  # pip, optuna, the campaign
+    of_tools |= {"--num-gpus"}  # ray
     for page in PAGES:
         spans = re.findall(r"`([^`\n]+)`", page.read_text(encoding="utf-8"))
         unknown = {option for span in spans for option in options_in(span)} - set().union(*ours.values()) - of_tools

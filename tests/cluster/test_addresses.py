@@ -1,0 +1,174 @@
+"""Which addresses of clusters are refused, and how soon one is at which nothing, or something else, answers."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import grpc
+import pytest
+
+import search.system.extras
+from fmnist.errors import UserError
+from search.config import StudyConfig
+from search.run import main
+from search.system.cluster_address import split_address
+
+pytest.importorskip("ray", reason="needs the extra cluster")
+
+from search.cluster import connection, reach
+from search.cluster.ray_private import METHOD_OF_CLIENT, METHOD_OF_HEAD
+
+
+@pytest.mark.parametrize(
+    ("address", "host_and_port"),
+    [
+        ("10.0.0.1:6379", ("10.0.0.1", 6379)),
+        ("ray://head.example:10001", ("head.example", 10001)),
+        ("[::1]:6379", ("::1", 6379)),
+    ],
+)
+def test_addresses_are_taken_apart(address, host_and_port) -> None:
+    assert split_address(address) == host_and_port
+    assert StudyConfig("mine", cluster=address).cluster == address
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["", "foo", "local", "ray://", "ray://auto", "1.2.3.4", "1.2.3.4:notaport", "h:0", "h:65536", "http://h:1"],
+)
+def test_other_texts_are_no_addresses(address, capsys) -> None:
+    """`local` is one of Ray's: it would start a cluster on this machine, without a word."""
+    assert main(["--cluster", address]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith(
+        f"error: --cluster must be auto, HOST:PORT or ray://HOST:PORT, but got {address or 'nothing'}"
+    )
+
+
+def test_address_with_a_line_break_is_shown_on_one_line() -> None:
+    with pytest.raises(UserError, match=r"but got 'h:1\\n'; pass"):
+        StudyConfig("mine", cluster="h:1\n")
+
+
+@pytest.mark.parametrize(
+    "words", [["--gpus-per-training", "0.5"], ["--gpus-per-training", "0"], ["--insecure-cluster"]]
+)
+def test_options_for_a_cluster_need_one(words, capsys) -> None:
+    assert main([option]) == 2
+    assert (
+        f"{option.partition('=')[0]} is for trainings on a cluster, but got no --cluster; name one"
+        in capsys.readouterr().err
+    )
+
+
+def test_ray_that_is_not_installed_is_named_with_its_extra(monkeypatch) -> None:
+    monkeypatch.setattr(search.system.extras, "find_spec", lambda module: None)
+    with pytest.raises(UserError, match=r"--cluster needs ray, which is not installed; .*'fmnist-search\[cluster\]'"):
+        StudyConfig("mine", cluster="auto")
+
+
+def test_nobody_who_listens_is_told_at_once() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{unused.getsockname()[1]}"
+        for named in (address, f"ray://{address}"):
+            with pytest.raises(UserError, match=rf"but {named} does not \(Connection refused\); start it by ray start"):
+                reach.address_of(named)
+
+
+def test_host_that_does_not_exist_is_told() -> None:
+    with pytest.raises(UserError, match=r"but nowhere\.invalid:6379 does not \(.*\); start it"):
+        reach.address_of("nowhere.invalid:6379")
+
+
+def test_what_listens_but_is_no_part_of_ray_is_told(monkeypatch) -> None:
+    monkeypatch.setattr(reach, "SECONDS_TO_ANSWER", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(UserError, match=f"what answers at {address} is something else"):
+            reach.address_of(address)
+
+
+@contextmanager
+def service(method: str, status: grpc.StatusCode | None) -> Iterator[str]:
+    """Listen as a part of Ray's does that knows this method, and answer it, or end it by a status."""
+
+    def answer(request: bytes, context: grpc.ServicerContext) -> bytes:
+        if status is not None:
+            context.abort(status, "")
+        return b""
+
+    _, package, name = method.split("/")
+    server = grpc.server(ThreadPoolExecutor(1))
+    handlers = {name: grpc.unary_unary_rpc_method_handler(answer)}
+    server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(package, handlers)])
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        server.stop(None)
+
+
+def test_port_of_the_head_is_not_that_of_ray_client() -> None:
+    with service(METHOD_OF_HEAD, None) as address:
+        assert reach.address_of(address) == address
+        with pytest.raises(UserError, match=f"ray://{address} is the head's; leave ray:// out"):
+            reach.address_of(f"ray://{address}")
+
+
+def test_port_of_ray_client_is_not_the_heads() -> None:
+    with service(METHOD_OF_CLIENT, grpc.StatusCode.NOT_FOUND) as address:
+        assert reach.address_of(f"ray://{address}") == f"ray://{address}"
+        with pytest.raises(UserError, match=f"{address} is Ray Client's; pass ray://{address}"):
+            reach.address_of(address)
+
+
+def test_service_that_asks_for_a_token_is_left_to_ray() -> None:
+    with service(METHOD_OF_HEAD, grpc.StatusCode.UNAUTHENTICATED) as address:
+        assert reach.address_of(f"ray://{address}") == f"ray://{address}"
+
+
+def test_auto_without_a_cluster_is_told(monkeypatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(reach, "address_of_own_cluster", lambda: None)
+    with pytest.raises(UserError, match=r"--cluster auto needs a cluster that this machine belongs to, but none"):
+        reach.address_of("auto")
+
+
+def test_auto_is_the_address_in_the_environment(monkeypatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "local")
+    with pytest.raises(UserError, match=r"\$RAY_ADDRESS must be auto, HOST:PORT or ray://HOST:PORT, but got local"):
+        reach.address_of("auto")
+    with service(METHOD_OF_HEAD, None) as address:
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        assert reach.address_of("auto") == address
+
+
+def test_handlers_of_signals_are_kept() -> None:
+    """Ray's own would end a run at SIGTERM as a kill does."""
+    before = signal.getsignal(signal.SIGTERM)
+    with connection.keeping_signals():
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_handlers_of_signals_are_left_alone_outside_the_main_thread() -> None:
+    errors: list[BaseException] = []
+
+    def keep() -> None:
+        try:
+            with connection.keeping_signals():
+                pass
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=keep)
+    thread.start()
+    thread.join()
+    assert not errors
