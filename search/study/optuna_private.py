@@ -7,8 +7,9 @@ module: raise a bound when these tests pass with the new release.
 
 from __future__ import annotations
 
+import copy
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -54,6 +55,30 @@ def ask(study: optuna.Study) -> optuna.Trial:
         return study.ask()
     finally:
         study._thread_local.in_optimize_loop = False
+
+
+class StudyExcerpt(optuna.Study):
+    """A study as its sampler shall see it: only the trials that `select` returns of them all.
+
+    All else is the study's own. The trials are read once, or twice where the sampler takes the ended ones from Optuna's
+    cache of one suggestion, and not again for each group of parameters: make an excerpt for each of the sampler's
+    calls.
+    """
+
+    def __init__(self, study: optuna.Study, select: Callable[[list[FrozenTrial]], list[FrozenTrial]]) -> None:
+        self.__dict__.update(study.__dict__)
+        self._of_study = study
+        self._select = select
+        self._selected: dict[bool, list[FrozenTrial]] = {}
+
+    def _get_trials(
+        self, deepcopy: bool = True, states: Container[TrialState] | None = None, use_cache: bool = False
+    ) -> list[FrozenTrial]:
+        if use_cache not in self._selected:
+            trials = self._of_study._get_trials(deepcopy=False, use_cache=use_cache)
+            self._selected[use_cache] = self._select(trials)
+        trials = [trial for trial in self._selected[use_cache] if states is None or trial.state in states]
+        return copy.deepcopy(trials) if deepcopy else trials
 
 
 def queued_params(trial: FrozenTrial) -> dict[str, Any]:
