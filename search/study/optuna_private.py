@@ -58,22 +58,27 @@ def ask(study: optuna.Study) -> optuna.Trial:
 
 
 class StudyExcerpt(optuna.Study):
-    """A study as its sampler shall see it: only the trials that `select` returns of them all.
+    """A study as its sampler shall see it: of all trials, only those that `select` returns. All else is the study's.
 
-    All else is the study's own. The trials are read once, or twice where the sampler takes the ended ones from Optuna's
-    cache of one suggestion, and not again for each group of parameters: make an excerpt for each of the sampler's
-    calls.
+    The trials are read once, not again for each group of parameters: make one excerpt for each of the sampler's calls.
+    Where the sampler is content with what Optuna has read for this suggestion, and has not asked for more recent
+    trials before, that is taken. is_recent: ask for them at once.
     """
 
-    def __init__(self, study: optuna.Study, select: Callable[[list[FrozenTrial]], list[FrozenTrial]]) -> None:
+    def __init__(
+        self, study: optuna.Study, select: Callable[[list[FrozenTrial]], list[FrozenTrial]], *, is_recent: bool = False
+    ) -> None:
         self.__dict__.update(study.__dict__)
         self._of_study = study
         self._select = select
-        self._selected: dict[bool, list[FrozenTrial]] = {}
+        self._selected: dict[bool, list[FrozenTrial]] = {}  # by whether they are from Optuna's cache
+        if is_recent:
+            self._get_trials(deepcopy=False)
 
     def _get_trials(
         self, deepcopy: bool = True, states: Container[TrialState] | None = None, use_cache: bool = False
     ) -> list[FrozenTrial]:
+        use_cache = use_cache and False not in self._selected
         if use_cache not in self._selected:
             trials = self._of_study._get_trials(deepcopy=False, use_cache=use_cache)
             self._selected[use_cache] = self._select(trials)

@@ -62,7 +62,7 @@ class BoundedTPESampler(optuna.samplers.TPESampler):
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """As Optuna's, from the selected trials."""
-        return super().sample_relative(StudyExcerpt(study, self._select), trial, search_space)
+        return super().sample_relative(StudyExcerpt(study, self._select, is_recent=True), trial, search_space)
 
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
@@ -72,18 +72,20 @@ class BoundedTPESampler(optuna.samplers.TPESampler):
         return super().sample_independent(excerpt, trial, param_name, param_distribution)
 
     def _select(self, trials: list[FrozenTrial]) -> list[FrozenTrial]:
+        """Return all trials of a study that has no more than HISTORY, else those to learn from, running ones too."""
         ended = [trial for trial in trials if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
         if len(ended) <= self.HISTORY:
             return trials
-        good = {trial.number for trial in heapq.nsmallest(self.N_GOOD, ended, key=self._rank)}
-        others = [trial.number for trial in ended if trial.number not in good]
+        ranks = [self._ranks.get(trial.number) or self._rank(trial) for trial in ended]
+        good = set(heapq.nsmallest(self.N_GOOD, range(len(ended)), key=ranks.__getitem__))
+        others = [i for i in range(len(ended)) if i not in good]
         selected = good.union(evenly_spaced(others, self.HISTORY - len(good)))
-        return [trial for trial in trials if trial.number in selected or trial.state == TrialState.RUNNING]
+        running = [trial for trial in trials if trial.state == TrialState.RUNNING]
+        return [ended[i] for i in sorted(selected)] + running
 
     def _rank(self, trial: FrozenTrial) -> tuple[float, ...]:
-        if trial.number not in self._ranks:
-            self._ranks[trial.number] = rank_of(trial)
-        return self._ranks[trial.number]
+        self._ranks[trial.number] = rank = rank_of(trial)
+        return rank
 
 
 def evenly_spaced(numbers: Sequence[int], n: int) -> list[int]:
