@@ -47,7 +47,7 @@ class BoundedTPESampler(optuna.samplers.TPESampler):
     in the order of their numbers: their density stays what it was, and so does the weight of old against new.
     """
 
-    HISTORY = 500
+    HISTORY: int = 500
     N_GOOD = 25  # as many as Optuna's sampler calls good in any study of 250 trials or more
 
     def __init__(self, **options: Any) -> None:
