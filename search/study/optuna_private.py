@@ -7,8 +7,9 @@ module: raise a bound when these tests pass with the new release.
 
 from __future__ import annotations
 
+import copy
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -54,6 +55,35 @@ def ask(study: optuna.Study) -> optuna.Trial:
         return study.ask()
     finally:
         study._thread_local.in_optimize_loop = False
+
+
+class StudyExcerpt(optuna.Study):
+    """A study as its sampler shall see it: of all trials, only those that `select` returns. All else is the study's.
+
+    The trials are read once, not again for each group of parameters: make one excerpt for each of the sampler's calls.
+    Where the sampler is content with what Optuna has read for this suggestion, and has not asked for more recent
+    trials before, that is taken. is_recent: ask for them at once.
+    """
+
+    def __init__(
+        self, study: optuna.Study, select: Callable[[list[FrozenTrial]], list[FrozenTrial]], *, is_recent: bool = False
+    ) -> None:
+        self.__dict__.update(study.__dict__)
+        self._of_study = study
+        self._select = select
+        self._selected: dict[bool, list[FrozenTrial]] = {}  # by whether they are from Optuna's cache
+        if is_recent:
+            self._get_trials(deepcopy=False)
+
+    def _get_trials(
+        self, deepcopy: bool = True, states: Container[TrialState] | None = None, use_cache: bool = False
+    ) -> list[FrozenTrial]:
+        use_cache = use_cache and False not in self._selected
+        if use_cache not in self._selected:
+            trials = self._of_study._get_trials(deepcopy=False, use_cache=use_cache)
+            self._selected[use_cache] = self._select(trials)
+        trials = [trial for trial in self._selected[use_cache] if states is None or trial.state in states]
+        return copy.deepcopy(trials) if deepcopy else trials
 
 
 def queued_params(trial: FrozenTrial) -> dict[str, Any]:

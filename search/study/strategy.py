@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import heapq
 import math
 import warnings
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import optuna
+from optuna.distributions import BaseDistribution
+from optuna.trial import FrozenTrial, TrialState
 
 from search.space.space import Fidelity
 from search.study.attributes import attributes_of
+from search.study.optuna_private import StudyExcerpt
 
 SEED_PURPOSES = ("sampler", "trial", "confirm", "refit", "baseline")
 
@@ -30,7 +36,78 @@ def build_sampler(name: str, seed: int, *draws_before: int) -> optuna.samplers.B
         return optuna.samplers.RandomSampler(seed=run_seed)
     with warnings.catch_warnings():  # `group` is marked experimental since 2.8; the pinned version has it
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return optuna.samplers.TPESampler(multivariate=True, group=True, seed=run_seed)
+        return BoundedTPESampler(multivariate=True, group=True, seed=run_seed)
+
+
+class BoundedTPESampler(optuna.samplers.TPESampler):
+    """Optuna's sampler, learning from no more than HISTORY ended trials however many a study has.
+
+    Up to HISTORY it draws what Optuna's draws, to the bit. In a larger study the N_GOOD best trials, from which it
+    learns where to look, are all kept. Of the others, which only say where the rest lies, it takes an even selection
+    in the order of their numbers: their density stays what it was, and so does the weight of old against new.
+    """
+
+    HISTORY: int = 500
+    N_GOOD = 25  # as many as Optuna's sampler calls good in any study of 250 trials or more
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._ranks: dict[int, tuple[float, ...]] = {}  # by trial number: an ended trial does not change any more
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """As Optuna's, from the selected trials."""
+        return super().infer_relative_search_space(StudyExcerpt(study, self._select), trial)
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """As Optuna's, from the selected trials."""
+        return super().sample_relative(StudyExcerpt(study, self._select, is_recent=True), trial, search_space)
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """As Optuna's, from the selected trials."""
+        excerpt = StudyExcerpt(study, self._select)
+        return super().sample_independent(excerpt, trial, param_name, param_distribution)
+
+    def _select(self, trials: list[FrozenTrial]) -> list[FrozenTrial]:
+        """Return all trials of a study that has no more than HISTORY, else those to learn from, running ones too."""
+        ended = [trial for trial in trials if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+        if len(ended) <= self.HISTORY:
+            return trials
+        ranks = [self._ranks.get(trial.number) or self._rank(trial) for trial in ended]
+        good = set(heapq.nsmallest(self.N_GOOD, range(len(ended)), key=ranks.__getitem__))
+        others = [i for i in range(len(ended)) if i not in good]
+        selected = good.union(evenly_spaced(others, self.HISTORY - len(good)))
+        running = [trial for trial in trials if trial.state == TrialState.RUNNING]
+        return [ended[i] for i in sorted(selected)] + running
+
+    def _rank(self, trial: FrozenTrial) -> tuple[float, ...]:
+        self._ranks[trial.number] = rank = rank_of(trial)
+        return rank
+
+
+def evenly_spaced(numbers: Sequence[int], n: int) -> list[int]:
+    """Pick n of the numbers at even distances, the last one included."""
+    return [numbers[(i + 1) * len(numbers) // n - 1] for i in range(n)]
+
+
+def rank_of(trial: FrozenTrial) -> tuple[float, ...]:
+    """Sort key of an ended trial of a study that maximises, least for the best, in the order of Optuna's TPE.
+
+    Complete trials come first, by value; then pruned ones, who came further before who scored higher; then those that
+    break a constraint, by how much.
+    """
+    violation = sum(value for value in trial.constraints.values() if value > 0)
+    if violation > 0:
+        return (2, violation)
+    if trial.state == TrialState.COMPLETE:
+        return (0, -float(trial.value or 0.0))
+    if not trial.intermediate_values:
+        return (1, 1, 0.0)
+    step, score = max(trial.intermediate_values.items())
+    return (1, -step, math.inf if math.isnan(score) else -score)
 
 
 def build_rungs(pruner: str, fidelity: Fidelity) -> tuple[int, ...]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import math
 import shutil
 import sqlite3
 import tempfile
@@ -232,6 +233,7 @@ def measure_study(storage: StudyStorage, sampler: str, space: SearchSpace, folde
     """All figures of one sampler in one storage. The whole trial is measured with the product's sampler only."""
     timings, is_default = Timings(), sampler == StudyConfig("growth").sampler
     study = create_or_resume(StudyConfig("growth", sampler=sampler), space, storage)
+    storage.budget = math.inf  # the study is at its end; each measurement adds a trial
     space.suggest(study.ask())  # the first one imports and allocates
     measure_steps(study, space, timings, looks=is_default)
     if is_default:

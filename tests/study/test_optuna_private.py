@@ -13,6 +13,7 @@ import pytest
 import sqlalchemy
 from optuna.artifacts._upload import ARTIFACTS_ATTR_PREFIX
 from optuna.distributions import CategoricalDistribution, FloatDistribution
+from optuna.samplers._tpe.sampler import default_gamma
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 
@@ -21,6 +22,7 @@ from search.study.attributes import set_attributes
 from search.study.optuna_private import RelationalStorage, RewrittenTrial, StudyTrials
 from search.study.retry import RetryPolicy, T
 from search.study.storage import StudyStorage, open_storage
+from search.study.strategy import BoundedTPESampler
 
 
 @pytest.fixture
@@ -60,6 +62,51 @@ def test_asking_with_heartbeats_warns_nobody_and_leaves_the_study_as_it_was(tmp_
         assert optuna_private.ask(study).number == 0
     with pytest.warns(UserWarning, match="Heartbeat of storage is supposed to be used with"):
         study.ask()
+
+
+def test_excerpt_shows_the_selected_trials_and_is_the_study_in_all_else(study: optuna.Study) -> None:
+    for state in (TrialState.PRUNED, TrialState.FAIL, TrialState.PRUNED, TrialState.RUNNING):
+        trial = study.ask()
+        if state != TrialState.RUNNING:
+            study.tell(trial, state=state)
+    excerpt = optuna_private.StudyExcerpt(study, lambda trials: trials[1:])
+    assert [trial.number for trial in excerpt.get_trials()] == [1, 2, 3]
+    assert [trial.number for trial in excerpt.get_trials(deepcopy=False, states=(TrialState.PRUNED,))] == [2]
+    assert optuna_private.study_id_of(excerpt) == optuna_private.study_id_of(study)
+    assert (excerpt.direction, excerpt.study_name) == (study.direction, "s")
+    study.ask()
+    assert len(excerpt.trials) == 3, "it is read once"
+    assert len(optuna_private.StudyExcerpt(study, lambda trials: trials).trials) == 5
+
+
+def test_sampler_reads_the_trials_through_the_excerpt(study: optuna.Study) -> None:
+    """Each read of the storage is one call of `select`: one for what Optuna keeps for this suggestion, one for now."""
+    sampler = optuna.samplers.TPESampler(n_startup_trials=2, multivariate=True, seed=0)
+    for _ in range(3):
+        trial = study.ask()
+        trial.suggest_float("x", 0, 1)
+        study.tell(trial, 0.5)
+    running = optuna_private.stored(study.ask())
+    sizes: list[int] = []
+
+    def select(trials: list[optuna.trial.FrozenTrial]) -> list[optuna.trial.FrozenTrial]:
+        sizes.append(len(trials))
+        return trials[:1]
+
+    def excerpt(*, is_recent: bool = False) -> optuna.Study:
+        return optuna_private.StudyExcerpt(study, select, is_recent=is_recent)
+
+    space = sampler.infer_relative_search_space(excerpt(), running)
+    assert space.keys() == {"x"}
+    assert sampler.sample_relative(excerpt(), running, space) == {}, "of one trial nothing is learned"
+    assert sizes == [4, 4]
+    drawn = optuna_private.StudyExcerpt(study, lambda trials: trials, is_recent=True)
+    assert sampler.sample_relative(drawn, running, space).keys() == {"x"}
+
+
+def test_sampler_calls_as_many_trials_good_at_the_bound_as_in_any_larger_study() -> None:
+    sampler = BoundedTPESampler
+    assert sampler.N_GOOD == default_gamma(sampler.HISTORY) == default_gamma(100_000)
 
 
 def test_queued_parameters_are_known_before_they_are_drawn(study: optuna.Study) -> None:

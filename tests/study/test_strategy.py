@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import optuna
 import pytest
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from search.config import SHIPPED_SPACES
 from search.space.space import Fidelity, SearchSpace
 from search.study.optuna_private import stored
-from search.study.strategy import build_pruner, build_rungs, build_sampler, seed_of
+from search.study.strategy import (
+    BoundedTPESampler,
+    build_pruner,
+    build_rungs,
+    build_sampler,
+    evenly_spaced,
+    seed_of,
+)
 from tests.support.spaces import space_from
 
 FIDELITY = Fidelity(
@@ -89,6 +99,116 @@ def test_tpe_samples_the_parameters_of_deeper_layers_jointly(digits_space: Searc
     running = study.ask()
     joint = sampler.infer_relative_search_space(study, stored(running))
     assert {"n_blocks", "block1_filters", "block2_filters", "dense1_units"} <= joint.keys()
+
+
+# --- the trials that TPE learns from
+
+LARGE = 320  # trials; from 250 on Optuna's sampler calls 25 good
+
+
+@pytest.fixture(scope="module")
+def ended_trials() -> list[FrozenTrial]:
+    """Trials of all kinds that end, with conditional parameters and equal values."""
+    rng = np.random.default_rng(0)
+    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=0))
+    for number in range(LARGE):
+        trial = study.ask()
+        suggest_some(trial)
+        trial.set_constraint("size", float(rng.choice([-0.5, -0.1, 0.0, 0.7])))
+        if number % 7:
+            trial.report(float(rng.choice([0.3, 0.5, math.nan])), int(rng.choice([10, 40])))
+        kind = rng.choice([TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL], p=[0.08, 0.82, 0.1])
+        state = TrialState(int(kind))
+        study.tell(trial, round(rng.random(), 1) if state == TrialState.COMPLETE else None, state)
+    return study.trials
+
+
+def suggest_some(trial: optuna.Trial) -> dict:
+    trial.suggest_float("rate", 1e-3, 1.0, log=True)
+    if trial.suggest_categorical("kind", ["a", "b"]) == "b":
+        trial.suggest_int("units", 8, 64, step=8)
+    return trial.params
+
+
+def study_of(trials: list[FrozenTrial], sampler: optuna.samplers.BaseSampler) -> optuna.Study:
+    study = optuna.create_study(direction="maximize", sampler=sampler)
+    study.add_trials(trials)
+    return study
+
+
+def bounded_to(history: int) -> BoundedTPESampler:
+    sampler = build_sampler("tpe", 0, 0)
+    assert isinstance(sampler, BoundedTPESampler)
+    sampler.HISTORY = history
+    return sampler
+
+
+def optunas_own() -> optuna.samplers.TPESampler:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return optuna.samplers.TPESampler(multivariate=True, group=True, seed=seed_of(0, "sampler", 0))
+
+
+def learned_from(study: optuna.Study, monkeypatch: pytest.MonkeyPatch) -> tuple[set[int], set[int]]:
+    """Numbers of the trials that one draw takes for good, and of the others."""
+    good, others = set(), set()
+    known = optuna.samplers.TPESampler._build_parzen_estimator
+
+    def noting(sampler: Any, study: Any, search_space: Any, trials: list[FrozenTrial], handle_below: bool) -> Any:
+        (good if handle_below else others).update(trial.number for trial in trials)
+        return known(sampler, study, search_space, trials, handle_below)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(optuna.samplers.TPESampler, "_build_parzen_estimator", noting)
+        suggest_some(study.ask())
+    return good, others
+
+
+@pytest.mark.parametrize("n_trials", [0, 5, 40, LARGE])
+def test_up_to_the_bound_every_draw_is_that_of_optuna(ended_trials: list[FrozenTrial], n_trials: int) -> None:
+    drawn_by = []
+    n_ended = sum(trial.state != TrialState.FAIL for trial in ended_trials[:n_trials])
+    for sampler in (bounded_to(n_ended + 3), optunas_own()):
+        study = study_of(ended_trials[:n_trials], sampler)
+        study.ask()  # it runs beside the others, without parameters
+        rows = []
+        for value in (0.5, 0.9, 0.1, 0.2):  # before the last of them there are as many as the bound
+            trial = study.ask()
+            rows.append(suggest_some(trial))
+            study.tell(trial, value)
+        drawn_by.append(rows)
+    assert drawn_by[0] == drawn_by[1]
+
+
+def test_beyond_the_bound_the_good_trials_are_those_of_optuna(
+    ended_trials: list[FrozenTrial], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good, others = learned_from(study_of(ended_trials, bounded_to(260)), monkeypatch)
+    all_good, all_others = learned_from(study_of(ended_trials, optunas_own()), monkeypatch)
+    assert good == all_good
+    assert len(good) == BoundedTPESampler.N_GOOD
+    assert others < all_others
+
+
+def test_no_more_trials_are_learned_from_than_the_bound_and_the_running_ones(
+    ended_trials: list[FrozenTrial], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = study_of(ended_trials, bounded_to(260))
+    suggest_some(study.ask())
+    good, others = learned_from(study, monkeypatch)
+    assert len(good | others) == 260 + 1
+    assert LARGE in others  # the running one
+
+
+def test_beyond_the_bound_the_same_trials_and_seed_draw_the_same(ended_trials: list[FrozenTrial]) -> None:
+    first, again = (suggest_some(study_of(ended_trials, bounded_to(260)).ask()) for _ in range(2))
+    assert first == again
+
+
+def test_other_trials_are_selected_evenly_and_the_last_of_them_always() -> None:
+    assert evenly_spaced([3, 4, 6, 7, 9, 12], 6) == [3, 4, 6, 7, 9, 12]
+    assert evenly_spaced([3, 4, 6, 7, 9, 12], 3) == [4, 7, 12]
+    assert np.ptp(np.diff(evenly_spaced(range(9_975), 475))) == 0
 
 
 def pruned_at(pruner: optuna.pruners.BasePruner, curves: list[list[float]]) -> list[int | None]:
