@@ -12,6 +12,7 @@ from search.config import StudyConfig
 from search.estimate.prepare import prepare
 from search.messages import ensemble_in_words
 from search.results.reading import read_finished_study
+from search.worker.resources import local_resources
 from tests.support.made_images import write_divided
 from tests.support.made_study import make_study
 from tests.support.made_trials import Made
@@ -21,7 +22,7 @@ def test_first_line_about_own_images_names_the_classes(tmp_path: Path, capsys: p
     """The same for a run and for --check, which begins as a run would."""
     folder = write_divided(tmp_path / "painted", parts=("training_set", "test_set"))
     config = StudyConfig(study="s", dataset=str(folder), studies_dir=tmp_path / "studies")
-    prepare(config, Terminal(), threading.Event(), tmp_path)
+    prepare(config, Terminal(), threading.Event(), tmp_path, local_resources(config))
     said = capsys.readouterr().out
     assert "painted: 3 classes (class 2, class 10, other), 36 training images and 9 test images of 16 x 16" in said
     assert "Training pictures are those in training_set/, test pictures those in test_set/" in said
@@ -32,7 +33,7 @@ def test_line_break_in_the_name_of_the_images_breaks_no_line(
 ) -> None:
     folder = write_divided(tmp_path / "two\nlines", parts=("train", "test"))
     config = StudyConfig(study="s", dataset=str(folder), studies_dir=tmp_path / "studies")
-    prepare(config, Terminal(), threading.Event(), tmp_path)
+    prepare(config, Terminal(), threading.Event(), tmp_path, local_resources(config))
     assert r"two\nlines: 3 classes (class 2, class 10, other), 36 training images" in capsys.readouterr().out
 
 
