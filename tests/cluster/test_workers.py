@@ -209,7 +209,8 @@ def test_host_that_dies_between_two_tasks_costs_the_next_one_nothing(
 @pytest.mark.faults
 def test_killed_node_is_a_lost_worker(cluster: Any, start: Start, task: Callable[..., TrainTask]) -> None:
     workers = start()
-    trainings = begun(workers, *(task(seed) for seed in range(3)))
+    # Long ones: the processes of a node outlive what holds it together for a moment.
+    trainings = begun(workers, *(task(seed, n_planned_images=50_000) for seed in range(3)))
     cluster.kill_node(cluster.nodes.pop())
     with ThreadPoolExecutor(3) as executor:
         futures = [executor.submit(list, training) for training in trainings]
