@@ -9,6 +9,7 @@ import logging
 import math
 import os
 import platform
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ from search.config import StudyConfig
 from search.worker.resources import Resources, in_bfloat16
 
 MOST_WORKERS = 1024  # trainings at a time, where the user sets no limit: each is waited for by a thread here
+SECONDS_TO_NOTICE = 30  # the death of a node, by Ray
 SECONDS_TO_DESCRIBE = 90  # of a node, whose first process loads Ray
 
 
@@ -104,10 +106,21 @@ class Cluster:
             try:
                 return nodes, describe_nodes(nodes)
             except UserError:
-                alive = self.nodes()
-                if all(node in alive for node in nodes):
+                if not self._has_lost_one_of(nodes):
                     raise
+                alive = self.nodes()
                 nodes = [node for node in nodes if node in alive]
+
+    def _has_lost_one_of(self, nodes: Sequence[Node]) -> bool:
+        """Whether one of them has died. Ray learns of it some seconds after the answers of that node fail."""
+        end = time.monotonic() + SECONDS_TO_NOTICE
+        while True:
+            alive = self.nodes()
+            if not all(node in alive for node in nodes):
+                return True
+            if time.monotonic() >= end:
+                return False
+            time.sleep(0.2)
 
     def n_slots(self, n_threads: int) -> int:
         """Return how many trainings of so many threads fit on the nodes that are alive now."""

@@ -200,6 +200,7 @@ def test_node_with_cores_is_added_to_a_cluster_without(monkeypatch: pytest.Monke
 
 def test_node_that_dies_before_it_answers_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     fake = FakeRay(monkeypatch, node(4), node(2))
+    monkeypatch.setattr("search.cluster.connection.SECONDS_TO_NOTICE", 0)
 
     def describe(nodes: list[Node]) -> list[dict[str, Any]]:
         if len(nodes) == 2:
