@@ -11,6 +11,7 @@ import os
 import platform
 import signal
 import threading
+import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -32,6 +33,7 @@ from search.config import StudyConfig
 from search.worker.resources import Resources, in_bfloat16
 
 MOST_WORKERS = 1024  # trainings at a time, where the user sets no limit: each is waited for by a thread here
+SECONDS_TO_NOTICE = 30  # the death of a node, by Ray
 SECONDS_TO_DESCRIBE = 90  # of a node, whose first process loads Ray
 
 
@@ -111,10 +113,21 @@ class Cluster:
             try:
                 return nodes, describe_nodes(nodes)
             except UserError:
-                alive = self.nodes()
-                if all(node in alive for node in nodes):
+                if not self._has_lost_one_of(nodes):
                     raise
+                alive = self.nodes()
                 nodes = [node for node in nodes if node in alive]
+
+    def _has_lost_one_of(self, nodes: Sequence[Node]) -> bool:
+        """Whether one of them has died. Ray learns of it some seconds after the answers of that node fail."""
+        end = time.monotonic() + SECONDS_TO_NOTICE
+        while True:
+            alive = self.nodes()
+            if not all(node in alive for node in nodes):
+                return True
+            if time.monotonic() >= end:
+                return False
+            time.sleep(0.2)
 
     def n_slots(self, n_threads: int) -> int:
         """Return how many trainings of so many threads fit on the nodes that are alive now."""

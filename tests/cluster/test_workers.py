@@ -18,7 +18,7 @@ from search.cluster.connection import Cluster, Node, connect, describe_nodes
 from search.cluster.workers import ClusterWorkers
 from search.worker.tasks import Interrupted, PredictTask, TrainingFailed, TrainResult, TrainTask, WorkerLost
 from tests.support.remedies import needs_remedy
-from tests.support.training.fake_hosts import BUG, FAILURES, LATE, FakeHost, ProcessHost, hosts
+from tests.support.training.fake_hosts import BUG, FAILURES, LATE, FakeHost, ProcessHost, hosts, until
 from tests.support.training.fake_process import accuracy_of
 from tests.support.training.fake_trainer import recipe
 
@@ -54,13 +54,6 @@ def task(tmp_path: Path) -> Callable[..., TrainTask]:
         return TrainTask(recipe(1), seed, split, 1.0, 1.0, **fields)
 
     return of
-
-
-def until(is_so: Callable[[], bool], otherwise: str, seconds: float = 20) -> None:
-    end = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < end, otherwise
-        time.sleep(0.05)
 
 
 def messages_of(workers: ClusterWorkers, task: TrainTask) -> list[Any]:
@@ -209,7 +202,8 @@ def test_host_that_dies_between_two_tasks_costs_the_next_one_nothing(
 @pytest.mark.faults
 def test_killed_node_is_a_lost_worker(cluster: Any, start: Start, task: Callable[..., TrainTask]) -> None:
     workers = start()
-    trainings = begun(workers, *(task(seed) for seed in range(3)))
+    # Long ones: the processes of a node outlive what holds it together for a moment.
+    trainings = begun(workers, *(task(seed, n_planned_images=50_000) for seed in range(3)))
     cluster.kill_node(cluster.nodes.pop())
     with ThreadPoolExecutor(3) as executor:
         futures = [executor.submit(list, training) for training in trainings]

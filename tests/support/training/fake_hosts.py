@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from threading import Event
@@ -98,3 +98,10 @@ def expected_reports(seed: int, rungs: Sequence[int], report_every: int, n_spare
             reports[before + mark] = accuracy_of(seed, length, mark)
         before += length
     return reports
+
+
+def until(is_so: Callable[[], bool], otherwise: str, seconds: float = 20) -> None:
+    end = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < end, otherwise
+        time.sleep(0.05)
