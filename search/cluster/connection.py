@@ -187,9 +187,9 @@ def keeping_signals() -> Iterator[None]:
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of what an error says, or its kind where it says nothing."""
+    """Return the first sentence of what an error says, or its kind where it says nothing."""
     lines = str(error).strip().splitlines()
-    return lines[0].rstrip(".:") if lines else type(error).__name__
+    return lines[0].partition(". ")[0].rstrip(".:") if lines else type(error).__name__
 
 
 def describe_nodes(nodes: Sequence[Node]) -> list[dict[str, Any]]:

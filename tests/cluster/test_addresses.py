@@ -55,15 +55,11 @@ def test_address_with_a_line_break_is_shown_on_one_line() -> None:
         StudyConfig("mine", cluster="h:1\n")
 
 
-@pytest.mark.parametrize(
-    "words", [["--gpus-per-training", "0.5"], ["--gpus-per-training", "0"], ["--insecure-cluster"]]
-)
-def test_options_for_a_cluster_need_one(words, capsys) -> None:
+@pytest.mark.parametrize("option", ["--gpus-per-training=0.5", "--gpus-per-training=0", "--insecure-cluster"])
+def test_options_for_a_cluster_need_one(option, capsys) -> None:
     assert main([option]) == 2
-    assert (
-        f"{option.partition('=')[0]} is for trainings on a cluster, but got no --cluster; name one"
-        in capsys.readouterr().err
-    )
+    told = capsys.readouterr().err
+    assert f"{option.partition('=')[0]} is for trainings on a cluster, but got no --cluster; name one" in told
 
 
 def test_ray_that_is_not_installed_is_named_with_its_extra(monkeypatch) -> None:
