@@ -189,8 +189,8 @@ def measure_gain_of_threads(
 ) -> float:
     """Measure how much faster a training is for each further thread, as a share of what a worker of its own would add.
 
-    With fewer trainings than workers, each has several threads. Where each has one, nothing is tried, and it is 1; where
-    no node of a cluster has more, it is 0.
+    With fewer trainings than workers, each has several threads. Where each has one, nothing is tried, and it is 1.
+    Where no node of a cluster has more, it is 0.
 
     Args:
         recipe: The network to try.
