@@ -222,7 +222,7 @@ def _notes_on(config: StudyConfig, job: Job, memory: Memory, memory_limit_mb: fl
     if memory_limit_mb is not None and memory.of_worker > memory_limit_mb:
         limit = rough_size(memory_limit_mb * 2**20)
         notes.append(f"A worker may take more memory than its limit of {limit}; such trials fail.")
-    if memory.in_all > psutil.virtual_memory().available / 2**20:
+    if config.cluster is None and memory.in_all > psutil.virtual_memory().available / 2**20:
         notes.append("The workers together may take more memory than is free: take fewer, with --workers.")
     if job.n_trials_done:
         n_left = config.trials - job.n_trials_done
