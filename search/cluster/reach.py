@@ -93,7 +93,7 @@ def what_listens(host: str, port: int) -> str | None:
 def status_of(channel: grpc.Channel, method: str) -> grpc.StatusCode | None:
     """Call a method of Ray's that does nothing, with this machine's token if it has one, and return how that ends."""
     token = own_token()
-    metadata = [("authorization", f"Bearer {token}")] if token else []
+    metadata = (("authorization", f"Bearer {token}"),) if token else None
     try:
         channel.unary_unary(method)(b"", timeout=SECONDS_TO_ANSWER, metadata=metadata)
     except grpc.RpcError as error:

@@ -19,10 +19,11 @@ def test_task_whose_new_host_has_no_place_goes_to_one_that_has_become_idle(monke
     ended: list[object] = []
     monkeypatch.setattr(workers.ray, "wait", lambda references, timeout: ([], references))
     monkeypatch.setattr(workers.ray, "kill", ended.append)
-    site = workers.ClusterWorkers(MagicMock(), threading.Event(), print)
+    cluster = MagicMock()
+    cluster.n_slots.return_value = 2
+    site = workers.ClusterWorkers(cluster, threading.Event(), print)
     waiting, idle, other = MagicMock(), MagicMock(), MagicMock()
     monkeypatch.setattr(site, "_new_host", lambda n_threads: waiting)
-    site._cluster.n_slots.return_value = 2
     site._idle = {1: [], 2: [other]}
 
     def become_idle(parcel: object) -> object:
@@ -40,10 +41,11 @@ def test_task_whose_new_host_has_no_place_ends_with_the_run(monkeypatch) -> None
     ended: list[object] = []
     monkeypatch.setattr(workers.ray, "wait", lambda references, timeout: ([], references))
     monkeypatch.setattr(workers.ray, "kill", ended.append)
-    site = workers.ClusterWorkers(MagicMock(), stop, print)
+    cluster = MagicMock()
+    cluster.n_slots.return_value = 1
+    site = workers.ClusterWorkers(cluster, stop, print)
     waiting = MagicMock()
     monkeypatch.setattr(site, "_new_host", lambda n_threads: waiting)
-    site._cluster.n_slots.return_value = 1
     waiting.begin.remote.side_effect = lambda parcel: stop.set()
     with pytest.raises(Interrupted):
         site._begin(MagicMock(), 1)
