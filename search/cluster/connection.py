@@ -28,7 +28,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from fmnist.errors import UserError
 from search.cluster import report
 from search.cluster.ray_private import redirect_messages
-from search.cluster.reach import address_of
+from search.cluster.reach import HOW_TO_SHARE_TOKEN, address_of
 from search.config import StudyConfig
 from search.worker.resources import Resources, in_bfloat16
 
@@ -174,8 +174,7 @@ def connect(address: str) -> str:
             ray.init(address=found, log_to_driver=False, logging_level=logging.ERROR)
     except AuthenticationError:
         raise UserError(
-            f"--cluster {address} asks for a token, but this machine has none or another one; copy the head's "
-            "~/.ray/auth_token to the same place here, or set RAY_AUTH_TOKEN_PATH to it, and set RAY_AUTH_MODE=token"
+            f"--cluster {address} asks for a token, but this machine has none or another one; {HOW_TO_SHARE_TOKEN}"
         ) from None
     except (ConnectionError, TimeoutError, ValueError, AssertionError) as error:
         raise UserError(
@@ -211,9 +210,9 @@ def keeping_signals() -> Iterator[None]:
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of what an error says, or its kind where it says nothing."""
+    """Return the first sentence of what an error says, or its kind where it says nothing."""
     lines = str(error).strip().splitlines()
-    return lines[0].rstrip(".:") if lines else type(error).__name__
+    return lines[0].partition(". ")[0].rstrip(".:") if lines else type(error).__name__
 
 
 def describe_nodes(nodes: Sequence[Node]) -> list[dict[str, Any]]:

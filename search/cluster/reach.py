@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from pathlib import Path
 
 import grpc
 
@@ -11,7 +12,11 @@ from fmnist.errors import UserError
 from search.cluster.ray_private import METHOD_OF_CLIENT, METHOD_OF_HEAD, address_of_own_cluster
 from search.system.cluster_address import AUTO, CLIENT, split_address
 
-HEAD = "head"
+HEAD, REFUSES = "head", "refuses"
+HOW_TO_SHARE_TOKEN = (
+    "copy the head's ~/.ray/auth_token to the same place here, or set RAY_AUTH_TOKEN_PATH to it, and set "
+    "RAY_AUTH_MODE=token"
+)
 SECONDS_TO_ANSWER = 10.0  # to a connection, and then to a greeting
 
 
@@ -50,6 +55,10 @@ def address_of(cluster: str) -> str:
         raise UserError(
             f"{named_by} must name a Ray cluster, but what answers at {address} is something else; {remedy}"
         )
+    if what == REFUSES:
+        raise UserError(
+            f"{named_by} {address} asks for a token, but this machine has none or another one; {HOW_TO_SHARE_TOKEN}"
+        )
     if what == CLIENT and not address.startswith(CLIENT):
         raise UserError(f"{named_by} must name the head's port, but {address} is Ray Client's; pass ray://{address}")
     if what == HEAD and address.startswith(CLIENT):
@@ -61,9 +70,10 @@ def address_of(cluster: str) -> str:
 
 
 def what_listens(host: str, port: int) -> str | None:
-    """Return which of Ray's services has that port, HEAD or CLIENT; "" for other ones, None for what is none at all.
+    """Return what has that port: HEAD, CLIENT, None for what is no part of Ray, and "" where that is not known.
 
-    All that can be connected to speaks gRPC. A service that does not know a method says so.
+    REFUSES is what does not take this machine's token. All that can be connected to speaks gRPC, and a service that
+    does not know a method says so.
     """
     where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     with grpc.insecure_channel(where, options=[("grpc.enable_http_proxy", 0)]) as channel:
@@ -72,13 +82,34 @@ def what_listens(host: str, port: int) -> str | None:
         except grpc.FutureTimeoutError:
             return None
         for service, method in ((HEAD, METHOD_OF_HEAD), (CLIENT, METHOD_OF_CLIENT)):
-            try:
-                channel.unary_unary(method)(b"", timeout=SECONDS_TO_ANSWER)
+            status = status_of(channel, method)
+            if status == grpc.StatusCode.UNAUTHENTICATED:
+                return REFUSES
+            if status in (grpc.StatusCode.OK, grpc.StatusCode.NOT_FOUND):  # the client, not told who asks
                 return service
-            except grpc.RpcError as error:
-                code = error.code() if isinstance(error, grpc.Call) else None
-                if code == grpc.StatusCode.UNAUTHENTICATED:
-                    return ""  # Ray asks for a token before it looks at the method
-                if code == grpc.StatusCode.NOT_FOUND:  # the client, that has not said who it is
-                    return service
     return ""
+
+
+def status_of(channel: grpc.Channel, method: str) -> grpc.StatusCode | None:
+    """Call a method of Ray's that does nothing, with this machine's token if it has one, and return how that ends."""
+    token = own_token()
+    metadata = (("authorization", f"Bearer {token}"),) if token else None
+    try:
+        channel.unary_unary(method)(b"", timeout=SECONDS_TO_ANSWER, metadata=metadata)
+    except grpc.RpcError as error:
+        return error.code() if isinstance(error, grpc.Call) else None
+    return grpc.StatusCode.OK
+
+
+def own_token() -> str:
+    """Return the token that Ray takes here, from where its documentation says; "" where it takes none."""
+    if os.environ.get("RAY_AUTH_MODE", "").lower() != "token":
+        return ""
+    token = os.environ.get("RAY_AUTH_TOKEN", "")
+    if not token:
+        path = os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token"
+        try:
+            token = Path(path).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):  # Ray says more of it
+            return ""
+    return token.strip()

@@ -38,6 +38,7 @@ from search.refit.schedule import n_parallel_trainings, threads_per_training
 from search.worker.interrupts import Interruptible, holding_interrupts
 from search.worker.local import WorkerProcesses
 from search.worker.probes import probe_all, seconds_to_first_training
+from search.worker.resources import Resources
 from search.worker.tasks import RecipeTrainer, TrainingFailed, TrainingSite
 
 PROBE_SECONDS = 40  # after so many no other network is tried: on a busy machine
@@ -152,7 +153,7 @@ def estimate_run(
         fewest = 1 if config.timeout is not None else min(config.refit_seeds, fewest_finalists(rehearsals))
         evaluation = costs.share_seen * n_seen
         gain = measure_gain_of_threads(
-            networks[0][1], costs, evaluation, site, n_workers, fewest, workers.train, terminal
+            networks[0][1], costs, evaluation, site, prepared.resources, fewest, workers.train, terminal
         )
     job = prepared.job(search_only, max(0.0, load_seconds - costs.start_seconds), gain)
     memory = estimate_memory(outcome.probes, psutil.Process().memory_info().rss / 2**20, job)
@@ -181,7 +182,7 @@ def measure_gain_of_threads(
     costs: Costs,
     evaluation_in_images: float,
     site: TrainingSite,
-    workers: int,
+    resources: Resources,
     n_trainings: int,
     train: RecipeTrainer,
     terminal: Reporter,
@@ -189,25 +190,30 @@ def measure_gain_of_threads(
     """Measure how much faster a training is for each further thread, as a share of what a worker of its own would add.
 
     With fewer trainings than workers, each has several threads. Where each has one, nothing is tried, and it is 1.
+    Where no node of a cluster has more, it is 0.
 
     Args:
         recipe: The network to try.
         costs: What trainings take with the threads of one worker.
         evaluation_in_images: What an evaluation costs, in images that are learned from.
         site: What the run's trainings have in common.
-        workers: Workers of the run.
+        resources: What the run's trainings share.
         n_trainings: The fewest that a phase of the run has.
         train: Runs trainings.
         terminal: Shows them.
     """
-    n_threads = threads_per_training(n_parallel_trainings(n_trainings, workers), workers, site.n_threads)
-    if n_threads <= site.n_threads:
+    workers = resources.workers
+    n_counted_on = threads_per_training(n_parallel_trainings(n_trainings, workers), workers, site.n_threads)
+    if n_counted_on <= site.n_threads:
         return 1.0
+    n_threads = min(n_counted_on, resources.most_threads)
+    if n_threads <= site.n_threads:
+        return 0.0
     several = [(f"{n_threads} threads, {i + 1}", recipe) for i in range(n_trainings)]
     probes = probe_all(several, replace(site, n_threads=n_threads), train, n_trainings, terminal).probes
     seconds = float(np.mean([seconds_an_image(probe, evaluation_in_images) for probe in probes]))
     gain = costs.seconds_an_image(recipe) / seconds - 1
-    return max(0.0, gain / (n_threads / site.n_threads - 1))
+    return max(0.0, gain / (n_counted_on / site.n_threads - 1))
 
 
 def _notes_on(config: StudyConfig, job: Job, memory: Memory, memory_limit_mb: float | None) -> list[str]:
@@ -216,7 +222,7 @@ def _notes_on(config: StudyConfig, job: Job, memory: Memory, memory_limit_mb: fl
     if memory_limit_mb is not None and memory.of_worker > memory_limit_mb:
         limit = rough_size(memory_limit_mb * 2**20)
         notes.append(f"A worker may take more memory than its limit of {limit}; such trials fail.")
-    if memory.in_all > psutil.virtual_memory().available / 2**20:
+    if config.cluster is None and memory.in_all > psutil.virtual_memory().available / 2**20:
         notes.append("The workers together may take more memory than is free: take fewer, with --workers.")
     if job.n_trials_done:
         n_left = config.trials - job.n_trials_done

@@ -50,17 +50,20 @@ def facts_table(
         config: The run's options.
         typical: The mean of all cases.
         memory: What the run takes at its highest.
-        memory_limit_mb: Of a worker; None for no limit.
+        memory_limit_mb: Of a worker; None for no limit, or that of each node of a cluster.
         n_bytes: What the run writes to the disk.
         n_free_bytes: What is free on the disk.
         notes: What else the user should know.
     """
-    limit = rough_size((memory_limit_mb or 0.0) * 2**20)
-    available = rough_size(psutil.virtual_memory().available)
+    limit, available = "", f", {rough_size(psutil.virtual_memory().available)} are free"
+    if memory_limit_mb is not None:
+        limit = f", of {rough_size(memory_limit_mb * 2**20)} that it may take"
+    elif config.cluster is not None:  # each node limits what runs on it, by its own memory
+        available = " on all nodes"
     facts = [
         ("trials", f"{typical.n_trials}, of which about {typical.n_infeasible} over the limits"),
-        ("memory", f"up to {rough_size(memory.of_worker * 2**20)} a worker, of {limit} that it may take"),
-        ("", f"up to {rough_size(memory.in_all * 2**20)} in all, {available} are free"),
+        ("memory", f"up to {rough_size(memory.of_worker * 2**20)} a worker{limit}"),
+        ("", f"up to {rough_size(memory.in_all * 2**20)} in all{available}"),
         ("disk", f"about {rough_size(n_bytes)} in {config.folder}, {rough_size(n_free_bytes)} are free"),
     ]
     if config.timeout is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -55,15 +55,11 @@ def test_address_with_a_line_break_is_shown_on_one_line() -> None:
         StudyConfig("mine", cluster="h:1\n")
 
 
-@pytest.mark.parametrize(
-    "words", [["--gpus-per-training", "0.5"], ["--gpus-per-training", "0"], ["--insecure-cluster"]]
-)
-def test_options_for_a_cluster_need_one(words, capsys) -> None:
+@pytest.mark.parametrize("option", ["--gpus-per-training=0.5", "--gpus-per-training=0", "--insecure-cluster"])
+def test_options_for_a_cluster_need_one(option, capsys) -> None:
     assert main([option]) == 2
-    assert (
-        f"{option.partition('=')[0]} is for trainings on a cluster, but got no --cluster; name one"
-        in capsys.readouterr().err
-    )
+    told = capsys.readouterr().err
+    assert f"{option.partition('=')[0]} is for trainings on a cluster, but got no --cluster; name one" in told
 
 
 def test_ray_that_is_not_installed_is_named_with_its_extra(monkeypatch) -> None:
@@ -95,14 +91,8 @@ def test_what_listens_but_is_no_part_of_ray_is_told(monkeypatch) -> None:
 
 
 @contextmanager
-def service(method: str, status: grpc.StatusCode | None) -> Iterator[str]:
-    """Listen as a part of Ray's does that knows this method, and answer it, or end it by a status."""
-
-    def answer(request: bytes, context: grpc.ServicerContext) -> bytes:
-        if status is not None:
-            context.abort(status, "")
-        return b""
-
+def service(method: str, answer: Callable[[bytes, grpc.ServicerContext], bytes] = lambda *_: b"") -> Iterator[str]:
+    """Listen as a part of Ray's does that knows this method."""
     _, package, name = method.split("/")
     server = grpc.server(ThreadPoolExecutor(1))
     handlers = {name: grpc.unary_unary_rpc_method_handler(answer)}
@@ -116,22 +106,56 @@ def service(method: str, status: grpc.StatusCode | None) -> Iterator[str]:
 
 
 def test_port_of_the_head_is_not_that_of_ray_client() -> None:
-    with service(METHOD_OF_HEAD, None) as address:
+    with service(METHOD_OF_HEAD) as address:
         assert reach.address_of(address) == address
         with pytest.raises(UserError, match=f"ray://{address} is the head's; leave ray:// out"):
             reach.address_of(f"ray://{address}")
 
 
 def test_port_of_ray_client_is_not_the_heads() -> None:
-    with service(METHOD_OF_CLIENT, grpc.StatusCode.NOT_FOUND) as address:
+    def answer(request: bytes, context: grpc.ServicerContext) -> bytes:
+        context.abort(grpc.StatusCode.NOT_FOUND, "")
+
+    with service(METHOD_OF_CLIENT, answer) as address:
         assert reach.address_of(f"ray://{address}") == f"ray://{address}"
         with pytest.raises(UserError, match=f"{address} is Ray Client's; pass ray://{address}"):
             reach.address_of(address)
 
 
-def test_service_that_asks_for_a_token_is_left_to_ray() -> None:
-    with service(METHOD_OF_HEAD, grpc.StatusCode.UNAUTHENTICATED) as address:
-        assert reach.address_of(f"ray://{address}") == f"ray://{address}"
+@contextmanager
+def service_with_token(token: str) -> Iterator[str]:
+    """Listen as the head's port does that asks for a token."""
+
+    def answer(request: bytes, context: grpc.ServicerContext) -> bytes:
+        if ("authorization", f"Bearer {token}") not in [tuple(each) for each in context.invocation_metadata()]:
+            context.abort(grpc.StatusCode.UNAUTHENTICATED, "")
+        return b""
+
+    with service(METHOD_OF_HEAD, answer) as address:
+        yield address
+
+
+@pytest.mark.parametrize("mode", ["token", "disabled"])
+def test_token_that_is_missing_or_another_one_is_told_and_not_shown(mode, tmp_path, monkeypatch) -> None:
+    (tmp_path / "auth_token").write_text("another-token", encoding="utf-8")
+    monkeypatch.setenv("RAY_AUTH_MODE", mode)
+    monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "auth_token"))
+    with service_with_token("the-token") as address:
+        with pytest.raises(UserError, match=f"{address} asks for a token, but this machine has none or") as raised:
+            reach.address_of(address)
+        assert "another-token" not in str(raised.value)
+
+
+def test_right_token_is_taken_from_where_ray_takes_it(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
+    monkeypatch.delenv("RAY_AUTH_TOKEN_PATH", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / ".ray").mkdir()
+    (tmp_path / ".ray" / "auth_token").write_text("the-token\n", encoding="utf-8")
+    with service_with_token("the-token") as address:
+        assert reach.address_of(address) == address
 
 
 def test_auto_without_a_cluster_is_told(monkeypatch) -> None:
@@ -145,7 +169,7 @@ def test_auto_is_the_address_in_the_environment(monkeypatch) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "local")
     with pytest.raises(UserError, match=r"\$RAY_ADDRESS must be auto, HOST:PORT or ray://HOST:PORT, but got local"):
         reach.address_of("auto")
-    with service(METHOD_OF_HEAD, None) as address:
+    with service(METHOD_OF_HEAD) as address:
         monkeypatch.setenv("RAY_ADDRESS", address)
         assert reach.address_of("auto") == address
 
