@@ -73,15 +73,16 @@ class BoundedTPESampler(optuna.samplers.TPESampler):
 
     def _select(self, trials: list[FrozenTrial]) -> list[FrozenTrial]:
         """Return all trials of a study that has no more than HISTORY, else those to learn from, running ones too."""
-        ended = [trial for trial in trials if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+        complete, pruned, running = TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING
+        ended = [trial for trial in trials if trial.state in (complete, pruned)]  # ten thousand: each look-up counts
         if len(ended) <= self.HISTORY:
             return trials
-        ranks = [self._ranks.get(trial.number) or self._rank(trial) for trial in ended]
+        known = self._ranks
+        ranks = [known.get(trial.number) or self._rank(trial) for trial in ended]
         good = set(heapq.nsmallest(self.N_GOOD, range(len(ended)), key=ranks.__getitem__))
         others = [i for i in range(len(ended)) if i not in good]
         selected = good.union(evenly_spaced(others, self.HISTORY - len(good)))
-        running = [trial for trial in trials if trial.state == TrialState.RUNNING]
-        return [ended[i] for i in sorted(selected)] + running
+        return [ended[i] for i in sorted(selected)] + [trial for trial in trials if trial.state is running]
 
     def _rank(self, trial: FrozenTrial) -> tuple[float, ...]:
         self._ranks[trial.number] = rank = rank_of(trial)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from fmnist.errors import UserError
+from tests.benchmarks import sampler_history
 from tests.benchmarks.peers import __main__ as peers
 from tests.benchmarks.peers.curves import (
     CurvePoint,
@@ -227,3 +228,16 @@ def test_the_command_loads_neither_tensorflow_nor_keras_tuner():
     )
     child = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
     assert child.stdout.strip() == "set()", child.stderr
+
+
+# --- what the sampler learns from
+
+
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+def test_both_histories_are_the_same_below_the_bound_and_stand_in_the_table():
+    names, arms = list(sampler_history.FUNCTIONS), (sampler_history.FULL, sampler_history.BOUND)
+    results = {f"{name}, {arm}, 0": sampler_history.search(name, arm, 0, [6, 14]) for name in names for arm in arms}
+    for name in names:
+        assert results[f"{name}, {arms[0]}, 0"] == results[f"{name}, {arms[1]}, 0"]
+    lines = sampler_history.table(results, [6, 14]).splitlines()
+    assert len(lines) == 2 + len(names) * 2 * 2
