@@ -15,7 +15,7 @@ import pytest
 import search.system.extras
 from fmnist.errors import UserError
 from search.config import StudyConfig
-from search.run import main
+from search.run import main, parse
 from search.system.cluster_address import split_address
 
 pytest.importorskip("ray", reason="needs the extra cluster")
@@ -37,6 +37,7 @@ def test_addresses_are_taken_apart(address, host_and_port) -> None:
     assert StudyConfig("mine", cluster=address).cluster == address
 
 
+@pytest.mark.follows("{} must be auto, HOST:PORT or ray://HOST:PORT, but got {}; pass the address")
 @pytest.mark.parametrize(
     "address",
     ["", "foo", "local", "ray://", "ray://auto", "1.2.3.4", "1.2.3.4:notaport", "h:0", "h:65536", "http://h:1"],
@@ -55,11 +56,13 @@ def test_address_with_a_line_break_is_shown_on_one_line() -> None:
         StudyConfig("mine", cluster="h:1\n")
 
 
+@pytest.mark.follows("{} is for trainings on a cluster, but got no --cluster; name one with --cluster, or leave")
 @pytest.mark.parametrize("option", ["--gpus-per-training=0.5", "--gpus-per-training=0", "--insecure-cluster"])
 def test_options_for_a_cluster_need_one(option, capsys) -> None:
     assert main([option]) == 2
     told = capsys.readouterr().err
     assert f"{option.partition('=')[0]} is for trainings on a cluster, but got no --cluster; name one" in told
+    assert parse([option, "--cluster", "head:6379"])[0].cluster == "head:6379"
 
 
 def test_ray_that_is_not_installed_is_named_with_its_extra(monkeypatch) -> None:
@@ -68,6 +71,7 @@ def test_ray_that_is_not_installed_is_named_with_its_extra(monkeypatch) -> None:
         StudyConfig("mine", cluster="auto")
 
 
+@pytest.mark.follows("{} must name a Ray cluster that answers, but {} does not ({}); {}")
 def test_nobody_who_listens_is_told_at_once() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
@@ -82,6 +86,7 @@ def test_host_that_does_not_exist_is_told() -> None:
         reach.address_of("nowhere.invalid:6379")
 
 
+@pytest.mark.follows("{} must name a Ray cluster, but what answers at {} is something else; {}")
 def test_what_listens_but_is_no_part_of_ray_is_told(monkeypatch) -> None:
     monkeypatch.setattr(reach, "SECONDS_TO_ANSWER", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -105,6 +110,7 @@ def service(method: str, answer: Callable[[bytes, grpc.ServicerContext], bytes] 
         server.stop(None)
 
 
+@pytest.mark.follows("{} must name Ray Client's port behind ray://, but {} is the head's; leave ray:// out, or")
 def test_port_of_the_head_is_not_that_of_ray_client() -> None:
     with service(METHOD_OF_HEAD) as address:
         assert reach.address_of(address) == address
@@ -112,6 +118,7 @@ def test_port_of_the_head_is_not_that_of_ray_client() -> None:
             reach.address_of(f"ray://{address}")
 
 
+@pytest.mark.follows("{} must name the head's port, but {} is Ray Client's; pass ray://{}")
 def test_port_of_ray_client_is_not_the_heads() -> None:
     def answer(request: bytes, context: grpc.ServicerContext) -> bytes:
         context.abort(grpc.StatusCode.NOT_FOUND, "")
@@ -135,6 +142,7 @@ def service_with_token(token: str) -> Iterator[str]:
         yield address
 
 
+@pytest.mark.follows("{} {} asks for a token, but this machine has none or another one; {}")
 @pytest.mark.parametrize("mode", ["token", "disabled"])
 def test_token_that_is_missing_or_another_one_is_told_and_not_shown(mode, tmp_path, monkeypatch) -> None:
     (tmp_path / "auth_token").write_text("another-token", encoding="utf-8")
@@ -158,6 +166,7 @@ def test_right_token_is_taken_from_where_ray_takes_it(tmp_path, monkeypatch) -> 
         assert reach.address_of(address) == address
 
 
+@pytest.mark.follows("--cluster auto needs a cluster that this machine belongs to, but none is running here; start")
 def test_auto_without_a_cluster_is_told(monkeypatch) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr(reach, "address_of_own_cluster", lambda: None)

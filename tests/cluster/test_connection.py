@@ -11,7 +11,7 @@ import ray
 from ray.exceptions import AuthenticationError
 
 from fmnist.errors import UserError
-from search.cluster import report
+from search.cluster import connection, report
 from search.cluster.connection import (
     Cluster,
     Node,
@@ -129,17 +129,23 @@ def test_machines_are_named_with_what_they_have() -> None:
     nodes = [node(4), node(2, 1), node(1, name=FOREIGN), node(8)]
     assert names_of(nodes, [described() for _ in nodes]) == {
         OWN: "4 cores, a processor",
-        f"{OWN} (2)": "2 cores, 1 GPUs, a processor",
-        FOREIGN: "1 cores, a processor",
+        f"{OWN} (2)": "2 cores, 1 GPU, a processor",
+        FOREIGN: "1 core, a processor",
         f"{OWN} (3)": "8 cores, a processor",
     }
 
 
-@pytest.mark.parametrize("name", ["python", "fmnist-search", "tensorflow", "keras", "numpy", "code"])
+@pytest.mark.parametrize("name", ["python", "fmnist-search", "tensorflow", "keras", "numpy"])
 def test_nodes_have_the_versions_of_this_machine(name: str) -> None:
     with needs_remedy("every node of the cluster must have {} {}, as this machine has, but {} has") as refused:
         refuse_unlike([node(), node(name=FOREIGN)], [described(), described(versions={name: "0.0"})])
     assert f"{FOREIGN} has 0.0" in str(refused.value) and f"have {name} " in str(refused.value)
+    refuse_unlike([node(), node(name=FOREIGN)], [described(), described()])
+
+
+def test_nodes_have_the_code_of_this_machine() -> None:
+    with needs_remedy("every node of the cluster must have this machine's code ({}), but {} has other code ({}); put"):
+        refuse_unlike([node(), node(name=FOREIGN)], [described(), described(versions={"code": "0.0"})])
     refuse_unlike([node(), node(name=FOREIGN)], [described(), described()])
 
 
@@ -233,6 +239,7 @@ def init_raises(error: Exception) -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ray, "init", refuse)
+        patch.setattr(connection, "address_of", lambda address: address)
         yield
 
 
@@ -254,6 +261,7 @@ def test_cluster_that_cannot_be_reached_is_named_with_what_to_do(
     with init_raises(remedy.refused), needs_remedy(remedy.says):
         connect(remedy.followed)
     passed: dict[str, Any] = {}
+    monkeypatch.setattr(connection, "address_of", lambda address: address)
     monkeypatch.setattr(ray, "init", lambda **more: passed.update(more))
     connect(remedy.followed)
     assert passed["address"] == "head:6379" and passed["log_to_driver"] is False
