@@ -64,7 +64,7 @@ def test_run_on_a_cluster_goes_from_the_search_to_the_report(cluster: Any, tmp_p
     assert any("up to 3 trainings at a time, each of 1 thread" in text for text in terminal.said)
     environment = json.loads(there.files.environment.read_text())
     assert (environment["workers"], environment["threads_per_worker"]) == (3, 1)
-    assert "1 cores, " in environment["nodes"]
+    assert "1 core, " in environment["nodes"]
     until(lambda: not hosts(), "hosts go on after the run")
 
     here = run_study(options(tmp_path / "here", workers=3), search_only=True)

@@ -259,7 +259,7 @@ def test_node_that_does_not_answer_is_named(cluster: Any, tmp_path: Path) -> Non
 
 
 def test_address_without_a_cluster_is_refused(cluster: Any, tmp_path: Path) -> None:
-    with needs_remedy("--cluster must name a Ray cluster that answers, but {} does not"):
+    with needs_remedy("{} must be auto, HOST:PORT or ray://HOST:PORT, but got {}; pass the address"):
         connect("no-port")
     with Cluster(cluster.config(tmp_path)) as connection:
         assert connection.resources.workers == 3

@@ -8,7 +8,7 @@ import threading
 import time
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -77,6 +77,9 @@ class StandingStill:
 
     def close(self) -> None:
         pass
+
+    def room(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def train(self, task: TrainTask | BaselineTask) -> Iterator[TrainMessage]:
         if isinstance(task, BaselineTask):

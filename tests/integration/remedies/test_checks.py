@@ -56,7 +56,7 @@ def test_training_gets_more_memory(
         return measured(recipe, site, train)
 
     monkeypatch.setattr(check, "seconds_to_first_training", measured_or_failed)
-    monkeypatch.setattr("search.config.total_memory_mb", lambda: 10_000.0)
+    monkeypatch.setattr("search.worker.resources.total_memory_mb", lambda: 10_000.0)
     with needs_remedy("{}; {}raise --memory-limit or lower --max-parameters") as caught:
         checked(tmp_path, *refused)
     assert str(caught.value).endswith(remedy)

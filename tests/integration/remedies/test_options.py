@@ -83,7 +83,7 @@ def test_extra_that_a_message_names_brings_what_is_missing(monkeypatch: pytest.M
         with monkeypatch.context() as patch:
             patch.setattr("search.system.extras.is_installed", lambda module: False)
             with needs_remedy("{} needs {}, which is not installed; run pip install 'fmnist-search[{}]'"):
-                parse(["--dataset", "digits", f"--{name}", str(tmp_path)])
+                parse(["--dataset", "digits", f"--{name}", "auto" if name == "cluster" else str(tmp_path)])
         assert any(requirement.startswith(modules[0]) for requirement in extras[name])
     assert any(requirement.startswith("psycopg") for requirement in extras["postgresql"])
 
