@@ -34,6 +34,7 @@ from search.worker.resources import Resources, in_bfloat16
 
 MOST_WORKERS = 1024  # trainings at a time, where the user sets no limit: each is waited for by a thread here
 SECONDS_TO_NOTICE = 30  # the death of a node, by Ray
+SECONDS_OF_COUNT = 1.0  # for which the nodes that were counted are taken for those that there are
 SECONDS_TO_DESCRIBE = 90  # of a node, whose first process loads Ray
 
 
@@ -68,6 +69,9 @@ class Cluster:
         address = config.cluster
         assert address is not None, "a cluster has an address"
         self.address = address
+        self._lock = threading.Lock()
+        self._nodes: list[Node] = []  # as they were counted last
+        self._counted = -math.inf  # when, by time.monotonic
         self._is_own = not ray.is_initialized()  # a caller's connection stays as it is
         if self._is_own:
             found = connect(address)
@@ -131,7 +135,11 @@ class Cluster:
 
     def n_slots(self, n_threads: int) -> int:
         """Return how many trainings of so many threads fit on the nodes that are alive now."""
-        return sum(node.n_slots(n_threads, self.gpus_each) for node in self.nodes())
+        with self._lock:  # hundreds of threads may ask, and Ray takes milliseconds to answer
+            if time.monotonic() - self._counted > SECONDS_OF_COUNT:
+                self._nodes, self._counted = self.nodes(), time.monotonic()
+            nodes = self._nodes
+        return sum(node.n_slots(n_threads, self.gpus_each) for node in nodes)
 
     def in_words(self) -> str:
         """Say what the cluster has, and what is made of it."""
