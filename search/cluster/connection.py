@@ -14,7 +14,7 @@ import threading
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -69,6 +69,7 @@ class Cluster:
         address = config.cluster
         assert address is not None, "a cluster has an address"
         self.address = address
+        self._opened = ExitStack()  # what is undone when this ends
         self._lock = threading.Lock()
         self._nodes: list[Node] = []  # as they were counted last
         self._counted = -math.inf  # when, by time.monotonic
@@ -159,10 +160,11 @@ class Cluster:
             with open(log, "a", encoding="utf-8") as file:
                 file.write(text)
 
-        redirect_messages(write)
+        self._opened.callback(redirect_messages(write))
 
     def close(self) -> None:
         """Leave the cluster."""
+        self._opened.close()
         if self._is_own:
             ray.shutdown()
 

@@ -27,7 +27,6 @@ from search.worker.tasks import (
     BaselineResult,
     BaselineTask,
     Failure,
-    Interrupted,
     TrainingFailed,
     TrainResult,
     TrainTask,
@@ -109,9 +108,8 @@ class TrainingHost:
                     yield Answer(message, output=self._take_output(task) if is_result else None)
             else:
                 yield Answer(self._workers.predict(task), output=self._take_output(task))
-        except (TrainingFailed, Interrupted) as failure:
-            kind, trace = getattr(failure, "kind", "killed"), getattr(failure, "trace", "")
-            yield Answer(Failure(kind, f"{failure} (on node {platform.node()})", trace))
+        except TrainingFailed as failure:
+            yield Answer(Failure(failure.kind, f"{failure.reason} (on node {platform.node()})", failure.trace))
 
     @staticmethod
     def _take_output(task: Any) -> bytes | None:

@@ -14,8 +14,8 @@ METHOD_OF_HEAD = "/ray.rpc.NodeInfoGcsService/CheckAlive"
 METHOD_OF_CLIENT = "/ray.rpc.RayletDriver/ClusterInfo"
 
 
-def redirect_messages(write: Callable[[str], None]) -> None:
-    """Pass what Ray says of dead workers and nodes to a function.
+def redirect_messages(write: Callable[[str], None]) -> Callable[[], None]:
+    """Pass what Ray says of dead workers and nodes to a function, and return what undoes that.
 
     Ray prints it to standard output from a thread of its own, whatever its logging was set to: in the middle of a
     progress display, or of lines of JSON.
@@ -25,7 +25,13 @@ def redirect_messages(write: Callable[[str], None]) -> None:
         for line in data["lines"]:
             write(f"{line}\n")
 
+    before = ray._private.worker.print_to_stdstream
     ray._private.worker.print_to_stdstream = take
+
+    def undo() -> None:
+        ray._private.worker.print_to_stdstream = before
+
+    return undo
 
 
 def address_of_own_cluster() -> str | None:

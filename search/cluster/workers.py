@@ -8,8 +8,7 @@ from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import wait
 from contextlib import contextmanager, suppress
 from functools import partial
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import ray
@@ -81,14 +80,6 @@ class ClusterWorkers(WorkerProcesses):
         self._idle: dict[int, list[Any]] = {}  # hosts without a task, by their number of threads
         self._busy: dict[Any, str] = {}  # where the hosts with a task are, by host; "" while that is not known
         self._n_reserved = 0  # trainings that have room, see `room`
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """End whatever runs; nothing can be run afterwards."""
@@ -203,8 +194,9 @@ class ClusterWorkers(WorkerProcesses):
             return error
         with self._lock:
             key = self._busy.get(host, "")
-        names = {node["NodeID"]: node["NodeManagerAddress"] for node in ray.nodes()}
-        alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
+        nodes = ray.nodes()
+        names = {node["NodeID"]: node["NodeManagerAddress"] for node in nodes}
+        alive = {node["NodeID"] for node in nodes if node["Alive"]}
         name = f"node {names.get(key, 'of the cluster')}"
         # Ray learns of a node's death some seconds after that of the processes there.
         why = "the process that trained there has died, or all of it" if key in alive else "the node has died"

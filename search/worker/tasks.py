@@ -203,9 +203,10 @@ class WorkerLost(TrainingFailed):
     def __init__(self, node: str, reason: str) -> None:
         super().__init__("lost", f"{node} was lost: {reason}")
         self.node = node
+        self.why = reason
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.node, self.reason.partition(" was lost: ")[2]), vars(self)
+        return type(self), (self.node, self.why), vars(self)
 
 
 class Interrupted(BaseException):

@@ -23,6 +23,7 @@ from search.cluster.connection import (
     refuse_unlike,
     resources_of,
 )
+from search.cluster.ray_private import redirect_messages
 from search.config import StudyConfig
 from search.worker.resources import Resources
 from tests.support.remedies import Remedy, needs_remedy
@@ -275,3 +276,13 @@ def test_error_of_rays_that_is_not_known_is_raised_as_it_is() -> None:
 def test_first_line_of_an_error_is_its_kind_where_it_says_nothing() -> None:
     assert first_line(ValueError("one.\ntwo")) == "one"
     assert first_line(TimeoutError()) == "TimeoutError"
+
+
+def test_what_ray_says_goes_where_it_went_before_once_that_is_undone() -> None:
+    """A caller's own connection to Ray outlives the run."""
+    said: list[str] = []
+    before = ray._private.worker.print_to_stdstream
+    undo = redirect_messages(said.append)
+    ray._private.worker.print_to_stdstream({"lines": ["a node has died"]}, ignore_prefix=False)
+    undo()
+    assert said == ["a node has died\n"] and ray._private.worker.print_to_stdstream is before
