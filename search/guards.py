@@ -1,9 +1,9 @@
-"""What a run may still do to a study that was begun before: what is refused, and which machine finishes the study."""
+"""What a run may still do to a study that was begun before, and what is refused."""
 
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import optuna
@@ -13,7 +13,7 @@ from fmnist.errors import UserError
 from fmnist.paths import shown_path
 from search.config import StudyConfig
 from search.context import StudyContext
-from search.messages import tell_finished_elsewhere, tell_other_leader
+from search.messages import tell_finished_elsewhere
 from search.records.files import StudyFiles
 from search.records.io import flat
 from search.records.models import EvaluationRecord
@@ -30,7 +30,7 @@ OPENED = "test_opened"  # the study attribute that holds an OpenedTest
 
 @dataclass(frozen=True)
 class OpenedTest:
-    """What the machines that share a study know of its opened test set; a study attribute, by its fields' names."""
+    """What all machines know of a study's opened test set; a study attribute, by its fields' names."""
 
     by: str  # the machine, and its folder of the study
     opened: str  # when, ISO 8601
@@ -77,7 +77,7 @@ def refuse_what_came_too_late(config: StudyConfig, files: StudyFiles) -> None:
 def refuse_what_needs_test_images(config: StudyConfig, source: DataSource) -> None:
     """Raise UserError for options that mean nothing to a study without test images.
 
-    Exports and baselines are scored on them, and the machines that share a database tell each other who opened them.
+    Exports and baselines are scored on them, and a database is where every machine sees whether they were opened.
     """
     asked = {"export": config.export, "baselines": config.baselines, "storage": config.storage}
     for name, value in asked.items():
@@ -91,7 +91,7 @@ def opened_elsewhere(config: StudyConfig, files: StudyFiles, study: optuna.Study
     Args:
         config: what this run asks for.
         files: the study's folder on this machine.
-        study: the study in its storage, which the machines share.
+        study: the study in its storage, which machines may share.
 
     Raises:
         UserError: trials or baselines were to be added after that, or it was this machine, whose record is lost.
@@ -198,22 +198,8 @@ def is_finished_elsewhere(context: StudyContext, study: optuna.Study) -> bool:
     return True
 
 
-def is_leader(context: StudyContext, study: optuna.Study, leads: Callable[[], bool]) -> bool:
-    """Whether this machine confirms, refits and evaluates; if it does not, who does is said.
-
-    Args:
-        context: what all phases share.
-        study: the study in its storage, which the machines share.
-        leads: asks the storage, see `StudyStorage.leading`.
-    """
-    if leads():
-        return not is_finished_elsewhere(context, study)
-    tell_other_leader(context, study)
-    return False
-
-
 def share_opened_test(context: StudyContext, study: optuna.Study) -> None:
-    """Tell the machines that share the study that its test set, if it has one, is open, and with what."""
+    """Store with the trials, for other machines, that the test set, if there is one, is open, and with what."""
     files = context.files
     if not context.source.has_test:
         return

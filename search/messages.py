@@ -14,7 +14,7 @@ from fmnist.output import printable
 from fmnist.paths import as_word, shown_path
 from fmnist.recipe import Recipe
 from fmnist.scoring import shown_value
-from search.callbacks.reporter import DETAIL, RESULT, BestTrial, FinalistRow, SearchProgress, known
+from search.callbacks.reporter import DETAIL, BestTrial, FinalistRow, SearchProgress, known
 from search.config import StudyConfig
 from search.context import StudyContext
 from search.dashboard.beside import dashboard_command
@@ -120,16 +120,6 @@ def tell_finished_elsewhere(context: StudyContext, place: str, opened: str) -> N
     if context.config.export:
         text += "; it is exported there"
     context.reporter.say(text)
-
-
-def tell_other_leader(context: StudyContext, study: optuna.Study) -> None:
-    """Say which machine of the study trains finalists and students, since this one does not."""
-    leader = study.user_attrs.get("final_round", "another machine")
-    context.reporter.say(
-        f"the search is complete; {leader} trains finalists and students, and the report will be there. "
-        f"Nothing is left to do here.",
-        RESULT,
-    )
 
 
 def progress_of(context: StudyContext, study: optuna.Study) -> SearchProgress:

@@ -33,8 +33,8 @@ from search.ending import export, report
 from search.format import with_noun
 from search.guards import (
     is_finished_elsewhere,
-    is_leader,
     machine_name,
+    opened_elsewhere,
     refuse_what_came_too_late,
     refuse_what_needs_test_images,
     require_same_study,
@@ -113,8 +113,8 @@ def run_study(
 
     Returns:
         A `FinishedStudy`, whose properties are the figures of its report; a `TrainedStudy` of a source without test
-        images. With search_only, and where another machine of the study trains the finalists, a `StudyResult` of the
-        trials alone.
+        images. With search_only, and where another machine has finished the study, a `StudyResult` of the trials
+        alone.
 
     Raises:
         UserError: the input cannot be used.
@@ -158,13 +158,13 @@ def run_phases(context: StudyContext, opened: OpenStudy, search_only: bool) -> S
         return read_study(files, read_trials(study))
     if context.mlflow is not None:
         context.mlflow.add_missing(study, context.stop)
-    if opened.storage.is_shared:
+    if files.is_shared:
         study.set_user_attr(
             f"supervisor {machine_name(files)}", describe_environment(context.config, context.resources)
         )
     with opened.publisher.open(), dashboard_of(context):
-        if opened.workers is not None and not train(context, opened, opened.workers, search_only=search_only):
-            return read_study(files, read_trials(study))
+        if opened.workers is not None:
+            train(context, opened, opened.workers, search_only=search_only)
         if search_only:
             tell_search_result(context, progress_of(context, study))
             return read_study(files, read_trials(study))
@@ -175,11 +175,10 @@ def run_phases(context: StudyContext, opened: OpenStudy, search_only: bool) -> S
         return report(context, study)
 
 
-def train(context: StudyContext, opened: OpenStudy, workers: WorkerProcesses, *, search_only: bool) -> bool:
+def train(context: StudyContext, opened: OpenStudy, workers: WorkerProcesses, *, search_only: bool) -> None:
     """Search, confirm, refit and evaluate; with search_only, search.
 
-    The images that training processes map are on disk while it lasts. Returns False where another machine of the study
-    does what follows the search.
+    The images that training processes map are on disk while it lasts.
     """
     config, files = context.config, context.files
     final = context.final_round(workers)
@@ -187,35 +186,28 @@ def train(context: StudyContext, opened: OpenStudy, workers: WorkerProcesses, *,
         with Interruptible(context.stop):
             save_split(context.split, files.split)
         with EarlyConfirmation(final) as early:
-            is_early = not (search_only or opened.storage.is_shared or config.timeout or config.cluster)
+            is_early = not (search_only or config.timeout or config.cluster)
             search(context, opened, final, early if is_early else None)
-            return search_only or finish(context, opened, final, early)
+            if not search_only:
+                finish(context, opened, final, early)
     finally:
         if files.split.exists():
             shutil.rmtree(files.split)
 
 
-def finish(context: StudyContext, opened: OpenStudy, final: FinalRound, early: EarlyConfirmation) -> bool:
-    """Confirm, refit and, where there are test images, evaluate, on the machine that leads; returns False on others.
+def finish(context: StudyContext, opened: OpenStudy, final: FinalRound, early: EarlyConfirmation) -> None:
+    """Confirm, refit and, where there are test images, evaluate.
 
-    An outage of the database may let another machine take over, so who leads is asked again before the test set is
-    opened. early: has confirmed some finalists already, beside the end of the search.
+    early: has confirmed some finalists already, beside the end of the search.
     """
-    study = opened.study
-    with opened.storage.leading(context.config.study) as leads:
-        if not is_leader(context, study, leads):
-            return False
-        study.set_user_attr("final_round", machine_name(context.files))
-        winner = confirm_finalists(context, opened, final, early)
-        refit_winner(context, opened, final, winner)
-        if not context.source.has_test:
-            return True
-        if not is_leader(context, study, leads):
-            return False
+    config, files, study = context.config, context.files, opened.study
+    winner = confirm_finalists(context, opened, final, early)
+    refit_winner(context, opened, final, winner)
+    if context.source.has_test:
         announce(context, opened.publisher, "opening the test set")
-        evaluate(final, context.source, context.config.trials)
+        opened_elsewhere(config, files, study)  # the storage refuses a run that has lost the study in an outage
+        evaluate(final, context.source, config.trials)
         share_opened_test(context, study)
-        return True
 
 
 @contextmanager
@@ -239,7 +231,7 @@ def open_study(context: StudyContext, worker_processes: StartWorkers) -> Iterato
     storage = open_storage(storage_url(config, files))
     storage.retry_policy = RetryPolicy(context.reporter.warn, context.stop)
     workers = None
-    with hold_storage(storage) if config.storage is not None else nullcontext():
+    with hold_storage(storage, config) as claim:
         try:
             require_identity(files, find_study(config.study, storage), widening.identity if widening else identity)
             files.begin_checksums()
@@ -251,7 +243,7 @@ def open_study(context: StudyContext, worker_processes: StartWorkers) -> Iterato
                 workers = worker_processes(files.worker_log, context.stop)
             write_beginnings(context)
             with Interruptible(context.stop):  # a large study takes seconds to read
-                study = create_or_resume(config, context.space, storage, identity)
+                study = create_or_resume(config, context.space, storage, identity, claim)
             require_trials(config, files, study)
             publisher = DashboardPublisher(study, files, config.trials, context.rungs)
             yield OpenStudy(study, storage, publisher, workers)

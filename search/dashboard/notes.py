@@ -139,7 +139,7 @@ def block_in_words(block: Block, pooling: str | None) -> str:
 
 @dataclass(frozen=True)
 class StudySummary:
-    """How far a study is, as one of its machines sees it."""
+    """How far a study is, as the machine sees it that has its folder."""
 
     name: str
     state: str  # "running: ...", "complete", "interrupted", ...
@@ -148,7 +148,7 @@ class StudySummary:
     best: tuple[int, float] | None  # the best complete trial's number and value
     command: str | None  # that goes on with it, or makes its report again
     folder: str  # as the command would name it
-    machine: str | None  # whose folder that is, where several work on the study
+    machine: str | None  # whose folder that is, where several may have one
     charts_from: int | None  # training images of a rung: trials that ended it have charts
     metric: Metric = "accuracy"  # of the best trial's value
 

@@ -139,15 +139,13 @@ def summarize(
 def mark_finished(
     study: optuna.Study, files: StudyFiles, n_asked: int | None = None, charts_from: int | None = None
 ) -> None:
-    """Correct a study's note that says that a run is at work. Call it where this machine has none.
+    """Correct a study's note that says that a run is at work. Call it where none is.
 
-    Runs of other machines are left to tell of themselves. The arguments are those of `summarize`.
+    The arguments are those of `summarize`.
     """
     summary = summarize(study, files, "interrupted", n_asked, charts_from)
     heading = read_note(study).partition("\n")[0]
     if f": {RUNNING}" not in heading:
-        return
-    if summary.machine is not None and (summary.counts["running"] or "final_round" in study.user_attrs):
         return
     if files.has(files.test):
         summary = replace(summary, state="complete")

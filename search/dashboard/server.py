@@ -26,7 +26,9 @@ from search.records.files import StudyFiles
 from search.records.models import DataRecord
 from search.study.locks import hold
 from search.study.optuna_private import study_id_of, uncached_storage_of
+from search.study.storage import StudyStorage
 from search.study.study import open_by_name, open_finished
+from search.study.supervisor import refuse_held
 
 OWN_HOSTS = ("127.0.0.1", "localhost")  # as a browser may call this machine
 
@@ -89,6 +91,9 @@ def correct_note(files: StudyFiles, study: optuna.Study) -> None:
     if files.lock.exists() and os.access(files.root, os.W_OK):
         try:
             with hold(files):
+                storage = uncached_storage_of(study)
+                if files.is_shared and isinstance(storage, StudyStorage):
+                    refuse_held(storage, study.study_name)
                 mark_finished(study, files)
         except UserError:  # a run is at work
             return

@@ -27,6 +27,7 @@ from search.study.locks import require_free
 from search.study.objective import Objective
 from search.study.storage import look_into_storage
 from search.study.study import find_study, require_place, storage_url
+from search.study.supervisor import refuse_held
 from search.study.trials import count_by_state
 from search.system.sqlite import sqlite_path
 from search.widening.steps import refuse_half_widened
@@ -68,7 +69,6 @@ class Prepared(StudyContext):
             counts = count_by_state(self.study)
             for state in FINISHED_STATES:
                 n_trials_done += counts.get(state, 0)
-        is_shared = config.storage is not None and not config.storage.startswith("sqlite")
         return Job(
             data=self.data,
             n_test_images=self.n_test_images,
@@ -79,7 +79,7 @@ class Prepared(StudyContext):
             n_students=config.refit_seeds,
             n_threads=self.resources.n_threads,
             flips=self.space.parameters["flip"].highest,
-            begins_early=not search_only and config.timeout is None and not is_shared,
+            begins_early=not search_only and config.timeout is None,
             search_only=search_only,
             timeout=config.timeout,
             n_trials_done=min(config.trials, n_trials_done),
@@ -106,6 +106,8 @@ def prepare(
     if config.space_path is not None:
         read_space_text(config.space_path)
     storage = look_into_storage(storage_url(config, files), scratch)
+    if storage is not None and sqlite_file is None:
+        refuse_held(storage, config.study)
     source = find_images(config, reporter, stop)
     context = read_context(config, source, Clock(config.timeout), reporter, stop, resources=resources)
     files = context.files

@@ -295,7 +295,7 @@ class StudyFiles:
 
     @property
     def is_shared(self) -> bool:
-        """Whether other machines may work on the study too: its trials are in a PostgreSQL database."""
+        """Whether other machines may have worked on the study too: its trials are in a PostgreSQL database."""
         return self.has(self.config) and str(self.read_plain(self.config).get("storage")).startswith("postgresql")
 
     def remove_half_written(self) -> None:

@@ -8,20 +8,11 @@ import optuna
 from optuna.trial import FrozenTrial
 
 
-class Owner(TypedDict):
-    """The process that runs a trial."""
-
-    host: str
-    pid: int
-    started: float  # seconds since the epoch: a process of the same number that started later is another one
-
-
 class TrialAttributes(TypedDict, total=False):
     """A trial's user attributes by name, as plain JSON. A trial has those that it got far enough to set."""
 
     origin: str  # name of the portfolio's configuration; absent where the sampler drew the parameters
-    owner: Owner | None  # None while the trial waits to run again
-    n_losses: int  # how often the trial was running when its supervisor died
+    n_losses: int  # how often the trial was running when its run or its node died
     recipe: dict[str, Any]  # Recipe.to_dict()
     n_parameters: int
     multiply_adds: int  # per image, forward

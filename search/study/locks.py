@@ -1,4 +1,4 @@
-"""Who may write: one run at a time has a study's folder, and its SQLite file."""
+"""Who may write: one run at a time has a study's folder, and its trials."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ import filelock
 from fmnist.cli import nearest_existing
 from fmnist.errors import UserError
 from fmnist.paths import shown_path
+from search.config import StudyConfig
 from search.records.files import StudyFiles
 from search.study.storage import StudyStorage
+from search.study.supervisor import Claim, claim_nothing, hold_in_postgresql
 from search.system.sqlite import sqlite_path
 
 
@@ -45,17 +47,23 @@ def unwritable(folder: Path, error: OSError) -> UserError:
 
 
 @contextmanager
-def hold_storage(storage: StudyStorage) -> Iterator[None]:
-    """Be the only run that writes to an SQLite file while the block runs; PostgreSQL takes any number of runs.
+def hold_storage(storage: StudyStorage, config: StudyConfig) -> Iterator[Claim]:
+    """Be the only run that writes to a study's trials while the block runs. The study's folder must be held.
+
+    Yields:
+        A function to call with the study once it is there, before anything else is written to it.
 
     Raises:
-        UserError: Another run has the file.
+        UserError: Another run has the SQLite file, or the study in PostgreSQL.
     """
-    if storage.is_shared:
-        yield
-        return
-    with _hold_sqlite(sqlite_path(storage.url)):
-        yield
+    if config.storage is None:  # it is in the folder
+        yield claim_nothing
+    elif config.storage.startswith("sqlite"):
+        with _hold_sqlite(sqlite_path(storage.url)):
+            yield claim_nothing
+    else:
+        with hold_in_postgresql(storage, config.study) as claim:
+            yield claim
 
 
 @contextmanager

@@ -16,14 +16,13 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search.records.models import FINISHED_STATES
 from search.study.attributes import attributes_of
-from search.study.leases import TrialLeases
 from search.study.optuna_private import id_of
+from search.study.requeue import requeue, requeue_running
 from search.study.storage import StudyStorage
 from search.study.trials import count_by_state
 from search.worker.tasks import Interrupted, TrainingFailed, WorkerLost
 
 MAX_EQUAL_FAILURES = 3
-POLL_SECONDS = 1.0  # how often a supervisor without work checks whether another's trial was lost
 AfterTrial = Callable[[optuna.Study, FrozenTrial], None]
 
 
@@ -45,7 +44,7 @@ def run_trials(
     room: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
     say: Callable[[str], None] = lambda text: None,
 ) -> None:
-    """Run trials until the study has `n_trials` that have ended, whichever supervisor ran them.
+    """Run trials until the study has `n_trials` that have ended. This run must hold the study.
 
     A trial whose objective raises TrainingFailed has failed. Any other error ends the run: `stop` is set, so that the
     trials beside it end too, and what was running waits to run again.
@@ -53,7 +52,7 @@ def run_trials(
     Args:
         study: Where trials are asked for and told.
         objective: Trains a trial and returns its value.
-        storage: The study's storage; its budget is set to `n_trials`.
+        storage: The study's storage.
         n_trials: Trials that the study shall have.
         n_jobs: Trials at a time, each in a thread of this process.
         stop: Set it to end the run.
@@ -68,13 +67,11 @@ def run_trials(
         SearchStopped: MAX_EQUAL_FAILURES trials in a row failed for the same reason.
         Interrupted: `stop` was set from outside.
     """
-    storage.budget = n_trials
-    leases = TrialLeases(study, storage)
     loop = TrialLoop(
-        study, leases, objective, n_trials, stop or threading.Event(), timeout, after_trial, when_idle, room, say
+        study, storage, objective, n_trials, stop or threading.Event(), timeout, after_trial, when_idle, room, say
     )
     try:
-        with leases.kept_alive(), ThreadPoolExecutor(n_jobs) as executor:
+        with ThreadPoolExecutor(n_jobs) as executor:
             try:
                 for future in [executor.submit(loop.work) for _ in range(n_jobs)]:
                     future.result()
@@ -83,7 +80,7 @@ def run_trials(
                 raise
     finally:
         with contextlib.suppress(Interrupted):  # the storage is away too; the next start of a run finds what is lost
-            leases.release()
+            requeue_running(study, storage, are_losses=False)
     if loop.error is not None:
         raise loop.error
     if loop.stop.is_set():
@@ -96,7 +93,7 @@ class TrialLoop:
     def __init__(
         self,
         study: optuna.Study,
-        leases: TrialLeases,
+        storage: StudyStorage,
         objective: Callable[[optuna.Trial], float],
         n_trials: int,
         stop: threading.Event,
@@ -109,7 +106,7 @@ class TrialLoop:
         self.stop = stop
         self.error: BaseException | None = None
         self._study = study
-        self._leases = leases
+        self._storage = storage
         self._objective = objective
         self._n_trials = n_trials
         self._timeout = timeout
@@ -118,7 +115,8 @@ class TrialLoop:
         self._room = room
         self._say = say
         self._is_out_of_time = threading.Event()
-        self._has_said_that_it_waits = threading.Event()
+        self._taking = threading.Lock()  # held while a trial begins to run here, or ends to
+        self._running_ids: set[int] = set()  # of the trials that run here
 
     def work(self) -> None:
         """Run trial after trial, as one of the threads. Never raises: the first error is kept in `error`."""
@@ -138,29 +136,22 @@ class TrialLoop:
             self.stop.set()
 
     def _next_trial(self) -> optuna.Trial | None:
-        """None when the budget is spent or the run is stopping.
-
-        While other supervisors still run the last trials of the study, this waits: theirs may get lost.
-        """
-        while not self.stop.is_set():  # it may have been set while this waited for room
-            self._leases.requeue_lost()
-            if self._n_open() > 0:
-                trial = self._leases.acquire()
-                if trial is not None:
-                    return trial
-            if not self._leases.someone_else_runs():
+        """Take the next trial, waiting or new; None when the budget is spent or the run is stopping."""
+        with self._taking:
+            if self.stop.is_set():  # it may have been set while this waited for room
                 return None
-            if not self._has_said_that_it_waits.is_set():
-                self._has_said_that_it_waits.set()
-                self._say("all trials are taken; waiting for those that other machines still run")
-            if self.stop.wait(POLL_SECONDS) or self._timeout():
+            n_ended = 0
+            for trial in self._study.get_trials(deepcopy=False):
+                n_ended += trial.state.is_finished()
+                # The database went away after it had begun this trial for us, and before it said so.
+                if trial.state == TrialState.RUNNING and id_of(trial) not in self._running_ids:
+                    requeue(trial, self._storage, is_loss=False)
+            # A study may hold more waiting trials than were asked for now.
+            if n_ended + len(self._running_ids) >= self._n_trials:
                 return None
-        return None
-
-    def _n_open(self) -> int:
-        """How many trials may still be taken. A study may hold more waiting ones than were asked for now."""
-        trials = self._study.get_trials(deepcopy=False)
-        return self._n_trials - sum(trial.state != TrialState.WAITING for trial in trials)
+            taken = self._study.ask()
+            self._running_ids.add(id_of(taken))
+            return taken
 
     def _run(self, trial: optuna.Trial) -> None:
         state, value = TrialState.COMPLETE, None
@@ -173,12 +164,10 @@ class TrialLoop:
             return
         except TrainingFailed:
             state = TrialState.FAIL
-        except UpdateFinishedTrialError:
-            self._leases.forget(trial)
-            self._say(f"trial {trial.number} has been finished by another supervisor, which took ours for dead")
-            return
-        if not self._leases.finish(trial, state, value):
-            return
+        # The database may have stored the end of the trial, and gone away before it said so.
+        with self._taking, contextlib.suppress(UpdateFinishedTrialError):
+            self._running_ids.discard(id_of(trial))
+            self._study.tell(trial, value, state)
         self._after_trial(self._study, trial.storage.get_trial(id_of(trial)))
         if state == TrialState.FAIL:
             stop_at_equal_failures(self._study)
@@ -187,7 +176,10 @@ class TrialLoop:
 
     def _lose(self, trial: optuna.Trial, lost: WorkerLost) -> None:
         """Queue a trial again whose node has died; one that has lost too many has failed."""
-        if self._leases.lose(trial):
+        with self._taking:
+            self._running_ids.discard(id_of(trial))
+            waits = requeue(self._storage.get_trial(id_of(trial)), self._storage, is_loss=True)
+        if waits:
             return
         self._say(f"trial {trial.number} has failed: every node that ran it was lost, the last time as {lost.reason}")
         self._after_trial(self._study, trial.storage.get_trial(id_of(trial)))

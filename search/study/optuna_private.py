@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable, Container, Iterable, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,18 +42,6 @@ def study_id_of(study: optuna.Study) -> int:
 def uncached_storage_of(study: optuna.Study) -> BaseStorage:
     """The storage behind Optuna's cache, which never sees that a trial of another process has changed."""
     return getattr(study._storage, "_backend", study._storage)
-
-
-def ask(study: optuna.Study) -> optuna.Trial:
-    """Take the next trial as `Study.optimize` does.
-
-    `Study.ask` alone would warn that heartbeats belong to `Study.optimize`; a search sends its own.
-    """
-    study._thread_local.in_optimize_loop = True
-    try:
-        return study.ask()
-    finally:
-        study._thread_local.in_optimize_loop = False
 
 
 class StudyExcerpt(optuna.Study):
@@ -129,21 +116,12 @@ def has_tables(connection: sqlalchemy.Connection) -> bool:
     return sqlalchemy.inspect(connection).has_table(models.StudyModel.__tablename__)
 
 
-class StudyTrials:
-    """A study's trials within a transaction that has the study's row locked: what is counted holds until its end."""
-
-    def __init__(self, session: Session, study_id: int) -> None:
-        self._query = session.query(models.TrialModel).filter(models.TrialModel.study_id == study_id)
-
-    def count(self) -> int:
-        """Count the trials, in whatever state."""
-        return self._query.count()
-
-    def has_user_attr(self, key: str, value: Any) -> bool:
-        """Whether a trial has this user attribute with this value."""
-        attribute = models.TrialUserAttributeModel
-        found = self._query.join(attribute).filter(attribute.key == key, attribute.value_json == json.dumps(value))
-        return found.count() > 0
+def read_study_user_attr(connection: sqlalchemy.Connection, study_name: str, key: str) -> Any:
+    """Read a study's user attribute through a connection of one's own; None if there is no such study or attribute."""
+    attribute, study = models.StudyUserAttributeModel, models.StudyModel
+    query = sqlalchemy.select(attribute.value_json).join(study, study.study_id == attribute.study_id)
+    value = connection.scalar(query.where(study.study_name == study_name, attribute.key == key))
+    return None if value is None else json.loads(value)
 
 
 @dataclass(frozen=True)
@@ -161,60 +139,23 @@ class RewrittenTrial:
 class RelationalStorage(RDBStorage):
     """Optuna's relational storage with its private steps under plain names.
 
-    retry_policy: how long every call waits for a database that is away. taking: a lock that is held while a trial
-    changes its state. Both must be set before `__init__` of Optuna's class runs, which reads the database.
+    retry_policy: how long every call waits for a database that is away. It must be set before `__init__` of Optuna's
+    class runs, which reads the database.
     """
 
     retry_policy: RetryPolicy
-    taking: AbstractContextManager[object]
 
     _set_trial_param = retried(RDBStorage._set_trial_param)
     _get_best_trial_id = retried(RDBStorage._get_best_trial_id)
     _get_trials = retried(RDBStorage._get_trials)
-    _get_stale_trial_ids = retried(RDBStorage._get_stale_trial_ids)
-    _create_new_trial_with_retries = retried(RDBStorage._create_new_trial)
-
-    def _create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> FrozenTrial:
-        with self.taking:
-            return self._create_new_trial_with_retries(study_id, template_trial)
-
-    def _get_prepared_new_trial(
-        self, study_id: int, template_trial: FrozenTrial | None, session: Session
-    ) -> models.TrialModel:
-        # Optuna calls this with the study's row locked, right before it adds the trial.
-        self.admit(StudyTrials(session, study_id), template_trial)
-        return super()._get_prepared_new_trial(study_id, template_trial, session)
-
-    def admit(self, trials: StudyTrials, template_trial: FrozenTrial | None) -> None:
-        """Refuse a new trial by raising. `template_trial` is what it is made from; None where the sampler draws it."""
-
-    def stale_trial_ids(self, study: optuna.Study) -> list[int]:
-        """Keys of running trials whose last heartbeat is older than the grace period, by the database's clock."""
-        return self._get_stale_trial_ids(study._study_id)
-
-    def requeue_running(self, trial_id: int, owner: Mapping[str, Any] | None, attributes: Mapping[str, Any]) -> bool:
-        """Let a running trial wait again, with these user attributes, in one transaction.
-
-        Returns False, with nothing changed, if it does not run or its user attribute "owner" is not `owner`.
-        """
-        with self.taking, _create_scoped_session(self.scoped_session) as session:
-            trial: Any = models.TrialModel.find_or_raise_by_id(trial_id, session, for_update=True)
-            found = {row.key: json.loads(row.value_json) for row in trial.user_attributes}
-            if trial.state != TrialState.RUNNING or found.get("owner") != owner:
-                return False
-            for key, value in attributes.items():
-                self._set_trial_attr_without_commit(session, models.TrialUserAttributeModel, trial_id, key, value)
-            for heartbeat in trial.heartbeats:  # else the next owner's trial is stale before its first heartbeat
-                session.delete(heartbeat)
-            trial.state = TrialState.WAITING
-            return True
+    _create_new_trial = retried(RDBStorage._create_new_trial)
 
     def rewrite_trials(self, study_id: int, trials: Iterable[RewrittenTrial], user_attrs: Mapping[str, Any]) -> None:
         """Replace parameters of trials, finished ones too, and set attributes of their study, in one transaction.
 
         A kill leaves all as it was. A study that was loaded before still shows what it has cached.
         """
-        with self.taking, _create_scoped_session(self.scoped_session) as session:
+        with _create_scoped_session(self.scoped_session) as session:
             study: Any = models.StudyModel.find_or_raise_by_id(study_id, session, for_update=True)
             for each in trials:
                 self._rewrite_trial(session, each)
@@ -249,6 +190,6 @@ class RelationalStorage(RDBStorage):
             session.add(models.TrialSystemAttributeModel(trial_id=trial_id, key=key, value_json=json.dumps(value)))
         if rewritten.waits_again:
             for row in trial.user_attributes:
-                if row.key in ("owner", "reason"):
+                if row.key == "reason":
                     session.delete(row)
             trial.state, trial.datetime_complete = TrialState.WAITING, None

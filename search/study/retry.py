@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 import sqlite3
 import threading
 import time
@@ -49,7 +48,6 @@ class RetryPolicy:
         self._seconds = seconds
         self._lock = threading.Lock()
         self._away_since: float | None = None
-        self._returned = -math.inf
 
     def call(self, function: Callable[[], T]) -> T:
         """Call the function until the database answers, and return its result.
@@ -80,13 +78,6 @@ class RetryPolicy:
                 self._note_answer()
                 return result
 
-    def seconds_since_return(self) -> float:
-        """How long the database has answered without a break: inf if it was never away, 0 while it is away."""
-        with self._lock:
-            if self._away_since is not None:
-                return 0.0
-            return time.monotonic() - self._returned
-
     def _note_outage(self, cause: str) -> None:
         with self._lock:
             if self._away_since is not None:
@@ -100,7 +91,6 @@ class RetryPolicy:
                 return
             seconds = time.monotonic() - self._away_since
             self._away_since = None
-            self._returned = time.monotonic()
         self._say(f"the study's storage answers again after {seconds:.0f} s")
 
 

@@ -1,79 +1,46 @@
-"""Where trials are stored: Optuna's relational storage with what a search needs, on SQLite or PostgreSQL.
-
-What it adds: a budget that no number of supervisors exceeds, retries while a database is away, trials that change
-hands safely. SQLite serves one machine, PostgreSQL several.
-"""
+"""Where trials are stored: Optuna's relational storage, on SQLite or PostgreSQL, which waits for one that is away."""
 
 from __future__ import annotations
 
-import math
 import os
 import shutil
 import sqlite3
-import threading
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import optuna
 import sqlalchemy
 from optuna.storages import RDBStorage
-from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import exc
 
 from fmnist.errors import UserError
 from fmnist.paths import shown_path
 from search.cli import shown_url
-from search.study.attributes import Owner, TrialAttributes, attributes_of
-from search.study.optuna_private import RelationalStorage, StudyTrials, has_tables
+from search.study.optuna_private import RelationalStorage, has_tables
 from search.study.retry import RetryPolicy, T, retried
-from search.system.machine import network_file_system
+from search.system.machine import name_of_this_process, network_file_system
 from search.system.sqlite import BUSY_SECONDS, damage_of_sqlite, require_sqlite_path, sqlite_path, sqlite_url
 
 CONNECT_SECONDS = 10
-HEARTBEAT_SECONDS = 15  # between two heartbeats of a trial, where several supervisors share a study
 IDLE_SECONDS = 20  # a machine that stops in the middle of a transaction (a laptop's lid) holds its locks for so long
-GRACE_SECONDS = 150  # seconds without a heartbeat before a trial counts as lost; longer than a database restart
-
-
-class BudgetSpent(Exception):
-    """The study has as many trials as were asked for."""
-
-
-class AlreadyQueued(Exception):
-    """The study has this configuration of the portfolio already: another supervisor was faster."""
+# The database sees within half a minute that a machine has died which could not say so: seconds of silence, seconds
+# between two questions, questions without an answer.
+KEEPALIVES = {"idle": 15, "interval": 5, "count": 3}
 
 
 class StudyStorage(RelationalStorage):
-    """Optuna's relational storage with the guarantees that a search needs.
-
-    Every call waits for a database that is away, as `retry_policy` says; no study gets more trials than `budget`; and
-    a configuration of the portfolio is queued once, whichever supervisor is first.
+    """Optuna's relational storage, every call of which waits for a database that is away.
 
     Attributes:
-        budget: Largest number of trials of a study; adding one more raises BudgetSpent.
-        is_shared: Whether several supervisors may use the storage at a time.
         retry_policy: What to do when the database does not answer. At the start that is an error at once.
-        grace_period: Seconds without a heartbeat before a trial counts as lost; None where nothing is shared.
+        connect_args: What a connection of one's own to the same database needs.
     """
 
-    def __init__(self, url: str, engine_kwargs: dict[str, Any], *, is_shared: bool) -> None:
-        self.budget: float = math.inf
-        self.is_shared = is_shared
+    def __init__(self, url: str, engine_kwargs: dict[str, Any]) -> None:
         self.retry_policy = RetryPolicy(seconds=0.0)
-        # SQLite knows no row locks, on which Optuna relies: two threads would take the same waiting trial (seen with
-        # two). One lock is enough: a run holds the file for itself.
-        self.taking = nullcontext() if is_shared else threading.RLock()
-        with warnings.catch_warnings():  # heartbeats are marked experimental since 2.9; the pinned version has them
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            super().__init__(
-                url.replace("{", "{{").replace("}", "}}"),  # which Optuna takes for a template
-                engine_kwargs=engine_kwargs,
-                heartbeat_interval=HEARTBEAT_SECONDS if is_shared else None,
-                grace_period=GRACE_SECONDS if is_shared else None,
-            )
+        self.connect_args: dict[str, Any] = engine_kwargs.get("connect_args", {})
+        # Optuna takes the URL for a template.
+        super().__init__(url.replace("{", "{{").replace("}", "}}"), engine_kwargs=engine_kwargs)
 
     # With those of RelationalStorage, all that Optuna calls while a study runs.
     create_new_study = retried(RDBStorage.create_new_study)
@@ -91,91 +58,7 @@ class StudyStorage(RelationalStorage):
     set_trial_system_attr = retried(RDBStorage.set_trial_system_attr)
     get_trial = retried(RDBStorage.get_trial)
     get_all_trials = retried(RDBStorage.get_all_trials)
-    _with_retries_set_state = retried(RDBStorage.set_trial_state_values)
-
-    def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
-        """Change a trial's state, one thread at a time on SQLite.
-
-        Returns False where the trial was to start running but had already been taken by another process.
-        """
-        with self.taking:
-            return self._with_retries_set_state(trial_id, state, values)
-
-    def admit(self, trials: StudyTrials, template_trial: FrozenTrial | None) -> None:
-        """Refuse a trial beyond the budget, and a configuration of the portfolio that the study has already.
-
-        Raises:
-            BudgetSpent: The study has `budget` trials.
-            AlreadyQueued: The study has a trial of the same origin.
-        """
-        if trials.count() >= self.budget:
-            raise BudgetSpent
-        if template_trial is None:
-            return
-        origin = attributes_of(template_trial).get("origin")
-        if origin is not None and trials.has_user_attr("origin", origin):
-            raise AlreadyQueued
-
-    def requeue(self, trial_id: int, owner: Owner | None, n_losses: int) -> bool:
-        """Let a trial wait again, with `n_losses` on its record, if it still runs under this owner (None: nobody).
-
-        Returns whether it did.
-        """
-        attributes = TrialAttributes(n_losses=n_losses, owner=None)
-        return self.retry_policy.call(lambda: self.requeue_running(trial_id, owner, attributes))
-
-    @contextmanager
-    def leading(self, study_name: str) -> Iterator[Callable[[], bool]]:
-        """Compete for the final round of a study while the block runs.
-
-        Yields:
-            A function that says whether this process is the one that confirms and retrains. It stays so unless an
-            outage of the database lets another machine take over, so ask again before what may be done only once.
-        """
-        if not self.is_shared:
-            yield lambda: True
-            return
-        lead = _Lead(self, f"fmnist-search final round of {study_name}")
-        try:
-            yield lead.is_held
-        finally:
-            lead.release()
-
-
-class _Lead:
-    """An advisory lock of PostgreSQL on a connection of its own, outside the pool.
-
-    The lock ends with its connection, whatever ends the process; so an outage ends it too, or a firewall that drops
-    idle connections.
-    """
-
-    def __init__(self, storage: StudyStorage, name: str) -> None:
-        self._retry_policy = storage.retry_policy
-        self._engine = sqlalchemy.create_engine(
-            storage.url, poolclass=sqlalchemy.NullPool, isolation_level="AUTOCOMMIT"
-        )
-        self._try_lock = sqlalchemy.select(sqlalchemy.func.pg_try_advisory_lock(sqlalchemy.func.hashtext(name)))
-        self._connection: sqlalchemy.Connection | None = None  # while the lock is held or was last tried for
-
-    def is_held(self) -> bool:
-        """Where the connection has ended, the lock is taken again, unless another machine was faster."""
-        if self._connection is not None:
-            with suppress(exc.DBAPIError):
-                self._connection.execute(sqlalchemy.select(1))
-                return True
-        self.release()
-        connection = self._retry_policy.call(self._engine.connect)
-        self._connection = connection
-        if connection.execute(self._try_lock).scalar():
-            return True
-        self.release()
-        return False
-
-    def release(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            with suppress(exc.DBAPIError):
-                connection.close()
+    set_trial_state_values = retried(RDBStorage.set_trial_state_values)
 
 
 def open_storage(url: str, *, must_exist: bool = False) -> StudyStorage:
@@ -283,7 +166,7 @@ def open_sqlite(path: Path, *, must_exist: bool = False) -> StudyStorage:
     def connect() -> sqlite3.Connection:
         return sqlite3.connect(path, timeout=BUSY_SECONDS, check_same_thread=False)  # the pool lends it to any thread
 
-    return StudyStorage(sqlite_url(path), {"creator": connect}, is_shared=False)
+    return StudyStorage(sqlite_url(path), {"creator": connect})
 
 
 def _require_sound(path: Path, original: Path) -> None:
@@ -323,11 +206,15 @@ def _open_copy_of_sqlite(path: Path, scratch: Path) -> StudyStorage | None:
 
 
 def _open_postgresql(url: str) -> StudyStorage:
-    """Several supervisors may start on an empty database: one of them makes the tables."""
+    """Several runs may start on an empty database: one of them makes the tables."""
+    settings = {"idle_in_transaction_session_timeout": f"{IDLE_SECONDS}s"}
+    settings |= {f"tcp_keepalives_{name}": str(value) for name, value in KEEPALIVES.items()}
     connect_args = {
         "connect_timeout": CONNECT_SECONDS,
-        "options": f"-c idle_in_transaction_session_timeout={IDLE_SECONDS}s",
+        "application_name": f"fmnist-search, {name_of_this_process()}",
+        "options": " ".join(f"-c {name}={value}" for name, value in settings.items()),
     }
+    connect_args |= {f"keepalives_{name}": value for name, value in KEEPALIVES.items()}  # as this side asks
     engine_kwargs = {
         "connect_args": connect_args,
         "pool_pre_ping": True,  # a connection that the server has dropped is opened anew
@@ -337,7 +224,7 @@ def _open_postgresql(url: str) -> StudyStorage:
     with engine.connect() as connection:
         key = sqlalchemy.func.hashtext("fmnist-search tables")
         connection.execute(sqlalchemy.select(sqlalchemy.func.pg_advisory_xact_lock(key)))
-        return StudyStorage(url, engine_kwargs, is_shared=True)
+        return StudyStorage(url, engine_kwargs)
 
 
 def _open_postgresql_with_tables(url: str) -> StudyStorage | None:

@@ -6,9 +6,7 @@ A study outlives the versions of this tool. It is refused by its format, and by 
 
 from __future__ import annotations
 
-import contextlib
 import json
-import zlib
 from typing import Any
 
 import optuna
@@ -24,10 +22,12 @@ from search.records.files import StudyFiles
 from search.records.io import flat
 from search.records.models import DataRecord
 from search.space.space import SearchSpace
+from search.study.attributes import attributes_of
 from search.study.backup import repair_own_storage, require_same_trials
-from search.study.leases import TrialLeases, this_process
-from search.study.storage import AlreadyQueued, BudgetSpent, StudyStorage, open_storage
+from search.study.requeue import requeue_running
+from search.study.storage import StudyStorage, open_storage
 from search.study.strategy import build_pruner, build_sampler
+from search.study.supervisor import Claim, claim_nothing
 from search.system.sqlite import require_sqlite_path, sqlite_url
 
 STUDY_FORMAT = 1  # of what a study's folder and storage hold
@@ -231,32 +231,35 @@ def _stored_url(files: StudyFiles, stored: str) -> str:
 
 
 def create_or_resume(
-    config: StudyConfig, space: SearchSpace, storage: StudyStorage, identity: dict[str, Any] | None = None
+    config: StudyConfig,
+    space: SearchSpace,
+    storage: StudyStorage,
+    identity: dict[str, Any] | None = None,
+    claim: Claim = claim_nothing,
 ) -> optuna.Study:
     """Open the study to run it: lost trials are queued again, and the portfolio waits before the sampler's trials.
 
     Args:
         config: Name, seed, sampler, pruner and number of trials.
         space: Portfolio and fidelity.
-        storage: Where the trials are, or will be.
+        storage: Where the trials are, or will be. This run must hold the study.
         identity: See `check_shared_identity`; None compares nothing.
+        claim: See `locks.hold_storage`.
 
     Raises:
         UserError: The study was made with something else.
     """
     study = optuna.create_study(study_name=config.study, storage=storage, direction="maximize", load_if_exists=True)
+    claim(study)
     if identity is not None:
         check_shared_identity(study, identity)
         record_version(study)
-    storage.budget = max(config.trials, len(study.get_trials(deepcopy=False)))
-    TrialLeases(study, storage).requeue_lost()
-    # What sets this run's draws apart from those of the runs before it and, on a shared storage, beside it.
-    draws_before = [len(study.get_trials(deepcopy=False))]
-    if storage.is_shared:
-        draws_before.append(zlib.crc32(json.dumps(this_process()).encode()))
-    study.sampler = build_sampler(config.sampler, config.seed, *draws_before)
+    requeue_running(study, storage, are_losses=True)
+    trials = study.get_trials(deepcopy=False)
+    study.sampler = build_sampler(config.sampler, config.seed, len(trials))  # it draws otherwise than the runs before
     study.pruner = build_pruner(config.pruner, space.fidelity)
-    for entry in space.portfolio:
-        with contextlib.suppress(AlreadyQueued, BudgetSpent):
-            study.enqueue_trial(entry.params, user_attrs={"origin": entry.name})
+    queued = {attributes_of(trial).get("origin") for trial in trials}
+    missing = [entry for entry in space.portfolio if entry.name not in queued]
+    for entry in missing[: max(0, config.trials - len(trials))]:
+        study.enqueue_trial(entry.params, user_attrs={"origin": entry.name})
     return study

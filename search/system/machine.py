@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,11 @@ def default_workers() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1  # macOS and Windows do not tell which cores
+
+
+def name_of_this_process() -> str:
+    """Name process and machine, as those are told who find something in use."""
+    return f"process {os.getpid()} on {socket.gethostname()}"
 
 
 def total_memory_mb() -> float:

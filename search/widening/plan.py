@@ -99,8 +99,8 @@ def _why_the_space_stays(config: StudyConfig, files: StudyFiles) -> str | None:
     """Say why a study takes no larger space, or none any more; None if it does."""
     if config.storage is not None and not config.storage.startswith("sqlite"):
         return (
-            f"--widen needs a study on SQLite, which one run holds at a time, but got {shown_url(config.storage)}, "
-            f"where other machines may be searching the old space; {_another_study(config)}"
+            f"--widen needs a study on SQLite, whose file it keeps as it was, but got {shown_url(config.storage)}; "
+            f"{_another_study(config)}"
         )
     done = "has confirmed finalists"
     if files.has(files.test):

@@ -21,5 +21,6 @@ def test_second_run_of_the_same_study_is_refused(config: StudyConfig) -> None:
 
 def test_sqlite_file_takes_one_run_at_a_time(tmp_path: Path) -> None:
     first, second = (open_storage(f"sqlite:///{tmp_path}/s.db") for _ in range(2))
-    with hold_storage(first), pytest.raises(UserError, match="in use by another run"), hold_storage(second):
-        pass
+    config = StudyConfig("s", storage=first.url)
+    with hold_storage(first, config), pytest.raises(UserError, match="in use by another run"):
+        hold_storage(second, config).__enter__()

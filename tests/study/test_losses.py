@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 from search.config import StudyConfig
 from search.space.space import SearchSpace
 from search.study.attributes import attributes_of
-from search.study.leases import TrialLeases
+from search.study.requeue import requeue
 from search.study.trials import count_by_state, read_trials
 from search.worker.tasks import MAX_LOSSES, Interrupted, TrainMessage, TrainTask, WorkerLost
 from tests.support.training.trainers import by_filters, objective_of, open_study, run_trials, storage_of
@@ -119,30 +119,15 @@ def test_trial_that_is_lost_again_and_again_fails_with_a_reason_and_the_search_g
 
 def test_only_the_last_loss_ends_a_trial(config: StudyConfig, space: SearchSpace) -> None:
     study = open_study(config, space)
-    leases = TrialLeases(study, storage_of(study))
+    storage = storage_of(study)
     for n_losses in range(1, MAX_LOSSES):
-        trial = leases.acquire()
-        assert trial is not None and trial.number == 0
-        assert leases.lose(trial)
+        assert study.ask().number == 0
+        assert requeue(study.trials[0], storage, is_loss=True)
         assert study.trials[0].state == TrialState.WAITING
         assert attributes_of(study.trials[0]).get("n_losses") == n_losses
-        assert not leases.someone_else_runs() and leases.release() == []
-    trial = leases.acquire()
-    assert trial is not None and trial.number == 0
-    assert not leases.lose(trial)
+    assert study.ask().number == 0
+    assert not requeue(study.trials[0], storage, is_loss=True)
     assert study.trials[0].state == TrialState.FAIL
-
-
-def test_lost_trial_that_another_supervisor_has_finished_stays_as_it_is(
-    config: StudyConfig, space: SearchSpace
-) -> None:
-    study = open_study(config, space)
-    leases = TrialLeases(study, storage_of(study))
-    trial = leases.acquire()
-    assert trial is not None
-    study.tell(trial.number, 0.75)
-    assert leases.lose(trial), "it has not failed"
-    assert (study.trials[0].state, study.trials[0].value) == (TrialState.COMPLETE, 0.75)
 
 
 class Room:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,8 @@ from optuna.trial import TrialState
 
 from search.study import optuna_private
 from search.study.attributes import set_attributes
-from search.study.optuna_private import RelationalStorage, RewrittenTrial, StudyTrials
+from search.study.optuna_private import RewrittenTrial
+from search.study.requeue import requeue_running
 from search.study.retry import RetryPolicy, T
 from search.study.storage import StudyStorage, open_storage
 from search.study.strategy import BoundedTPESampler
@@ -51,17 +50,6 @@ def test_storage_behind_the_cache_is_the_one_that_was_given(storage: StudyStorag
     assert optuna_private.uncached_storage_of(study) is storage
     in_memory = optuna.create_study()
     assert isinstance(optuna_private.uncached_storage_of(in_memory), optuna.storages.InMemoryStorage)
-
-
-def test_asking_with_heartbeats_warns_nobody_and_leaves_the_study_as_it_was(tmp_path: Path) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        study = optuna.create_study(storage=RDBStorage(f"sqlite:///{tmp_path}/h.db", heartbeat_interval=60))
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert optuna_private.ask(study).number == 0
-    with pytest.warns(UserWarning, match="Heartbeat of storage is supposed to be used with"):
-        study.ask()
 
 
 def test_excerpt_shows_the_selected_trials_and_is_the_study_in_all_else(study: optuna.Study) -> None:
@@ -155,44 +143,13 @@ def test_tables_are_seen_once_optuna_has_made_them(tmp_path: Path) -> None:
         assert optuna_private.has_tables(connection)
 
 
-class Counting(RelationalStorage):
-    """Notes what it is asked to admit."""
-
-    def __init__(self, url: str) -> None:
-        self.retry_policy = RetryPolicy(seconds=0.0)
-        self.taking = nullcontext()
-        self.seen: list[tuple[int, bool, object]] = []
-        super().__init__(url)
-
-    def admit(self, trials: StudyTrials, template_trial: optuna.trial.FrozenTrial | None) -> None:
-        origin = None if template_trial is None else template_trial.user_attrs.get("origin")
-        self.seen.append((trials.count(), trials.has_user_attr("origin", "default"), origin))
-
-
-def test_new_trial_is_admitted_by_the_trials_of_its_own_study(tmp_path: Path) -> None:
-    storage = Counting(f"sqlite:///{tmp_path}/s.db")
-    optuna.create_study(study_name="other", storage=storage).ask()
-    study = optuna.create_study(study_name="s", storage=storage)
-    storage.seen.clear()
-    study.enqueue_trial({}, user_attrs={"origin": "default"})
-    study.ask()  # takes the waiting one
-    study.ask()
-    assert storage.seen == [(0, False, "default"), (1, True, None)]
-
-
-def test_running_trial_waits_again_with_its_attributes_and_without_its_heartbeat(tmp_path: Path) -> None:
-    storage = Counting(f"sqlite:///{tmp_path}/s.db")
-    study = optuna.create_study(storage=storage)
-    trial = study.ask()
-    set_attributes(trial, n_losses=0)
-    storage.record_heartbeat(optuna_private.id_of(trial))
-    assert not storage.requeue_running(optuna_private.id_of(trial), {"pid": 1}, {})
-    assert study.trials[0].state == TrialState.RUNNING
-    assert storage.requeue_running(optuna_private.id_of(trial), None, {"n_losses": 1})
-    assert (study.trials[0].state, study.trials[0].user_attrs) == (TrialState.WAITING, {"n_losses": 1})
-    assert not storage.requeue_running(optuna_private.id_of(trial), None, {}), "it does not run"
-    with storage.engine.connect() as connection:
-        assert connection.execute(sqlalchemy.text("SELECT COUNT(*) FROM trial_heartbeats")).scalar() == 0
+def test_study_attribute_is_read_through_any_connection(storage: StudyStorage, study: optuna.Study) -> None:
+    study.set_user_attr("who", {"token": "a"})
+    optuna.create_study(study_name="other", storage=storage).set_user_attr("who", 1)
+    with sqlalchemy.create_engine(storage.url).connect() as connection:
+        assert optuna_private.read_study_user_attr(connection, "s", "who") == {"token": "a"}
+        assert optuna_private.read_study_user_attr(connection, "s", "what") is None
+        assert optuna_private.read_study_user_attr(connection, "missing", "who") is None
 
 
 def rewritten(trial: optuna.trial.FrozenTrial, **changes: Any) -> RewrittenTrial:
@@ -231,7 +188,7 @@ def test_finished_trials_are_rewritten_with_other_choices_which_optuna_itself_re
 def test_rewritten_trial_may_wait_again_with_what_was_queued(storage: StudyStorage, study: optuna.Study) -> None:
     study.enqueue_trial({"x": 0.5})
     trial = study.ask()
-    set_attributes(trial, recipe={"a": 1}, reason="infeasible: too large", owner=None)
+    set_attributes(trial, recipe={"a": 1}, reason="infeasible: too large")
     study.tell(trial, state=TrialState.PRUNED)
     change = rewritten(study.trials[0], queued_params={"x": 0.5, "y": 2}, waits_again=True)
     storage.rewrite_trials(optuna_private.study_id_of(study), [change], {})
@@ -257,19 +214,6 @@ def test_constraints_have_the_key_of_optuna(study: optuna.Study) -> None:
     trial = study.ask()
     trial.set_constraint("size", -0.5)
     assert study.trials[0].system_attrs[f"{optuna_private._CONSTRAINTS_KEY}:size"] == -0.5
-
-
-def test_trial_without_a_heartbeat_for_long_is_stale(tmp_path: Path) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        storage = StudyStorage(f"sqlite:///{tmp_path}/s.db", {}, is_shared=True)
-    study = optuna.create_study(storage=storage)
-    trial_id = optuna_private.id_of(optuna_private.ask(study))
-    storage.record_heartbeat(trial_id)
-    assert storage.stale_trial_ids(study) == []
-    with storage.engine.begin() as connection:
-        connection.execute(sqlalchemy.text("UPDATE trial_heartbeats SET heartbeat = '2000-01-01 00:00:00'"))
-    assert storage.stale_trial_ids(study) == [trial_id]
 
 
 class Watching(RetryPolicy):
@@ -303,7 +247,7 @@ def test_everything_that_a_study_reads_or_writes_is_retried(storage: StudyStorag
     assert (study.user_attrs, study.directions) == ({"a": 1}, [optuna.study.StudyDirection.MAXIMIZE])
     study.enqueue_trial({"x": 0.1}, user_attrs={"origin": "default"})
     for _ in range(3):
-        trial = optuna_private.ask(study)
+        trial = study.ask()
         trial.suggest_float("x", 0, 1)
         trial.suggest_categorical("kind", ["a", "b"])
         trial.set_user_attr("recipe", {})
@@ -311,9 +255,10 @@ def test_everything_that_a_study_reads_or_writes_is_retried(storage: StudyStorag
         trial.report(0.5, 10)
         trial.should_prune()
         study.tell(trial, 0.5)
-    study.tell(optuna_private.ask(study), state=TrialState.FAIL)
+    study.tell(study.ask(), state=TrialState.FAIL)
     assert study.best_trial.value == 0.5
     assert len(study.trials) == 4
     optuna_private.study_system_attrs(study)
-    assert storage.requeue(optuna_private.id_of(study.ask({"x": FloatDistribution(0, 1)})), None, 1)
+    study.ask({"x": FloatDistribution(0, 1)})
+    requeue_running(study, storage, are_losses=True)
     assert unprotected == []

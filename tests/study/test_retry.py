@@ -74,13 +74,6 @@ def test_a_stop_ends_the_waiting() -> None:
         RetryPolicy(stop=stop).call(Flaky(1000, sqlite_error("database is locked")))
 
 
-def test_time_since_the_last_outage_is_known() -> None:
-    patience = RetryPolicy()
-    assert patience.seconds_since_return() == float("inf")
-    patience.call(Flaky(1, sqlite_error("database is locked")))
-    assert 0 <= patience.seconds_since_return() < 10
-
-
 def test_connection_that_the_server_has_cut_passes() -> None:
     cut = sqlalchemy.exc.DBAPIError("SELECT", {}, Exception("terminating connection"), connection_invalidated=True)
     assert passing_cause(wrapped(cut)) == "terminating connection"

@@ -36,7 +36,7 @@ def test_study_is_in_the_file_of_this_name_and_nowhere_else(name: str, tmp_path:
     path.parent.mkdir()
     for _ in range(2):
         storage = open_storage(sqlite_url(path))
-        with hold_storage(storage):
+        with hold_storage(storage, StudyConfig("mine", storage="sqlite:///named.db")):
             optuna.create_study(study_name="mine", storage=storage, load_if_exists=True)
         storage.engine.dispose()
     assert os.listdir(tmp_path) == [name]

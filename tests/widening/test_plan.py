@@ -65,12 +65,12 @@ def test_larger_space_is_named_where_the_default_of_a_new_study_lacks_something(
     assert planned(replace(widened, space=tmp_path / "largest.toml"), largest) is not None
 
 
-def test_database_that_other_machines_search_in_keeps_its_space(tmp_path: Path) -> None:
+def test_study_in_postgresql_keeps_its_space(tmp_path: Path) -> None:
     files = search(config_of(tmp_path), 2)
     shared = "postgresql://host/name"
     content = files.read_plain(files.config)
     files.write_text(files.config, json.dumps({**content, "storage": shared}))
     config = config_of(tmp_path, storage=shared, widen=True)
-    with needs_remedy("--widen needs a study on SQLite, which one run holds at a time, but got {}, where other"):
+    with needs_remedy("--widen needs a study on SQLite, whose file it keeps as it was, but got {}"):
         planned(config, WIDER_TEXT)
     assert planned(replace(config, study="t", widen=False), WIDER_TEXT) is None  # as the line says: another study

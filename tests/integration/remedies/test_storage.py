@@ -14,6 +14,7 @@ import pytest
 import sqlalchemy
 from sqlalchemy import exc
 
+from search.config import StudyConfig
 from search.records.files import StudyFiles
 from search.records.io import read_json, write_text
 from search.records.models import EvaluationRecord
@@ -169,10 +170,11 @@ def test_damaged_database_is_restored_or_another_is_taken(here: Path) -> None:
 
 def test_database_in_use_is_waited_for() -> None:
     storage = open_storage("sqlite:///study.db")
+    config = StudyConfig("a", storage="sqlite:///study.db")
     lock = filelock.FileLock("study.db.lock")
     with lock, needs_remedy("{} is in use by another run, and SQLite takes one at a time; wait for its end, or"):
-        hold_storage(storage).__enter__()
-    with hold_storage(storage):
+        hold_storage(storage, config).__enter__()
+    with hold_storage(storage, config):
         pass
     storage.engine.dispose()
 

@@ -1,4 +1,4 @@
-"""Trials that are lost: who had them, when they run again, and when they fail."""
+"""Trials that are lost: when they run again, and when they fail."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from optuna.trial import TrialState
 from search.config import StudyConfig
 from search.records.files import StudyFiles
 from search.space.space import SearchSpace
-from search.study.leases import MAX_LOSSES, TrialLeases
+from search.study.requeue import requeue_running
 from search.study.storage import open_storage
 from search.study.study import storage_url
 from search.study.trials import read_trials
-from search.worker.tasks import Interrupted, TrainMessage, TrainTask
+from search.worker.tasks import MAX_LOSSES, Interrupted, TrainMessage, TrainTask
 from tests.support.training.trainers import (
     by_filters,
     noting,
@@ -95,11 +95,29 @@ def test_lost_trial_repeats_its_number_its_parameters_and_its_seed(config: Study
     assert len({task.seed for task in tasks}) == 1
 
 
+def test_trial_whose_beginning_was_lost_in_an_outage_is_the_next_to_run(
+    config: StudyConfig, space: SearchSpace
+) -> None:
+    study = open_study(config, space)
+    unheard = study.ask()  # begun in the database, but its answer never came
+    ended: list[int] = []
+    run_trials(
+        study,
+        objective_of(space, by_filters),
+        n_trials=3,
+        n_jobs=2,
+        after_trial=lambda study, trial: ended.append(trial.number),
+    )
+    assert unheard.number in ended and len(ended) == 3
+    assert all(trial.state.is_finished() for trial in study.trials[: len(ended)])
+    assert "n_losses" not in study.trials[unheard.number].user_attrs
+
+
 def test_trial_that_dies_with_the_run_again_and_again_is_failed(config: StudyConfig, space: SearchSpace) -> None:
     study = open_study(config, space)
     for _ in range(MAX_LOSSES):
         study.ask()
-        TrialLeases(study, storage_of(study)).requeue_lost()
+        requeue_running(study, storage_of(study), are_losses=True)
     assert study.trials[0].state == TrialState.FAIL
     assert "deaths of a run" in read_trials(study)[0].reason
 
