@@ -24,7 +24,7 @@ check: lint  ## lint, types, imports, and the tests that load no TensorFlow, sta
 test: $(READY_TEST)  ## all but the slow ones: ten minutes on two cores
 	$(PYTEST) -m "not slow" $(ARGS)
 
-test-slow: $(READY_TEST)  ## the others: kills, several machines, exports, the wheel, whole studies
+test-slow: $(READY_TEST)  ## the others: kills, clusters, exports, the wheel, whole studies
 	$(PYTEST) -m slow $(ARGS)
 
 test-all: $(READY_TEST)  ## both at once, as CI does: what their files share is made once, and no process waits between

@@ -128,6 +128,9 @@ RUNS: dict[str, Run] = {
 MAKERS = {"another": f"{RUN} --trials 100 --dashboard", "shoes": f"{RUN} --dataset shoes --image-size 32 --flip"}
 BROWSED = "python -m search.dashboard fashion-mnist"
 ON_A_DATABASE = f"{RUN} --trials 300 --storage postgresql://searcher@db-host/search"
+IN_CONTAINERS = (
+    f"{RUN} --trials 300 --cluster auto --studies-dir /studies --storage postgresql://searcher@database/search"
+)
 ON_A_CLUSTER = f"{RUN} --trials 300 --cluster auto"  # run by tests/cluster alone: it needs nodes, which those start
 
 # --- commands that are checked
@@ -140,7 +143,10 @@ COPY = re.compile(r"cp (\S+) (\S+)")
 PLAIN = (
     "python3 -m venv .venv",
     ". .venv/bin/activate",
-    "POSTGRES_PASSWORD=... docker compose up",
+    "export POSTGRES_PASSWORD=... RAY_AUTH_TOKEN=...",
+    "docker compose up --build --detach",
+    "docker build --tag registry.example/fmnist-search .",
+    f"docker compose exec head {IN_CONTAINERS}",
     "export RAY_AUTH_MODE=token",
     "scp ~/.ray/auth_token SECOND:.ray/",
 )
@@ -450,7 +456,7 @@ def test_dashboard_of_the_pages_says_where_it_is_and_ends_at_ctrl_c(folder: Path
 @in_folder
 @pytest.mark.postgres
 @pytest.mark.skipif(programs() is None, reason="no PostgreSQL server here; install Debian's package postgresql")
-def test_command_for_several_machines_runs(folder: Path) -> None:
+def test_command_for_a_database_runs(folder: Path) -> None:
     with Server() as server:
         words = [server.url if word.startswith("postgresql://") else word for word in shlex.split(ON_A_DATABASE)]
         assert "test accuracy" in finish(run(folder, [*words, "--study", "shared", *DIGITS]))
