@@ -3,9 +3,9 @@
     python -m tests.support.training.cluster_campaign --trials 300 --nodes 20 --hosts 40 --runs 10 --seed 7
     python -m tests.support.training.cluster_campaign --trials 12 --nodes 2 --hosts 4 --runs 1 --real
 
-Every kill is SIGKILL, at a random moment. A killed node is replaced, and after a killed supervisor the same command goes
-on. At the end there are exactly the trials asked for, none running, and each value that was reported is the one that the
-trial's seed gives. The seed repeats the campaign, as far as the machine's timing does.
+Every kill is SIGKILL, at a random moment. A killed node is replaced, and after a killed supervisor the same command
+goes on. At the end there are exactly the trials asked for, none running, and each value that was reported is the one
+that the trial's seed gives. The seed repeats the campaign, as far as the machine's timing does.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class ClusterCampaign:
         """Count the trials by the state they ended in; AssertionError if something was lost, or done twice."""
         from ray.cluster_utils import Cluster
 
-        os.environ.update(RAY_USAGE_STATS_ENABLED="0", PYTHONPATH=str(ROOT), **{SECONDS_VARIABLE: "0.03"})
+        os.environ.update(RAY_USAGE_STATS_ENABLED="0", PYTHONPATH=str(ROOT), **{SECONDS_VARIABLE: "0.06"})
         logging.getLogger("ray").setLevel(logging.ERROR)
         cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
         try:
@@ -70,7 +70,7 @@ class ClusterCampaign:
         finished: dict[int, FrozenTrial] = {}
         supervisor = self._start(cluster.address)
         while self.done != self.kills and supervisor.poll() is None:
-            time.sleep(rng.uniform(0.2, 8.0 if self.real else 2.0))
+            time.sleep(rng.uniform(0.2, 8.0 if self.real else 1.5))
             what = rng.choice(sorted((self.kills - self.done).elements()))
             if what == "node":
                 cluster.remove_node(nodes.pop(rng.randrange(3)), allow_graceful=False)
