@@ -56,7 +56,7 @@ class ClusterCampaign:
         """Count the trials by the state they ended in; AssertionError if something was lost, or done twice."""
         from ray.cluster_utils import Cluster
 
-        os.environ.update(RAY_USAGE_STATS_ENABLED="0", PYTHONPATH=str(ROOT), **{SECONDS_VARIABLE: "0.06"})
+        os.environ.update(RAY_USAGE_STATS_ENABLED="0", PYTHONPATH=str(ROOT), **{SECONDS_VARIABLE: "0.25"})
         logging.getLogger("ray").setLevel(logging.ERROR)
         cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
         try:
