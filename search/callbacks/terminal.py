@@ -23,7 +23,7 @@ from fmnist.output import printable_lines
 from fmnist.recipe import Recipe
 from fmnist.training.history import HistoryPoint
 from search.callbacks.notebook import RunOutput
-from search.callbacks.progress import Phase, Training, finalist_lines
+from search.callbacks.progress import Phase, Training, finalist_lines, nodes_line
 from search.callbacks.reporter import (
     DETAIL,
     INFO,
@@ -68,6 +68,7 @@ class Terminal(Reporter):
         self._lock = threading.RLock()
         self._trainings: dict[str, Training] = {}
         self._phase: Phase | None = None
+        self._nodes_line = ""  # empty without a cluster
         self._label_width = SHORTEST_LABEL_WIDTH
         self._live: Live | LiveOutput | None = None
         self._output: RunOutput | None = None  # in a notebook
@@ -79,7 +80,7 @@ class Terminal(Reporter):
             self._n_entered += 1
             if self._n_entered > 1:
                 return self
-            self._phase, self._trainings = None, {}
+            self._phase, self._trainings, self._nodes_line = None, {}, ""
         if self._notebook is not None:
             self._output = RunOutput(is_quiet=self._verbosity == QUIET)
             self._live = LiveOutput(self._notebook, self._draw_output)
@@ -104,7 +105,9 @@ class Terminal(Reporter):
     def _draw_output(self) -> Mapping[str, str] | None:
         """What the notebook's cell shows now; None for nothing."""
         with self._lock:
-            return None if self._output is None else self._output.draw(self._phase, self._trainings, self.metric)
+            if self._output is None:
+                return None
+            return self._output.draw(self._phase, self._trainings, self.metric, self._nodes_line)
 
     def say(self, text: str, level: str = INFO, *, wrap: bool = True) -> None:
         """Print a line that stays, if the verbosity has that level. wrap=False cuts it at the terminal's width."""
@@ -150,6 +153,11 @@ class Terminal(Reporter):
             phase.n_done, phase.progress, phase.progress_told = progress.n_finished, progress, time.monotonic()
             if self._live is None:
                 self.say(" · ".join(part for part in (phase.line(), phase.best_line(self.metric)) if part))
+
+    def show_nodes(self, trainings: Mapping[str, int] | None, n_waiting: int = 0) -> None:
+        """Show what the nodes do in a line of its own, from now on."""
+        with self._lock:
+            self._nodes_line = "" if trainings is None else nodes_line(trainings, n_waiting)
 
     def show_finalists(self, rows: Sequence[FinalistRow]) -> None:
         """Print the finalists, the winner marked with >."""

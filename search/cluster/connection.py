@@ -10,11 +10,12 @@ import math
 import os
 import platform
 import signal
+import socket
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -30,11 +31,12 @@ from search.cluster import report
 from search.cluster.ray_private import redirect_messages
 from search.cluster.reach import HOW_TO_SHARE_TOKEN, address_of
 from search.config import StudyConfig
+from search.system.cluster_address import AUTO, split_address
 from search.worker.resources import Resources, in_bfloat16
 
 MOST_WORKERS = 1024  # trainings at a time, where the user sets no limit: each is waited for by a thread here
 SECONDS_TO_NOTICE = 30  # the death of a node, by Ray
-SECONDS_OF_COUNT = 1.0  # for which the nodes that were counted are taken for those that there are
+SECONDS_TO_CONNECT = 5.0  # to the head, which is asked now and then whether it is still there
 SECONDS_TO_DESCRIBE = 90  # of a node, whose first process loads Ray
 
 
@@ -70,14 +72,17 @@ class Cluster:
         assert address is not None, "a cluster has an address"
         self.address = address
         self._opened = ExitStack()  # what is undone when this ends
-        self._lock = threading.Lock()
-        self._nodes: list[Node] = []  # as they were counted last
-        self._counted = -math.inf  # when, by time.monotonic
+        self.last_nodes: list[Node] = []  # that were alive when somebody looked last
+        self._names: dict[str, str] = {}  # of all nodes that were ever seen, by Ray's ids
+        self.head = address  # or what stands for it, Ray Client's port
         self._is_own = not ray.is_initialized()  # a caller's connection stays as it is
         if self._is_own:
             found = connect(address)
             if found != address:
                 self.address = f"{address}, {found}"
+            self.head = found
+        elif address == AUTO:
+            self.head = ray.get_runtime_context().gcs_address
         try:
             nodes, self.described = self._described()
             if not nodes:
@@ -89,7 +94,8 @@ class Cluster:
             if not config.insecure_cluster:
                 refuse_open(nodes, self.described)
             self.gpus_each = gpus_of_each(config, nodes)
-            self.resources = resources_of(config, nodes, self.described, self.gpus_each)
+            self._remember(nodes)
+            self.resources = resources_of(config, nodes, self.described, self.gpus_each, self.name_of)
         except BaseException:
             self.close()
             raise
@@ -134,13 +140,37 @@ class Cluster:
                 return False
             time.sleep(0.2)
 
+    def look(self) -> list[Node]:
+        """Return the nodes that are alive now, and count on them until the next look."""
+        self._remember(self.nodes())
+        return self.last_nodes
+
+    def _remember(self, nodes: list[Node]) -> None:
+        taken = {self._names[node.key] for node in nodes if node.key in self._names}
+        for node in nodes:
+            if node.key not in self._names:
+                name, n = node.name, 1
+                while name in taken:  # a simulated cluster has several nodes on one machine
+                    n += 1
+                    name = f"{node.name} ({n})"
+                self._names[node.key] = name
+                taken.add(name)
+        self.last_nodes = nodes
+
+    def name_of(self, key: str) -> str:
+        """Return the address of a node that was seen, with a number where others have the same. key: Ray's id of it."""
+        return self._names.get(key, "of the cluster")
+
     def n_slots(self, n_threads: int) -> int:
-        """Return how many trainings of so many threads fit on the nodes that are alive now."""
-        with self._lock:  # hundreds of threads may ask, and Ray takes milliseconds to answer
-            if time.monotonic() - self._counted > SECONDS_OF_COUNT:
-                self._nodes, self._counted = self.nodes(), time.monotonic()
-            nodes = self._nodes
-        return sum(node.n_slots(n_threads, self.gpus_each) for node in nodes)
+        """Return how many trainings of so many threads fit on the nodes, as they were looked at last."""
+        return sum(node.n_slots(n_threads, self.gpus_each) for node in self.last_nodes)
+
+    def head_answers(self) -> bool:
+        """Whether the head, or Ray Client, can be connected to. Ray itself would wait for a minute."""
+        with suppress(OSError):
+            socket.create_connection(split_address(self.head), timeout=SECONDS_TO_CONNECT).close()
+            return True
+        return False
 
     def in_words(self) -> str:
         """Say what the cluster has, and what is made of it."""
@@ -301,7 +331,11 @@ def gpus_of_each(config: StudyConfig, nodes: Sequence[Node]) -> float:
 
 
 def resources_of(
-    config: StudyConfig, nodes: Sequence[Node], described: Sequence[dict[str, Any]], gpus_each: float
+    config: StudyConfig,
+    nodes: Sequence[Node],
+    described: Sequence[dict[str, Any]],
+    gpus_each: float,
+    name_of: Callable[[str], str],
 ) -> Resources:
     """Return what the cluster gives to a run: with fewer workers than cores, each has as many threads as fit."""
 
@@ -322,20 +356,13 @@ def resources_of(
         memory_mb=None,
         memory_limit_mb=config.memory_limit_mb,
         most_workers=config.workers or min(MOST_WORKERS, max(workers, config.trials)),
-        nodes=names_of(nodes, described),
+        nodes={name_of(node.key): in_words(node, each) for node, each in zip(nodes, described, strict=True)},
     )
 
 
-def names_of(nodes: Sequence[Node], described: Sequence[dict[str, Any]]) -> dict[str, str]:
-    """Return each machine of the cluster, by its address: its cores, GPUs and processor, in words."""
-    names: dict[str, str] = {}
-    for node, description in zip(nodes, described, strict=True):
-        words = "1 core" if node.cores == 1 else f"{node.cores:g} cores"
-        if node.gpus:
-            words += ", 1 GPU" if node.gpus == 1 else f", {node.gpus:g} GPUs"
-        words += f", {description['processor']}"
-        name, n_before = node.name, sum(each.partition(" ")[0] == node.name for each in names)
-        if n_before:  # a simulated cluster has several nodes on one machine
-            name = f"{node.name} ({n_before + 1})"
-        names[name] = words
-    return names
+def in_words(node: Node, description: dict[str, Any]) -> str:
+    """Say which cores, GPUs and processor a node has."""
+    words = "1 core" if node.cores == 1 else f"{node.cores:g} cores"
+    if node.gpus:
+        words += ", 1 GPU" if node.gpus == 1 else f", {node.gpus:g} GPUs"
+    return f"{words}, {description['processor']}"

@@ -86,7 +86,7 @@ def check_run(
     ):
         scratch = Path(folder)
         with Interruptible(asked):
-            place = opened.enter_context(place_of(config, terminal.say, worker_processes))
+            place = opened.enter_context(place_of(config, terminal, worker_processes))
             prepared = prepare(config, terminal, asked, scratch, place.resources)
         if prepared.is_finished:
             terminal.say(f"study {config.study} is finished: a run would build its report again, in seconds")

@@ -190,12 +190,16 @@ def run_task(
 
     One that is lost with the node that ran it begins again, until it was lost MAX_LOSSES times.
     """
-    for _ in range(MAX_LOSSES - 1):
+    n_losses = 0
+    while True:
         try:
             return _run_once(trainer, callback, task, label)
-        except WorkerLost:  # whoever lost it has said so
+        except WorkerLost as lost:  # the workers say what it costs
+            n_losses += 1
+            lost.concerns(label, runs_again=n_losses < MAX_LOSSES)
+            if not lost.runs_again:
+                raise
             callback.on_training_progress(label, 0)
-    return _run_once(trainer, callback, task, label)
 
 
 def _run_once(

@@ -187,7 +187,9 @@ class TrialLoop:
 
     def _lose(self, trial: optuna.Trial, lost: WorkerLost) -> None:
         """Queue a trial again whose node has died; one that has lost too many has failed."""
-        if self._leases.lose(trial):
+        runs_again = self._leases.lose(trial)
+        lost.concerns(f"trial {trial.number}", runs_again=runs_again)
+        if runs_again:
             return
         self._say(f"trial {trial.number} has failed: every node that ran it was lost, the last time as {lost.reason}")
         self._after_trial(self._study, trial.storage.get_trial(id_of(trial)))

@@ -24,6 +24,7 @@ from search.study.attributes import attributes_of
 from search.study.objective import Objective
 from search.study.strategy import build_rungs, seed_of
 from search.worker.tasks import Interrupted
+from tests.support.reporting import Saying
 from tests.support.spaces import space_from
 from tests.support.training.fake_hosts import FakeHost, expected_reports, hosts
 from tests.support.training.trainers import SITE, open_study, run_trials
@@ -91,14 +92,14 @@ def space() -> SearchSpace:
 
 def search(cluster: Any, folder: Path, space: SearchSpace, seconds: float | None) -> list[str]:
     """Search until all trials have ended, or for some seconds; as a run does, from its connection to its end."""
-    split, stop, said = folder / "split", threading.Event(), list[str]()
+    split, stop, reporter = folder / "split", threading.Event(), Saying()
     split.mkdir(exist_ok=True)
     (split / "images").write_bytes(b"pixels")
     config = cluster.config(folder, trials=N_TRIALS, sampler="random")
     study = open_study(config, space)
     with Cluster(config) as connection:
         connection.log_to(folder / "worker.log")
-        with ClusterWorkers(connection, stop, said.append, host=FakeHost) as workers:
+        with ClusterWorkers(connection, stop, reporter, host=FakeHost) as workers:
             site, rungs = replace(SITE, split_folder=split), build_rungs("asha", space.fidelity)
             with stopping_after(seconds, stop), suppress(Interrupted):
                 run_trials(
@@ -108,9 +109,9 @@ def search(cluster: Any, folder: Path, space: SearchSpace, seconds: float | None
                     n_jobs=connection.resources.most_workers,
                     room=workers.room,
                     stop=stop,
-                    say=said.append,
+                    say=reporter.say,
                 )
-    return said
+    return reporter.said
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,7 +19,6 @@ from search.cluster.connection import (
     connect,
     first_line,
     gpus_of_each,
-    names_of,
     refuse_open,
     refuse_unlike,
     resources_of,
@@ -47,7 +47,7 @@ def config(**more: Any) -> StudyConfig:
 
 
 def resources(nodes: list[Node], gpus_each: float = 0, each: dict[str, Any] | None = None, **more: Any) -> Resources:
-    return resources_of(config(**more), nodes, [each or described() for _ in nodes], gpus_each)
+    return resources_of(config(**more), nodes, [each or described() for _ in nodes], gpus_each, str)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_bfloat16_is_used_where_every_node_is_faster_in_it() -> None:
     fast_gpu = {**gpu, "is_faster_in_bfloat16": True}
 
     def is_used(*each: dict[str, Any], **more: Any) -> bool:
-        return resources_of(config(**more), [node() for _ in each], each, 0).bfloat16
+        return resources_of(config(**more), [node() for _ in each], each, 0, str).bfloat16
 
     assert is_used(fast, fast)
     assert not is_used(fast, slow) and not is_used(fast, fast_gpu)
@@ -126,14 +126,21 @@ def test_gpus_that_no_node_has_are_lowered_or_added() -> None:
     assert gpus_of_each(config(gpus_per_training=2), [node(gpus=1), node(gpus=2)]) == 2  # a node added
 
 
-def test_machines_are_named_with_what_they_have() -> None:
+def test_machines_are_named_with_what_they_have(monkeypatch: pytest.MonkeyPatch) -> None:
     nodes = [node(4), node(2, 1), node(1, name=FOREIGN), node(8)]
-    assert names_of(nodes, [described() for _ in nodes]) == {
-        OWN: "4 cores, a processor",
-        f"{OWN} (2)": "2 cores, 1 GPU, a processor",
-        FOREIGN: "1 core, a processor",
-        f"{OWN} (3)": "8 cores, a processor",
-    }
+    fake = FakeRay(monkeypatch, *nodes)
+    with Cluster(config(insecure_cluster=True)) as cluster:
+        assert cluster.resources.nodes == {
+            OWN: "4 cores, a processor",
+            f"{OWN} (2)": "2 cores, 1 GPU, a processor",
+            FOREIGN: "1 core, a processor",
+            f"{OWN} (3)": "8 cores, a processor",
+        }
+        fake.nodes.pop(1)
+        cluster.look()
+        fake.nodes.append(node(16))
+        names = [cluster.name_of(each.key) for each in cluster.look()]
+    assert names == [OWN, FOREIGN, f"{OWN} (3)", f"{OWN} (2)"], "a node takes the name of one that is gone"
 
 
 @pytest.mark.parametrize("name", ["python", "fmnist-search", "tensorflow", "keras", "numpy"])
@@ -173,6 +180,7 @@ class FakeRay:
     def __init__(self, patch: pytest.MonkeyPatch, *nodes: Node, **more: Any) -> None:
         self.nodes = list(nodes)
         patch.setattr(ray, "is_initialized", lambda: True)
+        patch.setattr(ray, "get_runtime_context", lambda: SimpleNamespace(gcs_address="head:6379"))
         patch.setattr(ray, "nodes", self._as_ray_says)
         patch.setattr(ray, "shutdown", lambda: pytest.fail("the caller's connection is not this tool's to end"))
         patch.setattr("search.cluster.connection.describe_nodes", lambda nodes: [described(**more) for _ in nodes])
@@ -202,6 +210,7 @@ def test_node_with_cores_is_added_to_a_cluster_without(monkeypatch: pytest.Monke
             f"cluster auto ({OWN}: 4 cores, a processor); up to 4 trainings at a time, each of 1 thread"
         )
         fake.nodes.append(node(2))
+        cluster.look()
         assert (cluster.n_slots(1), cluster.n_slots(2), cluster.n_slots(3)) == (6, 3, 1), "it has grown"
 
 

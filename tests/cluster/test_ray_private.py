@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[2]
 DRIVER = """
 import sys, threading, time
 from pathlib import Path
+from search.callbacks.reporter import Reporter
 from search.cluster.connection import Cluster
 from search.cluster.workers import ClusterWorkers
 from search.config import StudyConfig
@@ -25,7 +26,7 @@ from tests.support.training.fake_trainer import recipe
 address, folder = sys.argv[1], Path(sys.argv[2])
 with Cluster(StudyConfig("s", dataset="digits", cluster=address, studies_dir=folder)) as cluster:
     cluster.log_to(folder / "worker.log")
-    with ClusterWorkers(cluster, threading.Event(), lambda text: None, host=FakeHost) as workers:
+    with ClusterWorkers(cluster, threading.Event(), Reporter(), host=FakeHost) as workers:
         training = workers.train(TrainTask(recipe(1), 1, folder / "split", 1.0, 1.0, 100_000, 100))
         next(training)
         (folder / "begun").touch()

@@ -18,6 +18,7 @@ from search.cluster.connection import Cluster, Node, connect, describe_nodes
 from search.cluster.workers import ClusterWorkers
 from search.worker.tasks import Interrupted, PredictTask, TrainingFailed, TrainResult, TrainTask, WorkerLost
 from tests.support.remedies import needs_remedy
+from tests.support.reporting import Saying
 from tests.support.training.fake_hosts import BUG, FAILURES, LATE, FakeHost, ProcessHost, hosts, until
 from tests.support.training.fake_process import accuracy_of
 from tests.support.training.fake_trainer import recipe
@@ -28,17 +29,21 @@ Start = Callable[..., ClusterWorkers]
 
 
 @pytest.fixture
-def start(cluster: Any, tmp_path: Path) -> Iterator[Start]:
+def reporter() -> Saying:
+    return Saying()
+
+
+@pytest.fixture
+def start(cluster: Any, reporter: Saying, tmp_path: Path) -> Iterator[Start]:
     """Connect, and start hosts as they are asked for; all is left after the test."""
     with ExitStack() as opened:
 
         def begin(stop: threading.Event | None = None, host: type = FakeHost, **more: Any) -> ClusterWorkers:
             config = cluster.config(tmp_path, **more)
             connection = opened.enter_context(Cluster(config))
-            workers = ClusterWorkers(connection, stop or threading.Event(), said.append, config.workers, host)
+            workers = ClusterWorkers(connection, stop or threading.Event(), reporter, config.workers, host)
             return opened.enter_context(workers)
 
-        said: list[str] = []
         yield begin
     until(lambda: not hosts(), "hosts are left behind")
 
@@ -182,7 +187,7 @@ def test_killed_host_is_a_lost_worker_and_the_next_task_has_another(
     next(training)
     (host,) = hosts()
     host.kill()
-    with pytest.raises(WorkerLost, match=r"node [\d.]+ was lost: the process that trained there has died"):
+    with pytest.raises(WorkerLost, match=r"node [\d.]+( \(\d\))? was lost: the process that trained there has died"):
         list(training)
     assert isinstance(messages_of(workers, task(2))[-1], TrainResult)
 
