@@ -133,7 +133,8 @@ def nodes_line(trainings: Mapping[str, int], n_waiting: int = 0) -> str:
     n_idle = sum(n == 0 for n in trainings.values())
     idle = f" · {n_idle:,} idle" if n_idle else ""
     line = f"{with_noun(len(trainings), 'node')} · {running:,} {unit}{idle}{waiting}"
-    return f"{line} · most on {busiest}: {trainings[busiest]:,}" if running else line
+    longer = f"{line} · most on {busiest}: {trainings[busiest]:,}"
+    return longer if running and len(longer) <= LINE_WIDTH else line
 
 
 def finalist_lines(rows: Sequence[FinalistRow], metric: Metric) -> list[str]:

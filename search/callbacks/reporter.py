@@ -14,7 +14,7 @@ from fmnist.metrics.intervals import Interval
 from fmnist.scoring import Metric
 from fmnist.values import did_you_mean, require_instance, shown
 from search.callbacks.base import Callback
-from search.format import duration, list_names, with_noun
+from search.format import duration, with_noun
 
 STATES = ("complete", "pruned", "infeasible", "failed")  # that a trial may end in, in the order they are counted out
 
@@ -23,7 +23,7 @@ QUIET, NORMAL, VERBOSE = "quiet", "normal", "verbose"
 # What is said, most important first: what came out or went wrong, what goes on, and what only VERBOSE tells.
 RESULT, WARNING, INFO, DETAIL = "result", "warning", "info", "detail"
 SAID = {QUIET: (RESULT, WARNING), NORMAL: (RESULT, WARNING, INFO), VERBOSE: (RESULT, WARNING, INFO, DETAIL)}
-MOST_NUMBERS = 6  # of trainings that one sentence lists
+MOST_NAMES = 6  # of trainings in a sentence
 
 
 def require_verbosity(verbosity: object) -> str:
@@ -110,16 +110,18 @@ class NodeLoss:
 
 
 def trainings_in_words(labels: Sequence[str]) -> str:
-    """List trainings by their labels: `trial 12`, `trials 12 and 15`, or `trials 1, 2, 3 and 60 more`."""
-    kinds = {label.rpartition(" ")[0] for label in labels}
-    if len(labels) == 1 or len(kinds) > 1 or "" in kinds:
-        return list_names(labels)
-    numbers = [label.rpartition(" ")[2] for label in labels]
-    if len(numbers) > MOST_NUMBERS:
-        listed = f"{', '.join(numbers[:MOST_NUMBERS])} and {len(numbers) - MOST_NUMBERS} more"
-    else:
-        listed = f"{', '.join(numbers[:-1])} and {numbers[-1]}"
-    return f"{kinds.pop()}s {listed}"
+    """List trainings by their labels: `trial 12`, `trials 12 and 15`, `finalist 3 and student 1`, or the first ones."""
+    kinds = {label.partition(" ")[0] for label in labels}
+    numbers = [label.partition(" ")[2] for label in labels]
+    before, names = "", list(labels)
+    if len(labels) > 1 and len(kinds) == 1 and all(number.isdecimal() for number in numbers):
+        before, names = f"{kinds.pop()}s ", numbers
+    if len(names) > MOST_NAMES:
+        names[MOST_NAMES:] = [f"{len(names) - MOST_NAMES} more"]
+    listed = names[0]
+    if len(names) > 1:
+        listed = f"{', '.join(names[:-1])} and {names[-1]}"
+    return f"{before}{listed}"
 
 
 def higher(best: float | None, score: float | None) -> float | None:

@@ -1,4 +1,4 @@
-"""What a person sees while the tool runs: a line for each training and two for the study, redrawn as they change.
+"""What a person sees while the tool runs: a line for each training and a few for the study, redrawn as they change.
 
 In a notebook that is one output of the cell. Where standard output is no terminal, plain lines with the time of day.
 The supervisor alone owns the terminal; worker processes have their standard error in a file.
@@ -6,6 +6,7 @@ The supervisor alone owns the terminal; worker processes have their standard err
 
 from __future__ import annotations
 
+import itertools
 import sys
 import threading
 import time
@@ -38,7 +39,7 @@ from search.callbacks.reporter import (
     require_console,
     require_verbosity,
 )
-from search.format import METRIC_WORDS, shown_score
+from search.format import METRIC_WORDS, shown_score, with_noun
 from search.system.notebook import LiveOutput, find_notebook
 
 TABLE_WIDTH = 80  # at least: in fewer columns its figures would be cut
@@ -225,20 +226,28 @@ class Terminal(Reporter):
         training.n_images = max(training.n_images, n_images)
 
     def render(self) -> Group:
-        """What redraws, as it is now: a line for each training, the best trial, the phase."""
+        """What redraws, as it is now: a line for each training, the nodes, the best trial, the phase.
+
+        The last ones stay visible however many trainings there are: those that find no room are counted.
+        """
         with self._lock:
-            lines = []
-            for label, training in self._trainings.items():
-                length, share, clock = training.columns()
-                best = training.best(self.metric)
-                columns = f"{label:<{self._label_width}} {length:>5} {share:>4} {best:>6} {clock:>12}"
-                lines.append(_one_line(f"{columns}  {training.what}"))
-            if self._phase is None:
-                return Group(*lines, _one_line("preparing", style="bold"))
-            best_line = self._phase.best_line(self.metric)
-            if best_line:
-                lines.append(_one_line(best_line))
-            return Group(*lines, _one_line(self._phase.line(), style="bold"))
+            phase, below = "preparing", [self._nodes_line]
+            if self._phase is not None:
+                phase = self._phase.line()
+                below.append(self._phase.best_line(self.metric))
+            last = [*(_one_line(line) for line in below if line), _one_line(phase, style="bold")]
+            n_shown, n = self._console.height - len(last), len(self._trainings)
+            if n > n_shown:
+                n_shown = max(0, n_shown - 1)
+                last.insert(0, _one_line(f"… and {with_noun(n - n_shown, 'more training')}"))
+            shown = itertools.islice(self._trainings.items(), n_shown)
+            return Group(*(self._line_of(label, training) for label, training in shown), *last)
+
+    def _line_of(self, label: str, training: Training) -> Text:
+        length, share, clock = training.columns()
+        best = training.best(self.metric)
+        columns = f"{label:<{self._label_width}} {length:>5} {share:>4} {best:>6} {clock:>12}"
+        return _one_line(f"{columns}  {training.what}")
 
 
 @dataclass

@@ -10,7 +10,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from fmnist.errors import UserError
 from fmnist.training.history import HistoryPoint
@@ -32,7 +32,7 @@ class Work:
     n_threads: int
     node: str = ""  # Ray's id of it; empty while the task waits for a place
     n_images: int = 0  # that its trainings have seen
-    began: float = field(default_factory=time.monotonic)  # on that node
+    began: float | None = None  # on that node, by time.monotonic
     _n_images_before: int = 0  # of its trainings that have ended
 
     def begin(self, node: str) -> None:
@@ -54,12 +54,12 @@ class Loss:
 
     work: Work
     lost: WorkerLost  # says what it was, once whoever waited for the task has caught it
-    at: float = field(default_factory=time.monotonic)
+    at: float  # by time.monotonic
 
     @property
     def seconds(self) -> float:
         """How long it had run."""
-        return self.at - self.work.began
+        return 0.0 if self.work.began is None else self.at - self.work.began
 
 
 class ClusterWatch:
@@ -99,7 +99,7 @@ class ClusterWatch:
     def add_loss(self, work: Work, lost: WorkerLost) -> None:
         """Tell of a lost task, together with the others of its node."""
         with self._lock:
-            self._losses.append(Loss(work, lost))
+            self._losses.append(Loss(work, lost, time.monotonic()))
 
     def _run(self) -> None:
         try:

@@ -16,6 +16,7 @@ import psutil
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
+from search.callbacks.reporter import NodeLoss
 from search.cluster.connection import Cluster
 from search.cluster.workers import ClusterWorkers
 from search.config import SHIPPED_SPACES
@@ -90,8 +91,8 @@ def space() -> SearchSpace:
     return space_from(SHIPPED_SPACES / "digits.toml", (8, 8, 1), 10)
 
 
-def search(cluster: Any, folder: Path, space: SearchSpace, seconds: float | None) -> list[str]:
-    """Search until all trials have ended, or for some seconds; as a run does, from its connection to its end."""
+def search(cluster: Any, folder: Path, space: SearchSpace, seconds: float | None) -> list[NodeLoss]:
+    """Search until all trials have ended, or for some seconds, as a run does; return what was said to be lost."""
     split, stop, reporter = folder / "split", threading.Event(), Saying()
     split.mkdir(exist_ok=True)
     (split / "images").write_bytes(b"pixels")
@@ -111,7 +112,7 @@ def search(cluster: Any, folder: Path, space: SearchSpace, seconds: float | None
                     stop=stop,
                     say=reporter.say,
                 )
-    return reporter.said
+    return reporter.losses
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ class Searched:
 
     trials: list[FrozenTrial]
     before: dict[int, FrozenTrial]
-    said: list[str]
+    losses: list[NodeLoss]  # as they were told
 
 
 def finished(trials: list[FrozenTrial]) -> dict[int, FrozenTrial]:
@@ -129,15 +130,15 @@ def finished(trials: list[FrozenTrial]) -> dict[int, FrozenTrial]:
 
 def search_with_stops(cluster: Any, folder: Path, space: SearchSpace, rng: random.Random) -> Searched:
     """Stop the search, and resume it, until all trials have ended."""
-    config, before, said = cluster.config(folder), dict[int, FrozenTrial](), list[str]()
+    config, before, losses = cluster.config(folder), dict[int, FrozenTrial](), list[NodeLoss]()
     for _ in range(N_STOPS):
-        said += search(cluster, folder, space, rng.uniform(6, 10))
+        losses += search(cluster, folder, space, rng.uniform(6, 10))
         trials = open_study(config, space).trials
         assert all(finished(trials).get(number) == trial for number, trial in before.items())
         assert not [trial for trial in trials if trial.state == TrialState.RUNNING]
         before = finished(trials)
-    said += search(cluster, folder, space, None)
-    return Searched(open_study(config, space).trials, before, said)
+    losses += search(cluster, folder, space, None)
+    return Searched(open_study(config, space).trials, before, losses)
 
 
 def test_search_whose_hosts_and_nodes_die_and_which_is_stopped_loses_nothing_and_does_nothing_twice(
@@ -157,7 +158,9 @@ def test_search_whose_hosts_and_nodes_die_and_which_is_stopped_loses_nothing_and
     )
     check(searched.trials, searched.before, space, reports)
     assert killer.killed["host"] and killer.killed["node"], "the trainings are long enough for at least one of each"
-    assert sum("begins again" in text for text in searched.said) >= n_losses, "whoever loses a training says so"
+    n_told = sum(len(loss.trainings) for loss in searched.losses)
+    n_failed = sum(trial.state == TrialState.FAIL for trial in searched.trials)
+    assert n_told + n_failed >= n_losses, "whoever loses a training says so"
 
 
 def check(trials: list[FrozenTrial], before: dict[int, FrozenTrial], space: SearchSpace, reports: Reports) -> None:
