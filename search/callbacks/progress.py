@@ -123,16 +123,15 @@ def nodes_line(trainings: Mapping[str, int], n_waiting: int = 0) -> str:
     waiting = f" · {n_waiting:,} waiting" if n_waiting else ""
     if not trainings:
         return f"no nodes{waiting}"
-    running = sum(trainings.values())
-    unit = "training" if running == 1 else "trainings"
-    each = ", ".join(f"{name} {n}" for name, n in trainings.items())
-    line = f"nodes {each} {unit}{waiting}"
+    each = ", ".join(f"{name}: {n:,}" for name, n in trainings.items())
+    line = f"trainings on {each}{waiting}"
     if len(line) <= LINE_WIDTH:
         return line
+    running = sum(trainings.values())
     busiest = max(trainings, key=lambda name: trainings[name])
     n_idle = sum(n == 0 for n in trainings.values())
     idle = f" · {n_idle:,} idle" if n_idle else ""
-    line = f"{with_noun(len(trainings), 'node')} · {running:,} {unit}{idle}{waiting}"
+    line = f"{with_noun(len(trainings), 'node')} · {with_noun(running, 'training')}{idle}{waiting}"
     longer = f"{line} · most on {busiest}: {trainings[busiest]:,}"
     return longer if running and len(longer) <= LINE_WIDTH else line
 

@@ -15,7 +15,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -140,10 +140,14 @@ class Cluster:
                 return False
             time.sleep(0.2)
 
-    def look(self) -> list[Node]:
-        """Return the nodes that are alive now, and count on them until the next look."""
-        self._remember(self.nodes())
-        return self.last_nodes
+    def look(self) -> bool:
+        """Find the nodes that are alive now. Returns False where the head does not answer: Ray would wait a minute."""
+        try:
+            socket.create_connection(split_address(self.head), timeout=SECONDS_TO_CONNECT).close()
+            self._remember(self.nodes())
+        except (OSError, RayError):
+            return False
+        return True
 
     def _remember(self, nodes: list[Node]) -> None:
         taken = {self._names[node.key] for node in nodes if node.key in self._names}
@@ -155,7 +159,8 @@ class Cluster:
                     name = f"{node.name} ({n})"
                 self._names[node.key] = name
                 taken.add(name)
-        self.last_nodes = nodes
+        in_order = list(self._names)
+        self.last_nodes = sorted(nodes, key=lambda node: in_order.index(node.key))
 
     def name_of(self, key: str) -> str:
         """Return the address of a node that was seen, with a number where others have the same. key: Ray's id of it."""
@@ -164,13 +169,6 @@ class Cluster:
     def n_slots(self, n_threads: int) -> int:
         """Return how many trainings of so many threads fit on the nodes, as they were looked at last."""
         return sum(node.n_slots(n_threads, self.gpus_each) for node in self.last_nodes)
-
-    def head_answers(self) -> bool:
-        """Whether the head, or Ray Client, can be connected to. Ray itself would wait for a minute."""
-        with suppress(OSError):
-            socket.create_connection(split_address(self.head), timeout=SECONDS_TO_CONNECT).close()
-            return True
-        return False
 
     def in_words(self) -> str:
         """Say what the cluster has, and what is made of it."""

@@ -25,7 +25,7 @@ SECONDS_OF_PATIENCE = 5.0  # that a training may find no node which could take i
 SECONDS_WITHOUT_HEAD = 30.0  # after which the run ends; Ray ends the process itself after 60
 
 
-@dataclass
+@dataclass(eq=False)
 class Work:
     """A task that a host has, or waits for a place with."""
 
@@ -114,13 +114,13 @@ class ClusterWatch:
         Raises:
             UserError: The head has not answered for long.
         """
-        if not self._cluster.head_answers():
+        if not self._cluster.look():
             self._require_head()
             return
         if self._closing.is_set():
             return
         self._answered = time.monotonic()
-        nodes, work = self._cluster.look(), self._work()
+        nodes, work = self._cluster.last_nodes, self._work()
         self._show(nodes, work)
         self._tell_who_came(nodes)
         self._tell_losses(work)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import threading
+import time
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, wait
 from contextlib import contextmanager, suppress
@@ -16,7 +17,7 @@ from ray.exceptions import OutOfMemoryError, RayActorError, RayError, RayTaskErr
 
 from fmnist.errors import UserError
 from search.callbacks.reporter import Reporter
-from search.cluster.connection import Cluster, first_line
+from search.cluster.connection import SECONDS_TO_NOTICE, Cluster, first_line
 from search.cluster.node import Answer, TrainingHost
 from search.cluster.shipping import Parcel, Shipper
 from search.cluster.watch import ClusterWatch, Work
@@ -81,13 +82,14 @@ class ClusterWorkers(WorkerProcesses):
         self._lock = threading.Lock()
         self._idle: dict[int, list[Any]] = {}  # hosts without a task, by their number of threads
         self._busy: dict[Any, Work] = {}  # of the hosts with a task
+        self._queued: list[Work] = []  # tasks that wait for a host
         self._n_reserved = 0  # trainings that have room, see `room`
         self._watch = ClusterWatch(cluster, reporter, self._work)
         self._watch.start()
 
     def _work(self) -> list[Work]:
         with self._lock:
-            return list(self._busy.values())
+            return list(dict.fromkeys([*self._busy.values(), *self._queued]))
 
     def close(self) -> None:
         """End whatever runs; nothing can be run afterwards."""
@@ -181,6 +183,7 @@ class ClusterWorkers(WorkerProcesses):
     def _begin(self, parcel: Parcel, n_threads: int) -> tuple[Any, Work]:
         """Give a task to a host, and return the host, which has a place now, with what it does there."""
         has_idle = partial(self._has_idle, n_threads)
+        gives_up_at = time.monotonic() + SECONDS_TO_NOTICE
         while True:
             work = Work(n_threads)
             host, is_new = self._take_host(work)
@@ -193,9 +196,11 @@ class ClusterWorkers(WorkerProcesses):
             except Superseded:  # it waits for cores, which those without a task have: one of these will do
                 pass
             except (RayActorError, OutOfMemoryError) as error:
-                if is_new:
+                if is_new and (is_final(error) or time.monotonic() > gives_up_at):
                     raise self._failure_of(work, error) from None
-                # It has died since its last task, and the new one has not begun: nothing is lost with it.
+                # The task has not begun, so nothing is lost: the host has died since its last one, or Ray has placed it
+                # on a node that it has not yet found to be dead.
+                self._stop.wait(POLL_SECONDS)
             finally:
                 if not is_in_place:
                     self._give_back(host, n_threads, is_idle=False)
@@ -223,21 +228,32 @@ class ClusterWorkers(WorkerProcesses):
             Interrupted: `stop` was set before.
             UserError: The cluster's head is gone.
         """
-        n_threads = work.n_threads
-        while True:
-            n_slots = max(1, self._cap or 0, self._cluster.n_slots(n_threads))
+        with self._lock:
+            self._queued.append(work)
+        try:
+            while True:
+                taken = self._host_with_room(work)
+                if taken is not None:
+                    return taken
+                self._stop.wait(POLL_SECONDS)
+                self._require_going_on()
+        finally:
             with self._lock:
-                if self._idle.get(n_threads):
-                    host = self._idle[n_threads].pop()
-                    self._busy[host] = work
-                    return host, False
+                self._queued.remove(work)
+
+    def _host_with_room(self, work: Work) -> tuple[Any, bool] | None:
+        n_slots = max(1, self._cap or 0, self._cluster.n_slots(work.n_threads))
+        with self._lock:
+            is_new = not self._idle.get(work.n_threads)
+            if not is_new:
+                host = self._idle[work.n_threads].pop()
+            else:
                 self._end_idle()  # they keep cores that this one may need
-                if len(self._busy) < n_slots:
-                    host = self._new_host(n_threads)
-                    self._busy[host] = work
-                    return host, True
-            self._stop.wait(POLL_SECONDS)
-            self._require_going_on()
+                if len(self._busy) >= n_slots:
+                    return None
+                host = self._new_host(work.n_threads)
+            self._busy[host] = work
+            return host, is_new
 
     def _has_idle(self, n_threads: int) -> bool:
         """Whether a host of so many threads has no task. Those of other threads end: whoever asks waits for cores."""
@@ -302,6 +318,11 @@ def result_of(future: Future[Any]) -> Any:
         if isinstance(error.cause, UserError):
             raise UserError(str(error.cause)) from None
         raise
+
+
+def is_final(error: RayActorError | OutOfMemoryError) -> bool:
+    """Whether another host would die as this one did, before it had begun."""
+    return isinstance(error, OutOfMemoryError) or error.actor_init_failed
 
 
 def write_output(task: Task, content: bytes) -> None:

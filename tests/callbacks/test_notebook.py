@@ -66,9 +66,9 @@ def test_run_on_a_cluster_shows_its_nodes_while_it_lasts_and_then_what_was_lost(
     with Terminal() as terminal:
         terminal.begin("trials", 100)
         terminal.show_nodes({"10.0.0.1": 3, "10.0.0.2": 4})
-        assert "nodes 10.0.0.1 3, 10.0.0.2 4 trainings" in drawn(terminal)
+        assert "trainings on 10.0.0.1: 3, 10.0.0.2: 4" in drawn(terminal)
         terminal.warn_of_loss(NodeLoss("10.0.0.1", True, ("trial 7",), 700, 12.0))
-    assert "nodes 10.0.0.1" not in notebook.words
+    assert "trainings on" not in notebook.words
     assert "⚠ node 10.0.0.1 was lost: trial 7 runs again, 700 images (12 s) of training are lost" in notebook.words
 
 

@@ -327,7 +327,7 @@ def test_nodes_of_a_cluster_have_a_line_until_the_run_leaves_it() -> None:
     live = terminal(is_terminal=True)
     live.begin("trials", 100, 7, progress(6, 0.9372))
     live.show_nodes({"10.0.0.1": 3, "10.0.0.2": 4})
-    assert drawn(live)[0].rstrip() == "nodes 10.0.0.1 3, 10.0.0.2 4 trainings"
+    assert drawn(live)[0].rstrip() == "trainings on 10.0.0.1: 3, 10.0.0.2: 4"
     live.show_nodes(None)
     assert drawn(live)[0].startswith("best 93.72%")
 
@@ -335,8 +335,8 @@ def test_nodes_of_a_cluster_have_a_line_until_the_run_leaves_it() -> None:
 @pytest.mark.parametrize(
     ("trainings", "n_waiting", "line"),
     [
-        ({"a": 1}, 0, "nodes a 1 training"),
-        ({"a": 3, "b": 0}, 1, "nodes a 3, b 0 trainings · 1 waiting"),
+        ({"a": 1}, 0, "trainings on a: 1"),
+        ({"a": 3, "b": 0}, 1, "trainings on a: 3, b: 0 · 1 waiting"),
         ({}, 2, "no nodes · 2 waiting"),
         (
             {f"10.0.0.{i}": 8 - (i == 7) for i in range(20)},
@@ -366,7 +366,7 @@ def test_lines_of_the_study_stay_visible_under_more_trainings_than_the_terminal_
     lines = drawn(live)
     assert len(lines) == 10
     assert lines[5].startswith("trial 5 ") and lines[6].rstrip() == "… and 34 more trainings"
-    assert lines[7].startswith("nodes ") and lines[8].startswith("best ") and lines[9].startswith("trials 7/100")
+    assert lines[7].startswith("trainings on ") and lines[8].startswith("best ") and lines[9].startswith("trials 7/100")
 
 
 @pytest.mark.parametrize(

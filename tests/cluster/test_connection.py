@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -137,9 +138,10 @@ def test_machines_are_named_with_what_they_have(monkeypatch: pytest.MonkeyPatch)
             f"{OWN} (3)": "8 cores, a processor",
         }
         fake.nodes.pop(1)
-        cluster.look()
-        fake.nodes.append(node(16))
-        names = [cluster.name_of(each.key) for each in cluster.look()]
+        assert cluster.look()
+        fake.nodes.insert(0, node(16))
+        assert cluster.look()
+        names = [cluster.name_of(each.key) for each in cluster.last_nodes]
     assert names == [OWN, FOREIGN, f"{OWN} (3)", f"{OWN} (2)"], "a node takes the name of one that is gone"
 
 
@@ -179,11 +181,18 @@ class FakeRay:
 
     def __init__(self, patch: pytest.MonkeyPatch, *nodes: Node, **more: Any) -> None:
         self.nodes = list(nodes)
+        self.answers = True
         patch.setattr(ray, "is_initialized", lambda: True)
         patch.setattr(ray, "get_runtime_context", lambda: SimpleNamespace(gcs_address="head:6379"))
+        patch.setattr(connection.socket, "create_connection", self._connect)
         patch.setattr(ray, "nodes", self._as_ray_says)
         patch.setattr(ray, "shutdown", lambda: pytest.fail("the caller's connection is not this tool's to end"))
         patch.setattr("search.cluster.connection.describe_nodes", lambda nodes: [described(**more) for _ in nodes])
+
+    def _connect(self, address: object, timeout: float) -> io.BytesIO:
+        if not self.answers:
+            raise ConnectionRefusedError
+        return io.BytesIO()
 
     def _as_ray_says(self) -> list[dict[str, Any]]:
         gone = {"Alive": False, "NodeID": "gone", "NodeManagerAddress": OWN, "Resources": {}}
@@ -210,8 +219,10 @@ def test_node_with_cores_is_added_to_a_cluster_without(monkeypatch: pytest.Monke
             f"cluster auto ({OWN}: 4 cores, a processor); up to 4 trainings at a time, each of 1 thread"
         )
         fake.nodes.append(node(2))
-        cluster.look()
+        assert cluster.look()
         assert (cluster.n_slots(1), cluster.n_slots(2), cluster.n_slots(3)) == (6, 3, 1), "it has grown"
+        fake.answers = False
+        assert not cluster.look() and cluster.n_slots(1) == 6, "the head may come back"
 
 
 def test_node_that_dies_before_it_answers_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:

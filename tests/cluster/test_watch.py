@@ -34,11 +34,9 @@ class Nodes:
     def kill(self, name: str) -> None:
         self.now = [node for node in self.now if node.name != name]
 
-    def look(self) -> list[Node]:
-        self.last_nodes = list(self.now)
-        return self.last_nodes
-
-    def head_answers(self) -> bool:
+    def look(self) -> bool:
+        if self.answers:
+            self.last_nodes = list(self.now)
         return self.answers
 
     def name_of(self, key: str) -> str:
@@ -218,7 +216,7 @@ def test_error_of_the_watch_is_kept_for_those_who_train(monkeypatch: pytest.Monk
     monkeypatch.setattr(module, "LOOK_SECONDS", 0.01)
     watched, bug = Watched("a"), KeyError("a bug")
 
-    def look() -> list[Node]:
+    def look() -> bool:
         raise bug
 
     monkeypatch.setattr(watched.nodes, "look", look)
