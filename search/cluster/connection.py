@@ -28,8 +28,8 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from fmnist.errors import UserError
 from search.cluster import report
-from search.cluster.ray_private import redirect_messages
-from search.cluster.reach import HOW_TO_SHARE_TOKEN, address_of
+from search.cluster.ray_private import redirect_messages, send_token
+from search.cluster.reach import how_to_share_token, reach
 from search.config import StudyConfig
 from search.system.cluster_address import AUTO, split_address
 from search.worker.resources import Resources, in_bfloat16
@@ -75,15 +75,13 @@ class Cluster:
         self.last_nodes: list[Node] = []  # that were alive when somebody looked last
         self._names: dict[str, str] = {}  # of all nodes that were ever seen, by Ray's ids
         self.head = address  # or what stands for it, Ray Client's port
-        self._is_own = not ray.is_initialized()  # a caller's connection stays as it is
-        if self._is_own:
-            found = connect(address)
-            if found != address:
-                self.address = f"{address}, {found}"
-            self.head = found
-        elif address == AUTO:
-            self.head = ray.get_runtime_context().gcs_address
         try:
+            if not ray.is_initialized():  # a caller's connection stays as it is
+                self.head = connect(address, self._opened)
+            elif address == AUTO:
+                self.head = ray.get_runtime_context().gcs_address
+            if self.head != address:
+                self.address = f"{address}, {self.head}"
             nodes, self.described = self._described()
             if not nodes:
                 raise UserError(
@@ -193,12 +191,14 @@ class Cluster:
     def close(self) -> None:
         """Leave the cluster."""
         self._opened.close()
-        if self._is_own:
-            ray.shutdown()
 
 
-def connect(address: str) -> str:
+def connect(address: str, opened: ExitStack) -> str:
     """Connect this process to a cluster that is there, none is started, and return its address, which `auto` is not.
+
+    Args:
+        address: As the option has it.
+        opened: Ends the connection.
 
     Raises:
         UserError: There is none.
@@ -206,13 +206,15 @@ def connect(address: str) -> str:
     logging.getLogger("ray").setLevel(logging.ERROR)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     remedy = "start one by ray start --head, or pass the address that ray start printed"
-    found = address_of(address)
+    reached = reach(address)
+    if reached.wants_token:
+        opened.callback(send_token())
     try:
         with keeping_signals(), warnings.catch_warnings(action="ignore"):  # Ray Client warns of what it raises then
-            ray.init(address=found, log_to_driver=False, logging_level=logging.ERROR)
+            ray.init(address=reached.address, log_to_driver=False, logging_level=logging.ERROR)
     except AuthenticationError:
         raise UserError(
-            f"--cluster {address} asks for a token, but this machine has none or another one; {HOW_TO_SHARE_TOKEN}"
+            f"--cluster {address} asks for a token, but this machine has none or another one; {how_to_share_token()}"
         ) from None
     except (ConnectionError, TimeoutError, ValueError, AssertionError) as error:
         raise UserError(
@@ -231,7 +233,8 @@ def connect(address: str) -> str:
                 "same place here"
             ) from None
         raise
-    return found
+    opened.callback(ray.shutdown)
+    return reached.address
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import SimpleNamespace
 from typing import Any
 
@@ -25,6 +25,7 @@ from search.cluster.connection import (
     resources_of,
 )
 from search.cluster.ray_private import redirect_messages
+from search.cluster.reach import Reached
 from search.config import StudyConfig
 from search.worker.resources import Resources
 from tests.support.remedies import Remedy, needs_remedy
@@ -216,7 +217,7 @@ def test_node_with_cores_is_added_to_a_cluster_without(monkeypatch: pytest.Monke
     with Cluster(config()) as cluster:
         assert cluster.resources.workers == 4
         assert cluster.in_words() == (
-            f"cluster auto ({OWN}: 4 cores, a processor); up to 4 trainings at a time, each of 1 thread"
+            f"cluster auto, head:6379 ({OWN}: 4 cores, a processor); up to 4 trainings at a time, each of 1 thread"
         )
         fake.nodes.append(node(2))
         assert cluster.look()
@@ -260,7 +261,7 @@ def init_raises(error: Exception) -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ray, "init", refuse)
-        patch.setattr(connection, "address_of", lambda address: address)
+        patch.setattr(connection, "reach", Reached)
         yield
 
 
@@ -280,17 +281,17 @@ def test_cluster_that_cannot_be_reached_is_named_with_what_to_do(
     remedy: Remedy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with init_raises(remedy.refused), needs_remedy(remedy.says):
-        connect(remedy.followed)
+        connect(remedy.followed, ExitStack())
     passed: dict[str, Any] = {}
-    monkeypatch.setattr(connection, "address_of", lambda address: address)
+    monkeypatch.setattr(connection, "reach", Reached)
     monkeypatch.setattr(ray, "init", lambda **more: passed.update(more))
-    connect(remedy.followed)
+    connect(remedy.followed, ExitStack())
     assert passed["address"] == "head:6379" and passed["log_to_driver"] is False
 
 
 def test_error_of_rays_that_is_not_known_is_raised_as_it_is() -> None:
     with init_raises(RuntimeError("a bug")), pytest.raises(RuntimeError, match="a bug"):
-        connect("head:6379")
+        connect("head:6379", ExitStack())
 
 
 def test_first_line_of_an_error_is_its_kind_where_it_says_nothing() -> None:

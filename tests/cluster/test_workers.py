@@ -222,14 +222,20 @@ def test_killed_node_is_a_lost_worker_and_the_user_is_told_what_it_costs(
     workers = start()
     # Long ones: the processes of a node outlive what holds it together for a moment.
     trainings = begun(workers, *(task(seed, n_planned_images=50_000) for seed in range(3)))
+
+    def go_on(training: Generator[Any, None, None]) -> WorkerLost | None:
+        try:
+            list(training)
+        except WorkerLost as lost:
+            lost.concerns("trial 7", runs_again=True)
+            return lost
+        return None
+
     cluster.kill_node(cluster.nodes.pop())
     with ThreadPoolExecutor(3) as executor:
-        futures = [executor.submit(list, training) for training in trainings]
-        failures = [future.exception(timeout=60) for future in futures]
+        ends = list(executor.map(go_on, trainings))
     cluster.nodes.append(cluster.add_node())
-    (lost,) = [failure for failure in failures if failure is not None]
-    assert isinstance(lost, WorkerLost)
-    lost.concerns("trial 7", runs_again=True)
+    assert sum(end is not None for end in ends) == 1
     until(lambda: reporter.losses != [], "nobody is told what the node's death costs", seconds=40)
     (loss,) = reporter.losses
     assert (loss.is_whole, loss.trainings) == (True, ("trial 7",))
@@ -311,6 +317,6 @@ def test_node_that_does_not_answer_is_named(cluster: Any, tmp_path: Path) -> Non
 
 def test_address_without_a_cluster_is_refused(cluster: Any, tmp_path: Path) -> None:
     with needs_remedy("{} must be auto, HOST:PORT or ray://HOST:PORT, but got {}; pass the address"):
-        connect("no-port")
+        connect("no-port", ExitStack())
     with Cluster(cluster.config(tmp_path)) as connection:
         assert connection.resources.workers == 3
