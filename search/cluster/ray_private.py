@@ -8,7 +8,7 @@ from typing import Any
 
 import ray._private.services
 import ray._private.worker
-import ray._raylet
+from ray._private.authentication import authentication_token_setup
 
 # What the head's port and Ray Client's answer without doing anything. Ray waits half a minute at the wrong one of them,
 # and does not say that it is the other one. A method of another name is one that nobody knows: then Ray waits again.
@@ -44,10 +44,10 @@ def send_token() -> Callable[[], None]:
 
     def undo() -> None:
         os.environ.pop("RAY_AUTH_MODE", None)
-        ray._raylet.Config.initialize("")
+        authentication_token_setup.Config.initialize("")
 
     os.environ["RAY_AUTH_MODE"] = "token"
-    ray._raylet.Config.initialize("")
+    authentication_token_setup.Config.initialize("")
     return undo
 
 
