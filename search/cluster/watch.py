@@ -79,7 +79,7 @@ class ClusterWatch:
         self._lock = threading.Lock()
         self._losses: list[Loss] = []  # not told yet
         self._nodes = {node.key: node for node in cluster.last_nodes}
-        self._answered = time.monotonic()  # the head, the last time
+        self._silent_since: float | None = None  # the head; None: it answered at the last look
         self._starved_since: float | None = None  # a training; None: each could be placed
         self._starved_threads = 0  # of that training, once its wait was told; 0 before
         self._closing = threading.Event()
@@ -119,7 +119,7 @@ class ClusterWatch:
             return
         if self._closing.is_set():
             return
-        self._answered = time.monotonic()
+        self._silent_since = None
         nodes, work = self._cluster.last_nodes, self._work()
         self._show(nodes, work)
         self._tell_who_came(nodes)
@@ -128,7 +128,9 @@ class ClusterWatch:
         self._tell_starved(nodes, work)
 
     def _require_head(self) -> None:
-        seconds = time.monotonic() - self._answered
+        if self._silent_since is None:
+            self._silent_since = time.monotonic()
+        seconds = time.monotonic() - self._silent_since
         if seconds > SECONDS_WITHOUT_HEAD:
             raise UserError(
                 f"the cluster's head must answer at {self._cluster.head}, but has not for {seconds:.0f} s; start the "
