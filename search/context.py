@@ -381,7 +381,7 @@ def _opened_objective(
     stop = TrainingsUnderWay()
     config = dataclasses.replace(config, tensorboard=None, mlflow=None)
     source = find_images(config, Reporter(), stop)
-    with tempfile.TemporaryDirectory() as folder, place_of(config, Reporter().say, worker_processes) as place:
+    with tempfile.TemporaryDirectory() as folder, place_of(config, Reporter(), worker_processes) as place:
         context = read_context(config, source, Clock(None), Reporter(), stop, resources=place.resources)
         split_folder = Path(folder, "split")
         save_split(context.split, split_folder)

@@ -135,7 +135,7 @@ def run_study(
             refuse_what_needs_test_images(config, source)
             if config.storage is not None:  # before anything is written: it may not answer
                 open_storage(config.storage).engine.dispose()
-            place = opened.enter_context(place_of(config, reporter.say, worker_processes))
+            place = opened.enter_context(place_of(config, reporter, worker_processes))
             context = read_context(config, source, clock, reporter, asked, callbacks, place.resources)
         with hold(context.files), open_study(context, place.start_workers) as study:
             return run_phases(context, study, search_only)

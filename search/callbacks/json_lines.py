@@ -20,7 +20,9 @@ from search.callbacks.reporter import (
     NORMAL,
     RESULT,
     SAID,
+    WARNING,
     FinalistRow,
+    NodeLoss,
     Reporter,
     SearchProgress,
     higher,
@@ -48,6 +50,10 @@ class JsonReporter(Reporter):
     rows: those of --check), "finalists" (rows) and "result" (figures and places). Accuracies are shares of 1. In a
     study by another metric, events have the score that decides too, as `validation_score`, `best_score` and the like.
     Larger is better: by log loss it is the negative log loss.
+
+    On a cluster also "nodes" (trainings: how many each node runs, of those for which that has changed, null for a node
+    that is gone; n_waiting: trainings that no node has taken yet) and "node_lost" (text; node; is_whole: false where a
+    training's process there has died alone; trainings: those that begin again; n_images and seconds of what was lost).
     """
 
     def __init__(self, console: Console | None = None, verbosity: str = NORMAL) -> None:
@@ -57,6 +63,8 @@ class JsonReporter(Reporter):
         self._trainings: dict[str, _Training] = {}
         self._n_total = 0  # of the phase under way
         self._n_done = 0
+        self._nodes: dict[str, int] = {}  # trainings by node, as written last
+        self._n_waiting = 0
 
     def say(self, text: str, level: str = INFO, *, wrap: bool = True) -> None:
         """Write a "message"."""
@@ -95,6 +103,22 @@ class JsonReporter(Reporter):
                 return
             self._n_done = progress.n_finished
             self._write(INFO, "standing", n_total=self._n_total, counts=dict(progress.counts), best=best)
+
+    def show_nodes(self, trainings: Mapping[str, int] | None, n_waiting: int = 0) -> None:
+        """Write "nodes", if anything has changed."""
+        if trainings is None:
+            return
+        with self._lock:
+            changed: dict[str, int | None] = {name: n for name, n in trainings.items() if self._nodes.get(name) != n}
+            changed.update((name, None) for name in self._nodes if name not in trainings)
+            if not changed and n_waiting == self._n_waiting:
+                return
+            self._nodes, self._n_waiting = dict(trainings), n_waiting
+            self._write(INFO, "nodes", trainings=changed, n_waiting=n_waiting)
+
+    def warn_of_loss(self, loss: NodeLoss) -> None:
+        """Write "node_lost"."""
+        self._write(WARNING, "node_lost", text=str(loss), **asdict(loss))
 
     def show_finalists(self, rows: Sequence[FinalistRow]) -> None:
         """Write "finalists"."""

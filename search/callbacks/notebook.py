@@ -58,7 +58,11 @@ class RunOutput:
             self._ended = f"stopped after {took}; everything finished so far is kept, the same call goes on from here"
 
     def draw(
-        self, phase: Phase | None, trainings: Mapping[str, Training], metric: Metric = "accuracy"
+        self,
+        phase: Phase | None,
+        trainings: Mapping[str, Training],
+        metric: Metric = "accuracy",
+        nodes: str = "",
     ) -> dict[str, str] | None:
         """The output as HTML and as text; None while there is nothing to show.
 
@@ -66,6 +70,7 @@ class RunOutput:
             phase: of the run; None before its first.
             trainings: under way, by their labels.
             metric: what decides in the study.
+            nodes: what those of the cluster do, in words; empty without a cluster.
         """
         if self._is_quiet and not self._kept and self.result is None:
             return None
@@ -74,8 +79,12 @@ class RunOutput:
         elif self._is_quiet:
             text, parts = "\n".join(text for _, text in self._kept), self._html_of_kept()
         else:
-            text = "\n".join(_lines_of(phase, metric))
-            parts = [*_html_of(phase, metric), *_table_of(trainings, metric), *self._html_of_kept()]
+            lines, parts = _lines_of(phase, metric), _html_of(phase, metric)
+            if nodes:
+                lines.insert(0, nodes)
+                parts.append(paragraph(nodes))
+            text = "\n".join(lines)
+            parts += [*_table_of(trainings, metric), *self._html_of_kept()]
             if self._lines:
                 parts.append(preformatted(list(self._lines)[-LAST_LINES:]))
         return {"text/html": output(parts), "text/plain": text}

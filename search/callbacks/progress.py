@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fmnist.recipe import Recipe
 from fmnist.scoring import Metric
 from search.callbacks.reporter import FinalistRow, SearchProgress
-from search.format import METRIC_WORDS, SHARES, clock_time, metric_range, narrow_count, narrow_range, shown_score
+from search.format import (
+    METRIC_WORDS,
+    SHARES,
+    clock_time,
+    metric_range,
+    narrow_count,
+    narrow_range,
+    shown_score,
+    with_noun,
+)
 
 FEWEST_TRIALS = 12  # before the time left is told: the portfolio, which comes first, trains for much longer than others
+LINE_WIDTH = 80  # of the narrowest usual terminal
 
 
 @dataclass
@@ -101,6 +111,29 @@ class Phase:
         if best.score is not None:
             figures = f"{METRIC_WORDS[metric]} {shown_score(metric, best.score)}, accuracy {best.accuracy:.2%}"
         return f"best {figures} · trial {best.number} · {best.network}"
+
+
+def nodes_line(trainings: Mapping[str, int], n_waiting: int = 0) -> str:
+    """What the nodes of a cluster do, in one line, however many they are.
+
+    Args:
+        trainings: how many each node runs, by its name.
+        n_waiting: trainings that no node has taken yet.
+    """
+    waiting = f" · {n_waiting:,} waiting" if n_waiting else ""
+    if not trainings:
+        return f"no nodes{waiting}"
+    each = ", ".join(f"{name}: {n:,}" for name, n in trainings.items())
+    line = f"trainings on {each}{waiting}"
+    if len(line) <= LINE_WIDTH:
+        return line
+    running = sum(trainings.values())
+    busiest = max(trainings, key=lambda name: trainings[name])
+    n_idle = sum(n == 0 for n in trainings.values())
+    idle = f" · {n_idle:,} idle" if n_idle else ""
+    line = f"{with_noun(len(trainings), 'node')} · {with_noun(running, 'training')}{idle}{waiting}"
+    longer = f"{line} · most on {busiest}: {trainings[busiest]:,}"
+    return longer if running and len(longer) <= LINE_WIDTH else line
 
 
 def finalist_lines(rows: Sequence[FinalistRow], metric: Metric) -> list[str]:

@@ -14,6 +14,7 @@ from fmnist.metrics.intervals import Interval
 from fmnist.scoring import Metric
 from fmnist.values import did_you_mean, require_instance, shown
 from search.callbacks.base import Callback
+from search.format import duration, with_noun
 
 STATES = ("complete", "pruned", "infeasible", "failed")  # that a trial may end in, in the order they are counted out
 
@@ -22,6 +23,7 @@ QUIET, NORMAL, VERBOSE = "quiet", "normal", "verbose"
 # What is said, most important first: what came out or went wrong, what goes on, and what only VERBOSE tells.
 RESULT, WARNING, INFO, DETAIL = "result", "warning", "info", "detail"
 SAID = {QUIET: (RESULT, WARNING), NORMAL: (RESULT, WARNING, INFO), VERBOSE: (RESULT, WARNING, INFO, DETAIL)}
+MOST_NAMES = 6  # of trainings in a sentence
 
 
 def require_verbosity(verbosity: object) -> str:
@@ -82,6 +84,44 @@ class FinalistRow:
     is_winner: bool
     search_score: float | None = None  # by the study's metric; None where that is accuracy
     confirm_score: float | None = None
+
+
+@dataclass(frozen=True)
+class NodeLoss:
+    """What a run has lost with a node of its cluster."""
+
+    node: str  # its address
+    is_whole: bool  # False: a training's process there has died, and the node goes on
+    trainings: tuple[str, ...]  # that begin again, by their labels
+    n_images: int  # training images that what was lost had seen
+    seconds: float  # that it had trained, all trainings together
+
+    def __str__(self) -> str:
+        """Such as `node 10.0.0.5 was lost: trials 12 and 15 run again, 48,000 images (31 s) of training are lost`."""
+        what = f"node {self.node}" if self.is_whole else f"a training's process on node {self.node}"
+        costs = []
+        if self.trainings:
+            verb = "runs" if len(self.trainings) == 1 else "run"
+            costs.append(f"{trainings_in_words(self.trainings)} {verb} again")
+        if self.n_images:
+            images = with_noun(self.n_images, "image")
+            costs.append(f"{images} ({duration(self.seconds)}) of training are lost")
+        return f"{what} was lost: {', '.join(costs) or 'nothing had been trained there'}"
+
+
+def trainings_in_words(labels: Sequence[str]) -> str:
+    """List trainings by their labels: `trial 12`, `trials 12 and 15`, `finalist 3 and student 1`, or the first ones."""
+    kinds = {label.partition(" ")[0] for label in labels}
+    numbers = [label.partition(" ")[2] for label in labels]
+    before, names = "", list(labels)
+    if len(labels) > 1 and len(kinds) == 1 and all(number.isdecimal() for number in numbers):
+        before, names = f"{kinds.pop()}s ", numbers
+    if len(names) > MOST_NAMES:
+        names[MOST_NAMES:] = [f"{len(names) - MOST_NAMES} more"]
+    listed = names[0]
+    if len(names) > 1:
+        listed = f"{', '.join(names[:-1])} and {names[-1]}"
+    return f"{before}{listed}"
 
 
 def higher(best: float | None, score: float | None) -> float | None:
@@ -154,6 +194,18 @@ class Reporter(Callback):
 
     def advance(self, progress: SearchProgress) -> None:
         """Show that trials have ended. Two threads may count before either tells: the lower count comes late."""
+
+    def show_nodes(self, trainings: Mapping[str, int] | None, n_waiting: int = 0) -> None:
+        """Show what the nodes of a cluster do now.
+
+        Args:
+            trainings: how many each node runs, by its name; None: the run has left the cluster.
+            n_waiting: trainings that no node has taken yet.
+        """
+
+    def warn_of_loss(self, loss: NodeLoss) -> None:
+        """Say what a node of a cluster has taken with it, whatever the verbosity."""
+        self.warn(str(loss))
 
     def show_finalists(self, rows: Sequence[FinalistRow]) -> None:
         """Show the finalists as a table, best first."""

@@ -1,4 +1,4 @@
-"""What a person sees while the tool runs: a line for each training and two for the study, redrawn as they change.
+"""What a person sees while the tool runs: a line for each training and a few for the study, redrawn as they change.
 
 In a notebook that is one output of the cell. Where standard output is no terminal, plain lines with the time of day.
 The supervisor alone owns the terminal; worker processes have their standard error in a file.
@@ -6,6 +6,7 @@ The supervisor alone owns the terminal; worker processes have their standard err
 
 from __future__ import annotations
 
+import itertools
 import sys
 import threading
 import time
@@ -23,7 +24,7 @@ from fmnist.output import printable_lines
 from fmnist.recipe import Recipe
 from fmnist.training.history import HistoryPoint
 from search.callbacks.notebook import RunOutput
-from search.callbacks.progress import Phase, Training, finalist_lines
+from search.callbacks.progress import Phase, Training, finalist_lines, nodes_line
 from search.callbacks.reporter import (
     DETAIL,
     INFO,
@@ -38,7 +39,7 @@ from search.callbacks.reporter import (
     require_console,
     require_verbosity,
 )
-from search.format import METRIC_WORDS, shown_score
+from search.format import METRIC_WORDS, shown_score, with_noun
 from search.system.notebook import LiveOutput, find_notebook
 
 TABLE_WIDTH = 80  # at least: in fewer columns its figures would be cut
@@ -68,6 +69,7 @@ class Terminal(Reporter):
         self._lock = threading.RLock()
         self._trainings: dict[str, Training] = {}
         self._phase: Phase | None = None
+        self._nodes_line = ""  # empty without a cluster
         self._label_width = SHORTEST_LABEL_WIDTH
         self._live: Live | LiveOutput | None = None
         self._output: RunOutput | None = None  # in a notebook
@@ -79,7 +81,7 @@ class Terminal(Reporter):
             self._n_entered += 1
             if self._n_entered > 1:
                 return self
-            self._phase, self._trainings = None, {}
+            self._phase, self._trainings, self._nodes_line = None, {}, ""
         if self._notebook is not None:
             self._output = RunOutput(is_quiet=self._verbosity == QUIET)
             self._live = LiveOutput(self._notebook, self._draw_output)
@@ -104,7 +106,9 @@ class Terminal(Reporter):
     def _draw_output(self) -> Mapping[str, str] | None:
         """What the notebook's cell shows now; None for nothing."""
         with self._lock:
-            return None if self._output is None else self._output.draw(self._phase, self._trainings, self.metric)
+            if self._output is None:
+                return None
+            return self._output.draw(self._phase, self._trainings, self.metric, self._nodes_line)
 
     def say(self, text: str, level: str = INFO, *, wrap: bool = True) -> None:
         """Print a line that stays, if the verbosity has that level. wrap=False cuts it at the terminal's width."""
@@ -150,6 +154,11 @@ class Terminal(Reporter):
             phase.n_done, phase.progress, phase.progress_told = progress.n_finished, progress, time.monotonic()
             if self._live is None:
                 self.say(" · ".join(part for part in (phase.line(), phase.best_line(self.metric)) if part))
+
+    def show_nodes(self, trainings: Mapping[str, int] | None, n_waiting: int = 0) -> None:
+        """Show what the nodes do in a line of its own, from now on."""
+        with self._lock:
+            self._nodes_line = "" if trainings is None else nodes_line(trainings, n_waiting)
 
     def show_finalists(self, rows: Sequence[FinalistRow]) -> None:
         """Print the finalists, the winner marked with >."""
@@ -217,20 +226,28 @@ class Terminal(Reporter):
         training.n_images = max(training.n_images, n_images)
 
     def render(self) -> Group:
-        """What redraws, as it is now: a line for each training, the best trial, the phase."""
+        """What redraws, as it is now: a line for each training, the nodes, the best trial, the phase.
+
+        The last ones stay visible however many trainings there are: those that find no room are counted.
+        """
         with self._lock:
-            lines = []
-            for label, training in self._trainings.items():
-                length, share, clock = training.columns()
-                best = training.best(self.metric)
-                columns = f"{label:<{self._label_width}} {length:>5} {share:>4} {best:>6} {clock:>12}"
-                lines.append(_one_line(f"{columns}  {training.what}"))
-            if self._phase is None:
-                return Group(*lines, _one_line("preparing", style="bold"))
-            best_line = self._phase.best_line(self.metric)
-            if best_line:
-                lines.append(_one_line(best_line))
-            return Group(*lines, _one_line(self._phase.line(), style="bold"))
+            phase, below = "preparing", [self._nodes_line]
+            if self._phase is not None:
+                phase = self._phase.line()
+                below.append(self._phase.best_line(self.metric))
+            last = [*(_one_line(line) for line in below if line), _one_line(phase, style="bold")]
+            n_shown, n = self._console.height - len(last), len(self._trainings)
+            if n > n_shown:
+                n_shown = max(0, n_shown - 1)
+                last.insert(0, _one_line(f"… and {with_noun(n - n_shown, 'more training')}"))
+            shown = itertools.islice(self._trainings.items(), n_shown)
+            return Group(*(self._line_of(label, training) for label, training in shown), *last)
+
+    def _line_of(self, label: str, training: Training) -> Text:
+        length, share, clock = training.columns()
+        best = training.best(self.metric)
+        columns = f"{label:<{self._label_width}} {length:>5} {share:>4} {best:>6} {clock:>12}"
+        return _one_line(f"{columns}  {training.what}")
 
 
 @dataclass

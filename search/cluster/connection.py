@@ -10,10 +10,11 @@ import math
 import os
 import platform
 import signal
+import socket
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,14 +28,15 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from fmnist.errors import UserError
 from search.cluster import report
-from search.cluster.ray_private import redirect_messages
-from search.cluster.reach import HOW_TO_SHARE_TOKEN, address_of
+from search.cluster.ray_private import redirect_messages, send_token
+from search.cluster.reach import how_to_share_token, reach
 from search.config import StudyConfig
+from search.system.cluster_address import AUTO, split_address
 from search.worker.resources import Resources, in_bfloat16
 
 MOST_WORKERS = 1024  # trainings at a time, where the user sets no limit: each is waited for by a thread here
 SECONDS_TO_NOTICE = 30  # the death of a node, by Ray
-SECONDS_OF_COUNT = 1.0  # for which the nodes that were counted are taken for those that there are
+SECONDS_TO_CONNECT = 5.0  # to the head, which is asked now and then whether it is still there
 SECONDS_TO_DESCRIBE = 90  # of a node, whose first process loads Ray
 
 
@@ -70,15 +72,16 @@ class Cluster:
         assert address is not None, "a cluster has an address"
         self.address = address
         self._opened = ExitStack()  # what is undone when this ends
-        self._lock = threading.Lock()
-        self._nodes: list[Node] = []  # as they were counted last
-        self._counted = -math.inf  # when, by time.monotonic
-        self._is_own = not ray.is_initialized()  # a caller's connection stays as it is
-        if self._is_own:
-            found = connect(address)
-            if found != address:
-                self.address = f"{address}, {found}"
+        self.last_nodes: list[Node] = []  # that were alive when somebody looked last
+        self._names: dict[str, str] = {}  # of all nodes that were ever seen, by Ray's ids
+        self.head = address  # or what stands for it, Ray Client's port
         try:
+            if not ray.is_initialized():  # a caller's connection stays as it is
+                self.head = connect(address, self._opened)
+            elif address == AUTO:
+                self.head = ray.get_runtime_context().gcs_address
+            if self.head != address:
+                self.address = f"{address}, {self.head}"
             nodes, self.described = self._described()
             if not nodes:
                 raise UserError(
@@ -89,7 +92,8 @@ class Cluster:
             if not config.insecure_cluster:
                 refuse_open(nodes, self.described)
             self.gpus_each = gpus_of_each(config, nodes)
-            self.resources = resources_of(config, nodes, self.described, self.gpus_each)
+            self._remember(nodes)
+            self.resources = resources_of(config, nodes, self.described, self.gpus_each, self.name_of)
         except BaseException:
             self.close()
             raise
@@ -134,13 +138,35 @@ class Cluster:
                 return False
             time.sleep(0.2)
 
+    def look(self) -> bool:
+        """Find the nodes that are alive now. Returns False where the head does not answer: Ray would wait a minute."""
+        try:
+            socket.create_connection(split_address(self.head), timeout=SECONDS_TO_CONNECT).close()
+            self._remember(self.nodes())
+        except (OSError, RayError):
+            return False
+        return True
+
+    def _remember(self, nodes: list[Node]) -> None:
+        taken = {self._names[node.key] for node in nodes if node.key in self._names}
+        for node in nodes:
+            if node.key not in self._names:
+                name, n = node.name, 1
+                while name in taken:  # a simulated cluster has several nodes on one machine
+                    n += 1
+                    name = f"{node.name} ({n})"
+                self._names[node.key] = name
+                taken.add(name)
+        in_order = list(self._names)
+        self.last_nodes = sorted(nodes, key=lambda node: in_order.index(node.key))
+
+    def name_of(self, key: str) -> str:
+        """Return the address of a node that was seen, with a number where others have the same. key: Ray's id of it."""
+        return self._names.get(key, "of the cluster")
+
     def n_slots(self, n_threads: int) -> int:
-        """Return how many trainings of so many threads fit on the nodes that are alive now."""
-        with self._lock:  # hundreds of threads may ask, and Ray takes milliseconds to answer
-            if time.monotonic() - self._counted > SECONDS_OF_COUNT:
-                self._nodes, self._counted = self.nodes(), time.monotonic()
-            nodes = self._nodes
-        return sum(node.n_slots(n_threads, self.gpus_each) for node in nodes)
+        """Return how many trainings of so many threads fit on the nodes, as they were looked at last."""
+        return sum(node.n_slots(n_threads, self.gpus_each) for node in self.last_nodes)
 
     def in_words(self) -> str:
         """Say what the cluster has, and what is made of it."""
@@ -165,12 +191,14 @@ class Cluster:
     def close(self) -> None:
         """Leave the cluster."""
         self._opened.close()
-        if self._is_own:
-            ray.shutdown()
 
 
-def connect(address: str) -> str:
+def connect(address: str, opened: ExitStack) -> str:
     """Connect this process to a cluster that is there, none is started, and return its address, which `auto` is not.
+
+    Args:
+        address: As the option has it.
+        opened: Ends the connection.
 
     Raises:
         UserError: There is none.
@@ -178,13 +206,15 @@ def connect(address: str) -> str:
     logging.getLogger("ray").setLevel(logging.ERROR)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     remedy = "start one by ray start --head, or pass the address that ray start printed"
-    found = address_of(address)
+    reached = reach(address)
+    if reached.wants_token:
+        opened.callback(send_token())
     try:
         with keeping_signals(), warnings.catch_warnings(action="ignore"):  # Ray Client warns of what it raises then
-            ray.init(address=found, log_to_driver=False, logging_level=logging.ERROR)
+            ray.init(address=reached.address, log_to_driver=False, logging_level=logging.ERROR)
     except AuthenticationError:
         raise UserError(
-            f"--cluster {address} asks for a token, but this machine has none or another one; {HOW_TO_SHARE_TOKEN}"
+            f"--cluster {address} asks for a token, but this machine has none or another one; {how_to_share_token()}"
         ) from None
     except (ConnectionError, TimeoutError, ValueError, AssertionError) as error:
         raise UserError(
@@ -203,7 +233,8 @@ def connect(address: str) -> str:
                 "same place here"
             ) from None
         raise
-    return found
+    opened.callback(ray.shutdown)
+    return reached.address
 
 
 @contextmanager
@@ -301,7 +332,11 @@ def gpus_of_each(config: StudyConfig, nodes: Sequence[Node]) -> float:
 
 
 def resources_of(
-    config: StudyConfig, nodes: Sequence[Node], described: Sequence[dict[str, Any]], gpus_each: float
+    config: StudyConfig,
+    nodes: Sequence[Node],
+    described: Sequence[dict[str, Any]],
+    gpus_each: float,
+    name_of: Callable[[str], str],
 ) -> Resources:
     """Return what the cluster gives to a run: with fewer workers than cores, each has as many threads as fit."""
 
@@ -322,20 +357,13 @@ def resources_of(
         memory_mb=None,
         memory_limit_mb=config.memory_limit_mb,
         most_workers=config.workers or min(MOST_WORKERS, max(workers, config.trials)),
-        nodes=names_of(nodes, described),
+        nodes={name_of(node.key): in_words(node, each) for node, each in zip(nodes, described, strict=True)},
     )
 
 
-def names_of(nodes: Sequence[Node], described: Sequence[dict[str, Any]]) -> dict[str, str]:
-    """Return each machine of the cluster, by its address: its cores, GPUs and processor, in words."""
-    names: dict[str, str] = {}
-    for node, description in zip(nodes, described, strict=True):
-        words = "1 core" if node.cores == 1 else f"{node.cores:g} cores"
-        if node.gpus:
-            words += ", 1 GPU" if node.gpus == 1 else f", {node.gpus:g} GPUs"
-        words += f", {description['processor']}"
-        name, n_before = node.name, sum(each.partition(" ")[0] == node.name for each in names)
-        if n_before:  # a simulated cluster has several nodes on one machine
-            name = f"{node.name} ({n_before + 1})"
-        names[name] = words
-    return names
+def in_words(node: Node, description: dict[str, Any]) -> str:
+    """Say which cores, GPUs and processor a node has."""
+    words = "1 core" if node.cores == 1 else f"{node.cores:g} cores"
+    if node.gpus:
+        words += ", 1 GPU" if node.gpus == 1 else f", {node.gpus:g} GPUs"
+    return f"{words}, {description['processor']}"

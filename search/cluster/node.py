@@ -11,7 +11,8 @@ import os
 import platform
 import tempfile
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from typing import Any
 import psutil
 import ray
 
+from fmnist.errors import UserError
 from fmnist.training.precision import has_bfloat16
 from search.cluster.shipping import NodeFiles, Parcel
 from search.worker.local import WorkerProcesses
@@ -71,7 +73,8 @@ class TrainingHost:
     def begin(self, parcel: Parcel) -> str:
         """Take a task, and return the id of this node. It runs as its messages are asked for."""
         if self._files is None:
-            self._files = self._start()
+            with naming_this_node():
+                self._files = self._start()
         self._messages = self._run(parcel, self._files)
         return ray.get_runtime_context().get_node_id()
 
@@ -97,19 +100,22 @@ class TrainingHost:
 
     def _run(self, parcel: Parcel, files: NodeFiles) -> Generator[Answer, None, None]:
         try:
-            task: Any = files.unpack(parcel, Path(self._output.name))
-            if isinstance(task, TrainTask | BaselineTask):
-                if task.memory_limit_mb is None:
-                    task = replace(task, memory_limit_mb=self._memory_limit_mb)
-                if isinstance(task, TrainTask) and task.bfloat16 and not has_bfloat16():
-                    raise TrainingFailed("error", "the study trains in bfloat16, which this node's processor lacks")
-                for message in self._workers.train(task):
-                    is_result = isinstance(message, TrainResult | BaselineResult)
-                    yield Answer(message, output=self._take_output(task) if is_result else None)
-            else:
-                yield Answer(self._workers.predict(task), output=self._take_output(task))
+            with naming_this_node():
+                yield from self._answers(files.unpack(parcel, Path(self._output.name)))
         except TrainingFailed as failure:
             yield Answer(Failure(failure.kind, f"{failure.reason} (on node {platform.node()})", failure.trace))
+
+    def _answers(self, task: Any) -> Generator[Answer, None, None]:
+        if isinstance(task, TrainTask | BaselineTask):
+            if task.memory_limit_mb is None:
+                task = replace(task, memory_limit_mb=self._memory_limit_mb)
+            if isinstance(task, TrainTask) and task.bfloat16 and not has_bfloat16():
+                raise TrainingFailed("error", "the study trains in bfloat16, which this node's processor lacks")
+            for message in self._workers.train(task):
+                is_result = isinstance(message, TrainResult | BaselineResult)
+                yield Answer(message, output=self._take_output(task) if is_result else None)
+        else:
+            yield Answer(self._workers.predict(task), output=self._take_output(task))
 
     @staticmethod
     def _take_output(task: Any) -> bytes | None:
@@ -120,3 +126,12 @@ class TrainingHost:
         content = path.read_bytes()
         path.unlink()
         return content
+
+
+@contextmanager
+def naming_this_node() -> Iterator[None]:
+    """Name this node in a UserError that leaves the block."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"node {platform.node()}: {error}") from None

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from search.callbacks.reporter import Reporter
 from search.config import StudyConfig
 from search.worker.local import WorkerProcesses
 from search.worker.resources import Resources, local_resources
@@ -24,14 +25,12 @@ class Place:
 
 
 @contextmanager
-def place_of(
-    config: StudyConfig, say: Callable[[str], None], start_workers: StartWorkers = WorkerProcesses
-) -> Iterator[Place]:
+def place_of(config: StudyConfig, reporter: Reporter, start_workers: StartWorkers = WorkerProcesses) -> Iterator[Place]:
     """Connect to the cluster that the options name, while the block runs; without one it is this machine.
 
     Args:
         config: The study's options.
-        say: Called with what the user should know of the cluster.
+        reporter: Is told what the user should know of the cluster.
         start_workers: Starts what trains on this machine.
 
     Raises:
@@ -44,10 +43,10 @@ def place_of(
     from search.cluster.workers import ClusterWorkers
 
     with Cluster(config) as cluster:
-        say(cluster.in_words())
+        reporter.say(cluster.in_words())
 
         def start(log: Path, stop: threading.Event) -> ClusterWorkers:
             cluster.log_to(log)
-            return ClusterWorkers(cluster, stop, say, config.workers)
+            return ClusterWorkers(cluster, stop, reporter, config.workers)
 
         yield Place(cluster.resources, start)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
 import ray._private.services
 import ray._private.worker
+import ray._raylet
+
+CONFIG: Any = vars(ray._raylet)["Config"]  # compiled code, of whose names type checkers know few
 
 # What the head's port and Ray Client's answer without doing anything. Ray waits half a minute at the wrong one of them,
 # and does not say that it is the other one. A method of another name is one that nobody knows: then Ray waits again.
@@ -31,6 +35,21 @@ def redirect_messages(write: Callable[[str], None]) -> Callable[[], None]:
     def undo() -> None:
         ray._private.worker.print_to_stdstream = before
 
+    return undo
+
+
+def send_token() -> Callable[[], None]:
+    """Have Ray send this machine's token, as RAY_AUTH_MODE=token does, and return what undoes that.
+
+    Ray reads the variable once; this is how `ray start` has it read again where it finds a token.
+    """
+
+    def undo() -> None:
+        os.environ.pop("RAY_AUTH_MODE", None)
+        CONFIG.initialize("")
+
+    os.environ["RAY_AUTH_MODE"] = "token"
+    CONFIG.initialize("")
     return undo
 
 

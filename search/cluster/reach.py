@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
@@ -13,14 +14,19 @@ from search.cluster.ray_private import METHOD_OF_CLIENT, METHOD_OF_HEAD, address
 from search.system.cluster_address import AUTO, CLIENT, split_address
 
 HEAD, REFUSES = "head", "refuses"
-HOW_TO_SHARE_TOKEN = (
-    "copy the head's ~/.ray/auth_token to the same place here, or set RAY_AUTH_TOKEN_PATH to it, and set "
-    "RAY_AUTH_MODE=token"
-)
+TOKEN = "token"  # value of RAY_AUTH_MODE
 SECONDS_TO_ANSWER = 10.0  # to a connection, and then to a greeting
 
 
-def address_of(cluster: str) -> str:
+@dataclass(frozen=True)
+class Reached:
+    """What answers at a cluster's address."""
+
+    address: str
+    wants_token: bool = False  # takes the token of this machine, which Ray is not told to send
+
+
+def reach(cluster: str) -> Reached:
     """Return the address that the option stands for, at which something answers.
 
     Args:
@@ -49,15 +55,17 @@ def address_of(cluster: str) -> str:
             f"({error.strerror or str(error) or type(error).__name__}); {remedy}"
         ) from None
     if os.environ.get("RAY_USE_TLS", "0").lower() in ("1", "true"):
-        return address
-    what = what_listens(host, port)
+        return Reached(address)
+    what, wants_token = what_listens(host, port, own_token() if auth_mode() == TOKEN else ""), False
+    if what == REFUSES and not auth_mode() and own_token():  # as ray start does, which takes a token that there is
+        what, wants_token = what_listens(host, port, own_token()), True
     if what is None:
         raise UserError(
             f"{named_by} must name a Ray cluster, but what answers at {address} is something else; {remedy}"
         )
     if what == REFUSES:
         raise UserError(
-            f"{named_by} {address} asks for a token, but this machine has none or another one; {HOW_TO_SHARE_TOKEN}"
+            f"{named_by} {address} asks for a token, but this machine has none or another one; {how_to_share_token()}"
         )
     if what == CLIENT and not address.startswith(CLIENT):
         raise UserError(f"{named_by} must name the head's port, but {address} is Ray Client's; pass ray://{address}")
@@ -66,13 +74,19 @@ def address_of(cluster: str) -> str:
             f"{named_by} must name Ray Client's port behind ray://, but {address} is the head's; leave ray:// out, or "
             "pass the port that ray start --ray-client-server-port was given, usually 10001"
         )
-    return address
+    return Reached(address, wants_token)
 
 
-def what_listens(host: str, port: int) -> str | None:
+def how_to_share_token() -> str:
+    """Say what gives this machine the cluster's token."""
+    remedy = "copy the head's ~/.ray/auth_token to the same place here, or set RAY_AUTH_TOKEN_PATH to it"
+    return remedy if auth_mode() in ("", TOKEN) else f"{remedy}, and set RAY_AUTH_MODE=token"
+
+
+def what_listens(host: str, port: int, token: str) -> str | None:
     """Return what has that port: HEAD, CLIENT, None for what is no part of Ray, and "" where that is not known.
 
-    REFUSES is what does not take this machine's token. All that can be connected to speaks gRPC, and a service that
+    REFUSES is what does not take the token; "" is none. All that can be connected to speaks gRPC, and a service that
     does not know a method says so.
     """
     where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
@@ -82,7 +96,7 @@ def what_listens(host: str, port: int) -> str | None:
         except grpc.FutureTimeoutError:
             return None
         for service, method in ((HEAD, METHOD_OF_HEAD), (CLIENT, METHOD_OF_CLIENT)):
-            status = status_of(channel, method)
+            status = status_of(channel, method, token)
             if status == grpc.StatusCode.UNAUTHENTICATED:
                 return REFUSES
             if status in (grpc.StatusCode.OK, grpc.StatusCode.NOT_FOUND):  # the client, not told who asks
@@ -90,9 +104,8 @@ def what_listens(host: str, port: int) -> str | None:
     return ""
 
 
-def status_of(channel: grpc.Channel, method: str) -> grpc.StatusCode | None:
-    """Call a method of Ray's that does nothing, with this machine's token if it has one, and return how that ends."""
-    token = own_token()
+def status_of(channel: grpc.Channel, method: str, token: str) -> grpc.StatusCode | None:
+    """Call a method of Ray's that does nothing, with a token unless that is empty, and return how that ends."""
     metadata = (("authorization", f"Bearer {token}"),) if token else None
     try:
         channel.unary_unary(method)(b"", timeout=SECONDS_TO_ANSWER, metadata=metadata)
@@ -101,10 +114,13 @@ def status_of(channel: grpc.Channel, method: str) -> grpc.StatusCode | None:
     return grpc.StatusCode.OK
 
 
+def auth_mode() -> str:
+    """Return whether Ray is told to send a token: TOKEN if so, and "" where nothing is said."""
+    return os.environ.get("RAY_AUTH_MODE", "").lower()
+
+
 def own_token() -> str:
-    """Return the token that Ray takes here, from where its documentation says; "" where it takes none."""
-    if os.environ.get("RAY_AUTH_MODE", "").lower() != "token":
-        return ""
+    """Return the token of this machine, from where Ray's documentation says; "" where it has none."""
     token = os.environ.get("RAY_AUTH_TOKEN", "")
     if not token:
         path = os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token"

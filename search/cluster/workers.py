@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import secrets
 import threading
+import time
 from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import wait
+from concurrent.futures import Future, wait
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
 import numpy as np
 import ray
-from ray.exceptions import OutOfMemoryError, RayActorError, RayError
+from ray.exceptions import OutOfMemoryError, RayActorError, RayError, RayTaskError
 
-from search.cluster.connection import Cluster, first_line
+from fmnist.errors import UserError
+from search.callbacks.reporter import Reporter
+from search.cluster.connection import SECONDS_TO_NOTICE, Cluster, first_line
 from search.cluster.node import Answer, TrainingHost
 from search.cluster.shipping import Parcel, Shipper
+from search.cluster.watch import ClusterWatch, Work
 from search.worker.local import WorkerProcesses, with_absolute_paths
 from search.worker.tasks import (
     MAX_LOSSES,
@@ -55,7 +59,7 @@ class ClusterWorkers(WorkerProcesses):
     Args:
         cluster: Where they run.
         stop: Set it to make every call raise Interrupted.
-        say: Called with what the user should know.
+        reporter: Is told what the nodes do, and what is lost with one.
         cap: Trainings at a time for which the cluster is asked though it has no room yet, so that it grows; None: as
             many as there is room for.
         host: The class of the hosts; tests pass one that trains nothing.
@@ -65,24 +69,31 @@ class ClusterWorkers(WorkerProcesses):
         self,
         cluster: Cluster,
         stop: threading.Event,
-        say: Callable[[str], None],
+        reporter: Reporter,
         cap: int | None = None,
         host: type = TrainingHost,
     ) -> None:
         self._cluster = cluster
         self._stop = stop
-        self._say = say
         self._cap = cap
         self._host = ray.remote(host)
         self._run_name = f"run-{secrets.token_hex(8)}"
         self._shipper = Shipper(ray.put)
         self._lock = threading.Lock()
         self._idle: dict[int, list[Any]] = {}  # hosts without a task, by their number of threads
-        self._busy: dict[Any, str] = {}  # where the hosts with a task are, by host; "" while that is not known
+        self._busy: dict[Any, Work] = {}  # of the hosts with a task
+        self._queued: list[Work] = []  # tasks that wait for a host
         self._n_reserved = 0  # trainings that have room, see `room`
+        self._watch = ClusterWatch(cluster, reporter, self._work)
+        self._watch.start()
+
+    def _work(self) -> list[Work]:
+        with self._lock:
+            return list(dict.fromkeys([*self._busy.values(), *self._queued]))
 
     def close(self) -> None:
         """End whatever runs; nothing can be run afterwards."""
+        self._watch.close()
         with self._lock:
             idle = [host for hosts in self._idle.values() for host in hosts]
             busy = list(self._busy)
@@ -98,10 +109,11 @@ class ClusterWorkers(WorkerProcesses):
 
         Raises:
             Interrupted: `stop` was set.
+            UserError: The cluster's head is gone.
         """
         while not self._reserve():
-            if self._stop.wait(LOOK_SECONDS):
-                raise Interrupted
+            self._stop.wait(LOOK_SECONDS)
+            self._require_going_on()
         try:
             yield
         finally:
@@ -123,24 +135,27 @@ class ClusterWorkers(WorkerProcesses):
             TrainingFailed: The training came to nothing.
             WorkerLost: Its node, or its host there, has died.
             Interrupted: `stop` was set.
+            UserError: No process starts on the node, or the cluster's head is gone.
         """
         yield from self._messages_of(task)
 
     def predict(self, task: PredictorTask) -> np.ndarray:
         """Predict on a node, as `WorkerProcesses.predict` does; on another one if that is lost."""
-        for _ in range(MAX_LOSSES - 1):
+        n_losses = 0
+        while True:
             try:
                 (predicted,) = self._messages_of(task)
                 return predicted
-            except WorkerLost:
-                pass
-        (predicted,) = self._messages_of(task)
-        return predicted
+            except WorkerLost as lost:
+                n_losses += 1
+                lost.concerns("a prediction", runs_again=n_losses < MAX_LOSSES)
+                if not lost.runs_again:
+                    raise
 
     def _messages_of(self, task: Task) -> Generator[Any, None, None]:
         task = with_absolute_paths(task)
         parcel = self._shipper.pack(task)
-        host = self._begin(parcel, task.n_threads)
+        host, work = self._begin(parcel, task.n_threads)
         is_idle = False
         try:
             while True:
@@ -153,6 +168,7 @@ class ClusterWorkers(WorkerProcesses):
                     raise TrainingFailed(answer.message.kind, answer.message.reason, answer.message.trace)
                 if answer.output is not None:
                     write_output(task, answer.output)
+                work.count(answer.message)
                 yield answer.message
         except GeneratorExit:
             with suppress(RayError, Interrupted):  # the caller has what it wanted
@@ -160,71 +176,84 @@ class ClusterWorkers(WorkerProcesses):
                 is_idle = True
             raise
         except (RayActorError, OutOfMemoryError) as error:
-            raise self._failure_of(host, error) from None
+            raise self._failure_of(work, error) from None
         finally:
             self._give_back(host, task.n_threads, is_idle=is_idle)
 
-    def _begin(self, parcel: Parcel, n_threads: int) -> Any:
-        """Give a task to a host, and return the host, which has a place now."""
+    def _begin(self, parcel: Parcel, n_threads: int) -> tuple[Any, Work]:
+        """Give a task to a host, and return the host, which has a place now, with what it does there."""
         has_idle = partial(self._has_idle, n_threads)
+        gives_up_at = time.monotonic() + SECONDS_TO_NOTICE
         while True:
-            host, is_new = self._take_host(n_threads)
+            work = Work(n_threads)
+            host, is_new = self._take_host(work)
             is_in_place = False
             try:
                 node = self._await(host.begin.remote(parcel), has_idle if is_new else never)
-                with self._lock:
-                    self._busy[host] = node
+                work.begin(node)
                 is_in_place = True
-                return host
+                return host, work
             except Superseded:  # it waits for cores, which those without a task have: one of these will do
                 pass
             except (RayActorError, OutOfMemoryError) as error:
-                if is_new:
-                    raise self._failure_of(host, error) from None
-                # It has died since its last task, and the new one has not begun: nothing is lost with it.
+                if is_new and (is_final(error) or time.monotonic() > gives_up_at):
+                    raise self._failure_of(work, error) from None
+                # The task has not begun, so nothing is lost: the host has died since its last one, or Ray has placed it
+                # on a node that it has not yet found to be dead.
+                self._stop.wait(POLL_SECONDS)
             finally:
                 if not is_in_place:
                     self._give_back(host, n_threads, is_idle=False)
 
-    def _failure_of(self, host: Any, error: RayActorError | OutOfMemoryError) -> Exception:
+    def _failure_of(self, work: Work, error: RayActorError | OutOfMemoryError) -> Exception:
         """Return what the death of a host is to its task."""
         if isinstance(error, OutOfMemoryError):
             return TrainingFailed("memory", f"Ray ended it, as its node ran out of memory: {first_line(error)}")
         if error.actor_init_failed:
             return error
-        with self._lock:
-            key = self._busy.get(host, "")
-        nodes = ray.nodes()
-        names = {node["NodeID"]: node["NodeManagerAddress"] for node in nodes}
-        alive = {node["NodeID"] for node in nodes if node["Alive"]}
-        name = f"node {names.get(key, 'of the cluster')}"
         # Ray learns of a node's death some seconds after that of the processes there.
-        why = "the process that trained there has died, or all of it" if key in alive else "the node has died"
-        self._say(f"{name}: {why}; what it trained begins again")
-        return WorkerLost(name, why)
+        is_alive = any(node.key == work.node for node in self._cluster.last_nodes)
+        why = "the process that trained there has died, or all of it" if is_alive else "the node has died"
+        lost = WorkerLost(f"node {self._cluster.name_of(work.node)}", why)
+        self._watch.add_loss(work, lost)
+        return lost
 
-    def _take_host(self, n_threads: int) -> tuple[Any, bool]:
-        """Return a host with so many cores, and whether it is new: made where none is idle, and there is room for it.
+    def _take_host(self, work: Work) -> tuple[Any, bool]:
+        """Return a host with as many cores as the work has threads, and whether it is new.
 
-        The new one may wait for its place where the cluster is to grow by it, or others use it.
+        It is made where none is idle, and there is room for it. It may wait for its place where the cluster is to grow
+        by it, or others use it.
 
         Raises:
             Interrupted: `stop` was set before.
+            UserError: The cluster's head is gone.
         """
-        while True:
-            n_slots = max(1, self._cap or 0, self._cluster.n_slots(n_threads))
+        with self._lock:
+            self._queued.append(work)
+        try:
+            while True:
+                taken = self._host_with_room(work)
+                if taken is not None:
+                    return taken
+                self._stop.wait(POLL_SECONDS)
+                self._require_going_on()
+        finally:
             with self._lock:
-                if self._idle.get(n_threads):
-                    host = self._idle[n_threads].pop()
-                    self._busy[host] = ""
-                    return host, False
+                self._queued.remove(work)
+
+    def _host_with_room(self, work: Work) -> tuple[Any, bool] | None:
+        n_slots = max(1, self._cap or 0, self._cluster.n_slots(work.n_threads))
+        with self._lock:
+            is_new = not self._idle.get(work.n_threads)
+            if not is_new:
+                host = self._idle[work.n_threads].pop()
+            else:
                 self._end_idle()  # they keep cores that this one may need
-                if len(self._busy) < n_slots:
-                    host = self._new_host(n_threads)
-                    self._busy[host] = ""
-                    return host, True
-            if self._stop.wait(POLL_SECONDS):
-                raise Interrupted
+                if len(self._busy) >= n_slots:
+                    return None
+                host = self._new_host(work.n_threads)
+            self._busy[host] = work
+            return host, is_new
 
     def _has_idle(self, n_threads: int) -> bool:
         """Whether a host of so many threads has no task. Those of other threads end: whoever asks waits for cores."""
@@ -259,16 +288,41 @@ class ClusterWorkers(WorkerProcesses):
         Raises:
             Interrupted: `stop` was set before.
             Superseded: The caller need not wait any longer.
+            UserError: The host cannot do what was asked of it, or the cluster's head is gone.
         """
         future = reference.future()
         while True:
-            if self._stop.is_set():
-                raise Interrupted
+            self._require_going_on()
             wait([future], timeout=POLL_SECONDS)
             if future.done():
-                return future.result()
+                return result_of(future)
             if is_superseded():
                 raise Superseded
+
+    def _require_going_on(self) -> None:
+        if self._watch.error is not None:
+            raise self._watch.error
+        if self._stop.is_set():
+            raise Interrupted
+
+
+def result_of(future: Future[Any]) -> Any:
+    """Return what a call of a host has given, or raise what it has raised: Ray adds its own trace to that.
+
+    Raises:
+        UserError: The host cannot do what was asked of it.
+    """
+    try:
+        return future.result()
+    except RayTaskError as error:
+        if isinstance(error.cause, UserError):
+            raise UserError(str(error.cause)) from None
+        raise
+
+
+def is_final(error: RayActorError | OutOfMemoryError) -> bool:
+    """Whether another host would die as this one did, before it had begun."""
+    return isinstance(error, OutOfMemoryError) or error.actor_init_failed
 
 
 def write_output(task: Task, content: bytes) -> None:

@@ -86,7 +86,7 @@ def check_run(
     ):
         scratch = Path(folder)
         with Interruptible(asked):
-            place = opened.enter_context(place_of(config, terminal.say, worker_processes))
+            place = opened.enter_context(place_of(config, terminal, worker_processes))
             prepared = prepare(config, terminal, asked, scratch, place.resources)
         if prepared.is_finished:
             terminal.say(f"study {config.study} is finished: a run would build its report again, in seconds")
@@ -189,8 +189,8 @@ def measure_gain_of_threads(
 ) -> float:
     """Measure how much faster a training is for each further thread, as a share of what a worker of its own would add.
 
-    With fewer trainings than workers, each has several threads. Where each has one, nothing is tried, and it is 1.
-    Where no node of a cluster has more, it is 0.
+    With fewer trainings than workers, each has several threads, as far as a node of a cluster has them. Where each has
+    no more than a worker's, nothing is tried, and it is 1: nothing is multiplied by it.
 
     Args:
         recipe: The network to try.
@@ -203,17 +203,15 @@ def measure_gain_of_threads(
         terminal: Shows them.
     """
     workers = resources.workers
-    n_counted_on = threads_per_training(n_parallel_trainings(n_trainings, workers), workers, site.n_threads)
-    if n_counted_on <= site.n_threads:
-        return 1.0
-    n_threads = min(n_counted_on, resources.most_threads)
+    n_parallel = n_parallel_trainings(n_trainings, workers)
+    n_threads = threads_per_training(n_parallel, workers, site.n_threads, resources.most_threads)
     if n_threads <= site.n_threads:
-        return 0.0
+        return 1.0
     several = [(f"{n_threads} threads, {i + 1}", recipe) for i in range(n_trainings)]
     probes = probe_all(several, replace(site, n_threads=n_threads), train, n_trainings, terminal).probes
     seconds = float(np.mean([seconds_an_image(probe, evaluation_in_images) for probe in probes]))
     gain = costs.seconds_an_image(recipe) / seconds - 1
-    return max(0.0, gain / (n_counted_on / site.n_threads - 1))
+    return max(0.0, gain / (n_threads / site.n_threads - 1))
 
 
 def _notes_on(config: StudyConfig, job: Job, memory: Memory, memory_limit_mb: float | None) -> list[str]:

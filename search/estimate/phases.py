@@ -55,6 +55,7 @@ class Job:
     flips: bool  # whether mirrored images are predicted too
     begins_early: bool  # workers without a trial begin with the finalists
     n_threads: int = 1  # of each worker
+    most_threads: int | None = None  # that one training can have; None: those of all workers
     search_only: bool = False
     timeout: float | None = None
     n_trials_done: int = 0
@@ -78,11 +79,15 @@ class Job:
 
     def all_workers(self) -> float:
         """Return how many workers' speed one process has that computes with the threads of all of them."""
-        return effective_workers(1, self.workers, self.n_threads, self.gain_of_threads)
+        return effective_workers(1, self.workers, self.n_threads, self.gain_of_threads, self.most_threads)
 
     def seconds_together(self, seconds: Sequence[float]) -> float:
         """Return how long trainings take that run side by side; seconds: of each on one worker."""
-        return seconds_together(seconds, self.workers, self.n_threads, self.gain_of_threads)
+        return seconds_together(seconds, self.workers, self.n_threads, self.gain_of_threads, self.most_threads)
+
+    def planned_seconds_together(self, seconds: Sequence[float]) -> float:
+        """Return how long the run takes them to need, which knows nothing of its gain by further threads."""
+        return seconds_together(seconds, self.workers, self.n_threads, most_threads=self.most_threads)
 
 
 @dataclass(frozen=True)
@@ -242,10 +247,10 @@ def simulate_finalists(rehearsal: Rehearsal, searched: SimulatedSearch, costs: C
     full = partial(full_seconds, costs=costs, job=job)
     seconds_in_full = []
     for recipes in rehearsal.finalists:
-        seconds_in_full.append(seconds_together(list(map(full, recipes)), job.workers, job.n_threads))
+        seconds_in_full.append(job.planned_seconds_together(list(map(full, recipes))))
     each = list(map(full, rehearsal.finalists[-1]))
     of_student = COST_OF_TEACHERS * float(np.mean(each))
-    students_in_full = seconds_together([of_student] * job.n_students, job.workers, job.n_threads)
+    students_in_full = job.planned_seconds_together([of_student] * job.n_students)
     speed = float(np.mean([1 / costs.seconds_an_image(recipe) for recipe in rehearsal.finalists[-1]]))
     n_confirmation = job.data.n_images["confirmation"]
     plan, n_students = FinalistsPlan(len(rehearsal.finalists), 1.0), job.n_students
@@ -340,7 +345,7 @@ def students_phase(
     each = [COST_OF_TEACHERS * full_seconds(winner, costs, job)] * n_left
     if not has_time_for_students(
         seconds_left(begins, trained.seconds_kept, job),
-        seconds_together(each, job.workers, job.n_threads),
+        job.planned_seconds_together(each),
         finalist_share=0.0 if job.n_students_done else trained.share,
     ):
         return Phase("students", 0, 0.0), 0.0

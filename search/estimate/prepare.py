@@ -78,6 +78,7 @@ class Prepared(StudyContext):
             gain_of_threads=gain_of_threads,
             n_students=config.refit_seeds,
             n_threads=self.resources.n_threads,
+            most_threads=self.resources.most_threads,
             flips=self.space.parameters["flip"].highest,
             begins_early=not search_only and config.timeout is None,
             search_only=search_only,

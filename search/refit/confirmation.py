@@ -28,7 +28,6 @@ from search.refit.schedule import (
     plan_finalists,
     seconds_of_testing,
     seconds_of_trying,
-    seconds_together,
 )
 from search.study.strategy import seed_of
 from search.worker.probes import speeds_side_by_side
@@ -192,10 +191,10 @@ def plan_confirmations(
     seconds_in_full = []
     for finalists in by_number:
         seconds = _full_seconds(final, finalists)
-        seconds_in_full.append(seconds_together(seconds, final.workers, final.site.n_threads))
+        seconds_in_full.append(final.seconds_together(seconds))
     each = _full_seconds(final, by_number[-1])
     of_student = COST_OF_TEACHERS * sum(each) / len(each)
-    students_in_full = seconds_together([of_student] * n_students, final.workers, final.site.n_threads)
+    students_in_full = final.seconds_together([of_student] * n_students)
     speeds = [finalist.images_per_second for finalist in by_number[-1] if finalist.images_per_second is not None]
     plan = plan_finalists(final.clock.seconds_left_for_training(), seconds_in_full, students_in_full)
     if speeds:
@@ -229,7 +228,7 @@ def _resumed(
     n_finalists = plan.n_finalists
     while n_finalists > 1:
         missing = [finalist for finalist in by_number[n_finalists - 1] if finalist.trial not in trained]
-        seconds = seconds_together(_full_seconds(final, missing), final.workers, final.site.n_threads) if missing else 0
+        seconds = final.seconds_together(_full_seconds(final, missing)) if missing else 0
         if share * seconds <= plan.seconds:
             break
         n_finalists -= 1

@@ -39,7 +39,6 @@ from search.refit.schedule import (
     retraining_share,
     seconds_of_trying,
     seconds_together,
-    speed_of_one_worker,
 )
 from search.study.strategy import seed_of
 from search.worker.probes import speeds_side_by_side
@@ -123,13 +122,13 @@ def students_have_time(final: FinalRound, winner: ConfirmRecord, n_seeds: int) -
     """
     done = finished_students(final.files, winner.trial)
     finalists = trained_finalists(final)
-    speed = speed_of_one_worker(winner, finalists, final.workers, final.site.n_threads)
+    speed = final.speed_of_one_worker(winner, finalists)
     plan = Recipe.from_dict(winner.recipe).plan
     n_full = full_length(plan.n_epochs, final.n_searched_images)
     n_missing = max(1, n_seeds - len(done))
     return has_time_for_students(
         final.clock.seconds_left_for_training(),
-        seconds_together([COST_OF_TEACHERS * n_full / speed] * n_missing, final.workers, final.site.n_threads),
+        final.seconds_together([COST_OF_TEACHERS * n_full / speed] * n_missing),
         finalist_share=0.0 if done else winner.n_images / n_full,  # the length of those done is settled
     )
 
@@ -251,9 +250,9 @@ def planned_length(final: FinalRound, winner: ConfirmRecord, n_students: int, te
         if speed is not None:
             seconds = n_full * seconds_together([n_parallel / speed] * n_students, n_parallel)
         else:
-            speed = speed_of_one_worker(winner, trained_finalists(final), final.workers, final.site.n_threads)
+            speed = final.speed_of_one_worker(winner, trained_finalists(final))
             each = COST_OF_TEACHERS * n_full / speed
-            seconds = seconds_together([each] * n_students, final.workers, final.site.n_threads)
+            seconds = final.seconds_together([each] * n_students)
         share = retraining_share(final.clock.seconds_left_for_training(), seconds)
     return length_of_share(n_epochs, final.n_searched_images, share)
 

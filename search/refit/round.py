@@ -19,11 +19,13 @@ from fmnist.training.history import HistoryPoint, best_point
 from search.callbacks.base import Callback
 from search.records.files import StudyFiles
 from search.records.ledger import Stopwatch
-from search.records.models import DataRecord
+from search.records.models import ConfirmRecord, DataRecord
 from search.refit.schedule import (
     Clock,
     n_parallel_trainings,
     n_searched_images,
+    seconds_together,
+    speed_of_one_worker,
     threads_per_training,
 )
 from search.worker.drive import drive
@@ -68,7 +70,15 @@ class FinalRound:
 
     def threads_per_training(self, n_parallel: int) -> int:
         """Return the threads of each of n_parallel trainings that run at a time."""
-        return min(self.most_threads, threads_per_training(n_parallel, self.workers, self.site.n_threads))
+        return threads_per_training(n_parallel, self.workers, self.site.n_threads, self.most_threads)
+
+    def seconds_together(self, seconds: Sequence[float]) -> float:
+        """Return how long trainings take that run side by side; seconds: of each on one worker."""
+        return seconds_together(seconds, self.workers, self.site.n_threads, most_threads=self.most_threads)
+
+    def speed_of_one_worker(self, winner: ConfirmRecord, confirmed: Sequence[ConfirmRecord]) -> float:
+        """Return training images per second of one worker, by the winner's confirmation among all of the study."""
+        return speed_of_one_worker(winner, confirmed, self.workers, self.site.n_threads, self.most_threads)
 
     def run_parallel(self, phase: str, jobs: Sequence[Callable[[], None]], n_parallel: int) -> list[TrainingFailed]:
         """Run jobs side by side, their time going to the phase's account, and return the failures among them.
@@ -190,12 +200,16 @@ def run_task(
 
     One that is lost with the node that ran it begins again, until it was lost MAX_LOSSES times.
     """
-    for _ in range(MAX_LOSSES - 1):
+    n_losses = 0
+    while True:
         try:
             return _run_once(trainer, callback, task, label)
-        except WorkerLost:  # whoever lost it has said so
+        except WorkerLost as lost:  # the workers say what it costs
+            n_losses += 1
+            lost.concerns(label, runs_again=n_losses < MAX_LOSSES)
+            if not lost.runs_again:
+                raise
             callback.on_training_progress(label, 0)
-    return _run_once(trainer, callback, task, label)
 
 
 def _run_once(

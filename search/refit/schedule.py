@@ -158,12 +158,26 @@ def n_parallel_trainings(n_trainings: int, workers: int) -> int:
     return workers
 
 
-def threads_per_training(n_parallel: int, workers: int, n_threads: int) -> int:
-    """Return the threads of each training: with fewer trainings than workers, of n_threads each, all cores are used."""
-    return max(1, n_threads * workers // n_parallel)
+def threads_per_training(n_parallel: int, workers: int, n_threads: int, most_threads: int | None = None) -> int:
+    """Return the threads of each training: with fewer trainings than workers, all cores are used.
+
+    Args:
+        n_parallel: Trainings at a time.
+        workers: Workers of the run.
+        n_threads: Threads of each worker.
+        most_threads: That one training can have, as a node of a cluster has no more cores; None: those of all workers.
+    """
+    shared = n_threads * workers // n_parallel
+    return max(1, shared if most_threads is None else min(shared, most_threads))
 
 
-def effective_workers(n_parallel: int, workers: int, n_threads: int, gain_of_threads: float = GAIN_OF_THREADS) -> float:
+def effective_workers(
+    n_parallel: int,
+    workers: int,
+    n_threads: int,
+    gain_of_threads: float = GAIN_OF_THREADS,
+    most_threads: int | None = None,
+) -> float:
     """Return how many workers' speed a round of trainings has.
 
     With fewer trainings than workers, each has several threads, which bring less than as many workers would.
@@ -173,14 +187,19 @@ def effective_workers(n_parallel: int, workers: int, n_threads: int, gain_of_thr
         workers: Workers of the run.
         n_threads: Threads of each worker.
         gain_of_threads: What each further thread adds, as a share of a worker's speed.
+        most_threads: See `threads_per_training`.
     """
     n_running = min(n_parallel, workers)
-    further_threads = threads_per_training(n_running, workers, n_threads) / n_threads - 1
+    further_threads = threads_per_training(n_running, workers, n_threads, most_threads) / n_threads - 1
     return n_running * (1 + gain_of_threads * further_threads)
 
 
 def seconds_together(
-    seconds: Sequence[float], workers: int, n_threads: int = 1, gain_of_threads: float = GAIN_OF_THREADS
+    seconds: Sequence[float],
+    workers: int,
+    n_threads: int = 1,
+    gain_of_threads: float = GAIN_OF_THREADS,
+    most_threads: int | None = None,
 ) -> float:
     """Return how long trainings take that run as `n_parallel_trainings` says, the longest first.
 
@@ -189,11 +208,12 @@ def seconds_together(
         workers: Workers of the run.
         n_threads: Threads of each worker.
         gain_of_threads: What each further thread adds, as a share of a worker's speed.
+        most_threads: See `threads_per_training`.
     """
     n_parallel = n_parallel_trainings(len(seconds), workers)
     if n_parallel > workers:
         return seconds_sharing(seconds, workers)
-    speed = effective_workers(n_parallel, workers, n_threads, gain_of_threads) / n_parallel
+    speed = effective_workers(n_parallel, workers, n_threads, gain_of_threads, most_threads) / n_parallel
     longest_first = sorted((each / speed for each in seconds), reverse=True)
     _, ends = list_schedule(longest_first, [0.0] * n_parallel)
     return max(ends)
@@ -343,7 +363,11 @@ def seconds_of_trying(seconds_left: float | None) -> float | None:
 
 
 def speed_of_one_worker(
-    winner: ConfirmRecord, confirmed: Sequence[ConfirmRecord], workers: int, n_threads: int
+    winner: ConfirmRecord,
+    confirmed: Sequence[ConfirmRecord],
+    workers: int,
+    n_threads: int,
+    most_threads: int | None = None,
 ) -> float:
     """Return training images per second of one worker, by the winner's confirmation.
 
@@ -354,11 +378,13 @@ def speed_of_one_worker(
         confirmed: All confirmations of the study.
         workers: Workers of the run.
         n_threads: Threads of each worker.
+        most_threads: See `threads_per_training`.
     """
     together = [record for record in confirmed if record.n_side_by_side == winner.n_side_by_side]
     n_running = min(winner.n_side_by_side, len(together))  # what failed or was killed is taken to have left at once
     if n_running <= workers:
-        return winner.n_images / winner.seconds * n_running / effective_workers(n_running, workers, n_threads)
+        speed = effective_workers(n_running, workers, n_threads, most_threads=most_threads)
+        return winner.n_images / winner.seconds * n_running / speed
     ends = sorted(record.seconds for record in together if record.trial != winner.trial)
     worker_seconds, since = 0.0, 0.0
     for end in ends:

@@ -178,8 +178,9 @@ class TrialLoop:
         """Queue a trial again whose node has died; one that has lost too many has failed."""
         with self._taking:
             self._running_ids.discard(id_of(trial))
-            waits = requeue(self._storage.get_trial(id_of(trial)), self._storage, is_loss=True)
-        if waits:
+            runs_again = requeue(self._storage.get_trial(id_of(trial)), self._storage, is_loss=True)
+        lost.concerns(f"trial {trial.number}", runs_again=runs_again)
+        if runs_again:
             return
         self._say(f"trial {trial.number} has failed: every node that ran it was lost, the last time as {lost.reason}")
         self._after_trial(self._study, trial.storage.get_trial(id_of(trial)))

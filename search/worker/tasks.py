@@ -198,12 +198,23 @@ class WorkerLost(TrainingFailed):
     Args:
         node: Which node, in words.
         reason: What is known of its end, in one line.
+
+    Attributes:
+        training: What was lost, such as "trial 7", once whoever asked for it has said so; empty before.
+        runs_again: Whether it begins again.
     """
 
     def __init__(self, node: str, reason: str) -> None:
         super().__init__("lost", f"{node} was lost: {reason}")
         self.node = node
         self.why = reason
+        self.training = ""
+        self.runs_again = False
+
+    def concerns(self, training: str, *, runs_again: bool) -> None:
+        """Say what was lost, and whether it begins again."""
+        self.runs_again = runs_again
+        self.training = training
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.node, self.why), vars(self)

@@ -25,6 +25,7 @@ import optuna
 from fmnist.data.find import find_data
 from fmnist.training.history import HistoryPoint
 from search.callbacks.reporter import Reporter
+from search.callbacks.terminal import Terminal
 from search.config import StudyConfig
 from search.context import read_context
 from search.dashboard.publish import DashboardPublisher
@@ -98,7 +99,7 @@ def measure(options: argparse.Namespace, address: str, folder: Path) -> None:
         save_split(context.split, context.files.split)
         storage = open_storage(f"sqlite:///{context.files.storage}")
         study = create_or_resume(config, context.space, storage)
-        workers: Any = ClusterWorkers(cluster, stop, print, host=SleepingHost)
+        workers: Any = ClusterWorkers(cluster, stop, Terminal(), host=SleepingHost)
         publisher = DashboardPublisher(study, context.files, config.trials, context.rungs)
         opened = OpenStudy(study, storage, publisher, workers=workers)
         started, processor = time.monotonic(), time.process_time()

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from search.callbacks.json_lines import JsonReporter
+from search.callbacks.reporter import NodeLoss
 from tests.support.reporting import POINT, RECIPE, progress, tell_a_training, tell_the_end
 
 
@@ -94,3 +95,23 @@ def test_scores_are_there_where_another_metric_than_accuracy_decides_and_only_th
         assert [*found, standing["best"].get("score")] == [score] * 4
         names[score] = [name for event in (evaluated, ended, standing["best"]) for name in event if "score" in name]
     assert names == {None: [], -0.5: ["best_score", "validation_score", "best_score", "score"]}
+
+
+def test_nodes_are_written_as_they_change_and_a_lost_one_with_what_it_cost() -> None:
+    console = Console(file=io.StringIO())
+    reporter = JsonReporter(console)
+    reporter.show_nodes({"a": 1, "b": 0})
+    reporter.show_nodes({"a": 1, "b": 0})
+    reporter.show_nodes({"a": 1, "b": 2})
+    reporter.show_nodes({"b": 2}, 1)
+    reporter.warn_of_loss(NodeLoss("a", True, ("trial 3",), 700, 12.0))
+    reporter.show_nodes(None)
+    *nodes, lost = events(console)
+    assert [(event["trainings"], event["n_waiting"]) for event in nodes] == [
+        ({"a": 1, "b": 0}, 0),
+        ({"b": 2}, 0),
+        ({"a": None}, 1),
+    ]
+    assert lost["event"] == "node_lost" and lost["text"].startswith("node a was lost: trial 3 runs again, 700 images")
+    assert (lost["node"], lost["is_whole"], lost["trainings"]) == ("a", True, ["trial 3"])
+    assert (lost["n_images"], lost["seconds"]) == (700, 12.0)

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from search.callbacks.notebook import MOST_LINES, RunOutput
-from search.callbacks.reporter import INFO
+from search.callbacks.reporter import INFO, NodeLoss
 from search.callbacks.terminal import Terminal
 from tests.support.fake_notebook import FakeNotebook, notebook_in
 from tests.support.reporting import POINT, RECIPE, progress, tell_a_training, tell_the_end
@@ -60,6 +60,16 @@ def test_run_under_way_shows_phase_best_trial_and_a_row_for_each_training(notebo
     assert "<b>trials 25/100</b>" in html and 'aria-valuenow="25"' in html
     assert "best 93.72% (93.0 to 94.4) · trial 17" in html
     assert html.count("<tr") == 3 and html.count(">150k<") == html.count(">20%<") == html.count(">90.00%<") == 2
+
+
+def test_run_on_a_cluster_shows_its_nodes_while_it_lasts_and_then_what_was_lost(notebook: FakeNotebook) -> None:
+    with Terminal() as terminal:
+        terminal.begin("trials", 100)
+        terminal.show_nodes({"10.0.0.1": 3, "10.0.0.2": 4})
+        assert "trainings on 10.0.0.1: 3, 10.0.0.2: 4" in drawn(terminal)
+        terminal.warn_of_loss(NodeLoss("10.0.0.1", True, ("trial 7",), 700, 12.0))
+    assert "trainings on" not in notebook.words
+    assert "⚠ node 10.0.0.1 was lost: trial 7 runs again, 700 images (12 s) of training are lost" in notebook.words
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ from rich.table import Table
 from fmnist.metrics.intervals import Interval
 from fmnist.scoring import Metric
 from fmnist.training.history import HistoryPoint
-from search.callbacks.reporter import FinalistRow, SearchProgress
+from search.callbacks.progress import nodes_line
+from search.callbacks.reporter import FinalistRow, NodeLoss, SearchProgress
 from search.callbacks.terminal import Terminal
 from search.format import METRIC_WORDS
 from tests.support.reporting import POINT, RECIPE, progress, tell_a_training, tell_the_end
@@ -320,3 +321,67 @@ def test_baseline_in_such_a_study_has_its_accuracy() -> None:
         plain.on_evaluation("conv-pool-dense", POINT, 0.9)
         plain.on_training_end("conv-pool-dense", "trained for 15 epochs")
     assert "90.00%  trained for 15 epochs" in shown(plain)[0]
+
+
+def test_nodes_of_a_cluster_have_a_line_until_the_run_leaves_it() -> None:
+    live = terminal(is_terminal=True)
+    live.begin("trials", 100, 7, progress(6, 0.9372))
+    live.show_nodes({"10.0.0.1": 3, "10.0.0.2": 4})
+    assert drawn(live)[0].rstrip() == "trainings on 10.0.0.1: 3, 10.0.0.2: 4"
+    live.show_nodes(None)
+    assert drawn(live)[0].startswith("best 93.72%")
+
+
+@pytest.mark.parametrize(
+    ("trainings", "n_waiting", "line"),
+    [
+        ({"a": 1}, 0, "trainings on a: 1"),
+        ({"a": 3, "b": 0}, 1, "trainings on a: 3, b: 0 · 1 waiting"),
+        ({}, 2, "no nodes · 2 waiting"),
+        (
+            {f"10.0.0.{i}": 8 - (i == 7) for i in range(20)},
+            0,
+            "20 nodes · 159 trainings · most on 10.0.0.0: 8",
+        ),
+        (
+            {f"192.168.100.{i}": 5 * (i % 2) + (i == 101) for i in range(200)},
+            9,
+            "200 nodes · 501 trainings · 100 idle · 9 waiting · most on 192.168.100.101: 6",
+        ),
+        ({f"{i:060}": 9 for i in range(200)}, 7, "200 nodes · 1,800 trainings · 7 waiting"),
+        ({f"192.168.100.{i}": 0 for i in range(200)}, 0, "200 nodes · 0 trainings · 200 idle"),
+    ],
+)
+def test_any_number_of_nodes_is_one_short_line(trainings: dict[str, int], n_waiting: int, line: str) -> None:
+    assert nodes_line(trainings, n_waiting) == line
+    assert len(line) <= 80
+
+
+def test_lines_of_the_study_stay_visible_under_more_trainings_than_the_terminal_has_lines() -> None:
+    live = Terminal(Console(file=io.StringIO(), force_terminal=True, width=80, height=10, color_system=None))
+    live.begin("trials", 100, 7, progress(6, 0.9372))
+    live.show_nodes({"10.0.0.1": 40})
+    for number in range(40):
+        live.on_training_start(f"trial {number}", RECIPE, 1_000)
+    lines = drawn(live)
+    assert len(lines) == 10
+    assert lines[5].startswith("trial 5 ") and lines[6].rstrip() == "… and 34 more trainings"
+    assert lines[7].startswith("trainings on ") and lines[8].startswith("best ") and lines[9].startswith("trials 7/100")
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        (["trial 12"], "trial 12 runs again"),
+        (["trial 12", "trial 15"], "trials 12 and 15 run again"),
+        (["finalist 3", "student 1"], "finalist 3 and student 1 run again"),
+        (["a prediction", "a prediction"], "a prediction and a prediction run again"),
+        ([f"trial {i}" for i in range(64)], "trials 0, 1, 2, 3, 4, 5 and 58 more run again"),
+        (["random-forest"], "random-forest runs again"),
+    ],
+)
+def test_lost_node_is_told_with_what_runs_again(labels: list[str], words: str) -> None:
+    plain = terminal(is_terminal=False, verbosity="quiet")
+    plain.warn_of_loss(NodeLoss("10.0.0.5", True, tuple(labels), 48_000, 31.4))
+    (line,) = shown(plain)
+    assert line[9:] == f"node 10.0.0.5 was lost: {words}, 48,000 images (31 s) of training are lost"

@@ -37,6 +37,10 @@ class SimulatedCluster:
         """Kill all processes of a node at once, as a power cut does."""
         self._cluster.remove_node(node, allow_graceful=False)
 
+    def kill_head(self) -> None:
+        """Kill what holds the cluster together; nodes and trainings go on for a while."""
+        self._cluster.head_node.kill_gcs_server()
+
     def shut_down(self) -> None:
         self._cluster.shutdown()
 

@@ -8,6 +8,8 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -17,6 +19,7 @@ from fmnist.errors import UserError
 from search.config import StudyConfig
 from search.run import main, parse
 from search.system.cluster_address import split_address
+from tests.support.remedies import needs_remedy
 
 pytest.importorskip("ray", reason="needs the extra cluster")
 
@@ -78,12 +81,12 @@ def test_nobody_who_listens_is_told_at_once() -> None:
         address = f"127.0.0.1:{unused.getsockname()[1]}"
         for named in (address, f"ray://{address}"):
             with pytest.raises(UserError, match=rf"but {named} does not \(Connection refused\); start it by ray start"):
-                reach.address_of(named)
+                reach.reach(named)
 
 
 def test_host_that_does_not_exist_is_told() -> None:
     with pytest.raises(UserError, match=r"but nowhere\.invalid:6379 does not \(.*\); start it"):
-        reach.address_of("nowhere.invalid:6379")
+        reach.reach("nowhere.invalid:6379")
 
 
 @pytest.mark.follows("{} must name a Ray cluster, but what answers at {} is something else; {}")
@@ -92,7 +95,7 @@ def test_what_listens_but_is_no_part_of_ray_is_told(monkeypatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(UserError, match=f"what answers at {address} is something else"):
-            reach.address_of(address)
+            reach.reach(address)
 
 
 @contextmanager
@@ -113,9 +116,9 @@ def service(method: str, answer: Callable[[bytes, grpc.ServicerContext], bytes] 
 @pytest.mark.follows("{} must name Ray Client's port behind ray://, but {} is the head's; leave ray:// out, or")
 def test_port_of_the_head_is_not_that_of_ray_client() -> None:
     with service(METHOD_OF_HEAD) as address:
-        assert reach.address_of(address) == address
+        assert reach.reach(address).address == address
         with pytest.raises(UserError, match=f"ray://{address} is the head's; leave ray:// out"):
-            reach.address_of(f"ray://{address}")
+            reach.reach(f"ray://{address}")
 
 
 @pytest.mark.follows("{} must name the head's port, but {} is Ray Client's; pass ray://{}")
@@ -124,9 +127,9 @@ def test_port_of_ray_client_is_not_the_heads() -> None:
         context.abort(grpc.StatusCode.NOT_FOUND, "")
 
     with service(METHOD_OF_CLIENT, answer) as address:
-        assert reach.address_of(f"ray://{address}") == f"ray://{address}"
+        assert reach.reach(f"ray://{address}").address == f"ray://{address}"
         with pytest.raises(UserError, match=f"{address} is Ray Client's; pass ray://{address}"):
-            reach.address_of(address)
+            reach.reach(address)
 
 
 @contextmanager
@@ -142,28 +145,53 @@ def service_with_token(token: str) -> Iterator[str]:
         yield address
 
 
-@pytest.mark.follows("{} {} asks for a token, but this machine has none or another one; {}")
-@pytest.mark.parametrize("mode", ["token", "disabled"])
-def test_token_that_is_missing_or_another_one_is_told_and_not_shown(mode, tmp_path, monkeypatch) -> None:
-    (tmp_path / "auth_token").write_text("another-token", encoding="utf-8")
-    monkeypatch.setenv("RAY_AUTH_MODE", mode)
-    monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
-    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "auth_token"))
-    with service_with_token("the-token") as address:
-        with pytest.raises(UserError, match=f"{address} asks for a token, but this machine has none or") as raised:
-            reach.address_of(address)
-        assert "another-token" not in str(raised.value)
-
-
-def test_right_token_is_taken_from_where_ray_takes_it(tmp_path, monkeypatch) -> None:
-    monkeypatch.setenv("RAY_AUTH_MODE", "token")
-    monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
-    monkeypatch.delenv("RAY_AUTH_TOKEN_PATH", raising=False)
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home folder without a token, where nothing is said of one."""
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / ".ray").mkdir()
-    (tmp_path / ".ray" / "auth_token").write_text("the-token\n", encoding="utf-8")
+    return tmp_path
+
+
+def test_token_that_is_missing_or_another_one_is_told_and_not_shown(home: Path) -> None:
     with service_with_token("the-token") as address:
-        assert reach.address_of(address) == address
+        with needs_remedy("{} {} asks for a token, but this machine has none or another one; {}") as refused:
+            reach.reach(address)
+        (home / ".ray" / "auth_token").write_text("another-token", encoding="utf-8")
+        with needs_remedy("{} {} asks for a token, but this machine has none or another one; {}") as refused_too:
+            reach.reach(address)
+        assert str(refused.value).endswith("to the same place here, or set RAY_AUTH_TOKEN_PATH to it")
+        assert "another-token" not in str(refused_too.value)
+        (home / ".ray" / "auth_token").write_text("the-token\n", encoding="utf-8")
+        assert reach.reach(address) == reach.Reached(address, wants_token=True)
+
+
+def test_token_that_ray_is_told_not_to_send_is_not_sent_until_it_is_told_to(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home / ".ray" / "auth_token").write_text("the-token", encoding="utf-8")
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    with service_with_token("the-token") as address:
+        with needs_remedy("{} {} asks for a token, but this machine has none or another one; {}") as refused:
+            reach.reach(address)
+        assert str(refused.value).endswith("RAY_AUTH_TOKEN_PATH to it, and set RAY_AUTH_MODE=token")
+        monkeypatch.setenv("RAY_AUTH_MODE", "token")
+        assert reach.reach(address) == reach.Reached(address)
+
+
+def test_token_is_shown_to_nobody_who_does_not_ask(home: Path) -> None:
+    (home / ".ray" / "auth_token").write_text("the-token", encoding="utf-8")
+    sent: list[Any] = []
+
+    def answer(request: bytes, context: grpc.ServicerContext) -> bytes:
+        sent.extend(name for name, _ in context.invocation_metadata())
+        return b""
+
+    with service(METHOD_OF_HEAD, answer) as address:
+        assert reach.reach(address) == reach.Reached(address)
+    assert "authorization" not in sent
 
 
 @pytest.mark.follows("--cluster auto needs a cluster that this machine belongs to, but none is running here; start")
@@ -171,16 +199,16 @@ def test_auto_without_a_cluster_is_told(monkeypatch) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr(reach, "address_of_own_cluster", lambda: None)
     with pytest.raises(UserError, match=r"--cluster auto needs a cluster that this machine belongs to, but none"):
-        reach.address_of("auto")
+        reach.reach("auto")
 
 
 def test_auto_is_the_address_in_the_environment(monkeypatch) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "local")
     with pytest.raises(UserError, match=r"\$RAY_ADDRESS must be auto, HOST:PORT or ray://HOST:PORT, but got local"):
-        reach.address_of("auto")
+        reach.reach("auto")
     with service(METHOD_OF_HEAD) as address:
         monkeypatch.setenv("RAY_ADDRESS", address)
-        assert reach.address_of("auto") == address
+        assert reach.reach("auto").address == address
 
 
 def test_handlers_of_signals_are_kept() -> None:

@@ -16,6 +16,7 @@ import psutil
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
+from search.callbacks.reporter import NodeLoss
 from search.cluster.connection import Cluster
 from search.cluster.workers import ClusterWorkers
 from search.config import SHIPPED_SPACES
@@ -24,6 +25,7 @@ from search.study.attributes import attributes_of
 from search.study.objective import Objective
 from search.study.strategy import build_rungs, seed_of
 from search.worker.tasks import Interrupted
+from tests.support.reporting import Saying
 from tests.support.spaces import space_from
 from tests.support.training.fake_hosts import FakeHost, expected_reports, hosts
 from tests.support.training.trainers import SITE, open_study, run_trials
@@ -89,16 +91,16 @@ def space() -> SearchSpace:
     return space_from(SHIPPED_SPACES / "digits.toml", (8, 8, 1), 10)
 
 
-def search(cluster: Any, folder: Path, space: SearchSpace, seconds: float | None) -> list[str]:
-    """Search until all trials have ended, or for some seconds; as a run does, from its connection to its end."""
-    split, stop, said = folder / "split", threading.Event(), list[str]()
+def search(cluster: Any, folder: Path, space: SearchSpace, seconds: float | None) -> list[NodeLoss]:
+    """Search until all trials have ended, or for some seconds, as a run does; return what was said to be lost."""
+    split, stop, reporter = folder / "split", threading.Event(), Saying()
     split.mkdir(exist_ok=True)
     (split / "images").write_bytes(b"pixels")
     config = cluster.config(folder, trials=N_TRIALS, sampler="random")
     study = open_study(config, space)
     with Cluster(config) as connection:
         connection.log_to(folder / "worker.log")
-        with ClusterWorkers(connection, stop, said.append, host=FakeHost) as workers:
+        with ClusterWorkers(connection, stop, reporter, host=FakeHost) as workers:
             site, rungs = replace(SITE, split_folder=split), build_rungs("asha", space.fidelity)
             with stopping_after(seconds, stop), suppress(Interrupted):
                 run_trials(
@@ -108,9 +110,9 @@ def search(cluster: Any, folder: Path, space: SearchSpace, seconds: float | None
                     n_jobs=connection.resources.most_workers,
                     room=workers.room,
                     stop=stop,
-                    say=said.append,
+                    say=reporter.say,
                 )
-    return said
+    return reporter.losses
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,7 @@ class Searched:
 
     trials: list[FrozenTrial]
     before: dict[int, FrozenTrial]
-    said: list[str]
+    losses: list[NodeLoss]  # as they were told
 
 
 def finished(trials: list[FrozenTrial]) -> dict[int, FrozenTrial]:
@@ -128,15 +130,15 @@ def finished(trials: list[FrozenTrial]) -> dict[int, FrozenTrial]:
 
 def search_with_stops(cluster: Any, folder: Path, space: SearchSpace, rng: random.Random) -> Searched:
     """Stop the search, and resume it, until all trials have ended."""
-    config, before, said = cluster.config(folder), dict[int, FrozenTrial](), list[str]()
+    config, before, losses = cluster.config(folder), dict[int, FrozenTrial](), list[NodeLoss]()
     for _ in range(N_STOPS):
-        said += search(cluster, folder, space, rng.uniform(6, 10))
+        losses += search(cluster, folder, space, rng.uniform(6, 10))
         trials = open_study(config, space).trials
         assert all(finished(trials).get(number) == trial for number, trial in before.items())
         assert not [trial for trial in trials if trial.state == TrialState.RUNNING]
         before = finished(trials)
-    said += search(cluster, folder, space, None)
-    return Searched(open_study(config, space).trials, before, said)
+    losses += search(cluster, folder, space, None)
+    return Searched(open_study(config, space).trials, before, losses)
 
 
 def test_search_whose_hosts_and_nodes_die_and_which_is_stopped_loses_nothing_and_does_nothing_twice(
@@ -156,7 +158,9 @@ def test_search_whose_hosts_and_nodes_die_and_which_is_stopped_loses_nothing_and
     )
     check(searched.trials, searched.before, space, reports)
     assert killer.killed["host"] and killer.killed["node"], "the trainings are long enough for at least one of each"
-    assert sum("begins again" in text for text in searched.said) >= n_losses, "whoever loses a training says so"
+    n_told = sum(len(loss.trainings) for loss in searched.losses)
+    n_failed = sum(trial.state == TrialState.FAIL for trial in searched.trials)
+    assert n_told + n_failed >= n_losses, "whoever loses a training says so"
 
 
 def check(trials: list[FrozenTrial], before: dict[int, FrozenTrial], space: SearchSpace, reports: Reports) -> None:

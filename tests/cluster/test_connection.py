@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,12 +20,12 @@ from search.cluster.connection import (
     connect,
     first_line,
     gpus_of_each,
-    names_of,
     refuse_open,
     refuse_unlike,
     resources_of,
 )
 from search.cluster.ray_private import redirect_messages
+from search.cluster.reach import Reached
 from search.config import StudyConfig
 from search.worker.resources import Resources
 from tests.support.remedies import Remedy, needs_remedy
@@ -47,7 +49,7 @@ def config(**more: Any) -> StudyConfig:
 
 
 def resources(nodes: list[Node], gpus_each: float = 0, each: dict[str, Any] | None = None, **more: Any) -> Resources:
-    return resources_of(config(**more), nodes, [each or described() for _ in nodes], gpus_each)
+    return resources_of(config(**more), nodes, [each or described() for _ in nodes], gpus_each, str)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +106,7 @@ def test_bfloat16_is_used_where_every_node_is_faster_in_it() -> None:
     fast_gpu = {**gpu, "is_faster_in_bfloat16": True}
 
     def is_used(*each: dict[str, Any], **more: Any) -> bool:
-        return resources_of(config(**more), [node() for _ in each], each, 0).bfloat16
+        return resources_of(config(**more), [node() for _ in each], each, 0, str).bfloat16
 
     assert is_used(fast, fast)
     assert not is_used(fast, slow) and not is_used(fast, fast_gpu)
@@ -126,14 +128,22 @@ def test_gpus_that_no_node_has_are_lowered_or_added() -> None:
     assert gpus_of_each(config(gpus_per_training=2), [node(gpus=1), node(gpus=2)]) == 2  # a node added
 
 
-def test_machines_are_named_with_what_they_have() -> None:
+def test_machines_are_named_with_what_they_have(monkeypatch: pytest.MonkeyPatch) -> None:
     nodes = [node(4), node(2, 1), node(1, name=FOREIGN), node(8)]
-    assert names_of(nodes, [described() for _ in nodes]) == {
-        OWN: "4 cores, a processor",
-        f"{OWN} (2)": "2 cores, 1 GPU, a processor",
-        FOREIGN: "1 core, a processor",
-        f"{OWN} (3)": "8 cores, a processor",
-    }
+    fake = FakeRay(monkeypatch, *nodes)
+    with Cluster(config(insecure_cluster=True)) as cluster:
+        assert cluster.resources.nodes == {
+            OWN: "4 cores, a processor",
+            f"{OWN} (2)": "2 cores, 1 GPU, a processor",
+            FOREIGN: "1 core, a processor",
+            f"{OWN} (3)": "8 cores, a processor",
+        }
+        fake.nodes.pop(1)
+        assert cluster.look()
+        fake.nodes.insert(0, node(16))
+        assert cluster.look()
+        names = [cluster.name_of(each.key) for each in cluster.last_nodes]
+    assert names == [OWN, FOREIGN, f"{OWN} (3)", f"{OWN} (2)"], "a node takes the name of one that is gone"
 
 
 @pytest.mark.parametrize("name", ["python", "fmnist-search", "tensorflow", "keras", "numpy"])
@@ -172,10 +182,18 @@ class FakeRay:
 
     def __init__(self, patch: pytest.MonkeyPatch, *nodes: Node, **more: Any) -> None:
         self.nodes = list(nodes)
+        self.answers = True
         patch.setattr(ray, "is_initialized", lambda: True)
+        patch.setattr(ray, "get_runtime_context", lambda: SimpleNamespace(gcs_address="head:6379"))
+        patch.setattr(connection.socket, "create_connection", self._connect)
         patch.setattr(ray, "nodes", self._as_ray_says)
         patch.setattr(ray, "shutdown", lambda: pytest.fail("the caller's connection is not this tool's to end"))
         patch.setattr("search.cluster.connection.describe_nodes", lambda nodes: [described(**more) for _ in nodes])
+
+    def _connect(self, address: object, timeout: float) -> io.BytesIO:
+        if not self.answers:
+            raise ConnectionRefusedError
+        return io.BytesIO()
 
     def _as_ray_says(self) -> list[dict[str, Any]]:
         gone = {"Alive": False, "NodeID": "gone", "NodeManagerAddress": OWN, "Resources": {}}
@@ -199,10 +217,13 @@ def test_node_with_cores_is_added_to_a_cluster_without(monkeypatch: pytest.Monke
     with Cluster(config()) as cluster:
         assert cluster.resources.workers == 4
         assert cluster.in_words() == (
-            f"cluster auto ({OWN}: 4 cores, a processor); up to 4 trainings at a time, each of 1 thread"
+            f"cluster auto, head:6379 ({OWN}: 4 cores, a processor); up to 4 trainings at a time, each of 1 thread"
         )
         fake.nodes.append(node(2))
+        assert cluster.look()
         assert (cluster.n_slots(1), cluster.n_slots(2), cluster.n_slots(3)) == (6, 3, 1), "it has grown"
+        fake.answers = False
+        assert not cluster.look() and cluster.n_slots(1) == 6, "the head may come back"
 
 
 def test_node_that_dies_before_it_answers_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,7 +261,7 @@ def init_raises(error: Exception) -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ray, "init", refuse)
-        patch.setattr(connection, "address_of", lambda address: address)
+        patch.setattr(connection, "reach", Reached)
         yield
 
 
@@ -260,17 +281,17 @@ def test_cluster_that_cannot_be_reached_is_named_with_what_to_do(
     remedy: Remedy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with init_raises(remedy.refused), needs_remedy(remedy.says):
-        connect(remedy.followed)
+        connect(remedy.followed, ExitStack())
     passed: dict[str, Any] = {}
-    monkeypatch.setattr(connection, "address_of", lambda address: address)
+    monkeypatch.setattr(connection, "reach", Reached)
     monkeypatch.setattr(ray, "init", lambda **more: passed.update(more))
-    connect(remedy.followed)
+    connect(remedy.followed, ExitStack())
     assert passed["address"] == "head:6379" and passed["log_to_driver"] is False
 
 
 def test_error_of_rays_that_is_not_known_is_raised_as_it_is() -> None:
     with init_raises(RuntimeError("a bug")), pytest.raises(RuntimeError, match="a bug"):
-        connect("head:6379")
+        connect("head:6379", ExitStack())
 
 
 def test_first_line_of_an_error_is_its_kind_where_it_says_nothing() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from search.callbacks.reporter import Reporter
 from search.cluster import workers as module
 from search.cluster.workers import ClusterWorkers
 from search.worker.tasks import MAX_LOSSES, Interrupted, PredictTask, WorkerLost
@@ -21,6 +22,7 @@ class Slots:
     """Stands for a cluster that has room for so many trainings."""
 
     resources = SimpleNamespace(n_threads=2)
+    last_nodes: tuple[()] = ()
 
     def __init__(self, n_slots: int) -> None:
         self.now = n_slots
@@ -32,12 +34,13 @@ class Slots:
 
 def workers_on(slots: Slots, stop: threading.Event | None = None, cap: int | None = None) -> ClusterWorkers:
     cluster: Any = slots
-    return ClusterWorkers(cluster, stop or threading.Event(), lambda text: None, cap)
+    return ClusterWorkers(cluster, stop or threading.Event(), Reporter(), cap)
 
 
 @pytest.fixture(autouse=True)
-def looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
+def looks_often_at_slots_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(module.ClusterWatch, "start", lambda watch: None)
 
 
 class Entering:
@@ -108,7 +111,7 @@ def test_lost_prediction_begins_again_until_it_was_lost_too_often(n_losses: int)
             yield np.ones(1)
 
     cluster: Any = Slots(1)
-    workers = Losing(cluster, threading.Event(), lambda text: None)
+    workers = Losing(cluster, threading.Event(), Reporter())
     task = PredictTask(Path("model"), np.zeros(1))
     if n_losses < MAX_LOSSES:
         assert workers.predict(task).tolist() == [1]

@@ -18,7 +18,7 @@ import pytest
 
 from fmnist.data.split import Split, pixel_statistics, save_split
 from search import FinishedStudy, StudyConfig, run_study
-from search.callbacks.reporter import INFO, Reporter
+from search.callbacks.reporter import Reporter
 from search.cluster.place import Place, place_of
 from search.worker.local import WorkerProcesses
 from search.worker.tasks import (
@@ -30,6 +30,7 @@ from search.worker.tasks import (
     TrainResult,
     TrainTask,
 )
+from tests.support.reporting import Saying
 from tests.support.training.fake_hosts import hosts, until
 from tests.support.training.fake_trainer import recipe
 
@@ -42,17 +43,6 @@ N_TRIALS = 3
 def options(folder: Path, **more: Any) -> StudyConfig:
     fields = {"study": "s", "dataset": "digits", "studies_dir": folder, "space": QUICK, "trials": N_TRIALS}
     return StudyConfig(**{**fields, "sampler": "random", "refit_seeds": 1, **more})
-
-
-class Saying(Reporter):
-    """Keeps what the user is told."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.said: list[str] = []
-
-    def say(self, text: str, level: str = INFO, *, wrap: bool = True) -> None:
-        self.said.append(text)
 
 
 def test_run_on_a_cluster_goes_from_the_search_to_the_report(cluster: Any, tmp_path: Path) -> None:
@@ -139,7 +129,7 @@ def test_every_kind_of_task_gives_on_a_node_what_it_gives_here_to_the_bit(
 ) -> None:
     images, found = np.array(digits_split.confirmation.images[:50]), []
     for name, config in (("there", cluster.config(tmp_path)), ("here", options(tmp_path, workers=2))):
-        with place_of(config, lambda text: None) as place, started(place, tmp_path / f"{name}.log") as workers:
+        with place_of(config, Reporter()) as place, started(place, tmp_path / f"{name}.log") as workers:
             assert place.resources.n_threads == 1
             found.append(everything_by(workers, site, tmp_path / name, images))
     there, here = found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -18,7 +19,8 @@ from search.cluster.connection import Cluster, Node, connect, describe_nodes
 from search.cluster.workers import ClusterWorkers
 from search.worker.tasks import Interrupted, PredictTask, TrainingFailed, TrainResult, TrainTask, WorkerLost
 from tests.support.remedies import needs_remedy
-from tests.support.training.fake_hosts import BUG, FAILURES, LATE, FakeHost, ProcessHost, hosts, until
+from tests.support.reporting import Saying
+from tests.support.training.fake_hosts import BUG, FAILURES, LATE, REFUSED, FakeHost, ProcessHost, hosts, until
 from tests.support.training.fake_process import accuracy_of
 from tests.support.training.fake_trainer import recipe
 
@@ -28,17 +30,21 @@ Start = Callable[..., ClusterWorkers]
 
 
 @pytest.fixture
-def start(cluster: Any, tmp_path: Path) -> Iterator[Start]:
+def reporter() -> Saying:
+    return Saying()
+
+
+@pytest.fixture
+def start(cluster: Any, reporter: Saying, tmp_path: Path) -> Iterator[Start]:
     """Connect, and start hosts as they are asked for; all is left after the test."""
     with ExitStack() as opened:
 
         def begin(stop: threading.Event | None = None, host: type = FakeHost, **more: Any) -> ClusterWorkers:
             config = cluster.config(tmp_path, **more)
             connection = opened.enter_context(Cluster(config))
-            workers = ClusterWorkers(connection, stop or threading.Event(), said.append, config.workers, host)
+            workers = ClusterWorkers(connection, stop or threading.Event(), reporter, config.workers, host)
             return opened.enter_context(workers)
 
-        said: list[str] = []
         yield begin
     until(lambda: not hosts(), "hosts are left behind")
 
@@ -125,6 +131,16 @@ def test_training_that_fails_on_its_node_fails_here_by_its_kind(start: Start, ta
         messages_of(workers, task(LATE))
 
 
+def test_node_that_cannot_train_is_named_in_one_line(start: Start, task: Callable[..., TrainTask]) -> None:
+    """Ray would give the user's error a trace of the node's."""
+    workers = start()
+    with needs_remedy("node {}: {}") as refused:
+        messages_of(workers, task(REFUSED))
+    said = "the machine must let processes run, but does not; free memory"
+    assert str(refused.value) == f"node {platform.node()}: {said}"
+    assert isinstance(messages_of(workers, task(1))[-1], TrainResult), "the node is repaired"
+
+
 def begun(workers: ClusterWorkers, *tasks: TrainTask) -> list[Generator[Any, None, None]]:
     """Trainings that have said something, and stand still until they are asked for more."""
     trainings = [workers.train(task) for task in tasks]
@@ -182,7 +198,7 @@ def test_killed_host_is_a_lost_worker_and_the_next_task_has_another(
     next(training)
     (host,) = hosts()
     host.kill()
-    with pytest.raises(WorkerLost, match=r"node [\d.]+ was lost: the process that trained there has died"):
+    with pytest.raises(WorkerLost, match=r"node [\d.]+( \(\d\))? was lost: the process that trained there has died"):
         list(training)
     assert isinstance(messages_of(workers, task(2))[-1], TrainResult)
 
@@ -200,17 +216,58 @@ def test_host_that_dies_between_two_tasks_costs_the_next_one_nothing(
 
 
 @pytest.mark.faults
-def test_killed_node_is_a_lost_worker(cluster: Any, start: Start, task: Callable[..., TrainTask]) -> None:
+def test_killed_node_is_a_lost_worker_and_the_user_is_told_what_it_costs(
+    cluster: Any, start: Start, task: Callable[..., TrainTask], reporter: Saying
+) -> None:
     workers = start()
     # Long ones: the processes of a node outlive what holds it together for a moment.
     trainings = begun(workers, *(task(seed, n_planned_images=50_000) for seed in range(3)))
+
+    def go_on(training: Generator[Any, None, None]) -> WorkerLost | None:
+        try:
+            list(training)
+        except WorkerLost as lost:
+            lost.concerns("trial 7", runs_again=True)
+            return lost
+        return None
+
     cluster.kill_node(cluster.nodes.pop())
     with ThreadPoolExecutor(3) as executor:
-        futures = [executor.submit(list, training) for training in trainings]
-        failures = [future.exception(timeout=60) for future in futures]
+        ends = list(executor.map(go_on, trainings))
     cluster.nodes.append(cluster.add_node())
-    (lost,) = [failure for failure in failures if failure is not None]
-    assert isinstance(lost, WorkerLost)
+    assert sum(end is not None for end in ends) == 1
+    until(lambda: reporter.losses != [], "nobody is told what the node's death costs", seconds=40)
+    (loss,) = reporter.losses
+    assert (loss.is_whole, loss.trainings) == (True, ("trial 7",))
+    assert loss.n_images >= 100 and loss.seconds > 0
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("has_others", [True, False])
+def test_training_that_no_node_is_left_for_waits_aloud_and_goes_on_with_the_node_that_is_asked_for(
+    has_others: bool, cluster: Any, start: Start, task: Callable[..., TrainTask], reporter: Saying
+) -> None:
+    large = cluster.add_node(n_cores=2)
+    others = [] if has_others else [cluster.nodes.pop() for _ in range(len(cluster.nodes))]
+    try:
+        workers = start()
+        (training,) = begun(workers, task(1, n_threads=2, n_planned_images=50_000))
+        for node in (large, *others):
+            cluster.kill_node(node)
+        with pytest.raises(WorkerLost):
+            list(training)
+        with ThreadPoolExecutor(1) as executor:
+            again = executor.submit(messages_of, workers, task(1, n_threads=2))
+            until(lambda: any("the run waits" in text for text in reporter.said), "it waits in silence", seconds=60)
+            assert not again.done()
+            (told,) = [text for text in reporter.said if "the run waits" in text]
+            assert f"start one by ray start --address {cluster.address} --num-cpus 2, or end" in told
+            large = cluster.add_node(n_cores=2)
+            assert isinstance(again.result(timeout=60)[-1], TrainResult)
+            until(lambda: any("the run goes on" in text for text in reporter.said), "it goes on in silence")
+    finally:
+        cluster.kill_node(large)
+        cluster.nodes += [cluster.add_node() for _ in others]
 
 
 def test_run_that_stops_ends_within_seconds_and_leaves_nothing_running(
@@ -260,6 +317,6 @@ def test_node_that_does_not_answer_is_named(cluster: Any, tmp_path: Path) -> Non
 
 def test_address_without_a_cluster_is_refused(cluster: Any, tmp_path: Path) -> None:
     with needs_remedy("{} must be auto, HOST:PORT or ray://HOST:PORT, but got {}; pass the address"):
-        connect("no-port")
+        connect("no-port", ExitStack())
     with Cluster(cluster.config(tmp_path)) as connection:
         assert connection.resources.workers == 3

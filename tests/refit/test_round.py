@@ -33,6 +33,7 @@ class Losing:
     def __init__(self, n_losses: int) -> None:
         self.n_losses = n_losses
         self.tasks: list[TrainTask | BaselineTask] = []
+        self.losses: list[WorkerLost] = []
 
     def __call__(self, task: TrainTask | BaselineTask) -> Iterator[TrainMessage]:
         self.tasks.append(task)
@@ -40,7 +41,8 @@ class Losing:
         yield ImagesSeen(50)
         yield first
         if len(self.tasks) <= self.n_losses:
-            raise WorkerLost(f"node {len(self.tasks)}", "the node has died")
+            self.losses.append(WorkerLost(f"node {len(self.tasks)}", "the node has died"))
+            raise self.losses[-1]
         yield second
         if isinstance(task, BaselineTask):
             yield BaselineResult(200, 10, 2, 1.0, "trained for 2 epochs", 100.0)
@@ -74,6 +76,7 @@ def test_lost_training_begins_again_with_the_same_task(n_losses: int) -> None:
     assert trainer.tasks == [TASK] * (n_losses + 1)
     assert [point.n_images for point in result.history] == [100, 200]
     assert heard.said == [50, 100, 0] * n_losses + [50, 100, 200], "its progress is back at the beginning"
+    assert all((lost.training, lost.runs_again) == ("seed 1", True) for lost in trainer.losses)
 
 
 def test_lost_baseline_begins_again() -> None:
@@ -87,6 +90,7 @@ def test_training_that_is_lost_again_and_again_fails_with_its_last_node() -> Non
     with pytest.raises(TrainingFailed, match=f"node {MAX_LOSSES} was lost: the node has died") as failed:
         run_training(trainer, heard, TASK, "seed 1")
     assert failed.value.kind == "lost"
+    assert [lost.runs_again for lost in trainer.losses] == [True] * (MAX_LOSSES - 1) + [False]
     assert len(trainer.tasks) == MAX_LOSSES
     assert heard.said[0] == "start" and heard.said.count("start") == 1
     assert heard.said[-1] == f"failed (lost): node {MAX_LOSSES} was lost: the node has died"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from search.records.models import DataRecord
+from search.records.models import ConfirmRecord, DataRecord
 from search.refit.schedule import (
     FINALIST_LENGTH,
     MOST_FINALISTS,
@@ -30,6 +30,7 @@ from search.refit.schedule import (
     seconds_sharing,
     seconds_together,
     share_that_fits,
+    speed_of_one_worker,
 )
 
 
@@ -144,6 +145,35 @@ def test_seconds_together_follow_from_how_many_run_at_a_time(
     seconds: list[float], workers: int, together: float
 ) -> None:
     assert seconds_together(seconds, workers) == pytest.approx(together)
+
+
+@pytest.mark.parametrize(
+    ("n_trainings", "workers", "n_threads", "most_threads", "together"),
+    [
+        (1, 4, 1, None, 12 / 2.5),  # with the threads of all four
+        (1, 4, 1, 2, 12 / 1.5),
+        (1, 4, 1, 1, 12),
+        (2, 4, 1, 2, 12 / 1.5),
+        (2, 8, 1, 2, 12 / 1.5),
+        (2, 8, 1, 8, 12 / 2.5),
+        (1, 4, 2, 2, 12),  # a worker has all that a node has
+        (4, 4, 2, 2, 12),
+        (8, 4, 1, 1, 24),
+    ],
+)
+def test_training_has_no_more_threads_than_a_node_has_cores(
+    n_trainings: int, workers: int, n_threads: int, most_threads: int | None, together: float
+) -> None:
+    seconds = seconds_together([12.0] * n_trainings, workers, n_threads, most_threads=most_threads)
+    assert seconds == pytest.approx(together)
+
+
+def test_speed_of_a_confirmed_network_is_told_by_the_threads_that_it_had() -> None:
+    of_network = (0, "default", {}, 0, None, None, 0.9, (), None)
+    winner = ConfirmRecord(*of_network, 1_200, n_images=1_200, seconds=10.0, reason="end", peak_memory_mb=1.0)
+    assert speed_of_one_worker(winner, [winner], 4, 1) == pytest.approx(120 / 2.5)
+    assert speed_of_one_worker(winner, [winner], 4, 1, most_threads=2) == pytest.approx(120 / 1.5)
+    assert speed_of_one_worker(winner, [winner], 4, 1, most_threads=1) == pytest.approx(120)
 
 
 def test_trainings_that_share_workers_lose_nothing_but_the_last_one_alone() -> None:

@@ -28,6 +28,7 @@ class Losing:
     def __init__(self, n_losses: dict[int, int]) -> None:
         self.n_losses = n_losses  # by the position of a seed among those that came
         self.tasks: dict[int, list[TrainTask]] = {}  # by seed
+        self.losses: list[WorkerLost] = []
         self._lock = threading.Lock()
 
     def __call__(self, task: TrainTask) -> Generator[TrainMessage, None, None]:
@@ -37,7 +38,8 @@ class Losing:
             n_before, position = len(same) - 1, list(self.tasks).index(task.seed)
         for i, message in enumerate(by_filters(task)):
             if i == 2 and n_before < self.n_losses.get(position, 0):
-                raise WorkerLost(f"node {n_before}", "the node has died")
+                self.losses.append(WorkerLost(f"node {n_before}", "the node has died"))
+                raise self.losses[-1]
             yield message
 
 
@@ -99,11 +101,11 @@ def test_lost_trial_is_the_next_to_run(config: StudyConfig, space: SearchSpace) 
 def test_trial_that_is_lost_again_and_again_fails_with_a_reason_and_the_search_goes_on(
     config: StudyConfig, space: SearchSpace
 ) -> None:
-    said, ended = list[str](), list[int]()
+    said, ended, trainer = list[str](), list[int](), Losing({1: MAX_LOSSES})
     study = open_study(config, space)
     run_trials(
         study,
-        objective_of(space, Losing({1: MAX_LOSSES})),
+        objective_of(space, trainer),
         n_trials=4,
         after_trial=lambda study, trial: ended.append(trial.number),
         say=said.append,
@@ -111,6 +113,8 @@ def test_trial_that_is_lost_again_and_again_fails_with_a_reason_and_the_search_g
     assert [trial.state == TrialState.FAIL for trial in study.trials] == [False, True, False, False]
     assert read_trials(study)[1].reason == f"failed (lost): it was running at {MAX_LOSSES} deaths of a run or a node"
     assert ended == [0, 1, 2, 3], "its end counts once, as every trial's"
+    assert {lost.training for lost in trainer.losses} == {"trial 1"}
+    assert [lost.runs_again for lost in trainer.losses] == [True] * (MAX_LOSSES - 1) + [False]
     assert said == [
         f"trial 1 has failed: every node that ran it was lost, the last time as node {MAX_LOSSES - 1} was lost: the "
         "node has died"

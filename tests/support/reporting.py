@@ -2,13 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from fmnist.metrics.intervals import Interval
 from fmnist.recipe import Architecture, Block, Recipe, TrainingPlan
 from fmnist.training.history import HistoryPoint
-from search.callbacks.reporter import BestTrial, FinalistRow, Reporter, SearchProgress
+from search.callbacks.reporter import INFO, BestTrial, FinalistRow, NodeLoss, Reporter, SearchProgress
 
 RECIPE = Recipe(Architecture((28, 28, 1), 10, (Block(32, 2, 3),) * 4), TrainingPlan())
 POINT = HistoryPoint(30_000, 1.0, 0.1, 1.0, 0.5, 0.4, 0.9)
+
+
+class Saying(Reporter):
+    """Keeps what the user is told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: list[str] = []
+        self.losses: list[NodeLoss] = []
+        self.nodes: list[dict[str, int]] = []  # trainings by node, each time that they were shown
+
+    def say(self, text: str, level: str = INFO, *, wrap: bool = True) -> None:
+        self.said.append(text)
+
+    def warn_of_loss(self, loss: NodeLoss) -> None:
+        super().warn_of_loss(loss)
+        self.losses.append(loss)
+
+    def show_nodes(self, trainings: Mapping[str, int] | None, n_waiting: int = 0) -> None:
+        self.nodes.append(dict(trainings or {}))
 
 
 def progress(complete: int = 0, best: float | None = None, **counts: int) -> SearchProgress:

@@ -15,13 +15,14 @@ from threading import Event
 import numpy as np
 import psutil
 
+from fmnist.errors import UserError
 from search.cluster.node import TrainingHost
 from search.worker.local import WorkerProcesses
 from search.worker.tasks import BaselineTask, PredictorTask, TrainingFailed, TrainMessage, TrainResult, TrainTask
 from tests.support.training.fake_process import SECONDS_VARIABLE, accuracy_of, points_of, serve
 
 FAILURES = {101: "memory", 102: "diverged", 103: "error", 104: "hung"}  # seed -> kind
-BUG, LATE = 201, 202  # seeds of tasks in which the host itself meets an error
+BUG, LATE, REFUSED = 201, 202, 203  # seeds of tasks in which the host itself meets an error
 NAMES = ("ray::FakeHost", "ray::ProcessHost", "ray::TrainingHost")
 
 
@@ -36,6 +37,8 @@ class FakeWorkers:
         self._n_tasks += 1
         if task.seed == BUG:
             raise KeyError("a bug")
+        if task.seed == REFUSED:
+            raise UserError("the machine must let processes run, but does not; free memory")
         if task.seed == LATE:
             raise TimeoutError("a disk that does not answer")
         for length in (task.n_planned_images, *task.further_lengths):
