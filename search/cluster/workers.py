@@ -300,8 +300,7 @@ class ClusterWorkers(WorkerProcesses):
                 raise Superseded
 
     def _require_going_on(self) -> None:
-        if self._watch.error is not None:
-            raise self._watch.error
+        self._watch.require_head()
         if self._stop.is_set():
             raise Interrupted
 
