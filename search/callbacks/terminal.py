@@ -42,6 +42,7 @@ from search.callbacks.reporter import (
 from search.format import METRIC_WORDS, shown_score, with_noun
 from search.system.notebook import LiveOutput, find_notebook
 
+LINES_ABOVE = 5  # of what was said, which stay visible however much redraws
 TABLE_WIDTH = 80  # at least: in fewer columns its figures would be cut
 SHORTEST_LABEL_WIDTH = 11  # "finalist 99"
 
@@ -228,7 +229,8 @@ class Terminal(Reporter):
     def render(self) -> Group:
         """What redraws, as it is now: a line for each training, the nodes, the best trial, the phase.
 
-        The last ones stay visible however many trainings there are: those that find no room are counted.
+        The last ones stay visible however many trainings there are, and so does what was said last: trainings that find
+        no room are counted.
         """
         with self._lock:
             phase, below = "preparing", [self._nodes_line]
@@ -236,7 +238,7 @@ class Terminal(Reporter):
                 phase = self._phase.line()
                 below.append(self._phase.best_line(self.metric))
             last = [*(_one_line(line) for line in below if line), _one_line(phase, style="bold")]
-            n_shown, n = self._console.height - len(last), len(self._trainings)
+            n_shown, n = self._console.height - LINES_ABOVE - len(last), len(self._trainings)
             if n > n_shown:
                 n_shown = max(0, n_shown - 1)
                 last.insert(0, _one_line(f"… and {with_noun(n - n_shown, 'more training')}"))

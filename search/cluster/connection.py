@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+import grpc
 import psutil
 import ray
 from ray import cloudpickle
@@ -143,7 +144,7 @@ class Cluster:
         try:
             socket.create_connection(split_address(self.head), timeout=SECONDS_TO_CONNECT).close()
             self._remember(self.nodes())
-        except (OSError, RayError):
+        except (OSError, RayError, grpc.RpcError):
             return False
         return True
 

@@ -10,8 +10,7 @@ import ray._private.services
 import ray._private.worker
 import ray._raylet
 
-CONFIG: Any = vars(ray._raylet)["Config"]  # compiled code, of whose names type checkers know few
-
+_raylet: Any = ray._raylet  # compiled: type checkers do not see its names
 # What the head's port and Ray Client's answer without doing anything. Ray waits half a minute at the wrong one of them,
 # and does not say that it is the other one. A method of another name is one that nobody knows: then Ray waits again.
 METHOD_OF_HEAD = "/ray.rpc.NodeInfoGcsService/CheckAlive"
@@ -46,10 +45,10 @@ def send_token() -> Callable[[], None]:
 
     def undo() -> None:
         os.environ.pop("RAY_AUTH_MODE", None)
-        CONFIG.initialize("")
+        _raylet.Config.initialize("")
 
     os.environ["RAY_AUTH_MODE"] = "token"
-    CONFIG.initialize("")
+    _raylet.Config.initialize("")
     return undo
 
 

@@ -72,14 +72,14 @@ class ClusterWatch:
     """
 
     def __init__(self, cluster: Cluster, reporter: Reporter, work: Callable[[], list[Work]]) -> None:
-        self.error: BaseException | None = None  # that ends the run
+        self._error: BaseException | None = None  # of the thread that looks
         self._cluster = cluster
         self._reporter = reporter
         self._work = work
         self._lock = threading.Lock()
         self._losses: list[Loss] = []  # not told yet
         self._nodes = {node.key: node for node in cluster.last_nodes}
-        self._silent_since: float | None = None  # the head; None: it answered at the last look
+        self._silent_since: float | None = None  # the head; None: it has answered the last look
         self._starved_since: float | None = None  # a training; None: each could be placed
         self._starved_threads = 0  # of that training, once its wait was told; 0 before
         self._closing = threading.Event()
@@ -106,18 +106,13 @@ class ClusterWatch:
             while not self._closing.wait(LOOK_SECONDS):
                 self.look()
         except BaseException as error:
-            self.error = error
+            self._error = error
 
     def look(self) -> None:
-        """Look once.
-
-        Raises:
-            UserError: The head has not answered for long.
-        """
-        if not self._cluster.look():
-            self._require_head()
-            return
-        if self._closing.is_set():
+        """Look once."""
+        if self._silent_since is None:
+            self._silent_since = time.monotonic()
+        if not self._cluster.look() or self._closing.is_set():
             return
         self._silent_since = None
         nodes, work = self._cluster.last_nodes, self._work()
@@ -127,10 +122,16 @@ class ClusterWatch:
         self._tell_who_left(nodes)
         self._tell_starved(nodes, work)
 
-    def _require_head(self) -> None:
-        if self._silent_since is None:
-            self._silent_since = time.monotonic()
-        seconds = time.monotonic() - self._silent_since
+    def require_head(self) -> None:
+        """Raise what ends the run, asked by the threads that wait for trainings: a look itself may wait in vain.
+
+        Raises:
+            UserError: The head has not answered for long.
+        """
+        if self._error is not None:
+            raise self._error
+        since = self._silent_since
+        seconds = 0.0 if since is None else time.monotonic() - since
         if seconds > SECONDS_WITHOUT_HEAD:
             raise UserError(
                 f"the cluster's head must answer at {self._cluster.head}, but has not for {seconds:.0f} s; start the "

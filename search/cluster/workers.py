@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 import threading
 import time
@@ -171,7 +172,7 @@ class ClusterWorkers(WorkerProcesses):
                 work.count(answer.message)
                 yield answer.message
         except GeneratorExit:
-            with suppress(RayError, Interrupted):  # the caller has what it wanted
+            with suppress(RayError, Interrupted, UserError):  # the caller has what it wanted
                 self._await(host.end.remote(), never)
                 is_idle = True
             raise
@@ -183,7 +184,7 @@ class ClusterWorkers(WorkerProcesses):
     def _begin(self, parcel: Parcel, n_threads: int) -> tuple[Any, Work]:
         """Give a task to a host, and return the host, which has a place now, with what it does there."""
         has_idle = partial(self._has_idle, n_threads)
-        gives_up_at = time.monotonic() + SECONDS_TO_NOTICE
+        gives_up_at = math.inf
         while True:
             work = Work(n_threads)
             host, is_new = self._take_host(work)
@@ -200,6 +201,7 @@ class ClusterWorkers(WorkerProcesses):
                     raise self._failure_of(work, error) from None
                 # The task has not begun, so nothing is lost: the host has died since its last one, or Ray has placed it
                 # on a node that it has not yet found to be dead.
+                gives_up_at = min(gives_up_at, time.monotonic() + SECONDS_TO_NOTICE)
                 self._stop.wait(POLL_SECONDS)
             finally:
                 if not is_in_place:
@@ -300,8 +302,7 @@ class ClusterWorkers(WorkerProcesses):
                 raise Superseded
 
     def _require_going_on(self) -> None:
-        if self._watch.error is not None:
-            raise self._watch.error
+        self._watch.require_head()
         if self._stop.is_set():
             raise Interrupted
 

@@ -358,15 +358,16 @@ def test_any_number_of_nodes_is_one_short_line(trainings: dict[str, int], n_wait
 
 
 def test_lines_of_the_study_stay_visible_under_more_trainings_than_the_terminal_has_lines() -> None:
-    live = Terminal(Console(file=io.StringIO(), force_terminal=True, width=80, height=10, color_system=None))
+    live = Terminal(Console(file=io.StringIO(), force_terminal=True, width=80, height=20, color_system=None))
     live.begin("trials", 100, 7, progress(6, 0.9372))
     live.show_nodes({"10.0.0.1": 40})
     for number in range(40):
         live.on_training_start(f"trial {number}", RECIPE, 1_000)
     lines = drawn(live)
-    assert len(lines) == 10
-    assert lines[5].startswith("trial 5 ") and lines[6].rstrip() == "… and 34 more trainings"
-    assert lines[7].startswith("trainings on ") and lines[8].startswith("best ") and lines[9].startswith("trials 7/100")
+    assert len(lines) == 15, "five lines of what was said stay visible"
+    assert lines[10].startswith("trial 10 ") and lines[11].rstrip() == "… and 29 more trainings"
+    assert lines[12].startswith("trainings on ") and lines[13].startswith("best ")
+    assert lines[14].startswith("trials 7/100")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
@@ -204,12 +205,15 @@ def test_wait_for_a_gpu_says_what_to_start(monkeypatch: pytest.MonkeyPatch) -> N
 def test_head_that_does_not_answer_for_long_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     watched = Watched("a")
     watched.nodes.answers = False
-    assert watched.look() == [], "it may be a moment only"
+    watched.look()
+    watched.watch.require_head()  # it may be a moment only
     monkeypatch.setattr(module, "SECONDS_WITHOUT_HEAD", -1)
     with needs_remedy("the cluster's head must answer at {}, but has not for {} s; start the cluster again, then"):
-        watched.look()
+        watched.watch.require_head()
     watched.nodes.answers = True
-    assert watched.look() == []
+    watched.look()
+    monkeypatch.setattr(module, "SECONDS_WITHOUT_HEAD", 0)
+    watched.watch.require_head()
 
 
 def test_error_of_the_watch_is_kept_for_those_who_train(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -222,4 +226,24 @@ def test_error_of_the_watch_is_kept_for_those_who_train(monkeypatch: pytest.Monk
     monkeypatch.setattr(watched.nodes, "look", look)
     watched.watch.start()
     watched.watch._thread.join(10)
-    assert watched.watch.error is bug
+    with pytest.raises(KeyError, match="a bug"):
+        watched.watch.require_head()
+
+
+def test_look_that_ray_does_not_answer_ends_the_run_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the head dies between the two questions of a look, and behind Ray Client, which goes on to answer."""
+    monkeypatch.setattr(module, "LOOK_SECONDS", 0.01)
+    watched, is_asked, may_answer = Watched("a"), threading.Event(), threading.Event()
+
+    def look() -> bool:
+        is_asked.set()
+        return may_answer.wait(20)
+
+    monkeypatch.setattr(watched.nodes, "look", look)
+    watched.watch.start()
+    assert is_asked.wait(10)
+    monkeypatch.setattr(module, "SECONDS_WITHOUT_HEAD", 0)
+    with needs_remedy("the cluster's head must answer at {}, but has not for {} s; start the cluster again, then"):
+        watched.watch.require_head()
+    may_answer.set()
+    watched.watch.close()

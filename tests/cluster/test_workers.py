@@ -20,7 +20,17 @@ from search.cluster.workers import ClusterWorkers
 from search.worker.tasks import Interrupted, PredictTask, TrainingFailed, TrainResult, TrainTask, WorkerLost
 from tests.support.remedies import needs_remedy
 from tests.support.reporting import Saying
-from tests.support.training.fake_hosts import BUG, FAILURES, LATE, REFUSED, FakeHost, ProcessHost, hosts, until
+from tests.support.training.fake_hosts import (
+    BUG,
+    FAILURES,
+    LATE,
+    REFUSED,
+    DyingHost,
+    FakeHost,
+    ProcessHost,
+    hosts,
+    until,
+)
 from tests.support.training.fake_process import accuracy_of
 from tests.support.training.fake_trainer import recipe
 
@@ -213,6 +223,17 @@ def test_host_that_dies_between_two_tasks_costs_the_next_one_nothing(
     host.kill()
     host.wait(10)
     assert isinstance(messages_of(workers, task(2))[-1], TrainResult)
+
+
+@pytest.mark.faults
+def test_new_host_that_dies_before_it_has_begun_costs_the_task_nothing(
+    start: Start, task: Callable[..., TrainTask], reporter: Saying
+) -> None:
+    """Such as one that Ray has placed on a node that it has not yet found to be dead."""
+    workers = start(host=DyingHost)
+    assert isinstance(messages_of(workers, task(1))[-1], TrainResult)
+    workers.close()
+    assert reporter.losses == []
 
 
 @pytest.mark.faults

@@ -6,6 +6,7 @@ What a task reports follows from its seed alone, as `fake_process` has it. A few
 from __future__ import annotations
 
 import os
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -17,13 +18,14 @@ import psutil
 
 from fmnist.errors import UserError
 from search.cluster.node import TrainingHost
+from search.cluster.shipping import Parcel
 from search.worker.local import WorkerProcesses
 from search.worker.tasks import BaselineTask, PredictorTask, TrainingFailed, TrainMessage, TrainResult, TrainTask
 from tests.support.training.fake_process import SECONDS_VARIABLE, accuracy_of, points_of, serve
 
 FAILURES = {101: "memory", 102: "diverged", 103: "error", 104: "hung"}  # seed -> kind
 BUG, LATE, REFUSED = 201, 202, 203  # seeds of tasks in which the host itself meets an error
-NAMES = ("ray::FakeHost", "ray::ProcessHost", "ray::TrainingHost")
+NAMES = ("ray::FakeHost", "ray::DyingHost", "ray::ProcessHost", "ray::TrainingHost")
 
 
 class FakeWorkers:
@@ -71,6 +73,18 @@ class FakeHost(TrainingHost):
 
     def __init__(self, run: str, share: float, *, takes_gpu: bool) -> None:
         super().__init__(run, share, takes_gpu=takes_gpu, start_workers=FakeWorkers)
+
+
+class DyingHost(FakeHost):
+    """Dies as it is given the first task of a run."""
+
+    def begin(self, parcel: Parcel) -> str:
+        mark = Path(tempfile.gettempdir(), f"died-{self._run_name}")
+        if not mark.exists():
+            mark.touch()
+            os._exit(1)
+        mark.unlink()
+        return super().begin(parcel)
 
 
 class ProcessHost(TrainingHost):
