@@ -238,6 +238,7 @@ def open_study(context: StudyContext, worker_processes: StartWorkers) -> Iterato
     widening = require_same_study(context)
     storage = open_storage(storage_url(config, files))
     storage.retry_policy = RetryPolicy(context.reporter.warn, context.stop)
+    storage.hold_trials()
     workers = None
     with hold_storage(storage) if config.storage is not None else nullcontext():
         try:

@@ -21,7 +21,7 @@ from fmnist.values import shown
 from search.callbacks.base import Callback
 from search.space.space import DEFAULT_NAME, SearchSpace
 from search.study.attributes import attributes_of, set_attributes
-from search.study.optuna_private import stored
+from search.study.optuna_private import stored, together
 from search.study.strategy import build_pruner, seed_of
 from search.worker.drive import drive
 from search.worker.tasks import (
@@ -137,9 +137,10 @@ class Objective:
             if isinstance(trial, optuna.Trial):
                 set_attributes(trial, reason=refusal)  # for a caller whose `catch` takes every exception
             raise UserError(refusal)
-        recipe = self._space.suggest(trial)
-        set_attributes(trial, recipe=recipe.to_dict())
-        self._refuse_costly(trial, recipe)
+        with together(trial):
+            recipe = self._space.suggest(trial)
+            set_attributes(trial, recipe=recipe.to_dict())
+            self._refuse_costly(trial, recipe)
         return TrialTraining(self, trial, recipe).train()
 
     def _refusal_of(self, trial: object) -> str | None:
@@ -242,9 +243,10 @@ class TrialTraining:
             raise
         finally:
             self._objective.callback.on_training_end(self._label, reason)
-            self._record(reason)
-            if reason != "interrupted":  # else it runs again
-                self._objective.keep(self._trial, self._outcome(reason))
+            with together(self._trial):
+                self._record(reason)
+                if reason != "interrupted":  # else it runs again
+                    self._objective.keep(self._trial, self._outcome(reason))
 
     def _climb(self) -> TrainResult:
         """Return the last rung's result, or raise TrialPruned if the trial does not get there."""

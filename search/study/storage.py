@@ -12,23 +12,23 @@ import shutil
 import sqlite3
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 import optuna
 import sqlalchemy
-from optuna.storages import RDBStorage
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 from sqlalchemy import exc
 
 from fmnist.errors import UserError
 from fmnist.paths import shown_path
 from search.cli import shown_url
 from search.study.attributes import Owner, TrialAttributes, attributes_of
-from search.study.optuna_private import RelationalStorage, StudyTrials, has_tables
-from search.study.retry import RetryPolicy, T, retried
+from search.study.held import HeldStorage
+from search.study.optuna_private import StudyTrials, has_tables
+from search.study.retry import RetryPolicy, T
 from search.system.machine import network_file_system
 from search.system.sqlite import BUSY_SECONDS, damage_of_sqlite, require_sqlite_path, sqlite_path, sqlite_url
 
@@ -46,7 +46,7 @@ class AlreadyQueued(Exception):
     """The study has this configuration of the portfolio already: another supervisor was faster."""
 
 
-class StudyStorage(RelationalStorage):
+class StudyStorage(HeldStorage):
     """Optuna's relational storage with the guarantees that a search needs.
 
     Every call waits for a database that is away, as `retry_policy` says; no study gets more trials than `budget`; and
@@ -74,32 +74,6 @@ class StudyStorage(RelationalStorage):
                 heartbeat_interval=HEARTBEAT_SECONDS if is_shared else None,
                 grace_period=GRACE_SECONDS if is_shared else None,
             )
-
-    # With those of RelationalStorage, all that Optuna calls while a study runs.
-    create_new_study = retried(RDBStorage.create_new_study)
-    set_study_user_attr = retried(RDBStorage.set_study_user_attr)
-    set_study_system_attr = retried(RDBStorage.set_study_system_attr)
-    get_study_id_from_name = retried(RDBStorage.get_study_id_from_name)
-    get_study_name_from_id = retried(RDBStorage.get_study_name_from_id)
-    get_study_directions = retried(RDBStorage.get_study_directions)
-    get_study_user_attrs = retried(RDBStorage.get_study_user_attrs)
-    get_study_system_attrs = retried(RDBStorage.get_study_system_attrs)
-    get_all_studies = retried(RDBStorage.get_all_studies)
-    get_trial_id_from_study_id_trial_number = retried(RDBStorage.get_trial_id_from_study_id_trial_number)
-    set_trial_intermediate_value = retried(RDBStorage.set_trial_intermediate_value)
-    set_trial_user_attr = retried(RDBStorage.set_trial_user_attr)
-    set_trial_system_attr = retried(RDBStorage.set_trial_system_attr)
-    get_trial = retried(RDBStorage.get_trial)
-    get_all_trials = retried(RDBStorage.get_all_trials)
-    _with_retries_set_state = retried(RDBStorage.set_trial_state_values)
-
-    def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
-        """Change a trial's state, one thread at a time on SQLite.
-
-        Returns False where the trial was to start running but had already been taken by another process.
-        """
-        with self.taking:
-            return self._with_retries_set_state(trial_id, state, values)
 
     def admit(self, trials: StudyTrials, template_trial: FrozenTrial | None) -> None:
         """Refuse a trial beyond the budget, and a configuration of the portfolio that the study has already.

@@ -53,7 +53,7 @@ PARTS: dict[str, tuple[tuple[type, tuple[str, ...]], ...]] = {  # what takes tim
     "storage writes": (
         (StudyStorage, ("set_trial_user_attr", "set_trial_system_attr", "set_trial_intermediate_value")),
         (StudyStorage, ("_set_trial_param", "set_trial_state_values", "_create_new_trial")),
-        (StudyStorage, ("set_study_user_attr", "set_study_system_attr", "write_together")),
+        (StudyStorage, ("set_study_user_attr", "set_study_system_attr", "_store")),
     ),
     "dashboard": ((DashboardPublisher, ("store_trial", "update")),),
 }
@@ -189,6 +189,7 @@ def measure(options: argparse.Namespace, folder: Path) -> Measured:
     if options.before:
         fill_database(context.files.storage, make_trials(space, min(500, options.before)), options.before)
     storage = open_storage(f"sqlite:///{context.files.storage}")
+    storage.hold_trials()
     study = create_or_resume(dataclasses.replace(config, study="growth" if options.before else "load"), space, storage)
     publisher = DashboardPublisher(study, context.files, config.trials, context.rungs)
     final = context.final_round(SimpleNamespace(train=trainer, predict=None))
