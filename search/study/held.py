@@ -36,6 +36,7 @@ from search.study.optuna_private import (
     row_of_user_attr,
 )
 
+
 class TrialMirror:
     """Trials by their key in the storage. Thread-safe; a trial that was given out never changes.
 

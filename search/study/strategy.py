@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import heapq
 import math
+import operator
+import threading
 import warnings
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -52,17 +55,24 @@ class BoundedTPESampler(optuna.samplers.TPESampler):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self._ranks: dict[int, tuple[float, ...]] = {}  # by trial number: an ended trial does not change any more
+        self._ended: dict[int, EndedTrial] = {}  # by number
+        self._of_thread = threading.local()
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """As Optuna's, from the selected trials."""
-        return super().infer_relative_search_space(StudyExcerpt(study, self._select), trial)
+        excerpt = StudyExcerpt(study, self._select, is_recent=True)
+        self._of_thread.last = study, trial.number, excerpt
+        return super().infer_relative_search_space(StudyExcerpt(excerpt, one_of_each_space), trial)
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """As Optuna's, from the selected trials."""
-        return super().sample_relative(StudyExcerpt(study, self._select, is_recent=True), trial, search_space)
+        """As Optuna's, from the same trials as the search space: they were read a moment ago."""
+        *of, excerpt = getattr(self._of_thread, "last", (None, None, None))
+        self._of_thread.last = None, None, None  # it would keep all of the study's trials
+        if of != [study, trial.number]:
+            excerpt = StudyExcerpt(study, self._select, is_recent=True)
+        return super().sample_relative(excerpt, trial, search_space)
 
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
@@ -72,21 +82,56 @@ class BoundedTPESampler(optuna.samplers.TPESampler):
         return super().sample_independent(excerpt, trial, param_name, param_distribution)
 
     def _select(self, trials: list[FrozenTrial]) -> list[FrozenTrial]:
-        """Return all trials of a study that has no more than HISTORY, else those to learn from, running ones too."""
+        """Return the ended trials of a study, no more than HISTORY of them, and the running ones."""
         complete, pruned, running = TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING
         ended = [trial for trial in trials if trial.state in (complete, pruned)]  # ten thousand: each look-up counts
+        known = self._ended
+        ended = [known.get(trial.number) or self._keep(trial) for trial in ended]
+        under_way = [trial for trial in trials if trial.state is running]
         if len(ended) <= self.HISTORY:
-            return trials
-        known = self._ranks
-        ranks = [known.get(trial.number) or self._rank(trial) for trial in ended]
+            return sorted([*ended, *under_way], key=operator.attrgetter("number"))
+        ranks = [trial.rank for trial in ended]
         good = set(heapq.nsmallest(self.N_GOOD, range(len(ended)), key=ranks.__getitem__))
-        others = [i for i in range(len(ended)) if i not in good]
-        selected = good.union(evenly_spaced(others, self.HISTORY - len(good)))
-        return [ended[i] for i in sorted(selected)] + [trial for trial in trials if trial.state is running]
+        rest = [i for i in range(len(ended)) if i not in good]
+        selected = good.union(evenly_spaced(rest, self.HISTORY - len(good)))
+        return [ended[i] for i in sorted(selected)] + under_way
 
-    def _rank(self, trial: FrozenTrial) -> tuple[float, ...]:
-        self._ranks[trial.number] = rank = rank_of(trial)
-        return rank
+    def _keep(self, trial: FrozenTrial) -> EndedTrial:
+        self._ended[trial.number] = kept = EndedTrial.of(trial)
+        return kept
+
+
+class EndedTrial(FrozenTrial):
+    """A trial that does not change any more, so that what follows from it is found out once.
+
+    Optuna's sampler asks for the constraints of each trial a dozen times a suggestion.
+    """
+
+    @classmethod
+    def of(cls, trial: FrozenTrial) -> EndedTrial:
+        """Return the trial as one of these."""
+        ended = cls.__new__(cls)
+        vars(ended).update(vars(trial))
+        return ended
+
+    @cached_property
+    def constraints(self) -> dict[str, float]:
+        """As of any trial."""
+        return super().constraints
+
+    @cached_property
+    def rank(self) -> tuple[float, ...]:
+        """See `rank_of`."""
+        return rank_of(self)
+
+
+def one_of_each_space(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Pick the first of the ended trials that have the same parameters: the others add nothing to the search space."""
+    of_spaces: dict[frozenset[str], FrozenTrial] = {}
+    for trial in trials:
+        if trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
+            of_spaces.setdefault(frozenset(trial.distributions), trial)
+    return list(of_spaces.values())
 
 
 def evenly_spaced(numbers: Sequence[int], n: int) -> list[int]:

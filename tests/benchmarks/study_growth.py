@@ -115,12 +115,12 @@ def make_trials(space: SearchSpace, n_trials: int) -> list[FrozenTrial]:
     space = dataclasses.replace(
         space, limits=Limits(max_parameters=MAX_PARAMETERS, max_multiply_adds=space.limits.max_multiply_adds * 10)
     )
-    objective = Objective(space, FakeTrainer(0, FAILED_SHARE), _site(), 0, build_rungs("asha", space.fidelity))
+    objective = Objective(space, FakeTrainer(0, FAILED_SHARE), site(), 0, build_rungs("asha", space.fidelity))
     study.optimize(objective, n_trials=n_trials, catch=(TrainingFailed,))
     return study.get_trials()
 
 
-def _site() -> TrainingSite:
+def site() -> TrainingSite:
     return TrainingSite(Path("unused"), 72.9, 90.0, 50_000, memory_limit_mb=None)
 
 

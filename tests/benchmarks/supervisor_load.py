@@ -102,18 +102,24 @@ class SleepingTrainer:
         self._seconds = seconds
         self._lock = threading.Lock()
         self._n_under_way = 0
+        self._of_thread = threading.local()
         self.busy: list[tuple[float, int]] = []  # time.monotonic, and how many train from then on
+        self.pauses: list[float] = []  # seconds between two trainings of one worker
 
     def __call__(self, task: TrainTask) -> Generator[TrainMessage, None, None]:
         """Train as the task says; all of a trial's rungs together take the seconds, shared by their images."""
         accuracy = float(np.random.default_rng(task.seed).uniform(0.8, 0.95))
         lengths = (task.n_planned_images, *task.further_lengths)
+        ended = getattr(self._of_thread, "ended", None)
+        if ended is not None:
+            self.pauses.append(time.monotonic() - ended)
         self._count(1)
         try:
             for length in lengths:
                 yield from self._train(length, self._seconds * length / sum(lengths), accuracy, task)
         finally:
             self._count(-1)
+            self._of_thread.ended = time.monotonic()
 
     def _train(
         self, length: int, seconds: float, accuracy: float, task: TrainTask
@@ -167,6 +173,7 @@ class Measured:
     busy_of_all: float  # share of the workers' time, start and end included
     busy_while_full: float  # from when all had begun to when no trial was left to begin
     begun_seconds: float  # until every worker had its first trial
+    pauses: tuple[float, float]  # seconds between two trainings of a worker: median, 90th percentile
     processor: float  # seconds of the whole process
     megabytes: float  # resident, at the end
     by_part: dict[str, float]
@@ -207,6 +214,7 @@ def measure(options: argparse.Namespace, folder: Path) -> Measured:
         busy_of_all=trainer.mean_busy(began, began + seconds) / n,
         busy_while_full=trainer.mean_busy(all_begun, last_begun) / n,
         begun_seconds=all_begun - began,
+        pauses=tuple(np.quantile(trainer.pauses or [0.0], (0.5, 0.9)).tolist()),
         processor=processor,
         megabytes=psutil.Process().memory_info().rss / 1e6,
         by_part={part: times.seconds[part] for part in PARTS},
@@ -215,12 +223,14 @@ def measure(options: argparse.Namespace, folder: Path) -> Measured:
 
 def in_words(measured: Measured) -> str:
     """Give the figures as lines of text."""
-    n = measured.n_trials
+    n, (median, high) = measured.n_trials, measured.pauses
+    of_trial, share = measured.processor / n * 1000, measured.processor / measured.seconds
     lines = [
-        f"{n} trials in {measured.seconds:.0f} s: busy {measured.busy_of_all:.1%} of all time, "
-        f"{measured.busy_while_full:.1%} from when all trained ({measured.begun_seconds:.0f} s) to the last beginning; "
-        f"{n / measured.seconds:.2f} trials/s; {measured.megabytes:.0f} MB",
-        f"processor: {measured.processor / n * 1000:.0f} ms a trial, {measured.processor / measured.seconds:.0%} of one",
+        f"{n} trials in {measured.seconds:.0f} s ({n / measured.seconds:.2f} a second), {measured.megabytes:.0f} MB",
+        f"busy {measured.busy_of_all:.1%} of all time, {measured.busy_while_full:.1%} from when all trained "
+        f"(after {measured.begun_seconds:.0f} s) to the last beginning",
+        f"pause between two trainings of a worker: {median:.2f} s, 90th percentile {high:.2f}",
+        f"{of_trial:.0f} ms of a processor a trial, {share:.0%} of one",
     ]
     rest = measured.processor - sum(measured.by_part.values())
     for part, seconds in [*measured.by_part.items(), ("everything else", rest)]:
@@ -231,7 +241,7 @@ def in_words(measured: Measured) -> str:
 def main() -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     with tempfile.TemporaryDirectory() as folder:
-        print(in_words(measure(parse(), Path(folder))))
+        print(in_words(measure(parse(), Path(folder))), flush=True)
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
