@@ -8,7 +8,6 @@ import operator
 import threading
 import warnings
 from collections.abc import Sequence
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -68,9 +67,8 @@ class BoundedTPESampler(optuna.samplers.TPESampler):
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """As Optuna's, from the same trials as the search space: they were read a moment ago."""
-        *of, excerpt = getattr(self._of_thread, "last", (None, None, None))
-        self._of_thread.last = None, None, None  # it would keep all of the study's trials
-        if of != [study, trial.number]:
+        of_study, of_trial, excerpt = vars(self._of_thread).pop("last", (None, None, None))
+        if of_study is not study or of_trial != trial.number:
             excerpt = StudyExcerpt(study, self._select, is_recent=True)
         return super().sample_relative(excerpt, trial, search_space)
 
@@ -97,7 +95,7 @@ class BoundedTPESampler(optuna.samplers.TPESampler):
         return [ended[i] for i in sorted(selected)] + under_way
 
     def _keep(self, trial: FrozenTrial) -> EndedTrial:
-        self._ended[trial.number] = kept = EndedTrial.of(trial)
+        self._ended[trial.number] = kept = EndedTrial(trial)
         return kept
 
 
@@ -107,22 +105,15 @@ class EndedTrial(FrozenTrial):
     Optuna's sampler asks for the constraints of each trial a dozen times a suggestion.
     """
 
-    @classmethod
-    def of(cls, trial: FrozenTrial) -> EndedTrial:
-        """Return the trial as one of these."""
-        ended = cls.__new__(cls)
-        vars(ended).update(vars(trial))
-        return ended
+    def __init__(self, trial: FrozenTrial) -> None:
+        vars(self).update(vars(trial))
+        self._constraints = trial.constraints
+        self.rank = rank_of(trial)
 
-    @cached_property
+    @property
     def constraints(self) -> dict[str, float]:
-        """As of any trial."""
-        return super().constraints
-
-    @cached_property
-    def rank(self) -> tuple[float, ...]:
-        """See `rank_of`."""
-        return rank_of(self)
+        """As those of any trial."""
+        return self._constraints
 
 
 def one_of_each_space(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:

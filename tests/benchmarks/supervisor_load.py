@@ -16,10 +16,12 @@ import tempfile
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import optuna
@@ -86,13 +88,16 @@ class ProcessorTimes:
 
         return call
 
-    def watch(self) -> None:
-        """Measure PARTS from now on, for as long as this process lives."""
-        for part, places in PARTS.items():
-            for owner, names in places:
-                for name in names:
-                    if hasattr(owner, name):
-                        setattr(owner, name, self.measured(part, getattr(owner, name)))
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Measure PARTS while the block runs."""
+        with ExitStack() as stack:
+            for part, places in PARTS.items():
+                for owner, names in places:
+                    for name in names:
+                        measured = self.measured(part, getattr(owner, name))
+                        stack.enter_context(mock.patch.object(owner, name, measured))
+            yield
 
 
 class SleepingTrainer:
@@ -201,9 +206,9 @@ def measure(options: argparse.Namespace, folder: Path) -> Measured:
     publisher = DashboardPublisher(study, context.files, config.trials, context.rungs)
     final = context.final_round(SimpleNamespace(train=trainer, predict=None))
     progress_of(context, study)
-    times.watch()
     began, processor = time.monotonic(), time.process_time()
-    run_search(context, OpenStudy(study, storage, publisher, workers=None), final, early=None)
+    with times.watching():
+        run_search(context, OpenStudy(study, storage, publisher, workers=None), final, early=None)
     seconds, processor = time.monotonic() - began, time.process_time() - processor
     storage.engine.dispose()
     all_begun = next((when for when, n_busy in trainer.busy if n_busy == n), began)
