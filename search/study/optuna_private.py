@@ -17,6 +17,7 @@ from typing import Any
 import optuna
 import sqlalchemy
 from optuna.distributions import BaseDistribution, distribution_to_json
+from optuna.samplers._tpe.sampler import _RELATIVE_PARAMS_KEY
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.storages._rdb import models
 from optuna.storages._rdb.storage import _create_scoped_session
@@ -89,6 +90,17 @@ class StudyExcerpt(optuna.Study):
 def queued_params(trial: FrozenTrial) -> dict[str, Any]:
     """Parameters that `Study.enqueue_trial` gave a trial which has not drawn its own yet."""
     return dict(trial.system_attrs.get("fixed_params", {}))
+
+
+def params_drawn_for(trial: FrozenTrial) -> dict[str, Any]:
+    """A running trial's parameters, and those that its sampler has drawn for it though it has not asked for them."""
+    pieces: list[str] = []
+    while piece := trial.system_attrs.get(f"{_RELATIVE_PARAMS_KEY}:{len(pieces)}"):
+        pieces.append(piece)
+    try:
+        return {**json.loads("".join(pieces) or "{}"), **trial.params}
+    except json.JSONDecodeError:  # another process has stored the first pieces alone so far; Optuna does the same
+        return dict(trial.params)
 
 
 def stored(trial: optuna.Trial) -> FrozenTrial:

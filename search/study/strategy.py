@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search.space.space import Fidelity
 from search.study.attributes import attributes_of
-from search.study.optuna_private import StudyExcerpt
+from search.study.optuna_private import StudyExcerpt, params_drawn_for
 
 SEED_PURPOSES = ("sampler", "trial", "confirm", "refit", "baseline")
 
@@ -55,6 +55,7 @@ class BoundedTPESampler(optuna.samplers.TPESampler):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self._ended: dict[int, EndedTrial] = {}  # by number
+        self._running: dict[int, RunningTrial] = {}  # by number
         self._of_thread = threading.local()
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
@@ -85,7 +86,7 @@ class BoundedTPESampler(optuna.samplers.TPESampler):
         ended = [trial for trial in trials if trial.state in (complete, pruned)]  # ten thousand: each look-up counts
         known = self._ended
         ended = [known.get(trial.number) or self._keep(trial) for trial in ended]
-        under_way = [trial for trial in trials if trial.state is running]
+        under_way = self._under_way([trial for trial in trials if trial.state is running])
         if len(ended) <= self.HISTORY:
             return sorted([*ended, *under_way], key=operator.attrgetter("number"))
         ranks = [trial.rank for trial in ended]
@@ -93,6 +94,17 @@ class BoundedTPESampler(optuna.samplers.TPESampler):
         rest = [i for i in range(len(ended)) if i not in good]
         selected = good.union(evenly_spaced(rest, self.HISTORY - len(good)))
         return [ended[i] for i in sorted(selected)] + under_way
+
+    def _under_way(self, running: list[FrozenTrial]) -> list[FrozenTrial]:
+        """Return running trials with what was drawn for them, which Optuna's sampler would parse a dozen times."""
+        now: dict[int, RunningTrial] = {}
+        for trial in running:
+            known = self._running.get(trial.number)
+            if known is None or known.of is not trial:
+                known = RunningTrial(trial)
+            now[trial.number] = known
+        self._running = now
+        return list(now.values())
 
     def _keep(self, trial: FrozenTrial) -> EndedTrial:
         self._ended[trial.number] = kept = EndedTrial(trial)
@@ -114,6 +126,16 @@ class EndedTrial(FrozenTrial):
     def constraints(self) -> dict[str, float]:
         """As those of any trial."""
         return self._constraints
+
+
+class RunningTrial(FrozenTrial):
+    """A running trial whose parameters are all those that were drawn for it."""
+
+    def __init__(self, trial: FrozenTrial) -> None:
+        vars(self).update(vars(trial))
+        self.of = trial
+        self.params = params_drawn_for(trial)
+        self.system_attrs = {}
 
 
 def one_of_each_space(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:

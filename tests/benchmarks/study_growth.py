@@ -41,6 +41,7 @@ from search.pipeline import OpenStudy, search
 from search.refit.schedule import Clock
 from search.space.space import Limits, SearchSpace
 from search.study.objective import Objective
+from search.study.optuna_private import together
 from search.study.storage import StudyStorage, open_storage
 from search.study.strategy import build_pruner, build_rungs
 from search.study.study import create_or_resume
@@ -196,7 +197,8 @@ def measure_steps(study: optuna.Study, space: SearchSpace, timings: Timings, *, 
     for _ in range(N_REPEATS):
         with timings.measure("ask, suggest"):
             trial = study.ask()
-            space.suggest(trial)
+            with together(trial):
+                space.suggest(trial)
         with timings.measure("report, should_prune"):
             trial.report(0.8, rung)
             trial.should_prune()
@@ -232,6 +234,7 @@ def measure_whole(
 def measure_study(storage: StudyStorage, sampler: str, space: SearchSpace, folder: Path) -> Timings:
     """All figures of one sampler in one storage. The whole trial is measured with the product's sampler only."""
     timings, is_default = Timings(), sampler == StudyConfig("growth").sampler
+    storage.hold_trials()
     study = create_or_resume(StudyConfig("growth", sampler=sampler), space, storage)
     storage.budget = math.inf  # the study is at its end; each measurement adds a trial
     space.suggest(study.ask())  # the first one imports and allocates
@@ -247,6 +250,7 @@ def measure_resumes(database: Path, space: SearchSpace) -> Timings:
     timings = Timings()
     for _ in range(N_RESUMES):
         with timings.measure("open a stored study"), opened(database) as storage:
+            storage.hold_trials()
             create_or_resume(StudyConfig("growth"), space, storage)
     return timings
 

@@ -311,3 +311,16 @@ def test_one_trial_of_each_space_makes_the_groups_of_all(ended_trials: list[Froz
     few = one_of_each_space(ended_trials)
     assert len(few) == 2, "with units, and without"
     assert space_of_groups(few) == space_of_groups(ended_trials)
+
+
+def test_running_trials_count_as_in_optuna(ended_trials: list[FrozenTrial]) -> None:
+    """With all that was drawn for them, though they have asked for one parameter only."""
+    drawn_by = []
+    for sampler in (bounded_to(500), optunas_own()):
+        study = study_of(ended_trials[:60], sampler)
+        running = [study.ask() for _ in range(4)]
+        for trial in running:
+            trial.suggest_float("rate", 1e-3, 1.0, log=True)
+        running[0].report(0.5, 10)
+        drawn_by.append([*[suggest_some(study.ask()) for _ in range(3)], *[trial.params for trial in running]])
+    assert drawn_by[0] == drawn_by[1]
