@@ -136,6 +136,7 @@ class StudyContext:
             seconds_left=seconds_left,
             callback=callback,
             keep=keep,
+            stop=self.stop,
         )
 
 

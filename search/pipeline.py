@@ -232,6 +232,7 @@ def open_study(context: StudyContext, worker_processes: StartWorkers) -> Iterato
     storage.retry_policy = RetryPolicy(context.reporter.warn, context.stop)
     workers = None
     with hold_storage(storage, config) as claim:
+        storage.hold_trials()
         try:
             require_identity(files, find_study(config.study, storage), widening.identity if widening else identity)
             files.begin_checksums()

@@ -7,6 +7,8 @@ from typing import Any, TypedDict, Unpack, cast
 import optuna
 from optuna.trial import FrozenTrial
 
+from search.study.optuna_private import together
+
 
 class TrialAttributes(TypedDict, total=False):
     """A trial's user attributes by name, as plain JSON. A trial has those that it got far enough to set."""
@@ -37,6 +39,7 @@ def attributes_of(trial: optuna.Trial | FrozenTrial) -> TrialAttributes:
 
 
 def set_attributes(trial: optuna.Trial, **attributes: Unpack[TrialAttributes]) -> None:
-    """Store attributes of a running trial, in the order given: one write to the storage for each."""
-    for name, value in attributes.items():
-        trial.set_user_attr(name, value)
+    """Store attributes of a running trial, in the order given; those of a study that this process holds, at once."""
+    with together(trial):
+        for name, value in attributes.items():
+            trial.set_user_attr(name, value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
@@ -21,10 +22,11 @@ from fmnist.values import shown
 from search.callbacks.base import Callback
 from search.space.space import DEFAULT_NAME, SearchSpace
 from search.study.attributes import attributes_of, set_attributes
-from search.study.optuna_private import stored
+from search.study.optuna_private import stored, together
 from search.study.strategy import build_pruner, seed_of
 from search.worker.drive import drive
 from search.worker.tasks import (
+    Interrupted,
     RecipeTrainer,
     TrainingFailed,
     TrainingSite,
@@ -87,6 +89,7 @@ class Objective:
         seconds_left: How long a training that starts now may take; None means as long as it wants.
         callback: Follows the trainings.
         keep: Called with each trial that has an outcome just before it ends; Optuna accepts nothing for it later.
+        stop: Set it to have each trial that has not begun to train raise Interrupted.
     """
 
     def __init__(
@@ -101,6 +104,7 @@ class Objective:
         seconds_left: Callable[[], float | None] = never_ends,
         callback: Callback | None = None,
         keep: Keep = keep_nothing,
+        stop: threading.Event | None = None,
     ) -> None:
         self.rungs = tuple(rungs)
         self.seconds_left = seconds_left
@@ -111,6 +115,8 @@ class Objective:
         self._max_parameters = max_parameters or space.limits.max_parameters
         self._site = site
         self._study_seed = study_seed
+        self._stop = stop
+        self._suggesting = threading.Lock()
         self._is_closed = False
 
     def close(self) -> None:
@@ -131,15 +137,21 @@ class Objective:
             optuna.TrialPruned: The trial was pruned, ran out of time or is infeasible.
             TrainingFailed: The training came to nothing.
             UserError: The trial is none of a study that maximises one value, or what trains has ended.
+            Interrupted: `stop` was set.
         """
         refusal = self._refusal_of(trial)
         if refusal is not None:
             if isinstance(trial, optuna.Trial):
                 set_attributes(trial, reason=refusal)  # for a caller whose `catch` takes every exception
             raise UserError(refusal)
-        recipe = self._space.suggest(trial)
-        set_attributes(trial, recipe=recipe.to_dict())
-        self._refuse_costly(trial, recipe)
+        # One thread at a time: Python computes for one, and a thousand that wait for its lock at once keep two cores
+        # busy with waiting.
+        with together(trial), self._suggesting:
+            if self._stop is not None and self._stop.is_set():
+                raise Interrupted
+            recipe = self._space.suggest(trial)
+            set_attributes(trial, recipe=recipe.to_dict())
+            self._refuse_costly(trial, recipe)
         return TrialTraining(self, trial, recipe).train()
 
     def _refusal_of(self, trial: object) -> str | None:
@@ -242,9 +254,10 @@ class TrialTraining:
             raise
         finally:
             self._objective.callback.on_training_end(self._label, reason)
-            self._record(reason)
-            if reason != "interrupted":  # else it runs again
-                self._objective.keep(self._trial, self._outcome(reason))
+            with together(self._trial):
+                self._record(reason)
+                if reason != "interrupted":  # else it runs again
+                    self._objective.keep(self._trial, self._outcome(reason))
 
     def _climb(self) -> TrainResult:
         """Return the last rung's result, or raise TrialPruned if the trial does not get there."""

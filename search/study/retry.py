@@ -46,6 +46,7 @@ class RetryPolicy:
         self._say = say
         self._stop = stop or threading.Event()
         self._seconds = seconds
+        self.n_retries = 0  # so far, of all calls
         self._lock = threading.Lock()
         self._away_since: float | None = None
 
@@ -80,6 +81,7 @@ class RetryPolicy:
 
     def _note_outage(self, cause: str) -> None:
         with self._lock:
+            self.n_retries += 1
             if self._away_since is not None:
                 return
             self._away_since = time.monotonic()

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy
-from optuna.storages import RDBStorage
 from sqlalchemy import exc
 
 from fmnist.errors import UserError
 from fmnist.paths import shown_path
 from search.cli import shown_url
-from search.study.optuna_private import RelationalStorage, has_tables
-from search.study.retry import RetryPolicy, T, retried
+from search.study.held import HeldStorage
+from search.study.optuna_private import has_tables
+from search.study.retry import RetryPolicy, T
 from search.system.machine import name_of_this_process, network_file_system
 from search.system.sqlite import BUSY_SECONDS, damage_of_sqlite, require_sqlite_path, sqlite_path, sqlite_url
 
@@ -28,7 +28,7 @@ IDLE_SECONDS = 20  # a machine that stops in the middle of a transaction (a lapt
 KEEPALIVES = {"idle": 15, "interval": 5, "count": 3}
 
 
-class StudyStorage(RelationalStorage):
+class StudyStorage(HeldStorage):
     """Optuna's relational storage, every call of which waits for a database that is away.
 
     Attributes:
@@ -41,24 +41,6 @@ class StudyStorage(RelationalStorage):
         self.connect_args: dict[str, Any] = engine_kwargs.get("connect_args", {})
         # Optuna takes the URL for a template.
         super().__init__(url.replace("{", "{{").replace("}", "}}"), engine_kwargs=engine_kwargs)
-
-    # With those of RelationalStorage, all that Optuna calls while a study runs.
-    create_new_study = retried(RDBStorage.create_new_study)
-    set_study_user_attr = retried(RDBStorage.set_study_user_attr)
-    set_study_system_attr = retried(RDBStorage.set_study_system_attr)
-    get_study_id_from_name = retried(RDBStorage.get_study_id_from_name)
-    get_study_name_from_id = retried(RDBStorage.get_study_name_from_id)
-    get_study_directions = retried(RDBStorage.get_study_directions)
-    get_study_user_attrs = retried(RDBStorage.get_study_user_attrs)
-    get_study_system_attrs = retried(RDBStorage.get_study_system_attrs)
-    get_all_studies = retried(RDBStorage.get_all_studies)
-    get_trial_id_from_study_id_trial_number = retried(RDBStorage.get_trial_id_from_study_id_trial_number)
-    set_trial_intermediate_value = retried(RDBStorage.set_trial_intermediate_value)
-    set_trial_user_attr = retried(RDBStorage.set_trial_user_attr)
-    set_trial_system_attr = retried(RDBStorage.set_trial_system_attr)
-    get_trial = retried(RDBStorage.get_trial)
-    get_all_trials = retried(RDBStorage.get_all_trials)
-    set_trial_state_values = retried(RDBStorage.set_trial_state_values)
 
 
 def open_storage(url: str, *, must_exist: bool = False) -> StudyStorage:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import heapq
 import math
+import operator
+import threading
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -15,7 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search.space.space import Fidelity
 from search.study.attributes import attributes_of
-from search.study.optuna_private import StudyExcerpt
+from search.study.optuna_private import StudyExcerpt, params_drawn_for
 
 SEED_PURPOSES = ("sampler", "trial", "confirm", "refit", "baseline")
 
@@ -52,17 +54,24 @@ class BoundedTPESampler(optuna.samplers.TPESampler):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self._ranks: dict[int, tuple[float, ...]] = {}  # by trial number: an ended trial does not change any more
+        self._ended: dict[int, EndedTrial] = {}  # by number
+        self._running: dict[int, RunningTrial] = {}  # by number
+        self._of_thread = threading.local()
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """As Optuna's, from the selected trials."""
-        return super().infer_relative_search_space(StudyExcerpt(study, self._select), trial)
+        excerpt = StudyExcerpt(study, self._select, is_recent=True)
+        self._of_thread.last = study, trial.number, excerpt
+        return super().infer_relative_search_space(StudyExcerpt(excerpt, one_of_each_space), trial)
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """As Optuna's, from the selected trials."""
-        return super().sample_relative(StudyExcerpt(study, self._select, is_recent=True), trial, search_space)
+        """As Optuna's, from the same trials as the search space: they were read a moment ago."""
+        of_study, of_trial, excerpt = vars(self._of_thread).pop("last", (None, None, None))
+        if of_study is not study or of_trial != trial.number:
+            excerpt = StudyExcerpt(study, self._select, is_recent=True)
+        return super().sample_relative(excerpt, trial, search_space)
 
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
@@ -72,21 +81,70 @@ class BoundedTPESampler(optuna.samplers.TPESampler):
         return super().sample_independent(excerpt, trial, param_name, param_distribution)
 
     def _select(self, trials: list[FrozenTrial]) -> list[FrozenTrial]:
-        """Return all trials of a study that has no more than HISTORY, else those to learn from, running ones too."""
+        """Return the ended trials of a study, no more than HISTORY of them, and the running ones."""
         complete, pruned, running = TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING
         ended = [trial for trial in trials if trial.state in (complete, pruned)]  # ten thousand: each look-up counts
+        known = self._ended
+        ended = [known.get(trial.number) or self._keep(trial) for trial in ended]
+        under_way = self._under_way([trial for trial in trials if trial.state is running])
         if len(ended) <= self.HISTORY:
-            return trials
-        known = self._ranks
-        ranks = [known.get(trial.number) or self._rank(trial) for trial in ended]
+            return sorted([*ended, *under_way], key=operator.attrgetter("number"))
+        ranks = [trial.rank for trial in ended]
         good = set(heapq.nsmallest(self.N_GOOD, range(len(ended)), key=ranks.__getitem__))
-        others = [i for i in range(len(ended)) if i not in good]
-        selected = good.union(evenly_spaced(others, self.HISTORY - len(good)))
-        return [ended[i] for i in sorted(selected)] + [trial for trial in trials if trial.state is running]
+        rest = [i for i in range(len(ended)) if i not in good]
+        selected = good.union(evenly_spaced(rest, self.HISTORY - len(good)))
+        return [ended[i] for i in sorted(selected)] + under_way
 
-    def _rank(self, trial: FrozenTrial) -> tuple[float, ...]:
-        self._ranks[trial.number] = rank = rank_of(trial)
-        return rank
+    def _under_way(self, running: list[FrozenTrial]) -> list[FrozenTrial]:
+        """Return running trials with what was drawn for them, which Optuna's sampler would parse a dozen times."""
+        now: dict[int, RunningTrial] = {}
+        for trial in running:
+            known = self._running.get(trial.number)
+            if known is None or known.of is not trial:
+                known = RunningTrial(trial)
+            now[trial.number] = known
+        self._running = now
+        return list(now.values())
+
+    def _keep(self, trial: FrozenTrial) -> EndedTrial:
+        self._ended[trial.number] = kept = EndedTrial(trial)
+        return kept
+
+
+class EndedTrial(FrozenTrial):
+    """A trial that does not change any more, so that what follows from it is found out once.
+
+    Optuna's sampler asks for the constraints of each trial a dozen times a suggestion.
+    """
+
+    def __init__(self, trial: FrozenTrial) -> None:
+        vars(self).update(vars(trial))
+        self._constraints = trial.constraints
+        self.rank = rank_of(trial)
+
+    @property
+    def constraints(self) -> dict[str, float]:
+        """As those of any trial."""
+        return self._constraints
+
+
+class RunningTrial(FrozenTrial):
+    """A running trial whose parameters are all those that were drawn for it."""
+
+    def __init__(self, trial: FrozenTrial) -> None:
+        vars(self).update(vars(trial))
+        self.of = trial
+        self.params = params_drawn_for(trial)
+        self.system_attrs = {}
+
+
+def one_of_each_space(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Pick the first of the ended trials that have the same parameters: the others add nothing to the search space."""
+    of_spaces: dict[frozenset[str], FrozenTrial] = {}
+    for trial in trials:
+        if trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
+            of_spaces.setdefault(frozenset(trial.distributions), trial)
+    return list(of_spaces.values())
 
 
 def evenly_spaced(numbers: Sequence[int], n: int) -> list[int]:

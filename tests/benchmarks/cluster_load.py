@@ -98,6 +98,7 @@ def measure(options: argparse.Namespace, address: str, folder: Path) -> None:
 
         save_split(context.split, context.files.split)
         storage = open_storage(f"sqlite:///{context.files.storage}")
+        storage.hold_trials()
         study = create_or_resume(config, context.space, storage)
         workers: Any = ClusterWorkers(cluster, stop, Terminal(), host=SleepingHost)
         publisher = DashboardPublisher(study, context.files, config.trials, context.rungs)

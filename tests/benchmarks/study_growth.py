@@ -41,6 +41,7 @@ from search.pipeline import OpenStudy, search
 from search.refit.schedule import Clock
 from search.space.space import Limits, SearchSpace
 from search.study.objective import Objective
+from search.study.optuna_private import together
 from search.study.storage import StudyStorage, open_storage
 from search.study.strategy import build_pruner, build_rungs
 from search.study.study import create_or_resume
@@ -115,12 +116,12 @@ def make_trials(space: SearchSpace, n_trials: int) -> list[FrozenTrial]:
     space = dataclasses.replace(
         space, limits=Limits(max_parameters=MAX_PARAMETERS, max_multiply_adds=space.limits.max_multiply_adds * 10)
     )
-    objective = Objective(space, FakeTrainer(0, FAILED_SHARE), _site(), 0, build_rungs("asha", space.fidelity))
+    objective = Objective(space, FakeTrainer(0, FAILED_SHARE), site(), 0, build_rungs("asha", space.fidelity))
     study.optimize(objective, n_trials=n_trials, catch=(TrainingFailed,))
     return study.get_trials()
 
 
-def _site() -> TrainingSite:
+def site() -> TrainingSite:
     return TrainingSite(Path("unused"), 72.9, 90.0, 50_000, memory_limit_mb=None)
 
 
@@ -196,7 +197,8 @@ def measure_steps(study: optuna.Study, space: SearchSpace, timings: Timings, *, 
     for _ in range(N_REPEATS):
         with timings.measure("ask, suggest"):
             trial = study.ask()
-            space.suggest(trial)
+            with together(trial):
+                space.suggest(trial)
         with timings.measure("report, should_prune"):
             trial.report(0.8, rung)
             trial.should_prune()
@@ -232,6 +234,7 @@ def measure_whole(
 def measure_study(storage: StudyStorage, sampler: str, space: SearchSpace, folder: Path) -> Timings:
     """All figures of one sampler in one storage. The whole trial is measured with the product's sampler only."""
     timings, is_default = Timings(), sampler == StudyConfig("growth").sampler
+    storage.hold_trials()
     study = create_or_resume(StudyConfig("growth", sampler=sampler), space, storage)
     storage.budget = math.inf  # the study is at its end; each measurement adds a trial
     space.suggest(study.ask())  # the first one imports and allocates
@@ -247,6 +250,7 @@ def measure_resumes(database: Path, space: SearchSpace) -> Timings:
     timings = Timings()
     for _ in range(N_RESUMES):
         with timings.measure("open a stored study"), opened(database) as storage:
+            storage.hold_trials()
             create_or_resume(StudyConfig("growth"), space, storage)
     return timings
 

@@ -3,12 +3,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from fmnist.errors import UserError
-from tests.benchmarks import sampler_history
+from tests.benchmarks import sampler_history, supervisor_load
 from tests.benchmarks.peers import __main__ as peers
 from tests.benchmarks.peers.curves import (
     CurvePoint,
@@ -241,3 +242,41 @@ def test_both_histories_are_the_same_below_the_bound_and_stand_in_the_table():
         assert results[f"{name}, {arms[0]}, 0"] == results[f"{name}, {arms[1]}, 0"]
     lines = sampler_history.table(results, [6, 14]).splitlines()
     assert len(lines) == 2 + len(names) * 2 * 2
+
+
+# --- what one supervisor takes
+
+
+def test_part_that_calls_another_counts_for_itself_alone():
+    times = supervisor_load.ProcessorTimes()
+
+    def spend(seconds):
+        end = time.thread_time() + seconds
+        while time.thread_time() < end:
+            pass
+
+    inner = times.measured("inner", lambda: spend(0.04))
+
+    def both():
+        inner()
+        spend(0.02)
+
+    times.measured("outer", both)()
+    assert times.seconds["inner"] >= 0.04
+    assert 0.02 <= times.seconds["outer"] < times.seconds["inner"]
+
+
+def test_share_busy_is_the_mean_of_those_that_trained():
+    trainer = supervisor_load.SleepingTrainer(1.0)
+    trainer.busy = [(1.0, 1), (2.0, 2), (4.0, 1), (6.0, 0)]
+    assert trainer.mean_busy(0.0, 8.0) == pytest.approx((1 + 4 + 2) / 8)
+    assert trainer.mean_busy(3.0, 5.0) == pytest.approx((2 + 1) / 2)
+
+
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+def test_supervisor_is_measured_on_a_search_of_its_own(tmp_path):
+    options = supervisor_load.parse(["--workers", "3", "--trials", "5", "--seconds", "0.1", "--pruner", "asha"])
+    measured = supervisor_load.measure(options, tmp_path)
+    assert measured.n_trials == 5 and 0 < measured.busy_of_all <= 1
+    assert measured.by_part["sampler"] > 0 and measured.by_part["storage writes"] > 0
+    assert "everything else" in supervisor_load.in_words(measured)

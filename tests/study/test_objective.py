@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Generator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -20,7 +22,7 @@ from search.study.objective import Objective
 from search.study.storage import open_storage
 from search.study.strategy import build_rungs
 from search.study.trials import read_trials
-from search.worker.tasks import TrainMessage, TrainResult, TrainTask
+from search.worker.tasks import Interrupted, TrainMessage, TrainResult, TrainTask
 from tests.support.training.trainers import (
     SITE,
     by_filters,
@@ -282,3 +284,35 @@ def test_trial_by_accuracy_stores_what_it_did_before_there_was_a_choice(
     attributes = study.trials[0].user_attrs
     assert "rung_score" not in attributes
     assert not any("validation_score" in each for each in (attributes["best"], *attributes["history"]))
+
+
+def test_trial_that_has_not_begun_to_train_when_the_run_is_stopped_is_interrupted(space: SearchSpace) -> None:
+    stop = threading.Event()
+    study = optuna.create_study(direction="maximize")
+    objective = objective_of(space, by_filters, stop=stop)
+    objective(study.ask())
+    stop.set()
+    trial = study.ask()
+    with pytest.raises(Interrupted):
+        objective(trial)
+    assert trial.params == {}
+
+
+def test_one_thread_suggests_at_a_time(space: SearchSpace) -> None:
+    """Python computes for one of them, and those that wait for its lock cost more than those that wait for ours."""
+    most, under_way, lock = 0, 0, threading.Lock()
+
+    class WatchedSampler(optuna.samplers.RandomSampler):
+        def sample_independent(self, *arguments: Any) -> Any:
+            nonlocal most, under_way
+            with lock:
+                under_way += 1
+                most = max(most, under_way)
+            time.sleep(0.001)  # lets the others run
+            with lock:
+                under_way -= 1
+            return super().sample_independent(*arguments)
+
+    study = optuna.create_study(direction="maximize", sampler=WatchedSampler(seed=0))
+    study.optimize(objective_of(space, by_filters), n_trials=8, n_jobs=4)
+    assert most == 1

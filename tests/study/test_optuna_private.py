@@ -102,6 +102,20 @@ def test_queued_parameters_are_known_before_they_are_drawn(study: optuna.Study) 
     assert optuna_private.queued_params(study.trials[0]) == {"x": 0.5}
 
 
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+def test_parameters_are_known_that_were_drawn_and_not_asked_for(study: optuna.Study) -> None:
+    study.sampler = optuna.samplers.TPESampler(n_startup_trials=2, multivariate=True, group=True, seed=0)
+    for _ in range(3):
+        trial = study.ask()
+        both = trial.suggest_float("x", 0, 1), trial.suggest_categorical("kind", ["a", "b"])
+        study.tell(trial, both[0])
+    trial = study.ask()
+    x = trial.suggest_float("x", 0, 1)
+    drawn = optuna_private.params_drawn_for(optuna_private.stored(trial))
+    assert trial.params == {"x": x}
+    assert drawn == {"x": x, "kind": trial.suggest_categorical("kind", ["a", "b"])}
+
+
 def test_stored_trial_has_reports_and_constraints_of_the_running_one(study: optuna.Study) -> None:
     trial = study.ask()
     assert (optuna_private.stored(trial).intermediate_values, optuna_private.stored(trial).constraints) == ({}, {})

@@ -21,6 +21,7 @@ from search.study.strategy import (
     build_rungs,
     build_sampler,
     evenly_spaced,
+    one_of_each_space,
     seed_of,
 )
 from tests.support.spaces import space_from
@@ -300,3 +301,26 @@ def test_rungs_rise_by_the_reduction_factor_up_to_the_last() -> None:
 
 def test_without_a_pruner_there_is_one_rung() -> None:
     assert build_rungs("none", FIDELITY) == (16_000,)
+
+
+def test_one_trial_of_each_space_makes_the_groups_of_all(ended_trials: list[FrozenTrial]) -> None:
+    def space_of_groups(trials: list[FrozenTrial]) -> list[str]:
+        study = study_of(trials, optunas_own())
+        return list(study.sampler.infer_relative_search_space(study, stored(study.ask())))
+
+    few = one_of_each_space(ended_trials)
+    assert len(few) == 2, "with units, and without"
+    assert space_of_groups(few) == space_of_groups(ended_trials)
+
+
+def test_running_trials_count_as_in_optuna(ended_trials: list[FrozenTrial]) -> None:
+    """With all that was drawn for them, though they have asked for one parameter only."""
+    drawn_by = []
+    for sampler in (bounded_to(500), optunas_own()):
+        study = study_of(ended_trials[:60], sampler)
+        running = [study.ask() for _ in range(4)]
+        for trial in running:
+            trial.suggest_float("rate", 1e-3, 1.0, log=True)
+        running[0].report(0.5, 10)
+        drawn_by.append([*[suggest_some(study.ask()) for _ in range(3)], *[trial.params for trial in running]])
+    assert drawn_by[0] == drawn_by[1]
