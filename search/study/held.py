@@ -1,6 +1,6 @@
 """The storage of the one process that writes to it: it reads trials from memory, and stores together what belongs so.
 
-Optuna reads all running trials anew for whoever asks for trials, a dozen times a trial, and makes a transaction of each
+Optuna reads all running trials anew for whoever asks for trials, several times a trial, and makes a transaction of each
 parameter and attribute. With 64 trials running, the two took nine tenths of a supervisor's time.
 """
 

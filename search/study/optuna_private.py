@@ -104,7 +104,7 @@ def set_trial_system_attr(trial: optuna.Trial, key: str, value: Any) -> None:
 def together(trial: optuna.Trial) -> AbstractContextManager[None]:
     """Store all that this thread gives to a trial within the block in one transaction, at the block's end.
 
-    It costs a hundredth of as many transactions. Other threads see it before; a kill in between leaves nothing of it.
+    Other threads see it before; a kill in between leaves nothing of it.
     In a storage to which others may write, each piece is stored at once.
     """
     storage = getattr(trial.storage, "_backend", trial.storage)
