@@ -67,8 +67,8 @@ from search.results.result import StudyResult
 from search.study.backup import keep_trials
 from search.study.locks import hold, hold_storage
 from search.study.loop import require_a_trial, run_trials
-from search.study.retry import RetryPolicy
-from search.study.storage import StudyStorage, open_storage
+from search.study.storage.opening import StudyStorage, open_storage
+from search.study.storage.retry import RetryPolicy
 from search.study.study import (
     check_identity,
     create_or_resume,

@@ -26,9 +26,9 @@ from search.records.files import StudyFiles
 from search.records.models import DataRecord
 from search.study.locks import hold
 from search.study.optuna_private import study_id_of, uncached_storage_of
-from search.study.storage import StudyStorage
+from search.study.storage.opening import StudyStorage
+from search.study.storage.supervisor import refuse_held
 from search.study.study import open_by_name, open_finished
-from search.study.supervisor import refuse_held
 
 OWN_HOSTS = ("127.0.0.1", "localhost")  # as a browser may call this machine
 

@@ -25,9 +25,9 @@ from search.refit.schedule import Clock
 from search.space.schema import read_space_text
 from search.study.locks import require_free
 from search.study.objective import Objective
-from search.study.storage import look_into_storage
+from search.study.storage.opening import look_into_storage
+from search.study.storage.supervisor import refuse_held
 from search.study.study import find_study, require_place, storage_url
-from search.study.supervisor import refuse_held
 from search.study.trials import count_by_state
 from search.system.sqlite import sqlite_path
 from search.widening.steps import refuse_half_widened

@@ -23,8 +23,8 @@ from fmnist.paths import shown_path
 from search.records.checksums import TrialsChecksum, move_aside
 from search.records.files import StudyFiles
 from search.records.io import atomic_write
-from search.study.retry import passing_cause
-from search.study.storage import open_sqlite
+from search.study.storage.opening import open_sqlite
+from search.study.storage.retry import passing_cause
 from search.system.sqlite import BUSY_SECONDS, damage_of_sqlite
 
 # What Optuna raises where a value of a file that SQLite finds whole is none of its kind.

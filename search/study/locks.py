@@ -14,8 +14,8 @@ from fmnist.errors import UserError
 from fmnist.paths import shown_path
 from search.config import StudyConfig
 from search.records.files import StudyFiles
-from search.study.storage import StudyStorage
-from search.study.supervisor import Claim, claim_nothing, hold_in_postgresql
+from search.study.storage.opening import StudyStorage
+from search.study.storage.supervisor import Claim, claim_nothing, hold_in_postgresql
 from search.system.sqlite import sqlite_path
 
 

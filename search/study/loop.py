@@ -18,7 +18,7 @@ from search.records.models import FINISHED_STATES
 from search.study.attributes import attributes_of
 from search.study.optuna_private import id_of
 from search.study.requeue import requeue, requeue_running
-from search.study.storage import StudyStorage
+from search.study.storage.opening import StudyStorage
 from search.study.trials import count_by_state
 from search.worker.tasks import Interrupted, TrainingFailed, WorkerLost
 

@@ -25,7 +25,7 @@ from optuna.study._constrained_optimization import _CONSTRAINTS_KEY
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.orm import Session
 
-from search.study.retry import RetryPolicy, retried
+from search.study.storage.retry import RetryPolicy, retried
 
 NOTE_PIECE_CHARACTERS = 2045  # optuna_dashboard cuts a note into pieces of this length
 ARTIFACT_PREFIX = "artifacts:"  # of the system attributes that describe an artifact

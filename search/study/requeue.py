@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search.study.attributes import attributes_of
 from search.study.optuna_private import id_of
-from search.study.storage import StudyStorage
+from search.study.storage.opening import StudyStorage
 from search.worker.tasks import MAX_LOSSES
 
 

@@ -25,9 +25,9 @@ from search.space.space import SearchSpace
 from search.study.attributes import attributes_of
 from search.study.backup import repair_own_storage, require_same_trials
 from search.study.requeue import requeue_running
-from search.study.storage import StudyStorage, open_storage
+from search.study.storage.opening import StudyStorage, open_storage
+from search.study.storage.supervisor import Claim, claim_nothing
 from search.study.strategy import build_pruner, build_sampler
-from search.study.supervisor import Claim, claim_nothing
 from search.system.sqlite import require_sqlite_path, sqlite_url
 
 STUDY_FORMAT = 1  # of what a study's folder and storage hold

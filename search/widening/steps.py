@@ -24,7 +24,7 @@ from search.records.io import atomic_write, read_json, write_json
 from search.records.models import SpaceRecord, SpacesRecord
 from search.study.backup import copy_database, keep_trials
 from search.study.optuna_private import study_id_of
-from search.study.storage import StudyStorage, open_storage
+from search.study.storage.opening import StudyStorage, open_storage
 from search.study.study import find_study, shared_identity, storage_url
 from search.system.sqlite import sqlite_path
 from search.widening.plan import OF_THE_SPACE, Widening

@@ -31,7 +31,7 @@ from search.context import read_context
 from search.dashboard.publish import DashboardPublisher
 from search.pipeline import OpenStudy, search
 from search.refit.schedule import Clock
-from search.study.storage import open_storage
+from search.study.storage.opening import open_storage
 from search.study.study import create_or_resume
 from search.worker.tasks import TrainMessage, TrainResult, TrainTask
 

@@ -42,7 +42,7 @@ from search.refit.schedule import Clock
 from search.space.space import Limits, SearchSpace
 from search.study.objective import Objective
 from search.study.optuna_private import together
-from search.study.storage import StudyStorage, open_storage
+from search.study.storage.opening import StudyStorage, open_storage
 from search.study.strategy import build_pruner, build_rungs
 from search.study.study import create_or_resume
 from search.study.trials import count_by_state, read_trials

@@ -37,7 +37,7 @@ from search.dashboard.publish import DashboardPublisher
 from search.messages import progress_of
 from search.pipeline import OpenStudy, run_search
 from search.refit.schedule import Clock
-from search.study.storage import StudyStorage, open_storage
+from search.study.storage.opening import StudyStorage, open_storage
 from search.study.strategy import BoundedTPESampler, RecentHalvingPruner
 from search.study.study import create_or_resume
 from search.worker.resources import Resources

@@ -8,7 +8,7 @@ import optuna
 import pytest
 
 from search.records.files import StudyFiles
-from search.study.storage import open_storage
+from search.study.storage.opening import open_storage
 
 
 @pytest.fixture

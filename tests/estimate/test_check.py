@@ -167,7 +167,7 @@ def test_folder_that_cannot_be_made_is_refused(checked, tmp_path: Path) -> None:
 
 
 def test_network_file_system_is_refused(checked, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("search.study.storage.network_file_system", lambda path: "nfs4")
+    monkeypatch.setattr("search.study.storage.opening.network_file_system", lambda path: "nfs4")
     assert "SQLite loses data on a network file system" in refusal(checked())
 
 

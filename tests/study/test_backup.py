@@ -13,7 +13,7 @@ from fmnist.errors import UserError
 from search.config import SHIPPED_SPACES, StudyConfig
 from search.records.files import StudyFiles
 from search.study.backup import keep_trials, repair_own_storage, require_same_trials
-from search.study.storage import open_storage
+from search.study.storage.opening import open_storage
 from search.study.study import open_finished
 from search.study.trials import read_trials
 from search.system.sqlite import sqlite_url

@@ -10,7 +10,7 @@ from fmnist.errors import UserError
 from search.config import StudyConfig
 from search.records.files import StudyFiles
 from search.study.locks import hold, hold_storage
-from search.study.storage import open_storage
+from search.study.storage.opening import open_storage
 
 
 def test_second_run_of_the_same_study_is_refused(config: StudyConfig) -> None:

@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 from search.config import StudyConfig
 from search.space.space import SearchSpace
 from search.study.loop import SearchStopped, require_a_trial
-from search.study.storage import open_storage
+from search.study.storage.opening import open_storage
 from search.study.strategy import build_sampler
 from search.study.trials import count_by_state, read_trials
 from search.worker.tasks import RecipeTrainer, TrainingFailed, TrainMessage, TrainTask

@@ -19,7 +19,7 @@ from search.config import StudyConfig
 from search.refit.finalists import choose_finalists
 from search.space.space import SearchSpace
 from search.study.objective import Objective
-from search.study.storage import open_storage
+from search.study.storage.opening import open_storage
 from search.study.strategy import build_rungs
 from search.study.trials import read_trials
 from search.worker.tasks import Interrupted, TrainMessage, TrainResult, TrainTask

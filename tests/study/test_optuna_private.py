@@ -19,8 +19,8 @@ from search.study import optuna_private
 from search.study.attributes import set_attributes
 from search.study.optuna_private import RewrittenTrial
 from search.study.requeue import requeue_running
-from search.study.retry import RetryPolicy, T
-from search.study.storage import StudyStorage, open_storage
+from search.study.storage.opening import StudyStorage, open_storage
+from search.study.storage.retry import RetryPolicy, T
 from search.study.strategy import BoundedTPESampler
 
 

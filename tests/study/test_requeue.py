@@ -16,7 +16,7 @@ from search.config import StudyConfig
 from search.records.files import StudyFiles
 from search.space.space import SearchSpace
 from search.study.requeue import requeue_running
-from search.study.storage import open_storage
+from search.study.storage.opening import open_storage
 from search.study.study import storage_url
 from search.study.trials import read_trials
 from search.worker.tasks import MAX_LOSSES, Interrupted, TrainMessage, TrainTask

@@ -14,7 +14,7 @@ from search.records.files import StudyFiles
 from search.space.schema import space_of
 from search.space.space import SearchSpace
 from search.study.backup import keep_trials
-from search.study.storage import open_storage
+from search.study.storage.opening import open_storage
 from search.study.study import OWN_STORAGE, check_identity, create_or_resume, storage_url
 from search.widening.plan import Widening, plan_widening
 from search.widening.steps import widen

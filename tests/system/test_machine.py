@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from fmnist.errors import UserError
-from search.study.storage import open_storage
+from search.study.storage.opening import open_storage
 from search.system.machine import network_file_system
 
 

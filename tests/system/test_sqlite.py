@@ -15,7 +15,7 @@ from search.config import StudyConfig
 from search.pipeline import run_study
 from search.records.files import StudyFiles
 from search.study.locks import hold_storage
-from search.study.storage import open_sqlite, open_storage
+from search.study.storage.opening import open_sqlite, open_storage
 from search.system.sqlite import LONGEST_SQLITE_PATH, sqlite_path, sqlite_url
 from tests.support.paths import LEGAL_NAMES
 

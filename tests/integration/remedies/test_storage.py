@@ -19,8 +19,8 @@ from search.records.files import StudyFiles
 from search.records.io import read_json, write_text
 from search.records.models import EvaluationRecord
 from search.study.locks import hold, hold_storage, require_free
-from search.study.retry import RetryPolicy
-from search.study.storage import look_into_storage, open_storage
+from search.study.storage.opening import look_into_storage, open_storage
+from search.study.storage.retry import RetryPolicy
 from search.study.study import OWN_STORAGE, open_by_name, open_finished
 from tests.support.remedies import Remedy, needs_remedy
 
@@ -73,7 +73,7 @@ def test_password_is_read_once_written_as_the_message_says(remedy: Remedy, monke
     with needs_remedy(remedy.says):
         open_storage(remedy.refused)
     opened = []
-    monkeypatch.setattr("search.study.storage._open_postgresql", opened.append)  # no database answers there
+    monkeypatch.setattr("search.study.storage.opening._open_postgresql", opened.append)  # no database answers there
     open_storage(remedy.followed)
     password = sqlalchemy.make_url(opened[0]).password
     assert password in ("a/b", "a@b@c")

@@ -14,7 +14,7 @@ from search.space.space import SearchSpace
 from search.study.loop import run_trials as run_trials_of
 from search.study.objective import Objective
 from search.study.optuna_private import uncached_storage_of
-from search.study.storage import StudyStorage, open_storage
+from search.study.storage.opening import StudyStorage, open_storage
 from search.study.strategy import build_rungs
 from search.study.study import create_or_resume, storage_url
 from search.worker.tasks import RecipeTrainer, TrainingSite, TrainMessage, TrainResult, TrainTask

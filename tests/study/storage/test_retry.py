@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy
 
 from fmnist.errors import UserError
-from search.study.retry import RetryPolicy, passing_cause
+from search.study.storage.retry import RetryPolicy, passing_cause
 from search.worker.tasks import Interrupted
 
 
@@ -45,7 +45,7 @@ def said() -> list[str]:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("search.study.retry.RETRY_SECONDS", (0.01, 0.02))
+    monkeypatch.setattr("search.study.storage.retry.RETRY_SECONDS", (0.01, 0.02))
 
 
 @pytest.mark.parametrize("message", ["database is locked", "database or disk is full", "disk I/O error"])

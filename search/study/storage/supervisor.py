@@ -22,7 +22,7 @@ from sqlalchemy import event, exc, func, select, text
 from fmnist.errors import UserError
 from search.cli import shown_url
 from search.study.optuna_private import read_study_user_attr
-from search.study.storage import StudyStorage
+from search.study.storage.opening import StudyStorage
 from search.system.machine import name_of_this_process
 
 Claim = Callable[[optuna.Study], None]

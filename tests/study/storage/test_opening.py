@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from fmnist.errors import UserError
-from search.study.storage import open_storage
+from search.study.storage.opening import open_storage
 
 
 def test_study_on_a_network_file_system_is_refused_with_a_remedy(

@@ -23,15 +23,15 @@ from optuna.trial import TrialState
 
 from fmnist.errors import UserError
 from search.study.optuna_private import id_of
-from search.study.retry import RetryPolicy
-from search.study.storage import StudyStorage, open_storage
+from search.study.storage.opening import StudyStorage, open_storage
+from search.study.storage.retry import RetryPolicy
+from search.study.storage.supervisor import Claim, hold_in_postgresql, refuse_held
 from search.study.study import check_shared_identity
-from search.study.supervisor import Claim, hold_in_postgresql, refuse_held
 from tests.support.postgres import PASSWORD, Server, programs
 from tests.support.spaces import QUICK
 from tests.support.training.fake_process import SECONDS_VARIABLE, accuracy_of
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 pytestmark = [
     pytest.mark.process,
     pytest.mark.postgres,
@@ -182,7 +182,7 @@ def test_database_that_goes_away_is_waited_for_and_said_once(server: Server, sto
 def test_transaction_that_stood_still_for_too_long_is_tried_again(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("search.study.storage.IDLE_SECONDS", 1)
+    monkeypatch.setattr("search.study.storage.opening.IDLE_SECONDS", 1)
     storage = open_storage(server.url)
     storage.retry_policy = RetryPolicy(seconds=60)
     tries: list[bool] = []

@@ -15,9 +15,9 @@ from sqlalchemy import exc
 from fmnist.errors import UserError
 from fmnist.paths import shown_path
 from search.cli import shown_url
-from search.study.held import HeldStorage
 from search.study.optuna_private import has_tables
-from search.study.retry import RetryPolicy, T
+from search.study.storage.held import HeldStorage
+from search.study.storage.retry import RetryPolicy, T
 from search.system.machine import name_of_this_process, network_file_system
 from search.system.sqlite import BUSY_SECONDS, damage_of_sqlite, require_sqlite_path, sqlite_path, sqlite_url
 

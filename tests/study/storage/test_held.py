@@ -18,7 +18,6 @@ from sqlalchemy import exc
 
 from search.space.space import SearchSpace
 from search.study.attributes import set_attributes
-from search.study.held import TrialMirror
 from search.study.objective import Objective
 from search.study.optuna_private import (
     RelationalStorage,
@@ -29,8 +28,9 @@ from search.study.optuna_private import (
     together,
 )
 from search.study.requeue import requeue
-from search.study.retry import RetryPolicy, retried
-from search.study.storage import StudyStorage, open_storage
+from search.study.storage.held import TrialMirror
+from search.study.storage.opening import StudyStorage, open_storage
+from search.study.storage.retry import RetryPolicy, retried
 from search.study.strategy import build_pruner, build_rungs, build_sampler
 from search.worker.tasks import TrainingFailed
 from tests.benchmarks.study_growth import FakeTrainer, site
