@@ -124,6 +124,7 @@ class StudyContext:
         *,
         callback: Callback | None = None,
         keep: Keep = lambda trial, outcome: None,
+        stop: threading.Event | None = None,
     ) -> Objective:
         """The search's objective; see `Objective` for the arguments."""
         return Objective(
@@ -136,7 +137,7 @@ class StudyContext:
             seconds_left=seconds_left,
             callback=callback,
             keep=keep,
-            stop=self.stop,
+            stop=stop,
         )
 
 

@@ -205,8 +205,8 @@ def finish(context: StudyContext, opened: OpenStudy, final: FinalRound, early: E
     refit_winner(context, opened, final, winner)
     if context.source.has_test:
         announce(context, opened.publisher, "opening the test set")
-        opened_elsewhere(config, files, study)  # the storage refuses a run that has lost the study in an outage
-        evaluate(final, context.source, config.trials)
+        # The storage refuses a run that has lost its study in an outage: then nothing of the test is kept or shown.
+        evaluate(final, context.source, config.trials, lambda: opened_elsewhere(config, files, study))
         share_opened_test(context, study)
 
 
@@ -315,7 +315,12 @@ def run_search(context: StudyContext, opened: OpenStudy, final: FinalRound, earl
     run_trials(
         opened.study,
         context.objective(
-            final.trainer, final.site, seconds_left, callback=context.callback, keep=opened.publisher.store_trial
+            final.trainer,
+            final.site,
+            seconds_left,
+            callback=context.callback,
+            keep=opened.publisher.store_trial,
+            stop=context.stop,
         ),
         opened.storage,
         n_trials=config.trials,

@@ -17,12 +17,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import psutil
 import ray
 
 from fmnist.errors import UserError
 from fmnist.training.precision import has_bfloat16
 from search.cluster.shipping import NodeFiles, Parcel
+from search.system.machine import total_memory_mb
 from search.worker.local import WorkerProcesses
 from search.worker.resources import SHARE_OF_MEMORY
 from search.worker.tasks import (
@@ -58,7 +58,7 @@ class TrainingHost:
         if not takes_gpu:  # Ray leaves them visible to whoever asks for none
             os.environ["CUDA_VISIBLE_DEVICES"] = ""
         self._run_name = run
-        self._memory_limit_mb = share * SHARE_OF_MEMORY * psutil.virtual_memory().total / 2**20
+        self._memory_limit_mb = share * SHARE_OF_MEMORY * total_memory_mb()
         self._start_workers = start_workers
         self._files: NodeFiles | None = None  # from the first task on
         self._messages: Generator[Answer, None, None] | None = None

@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -38,7 +38,9 @@ from search.worker.tasks import BaselinePredictTask, Interrupted, Predictor, Pre
 N_UNSURE_KEPT = 24  # of the right answers given with the least confidence, for the report to show
 
 
-def evaluate(final: FinalRound, source: DataSource, n_trials_asked: int) -> EvaluationRecord:
+def evaluate(
+    final: FinalRound, source: DataSource, n_trials_asked: int, require_hold: Callable[[], object] = lambda: None
+) -> EvaluationRecord:
     """Open the test set, once, and predict with every retrained model, best.keras and every fitted baseline.
 
     best.keras is loaded as a user will load it: by plain Keras, in a process that knows nothing of this project.
@@ -47,6 +49,8 @@ def evaluate(final: FinalRound, source: DataSource, n_trials_asked: int) -> Eval
         final: Where predictions run, and whose files they go to.
         source: The study's images.
         n_trials_asked: Trials that the study was asked for; it takes no more of them afterwards.
+        require_hold: Raises UserError where this run has lost the study to another; asked before the test set is
+            opened, and again before anything of it is kept.
 
     Returns:
         The record of the evaluation; of an earlier one where the test set has been opened before.
@@ -59,6 +63,7 @@ def evaluate(final: FinalRound, source: DataSource, n_trials_asked: int) -> Eval
         return files.read_json(EvaluationRecord, files.test)
     with Stopwatch(files, "evaluate"):
         started = time.monotonic()
+        require_hold()
         with Interruptible(final.stop):
             test = load_test(source)
         models, predictions = [], []
@@ -76,6 +81,7 @@ def evaluate(final: FinalRound, source: DataSource, n_trials_asked: int) -> Eval
             )
         of_ensemble = _ensemble_probabilities(final, test)
         changed = _scores_of_changed_images(final, test)
+        require_hold()
         _save_predictions(files, test, probabilities, of_ensemble)
         _predict_by_baselines(final, test)
         record = EvaluationRecord(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import socket
@@ -34,9 +35,37 @@ def name_of_this_process() -> str:
     return f"process {os.getpid()} on {socket.gethostname()}"
 
 
-def total_memory_mb() -> float:
-    """Return the megabytes of memory of this machine, whoever uses them."""
-    return psutil.virtual_memory().total / 2**20
+def total_memory_mb(root: Path = Path("/")) -> float:
+    """Return the megabytes of memory that this process may have: the machine's, or the limit of its container.
+
+    Args:
+        root: Of the file system that tells of limits, for tests.
+    """
+    limits = [psutil.virtual_memory().total]
+    for path in _files_of_memory_limits(root):
+        with contextlib.suppress(OSError, ValueError):  # missing, or "max"
+            limits.append(int(path.read_text()))
+    return min(limits) / 2**20
+
+
+def _files_of_memory_limits(root: Path) -> list[Path]:
+    """Where Linux tells the limits of this process's control group and of all above it, by either version of these."""
+    try:
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:  # not Linux
+        return []
+    files = []
+    for line in lines:
+        _, controllers, group = line.split(":", 2)
+        if controllers == "":
+            base, name = root / "sys/fs/cgroup", "memory.max"
+        elif "memory" in controllers.split(","):
+            base, name = root / "sys/fs/cgroup/memory", "memory.limit_in_bytes"
+        else:
+            continue
+        inner = Path(group.lstrip("/"))
+        files += [base / folder / name for folder in (inner, *inner.parents)]
+    return files
 
 
 def has_gpu() -> bool:

@@ -46,8 +46,12 @@ def blocks(page: Path, language: str) -> list[str]:
 
 
 def commands() -> list[str]:
-    """The lines of all shell blocks, without comments, programs without their folder; each once, in their order."""
-    lines = [line for page in PAGES for block in blocks(page, "sh") for line in block.splitlines()]
+    """The lines of all shell blocks, without comments, programs without their folder; each once, in their order.
+
+    A line that ends with a backslash goes on in the next.
+    """
+    texts = [re.sub(r"\\\n\s*", "", block) for page in PAGES for block in blocks(page, "sh")]
+    lines = [line for text in texts for line in text.splitlines()]
     found = [re.sub(r"\s+#.*", "", line).strip().removeprefix(".venv/bin/") for line in lines]
     return list(dict.fromkeys(line for line in found if line))
 

@@ -11,6 +11,7 @@ import pytest
 
 from fmnist.data.source import DataSource
 from fmnist.data.split import Split, load_test
+from fmnist.errors import UserError
 from fmnist.metrics.robustness import changes
 from search.refit.baselines import fit_baselines
 from search.refit.confirmation import confirm
@@ -78,6 +79,23 @@ def test_baselines_that_have_predicted_do_not_again_after_a_stop(fitted: FinalRo
     assert not fitted.files.test.exists()
     evaluate(replace(fitted, predict=again), source, n_trials_asked=1)
     assert (stopped.names, again.names) == (NAMES[1:4], NAMES[3:])
+
+
+def test_run_that_loses_its_study_while_the_test_set_is_open_keeps_nothing_of_it(
+    fitted: FinalRound, source: DataSource
+) -> None:
+    predictor, answers = FakePredictor(), [None, UserError("the study was taken over by another run")]
+
+    def require_hold() -> None:
+        answer = answers.pop(0)
+        if answer is not None:
+            raise answer
+
+    before = set(fitted.files.root.rglob("*"))
+    with pytest.raises(UserError, match="taken over"):
+        evaluate(replace(fitted, predict=predictor), source, 1, require_hold)
+    assert not answers and not predictor.names
+    assert set(fitted.files.root.rglob("*")) == before
 
 
 def test_baseline_that_cannot_predict_is_recorded_with_its_reason(fitted: FinalRound, source: DataSource) -> None:

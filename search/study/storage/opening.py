@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import sqlite3
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy
+from optuna.exceptions import StorageInternalError
 from sqlalchemy import exc
 
 from fmnist.errors import UserError
@@ -99,8 +101,9 @@ def _answering(url: str, opened: Callable[[sqlalchemy.URL], T]) -> T:
             f"--storage {shown_url(url)} needs a database driver ({error}); begin it with sqlite:/// or postgresql:// "
             f"alone, for the latter after pip install 'fmnist-search[postgresql]'"
         ) from None
-    except (exc.SQLAlchemyError, sqlite3.Error, OSError) as error:
-        cause = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+    except (exc.SQLAlchemyError, StorageInternalError, sqlite3.Error, OSError) as error:
+        original = error.__cause__ if isinstance(error, StorageInternalError) else error  # Optuna's own says nothing
+        cause = str(getattr(original, "orig", None) or original).strip().splitlines()[0]
         raise UserError(
             f"--storage {shown_url(url)} does not answer ({cause}); check that it runs and may be reached"
         ) from None
@@ -206,6 +209,9 @@ def _open_postgresql(url: str) -> StudyStorage:
     with engine.connect() as connection:
         key = sqlalchemy.func.hashtext("fmnist-search tables")
         connection.execute(sqlalchemy.select(sqlalchemy.func.pg_advisory_xact_lock(key)))
+        _require_tables_or_right(connection, url)
+        # psycopg logs a cut connection, which the run tells of itself; without a handler, Python would print that.
+        logging.getLogger("psycopg").addHandler(logging.NullHandler())
         return StudyStorage(url, engine_kwargs)
 
 
@@ -214,12 +220,16 @@ def _open_postgresql_with_tables(url: str) -> StudyStorage | None:
         url, connect_args={"connect_timeout": CONNECT_SECONDS}, poolclass=sqlalchemy.NullPool
     )
     with engine.connect() as connection:
-        if has_tables(connection):
-            return _open_postgresql(url)
-        may_create = sqlalchemy.text("SELECT has_schema_privilege(current_schema(), 'CREATE')")
-        if not connection.execute(may_create).scalar():
-            raise UserError(
-                f"--storage {shown_url(url)} is empty, and its user may not create tables there; grant that, or name "
-                f"another database"
-            )
-    return None
+        _require_tables_or_right(connection, url)
+        is_empty = not has_tables(connection)
+    return None if is_empty else _open_postgresql(url)
+
+
+def _require_tables_or_right(connection: sqlalchemy.Connection, url: str) -> None:
+    """Raise UserError for a database without Optuna's tables whose user may not make them."""
+    may_create = sqlalchemy.text("SELECT has_schema_privilege(current_schema(), 'CREATE')")
+    if not has_tables(connection) and not connection.scalar(may_create):
+        raise UserError(
+            f"--storage {shown_url(url)} is empty, and its user may not create tables there; grant that, or name "
+            f"another database"
+        )

@@ -23,7 +23,7 @@ from optuna.trial import TrialState
 
 from fmnist.errors import UserError
 from search.study.optuna_private import id_of
-from search.study.storage.opening import StudyStorage, open_storage
+from search.study.storage.opening import StudyStorage, look_into_storage, open_storage
 from search.study.storage.retry import RetryPolicy
 from search.study.storage.supervisor import Claim, hold_in_postgresql, refuse_held
 from search.study.study import check_shared_identity
@@ -134,6 +134,31 @@ def test_machine_that_died_without_a_word_is_noticed_within_half_a_minute(storag
         values = [int(connection.scalar(sqlalchemy.text(f"SHOW {setting}"))) for setting in settings]
     idle, interval, count = values
     assert 0 < idle + interval * count <= 30
+
+
+def made_role(server: Server, name: str, *grants: str) -> str:
+    """Make a user of the database, and return the URL by which it connects."""
+    engine = sqlalchemy.create_engine(server.url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(sqlalchemy.text(f"CREATE ROLE {name} LOGIN PASSWORD 'word'"))
+        for grant in grants:
+            connection.execute(sqlalchemy.text(grant.format(name)))
+    return f"postgresql://{name}:word@127.0.0.1:{server.port}/postgres"
+
+
+def test_database_without_a_second_connection_is_refused_in_one_line(server: Server, storage: StudyStorage) -> None:
+    new_study(storage)  # the tables are there
+    url = made_role(server, "few", "ALTER ROLE {} CONNECTION LIMIT 1", "GRANT ALL ON ALL TABLES IN SCHEMA public TO {}")
+    with pytest.raises(UserError, match=r"does not answer \(.*too many connections for role") as refused:
+        open_storage(url)
+    assert "\n" not in str(refused.value)
+
+
+def test_user_who_may_not_make_the_tables_is_told_so_by_a_run_as_by_a_check(server: Server, tmp_path: Path) -> None:
+    url = made_role(server, "weak", "CREATE SCHEMA empty", "ALTER ROLE {} SET search_path = empty")
+    for opened in (open_storage, lambda url: look_into_storage(url, tmp_path)):
+        with pytest.raises(UserError, match="is empty, and its user may not create tables there; grant that"):
+            opened(url)
 
 
 def test_study_of_a_version_that_shared_it_among_machines_goes_on(server: Server, tmp_path: Path) -> None:
