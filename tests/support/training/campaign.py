@@ -80,7 +80,7 @@ class Campaign:
 
     def _checked(self, before: dict[int, FrozenTrial]) -> dict[int, FrozenTrial]:
         """Return the finished trials; those of before must be among them, as they were."""
-        trials = self._trials()
+        trials = trials_of(self.folder)
         assert len(trials) <= self.n_trials
         now = {trial.number: trial for trial in trials if trial.state.is_finished()}
         for number, trial in before.items():
@@ -89,7 +89,7 @@ class Campaign:
 
     def _final(self, before: dict[int, FrozenTrial]) -> Counter[str]:
         finished = self._checked(before)
-        assert len(self._trials()) == len(finished) == self.n_trials
+        assert len(trials_of(self.folder)) == len(finished) == self.n_trials
         for trial in finished.values():
             reason = trial.user_attrs["reason"]
             if trial.state == TrialState.FAIL:
@@ -99,21 +99,23 @@ class Campaign:
                 assert trial.value == accuracy_of(seed, 16_000, 16_000), trial
         return Counter(trial.state.name for trial in finished.values())
 
-    def _trials(self) -> list[FrozenTrial]:
-        path = self.folder / "digits" / "study.db"
-        if not path.exists():
-            return []
-        storage = optuna.storages.RDBStorage(f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": 60}})
-        try:
-            return optuna.load_study(study_name="digits", storage=storage).trials
-        except KeyError:  # the run was killed before it had begun the study
-            return []
-        finally:
-            storage.remove_session()
-            storage.engine.dispose()
-
     def _said(self) -> str:
         return (self.folder / "run.txt").read_text()[-3000:]
+
+
+def trials_of(folder: Path) -> list[FrozenTrial]:
+    """Read the trials of the study of the digits below a folder; none before it has begun."""
+    path = folder / "digits" / "study.db"
+    if not path.exists():
+        return []
+    storage = optuna.storages.RDBStorage(f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": 60}})
+    try:
+        return optuna.load_study(study_name="digits", storage=storage).trials
+    except KeyError:  # the run was killed before it had begun the study
+        return []
+    finally:
+        storage.remove_session()
+        storage.engine.dispose()
 
 
 def main() -> None:

@@ -25,7 +25,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import optuna
 import psutil
 from optuna.trial import FrozenTrial, TrialState
 
@@ -33,6 +32,7 @@ from search.config import SHIPPED_SPACES
 from search.study.attributes import attributes_of
 from search.study.strategy import build_rungs, seed_of
 from tests.support.spaces import space_from
+from tests.support.training.campaign import trials_of
 from tests.support.training.fake_hosts import expected_reports, hosts
 from tests.support.training.fake_process import SECONDS_VARIABLE
 
@@ -106,7 +106,7 @@ class ClusterCampaign:
 
     def _final(self, before: dict[int, FrozenTrial]) -> Counter[str]:
         finished = self._checked(before)
-        assert len(self._trials()) == len(finished) == self.n_trials
+        assert len(trials_of(self.folder)) == len(finished) == self.n_trials
         space = space_from(SHIPPED_SPACES / "digits.toml", (8, 8, 1), 10)
         rungs = build_rungs("asha", space.fidelity)
         for trial in finished.values():
@@ -121,20 +121,7 @@ class ClusterCampaign:
         return Counter(trial.state.name for trial in finished.values())
 
     def _finished(self) -> dict[int, FrozenTrial]:
-        return {trial.number: trial for trial in self._trials() if trial.state.is_finished()}
-
-    def _trials(self) -> list[FrozenTrial]:
-        path = self.folder / "digits" / "study.db"
-        if not path.exists():
-            return []
-        storage = optuna.storages.RDBStorage(f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": 60}})
-        try:
-            return optuna.load_study(study_name="digits", storage=storage).trials
-        except KeyError:  # the run was killed before it had begun the study
-            return []
-        finally:
-            storage.remove_session()
-            storage.engine.dispose()
+        return {trial.number: trial for trial in trials_of(self.folder) if trial.state.is_finished()}
 
     def _said(self) -> str:
         return (self.folder / "run.txt").read_text()[-3000:]
