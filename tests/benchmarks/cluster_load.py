@@ -114,16 +114,16 @@ def measure(options: argparse.Namespace, address: str, folder: Path) -> None:
 def share_busy(study: optuna.Study, options: argparse.Namespace, seconds: float, processor: float, n: int) -> str:
     """Say what share of the workers' time went into trainings, and what the supervisor took."""
     trials = [trial for trial in study.get_trials(deepcopy=False) if trial.user_attrs.get("n_images")]
-    first = min(trial.datetime_start for trial in trials if trial.datetime_start)
-    ends = sorted(trial.datetime_complete for trial in trials if trial.datetime_complete)
-    full = [end for end in ends if end <= ends[-n]]  # the last ones leave workers without a trial
-    trained = len(full) * options.seconds
-    steady = (full[-1] - first).total_seconds() * n
+    ends = sorted(trial.datetime_complete.timestamp() for trial in trials if trial.datetime_complete)
+    begins = [end - options.seconds for end in ends]  # as it slept for so long
+    since, until = begins[n - 1], begins[-1]  # all of n hosts had begun, and the last training began
+    trained = sum(max(0.0, min(end, until) - max(begin, since)) for begin, end in zip(begins, ends, strict=True))
     of_all = len(trials) * options.seconds / seconds / n
     of_trial = processor / len(trials) * 1000
     return (
-        f"{len(trials)} trainings in {seconds:.0f} s: {of_all:.1%} of the workers' time, {trained / steady:.1%} until "
-        f"the last {n} had begun; {of_trial:.0f} ms of the supervisor's processor a trial"
+        f"{len(trials)} trainings in {seconds:.0f} s: {of_all:.1%} of the workers' time, "
+        f"{trained / (until - since) / n:.1%} from when all {n} had begun to when the last training began; "
+        f"{of_trial:.0f} ms of the supervisor's processor a trial"
     )
 
 
