@@ -55,7 +55,13 @@ from search.records.history_csv import write_history
 from search.records.ledger import Stopwatch
 from search.records.models import ConfirmRecord
 from search.refit.baselines import fit_baselines, missing_baselines
-from search.refit.confirmation import EarlyConfirmation, confirm, n_confirmed, plan_confirmations
+from search.refit.confirmation import (
+    EarlyConfirmation,
+    confirm,
+    may_begin_early,
+    n_confirmed,
+    plan_confirmations,
+)
 from search.refit.ensemble import build_ensemble, finished_students
 from search.refit.evaluation import evaluate
 from search.refit.finalists import finalists_by_number, nothing_to_confirm, sure_finalists
@@ -186,8 +192,7 @@ def train(context: StudyContext, opened: OpenStudy, workers: WorkerProcesses, *,
         with Interruptible(context.stop):
             save_split(context.split, files.split)
         with EarlyConfirmation(final) as early:
-            is_early = not (search_only or config.timeout or config.cluster)
-            search(context, opened, final, early if is_early else None)
+            search(context, opened, final, early if may_begin_early(config, search_only=search_only) else None)
             if not search_only:
                 finish(context, opened, final, early)
     finally:

@@ -21,6 +21,7 @@ from search.guards import (
 from search.messages import tell_own_images
 from search.records.files import StudyFiles
 from search.records.models import FINISHED_STATES
+from search.refit.confirmation import may_begin_early
 from search.refit.schedule import Clock
 from search.space.schema import read_space_text
 from search.study.locks import require_free
@@ -80,7 +81,7 @@ class Prepared(StudyContext):
             n_threads=self.resources.n_threads,
             most_threads=self.resources.most_threads,
             flips=self.space.parameters["flip"].highest,
-            begins_early=not search_only and config.timeout is None,
+            begins_early=may_begin_early(config, search_only=search_only),
             search_only=search_only,
             timeout=config.timeout,
             n_trials_done=min(config.trials, n_trials_done),

@@ -12,6 +12,7 @@ from operator import truediv
 
 from fmnist.model.metadata import write_metadata
 from fmnist.recipe import Recipe
+from search.config import StudyConfig
 from search.format import shown_score
 from search.records.files import StudyFiles
 from search.records.ledger import Stopwatch
@@ -32,6 +33,14 @@ from search.refit.schedule import (
 from search.study.strategy import seed_of
 from search.worker.probes import speeds_side_by_side
 from search.worker.tasks import Interrupted, TrainingFailed, TrainTask, reason_of
+
+
+def may_begin_early(config: StudyConfig, *, search_only: bool) -> bool:
+    """Whether workers that find no trial left train finalists, beside the last trials.
+
+    Not where a timeout decides how many finalists there are, nor on a cluster, whose hosts the other trials may need.
+    """
+    return not (search_only or config.timeout or config.cluster)
 
 
 class EarlyConfirmation:

@@ -227,11 +227,34 @@ class RelationalStorage(RDBStorage):
     set_trial_system_attr = retried(RDBStorage.set_trial_system_attr)
     get_trial = retried(RDBStorage.get_trial)
     get_all_trials = retried(RDBStorage.get_all_trials)
-    _set_trial_param = retried(RDBStorage._set_trial_param)
-    _get_best_trial_id = retried(RDBStorage._get_best_trial_id)
-    _get_trials = retried(RDBStorage._get_trials)
-    _create_new_trial = retried(RDBStorage._create_new_trial)
     set_trial_state_values = retried(RDBStorage.set_trial_state_values)
+    _get_best_trial_id = retried(RDBStorage._get_best_trial_id)
+    # What Optuna calls under private names, see below.
+    set_param = retried(RDBStorage._set_trial_param)
+    find_trials = retried(RDBStorage._get_trials)
+    create_trial = retried(RDBStorage._create_new_trial)
+
+    def _set_trial_param(
+        self,
+        trial_id: int,
+        param_name: str,
+        param_value_internal: float,
+        distribution: BaseDistribution,
+        previous_distribution: BaseDistribution | None = None,
+    ) -> None:
+        self.set_param(trial_id, param_name, param_value_internal, distribution, previous_distribution)
+
+    def _get_trials(
+        self,
+        study_id: int,
+        states: Container[TrialState] | None,
+        included_trial_ids: set[int],
+        trial_id_greater_than: int,
+    ) -> list[FrozenTrial]:
+        return self.find_trials(study_id, states, included_trial_ids, trial_id_greater_than)
+
+    def _create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> FrozenTrial:
+        return self.create_trial(study_id, template_trial)
 
     def together(self) -> AbstractContextManager[None]:
         """See the function of this name. This storage stores each piece at once."""
@@ -242,7 +265,7 @@ class RelationalStorage(RDBStorage):
 
     def read_trials_of(self, study_id: int) -> dict[int, FrozenTrial]:
         """Read all trials of a study from the database, by their keys."""
-        trials = RelationalStorage._get_trials(self, study_id, None, set(), -1)
+        trials = RelationalStorage.find_trials(self, study_id, None, set(), -1)
         return {trial._trial_id: trial for trial in trials}
 
     def rewrite_trials(self, study_id: int, trials: Sequence[RewrittenTrial], user_attrs: Mapping[str, Any]) -> None:

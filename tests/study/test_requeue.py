@@ -19,7 +19,7 @@ from search.study.requeue import requeue_running
 from search.study.storage.opening import open_storage
 from search.study.study import storage_url
 from search.study.trials import read_trials
-from search.worker.tasks import MAX_LOSSES, Interrupted, TrainMessage, TrainTask
+from search.worker.tasks import MAX_LOSSES, Interrupted, RecipeTrainer, TrainMessage, TrainTask
 from tests.support.training.trainers import (
     by_filters,
     noting,
@@ -52,6 +52,17 @@ t.run_trials(t.open_study(config, space), t.objective_of(space, dying), n_trials
 """
 
 
+def stopping(stop: threading.Event) -> RecipeTrainer:
+    """Ends the run after a training's first evaluation, as Ctrl-C does."""
+
+    def train(task: TrainTask) -> Generator[TrainMessage, None, None]:
+        yield point(1000, 0.5)
+        stop.set()
+        raise Interrupted
+
+    return train
+
+
 @pytest.mark.process
 @pytest.mark.faults
 def test_killed_run_goes_on_to_exactly_n_trials_none_running_none_lost(
@@ -79,14 +90,8 @@ def test_lost_trial_repeats_its_number_its_parameters_and_its_seed(config: Study
     study = open_study(config, space)
     run_trials(study, objective_of(space, by_filters), n_trials=4)
     stop = threading.Event()
-
-    def stopping(task: TrainTask) -> Generator[TrainMessage, None, None]:
-        yield point(1000, 0.5)
-        stop.set()
-        raise Interrupted
-
     with pytest.raises(Interrupted):
-        run_trials(study, objective_of(space, noting(tasks, stopping)), n_trials=5, stop=stop)
+        run_trials(study, objective_of(space, noting(tasks, stopping(stop))), n_trials=5, stop=stop)
     interrupted = study.trials[4]
     assert interrupted.state == TrialState.WAITING
     study = open_study(config, space)
@@ -126,14 +131,8 @@ def test_trial_that_dies_with_the_run_again_and_again_is_failed(config: StudyCon
 def test_trial_that_runs_again_keeps_what_it_reported_and_warns_nobody(config: StudyConfig, space: SearchSpace) -> None:
     study = open_study(config, space)
     stop = threading.Event()
-
-    def stopping(task: TrainTask) -> Generator[TrainMessage, None, None]:
-        yield point(1000, 0.5)
-        stop.set()
-        raise Interrupted
-
     with pytest.raises(Interrupted):
-        run_trials(study, objective_of(space, stopping), n_trials=1, stop=stop)
+        run_trials(study, objective_of(space, stopping(stop)), n_trials=1, stop=stop)
     filters = list(warnings.filters)
     study = open_study(config, space)
     run_trials(study, objective_of(space, by_filters), n_trials=1)

@@ -191,29 +191,31 @@ class HeldStorage(RelationalStorage):
         trial = self._mirror.trial(trial_id)
         return trial if trial.state.is_finished() else own_copy(trial)
 
-    def _get_trials(
+    def find_trials(
         self,
         study_id: int,
         states: Container[TrialState] | None,
         included_trial_ids: set[int],
         trial_id_greater_than: int,
     ) -> list[FrozenTrial]:
+        """Read trials of a study, from memory where the storage is held and all states are asked for."""
         if self._mirror is None or states is not None:
-            return super()._get_trials(study_id, states, included_trial_ids, trial_id_greater_than)
+            return super().find_trials(study_id, states, included_trial_ids, trial_id_greater_than)
         return self._mirror.trials(study_id, included_trial_ids, trial_id_greater_than)
 
-    def _create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> FrozenTrial:
+    def create_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> FrozenTrial:
+        """Store a new trial."""
         if self._mirror is None:
-            return super()._create_new_trial(study_id, template_trial)
+            return super().create_trial(study_id, template_trial)
         with self._creating:
             n_retries = self.retry_policy.n_retries
-            trial = super()._create_new_trial(study_id, template_trial)
+            trial = super().create_trial(study_id, template_trial)
             self._mirror.add(study_id, id_of(trial), None if template_trial else own_copy(trial))
             if self.retry_policy.n_retries != n_retries:  # the database may have made one, and gone before it said so
                 self._mirror.forget_which(study_id)
         return trial
 
-    def _set_trial_param(
+    def set_param(
         self,
         trial_id: int,
         param_name: str,
@@ -221,13 +223,14 @@ class HeldStorage(RelationalStorage):
         distribution: BaseDistribution,
         previous_distribution: BaseDistribution | None,
     ) -> None:
+        """Store a trial's parameter."""
         mirror = self._mirror
         if mirror is None:
-            super()._set_trial_param(trial_id, param_name, param_value_internal, distribution, previous_distribution)
+            super().set_param(trial_id, param_name, param_value_internal, distribution, previous_distribution)
             return
         if previous_distribution is None:  # the first of its name in this run: Optuna compares it with stored ones
             self._store_batch()
-            super()._set_trial_param(trial_id, param_name, param_value_internal, distribution, previous_distribution)
+            super().set_param(trial_id, param_name, param_value_internal, distribution, previous_distribution)
         else:
             self._require_running(trial_id, mirror)
             check_distribution_compatibility(previous_distribution, distribution)

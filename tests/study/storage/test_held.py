@@ -286,7 +286,7 @@ def test_trial_that_the_database_began_before_it_went_away_is_known(
             raise exc.OperationalError("INSERT", {}, sqlite3.OperationalError("database is locked"))
         return trial
 
-    monkeypatch.setattr(RelationalStorage, "_create_new_trial", retried(create_without_an_answer))
+    monkeypatch.setattr(RelationalStorage, "create_trial", retried(create_without_an_answer))
     storage.retry_policy = RetryPolicy(seconds=60)
     assert study.ask().number == 2
     assert [trial.state for trial in study.trials] == [TrialState.RUNNING] * 3
