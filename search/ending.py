@@ -29,7 +29,7 @@ def export(context: StudyContext, publisher: DashboardPublisher) -> None:
     labels = [export_label(files, model, name) for model, names in missing.items() for name in names]
     announce(context, publisher, f"exporting {missing_in_words(missing)}", len(labels), labels=labels)
     n_threads = default_workers()
-    make_exports(files, context.source, config.export, n_threads, context.stop, context.callback)
+    make_exports(files, context.source, config.seed, config.export, n_threads, context.stop, context.callback)
     files.write_text(files.command, command_with_exports(files) + "\n")
 
 

@@ -22,6 +22,7 @@ from fmnist.export.formats import (
     find_format,
     in_figures,
     read_formats,
+    require_calibration,
     require_runtimes,
 )
 from fmnist.export.images import read_images
@@ -29,6 +30,7 @@ from fmnist.export.publish import publish, require_card, require_empty
 from fmnist.options import option, options, parse_options
 from fmnist.output import printable
 from fmnist.paths import require_lengths
+from fmnist.values import to_items
 
 
 @options
@@ -50,10 +52,16 @@ class ExportOptions:
     images: Path | None = option(
         "what to compare on: an array x of raw pixels, 0 to 255, and, if known, y of labels",
         default=None,
-        default_shown="noise",
+        default_shown="the images of --calibrate, or noise",
         metavar="FILE.npz",
     )
-
+    calibrate: Path | None = option(
+        "a few hundred training images, x as in --images, for the formats that compute in 8 bits "
+        f"({', '.join(format.name for format in FORMATS if format.is_calibrated)}); without it, all leaves these out",
+        default=None,
+        default_shown="none",
+        metavar="FILE.npz",
+    )
     publish: Path | None = option(
         "lay out a repository for the Hugging Face Hub in this new folder: the model as keras.saving.load_model reads "
         "it from there, its model card, and the exports of --format",
@@ -64,8 +72,9 @@ class ExportOptions:
 
     @pydantic.field_validator("formats", mode="before")
     @classmethod
-    def _spell_out_formats(cls, words: Any) -> tuple[str, ...]:
-        return read_formats(words, "--format")
+    def _check_formats(cls, words: Any) -> Any:
+        read_formats(words, "--format")
+        return tuple(to_items(words))
 
     def __post_init__(self) -> None:
         if self.model.suffix != ".keras" or not os.path.isfile(self.model):
@@ -77,7 +86,9 @@ class ExportOptions:
         if self.publish is not None:
             require_card(self.model)
             require_empty(self.publish)
-        require_runtimes(self.formats, "--format")
+        if self.calibrate is None:
+            require_calibration(self.names, "pass --calibrate FILE.npz")
+        require_runtimes(self.names, "--format")
         self._require_writable_folder()
         require_lengths(self.out, "choose a shorter --out")
         for name in self.file_names:
@@ -86,9 +97,14 @@ class ExportOptions:
             raise UserError(f"the export would take the place of {self.model} itself; choose another folder as --out")
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """The formats to make; `all` leaves those out that lack images to be calibrated on."""
+        return read_formats(self.formats, "--format", is_calibrated=self.calibrate is not None)
+
+    @property
     def file_names(self) -> tuple[str, ...]:
         """The names of the files, and folders, that the formats take in `out`."""
-        return tuple(find_format(name).file_name(self.model) for name in self.formats)
+        return tuple(find_format(name).file_name(self.model) for name in self.names)
 
     def _require_writable_folder(self) -> None:
         there = nearest_existing(self.out)
@@ -144,16 +160,19 @@ def published_in_words(folder: Path) -> str:
 
 def export(options: ExportOptions, console: Console, scripts: Path) -> list[ExportRecord]:
     """Export by these options, with a sign of life on a terminal."""
-    images, labels = None, None
+    images, labels, calibration = None, None, None
     if options.images is not None:
         images, labels = read_images(options.images)
+    if options.calibrate is not None:
+        calibration, _ = read_images(options.calibrate, "--calibrate")
     n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     exports = export_model(
         options.model,
-        options.formats,
+        options.names,
         options.out,
         images=images,
         labels=labels,
+        calibration=calibration,
         n_threads=n_cores,
         scripts=scripts,
     )
@@ -198,9 +217,16 @@ def show_records(console: Console, options: ExportOptions, records: Sequence[Exp
     for record in records:
         outcome = f"failed: {record.failure}" if record.failure else options.out / record.file
         say(f"{record.format}: {outcome}")
-    kind = "images" if options.images else "made-up images (noise, always the same; --images takes real ones)"
+    kind = "images"
+    if options.images is None:
+        kind = "made-up images (noise, always the same; --images takes real ones)"
+        if options.calibrate is not None:
+            kind = "images of --calibrate"
     say(f"compared with {options.model} on {records[0].n_images:,} {kind}")
-    say(f"times: milliseconds an image, given one at a time and in batches of 256, on {records[0].n_threads} threads")
+    say("times: milliseconds an image, median, given one at a time and in batches of 256, on one thread")
+    left_out = set(read_formats(options.formats, "--format")) - set(options.names)
+    if left_out:
+        say(f"left out: {', '.join(sorted(left_out))}, which --calibrate FILE.npz makes")
 
 
 if __name__ == "__main__":

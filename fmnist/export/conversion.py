@@ -3,9 +3,10 @@
     python -I conversion.py FOLDER
 
 It knows nothing of this project, as the model does not, and imports nothing of it: where it repeats a line of the
-project's, that is on purpose. FOLDER/request.json says what to do (see `Request`). Written
-into FOLDER: images.npy where it is not there yet, reference.npy (float32 (n, n_classes), what the Keras model says of
-these images), a file or folder for each format, and results.jsonl, a line for whatever has happened.
+project's, that is on purpose. FOLDER/request.json says what to do (see `Request`); FOLDER/calibration.npy has training
+images, raw pixels (n, height, width, channels), for the formats that compute in 8 bits. Written into FOLDER: images.npy
+where it is not there yet, reference.npy (float32 (n, n_classes), what the Keras model says of these images), a file or
+folder for each format, and results.jsonl, a line for whatever has happened.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ import tensorflow as tf
 N_NOISE_IMAGES = 256  # where none are given
 BATCH_SIZE = 256
 LONGEST_LINE = 200  # characters of a reason
+ONNX_OPSET = 15  # of 2021: ONNX Runtime reads it since version 1.10
 
 
 @dataclass(frozen=True)
@@ -112,8 +114,10 @@ def write_reference_predictions(model: keras.Model, folder: Path) -> None:
     if not path.exists():
         np.save(path, np.random.default_rng(0).integers(0, 256, (N_NOISE_IMAGES, *shape), dtype=np.uint8))
     images = np.load(path, mmap_mode="r")
-    if images.shape[1:] != shape:
-        raise Unusable(f"images must be (n, {', '.join(map(str, shape))}) for this model, but got {images.shape}")
+    calibration = folder / "calibration.npy"
+    for given in (images, np.load(calibration, mmap_mode="r") if calibration.exists() else images):
+        if given.shape[1:] != shape:
+            raise Unusable(f"images must be (n, {', '.join(map(str, shape))}) for this model, but got {given.shape}")
     predicted = []
     for start in range(0, len(images), BATCH_SIZE):
         predicted.append(model.predict_on_batch(images[start : start + BATCH_SIZE].astype(np.float32)))
@@ -149,6 +153,26 @@ class Source:
         self.inference.export(path, format="tf_saved_model", verbose=False)
         return path
 
+    @functools.cached_property
+    def onnx(self) -> Path:
+        """An ONNX file of `inference`. Raises RuntimeError for an operation that ONNX does not have."""
+        path = self._folder / "intermediate.onnx"
+        _teach_erfc()
+        with _no_unsupported_operations():
+            self.inference.export(path, format="onnx", opset_version=ONNX_OPSET, verbose=False)
+        return path
+
+    @functools.cached_property
+    def calibration(self) -> np.ndarray:
+        """Training images, float32 (n, height, width, channels), with a pixel of 0 and one of 255 among them.
+
+        What is computed in 8 bits has 256 steps over the range that these images show. With both ends in it, the steps
+        of the input are whole pixels, and raw ones go in as they are.
+        """
+        images = np.load(self._folder / "calibration.npy").astype(np.float32)
+        images[0].flat[0], images[0].flat[-1] = 0, 255
+        return images
+
 
 def to_keras(source: Source, path: Path) -> None:
     """Save the model without optimizer and loss."""
@@ -180,6 +204,26 @@ def to_litert_int8(source: Source, path: Path) -> None:
     path.write_bytes(converter.convert())
 
 
+def to_litert_int8_full(source: Source, path: Path) -> None:
+    """Save the model for LiteRT with weights and activations in 8 bits: raw pixels in as uint8, probabilities out.
+
+    That is post-training full integer quantization (Jacob et al. 2018).
+
+    Raises:
+        RuntimeError: the file would not take raw pixels as they are.
+    """
+    converter = _litert_converter(source)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = lambda: ([image[np.newaxis]] for image in source.calibration)
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    converter.inference_input_type = tf.uint8
+    content = converter.convert()
+    (pixels,) = tf.lite.Interpreter(model_content=content).get_input_details()
+    if pixels["quantization"] != (1.0, 0):
+        raise RuntimeError(f"the input has steps of {pixels['quantization']} instead of whole pixels from 0")
+    path.write_bytes(content)
+
+
 def _litert_converter(source: Source) -> tf.lite.TFLiteConverter:
     converter = tf.lite.TFLiteConverter.from_saved_model(str(source.saved))
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]  # others need TensorFlow to run
@@ -188,9 +232,39 @@ def _litert_converter(source: Source) -> tf.lite.TFLiteConverter:
 
 def to_onnx(source: Source, path: Path) -> None:
     """Save the model for ONNX. Raises RuntimeError for an operation that ONNX does not have."""
-    _teach_erfc()
-    with _no_unsupported_operations():
-        source.inference.export(path, format="onnx", verbose=False)
+    shutil.copyfile(source.onnx, path)
+
+
+def to_onnx_int8(source: Source, path: Path) -> None:
+    """Save the model for ONNX with weights and activations in 8 bits, pixels and probabilities in float32.
+
+    That is ONNX Runtime's static quantization, in which each operation stands between a quantization and its reverse.
+    """
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    class Images(CalibrationDataReader):
+        """Gives the images in batches."""
+
+        def __init__(self) -> None:
+            self._starts = iter(range(0, len(source.calibration), BATCH_SIZE))
+
+        def get_next(self) -> Any:
+            """Return the next batch; None at the end."""
+            start = next(self._starts, None)
+            return None if start is None else {"pixels": source.calibration[start : start + BATCH_SIZE]}
+
+    prepared = path.with_name("intermediate-prepared.onnx")
+    quant_pre_process(source.onnx, prepared, skip_symbolic_shape=True)  # joins normalizations and convolutions
+    quantize_static(
+        prepared,
+        path,
+        Images(),
+        quant_format=QuantFormat.QDQ,
+        activation_type=QuantType.QInt8,
+        weight_type=QuantType.QInt8,
+        per_channel=True,
+    )
 
 
 @functools.cache
@@ -239,7 +313,9 @@ CONVERTERS: dict[str, Callable[[Source, Path], None]] = {
     "savedmodel": to_saved_model,
     "litert": to_litert,
     "litert-int8": to_litert_int8,
+    "litert-int8-full": to_litert_int8_full,
     "onnx": to_onnx,
+    "onnx-int8": to_onnx_int8,
 }
 
 if __name__ == "__main__":

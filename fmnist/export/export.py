@@ -14,14 +14,22 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from fmnist.errors import UserError, unreadable
-from fmnist.export.formats import HALF_WRITTEN, ExportRecord, Format, find_format, read_formats
+from fmnist.export.formats import (
+    HALF_WRITTEN,
+    N_TIMED_THREADS,
+    ExportRecord,
+    Format,
+    find_format,
+    read_formats,
+    require_calibration,
+)
 from fmnist.export.images import check_images
 from fmnist.export.parity import ExportFailed, compare, require_parity
 from fmnist.export.scripts import STAGED_MODEL, Conversion, ExportScripts
@@ -44,6 +52,7 @@ def export_model(
     *,
     images: np.ndarray | None = None,
     labels: np.ndarray | None = None,
+    calibration: np.ndarray | None = None,
     n_threads: int = 1,
     check_cancelled: Callable[[], None] = never_cancel,
     scripts: Path = HERE,
@@ -55,12 +64,14 @@ def export_model(
 
     Args:
         model: a .keras file.
-        names: of FORMATS; a text may join several by commas, and `all` stands for all.
+        names: of FORMATS; a text may join several by commas, and `all` stands for all that can be made.
         folder: made if it is not there.
-        images: raw pixels 0 to 255, (n, height, width, channels), n > 0, to compare on; None: 256 of noise, always the
-            same.
+        images: raw pixels 0 to 255, (n, height, width, channels), n > 0, to compare on; None: those of `calibration`,
+            or else 256 of noise, always the same.
         labels: integers (n,); None if unknown.
-        n_threads: of the conversion and of the checks.
+        calibration: training images, in the form of `images`, by which the formats that compute in 8 bits set the
+            ranges of what flows between layers; a few hundred are enough. None: there are none, and no such format.
+        n_threads: of the conversion and of the checks; times are measured on one thread.
         check_cancelled: called all the time; may raise, which ends the export and leaves nothing half-written.
         scripts: folder of conversion.py and runtimes.py; tests give others.
         longest_seconds: after which a process is taken for hung.
@@ -72,34 +83,44 @@ def export_model(
         UserError: nothing can be exported of this model, or compared on these images. What is wrong with an argument is
             said by the call, before anything is exported.
     """
-    formats = [find_format(name) for name in read_formats(names, "names")]
+    formats = [find_format(name) for name in read_formats(names, "names", is_calibrated=calibration is not None)]
     path, folder = absolute(require(Path, model, "model")), absolute(require(Path, folder, "folder"))
     if images is not None:
         images, labels = check_images(images, labels, "images")
     elif labels is not None:
         raise UserError("labels must be those of images, but got labels without images; pass both")
+    if calibration is not None:
+        calibration, _ = check_images(calibration, None, "calibration")
+    else:
+        require_calibration([format.name for format in formats], "pass some hundreds as calibration")
     n_threads = require(int, n_threads, "n_threads", at_least=1)
 
     def scripts_in(staging: Path) -> ExportScripts:
         return ExportScripts(scripts, staging, n_threads, check_cancelled, longest_seconds)
 
-    return _export(path, formats, folder, images, labels, scripts_in)
+    arrays = {"images.npy": calibration if images is None else images, "calibration.npy": calibration}
+    return _export(path, formats, folder, arrays, labels, scripts_in)
 
 
 def _export(
     model: Path,
     formats: Sequence[Format],
     folder: Path,
-    images: np.ndarray | None,
+    arrays: Mapping[str, np.ndarray | None],
     labels: np.ndarray | None,
     scripts_in: Callable[[Path], ExportScripts],
 ) -> Generator[ExportRecord, None, None]:
-    """Export as `export_model` does. scripts_in: makes what runs in processes, given the folder that they run in."""
+    """Export as `export_model` does.
+
+    arrays: Images for the scripts, by the file that they find them in.
+    scripts_in: Makes what runs in processes, given the folder that they run in.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f"{HALF_WRITTEN}exports-", dir=folder) as name:
         staging = Path(name)
-        if images is not None:
-            np.save(staging / "images.npy", images)
+        for array_name, array in arrays.items():
+            if array is not None:
+                np.save(staging / array_name, array)
         try:
             shutil.copyfile(model, staging / STAGED_MODEL)
         except OSError as error:
@@ -129,7 +150,7 @@ class ExportJob:
             format=format.name,
             file=file,
             seconds=conversion.seconds,
-            n_threads=self.scripts.n_threads,
+            n_threads=N_TIMED_THREADS,
             n_images=len(reference),
             model=self.model.name,
             n_model_bytes=size_of(staging / STAGED_MODEL),
@@ -140,11 +161,12 @@ class ExportJob:
             if format.name == "keras" and (metadata := read_metadata(self.model)) is not None:
                 write_metadata(made, metadata)  # Keras has left it behind
             record = dataclasses.replace(record, n_bytes=size_of(made))
-            probabilities, found = self.scripts.predict(format, made)
-            record = dataclasses.replace(record, **found)
+            probabilities, runtime = self.scripts.predict(format, made)
+            record = dataclasses.replace(record, runtime=runtime)
             comparison = compare(reference, probabilities, self.labels)
             record = dataclasses.replace(record, **dataclasses.asdict(comparison))
             require_parity(format, reference, probabilities)
+            record = dataclasses.replace(record, **self.scripts.measure(format, made))
         except ExportFailed as failure:
             remove(target)
             record = dataclasses.replace(record, failure=str(failure), trace=failure.trace)

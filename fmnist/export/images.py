@@ -12,8 +12,12 @@ from fmnist.errors import UserError
 from fmnist.values import shown
 
 
-def read_images(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+def read_images(path: Path, option: str = "--images") -> tuple[np.ndarray, np.ndarray | None]:
     """Read the arrays x and y of an .npz file.
+
+    Args:
+        path: of the file.
+        option: that it came with, for messages.
 
     Returns:
         x, raw pixels 0 to 255, (n, height, width, channels), n > 0, and y, integer labels (n,); None if the file has no
@@ -27,7 +31,7 @@ def read_images(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
             x, y = (arrays.get(name) for name in ("x", "y"))
     except (OSError, EOFError, ValueError, AttributeError, TypeError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(
-            f"--images must be an .npz file of arrays, but {path}: {error}; write it with numpy.savez"
+            f"{option} must be an .npz file of arrays, but {path}: {error}; write it with numpy.savez"
         ) from error
     if x is None:
         raise UserError(f"{path} must hold images as x, but it has no x; write it with numpy.savez(path, x=images)")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from fmnist.export.formats import CLEAR_LEAD, LARGEST_DIFFERENCE, MOST_CHANGED, Format
+from fmnist.export.formats import CLEAR_LEAD, LARGEST_DIFFERENCE, Format
+from fmnist.metrics.intervals import mcnemar
 
 
 class ExportFailed(Exception):
@@ -28,7 +29,9 @@ class Comparison:
 
     largest_difference: float  # of any probability
     n_same_class: int  # images whose likeliest class is the model's
-    accuracy: float | None  # where the images' labels are known
+    accuracy: float | None = None  # where the images' labels are known
+    n_only_file_right: int | None = None  # images that the file has right and the model wrong, where they are known
+    n_only_model_right: int | None = None
 
 
 def compare(reference: np.ndarray, probabilities: np.ndarray, labels: np.ndarray | None) -> Comparison:
@@ -46,11 +49,19 @@ def compare(reference: np.ndarray, probabilities: np.ndarray, labels: np.ndarray
         raise ExportFailed(f"it gives outputs of shape {probabilities.shape} instead of {reference.shape}")
     if not np.isfinite(probabilities).all():
         raise ExportFailed("it gives probabilities that are not finite")
-    classes = probabilities.argmax(axis=1)
-    return Comparison(
+    classes, model_classes = probabilities.argmax(axis=1), reference.argmax(axis=1)
+    comparison = Comparison(
         largest_difference=float(np.abs(probabilities - reference).max()),
-        n_same_class=int((classes == reference.argmax(axis=1)).sum()),
-        accuracy=None if labels is None else float((classes == labels).mean()),
+        n_same_class=int((classes == model_classes).sum()),
+    )
+    if labels is None:
+        return comparison
+    test = mcnemar(labels, classes, model_classes)
+    return replace(
+        comparison,
+        accuracy=float((classes == labels).mean()),
+        n_only_file_right=test.n_only_a,
+        n_only_model_right=test.n_only_b,
     )
 
 
@@ -67,7 +78,7 @@ def require_parity(format: Format, reference: np.ndarray, probabilities: np.ndar
     Raises:
         ExportFailed: it says something else.
     """
-    if format.is_exact:
+    if format.most_changed is None:
         difference = np.abs(probabilities - reference).max()
         if difference > LARGEST_DIFFERENCE:
             raise ExportFailed(
@@ -77,8 +88,8 @@ def require_parity(format: Format, reference: np.ndarray, probabilities: np.ndar
     second, first = np.sort(reference, axis=1)[:, -2:].T
     has_changed = probabilities.argmax(axis=1) != reference.argmax(axis=1)
     share = float(np.mean(has_changed & (first - second > CLEAR_LEAD)))
-    if share > MOST_CHANGED:
+    if share > format.most_changed:
         raise ExportFailed(
-            f"on {share:.1%} of the images, more than {MOST_CHANGED:.0%}, it changes a class that led by more than "
-            f"{CLEAR_LEAD:g}"
+            f"on {share:.1%} of the images, more than {format.most_changed:.0%}, it changes a class that led by more "
+            f"than {CLEAR_LEAD:g}"
         )

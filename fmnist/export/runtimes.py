@@ -1,24 +1,27 @@
-"""What does a saved model predict by its own runtime alone? A script, started in a fresh process for each file.
+"""What does a saved model predict by its own runtime alone, and how fast? A script, for a fresh process each time.
 
-    python -I runtimes.py RUNTIME MODEL IMAGES OUT N_THREADS
+    python runtimes.py predict RUNTIME MODEL IMAGES OUT N_THREADS
+    python runtimes.py measure RUNTIME MODEL N_THREADS
 
 RUNTIME: keras, tensorflow, ai_edge_litert or onnxruntime; everything else that could load a model is out of reach, this
-project above all, so the script is self-contained on purpose and repeats a line or two of it. IMAGES: .npy, raw pixels
-0 to 255, (n, height, width, channels). Written: OUT.npy, probabilities float32 (n, n_classes), and OUT.json, the
-runtime's version and its times, or why it does not run the model.
+project above all, so the script is self-contained on purpose and repeats a line or two of it. It needs Python 3.9,
+NumPy and the runtime, and no more, so that it runs on a board too. IMAGES: .npy, raw pixels 0 to 255, (n, height,
+width, channels). Written: OUT.npy, probabilities float32 (n, n_classes). The last line of standard output is a JSON
+object: the runtime's version and what was measured, or `error`, why it does not run the model.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
-import statistics
+import os
+import platform
 import sys
 import time
 import traceback
 from collections.abc import Callable
 from importlib.metadata import version
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -28,87 +31,151 @@ OUT_OF_REACH = {
     "ai_edge_litert": ("keras", "tensorflow", "onnxruntime"),
     "onnxruntime": ("keras", "tensorflow", "ai_edge_litert"),
 }
+IMPORTED = {"ai_edge_litert": "ai_edge_litert.interpreter"}  # where it is not the package itself
 BATCH_SIZE = 256
 LONGEST_REASON = 200  # characters
-N_CALLS = {1: 30, BATCH_SIZE: 5}  # that are timed, by images a call
+WARM_UP_SECONDS = 0.1
+FEWEST_SECONDS = 0.5  # of calls that are timed
+LONGEST_SECONDS = 10.0
+N_CALLS = {1: 100, BATCH_SIZE: 20}  # at least, by images a call, unless they would take too long
+FEWEST_CALLS = 5  # however long they take
 
-Predict = Callable[[np.ndarray], np.ndarray]  # float32 (n, height, width, channels) -> float32 (n, n_classes)
+
+class Model(NamedTuple):
+    """A model that its runtime has loaded."""
+
+    predict: Callable[[np.ndarray], np.ndarray]  # float32 (n, height, width, channels) -> float32 (n, n_classes)
+    image_shape: tuple[int, ...]  # height, width, channels
+    unaccelerated: Callable[[], list[str] | None] = lambda: None  # operations without fast kernels; None: unknown
 
 
-def main(runtime: str, model: Path, images: Path, out: str, n_threads: int) -> int:
-    """Run the model and write what is found, for the arguments see the module.
+def main(task: str, runtime: str, model: str, *rest: str) -> int:
+    """Do what the arguments say, for which see the module.
 
     Returns:
         The exit code: 0, or 1 where the runtime raises something. Its trace goes to standard error.
     """
+    out_of_reach: dict[str, Any] = dict.fromkeys(("fmnist", "search", *OUT_OF_REACH[runtime]))
+    sys.modules.update(out_of_reach)  # None: not to be imported, wherever it is installed
     try:
-        found = run(runtime, model, np.load(images, mmap_mode="r"), out, n_threads)
+        found = TASKS[task](runtime, model, *rest)
+        found["runtime"] = f"{runtime} {version(runtime.replace('_', '-'))}"
     except Exception as error:  # a runtime raises whatever it likes of a file that it cannot run
         traceback.print_exc()
         found = {"error": f"{type(error).__name__}: {str(error).strip()[:LONGEST_REASON]}"}
-    Path(f"{out}.json").write_text(json.dumps(found), encoding="utf-8")
+    print(f"\n{json.dumps(found)}", flush=True)
     return 1 if "error" in found else 0
 
 
-def run(runtime: str, model: Path, images: np.ndarray, out: str, n_threads: int) -> dict[str, str | float]:
-    """Write the probabilities into OUT.npy and time the runtime.
-
-    Args:
-        runtime: name of one of LOADERS.
-        model: its file or folder.
-        images: uint8 or float32 (n, height, width, channels), raw pixels 0 to 255.
-        out: OUT of the script.
-        n_threads: of the runtime.
-
-    Returns:
-        The runtime with its version, and milliseconds an image by images a call.
-    """
-    out_of_reach: dict[str, Any] = dict.fromkeys(("fmnist", "search", *OUT_OF_REACH[runtime]))
-    sys.modules.update(out_of_reach)  # None: not to be imported, wherever it is installed
-    predict = LOADERS[runtime](model, n_threads)
+def write_predictions(runtime: str, model: str, images_path: str, out: str, n_threads: str) -> dict[str, Any]:
+    """Write the probabilities of the images into OUT.npy."""
+    images = np.load(images_path, mmap_mode="r")
+    predict = LOADERS[runtime](model, int(n_threads)).predict
     probabilities = []
     for start in range(0, len(images), BATCH_SIZE):
         probabilities.append(predict(images[start : start + BATCH_SIZE].astype(np.float32)))
     np.save(f"{out}.npy", np.concatenate(probabilities))
-    times = {f"milliseconds_by_{size}": milliseconds_per_image(predict, images, size) for size in N_CALLS}
-    return {"runtime": f"{runtime} {version(runtime.replace('_', '-'))}", **times}
+    return {}
 
 
-def milliseconds_per_image(predict: Predict, images: np.ndarray, size: int) -> float:
-    """Time several calls with so many images each, after one that is not timed; their median, for one image."""
-    batch = np.resize(images[:size], (size, *images.shape[1:])).astype(np.float32)  # fewer images are repeated
-    predict(batch)
-    seconds = []
-    for _ in range(N_CALLS[size]):
-        started = time.perf_counter()
-        predict(batch)
-        seconds.append(time.perf_counter() - started)
-    return 1000 * statistics.median(seconds) / size
+def measure(runtime: str, model: str, n_threads: str) -> dict[str, Any]:
+    """Time the model on noise and find what memory it takes.
+
+    Returns:
+        Milliseconds an image, the median and what 95 % of the calls take at most, for one image a call and for 256; the
+        number of calls; bytes of memory, None where the system does not tell: those of the process with its runtime
+        alone, and the most that it had when it predicted images one at a time; operations without fast kernels; and the
+        processor.
+    """
+    importlib.import_module(IMPORTED.get(runtime, runtime))
+    runtime_bytes = memory("VmRSS")
+    loaded = LOADERS[runtime](model, int(n_threads))
+    found: dict[str, Any] = {"processor": processor(), "n_threads": int(n_threads), "runtime_bytes": runtime_bytes}
+    for size in N_CALLS:
+        shape = (size, *loaded.image_shape)
+        images = np.random.default_rng(0).integers(0, 256, shape).astype(np.float32)
+        milliseconds = time_calls(loaded.predict, images)
+        median, p95 = np.percentile(milliseconds, [50, 95]) / size
+        found[f"milliseconds_by_{size}"], found[f"p95_milliseconds_by_{size}"] = float(median), float(p95)
+        found[f"n_calls_by_{size}"] = len(milliseconds)
+        if size == 1:
+            found["peak_bytes"] = memory("VmHWM")
+            found["unaccelerated"] = loaded.unaccelerated()
+    return found
 
 
-def with_keras(model: Path, n_threads: int) -> Predict:
+def time_calls(predict: Callable[[np.ndarray], np.ndarray], images: np.ndarray) -> list[float]:
+    """Call it many times, after some calls that don't count. Returns milliseconds of a call each."""
+    started = time.perf_counter()
+    predict(images)
+    while time.perf_counter() - started < WARM_UP_SECONDS:
+        predict(images)
+    milliseconds: list[float] = []
+    started = time.perf_counter()
+    while True:
+        begun = time.perf_counter()
+        predict(images)
+        ended = time.perf_counter()
+        milliseconds.append(1000 * (ended - begun))
+        n_calls, seconds = len(milliseconds), ended - started
+        is_enough = n_calls >= N_CALLS[len(images)] and seconds >= FEWEST_SECONDS
+        if is_enough or (n_calls >= FEWEST_CALLS and seconds >= LONGEST_SECONDS):
+            return milliseconds
+
+
+def memory(what: str) -> int | None:
+    """Read a figure of this process's memory, in bytes, from Linux; None elsewhere.
+
+    what: VmRSS, what it has now, or VmHWM, the most that it has had. The maximum that `resource` knows is no less than
+    that of the process which started this one.
+    """
+    try:
+        with open("/proc/self/status") as file:
+            for line in file:
+                name, _, value = line.partition(":")
+                if name == what:
+                    return 1024 * int(value.split()[0])
+    except OSError:
+        pass
+    return None
+
+
+def processor() -> str:
+    """Name what this runs on: the board, the processor, or failing that the machine's kind."""
+    for path, start in (("/proc/device-tree/model", ""), ("/proc/cpuinfo", "model name")):
+        try:
+            with open(path, errors="replace") as file:
+                lines = [line for line in file if line.startswith(start)]
+        except OSError:
+            continue
+        if lines:
+            return lines[0].split(": ")[-1].strip(" \0\n")
+    return platform.processor() or platform.machine()
+
+
+def with_keras(model: str, n_threads: int) -> Model:
     """Load a .keras file by Keras."""
     limit_tensorflow(n_threads)
     import keras
 
     loaded: Any = keras.saving.load_model(model, compile=False)
-    return loaded.predict_on_batch
+    return Model(loaded.predict_on_batch, tuple(loaded.inputs[0].shape[1:]))
 
 
-def with_tensorflow(model: Path, n_threads: int) -> Predict:
+def with_tensorflow(model: str, n_threads: int) -> Model:
     """Load a SavedModel by TensorFlow, without Keras."""
     limit_tensorflow(n_threads)
     import tensorflow as tf
 
     loaded = tf.saved_model.load(model)
     serve = loaded.signatures["serving_default"]
-    (pixels,), (output,) = serve.structured_input_signature[1], serve.structured_outputs
+    ((pixels, specification),), (output,) = serve.structured_input_signature[1].items(), serve.structured_outputs
 
     def predict(batch: np.ndarray) -> np.ndarray:
         assert loaded is not None  # kept alive: the signature does not hold its variables
         return serve(**{pixels: tf.constant(batch)})[output].numpy()
 
-    return predict
+    return Model(predict, tuple(specification.shape[1:]))
 
 
 def limit_tensorflow(n_threads: int) -> None:
@@ -119,7 +186,7 @@ def limit_tensorflow(n_threads: int) -> None:
     tf.config.threading.set_inter_op_parallelism_threads(n_threads)
 
 
-def with_litert(model: Path, n_threads: int) -> Predict:
+def with_litert(model: str, n_threads: int) -> Model:
     """Load a .tflite file by LiteRT."""
     from ai_edge_litert.interpreter import Interpreter
 
@@ -133,15 +200,44 @@ def with_litert(model: Path, n_threads: int) -> Predict:
             interpreter.resize_tensor_input(pixels["index"], batch.shape)
             interpreter.allocate_tensors()
             shape = batch.shape
+        if pixels["dtype"] == np.uint8:  # takes raw pixels as they are
+            batch = batch.round().astype(np.uint8)
         interpreter.set_tensor(pixels["index"], batch)
         interpreter.invoke()
         return interpreter.get_tensor(output["index"])
 
-    return predict
+    return Model(predict, tuple(map(int, pixels["shape"][1:])), lambda: outside_delegates(interpreter))
 
 
-def with_onnxruntime(model: Path, n_threads: int) -> Predict:
+def outside_delegates(interpreter: Any) -> list[str] | None:
+    """Name the operations, each once, that no delegate has taken over, such as XNNPACK with its fast kernels.
+
+    None where the interpreter does not tell. A delegate's node stands beside those that it replaces: what its outputs
+    are computed from, back to its inputs.
+    """
+    try:
+        nodes = interpreter._get_ops_details()
+    except AttributeError:
+        return None
+    makers = {tensor: node for node in nodes if node["op_name"] != "DELEGATE" for tensor in node["outputs"]}
+    replaced: set[int] = set()
+    for delegate in nodes:
+        if delegate["op_name"] != "DELEGATE":
+            continue
+        inputs, open_tensors = set(delegate["inputs"]), list(delegate["outputs"])
+        while open_tensors:
+            tensor = open_tensors.pop()
+            node = makers.get(tensor)
+            if tensor not in inputs and node is not None and node["index"] not in replaced:
+                replaced.add(node["index"])
+                open_tensors.extend(node["inputs"])
+    names = [node["op_name"] for node in nodes if node["op_name"] != "DELEGATE" and node["index"] not in replaced]
+    return sorted(set(names))
+
+
+def with_onnxruntime(model: str, n_threads: int) -> Model:
     """Load an .onnx file by ONNX Runtime."""
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # it would leave an id of this machine in the home folder
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -152,10 +248,11 @@ def with_onnxruntime(model: Path, n_threads: int) -> Predict:
     def predict(batch: np.ndarray) -> np.ndarray:
         return np.asarray(session.run(None, {pixels.name: batch})[0])
 
-    return predict
+    return Model(predict, tuple(pixels.shape[1:]))
 
 
-LOADERS: dict[str, Callable[[Path, int], Predict]] = {
+TASKS: dict[str, Callable[..., dict[str, Any]]] = {"predict": write_predictions, "measure": measure}
+LOADERS: dict[str, Callable[[str, int], Model]] = {
     "keras": with_keras,
     "tensorflow": with_tensorflow,
     "ai_edge_litert": with_litert,
@@ -163,4 +260,4 @@ LOADERS: dict[str, Callable[[Path, int], Predict]] = {
 }
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4], int(sys.argv[5])))
+    sys.exit(main(*sys.argv[1:]))

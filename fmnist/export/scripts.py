@@ -7,9 +7,10 @@ their current folder, and they name its files by relative paths: no library meet
     model.keras       to conversion.py: a copy of the model
     request.json      to conversion.py: the model, the files to write, the number of threads
     images.npy        what is predicted; written by conversion.py where none were given
+    calibration.npy   training images, for formats that compute in 8 bits
     reference.npy     from conversion.py: what the model says of them
     results.jsonl     from conversion.py: a line for whatever has happened
-    FORMAT-check.*    from runtimes.py: what the file says of them, and what else was found
+    FORMAT-check.npy  from runtimes.py: what the file says of them
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ import numpy as np
 
 from fmnist.environment import clean_environment, python_command
 from fmnist.errors import UserError
-from fmnist.export.formats import Format
+from fmnist.export.formats import N_TIMED_THREADS, Format
 from fmnist.export.parity import ExportFailed
 from fmnist.paths import shown_path
 
@@ -39,7 +40,11 @@ SETTINGS = {  # environment variables of the scripts
     "ORT_DISABLE_TELEMETRY": "1",  # ONNX Runtime would leave an id of this machine in the home folder
     "TF_CPP_MIN_LOG_LEVEL": "3",
 }
-LONGEST_TRACE = 5000  # characters that are kept of what a failed process said
+LONGEST_TRACE = 5000  # characters that are kept of what a process said
+MEASURED = (  # fields of an ExportRecord
+    *("n_threads", "milliseconds_by_1", "p95_milliseconds_by_1", "milliseconds_by_256", "p95_milliseconds_by_256"),
+    *("peak_bytes", "runtime_bytes", "unaccelerated"),
+)
 
 
 @dataclass(frozen=True)
@@ -109,23 +114,41 @@ class ExportScripts:
                 raise RuntimeError(f"the conversion of {model} {outcome.ending}:\n{outcome.said}")
         return done
 
-    def predict(self, format: Format, file: Path) -> tuple[np.ndarray, dict[str, Any]]:
+    def predict(self, format: Format, file: Path) -> tuple[np.ndarray, str]:
         """Predict the staging folder's images with a file in it, by its runtime alone in a fresh process.
 
         Returns:
-            Probabilities, float32 (n, n_classes), and the fields of an ExportRecord that speak of the runtime.
+            Probabilities, float32 (n, n_classes), and the runtime with its version.
 
         Raises:
             ExportFailed: the runtime does not run it.
         """
         out = f"{format.name}-check"
-        outcome = self.run("runtimes.py", format.runtime, file.name, "images.npy", out, str(self.n_threads))
-        found = self.staging / f"{out}.json"
-        result = json.loads(found.read_text(encoding="utf-8")) if found.exists() else {}
-        if outcome.exit_code != 0:
-            reason = result.get("error") or f"its process {outcome.ending}"
+        found = self._run_file(format, "predict", format.runtime, file.name, "images.npy", out, str(self.n_threads))
+        return np.load(self.staging / f"{out}.npy"), found["runtime"]
+
+    def measure(self, format: Format, file: Path) -> dict[str, Any]:
+        """Time a file in the staging folder, by its runtime alone in a fresh process, on one thread.
+
+        Returns:
+            The fields of an ExportRecord that speak of times and memory.
+
+        Raises:
+            ExportFailed: the runtime does not run it.
+        """
+        found = self._run_file(format, "measure", format.runtime, file.name, str(N_TIMED_THREADS))
+        unaccelerated = found["unaccelerated"]
+        fields = {name: found[name] for name in MEASURED if name != "unaccelerated"}
+        return {**fields, "unaccelerated": None if unaccelerated is None else tuple(unaccelerated)}
+
+    def _run_file(self, format: Format, *arguments: str) -> dict[str, Any]:
+        """Run runtimes.py and return what it found. Raises ExportFailed where the runtime does not run the file."""
+        outcome = self.run("runtimes.py", *arguments)
+        found = last_object(outcome.said) or {}
+        if outcome.exit_code != 0 or "error" in found or not found:
+            reason = found.get("error") or f"its process {outcome.ending}"
             raise ExportFailed(f"{format.runtime} does not run it: {reason}", outcome.said)
-        return np.load(self.staging / f"{out}.npy"), result
+        return found
 
     def run(self, name: str, *arguments: str) -> ScriptOutcome:
         """Run one of the scripts, without this project and in a session of its own.
@@ -170,3 +193,13 @@ class ExportScripts:
                 case {"ended": name, **outcome}:
                     done[name], begun = Conversion(**outcome), None
         return begun
+
+
+def last_object(said: str) -> dict[str, Any] | None:
+    """Return the last JSON object that takes a line of a process's output by itself; None where there is none."""
+    for line in reversed(said.splitlines()):
+        with suppress(ValueError):
+            found = json.loads(line)
+            if isinstance(found, dict):
+                return found
+    return None

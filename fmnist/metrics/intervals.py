@@ -195,9 +195,13 @@ def mcnemar(labels: np.ndarray, predicted_a: np.ndarray, predicted_b: np.ndarray
     """
     is_right_a, is_right_b = predicted_a == labels, predicted_b == labels
     n_only_a, n_only_b = int(np.sum(is_right_a & ~is_right_b)), int(np.sum(is_right_b & ~is_right_a))
+    return McNemar(n_only_a, n_only_b, mcnemar_p(n_only_a, n_only_b))
+
+
+def mcnemar_p(n_only_a: int, n_only_b: int) -> float:
+    """Compute the p-value of the exact test of McNemar (1947), two-sided, from the images that one alone has right."""
     n_either = n_only_a + n_only_b
-    p_value = float(stats.binomtest(n_only_a, n_either).pvalue) if n_either else 1.0
-    return McNemar(n_only_a, n_only_b, p_value)
+    return float(stats.binomtest(n_only_a, n_either).pvalue) if n_either else 1.0
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

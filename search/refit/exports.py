@@ -7,7 +7,10 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
+import numpy as np
+
 from fmnist.data.source import DataSource
+from fmnist.data.split import load_train
 from fmnist.export.export import export_model
 from fmnist.export.formats import ExportRecord, find_format, in_figures
 from search.callbacks.base import Callback
@@ -17,12 +20,14 @@ from search.refit.evaluation import opened_test_images
 from search.worker.interrupts import Interruptible
 from search.worker.tasks import Interrupted
 
+N_CALIBRATION = 500  # images
 Exporter = Callable[..., Generator[ExportRecord, None, None]]  # as `fmnist.export.export.export_model`
 
 
 def make_exports(
     files: StudyFiles,
     source: DataSource,
+    seed: int,
     names: Sequence[str],
     n_threads: int,
     stop: threading.Event,
@@ -38,6 +43,7 @@ def make_exports(
     Args:
         files: The study's files.
         source: The study's images.
+        seed: Of the study's splits.
         names: Formats asked for.
         n_threads: Threads that predict.
         stop: Set it to end the exports.
@@ -61,7 +67,11 @@ def make_exports(
         return files.read_export_records()
     with Interruptible(stop):
         test = opened_test_images(files, source)
-    how = {"images": test.images, "labels": test.labels, "n_threads": n_threads, "check_cancelled": check_cancelled}
+        calibration = None
+        if any(find_format(name).is_calibrated for formats in missing.values() for name in formats):
+            calibration = calibration_images(source, seed)
+    how = {"images": test.images, "labels": test.labels, "calibration": calibration, "n_threads": n_threads}
+    how["check_cancelled"] = check_cancelled
     with Stopwatch(files, "exports") as stopwatch:
         for model, formats in missing.items():
             with closing(export(files.checksums.intact(model), formats, files.exports, **how)) as made:
@@ -74,6 +84,16 @@ def make_exports(
                     callback.on_training_end(label, _export_in_words(record))
                     stopwatch.lap()
     return files.read_export_records()
+
+
+def calibration_images(source: DataSource, seed: int) -> np.ndarray:
+    """Draw the training images by which formats that compute in 8 bits set their ranges: uint8, `N_CALIBRATION` or all.
+
+    They are of the part that every network has learned from.
+    """
+    images = load_train(source, seed).train.images
+    n_drawn = min(N_CALIBRATION, len(images))
+    return images[np.sort(np.random.default_rng(seed).choice(len(images), n_drawn, replace=False))]
 
 
 def missing_exports(files: StudyFiles, names: Sequence[str]) -> dict[Path, list[str]]:

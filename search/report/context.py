@@ -21,6 +21,7 @@ from search.report.charts.style import MANY_CLASSES, Chart
 from search.report.text import certainty, data, delivery, exports, model, overview, recipe, untested
 from search.report.text import search as search_text
 from search.results.members import score_interval
+from search.results.quantization import quantization_losses
 from search.results.result import FinishedStudy
 from search.results.trainings import Trainings
 
@@ -61,6 +62,7 @@ def template_context(study: FinishedStudy, evidence: Evidence, summary: dict[str
         "confusion": model_charts.confusion_png(study.evaluation),
         "formats": {format.name: format for format in FORMATS},
         "export_lines": export_lines(study),
+        "quantization_losses": quantization_losses(study.exported),
     }
 
 

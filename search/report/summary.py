@@ -6,7 +6,7 @@ import dataclasses
 import statistics
 from typing import Any
 
-from fmnist.export.formats import ExportRecord, find_format
+from fmnist.export.formats import find_format
 from fmnist.model.layers import count_multiply_adds, count_parameters
 from fmnist.recipe import Recipe, short_form
 from search.records.models import ConfirmRecord, RefitRecord
@@ -14,6 +14,7 @@ from search.report.analysis.evidence import Evidence, TrainingEvidence, as_dicts
 from search.report.templating import plain
 from search.report.text.delivery import kind_of_training
 from search.results.members import Member, score_interval
+from search.results.quantization import quantization_losses
 from search.results.result import FinishedStudy
 from search.results.trainings import Trainings
 
@@ -30,7 +31,7 @@ def summarize(study: FinishedStudy, evidence: Evidence) -> dict[str, Any]:
         "test": evaluation_section(study),
         "ensemble": ensemble_section(study, evidence),
         "evidence": evidence.to_dict(),
-        "exports": [export_row(record) for record in study.exports],
+        "exports": export_rows(study),
         "balance": {**balance_section(study), "test_share_of_commonest": study.commonest_test_share},
     }
     if study.metric != "accuracy":
@@ -253,8 +254,16 @@ def finalist_row(study: Trainings, record: ConfirmRecord) -> dict[str, Any]:
     }
 
 
-def export_row(record: ExportRecord) -> dict[str, Any]:
-    """One of `exports`: what was measured of a file, and what it had to keep to."""
-    fields = {**dataclasses.asdict(record), "limit": find_format(record.format).limit}
-    del fields["trace"]  # for whoever opens the record
-    return fields
+def export_rows(study: FinishedStudy) -> list[dict[str, Any]]:
+    """Make `exports`: what was measured of each file, what it had to keep to, and what fewer bits lose."""
+    losses = {loss.record: loss for loss in quantization_losses(study.exports)}
+    rows = []
+    for record in study.exports:
+        fields = {**dataclasses.asdict(record), "limit": find_format(record.format).limit}
+        del fields["trace"]  # for whoever opens the record
+        loss = losses.get(record)
+        if loss is not None:
+            interval = [loss.interval.low, loss.interval.high]
+            fields |= {"wilson_95": interval, "loss": loss.loss, "p_mcnemar_holm": loss.p_adjusted}
+        rows.append(fields)
+    return rows

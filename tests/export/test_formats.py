@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from fmnist.errors import UserError
-from fmnist.export.formats import FORMATS, read_formats, require_runtimes
+from fmnist.export.formats import FORMATS, read_formats, require_calibration, require_runtimes
 
 NAMES = [format.name for format in FORMATS]
 
@@ -17,12 +17,26 @@ NAMES = [format.name for format in FORMATS]
         (["onnx, litert", "keras"], ["keras", "litert", "onnx"]),
         (["onnx", "onnx"], ["onnx"]),
         (["litert,all"], NAMES),
+        (["onnx-int8", "litert-int8-full"], ["litert-int8-full", "onnx-int8"]),
         ([], []),
     ],
     ids=str,
 )
 def test_formats_come_in_one_order_however_they_are_asked_for(words: list[str], names: list[str]) -> None:
     assert list(read_formats(words, "--format")) == names
+
+
+def test_all_leaves_out_what_cannot_be_calibrated_and_a_name_does_not() -> None:
+    calibrated = ["litert-int8-full", "onnx-int8"]
+    made = read_formats(["all"], "--format", is_calibrated=False)
+    assert list(made) == [name for name in NAMES if name not in calibrated]
+    assert "onnx-int8" in read_formats(["all", "onnx-int8"], "--format", is_calibrated=False)
+
+
+def test_format_that_lacks_images_to_be_calibrated_on_says_where_to_pass_them() -> None:
+    require_calibration(["onnx", "litert-int8"], "pass x")
+    with pytest.raises(UserError, match=r"onnx-int8 needs training images .* but got none; pass --calibrate FILE\.npz"):
+        require_calibration(["onnx", "onnx-int8"], "pass --calibrate FILE.npz")
 
 
 def test_all_runtimes_are_installed_where_the_tests_run() -> None:
@@ -34,13 +48,16 @@ def test_all_runtimes_are_installed_where_the_tests_run() -> None:
     [
         (
             ["onnxruntime"],
-            "--export onnx needs onnxruntime, which is not installed; run pip install 'fmnist-search[onnx]'",
+            "--export onnx,onnx-int8 needs onnxruntime, which is not installed; run pip install 'fmnist-search[onnx]'",
         ),
-        (["tf2onnx", "onnx"], "--export onnx needs onnx, tf2onnx, which .* 'fmnist-search[onnx]'"),
-        (["ai_edge_litert"], "--export litert,litert-int8 needs ai_edge_litert, which .* 'fmnist-search[litert]'"),
+        (["tf2onnx", "onnx"], "--export onnx,onnx-int8 needs onnx, tf2onnx, which .* 'fmnist-search[onnx]'"),
+        (
+            ["ai_edge_litert"],
+            "--export litert,litert-int8,litert-int8-full needs ai_edge_litert, which .* 'fmnist-search[litert]'",
+        ),
         (
             ["onnx", "ai_edge_litert"],
-            "--export litert,litert-int8,onnx needs ai_edge_litert, onnx, .* 'fmnist-search[litert,onnx]'",
+            "--export litert,.*,onnx,onnx-int8 needs ai_edge_litert, onnx, .* 'fmnist-search[litert,onnx]'",
         ),
     ],
 )

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fmnist.export.formats import find_format
-from fmnist.export.parity import ExportFailed, require_parity
+from fmnist.export.parity import ExportFailed, compare, require_parity
 
 INT8 = find_format("litert-int8")
 
@@ -32,6 +32,25 @@ def test_weights_in_8_bits_may_not_change_more() -> None:
     reason = "on 1.5% of the images, more than 1%, it changes a class that led by more than 0.1"
     with pytest.raises(ExportFailed, match=reason):
         require_parity(INT8, reference, turned(reference, 3))
+
+
+@pytest.mark.parametrize("name", ["litert-int8-full", "onnx-int8"])
+def test_all_in_8_bits_may_change_a_twentieth(name: str) -> None:
+    reference = probabilities(0.3)
+    require_parity(find_format(name), reference, turned(reference, 10))
+    with pytest.raises(ExportFailed, match=r"on 5\.5% of the images, more than 5%, it changes a class"):
+        require_parity(find_format(name), reference, turned(reference, 11))
+
+
+def test_images_that_one_alone_has_right_are_counted() -> None:
+    reference = probabilities(0.3)  # says class 0
+    labels = np.array([0] * 150 + [1] * 50)
+    changed = turned(reference, 160)  # wrong now in 150, right in 10
+    found = compare(reference, changed, labels)
+    assert (found.n_only_file_right, found.n_only_model_right) == (10, 150)
+    assert found.accuracy == 10 / 200
+    unknown = compare(reference, changed, None)
+    assert (unknown.accuracy, unknown.n_only_file_right, unknown.n_only_model_right) == (None, None, None)
 
 
 def test_float32_may_change_the_class_of_a_tie_only() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from fmnist.data.source import DataSource
-from fmnist.data.split import load_test
+from fmnist.data.split import load_test, load_train
 from fmnist.export.formats import ExportRecord
 from search.callbacks.base import Callback
 from search.records.files import StudyFiles
@@ -38,7 +38,7 @@ def make(tmp_path: Path, source: DataSource) -> Callable[..., list[ExportRecord]
     ) -> list[ExportRecord]:
         files, stop = StudyFiles(tmp_path), stop or threading.Event()
         files.test.touch()  # the test set has been opened
-        return make_exports(files, source, names.split(), 2, stop, callback or Callback(), export=export)
+        return make_exports(files, source, 0, names.split(), 2, stop, callback or Callback(), export=export)
 
     return run
 
@@ -59,6 +59,19 @@ def test_exports_are_compared_on_the_whole_test_set(tmp_path: Path, make, source
     assert export.how["n_threads"] == 2
     assert StudyFiles(tmp_path).read_export_records() == records
     assert StudyFiles(tmp_path).read_ledger()["exports"] > 0
+
+
+def test_formats_in_8_bits_are_calibrated_on_images_that_every_network_has_learned_from(
+    make, source: DataSource
+) -> None:
+    export = FakeExporter()
+    make(export, "keras onnx")
+    assert export.how["calibration"] is None
+    make(export, "keras onnx-int8")
+    calibration, split = export.how["calibration"], load_train(source, seed=0)
+    assert len(calibration) == min(500, len(split.train.images))
+    learned = {image.tobytes() for image in split.train.images}
+    assert all(image.tobytes() in learned for image in calibration)
 
 
 def test_exports_that_are_there_are_not_made_again(tmp_path: Path, make) -> None:

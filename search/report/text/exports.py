@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fmnist.export.formats import ExportRecord, find_format, in_figures
-from search.format import milliseconds, percent, with_noun
+from fmnist.export.formats import NOTABLE_LOSS, ExportRecord, find_format, in_figures
+from search.format import NOT_KNOWN, file_size, list_names, milliseconds, percent, points, with_noun
 from search.report.text.data import capitalized
+from search.results.quantization import QuantizationLoss, quantization_losses
 from search.results.result import FinishedStudy
 
 
@@ -24,9 +25,10 @@ class ExportedFile:
     model: str  # file that it was made from
     n_model_bytes: int | None  # of that file; None in studies before version 0.7.0
     milliseconds: float  # for an image alone
+    loss: QuantizationLoss | None  # None for a file in float32, and in studies before version 0.7.0
 
     @classmethod
-    def of(cls, record: ExportRecord) -> ExportedFile:
+    def of(cls, record: ExportRecord, loss: QuantizationLoss | None = None) -> ExportedFile:
         """Read the record of an export that did not fail."""
         assert record.n_same_class is not None and record.largest_difference is not None
         assert record.n_bytes is not None and record.milliseconds_by_1 is not None
@@ -41,6 +43,7 @@ class ExportedFile:
             model=record.model,
             n_model_bytes=record.n_model_bytes,
             milliseconds=record.milliseconds_by_1,
+            loss=loss,
         )
 
 
@@ -60,7 +63,8 @@ def exports(study: FinishedStudy) -> str:
 
 def exports_of(study: FinishedStudy, records: Sequence[ExportRecord]) -> str:
     """What became of one model's formats, see `exports`."""
-    made = [ExportedFile.of(record) for record in records if record.failure is None]
+    losses = {loss.record: loss for loss in quantization_losses(study.exports)}
+    made = [ExportedFile.of(record, losses.get(record)) for record in records if record.failure is None]
     n_failed = len(records) - len(made)
     failed = f"{with_noun(n_failed, 'format')} failed"
     if not made:
@@ -100,19 +104,32 @@ def same_numbers(exact: Sequence[ExportedFile]) -> str:
 
 
 def fewer_bits(study: FinishedStudy, file: ExportedFile) -> str:
-    """What weights in 8 bits cost in classes, and save in size.
+    """What fewer bits cost in classes and accuracy, and save in size.
 
-    Such as: "with weights in 8 bits, 3 images (0.30 %) got another class, and the file has 25 % of the size of
-    best.keras"
+    Such as: "LiteRT in 8 bits gives 3 images (0.30 %) another class, 0.20 points of accuracy less, and has 25 % of
+    the size of best.keras"
     """
     changed = "no image"
     if file.n_changed:
         changed = f"{with_noun(file.n_changed, 'image')} ({percent(file.n_changed / file.n_images)})"
+    return f"{file.description} gives {changed} another class{lost(file.loss)}, and has {relative_size(study, file)}"
+
+
+def lost(loss: QuantizationLoss | None) -> str:
+    """What of the accuracy is lost, or gained, to follow what is said of the classes; nothing where it is not known."""
+    if loss is None:
+        return ""
+    if loss.loss == 0:
+        return ", the same accuracy"
+    if loss.is_notable:
+        return f", {points(loss.loss)} of accuracy less (more than the {points(NOTABLE_LOSS)} that it should cost)"
+    return f", {points(abs(loss.loss))} of accuracy {'less' if loss.loss > 0 else 'more'}"
+
+
+def relative_size(study: FinishedStudy, file: ExportedFile) -> str:
+    """The size of a file beside its model's: "25 % of the size of best.keras"."""
     n_model_bytes = file.n_model_bytes or study.model_bytes
-    return (
-        f"with weights in 8 bits, {changed} got another class, and the file has "
-        f"{percent(file.n_bytes / n_model_bytes, 0)} of the size of {file.model}"
-    )
+    return f"{percent(file.n_bytes / n_model_bytes, 0)} of the size of {file.model}"
 
 
 def fastest(made: Sequence[ExportedFile]) -> str:
@@ -126,18 +143,59 @@ def fastest(made: Sequence[ExportedFile]) -> str:
     return f"for an image alone {first.description} is fastest, {milliseconds(first.milliseconds)}"
 
 
+def what_was_timed(study: FinishedStudy) -> str:
+    """What the columns of times and memory mean."""
+    n_threads = with_noun(study.exports[0].n_threads, "thread")
+    return (
+        f"Times: an image on {n_threads}, given one at a time and in batches of 256; the median of many calls, and "
+        "what 95 % of the calls with one image take at most. Memory: what a process needs to load the file and predict "
+        "images one at a time, beside its runtime."
+    )
+
+
+def p95(record: ExportRecord) -> str:
+    """Write what 95 % of the calls with one image take at most."""
+    return NOT_KNOWN if record.p95_milliseconds_by_1 is None else milliseconds(record.p95_milliseconds_by_1)
+
+
+def memory(record: ExportRecord) -> str:
+    """Write the memory that the file takes beside its runtime."""
+    if record.peak_bytes is None or record.runtime_bytes is None:
+        return NOT_KNOWN
+    return file_size(record.peak_bytes - record.runtime_bytes)
+
+
+def slow_operations(study: FinishedStudy) -> str:
+    """Name the operations for which a runtime has no fast kernels, after a space; nothing where there are none.
+
+    Such as: " Without fast kernels (XNNPACK's): GELU in LiteRT in 8 bits."
+    """
+    said = {}
+    for record in study.exported:
+        if record.unaccelerated:
+            said[find_format(record.format).description] = ", ".join(record.unaccelerated)
+    if not said:
+        return ""
+    by_format = "; ".join(f"{operations} in {description}" for description, operations in said.items())
+    return f" Without fast kernels (XNNPACK's): {by_format}."
+
+
 def export_limits(study: FinishedStudy) -> str:
     """What a file had to keep to, or it would not be there.
 
     Such as: "A file in float32 is kept where no probability differs by more than 0.0001."
     """
-    limits = {}
+    limits: dict[str, list[str]] = {}  # descriptions of formats by what they have to keep to
+    exact = None
     for record in study.exports:
         format = find_format(record.format)
-        limits[format.is_exact] = format.limit
+        if format.is_exact:
+            exact = format.limit
+        elif format.description not in limits.setdefault(format.limit, []):
+            limits[format.limit].append(format.description)
     said = []
-    if True in limits:
-        said.append(f"a file in float32 is kept where {limits[True]}")
-    if False in limits:
-        said.append(f"one with weights in 8 bits where {limits[False]}")
-    return f"{capitalized(', '.join(said))}."
+    if exact is not None:
+        said.append(f"a file in float32 is kept where {exact}")
+    for limit, descriptions in limits.items():
+        said.append(f"{list_names(descriptions)} where {limit}")
+    return f"{capitalized('; '.join(said))}."

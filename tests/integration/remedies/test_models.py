@@ -97,7 +97,7 @@ def test_notes_are_written_again(model: Path) -> None:
 def test_images_to_compare_exports_on_are_an_archive(tmp_path: Path) -> None:
     path = tmp_path / "images.npz"
     path.write_text("no archive")
-    with needs_remedy("--images must be an .npz file of arrays, but {}: {}; write it with numpy.savez"):
+    with needs_remedy("{} must be an .npz file of arrays, but {}: {}; write it with numpy.savez"):
         read_images(path)
     np.savez(path, x=np.full((2, 8, 8), 100))
     read_images(path)
