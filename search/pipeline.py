@@ -366,7 +366,7 @@ def confirm_finalists(
     n, n_done = len(finalists), n_confirmed(final, finalists)
     announce(context, opened.publisher, f"training {with_noun(n, 'finalist')}", n, n_done)
     substitutes = [finalist for finalist in by_number[-1][:2] if finalist not in finalists]
-    return confirm(final, finalists, plan.share, early, plan.seconds_kept, substitutes)[0]
+    return confirm(final, finalists, plan, early, substitutes)[0]
 
 
 def refit_winner(context: StudyContext, opened: OpenStudy, final: FinalRound, winner: ConfirmRecord) -> None:

@@ -267,20 +267,22 @@ def simulate_finalists(rehearsal: Rehearsal, searched: SimulatedSearch, costs: C
         trying = seconds_of_trying(seconds_left(searched.phase.seconds, kept, job))
     if trying is not None:
         plan = plan.by_measurement(job.seconds_together(list(map(full, longest_first))))
-    phase = finalists_phase(longest_first[job.n_finalists_done :], plan, searched.free_at, costs, job)
+    shares = [plan.share * stretch for stretch in plan.stretches(list(map(full, longest_first)), job.workers)]
+    left_to_train = slice(job.n_finalists_done, None)
+    phase = finalists_phase(longest_first[left_to_train], shares[left_to_train], searched.free_at, costs, job)
     if trying is not None:
         phase = replace(phase, seconds=phase.seconds + trying)
     return SimulatedFinalists(phase, tuple(longest_first), plan.share, kept)
 
 
 def finalists_phase(
-    recipes: Sequence[Recipe], plan: FinalistsPlan, free_at: Sequence[float], costs: Costs, job: Job
+    recipes: Sequence[Recipe], shares: Sequence[float], free_at: Sequence[float], costs: Costs, job: Job
 ) -> Phase:
     """Count the finalists that are left.
 
     Args:
         recipes: Theirs, the longest training first.
-        plan: How long they are trained.
+        shares: How long each is trained, as a share of a full training.
         free_at: When each worker has nothing more to do in the search.
         costs: What trainings take.
         job: The run.
@@ -289,8 +291,8 @@ def finalists_phase(
         return Phase("finalists", 0, 0.0)
     n_images = 0
     seconds = []
-    for recipe in recipes:
-        length = length_of_share(recipe.plan.n_epochs, job.n_searched, plan.share)
+    for recipe, share in zip(recipes, shares, strict=True):
+        length = length_of_share(recipe.plan.n_epochs, job.n_searched, share)
         n_images += length
         seconds.append(costs.start_seconds + costs.seconds(recipe, length, job.data.n_images["confirmation"]))
     search_ends = max(free_at)

@@ -103,9 +103,8 @@ class EarlyConfirmation:
 def confirm(
     final: FinalRound,
     finalists: Sequence[Finalist],
-    share: float = FINALIST_LENGTH,
+    plan: FinalistsPlan | None = None,
     early: EarlyConfirmation | None = None,
-    seconds_kept: float = 0.0,
     substitutes: Sequence[Finalist] = (),
 ) -> list[ConfirmRecord]:
     """Train each finalist anew on training and selection split, and score it on the confirmation split.
@@ -117,9 +116,8 @@ def confirm(
     Args:
         final: Where trainings run.
         finalists: The recipes to compare.
-        share: Length of every training, as a share of that of `n_epochs`; an interrupted round goes on as it began.
+        plan: How long they are trained, see `plan_confirmations`; None: FINALIST_LENGTH each.
         early: Has begun with some of the finalists.
-        seconds_kept: For what is trained after them: so long before the last training has to end, the finalists do.
         substitutes: Trained where no finalist could be, for another reason than a bug.
 
     Returns:
@@ -130,6 +128,10 @@ def confirm(
         Interrupted: The run is to stop.
     """
     begun = early.begun if early is not None else {}
+    if plan is None:
+        plan = FinalistsPlan(len(finalists), FINALIST_LENGTH)
+    stretches = plan.stretches(_full_seconds(final, finalists), final.workers)
+    shares = {each.trial: plan.share * stretch for each, stretch in zip(finalists, stretches, strict=True)}
     done = {record.trial for record in trained_finalists(final)}
     for record in final.files.read_confirm_records():
         if record.trial not in done | begun.keys():
@@ -143,13 +145,14 @@ def confirm(
         if finalist.trial in begun:
             jobs.append(begun[finalist.trial].result)
         else:
-            jobs.append(partial(_confirm_one, final, finalist, share, n_parallel, seconds_kept=seconds_kept))
+            share = shares[finalist.trial]
+            jobs.append(partial(_confirm_one, final, finalist, share, n_parallel, seconds_kept=plan.seconds_kept))
     failures = final.run_parallel("confirm", jobs, n_parallel)
     records = trained_finalists(final)
     if records:
         return records
     if substitutes and failures[0].kind != "error":
-        return confirm(final, substitutes, share, seconds_kept=seconds_kept)
+        return confirm(final, substitutes, plan)
     raise failures[0]
 
 
@@ -232,16 +235,22 @@ def _resumed(
         done: Finalists that have been trained.
     """
     n_epochs = Recipe.from_dict(done[0].recipe).plan.n_epochs
-    share = done[0].n_planned_images / full_length(n_epochs, final.n_searched_images)
+    share_done = done[0].n_planned_images / full_length(n_epochs, final.n_searched_images)
     trained = {record.trial for record in done}
     n_finalists = plan.n_finalists
-    while n_finalists > 1:
-        missing = [finalist for finalist in by_number[n_finalists - 1] if finalist.trial not in trained]
-        seconds = final.seconds_together(_full_seconds(final, missing)) if missing else 0
-        if share * seconds <= plan.seconds:
-            break
+    while True:
+        finalists = by_number[n_finalists - 1]
+        seconds = _full_seconds(final, finalists)
+        stretches = plan.stretches(seconds, final.workers)
+        share, missing = share_done, []
+        for finalist, in_full, stretch in zip(finalists, seconds, stretches, strict=True):
+            if finalist.trial == done[0].trial:
+                share = share_done / stretch
+            if finalist.trial not in trained:
+                missing.append(in_full * stretch)
+        if n_finalists == 1 or not missing or share * final.seconds_together(missing) <= plan.seconds:
+            return replace(plan, n_finalists=n_finalists, share=share)
         n_finalists -= 1
-    return replace(plan, n_finalists=n_finalists, share=share)
 
 
 def _by_measurement(final: FinalRound, finalists: Sequence[Finalist], plan: FinalistsPlan) -> FinalistsPlan:
@@ -321,7 +330,7 @@ def _confirm_one(
         share: Length of the training, as a share of a full one.
         n_parallel: Trainings that run at a time.
         seconds_beside_search: Returns how long this training has run while the search did.
-        seconds_kept: See `confirm`.
+        seconds_kept: See `FinalistsPlan`.
     """
     seconds_left = final.clock.seconds_left_for_training()
     n_planned = length_of_share(finalist.recipe.plan.n_epochs, final.n_searched_images, share)

@@ -259,7 +259,7 @@ class FinalistsPlan:
     """How many finalists are trained, and how long."""
 
     n_finalists: int
-    share: float  # of a full training
+    share: float  # of a full training, of the slowest of them
     seconds: float = math.inf  # that they may take; infinite without a timeout
     seconds_kept: float = 0.0  # for the students, whatever the finalists take; 0 without a timeout or students
 
@@ -268,6 +268,21 @@ class FinalistsPlan:
         """Return a plan with as long trainings as fit. in_full: the seconds that all of them take in full."""
         longest = LONGEST_BESIDE_STUDENTS if seconds_kept else MOST_LENGTHS
         return cls(n_finalists, min(share_that_fits(seconds, in_full), longest), seconds, seconds_kept)
+
+    def stretches(self, seconds_in_full: Sequence[float], workers: int) -> list[float]:
+        """Return how many times the plan's length each training has.
+
+        That is 1, but under a timeout where each has a worker of its own and no students follow: there a faster one
+        goes on until the slowest ends, as its worker would have nothing else to do.
+
+        Args:
+            seconds_in_full: What each finalist takes in full.
+            workers: Workers of the run.
+        """
+        if math.isinf(self.seconds) or self.seconds_kept or len(seconds_in_full) > workers:
+            return [1.0] * len(seconds_in_full)
+        slowest = max(seconds_in_full)
+        return [max(1.0, min(slowest / each, MOST_LENGTHS / self.share)) for each in seconds_in_full]
 
     def by_measurement(self, in_full: float) -> FinalistsPlan:
         """Return it with lengths by what all finalists take in full as measured, in seconds."""

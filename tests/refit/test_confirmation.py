@@ -12,11 +12,17 @@ import pytest
 
 from fmnist.data.split import Split
 from fmnist.training.history import HistoryPoint
-from search.refit.confirmation import EarlyConfirmation, confirm, plan_confirmations
+from search.refit.confirmation import (
+    EarlyConfirmation,
+    confirm,
+    forget_finalist,
+    plan_confirmations,
+    trained_finalists,
+)
 from search.refit.ensemble import build_ensemble
 from search.refit.finalists import choose_finalists
 from search.refit.retraining import refit
-from search.refit.schedule import FINALIST_LENGTH, Clock
+from search.refit.schedule import FINALIST_LENGTH, Clock, FinalistsPlan
 from search.worker.tasks import Interrupted, TrainingFailed, TrainResult, TrainTask
 from tests.support.training.fake_trainer import N_EPOCHS, FakeTrainer, filters_of, final_round, trial
 
@@ -73,17 +79,51 @@ def test_a_timeout_changes_the_length_of_all_finalists_by_the_same_share(tmp_pat
     final = final_round(tmp_path, digits_split, trainer, clock=clock, workers=1)
     fast, slow = (replace(each, images_per_second=speed) for each, speed in zip(TWO, (200.0, 100.0), strict=True))
     plan = plan_confirmations(final, [[fast], [fast, slow]], n_students=2, n_test=100)
-    confirm(final, [fast, slow], plan.share)
+    confirm(final, [fast, slow], plan)
     n_full = N_EPOCHS * final.n_searched_images
     assert {task.n_planned_images for task in trainer.tasks} == {round(plan.share * n_full)}
     assert 0 < plan.share < 8
 
 
+def test_finalists_with_a_worker_each_learn_until_the_slowest_ends(tmp_path: Path, digits_split: Split) -> None:
+    trainer = FakeTrainer(digits_split.confirmation.labels, lambda filters: 0.5)
+    final = final_round(tmp_path, digits_split, trainer, clock=Clock(timeout=60.0, now=lambda: 0.0), workers=2)
+    fast, slow = (replace(each, images_per_second=speed) for each, speed in zip(TWO, (200.0, 100.0), strict=True))
+    plan = plan_confirmations(final, [[fast], [fast, slow]], n_students=2, n_test=100)
+    assert plan.n_finalists == 2 and not plan.seconds_kept
+    confirm(final, [fast, slow], plan)
+    n_full = N_EPOCHS * final.n_searched_images
+    lengths = {task.recipe.architecture.blocks[0].filters: task.n_planned_images for task in trainer.tasks}
+    assert lengths == {2: round(2 * plan.share * n_full), 3: round(plan.share * n_full)}
+
+
+@pytest.mark.parametrize("first", [0, 1], ids=["the faster", "the slower"])
+def test_interrupted_round_ends_with_the_lengths_that_it_began_with(
+    tmp_path: Path, digits_split: Split, first: int
+) -> None:
+    clock = Clock(timeout=60.0, now=lambda: 0.0)
+    two = [replace(each, images_per_second=speed) for each, speed in zip(TWO, (200.0, 100.0), strict=True)]
+
+    def lengths(folder: Path, interrupted: bool) -> set[int]:
+        trainer = FakeTrainer(digits_split.confirmation.labels, lambda filters: 0.5)
+        final = final_round(folder, digits_split, trainer, clock=clock, workers=2)
+        plan = plan_confirmations(final, [two[:1], two], n_students=2, n_test=100)
+        confirm(final, two, plan)
+        if interrupted:
+            forget_finalist(final.files, two[1 - first].trial)
+            again = plan_confirmations(final, [two[:1], two], n_students=2, n_test=100)
+            assert (again.n_finalists, again.share) == (2, pytest.approx(plan.share))
+            confirm(final, two, again)
+        return {record.n_planned_images for record in trained_finalists(final)}
+
+    assert lengths(tmp_path / "a", interrupted=True) == lengths(tmp_path / "b", interrupted=False)
+
+
 def test_finalists_added_by_a_later_run_are_as_long_as_those_that_are_done(tmp_path: Path, digits_split: Split) -> None:
     trainer = FakeTrainer(digits_split.confirmation.labels, lambda filters: 0.5)
     final = final_round(tmp_path, digits_split, trainer)
-    confirm(final, TWO[:1], share=0.25)
-    confirm(final, TWO, plan_confirmations(final, [TWO[:1], TWO], n_students=2, n_test=100).share)
+    confirm(final, TWO[:1], FinalistsPlan(1, 0.25))
+    confirm(final, TWO, plan_confirmations(final, [TWO[:1], TWO], n_students=2, n_test=100))
     assert len({task.n_planned_images for task in trainer.tasks}) == 1
 
 

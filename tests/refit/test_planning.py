@@ -51,7 +51,7 @@ def test_slow_finalists_end_in_time_for_the_students(tmp_path: Path, digits_spli
     plan = plan_of(final, finalists)
     left = final.clock.seconds_left_for_training()
     assert left is not None
-    confirm(final, finalists, plan.share, seconds_kept=plan.seconds_kept)
+    confirm(final, finalists, plan)
     assert plan.seconds_kept > 0.2 * left
     assert [task.seconds_limit for task in trainer.tasks] == pytest.approx([left - plan.seconds_kept] * 3)
 
@@ -71,7 +71,7 @@ def test_single_finalist_is_as_long_as_fits_by_the_speed_that_all_threads_give_i
     assert left is not None
     (measured,) = trainer.tasks
     assert measured.n_threads == 2 and measured.seconds_limit == pytest.approx(0.02 * left)
-    confirm(final, finalists, plan.share, seconds_kept=plan.seconds_kept)
+    confirm(final, finalists, plan)
     assert trainer.tasks[-1].n_planned_images == pytest.approx(SHARE_OF_TIME * left * speed, rel=0.01)
 
 
@@ -80,7 +80,7 @@ def test_interrupted_round_goes_on_with_no_more_finalists_than_have_time_for_its
 ) -> None:
     finalists = candidates(20, 20, 20)
     final = round_of(tmp_path, digits_split, trainer, timeout=700)
-    confirm(final, finalists[:1], share=3.0)  # the one that a short run had planned
+    confirm(final, finalists[:1], FinalistsPlan(1, 3.0))  # the one that a short run had planned
     resumed = plan_of(final, finalists)
     assert (resumed.n_finalists, resumed.share) == (2, pytest.approx(3.0))
     hurried = plan_of(replace(final, clock=Clock(400, now=lambda: 0.0)), finalists)
@@ -108,7 +108,7 @@ def test_without_a_timeout_nothing_ends_a_finalist(tmp_path: Path, digits_split:
     final = round_of(tmp_path, digits_split, trainer, timeout=None)
     finalists = candidates(20, 20)
     plan = plan_of(final, finalists)
-    confirm(final, finalists, plan.share, seconds_kept=plan.seconds_kept)
+    confirm(final, finalists, plan)
     assert [task.seconds_limit for task in trainer.tasks] == [None, None]
 
 

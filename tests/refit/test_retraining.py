@@ -19,7 +19,7 @@ from search.refit.ensemble import build_ensemble
 from search.refit.finalists import choose_finalists
 from search.refit.retraining import refit
 from search.refit.round import FinalRound
-from search.refit.schedule import N_TEACHERS, SHARE_OF_TIME, STUDENT_LENGTH, Clock
+from search.refit.schedule import N_TEACHERS, SHARE_OF_TIME, STUDENT_LENGTH, Clock, FinalistsPlan
 from search.worker.tasks import TrainingFailed
 from tests.support.training.fake_trainer import (
     N_EPOCHS,
@@ -302,7 +302,7 @@ def under_way(
 ) -> tuple[UnderWay, FinalRound, ConfirmRecord]:
     trainer = UnderWay(split.confirmation.labels, speed=speed)
     final = final_round(tmp_path, split, trainer, clock=Clock(timeout=timeout, now=lambda: 0.0))
-    return trainer, final, confirm(final, choose_finalists([one_by_one()]), share=0.1)[0]
+    return trainer, final, confirm(final, choose_finalists([one_by_one()]), FinalistsPlan(1, 0.1))[0]
 
 
 @pytest.mark.parametrize("n_seeds", [1, 2, 3])
