@@ -9,6 +9,7 @@ The folders, each of which imports only those before it:
     baselines   plain networks and classical classifiers to compare with
     predict     `python -m fmnist.predict`: what pictures show, by a delivered model
     export      `python -m fmnist.export`: a delivered model in other formats
+    measure     `python -m fmnist.measure`: how fast a model file predicts, here or on another machine
 
 A `Recipe` (fmnist.recipe) is an architecture and a training plan: all that a training needs beside images and a seed.
 """

@@ -62,6 +62,12 @@ class ExportOptions:
         default_shown="none",
         metavar="FILE.npz",
     )
+    license: str | None = option(
+        "the model's licence, such as Apache-2.0: goes into LiteRT and ONNX files, which have a place for it",
+        default=None,
+        default_shown="none",
+        metavar="NAME",
+    )
     publish: Path | None = option(
         "lay out a repository for the Hugging Face Hub in this new folder: the model as keras.saving.load_model reads "
         "it from there, its model card, and the exports of --format",
@@ -173,6 +179,7 @@ def export(options: ExportOptions, console: Console, scripts: Path) -> list[Expo
         images=images,
         labels=labels,
         calibration=calibration,
+        license=options.license,
         n_threads=n_cores,
         scripts=scripts,
     )
@@ -193,7 +200,8 @@ def parse(argv: Sequence[str]) -> ExportOptions:
 
 def show_records(console: Console, options: ExportOptions, records: Sequence[ExportRecord]) -> None:
     """Print a table of the formats, where their files are, and what was compared on what."""
-    table = Table("format", "size", "differs by", "same class", "accuracy", "1 image", "of 256", box=None)
+    table = Table("format", "size", "differs", "same class", "accuracy", "1 image", "of 256", box=None)
+    table.columns[0].no_wrap = True
     for column in table.columns[1:]:
         column.justify = "right"
     for record in records:

@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from fmnist.errors import UserError, unreadable
+from fmnist.export.embedding import describe
 from fmnist.export.formats import (
     HALF_WRITTEN,
     N_TIMED_THREADS,
@@ -53,6 +54,7 @@ def export_model(
     images: np.ndarray | None = None,
     labels: np.ndarray | None = None,
     calibration: np.ndarray | None = None,
+    license: str | None = None,
     n_threads: int = 1,
     check_cancelled: Callable[[], None] = never_cancel,
     scripts: Path = HERE,
@@ -71,6 +73,8 @@ def export_model(
         labels: integers (n,); None if unknown.
         calibration: training images, in the form of `images`, by which the formats that compute in 8 bits set the
             ranges of what flows between layers; a few hundred are enough. None: there are none, and no such format.
+        license: name of the model's licence, such as Apache-2.0, which goes into files whose format has a place for it
+            (LiteRT, ONNX), as the model's class names do; None: nothing is said of one.
         n_threads: of the conversion and of the checks; times are measured on one thread.
         check_cancelled: called all the time; may raise, which ends the export and leaves nothing half-written.
         scripts: folder of conversion.py and runtimes.py; tests give others.
@@ -99,7 +103,8 @@ def export_model(
         return ExportScripts(scripts, staging, n_threads, check_cancelled, longest_seconds)
 
     arrays = {"images.npy": calibration if images is None else images, "calibration.npy": calibration}
-    return _export(path, formats, folder, arrays, labels, scripts_in)
+    license = require(str, license, "license") if license is not None else None
+    return _export(path, formats, folder, arrays, labels, license, scripts_in)
 
 
 def _export(
@@ -108,6 +113,7 @@ def _export(
     folder: Path,
     arrays: Mapping[str, np.ndarray | None],
     labels: np.ndarray | None,
+    license: str | None,
     scripts_in: Callable[[Path], ExportScripts],
 ) -> Generator[ExportRecord, None, None]:
     """Export as `export_model` does.
@@ -125,7 +131,7 @@ def _export(
             shutil.copyfile(model, staging / STAGED_MODEL)
         except OSError as error:
             raise unreadable(shown_path(model), error) from error
-        job = ExportJob(model, folder, labels, scripts_in(staging))
+        job = ExportJob(model, folder, labels, license, scripts_in(staging))
         conversions = job.scripts.convert(model, {format.name: staged_name(format) for format in formats})
         for format in formats:
             yield job.finish(format, conversions[format.name])
@@ -138,6 +144,7 @@ class ExportJob:
     model: Path
     folder: Path  # where finished files go
     labels: np.ndarray | None  # integers (n,)
+    license: str | None
     scripts: ExportScripts
 
     def finish(self, format: Format, conversion: Conversion) -> ExportRecord:
@@ -158,8 +165,7 @@ class ExportJob:
         try:
             if conversion.error is not None:
                 raise ExportFailed(f"the conversion failed: {conversion.error}", conversion.trace)
-            if format.name == "keras" and (metadata := read_metadata(self.model)) is not None:
-                write_metadata(made, metadata)  # Keras has left it behind
+            self.describe(format, made)
             record = dataclasses.replace(record, n_bytes=size_of(made))
             probabilities, runtime = self.scripts.predict(format, made)
             record = dataclasses.replace(record, runtime=runtime)
@@ -176,6 +182,16 @@ class ExportJob:
                 os.replace(target, staging / "replaced")
             os.replace(made, target)
         return dataclasses.replace(record, seconds=round(conversion.seconds + time.monotonic() - started, 3))
+
+    def describe(self, format: Format, made: Path) -> None:
+        """Have the file say what the model's own metadata do, which its conversion has left behind."""
+        metadata = read_metadata(self.scripts.staging / STAGED_MODEL)
+        if metadata is None:
+            return
+        if format.name == "keras":
+            write_metadata(made, metadata)
+        else:
+            describe(made, format.runtime, metadata, self.license)
 
 
 def staged_name(format: Format) -> str:

@@ -88,7 +88,13 @@ def before_growing(words: list[str]) -> list[str]:
 
 
 def with_files(words: list[str]) -> list[str]:
-    places = {"MODEL.keras": "studies/fashion-mnist/best.keras", "FILE.npz": "images.npz", "DIR": "exports"}
+    places = {
+        "MODEL.keras": "studies/fashion-mnist/best.keras",
+        **dict.fromkeys(("FILE.npz", "TRAIN.npz"), "images.npz"),
+        "DIR": "exports",
+        "FILE.tflite": "exports/best.tflite",
+        "ssh HOST python3 -": f"{sys.executable} -",
+    }
     return [places.get(word, word) for word in words]
 
 
@@ -126,7 +132,9 @@ RUNS: dict[str, Run] = {
     "python -m fmnist.predict studies/fashion-mnist images.npz --labels --json": as_it_stands,
     "python -m fmnist.predict studies/fashion-mnist labelled/ --labels": as_it_stands,
     "python -m fmnist.predict studies/shoes/best.keras photo.jpg": as_it_stands,
-    "python -m fmnist.export MODEL.keras --format all --images FILE.npz --out DIR": with_files,
+    "python -m fmnist.export MODEL.keras --format all --images FILE.npz --calibrate TRAIN.npz --out DIR": with_files,
+    "python -m fmnist.measure FILE.tflite": with_files,
+    'python -m fmnist.measure FILE.tflite --on "ssh HOST python3 -"': with_files,
     "python -m fmnist.export studies/fashion-mnist/best.keras --publish my-model": as_it_stands,
 }
 MAKERS = {"another": f"{RUN} --trials 100 --dashboard", "shoes": f"{RUN} --dataset shoes --image-size 32 --flip"}

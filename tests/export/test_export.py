@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import zipfile
 from pathlib import Path
+from unittest.mock import ANY
 
 import keras
 import numpy as np
@@ -21,6 +24,7 @@ pytestmark = [pytest.mark.trains, pytest.mark.slow]
 
 NAMES = [format.name for format in FORMATS]
 N_IMAGES = 300
+METADATA = ModelMetadata((*"abcdefghi", "Straßenschuh"), (12, 12, 1), 200.0, 0.7, 90.0)
 LARGEST_BY_FEWER_BITS = {"litert-int8": 0.05, "litert-int8-full": 0.15, "onnx-int8": 0.15}  # of any probability
 
 
@@ -64,7 +68,7 @@ def exported(model, images, labels, tmp_path_factory: pytest.TempPathFactory) ->
     folder = tmp_path_factory.mktemp("exports")
     umask = os.umask(0o002)  # a group shares the folder
     try:
-        how = {"images": images, "labels": labels, "calibration": images[:100] // 2}
+        how = {"images": images, "labels": labels, "calibration": images[:100]}
         records = list(export_model(model[1], NAMES, folder, n_threads=1, **how))
     finally:
         os.umask(umask)
@@ -84,7 +88,7 @@ def test_every_format_says_what_the_model_says(format: Format, model, images, la
         assert record.accuracy == model_accuracy
     else:
         assert 1e-5 < record.largest_difference < LARGEST_BY_FEWER_BITS[format.name]
-        assert record.n_same_class > 0.9 * N_IMAGES
+        assert record.n_same_class > (0.8 if format.is_calibrated else 0.95) * N_IMAGES  # untrained: nearly ties
     gained = (record.n_only_file_right - record.n_only_model_right) / N_IMAGES
     assert record.accuracy == pytest.approx(model_accuracy + gained)
 
@@ -130,10 +134,10 @@ def test_fewer_bits_make_a_smaller_file(exported) -> None:
         assert exported[1][name].n_bytes < 0.5 * exported[1]["litert"].n_bytes
 
 
-def test_raw_pixels_go_into_a_file_of_8_bits_as_they_are_whatever_it_was_calibrated_on(exported) -> None:
+def test_raw_pixels_go_into_a_file_of_8_bits_as_they_are_whatever_it_was_calibrated_on(described) -> None:
     from ai_edge_litert.interpreter import Interpreter
 
-    (pixels,) = Interpreter(str(exported[0] / "tiny-int8-full.tflite")).get_input_details()
+    (pixels,) = Interpreter(str(described / "tiny-int8-full.tflite")).get_input_details()
     assert pixels["dtype"] == np.uint8
     assert pixels["quantization"] == (1.0, 0)  # though no image that it was calibrated on has a pixel above 127
 
@@ -153,12 +157,59 @@ def test_calibration_images_of_another_size_are_said(model, images, tmp_path: Pa
         list(export_model(model[1], ["onnx-int8"], tmp_path, images=images, calibration=calibration))
 
 
-def test_exported_keras_file_knows_its_classes_too(model, tmp_path: Path) -> None:
-    path = shutil.copy(model[1], tmp_path)
-    metadata = ModelMetadata(tuple("abcdefghij"), (12, 12, 1), 200.0, 0.7, 90.0)
-    write_metadata(Path(path), metadata)
-    (record,) = export_model(Path(path), ["keras"], tmp_path / "out")
-    assert read_metadata(tmp_path / "out" / record.file) == metadata
+@pytest.fixture(scope="module")
+def described(model, images, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of exports of a model that knows its classes."""
+    folder = tmp_path_factory.mktemp("described")
+    path = Path(shutil.copy(model[1], folder))
+    write_metadata(path, METADATA)
+    names, dark = ["keras", "litert", "litert-int8-full", "onnx"], images[:20] // 2
+    records = list(export_model(path, names, folder / "out", license="CC0-1.0", calibration=dark))
+    assert [record.failure for record in records] == [None] * 4
+    return folder / "out"
+
+
+def test_exported_keras_file_knows_its_classes_too(described: Path) -> None:
+    assert read_metadata(described / "tiny.keras") == METADATA
+
+
+def test_litert_file_has_its_class_names_where_every_zip_program_finds_them(described: Path) -> None:
+    with zipfile.ZipFile(described / "tiny.tflite") as archive:
+        assert archive.read("labels.txt").decode().splitlines() == list(METADATA.class_names)
+
+
+def test_litert_file_has_metadata_that_android_and_mediapipe_read(described: Path) -> None:
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = schema.Model.GetRootAs((described / "tiny.tflite").read_bytes(), 0)
+    entries = {model.Metadata(i).Name(): model.Metadata(i).Buffer() for i in range(model.MetadataLength())}
+    content = model.Buffers(entries[b"TFLITE_METADATA"]).DataAsNumpy().tobytes()
+    assert content[4:8] == b"M001"
+    assert texts_of(content) == {0: b"image classifier", 1: ANY, 5: b"CC0-1.0", 7: b"1.0.0"}
+
+
+def texts_of(content: bytes) -> dict[int, bytes]:
+    """Read the texts of a FlatBuffer's root table, by the numbers of their fields in the schema of the metadata."""
+    import flatbuffers
+    from flatbuffers.number_types import UOffsetTFlags
+    from flatbuffers.table import Table
+
+    root = Table(content, flatbuffers.encode.Get(UOffsetTFlags.packer_type, content, 0))
+    texts = {}
+    for number in (0, 1, 2, 4, 5, 7):
+        offset = root.Offset(4 + 2 * number)
+        if offset:
+            texts[number] = root.String(root.Pos + offset)
+    return texts
+
+
+def test_onnx_file_says_its_classes_input_and_licence(described: Path) -> None:
+    import onnx
+
+    properties = {each.key: each.value for each in onnx.load(described / "tiny.onnx").metadata_props}
+    assert json.loads(properties["class_names"]) == list(METADATA.class_names)
+    assert properties["license"] == "CC0-1.0"
+    assert properties["input"].startswith("raw pixels from 0 to 255")
 
 
 def test_operation_that_onnx_has_not_is_named(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +12,7 @@ from fmnist.errors import UserError
 from fmnist.export.export import export_model
 from fmnist.export.formats import FORMATS, ExportRecord
 from fmnist.export.parity import ExportFailed
+from tests.support.fake_conversion import write_fates
 
 pytestmark = pytest.mark.process
 
@@ -25,7 +25,7 @@ def export(tmp_path: Path, scripts: Path) -> Callable[..., dict[str, ExportRecor
 
     def run(fates: dict[str, str], **more) -> dict[str, ExportRecord]:
         fake = tmp_path / "fake.keras"
-        fake.write_text(json.dumps(fates))
+        write_fates(fake, fates)
         names = [name for name in fates if name in NAMES] or ["onnx"]
         records = export_model(fake, names, tmp_path / "out", scripts=scripts, **more)
         return {record.format: record for record in records}

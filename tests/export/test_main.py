@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,6 +13,7 @@ import pytest
 from fmnist.cli import EXIT_FAILURE, EXIT_USER_ERROR
 from fmnist.errors import UserError
 from fmnist.export.__main__ import main
+from tests.support.fake_conversion import write_fates
 
 pytestmark = pytest.mark.process
 
@@ -29,7 +29,7 @@ def command(tmp_path: Path, scripts: Path, capsys: pytest.CaptureFixture[str]) -
     """Run it on a fake model, whose formats have these fates: exit code, standard output and error."""
 
     def run(*words: object, fates: dict[str, str] | None = None) -> tuple[int, str, str]:
-        (tmp_path / "fake.keras").write_text(json.dumps(fates or {"onnx": "right", "litert": "garbage"}))
+        write_fates(tmp_path / "fake.keras", fates or {"onnx": "right", "litert": "garbage"})
         code = main([*map(str, words), "--out", str(tmp_path / "out")], scripts=scripts)
         return code, *capsys.readouterr()
 
@@ -42,7 +42,7 @@ def test_command_shows_a_table_that_fits_80_columns(tmp_path: Path, command) -> 
     assert (code, errors) == (0, "")
     head, row, *rest = said.splitlines()
     assert max(len(head), len(row)) <= 80
-    assert " ".join(head.split()) == "format size differs by same class accuracy 1 image of 256"
+    assert " ".join(head.split()) == "format size differs same class accuracy 1 image of 256"
     assert row.split()[0] == "onnx" and "100.00%" in row
     assert rest[0] == f"onnx: {tmp_path / 'out' / 'fake.onnx'}"
     assert rest[1] == f"compared with {tmp_path / 'fake.keras'} on 60 images"
@@ -116,7 +116,7 @@ def test_model_whose_exports_would_have_too_long_names_is_refused_and_fits_with_
 ) -> None:
     long, shorter = tmp_path / f"{'x' * 249}.keras", tmp_path / f"{'x' * 243}.keras"
     for path in (long, shorter):
-        path.write_text(json.dumps({"litert-int8": "raises"}))
+        write_fates(path, {"litert-int8": "raises"})
     code, _, errors = command(long, "--format", "litert-int8")
     assert code == EXIT_USER_ERROR
     assert "255 bytes at most" in errors and "give the model a shorter name" in errors

@@ -1,7 +1,7 @@
 """A conversion without TensorFlow, in the place of `fmnist.export.conversion`.
 
-What becomes of a format is what the "model" says, a JSON file of format -> fate. Its images have 4 x 4 pixels, its
-classes are 3. Like the real one it is run by its path and imports nothing of the project.
+What becomes of a format is what the "model" says, whose config is format -> fate, see `write_fates`. Its images have
+4 x 4 pixels, its classes are 3. Like the real one it is run by its path and imports nothing of the project.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import json
 import os
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,8 @@ WEIGHTS = np.random.default_rng(1).normal(size=(16, 3)).astype(np.float32) / 400
 
 def main(folder: Path) -> None:
     request = json.loads((folder / "request.json").read_text())
-    fates = json.loads(Path(request["model"]).read_text())
+    with zipfile.ZipFile(request["model"]) as archive:
+        fates = json.loads(archive.read("config.json"))
     if "unusable" in fates:
         append_result(folder, unusable=fates["unusable"])
         return
@@ -30,6 +32,12 @@ def main(folder: Path) -> None:
         append_result(folder, begun=name)
         outcome = convert(fates[name], folder / file)
         append_result(folder, ended=name, seconds=1.5, **outcome)
+
+
+def write_fates(path: Path, fates: dict[str, str]) -> None:
+    """Write a .keras file of which the formats have these fates."""
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("config.json", json.dumps(fates))
 
 
 def append_result(folder: Path, **what: object) -> None:
