@@ -189,6 +189,14 @@ class StudyConfig:
         metavar="N",
         group=STUDY,
     )
+    max_multiply_adds: int | None = option(
+        "costliest network, in multiply-adds an image",
+        default=None,
+        ge=1,
+        default_shown="the space file's limit",
+        metavar="N",
+        group=STUDY,
+    )
     studies_dir: Path = option("where studies live", default=Path("studies"), metavar="DIR", group=DATA)
     start_from: str | None = option(
         "a study in --studies-dir, of these images or others, in this space or another: its best configurations are "
@@ -342,6 +350,17 @@ class StudyConfig:
     def mirrors(self) -> bool:
         """Whether trainings mirror images left-right where no space file says: by --flip, or as suits the data set."""
         return self.flip or self.dataset in MIRRORED_DATASETS
+
+    @property
+    def limits(self) -> dict[str, int | None]:
+        """Limits of a network's cost by their names in the space, None for the space's own, as an identity has them.
+
+        One that studies from before version 0.7.0 did not know is left out where it was not given.
+        """
+        limits = {"max_parameters": self.max_parameters}
+        if self.max_multiply_adds is not None:
+            limits["max_multiply_adds"] = self.max_multiply_adds
+        return limits
 
     @property
     def loss_weights(self) -> ClassWeights:

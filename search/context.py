@@ -133,7 +133,6 @@ class StudyContext:
             site,
             self.config.seed,
             self.rungs,
-            max_parameters=self.config.max_parameters,
             seconds_left=seconds_left,
             callback=callback,
             keep=keep,
@@ -201,6 +200,7 @@ def read_context(
         start = read_start(files, config.start_from, space, text)
         text, notes = f"{text}{start.space_text}", start.notes
         space = space_of(text, name, source.image_shape, n_classes)
+    space = space.with_limits(**config.limits)
     data = describe_data(config, source, split)
     return StudyContext(
         config=config,

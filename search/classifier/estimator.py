@@ -64,6 +64,7 @@ class ImageSearchClassifier(ClassifierMixin, BaseEstimator):
         random_state: A whole number, or what `sklearn.utils.check_random_state` takes, for split, sampler, trainings.
         space: A search-space file; None: one is written for the images.
         max_parameters: Largest network, in weights; None: the space's limit.
+        max_multiply_adds: Costliest network, in multiply-adds an image; None: the space's limit.
         flip: Mirror images left-right in training: right for most photographs, wrong for digits and letters.
         image_size: Fit each image whole into so many pixels a side; None: as they are.
         image_shape: Height and width, or height, width and channels, of the images in rows of X.
@@ -99,6 +100,7 @@ class ImageSearchClassifier(ClassifierMixin, BaseEstimator):
     random_state: Any = None
     space: str | os.PathLike[str] | None = None
     max_parameters: int | None = None
+    max_multiply_adds: int | None = None
     flip: bool = False
     image_size: int | None = None
     image_shape: tuple[int, ...] | None = None

@@ -52,7 +52,7 @@ def choose_networks(prepared: Prepared, site: TrainingSite) -> list[NamedRecipe]
 def portfolio_within_limits(prepared: Prepared) -> list[NamedRecipe]:
     """Return the portfolio's recipes whose networks are within the limits of the run."""
     space = prepared.space
-    most_parameters = prepared.config.max_parameters or space.limits.max_parameters or math.inf
+    most_parameters = space.limits.max_parameters or math.inf
     most_multiply_adds = space.limits.max_multiply_adds or math.inf
     portfolio = []
     for entry in space.portfolio:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import partial
@@ -80,6 +81,14 @@ class SearchSpace:
     parameters: dict[str, Parameter]  # by key of the file, without its table: "n_blocks", "block.dropout", ...
     filters: tuple[Parameter, ...]  # by block
     table: dict[str, Any]  # the file as read, to be compared when a study is resumed
+
+    def with_limits(self, **limits: int | None) -> SearchSpace:
+        """Return the space with these limits in place of its own.
+
+        limits: By their names in `Limits`; None leaves the space's own.
+        """
+        given = {name: limit for name, limit in limits.items() if limit is not None}
+        return dataclasses.replace(self, limits=self.limits.model_copy(update=given)) if given else self
 
     def suggest(self, trial: SuggestingTrial) -> Recipe:
         """Ask the trial for every parameter that its network has, and no other, and return what they make.

@@ -85,7 +85,6 @@ class Objective:
         site: What all trainings of the study have in common.
         study_seed: Seed of the study, from which each trial's seed is drawn.
         rungs: Lengths of the rungs in training images, rising. Reports to the pruner count the rungs before too.
-        max_parameters: Limit of a network's parameters in place of the space's.
         seconds_left: How long a training that starts now may take; None means as long as it wants.
         callback: Follows the trainings.
         keep: Called with each trial that has an outcome just before it ends; Optuna accepts nothing for it later.
@@ -100,7 +99,6 @@ class Objective:
         study_seed: int,
         rungs: Sequence[int],
         *,
-        max_parameters: int | None = None,
         seconds_left: Callable[[], float | None] = never_ends,
         callback: Callback | None = None,
         keep: Keep = keep_nothing,
@@ -112,7 +110,6 @@ class Objective:
         self.keep = keep
         self.trainer = trainer
         self._space = space
-        self._max_parameters = max_parameters or space.limits.max_parameters
         self._site = site
         self._study_seed = study_seed
         self._stop = stop
@@ -200,7 +197,7 @@ class Objective:
         reasons = []
         is_set = stored(trial).constraints  # a trial that runs again has them, and Optuna warns of a second time
         for name, received, limit in (
-            ("max_parameters", n_parameters, self._max_parameters),
+            ("max_parameters", n_parameters, self._space.limits.max_parameters),
             ("max_multiply_adds", multiply_adds, self._space.limits.max_multiply_adds),
         ):
             if limit is None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +18,8 @@ from search.space.schema import build_space, parse_toml, read_space_text
 from search.space.space import SearchSpace
 from search.study.study import require_identity
 
-OF_THE_SPACE = ("space", "max_parameters")  # parts of a study's identity that grow with its space
+LIMITS = ("max_parameters", "max_multiply_adds")
+OF_THE_SPACE = ("space", *LIMITS)  # parts of a study's identity that grow with its space, if it has them
 
 
 @dataclass(frozen=True)
@@ -55,14 +55,15 @@ def plan_widening(
         return None
     made_with = files.read_plain(files.config)
     identity = json.loads(json.dumps(identity))
-    of_study = {**identity, **{key: made_with.get(key) for key in OF_THE_SPACE}}
+    of_study = with_space_of(identity, made_with)
     require_identity(files, None, of_study)
     if of_study == identity:
         if config.widen:
             say("--widen: the study has this space already")
         return None
-    before = with_limit(build_space(of_study["space"], space.image_shape, space.n_classes), of_study["max_parameters"])
-    after = with_limit(space, config.max_parameters)
+    before = build_space(of_study["space"], space.image_shape, space.n_classes)
+    before = before.with_limits(**{name: of_study.get(name) for name in LIMITS})
+    after = space.with_limits(**config.limits)
     changes = changes_between(before, after)
     shrinks = [change for change in changes if not change.grows]
     why_not = _why_the_space_stays(config, files)
@@ -87,12 +88,10 @@ def plan_widening(
     return Widening(before, after, grown, of_study)
 
 
-def with_limit(space: SearchSpace, max_parameters: int | None) -> SearchSpace:
-    """Return the space with the limit of --max-parameters in place of its own; None: with its own."""
-    if max_parameters is None:
-        return space
-    limits = space.limits.model_copy(update={"max_parameters": max_parameters})
-    return dataclasses.replace(space, limits=limits)
+def with_space_of(identity: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an identity with the space and the limits of another one."""
+    kept = {key: value for key, value in identity.items() if key not in OF_THE_SPACE}
+    return kept | {key: other[key] for key in OF_THE_SPACE if key in other}
 
 
 def _why_the_space_stays(config: StudyConfig, files: StudyFiles) -> str | None:

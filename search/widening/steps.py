@@ -27,7 +27,7 @@ from search.study.optuna_private import study_id_of
 from search.study.storage.opening import StudyStorage, open_storage
 from search.study.study import find_study, shared_identity, storage_url
 from search.system.sqlite import sqlite_path
-from search.widening.plan import OF_THE_SPACE, Widening
+from search.widening.plan import OF_THE_SPACE, Widening, with_space_of
 from search.widening.trials import rewritten
 
 
@@ -61,8 +61,7 @@ def widen(config: StudyConfig, files: StudyFiles, storage: StudyStorage, widenin
     with atomic_write(backup) as temporary:
         copy_database(sqlite_path(storage_url(config, files)), temporary)
     files.checksums.keep_trials(None)
-    identity = {**study.user_attrs.get("identity", shared_identity(announced.config))}
-    identity.update({key: announced.config[key] for key in OF_THE_SPACE})
+    identity = with_space_of(study.user_attrs.get("identity", shared_identity(announced.config)), announced.config)
     study_id = study_id_of(study)
     storage.retry_policy.call(lambda: storage.rewrite_trials(study_id, trials, {"identity": identity}))
     _write_folder(config, files, storage, announced)
@@ -111,8 +110,8 @@ def refuse_half_widened(config: StudyConfig, files: StudyFiles) -> None:
 def _announcement(
     config: StudyConfig, files: StudyFiles, widening: Widening, space_text: str, n_trials: int
 ) -> Announcement:
-    made_with = files.read_plain(files.config)
-    made_with.update(space=widening.after.table, max_parameters=config.max_parameters)
+    grown = {"space": widening.after.table, **config.limits}
+    made_with = with_space_of(files.read_plain(files.config), grown)
     if not files.checksums.is_whole(files.space):
         raise UserError(
             f"--widen keeps the file of the old space, but {shown_path(files.space)} is missing; restore it, or run "
@@ -135,7 +134,7 @@ def _backup_of(files: StudyFiles, announced: Announcement) -> Path:
 
 def _is_widened(study: optuna.Study, announced: Announcement) -> bool:
     identity = study.user_attrs.get("identity", {})
-    return all(identity.get(key) == announced.config[key] for key in OF_THE_SPACE)
+    return all(identity.get(key) == announced.config.get(key) for key in OF_THE_SPACE)
 
 
 def _write_folder(config: StudyConfig, files: StudyFiles, storage: StudyStorage, announced: Announcement) -> None:

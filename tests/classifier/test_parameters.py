@@ -63,6 +63,7 @@ def test_parameters_reach_the_study() -> None:
         "timeout": 60.0,
         "flip": True,
         "max_parameters": 1_000,
+        "max_multiply_adds": 50_000,
         "image_size": 16,
         "sampler": "random",
     }

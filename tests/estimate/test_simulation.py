@@ -26,7 +26,7 @@ FIRST, SECOND, LAST = 16_000, 64_000, 256_000
 def objective_with(config: StudyConfig, space: SearchSpace = SPACE) -> Callable[[RecipeTrainer], Objective]:
     site = TrainingSite(Path("nowhere"), 0.0, 1.0, 50_000, None)
     rungs = build_rungs(config.pruner, space.fidelity)
-    return lambda trainer: Objective(space, trainer, site, 0, rungs, max_parameters=config.max_parameters)
+    return lambda trainer: Objective(space.with_limits(**config.limits), trainer, site, 0, rungs)
 
 
 def rehearsals(**options: Any) -> list[Rehearsal]:

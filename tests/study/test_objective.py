@@ -128,7 +128,7 @@ def test_network_over_the_limit_is_infeasible_and_never_trained(config: StudyCon
         yield
 
     study = open_study(config, space)
-    run_trials(study, objective_of(space, refuse, max_parameters=10), n_trials=4)
+    run_trials(study, objective_of(space.with_limits(max_parameters=10), refuse), n_trials=4)
     assert {trial.state for trial in read_trials(study)} == {"infeasible"}
     assert all("over max_parameters = 10" in trial.reason for trial in read_trials(study))
     assert all(max(trial.constraints.values()) > 0 for trial in study.trials)

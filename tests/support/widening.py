@@ -36,7 +36,7 @@ def identity_of(config: StudyConfig, space: SearchSpace) -> dict[str, Any]:
     return {
         "version": "0.0.0",
         "study": config.study,
-        "max_parameters": config.max_parameters,
+        **config.limits,
         "storage": config.storage or OWN_STORAGE,
         "space": space.table,
     }
@@ -59,7 +59,7 @@ def search(
     """Run the study until it has so many trials. Returns its folder."""
     config = replace(config, trials=n_trials)
     study, files = open_in_space(config, text), StudyFiles(config.folder)
-    objective = objective_of(digits_space(text), trainer, max_parameters=config.max_parameters)
+    objective = objective_of(digits_space(text).with_limits(**config.limits), trainer)
     run_trials(study, objective, n_trials=n_trials)
     keep_trials(StudyFiles(config.folder), study, is_own=config.storage is None)
     close(study)

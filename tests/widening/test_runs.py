@@ -71,14 +71,20 @@ def test_larger_space_is_refused_without_the_option_which_helps(studies: Path) -
     search(studies, WIDER_TEXT, widen=True)
 
 
-def test_narrower_limit_of_the_command_line_grows_too(tmp_path: Path) -> None:
-    search(tmp_path, trials=4, max_parameters=20_000)
+@pytest.mark.parametrize(
+    ("name", "narrow", "own", "too_narrow"),
+    [("max_parameters", 20_000, 200_000, 100_000), ("max_multiply_adds", 400_000, 5_000_000, 500_000)],
+)
+def test_narrower_limit_of_the_command_line_grows_too(
+    tmp_path: Path, name: str, narrow: int, own: int, too_narrow: int
+) -> None:
+    search(tmp_path, trials=4, **{name: narrow})
     with needs_remedy("was made with {} = {}, but now it is {}, in a space that contains the study's; pass --widen"):
         search(tmp_path, trials=5)
     result = search(tmp_path, trials=5, widen=True)
-    assert result.spaces[1].grown == ("limits.max_parameters: 20,000 -> 200,000",)
-    with pytest.raises(UserError, match=r"limits\.max_parameters was 200,000 and is 100,000"):
-        search(tmp_path, trials=6, widen=True, max_parameters=100_000)
+    assert result.spaces[1].grown == (f"limits.{name}: {narrow:,} -> {own:,}",)
+    with pytest.raises(UserError, match=rf"limits\.{name} was {own:,} and is {too_narrow:,}"):
+        search(tmp_path, trials=6, widen=True, **{name: too_narrow})
     assert len(search(tmp_path, trials=6).trials) == 6
 
 
