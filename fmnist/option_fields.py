@@ -24,6 +24,7 @@ class Presentation:
     also: str | None = None  # another spelling of the name, with dashes: --color
     spellings: Mapping[str, str] | None = None  # of choices, in small letters -> the choice
     switches: Mapping[str, str] | None = None  # value -> help: each a flag of its own that excludes the others
+    reads: Callable[[str], Any] | None = None  # a text into a value of the field's type, such as 96kB into 96000
     takes_path: bool = False  # a text that may name a file or folder: from Python also a path or bytes
     without_secret: Callable[[str], str] | None = None  # hides a password that the value may hold, in the repr
 

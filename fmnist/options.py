@@ -166,6 +166,8 @@ def converted(name: str, field: FieldInfo, value: Any) -> Any:
     convert_one = to_place if presentation_of(field).takes_path else functools.partial(convert, kind)
     if isinstance(value, str):
         value = usual_spelling(value, field)
+        reads = presentation_of(field).reads
+        value = value if reads is None else reads(value)
     try:
         if is_many:
             return tuple(convert_one(item) for item in to_items(value))
@@ -284,7 +286,8 @@ def argument_of(name: str, field: FieldInfo) -> dict[str, Any]:
         argument["choices"] = get_args(value_type)
         argument["type"] = functools.partial(usual_spelling, field=field)
         return argument
-    argument["type"] = str if value_type is Path else value_type  # not Path: it would make a dot of an empty text
+    is_text = value_type is Path or shown.reads is not None  # not Path: it would make a dot of an empty text
+    argument["type"] = str if is_text else value_type
     argument["metavar"] = shown.metavar
     if is_many and shown.positional:
         argument["nargs"] = "+"

@@ -104,3 +104,8 @@ def require_utf8(path: str | Path, option: str) -> None:
             f"the path of {option} must be UTF-8, but got {os.fsencode(path)!r}; rename what is not, as it goes into "
             "the study's records"
         ) from None
+
+
+def size_of(path: Path) -> int:
+    """Count the bytes of a file, or of all files in a folder."""
+    return sum(each.stat().st_size for each in (path, *path.rglob("*")) if each.is_file())

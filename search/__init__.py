@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from search.callbacks.terminal import Terminal
     from search.classifier.estimator import ImageSearchClassifier
     from search.config import StudyConfig
-    from search.context import open_objective
     from search.pipeline import run_study
     from search.results.figure import StudyFigure
     from search.results.result import FinishedStudy, StudyResult, TrainedStudy
     from search.study.loop import SearchStopped
+    from search.user_objective import open_objective
     from search.worker.tasks import Interrupted, TrainingFailed
 
 __version__ = "0.6.0"
@@ -64,7 +64,7 @@ _HOMES = {
     "TrainedStudy": "search.results.result",
     "TrainingFailed": "search.worker.tasks",
     "UserError": "fmnist.errors",
-    "open_objective": "search.context",
+    "open_objective": "search.user_objective",
     "run_study": "search.pipeline",
 }
 

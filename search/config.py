@@ -9,14 +9,14 @@ from typing import Any, Literal
 
 import pydantic
 
-from fmnist.errors import UserError
 from fmnist.export.formats import FORMATS, FORMATS_REQUIRED, read_formats, require_runtimes
 from fmnist.options import option, options
 from fmnist.paths import require_utf8
 from fmnist.reading import COLOUR_SPELLINGS, DATASETS, MIRRORED_DATASETS, Colour, Reading, named_dataset
 from fmnist.scoring import COUNT_CLASSES_ALIKE, ClassWeights, Metric
-from fmnist.training.precision import BFLOAT16_FLAGS, Precision, has_bfloat16
+from fmnist.training.precision import Precision
 from search.cli import check_study_name, legal_study_name, shown_url
+from search.option_checks import check_flip, check_precision, check_start, check_targets, read_size
 from search.system.cluster_address import check_cluster_options
 from search.system.extras import OPTIONAL_EXTRAS, require_installed
 from search.system.machine import default_workers
@@ -197,6 +197,37 @@ class StudyConfig:
         metavar="N",
         group=STUDY,
     )
+    max_bytes: int | None = option(
+        "largest file of the --target, such as 96kB: predicted by a few that are tried first, then compared",
+        default=None,
+        ge=1,
+        default_shown="any size",
+        metavar="SIZE",
+        reads=read_size,
+        group=STUDY,
+    )
+    max_ms: float | None = option(
+        "slowest prediction of the --target, in milliseconds an image alone on one thread, likewise",
+        default=None,
+        gt=0,
+        requirement="a number of milliseconds above 0",
+        default_shown="any time",
+        metavar="MS",
+        group=STUDY,
+    )
+    target: str = option(
+        "the --export that --max-bytes and --max-ms are about",
+        default="litert-int8-full",
+        metavar="FORMAT",
+        group=STUDY,
+    )
+    on: str | None = option(
+        'command that measures --max-ms elsewhere, such as "ssh pi python3 -", see python -m fmnist.measure --help',
+        default=None,
+        default_shown="this machine measures",
+        metavar="COMMAND",
+        group=STUDY,
+    )
     studies_dir: Path = option("where studies live", default=Path("studies"), metavar="DIR", group=DATA)
     start_from: str | None = option(
         "a study in --studies-dir, of these images or others, in this space or another: its best configurations are "
@@ -293,32 +324,16 @@ class StudyConfig:
             if getattr(self, name) is not None:
                 require_utf8(getattr(self, name), f"--{name.replace('_', '-')}")
         check_cluster_options(self.cluster, self.gpus_per_training, insecure_cluster=self.insecure_cluster)
-        if self.precision == "bfloat16" and self.cluster is None and not has_bfloat16():
-            raise UserError(
-                f"--precision bfloat16 needs a processor with {' or '.join(sorted(BFLOAT16_FLAGS))}, which this one "
-                "has not; leave it at auto"
-            )
+        check_precision(self.precision, self.cluster)
+        check_targets(self.target, self.max_bytes, self.max_ms, self.on)
+        if self.has_targets:  # which are kept by a file
+            object.__setattr__(self, "export", read_formats([*self.export, self.target], "--export"))
         require_runtimes(self.export, "--export")
-        if self.start_from is not None:
-            check_study_name(self.start_from, "pass the name of a folder in --studies-dir")
-            if self.start_from == self.study:
-                raise UserError(
-                    f"--start-from must be another study, but got {self.study} itself; pass the older one's name, and "
-                    "the new one's with --study"
-                )
-            if self.widen:
-                raise UserError(
-                    f"--widen goes on with the study's own trials, but got --start-from {self.start_from}; leave "
-                    "--start-from out"
-                )
+        check_start(self.study, self.start_from, widen=self.widen)
         for name in OPTIONAL_EXTRAS:
             if getattr(self, name) is not None:
                 require_installed(name)
-        if self.flip and self.space_path is not None:
-            raise UserError(
-                f"--flip is for the default space of your own images, but got the space {self.space_path}; leave "
-                "--flip out, write flip = true into a copy of that file, and pass the copy with --space"
-            )
+        check_flip(self.space_path, flip=self.flip)
         self.reading()  # which checks the image size
 
     @property
@@ -350,6 +365,11 @@ class StudyConfig:
     def mirrors(self) -> bool:
         """Whether trainings mirror images left-right where no space file says: by --flip, or as suits the data set."""
         return self.flip or self.dataset in MIRRORED_DATASETS
+
+    @property
+    def has_targets(self) -> bool:
+        """Whether the delivered file must not be too large, or too slow."""
+        return self.max_bytes is not None or self.max_ms is not None
 
     @property
     def limits(self) -> dict[str, int | None]:

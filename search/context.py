@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-import tempfile
 import threading
 import warnings
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import optuna
 
 from fmnist.data.find import find_data
 from fmnist.data.source import DataSource
-from fmnist.data.split import Split, load_train, save_split
-from fmnist.errors import UserError
+from fmnist.data.split import Split, load_train
 from fmnist.paths import absolute
-from search.arguments import require_callback, require_config
 from search.callbacks.base import Callback, CallbackList
 from search.callbacks.reporter import Reporter
-from search.cluster.place import StartWorkers, place_of
 from search.config import StudyConfig
 from search.provenance import (
     command_of,
@@ -33,7 +29,7 @@ from search.provenance import (
 )
 from search.records.files import StudyFiles
 from search.records.models import DataRecord
-from search.refit.round import FinalRound
+from search.refit.round import FinalRound, model_metadata
 from search.refit.schedule import Clock
 from search.results.start import read_start
 from search.space.default import own_space
@@ -41,10 +37,10 @@ from search.space.schema import read_space_text, space_of
 from search.space.space import SearchSpace
 from search.study.objective import Keep, Objective
 from search.study.strategy import build_rungs
-from search.worker.interrupts import TrainingsUnderWay
+from search.targets.probing import aim
 from search.worker.local import WorkerProcesses
 from search.worker.resources import Resources, local_resources
-from search.worker.tasks import Interrupted, RecipeTrainer, TrainingSite, TrainMessage, TrainTask
+from search.worker.tasks import Interrupted, RecipeTrainer, TrainingSite
 
 if TYPE_CHECKING:
     from search.callbacks.mlflow import MLflowRuns
@@ -75,6 +71,15 @@ class StudyContext:
     def identity(self) -> dict[str, Any]:
         """What must not change between the runs of a study."""
         return study_identity(self.config, self.source, self.space, self.split)
+
+    def aimed(self, *, keeps: bool = True) -> Self:
+        """Return the context with a space that keeps to the run's targets of size and speed, see `targets.probing.aim`.
+
+        keeps: Whether what is measured for them is written into the study's folder.
+        """
+        metadata = model_metadata(self.data)
+        space = aim(self.space, self.config, self.files, metadata, self.reporter.say, self.stop, keeps=keeps)
+        return dataclasses.replace(self, space=space)
 
     @property
     def n_test_images(self) -> int:
@@ -302,95 +307,3 @@ def default_settings() -> Iterator[None]:
             yield
     finally:
         SILENCE.end()
-
-
-class ObjectiveBlock(AbstractContextManager[Objective]):
-    """What `open_objective` returns: `with` gives the objective, which trains until the block ends."""
-
-    def __init__(self, opening: AbstractContextManager[Objective]) -> None:
-        self._opening = opening
-        self._objective: Objective | None = None
-
-    def __enter__(self) -> Objective:
-        """Read images and space, and start what trains."""
-        self._objective = self._opening.__enter__()
-        return self._objective
-
-    def __exit__(self, *error: Any) -> bool | None:
-        """End what trains. The objective refuses trials from now on."""
-        if self._objective is not None:
-            self._objective.close()
-        return self._opening.__exit__(*error)
-
-    def __call__(self, trial: optuna.Trial) -> float:
-        """Raise UserError: Optuna was given the block in place of its objective."""
-        raise UserError(WITHOUT_BLOCK)
-
-    @property
-    def pruner(self) -> optuna.pruners.BasePruner:
-        """Raise UserError: the block was taken for its objective."""
-        raise UserError(WITHOUT_BLOCK)
-
-
-WITHOUT_BLOCK = (
-    "the objective of open_objective must be opened in a with block, but got no block; write "
-    "`with open_objective(config) as objective:` and call study.optimize(objective, ...) inside it"
-)
-
-
-def open_objective(
-    config: StudyConfig,
-    callback: Callback | None = None,
-    *,
-    worker_processes: StartWorkers = WorkerProcesses,
-) -> ObjectiveBlock:
-    """The search's objective for a study of your own, with any sampler, pruner and storage of Optuna's that maximises.
-
-    Nothing else of this project is needed:
-
-        with open_objective(StudyConfig(study="mine", dataset="digits")) as objective:
-            study = optuna.create_study(direction="maximize", pruner=objective.pruner)
-            study.optimize(objective, n_trials=20, n_jobs=2, catch=TrainingFailed)
-
-    A training that comes to nothing (weights that diverge, memory, a killed process) raises TrainingFailed; `catch`
-    lets the study go on. The value is selection accuracy; the test set stays out of reach. Nothing is written to the
-    study's folder.
-
-    A study that minimises (Optuna's default) or has several directions is refused at its first trial.
-
-    Ctrl-C ends the trainings under way, in whichever threads: their trials fail, as Optuna has it, and
-    KeyboardInterrupt comes out of study.optimize. The objective may be called again afterwards.
-
-    Args:
-        config: images, space, seed, limits and machine count, and the pruner for the rungs ("none": one). `workers`
-            should be study.optimize's n_jobs, which share the cores.
-        callback: is called in every training.
-        worker_processes: starts what trains; tests pass processes that train nothing.
-
-    Raises:
-        UserError: the input cannot be used.
-    """
-    config = require_config(config)
-    if callback is not None:
-        callback = require_callback(callback, "callback")
-    return ObjectiveBlock(_opened_objective(config, callback, worker_processes))
-
-
-@contextmanager
-def _opened_objective(
-    config: StudyConfig, callback: Callback | None, worker_processes: StartWorkers
-) -> Iterator[Objective]:
-    stop = TrainingsUnderWay()
-    config = dataclasses.replace(config, tensorboard=None, mlflow=None)
-    source = find_images(config, Reporter(), stop)
-    with tempfile.TemporaryDirectory() as folder, place_of(config, Reporter(), worker_processes) as place:
-        context = read_context(config, source, Clock(None), Reporter(), stop, resources=place.resources)
-        split_folder = Path(folder, "split")
-        save_split(context.split, split_folder)
-        with place.start_workers(Path(folder, "worker.log"), stop) as workers, stop.ending_at_interrupts():
-
-            def train(task: TrainTask) -> Generator[TrainMessage, None, None]:
-                with stop.training():
-                    yield from workers.train(task)
-
-            yield context.objective(train, context.site(split_folder), callback=callback)

@@ -8,11 +8,13 @@ from search.context import StudyContext
 from search.dashboard.publish import DashboardPublisher, publish_report
 from search.messages import announce, tell_result
 from search.provenance import command_with_exports
+from search.records.models import TargetOutcome
 from search.refit.exports import export_label, make_exports, missing_exports, missing_in_words
 from search.report.page import report_study
 from search.results.result import FinishedStudy, TrainedStudy
 from search.study.backup import keep_trials
 from search.system.machine import default_workers
+from search.targets.outcome import outcome_in_words, target_outcome
 from search.worker.interrupts import Interruptible
 
 
@@ -24,13 +26,32 @@ def export(context: StudyContext, publisher: DashboardPublisher) -> None:
     """
     config, files = context.config, context.files
     missing = missing_exports(files, config.export)
-    if not missing:
+    if missing:
+        labels = [export_label(files, model, name) for model, names in missing.items() for name in names]
+        announce(context, publisher, f"exporting {missing_in_words(missing)}", len(labels), labels=labels)
+        n_threads = default_workers()
+        make_exports(files, context.source, config.seed, config.export, n_threads, context.stop, context.callback)
+        files.write_text(files.command, command_with_exports(files) + "\n")
+    if config.has_targets:
+        tell_targets(context, is_new=bool(missing))
+
+
+def tell_targets(context: StudyContext, *, is_new: bool) -> None:
+    """Say whether the delivered file keeps to the run's targets.
+
+    is_new: Whether it has just been made, so that it is to be compared with them; else what was found then is said.
+    """
+    files = context.files
+    if not is_new and files.has(files.target_outcome):
+        outcome = files.read_json(TargetOutcome, files.target_outcome)
+    else:
+        outcome = target_outcome(context.config, files)
+    if outcome is None:
+        context.reporter.warn(f"no file as {context.config.target} could be made, so none keeps to its target")
         return
-    labels = [export_label(files, model, name) for model, names in missing.items() for name in names]
-    announce(context, publisher, f"exporting {missing_in_words(missing)}", len(labels), labels=labels)
-    n_threads = default_workers()
-    make_exports(files, context.source, config.seed, config.export, n_threads, context.stop, context.callback)
-    files.write_text(files.command, command_with_exports(files) + "\n")
+    files.write_json(files.target_outcome, outcome)
+    tell = context.reporter.say if outcome.is_kept else context.reporter.warn
+    tell(outcome_in_words(outcome))
 
 
 def report(context: StudyContext, study: optuna.Study) -> FinishedStudy | TrainedStudy:

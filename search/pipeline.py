@@ -187,6 +187,7 @@ def train(context: StudyContext, opened: OpenStudy, workers: WorkerProcesses, *,
     The images that training processes map are on disk while it lasts.
     """
     config, files = context.config, context.files
+    context = context.aimed()
     final = context.final_round(workers)
     try:
         with Interruptible(context.stop):

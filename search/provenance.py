@@ -49,6 +49,9 @@ def study_identity(config: StudyConfig, source: DataSource, space: SearchSpace, 
     for name, value in (("metric", config.metric), ("class_weights", config.loss_weights)):
         if value != BEFORE_THE_CHOICE[name]:
             decides[name] = value
+    if config.has_targets:
+        targets = {"target": config.target, "max_bytes": config.max_bytes, "max_ms": config.max_ms, "on": config.on}
+        decides.update({name: value for name, value in targets.items() if value is not None})
     return {
         "version": __version__,
         "study": config.study,

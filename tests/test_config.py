@@ -112,6 +112,20 @@ def test_both_ends_of_the_seeds_are_accepted(seed) -> None:
         ("workers", -2, "--workers must be between 1 and 1024, but got -2"),
         ("refit_seeds", 0, "--refit-seeds must be between 1 and 10000, but got 0"),
         ("max_parameters", 0, "--max-parameters must be at least 1, but got 0"),
+        ("max_bytes", 0, "--max-bytes must be at least 1, but got 0"),
+        (
+            "max_bytes",
+            "96 parsecs",
+            "--max-bytes must be a number of bytes or a size in B, .*, but got '96 parsecs'; pass",
+        ),
+        ("max_bytes", "-1kB", "--max-bytes must be a number of bytes or a size in B, .*, but got '-1kB'; pass"),
+        ("max_ms", 0, "--max-ms must be a number of milliseconds above 0, but got 0"),
+        ("target", "tflite", "--target must be one of keras, .*, onnx-int8, but got 'tflite'"),
+        (
+            "on",
+            "ssh pi python3 -",
+            "--on is where --max-ms is measured, but got 'ssh pi python3 -' alone; pass --max-ms",
+        ),
         ("memory_limit_mb", 0, "--memory-limit must be at least 1, but got 0"),
         ("seed", -1, "--seed must be between 0 and 4294967295, but got -1"),
         ("seed", MAX_SEED + 1, "--seed must be between 0 and 4294967295"),
@@ -130,8 +144,29 @@ def test_values_that_cannot_be_used_are_refused(field, value, message) -> None:
         StudyConfig("mine", **{field: value})
 
 
+@pytest.mark.parametrize(
+    ("size", "n_bytes"), [("96kB", 96_000), ("1.5 MB", 1_500_000), ("64KiB", 65_536), ("500", 500), (500, 500)]
+)
+def test_sizes_may_have_units(size, n_bytes) -> None:
+    assert StudyConfig("mine", max_bytes=size).max_bytes == n_bytes
+
+
+def test_file_that_has_to_be_small_or_fast_is_exported() -> None:
+    assert StudyConfig("mine", max_bytes=1000).export == ("litert-int8-full",)
+    assert StudyConfig("mine", max_ms=2, target="onnx", export="keras").export == ("keras", "onnx")
+    assert StudyConfig("mine", target="onnx").export == ()
+
+
+def test_folder_is_not_timed() -> None:
+    with pytest.raises(
+        UserError, match="--max-ms is measured of a single file, but got --target savedmodel, which is a"
+    ):
+        StudyConfig("mine", target="savedmodel", max_ms=1)
+    assert StudyConfig("mine", target="savedmodel", max_bytes=1000).has_targets
+
+
 def test_bfloat16_is_refused_where_the_processor_lacks_it(monkeypatch) -> None:
-    monkeypatch.setattr("search.config.has_bfloat16", lambda: False)
+    monkeypatch.setattr("search.option_checks.has_bfloat16", lambda: False)
     assert StudyConfig("s").precision == "auto"
     with pytest.raises(UserError, match="--precision bfloat16 needs a processor with amx_bf16 or avx512_bf16"):
         StudyConfig("s", precision="bfloat16")

@@ -35,7 +35,7 @@ from fmnist.export.images import check_images
 from fmnist.export.parity import ExportFailed, compare, require_parity
 from fmnist.export.scripts import STAGED_MODEL, Conversion, ExportScripts
 from fmnist.model.metadata import read_metadata, write_metadata
-from fmnist.paths import absolute, shown_path
+from fmnist.paths import absolute, shown_path, size_of
 from fmnist.values import require
 
 LONGEST_SECONDS = 1800.0  # of a conversion, or of a check: a process that takes longer is taken for hung
@@ -200,11 +200,6 @@ def staged_name(format: Format) -> str:
     TensorFlow takes `[x]` and a backslash in a path for a pattern, and no runtime takes names that are not UTF-8.
     """
     return f"{format.name}{format.file_name(Path(STAGED_MODEL))}"
-
-
-def size_of(path: Path) -> int:
-    """Count the bytes of a file, or of all files in a folder."""
-    return sum(each.stat().st_size for each in (path, *path.rglob("*")) if each.is_file())
 
 
 def remove(path: Path) -> None:

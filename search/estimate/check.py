@@ -91,6 +91,7 @@ def check_run(
         if prepared.is_finished:
             terminal.say(f"study {config.study} is finished: a run would build its report again, in seconds")
             return 0
+        prepared = prepared.aimed(keeps=False)
         try:
             with place.start_workers(scratch / "worker.log", asked) as workers:
                 result = estimate_run(prepared, search_only, scratch, terminal, workers)

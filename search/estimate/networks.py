@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from fmnist.errors import UserError
-from fmnist.model.layers import count_multiply_adds, count_parameters, describe_layers
+from fmnist.model.layers import count_multiply_adds, describe_layers
 from fmnist.recipe import Recipe
 from search.estimate.prepare import Prepared
 from search.estimate.simulation import draw_networks
@@ -36,7 +36,7 @@ def choose_networks(prepared: Prepared, site: TrainingSite) -> list[NamedRecipe]
     if not portfolio and not draws:
         raise UserError(
             f"some network must be within the limits, but of {N_DRAWS} random ones and the portfolio all are over "
-            f"them; raise --max-parameters or the limits of the space"
+            f"them; raise these, by their options or in the space file"
         )
     again = [each for each in portfolio if each[0] == DEFAULT_NAME] * (prepared.resources.workers - 1)
     some = spread_out(draws, max(3, N_PROBES - len(again) - len(portfolio)))
@@ -52,16 +52,11 @@ def choose_networks(prepared: Prepared, site: TrainingSite) -> list[NamedRecipe]
 def portfolio_within_limits(prepared: Prepared) -> list[NamedRecipe]:
     """Return the portfolio's recipes whose networks are within the limits of the run."""
     space = prepared.space
-    most_parameters = space.limits.max_parameters or math.inf
-    most_multiply_adds = space.limits.max_multiply_adds or math.inf
     portfolio = []
     for entry in space.portfolio:
         recipe = space.recipe_of(entry.params)
-        if count_parameters(recipe.architecture) > most_parameters:
-            continue
-        if count_multiply_adds(recipe.architecture) > most_multiply_adds:
-            continue
-        portfolio.append((entry.name, recipe))
+        if not any(each.is_over for each in space.limited_costs(recipe.architecture)):
+            portfolio.append((entry.name, recipe))
     return portfolio
 
 

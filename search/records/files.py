@@ -68,6 +68,10 @@ class StudyFiles:
         self.baselines = root / "baselines"  # of each a BaselineRecord and, once the test set was opened, an .npz
         self.artifacts = root / "artifacts"  # pictures that Optuna's dashboard shows, under its names
         self.dashboard_log = root / "dashboard.log"  # what the dashboard beside a run says
+        self.targets = (
+            root / "targets.json"
+        )  # TargetsRecord, where the delivered file must not be too large, or too slow
+        self.target_outcome = root / "target_outcome.json"  # TargetOutcome
         self.exports = root / "exports"  # the models in other formats, and of each an ExportRecord
         self.test = root / "test.json"  # EvaluationRecord
         self.test_arrays = root / "test.npz"  # EvaluationArrays

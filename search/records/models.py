@@ -318,6 +318,24 @@ class SpaceRecord:
 
 
 @dataclass(frozen=True)
+class TargetOutcome:
+    """Whether the delivered file keeps to what was asked of it."""
+
+    file: str  # its name in the folder of exports
+    n_bytes: int
+    max_bytes: int | None  # None: any size will do
+    milliseconds: float | None = None  # for an image alone, on one thread; None where times don't matter
+    max_ms: float | None = None
+    processor: str | None = None  # that it was measured on
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether the file is as small and as fast as it was to be."""
+        is_small = self.max_bytes is None or self.n_bytes <= self.max_bytes
+        return is_small and (self.max_ms is None or self.milliseconds is None or self.milliseconds <= self.max_ms)
+
+
+@dataclass(frozen=True)
 class SpacesRecord:
     """The spaces of a study that was widened, in their order."""
 

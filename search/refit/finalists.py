@@ -113,8 +113,8 @@ def nothing_to_confirm(trials: Sequence[TrialRecord], n_trials: int, timeout: fl
         excess = smallest.reason.removeprefix("infeasible: ")
         return UserError(
             f"some network must be within the limits, but of the study's {len(finished)} all are over them, the "
-            f"smallest too: {excess}; start another study with --study NAME and larger limits, by --max-parameters or "
-            "in the space file"
+            f"smallest too: {excess}; start another study with --study NAME and larger limits, by their options or in "
+            "the space file"
         )
     raised = []
     if timeout is not None:

@@ -32,6 +32,7 @@ def summarize(study: FinishedStudy, evidence: Evidence) -> dict[str, Any]:
         "ensemble": ensemble_section(study, evidence),
         "evidence": evidence.to_dict(),
         "exports": export_rows(study),
+        "target": target_section(study),
         "balance": {**balance_section(study), "test_share_of_commonest": study.commonest_test_share},
     }
     if study.metric != "accuracy":
@@ -252,6 +253,13 @@ def finalist_row(study: Trainings, record: ConfirmRecord) -> dict[str, Any]:
         "seed": record.seed,
         "reason": record.reason,
     }
+
+
+def target_section(study: FinishedStudy) -> dict[str, Any] | None:
+    """Make `target`: whether the delivered file is as small and as fast as was asked; None where nothing was."""
+    if study.target is None:
+        return None
+    return {**dataclasses.asdict(study.target), "is_kept": study.target.is_kept}
 
 
 def export_rows(study: FinishedStudy) -> list[dict[str, Any]]:

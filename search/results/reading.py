@@ -18,6 +18,7 @@ from search.records.models import (
     ConfirmRecord,
     DataRecord,
     EvaluationRecord,
+    TargetOutcome,
     TrialRecord,
 )
 from search.results.members import find_members
@@ -65,6 +66,7 @@ def read_finished_study(
         arrays=files.read_test_arrays(),
         baselines=tuple(files.read_baselines()),
         exports=tuple(as_they_are(files, record) for record in files.read_export_records()),
+        target=files.read_json(TargetOutcome, files.target_outcome) if files.has(files.target_outcome) else None,
     )
     require_consistent(study)
     return study

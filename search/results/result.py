@@ -27,6 +27,7 @@ from search.records.models import (
     EvaluationArrays,
     EvaluationRecord,
     SpaceRecord,
+    TargetOutcome,
     TrialRecord,
 )
 from search.results.card import finished_card, study_card, trained_card
@@ -239,6 +240,7 @@ class FinishedStudy(Trainings, StudyResult):
     test: EvaluationRecord
     arrays: EvaluationArrays
     baselines: tuple[BaselineOutcome, ...] = ()  # in the order of BASELINES; empty where none were asked for
+    target: TargetOutcome | None = None  # None where no file had to be small or fast
 
     @property
     def is_finished(self) -> bool:

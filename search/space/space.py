@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from functools import partial
 from typing import Annotated, Any
@@ -12,6 +12,7 @@ import pydantic
 from pydantic import AfterValidator
 
 from fmnist.errors import UserError
+from fmnist.model.layers import count_multiply_adds, count_parameters
 from fmnist.recipe import Architecture, Between, Block, Recipe, TrainingPlan
 from search.space.parameters import GivenParameters, Parameter, SuggestingTrial, Table, accept
 from search.space.refusals import hint
@@ -67,6 +68,36 @@ class PortfolioEntry:
 
 
 @dataclass(frozen=True)
+class Target:
+    """A limit of something that is not counted but predicted, such as the bytes of a file."""
+
+    name: str  # as an option's, such as max_bytes
+    limit: float
+    predict: Callable[[Architecture], float]
+
+
+@dataclass(frozen=True)
+class LimitedCost:
+    """What a network costs, where there is a limit to it."""
+
+    name: str  # of the limit
+    cost: float
+    limit: float
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the network is infeasible."""
+        return self.cost > self.limit
+
+    def __str__(self) -> str:
+        return f"{_in_figures(self.cost)} is over {self.name} = {_in_figures(self.limit)}"
+
+
+def _in_figures(number: float) -> str:
+    return f"{number:,}" if isinstance(number, int) else f"{number:.3g}"
+
+
+@dataclass(frozen=True)
 class SearchSpace:
     """A validated space for images of one shape.
 
@@ -81,6 +112,7 @@ class SearchSpace:
     parameters: dict[str, Parameter]  # by key of the file, without its table: "n_blocks", "block.dropout", ...
     filters: tuple[Parameter, ...]  # by block
     table: dict[str, Any]  # the file as read, to be compared when a study is resumed
+    targets: tuple[Target, ...] = ()
 
     def with_limits(self, **limits: int | None) -> SearchSpace:
         """Return the space with these limits in place of its own.
@@ -89,6 +121,16 @@ class SearchSpace:
         """
         given = {name: limit for name, limit in limits.items() if limit is not None}
         return dataclasses.replace(self, limits=self.limits.model_copy(update=given)) if given else self
+
+    def limited_costs(self, architecture: Architecture) -> list[LimitedCost]:
+        """Return what a network costs of everything that the space limits, targets included."""
+        costs: list[LimitedCost] = []
+        for name, count in (("max_parameters", count_parameters), ("max_multiply_adds", count_multiply_adds)):
+            limit = getattr(self.limits, name)
+            if limit is not None:
+                costs.append(LimitedCost(name, count(architecture), limit))
+        costs += [LimitedCost(each.name, each.predict(architecture), each.limit) for each in self.targets]
+        return costs
 
     def suggest(self, trial: SuggestingTrial) -> Recipe:
         """Ask the trial for every parameter that its network has, and no other, and return what they make.

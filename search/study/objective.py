@@ -196,16 +196,11 @@ class Objective:
         set_attributes(trial, n_parameters=n_parameters, multiply_adds=multiply_adds)
         reasons = []
         is_set = stored(trial).constraints  # a trial that runs again has them, and Optuna warns of a second time
-        for name, received, limit in (
-            ("max_parameters", n_parameters, self._space.limits.max_parameters),
-            ("max_multiply_adds", multiply_adds, self._space.limits.max_multiply_adds),
-        ):
-            if limit is None:
-                continue
-            if name not in is_set:
-                trial.set_constraint(name, received / limit - 1)  # above 0 is infeasible
-            if received > limit:
-                reasons.append(f"{received:,} is over {name} = {limit:,}")
+        for each in self._space.limited_costs(recipe.architecture):
+            if each.name not in is_set:
+                trial.set_constraint(each.name, each.cost / each.limit - 1)  # above 0 is infeasible
+            if each.is_over:
+                reasons.append(str(each))
         if reasons:
             reason = f"infeasible: {' and '.join(reasons)}"
             set_attributes(trial, reason=reason)

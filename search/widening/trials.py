@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial
 
 from fmnist.errors import UserError
 from fmnist.recipe import Recipe
-from search.space.space import SearchSpace
+from search.space.space import Limits, SearchSpace
 from search.space.transfer import transfer
 from search.study.attributes import attributes_of
 from search.study.optuna_private import RewrittenTrial, id_of, queued_params
@@ -48,13 +48,18 @@ def rewritten(trial: FrozenTrial, before: SearchSpace, after: SearchSpace) -> Re
         queued = params if queued else None
     is_drawn = bool(trial.params)
     costs = _costs_of(trial)
+    constraints = _constraints(costs, after)
+    for name, excess in trial.constraints.items():
+        if name not in Limits.model_fields:  # a target of size or speed, which no space changes
+            constraints[name] = excess
+    is_over_limit = any(excess > 0 for excess in constraints.values())
     return RewrittenTrial(
         trial_id=id_of(trial),
         params=params if is_drawn else {},
         distributions=given.distributions,
         queued_params=queued,
-        constraints=_constraints(costs, after),
-        waits_again=state_of(trial) == "infeasible" and bool(costs) and not _is_over_limit(costs, after),
+        constraints=constraints,
+        waits_again=state_of(trial) == "infeasible" and bool(costs) and not is_over_limit,
     )
 
 
@@ -93,10 +98,6 @@ def _constraints(costs: Mapping[str, int], space: SearchSpace) -> dict[str, floa
     """Return what `Objective` would have set, by the limit's name."""
     limits = dict(space.limits)
     return {name: cost / limits[name] - 1 for name, cost in costs.items() if limits[name] is not None}
-
-
-def _is_over_limit(costs: Mapping[str, int], space: SearchSpace) -> bool:
-    return any(excess > 0 for excess in _constraints(costs, space).values())
 
 
 class DrawnParameters:

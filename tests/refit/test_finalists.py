@@ -90,7 +90,7 @@ def test_search_whose_networks_are_all_over_the_limits_says_so_with_the_smallest
     for timeout in (None, 60.0):
         message = str(nothing_to_confirm(trials, 9, timeout))
         assert "of the study's 3 all are over them, the smallest too: 300 is over max_param" in message
-        assert "start another study with --study NAME and larger limits, by --max-parameters" in message
+        assert "start another study with --study NAME and larger limits, by their options" in message
 
 
 def test_finalists_are_sure_when_the_trials_that_still_run_cannot_push_them_out() -> None:

@@ -12,7 +12,7 @@ import optuna
 from search.config import StudyConfig
 from search.records.files import StudyFiles
 from search.space.schema import space_of
-from search.space.space import SearchSpace
+from search.space.space import SearchSpace, Target
 from search.study.backup import keep_trials
 from search.study.storage.opening import open_storage
 from search.study.study import OWN_STORAGE, check_identity, create_or_resume, storage_url
@@ -54,12 +54,17 @@ def open_in_space(config: StudyConfig, text: str) -> optuna.Study:
 
 
 def search(
-    config: StudyConfig, n_trials: int, text: str = DIGITS_TEXT, trainer: RecipeTrainer = by_filters
+    config: StudyConfig,
+    n_trials: int,
+    text: str = DIGITS_TEXT,
+    trainer: RecipeTrainer = by_filters,
+    targets: tuple[Target, ...] = (),
 ) -> StudyFiles:
     """Run the study until it has so many trials. Returns its folder."""
     config = replace(config, trials=n_trials)
     study, files = open_in_space(config, text), StudyFiles(config.folder)
-    objective = objective_of(digits_space(text).with_limits(**config.limits), trainer)
+    space = replace(digits_space(text).with_limits(**config.limits), targets=targets)
+    objective = objective_of(space, trainer)
     run_trials(study, objective, n_trials=n_trials)
     keep_trials(StudyFiles(config.folder), study, is_own=config.storage is None)
     close(study)

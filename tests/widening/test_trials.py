@@ -11,7 +11,9 @@ import pytest
 from optuna.distributions import CategoricalDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState
 
+from fmnist.model.layers import count_parameters
 from search.config import StudyConfig
+from search.space.space import Target
 from search.study.attributes import attributes_of
 from search.study.strategy import build_sampler
 from search.study.trials import importances, state_of
@@ -134,6 +136,19 @@ def test_trial_over_a_limit_that_has_grown_is_trained_and_one_still_over_it_is_m
     for old, new in zip(before, after, strict=True):
         assert old.params == new.params
         assert new.constraints["max_parameters"] == pytest.approx(attributes_of(new)["n_parameters"] / limit - 1)
+
+
+def test_trial_over_a_target_stays_infeasible_in_a_larger_space(tmp_path: Path) -> None:
+    config = config_of(tmp_path)
+    search(config, 12, targets=(Target("max_bytes", 20_000, count_parameters),))
+    over = [trial.number for trial in trials_of(config) if state_of(trial) == "infeasible"]
+    assert over
+    widen_to(config, WIDER_TEXT)
+    after = trials_of(config)
+    assert [trial.number for trial in after if state_of(trial) == "infeasible"] == over
+    for trial in after:
+        excess = attributes_of(trial)["n_parameters"] / 20_000 - 1
+        assert trial.constraints["max_bytes"] == pytest.approx(excess)
 
 
 def test_what_waits_or_was_interrupted_is_trained_as_it_was_queued(tmp_path: Path) -> None:

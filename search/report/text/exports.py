@@ -10,6 +10,7 @@ from search.format import NOT_KNOWN, file_size, list_names, milliseconds, percen
 from search.report.text.data import capitalized
 from search.results.quantization import QuantizationLoss, quantization_losses
 from search.results.result import FinishedStudy
+from search.targets.outcome import outcome_in_words
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,14 @@ class ExportedFile:
             milliseconds=record.milliseconds_by_1,
             loss=loss,
         )
+
+
+def kept_target(study: FinishedStudy) -> str:
+    """Whether the file that was to be small or fast is, in a sentence; nothing where none was to be."""
+    if study.target is None:
+        return ""
+    verdict = "" if study.target.is_kept else " The target is missed: a smaller one leaves room for what was predicted."
+    return f"Asked for by --max-bytes or --max-ms: {outcome_in_words(study.target)}.{verdict}"
 
 
 def exports(study: FinishedStudy) -> str:

@@ -40,6 +40,22 @@ ROOT = Path(__file__).resolve().parents[3]
             ["--dataset", "x", "--image-size", "7"],
             ["--dataset", "x", "--image-size", "8"],
         ),
+        Remedy(
+            "--max-bytes must be a number of bytes or a size in {}, but got {}; pass one such as 96kB",
+            ["--max-bytes", "96 parsecs"],
+            ["--max-bytes", "96kB"],
+        ),
+        Remedy("--target must be one of {}, but got {}{}", ["--target", "lite"], ["--target", "litert"]),
+        Remedy(
+            "--on is where --max-ms is measured, but got {} alone; pass --max-ms, or leave it out",
+            ["--on", "ssh pi python3 -"],
+            ["--on", "ssh pi python3 -", "--max-ms", "1"],
+        ),
+        Remedy(
+            "--max-ms is measured of a single file, but got --target {}, which is a folder; choose another",
+            ["--max-ms", "1", "--target", "savedmodel"],
+            ["--max-ms", "1", "--target", "litert"],
+        ),
     ],
     ids=lambda remedy: " ".join(remedy.refused),
 )
@@ -70,7 +86,7 @@ def test_mirror_images_are_had_by_a_copy_of_the_space(tmp_path: Path) -> None:
 
 
 def test_precision_that_the_processor_lacks_is_left_at_auto(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("search.config.has_bfloat16", lambda: False)
+    monkeypatch.setattr("search.option_checks.has_bfloat16", lambda: False)
     with needs_remedy("--precision bfloat16 needs a processor with"):
         StudyConfig("s", dataset="digits", precision="bfloat16")
     monkeypatch.setattr("search.worker.resources.has_fast_bfloat16", lambda: False)

@@ -204,9 +204,7 @@ def test_opened_test_set_leaves_growth_to_another_study(tmp_path: Path) -> None:
 
 @pytest.mark.process
 def test_study_whose_networks_are_all_too_large_is_begun_anew_with_larger_limits(tmp_path: Path) -> None:
-    with needs_remedy(
-        "start another study with --study NAME and larger limits, by --max-parameters or in the space file"
-    ):
+    with needs_remedy("start another study with --study NAME and larger limits, by their options or in the space file"):
         confirm_or_raise(tmp_path, "--max-parameters", "1")
     confirm(tmp_path, "--study", "another", "--max-parameters", "1000000")
 
