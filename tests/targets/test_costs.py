@@ -73,4 +73,4 @@ def test_larger_networks_cost_more_of_what_they_have_more_of(changed: dict, more
     )
     for name in more:
         assert getattr(after, name) > getattr(before, name), name
-    assert len(size_features(usual)) == 5 and len(time_features(usual)) == 6
+    assert len(size_features(usual)) == 5 and len(time_features(usual)) == 7
