@@ -64,8 +64,8 @@ class Contents:
 
     n_weights: int = 0  # of kernels
     n_channels: int = 0  # that kernels give, each with an offset and, in 8 bits, a scale
-    n_normalized: int = 0  # channels of normalizations that are not folded
     n_operations: int = 1  # with the softmax
+    n_gelu: int = 0  # activations that take several operations more
     multiply_adds: int = 0
     n_read: int = 0  # numbers that convolutions read, each once for every kernel's place that covers it
     n_numbers: int = 0  # that flow between layers
@@ -87,12 +87,11 @@ class Contents:
         """Add a layer. before: kind of the layer whose output it takes."""
         size = math.prod(layer.output_shape)
         n_operations = N_OPERATIONS.get(layer.kind, 1)
-        if layer.kind == "BatchNormalization":
-            if before in WEIGHED:
-                return
-            self.n_normalized += layer.output_shape[-1]
-        elif layer.kind == "Activation":
+        if layer.kind == "BatchNormalization" and before in WEIGHED:
+            return
+        if layer.kind == "Activation":
             n_operations = N_OPERATIONS_OF_ACTIVATION.get(activation, 1)
+            self.n_gelu += activation == "gelu"
             if activation == "silu":
                 self.n_silu += size
             elif activation != "relu":
@@ -111,9 +110,9 @@ class Contents:
 
 
 def size_features(architecture: Architecture) -> list[float]:
-    """Return what the bytes of a file depend on, the file itself last."""
+    """Return what the bytes of a file depend on, the file itself last. Chosen as `time_features` are."""
     contents = Contents.of(architecture)
-    return [contents.n_weights, contents.n_channels, contents.n_normalized, contents.n_operations, 1]
+    return [contents.n_weights, contents.n_channels, contents.n_operations, contents.n_gelu, 1]
 
 
 def time_features(architecture: Architecture) -> list[float]:

@@ -37,6 +37,7 @@ LEFT_OUT = {
     "widen": "the same",
     "baselines": "are scored on test images",
     "export": "is compared on test images",
+    **dict.fromkeys(("max_bytes", "max_ms", "target", "on"), "are of an exported file"),
     "tensorboard": "for runs that are watched",
     "mlflow": "the same",
     "dashboard": "the same",

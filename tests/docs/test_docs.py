@@ -206,7 +206,7 @@ def test_modules_and_console_scripts_stand_side_by_side() -> None:
     rows = re.findall(
         r"^\| `python -m ([\w.]+)` \| `([\w-]+)` \|", (ROOT / "docs/getting-started.md").read_text(), flags=re.MULTILINE
     )
-    assert len(rows) == 6
+    assert len(rows) == 7
     scripts = PROJECT.get("scripts", {})
     for module, script in rows:
         assert module in scripts[script]

@@ -26,6 +26,7 @@ KERAS_MODULES = {
     "fmnist/training/loop.py",
     "fmnist/baselines/networks.py",
     "fmnist/export/conversion.py",
+    "fmnist/export/untrained.py",
 }
 HEAVY = {"keras", "tensorflow"}
 

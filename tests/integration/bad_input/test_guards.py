@@ -67,7 +67,7 @@ def test_study_with_another_seed(refused: Callable[..., str], made: StudyFiles) 
         ("--sampler", "random", ["sampler = tpe", "now it is random"]),
         ("--pruner", "none", ["pruner = asha", "now it is none"]),
         ("--max-parameters", "9", ["max_parameters = None", "now it is 9"]),
-        ("--max-bytes", "9", ["made with max_bytes = None", "now it is 9", "leave --max-bytes out, or"]),
+        ("--max-bytes", "9", ["max_bytes = None", "now it is 9", "leave --max-bytes out, or"]),
         ("--max-multiply-adds", "9", ["max_multiply_adds = None", "now it is 9", "leave --max-multiply-adds out, or"]),
     ],
 )

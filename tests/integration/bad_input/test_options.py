@@ -72,7 +72,7 @@ def test_export_whose_runtime_is_not_installed(
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     assert_says(
         refused("--dataset", "digits", "--export", "all"),
-        "--export onnx needs onnxruntime",
+        "--export onnx,onnx-int8 needs onnxruntime",
         "not installed",
         "'fmnist-search[onnx]'",
     )
