@@ -189,7 +189,7 @@ def options_in(text: str) -> set[str]:
 @pytest.mark.process
 def test_options_in_prose_and_commands_exist() -> None:
     modules = sorted({match.group(1) for line in commands() if (match := MODULE.match(line))})
-    assert len(modules) == 6
+    assert len(modules) == 7
     ours = {module: options_in(help_of(sys.executable, "-m", module)) for module in modules}
     for line in commands():
         if match := MODULE.match(line):
