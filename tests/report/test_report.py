@@ -298,11 +298,11 @@ def test_exports_are_in_every_report_with_what_was_measured(exported) -> None:
 def test_finding_on_exports_follows_from_their_figures(exported) -> None:
     finding = (
         "3 files in float32 give all 1,000 test images the model's class and probabilities within 6.2e-7 of its own; "
-        "LiteRT with weights in 8 bits gives 3 images (0.30 %) another class, 0.30 points of accuracy less, and has 25 "
+        "LiteRT with weights in 8 bits: another class for 3 images (0.30 %), 0.30 points of accuracy less, 25 "
         "% of the size of best.keras; "
-        "LiteRT in 8 bits gives 3 images (0.30 %) another class, 0.30 points of accuracy less, and has 25 % of the "
+        "LiteRT in 8 bits: another class for 3 images (0.30 %), 0.30 points of accuracy less, 25 % of the "
         "size of best.keras; "
-        "ONNX in 8 bits gives 3 images (0.30 %) another class, 0.30 points of accuracy less, and has 25 % of the "
+        "ONNX in 8 bits: another class for 3 images (0.30 %), 0.30 points of accuracy less, 25 % of the "
         "size of best.keras; "
         "for an image alone ONNX in 8 bits is fastest, 0.21 ms; "
         "1 format failed."
@@ -322,22 +322,22 @@ def test_finding_on_exports_follows_from_their_figures(exported) -> None:
         ),
         (
             {"litert-int8": {"n_same_class": 1000, "milliseconds_by_1": 0.0312}},
-            "LiteRT with weights in 8 bits gives no image another class, 0.30 points of accuracy less, and has 25 % of "
+            "LiteRT with weights in 8 bits: another class for no image, 0.30 points of accuracy less, 25 % of "
             "the size of best.keras; an image alone takes 0.031 ms.",
         ),
         (
             {"onnx-int8": {"n_same_class": 990, "n_only_file_right": 1, "n_only_model_right": 9}},
-            "ONNX in 8 bits gives 10 images (1.00 %) another class, 0.80 points of accuracy less (more than the 0.50 "
-            "points that it should cost), and has 25 % of the size of best.keras; an image alone takes 0.21 ms.",
+            "ONNX in 8 bits: another class for 10 images (1.00 %), 0.80 points of accuracy less (more than the 0.50 "
+            "points that it should cost), 25 % of the size of best.keras; an image alone takes 0.21 ms.",
         ),
         (
             {"onnx-int8": {"n_only_file_right": 3, "n_only_model_right": 1}},
-            "ONNX in 8 bits gives 3 images (0.30 %) another class, 0.20 points of accuracy more, and has 25 % of the "
+            "ONNX in 8 bits: another class for 3 images (0.30 %), 0.20 points of accuracy more, 25 % of the "
             "size of best.keras; an image alone takes 0.21 ms.",
         ),
         (
             {"onnx-int8": {"n_only_file_right": None, "n_only_model_right": None}},
-            "ONNX in 8 bits gives 3 images (0.30 %) another class, and has 25 % of the size of best.keras; an image "
+            "ONNX in 8 bits: another class for 3 images (0.30 %), 25 % of the size of best.keras; an image "
             "alone takes 0.21 ms.",
         ),
     ],
@@ -364,7 +364,7 @@ def test_what_fewer_bits_cost_is_tested_on_the_test_images(exported) -> None:
         assert low < row["accuracy"] < high
     page = files.report_html.read_text()
     assert "with Holm&#39;s correction for 6 files" in page or "with Holm's correction for 6 files" in page
-    assert "Without fast kernels (XNNPACK's): GELU, SOFTMAX in LiteRT in 8 bits." in unescape(page)
+    assert "Without fast kernels (XNNPACK's): GELU, SOFTMAX of LiteRT in 8 bits." in unescape(page)
     assert "0.83 ms" in page and "14.0 MB" in page  # what 95 % of LiteRT's calls take at most, and its memory
 
 
@@ -375,11 +375,11 @@ def test_finding_on_exports_of_two_models_tells_them_apart(exported) -> None:
     finding = exports(replace(study_result, exports=tuple(kept)))
     assert finding == (
         "best.keras: The file in float32 gives all 1,000 test images the model's class and probabilities within "
-        "6.2e-7 of its own; LiteRT with weights in 8 bits gives 3 images (0.30 %) another class, 0.30 points of "
-        "accuracy less, and has 25 % of the size of best.keras; for an image alone LiteRT with weights in 8 bits is "
+        "6.2e-7 of its own; LiteRT with weights in 8 bits: another class for 3 images (0.30 %), 0.30 points of "
+        "accuracy less, 25 % of the size of best.keras; for an image alone LiteRT with weights in 8 bits is "
         "fastest, 0.38 ms. "
-        "ensemble.keras: LiteRT with weights in 8 bits gives 3 images (0.30 %) another class, 0.30 points of accuracy "
-        "less, and has 12 % of the size of ensemble.keras; an image alone takes 0.38 ms; 1 format failed."
+        "ensemble.keras: LiteRT with weights in 8 bits: another class for 3 images (0.30 %), 0.30 points of accuracy "
+        "less, 12 % of the size of ensemble.keras; an image alone takes 0.38 ms; 1 format failed."
     )
 
 

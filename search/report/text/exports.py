@@ -52,7 +52,7 @@ def kept_target(study: FinishedStudy) -> str:
     """Whether the file that was to be small or fast is, in a sentence; nothing where none was to be."""
     if study.target is None:
         return ""
-    verdict = "" if study.target.is_kept else " The target is missed: a smaller one leaves room for what was predicted."
+    verdict = "" if study.target.is_kept else " So the target is missed; a lower one would leave room for that."
     return f"Asked for by --max-bytes or --max-ms: {outcome_in_words(study.target)}.{verdict}"
 
 
@@ -115,13 +115,13 @@ def same_numbers(exact: Sequence[ExportedFile]) -> str:
 def fewer_bits(study: FinishedStudy, file: ExportedFile) -> str:
     """What fewer bits cost in classes and accuracy, and save in size.
 
-    Such as: "LiteRT in 8 bits gives 3 images (0.30 %) another class, 0.20 points of accuracy less, and has 25 % of
-    the size of best.keras"
+    Such as: "LiteRT in 8 bits: another class for 3 images (0.30 %), 0.20 points of accuracy less, 25 % of the size of
+    best.keras"
     """
     changed = "no image"
     if file.n_changed:
         changed = f"{with_noun(file.n_changed, 'image')} ({percent(file.n_changed / file.n_images)})"
-    return f"{file.description} gives {changed} another class{lost(file.loss)}, and has {relative_size(study, file)}"
+    return f"{file.description}: another class for {changed}{lost(file.loss)}, {relative_size(study, file)}"
 
 
 def lost(loss: QuantizationLoss | None) -> str:
@@ -157,8 +157,8 @@ def what_was_timed(study: FinishedStudy) -> str:
     n_threads = with_noun(study.exports[0].n_threads, "thread")
     return (
         f"Times: an image on {n_threads}, given one at a time and in batches of 256; the median of many calls, and "
-        "what 95 % of the calls with one image take at most. Memory: what a process needs to load the file and predict "
-        "images one at a time, beside its runtime."
+        "p95, what 95 % of the calls with one image take at most. Memory: what a process needs to load the file and "
+        "predict images one at a time, beside its runtime."
     )
 
 
@@ -175,9 +175,9 @@ def memory(record: ExportRecord) -> str:
 
 
 def slow_operations(study: FinishedStudy) -> str:
-    """Name the operations for which a runtime has no fast kernels, after a space; nothing where there are none.
+    """Name the operations for which a runtime has no fast kernels; nothing where there are none.
 
-    Such as: " Without fast kernels (XNNPACK's): GELU in LiteRT in 8 bits."
+    Such as: "Without fast kernels (XNNPACK's): GELU of LiteRT in 8 bits."
     """
     said = {}
     for record in study.exported:
@@ -185,8 +185,8 @@ def slow_operations(study: FinishedStudy) -> str:
             said[find_format(record.format).description] = ", ".join(record.unaccelerated)
     if not said:
         return ""
-    by_format = "; ".join(f"{operations} in {description}" for description, operations in said.items())
-    return f" Without fast kernels (XNNPACK's): {by_format}."
+    by_format = "; ".join(f"{operations} of {description}" for description, operations in said.items())
+    return f"Without fast kernels (XNNPACK's): {by_format}."
 
 
 def export_limits(study: FinishedStudy) -> str:
