@@ -42,10 +42,12 @@ def tell_targets(context: StudyContext, *, is_new: bool) -> None:
     is_new: Whether it has just been made, so that it is to be compared with them; else what was found then is said.
     """
     files = context.files
+    outcome = None
     if not is_new and files.has(files.target_outcome):
         outcome = files.read_json(TargetOutcome, files.target_outcome)
-    else:
-        outcome = target_outcome(context.config, files)
+    if outcome is None or outcome.unmeasured is not None:
+        with Interruptible(context.stop):
+            outcome = target_outcome(context.config, files, context.stop)
     if outcome is None:
         context.reporter.warn(f"no file as {context.config.target} could be made, so none keeps to its target")
         return

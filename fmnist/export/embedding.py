@@ -70,7 +70,8 @@ def described_litert(content: bytes, metadata: ModelMetadata, license: str | Non
     model.metadata = [*(model.metadata or []), entry]
     archive = io.BytesIO(bytes(convert_object_to_bytearray(model)))
     with zipfile.ZipFile(archive, "a") as file:
-        file.writestr(zipfile.ZipInfo(LABELS), "".join(f"{name}\n" for name in metadata.class_names))
+        lines = [" ".join(name.splitlines()) for name in metadata.class_names]  # a class a line, whatever its name
+        file.writestr(zipfile.ZipInfo(LABELS), "".join(f"{line}\n" for line in lines))
     return archive.getvalue()
 
 

@@ -15,21 +15,23 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pydantic import TypeAdapter
 
 from fmnist.environment import clean_environment
 from fmnist.errors import UserError, unreadable
-from fmnist.export.export import HERE
+from fmnist.export.export import HERE, never_cancel
 from fmnist.export.formats import N_TIMED_THREADS
-from fmnist.export.scripts import SETTINGS, last_object
+from fmnist.export.scripts import POLL_SECONDS, SETTINGS, last_object
 from fmnist.paths import absolute, shown_path
 from fmnist.values import require
 
 RUNTIMES = {".tflite": "ai_edge_litert", ".onnx": "onnxruntime", ".keras": "keras"}  # by a file's ending
+PIPES: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
 PACKAGES = {"ai_edge_litert": "ai-edge-litert"}  # where pip calls it otherwise
 PROGRAM = """\
 import base64, os, subprocess, sys, tempfile
@@ -67,7 +69,11 @@ class Measurement:
 
 
 def measure(
-    model: str | os.PathLike[str], *, on: str | Sequence[str] | None = None, n_threads: int = N_TIMED_THREADS
+    model: str | os.PathLike[str],
+    *,
+    on: str | Sequence[str] | None = None,
+    n_threads: int = N_TIMED_THREADS,
+    check_cancelled: Callable[[], None] = never_cancel,
 ) -> Measurement:
     """Measure a model file, in a fresh process on noise of the size that it takes.
 
@@ -76,6 +82,7 @@ def measure(
         on: Command that runs a Python program given on its standard input, such as `ssh pi python3 -`, as one text or
             as its words. None: this interpreter.
         n_threads: Threads of the runtime.
+        check_cancelled: Called all the time; may raise, which ends the command.
 
     Raises:
         UserError: The file cannot be read or measured, or the command does not do what it should.
@@ -96,7 +103,7 @@ def measure(
         n_threads=n_threads,
         settings=SETTINGS,
     )
-    found = _run(words, program, path, runtime)
+    found = _run(words, program, path, runtime, check_cancelled)
     return TypeAdapter(Measurement).validate_python({**found, "file": path.name, "n_bytes": len(content)})
 
 
@@ -130,21 +137,36 @@ def _unusable_command(command: str, reason: str) -> UserError:
     )
 
 
-def _run(words: Sequence[str], program: str, path: Path, runtime: str) -> dict[str, object]:
+def _run(
+    words: Sequence[str], program: str, path: Path, runtime: str, check_cancelled: Callable[[], None]
+) -> dict[str, object]:
     """Run the program by the command and return what it found. Raises UserError where it found nothing."""
     try:
-        done = subprocess.run(words, input=program.encode(), capture_output=True, env=clean_environment())
+        # In a session of its own: what Ctrl-C breaks would look like a bad command.
+        process = subprocess.Popen(words, env=clean_environment(), start_new_session=True, **PIPES)
     except OSError as error:
         raise _unusable_command(shlex.join(words), error.strerror or str(error)) from error
-    found = last_object(done.stdout.decode(errors="replace"))
+    unsent: bytes | None = program.encode()
+    try:
+        while True:
+            try:
+                output, errors = process.communicate(unsent, timeout=POLL_SECONDS)
+                break
+            except subprocess.TimeoutExpired:
+                unsent = None  # it is on its way
+                check_cancelled()
+    finally:
+        process.kill()
+        process.wait()
+    found = last_object(output.decode(errors="replace"))
     if found is not None and "error" in found:
         package = PACKAGES.get(runtime, runtime)
         raise UserError(
             f"{shown_path(path)} must run by {package}, but: {found['error']}; export it anew, or run "
             f"pip install {package} where it is measured"
         )
-    if done.returncode != 0 or found is None:
-        said = done.stderr.decode(errors="replace").strip().splitlines()
+    if process.returncode != 0 or found is None:
+        said = errors.decode(errors="replace").strip().splitlines()
         reason = said[-1] if said else "it printed no measurement"
-        raise _unusable_command(shlex.join(words), f"exit code {done.returncode}, {reason}")
+        raise _unusable_command(shlex.join(words), f"exit code {process.returncode}, {reason}")
     return found

@@ -327,12 +327,14 @@ class TargetOutcome:
     milliseconds: float | None = None  # for an image alone, on one thread; None where times don't matter
     max_ms: float | None = None
     processor: str | None = None  # that it was measured on
+    unmeasured: str | None = None  # why its time is not known; None where it is, or does not matter
 
     @property
     def is_kept(self) -> bool:
-        """Whether the file is as small and as fast as it was to be."""
+        """Whether the file is as small and as fast as it was to be; what is not known keeps to nothing."""
         is_small = self.max_bytes is None or self.n_bytes <= self.max_bytes
-        return is_small and (self.max_ms is None or self.milliseconds is None or self.milliseconds <= self.max_ms)
+        is_fast = self.max_ms is None or (self.milliseconds is not None and self.milliseconds <= self.max_ms)
+        return is_small and is_fast
 
 
 @dataclass(frozen=True)

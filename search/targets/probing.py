@@ -13,6 +13,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import optuna
@@ -168,9 +169,7 @@ def measure_probes(
             file, milliseconds = folder / f"{number}{format.ending}", None
             describe(file, format.runtime, metadata, None)
             if with_times:
-                if stop.is_set():
-                    raise Interrupted
-                found = measure(file, on=on)
+                found = measure(file, on=on, check_cancelled=partial(raise_if_set, stop))
                 milliseconds, processor = found.milliseconds_by_1, found.processor
             probes.append(Probe(short_form(recipe), size_of(file), milliseconds))
     architectures = [recipe.architecture for recipe in recipes]
@@ -178,6 +177,12 @@ def measure_probes(
     times = [probe.milliseconds for probe in probes if probe.milliseconds is not None]
     time = fit([time_features(each) for each in architectures], times) if with_times else None
     return TargetsRecord(format.name, on, processor, tuple(probes), size, time)
+
+
+def raise_if_set(stop: threading.Event) -> None:
+    """Raise Interrupted if `stop` is set."""
+    if stop.is_set():
+        raise Interrupted
 
 
 def _convert(folder: Path, stop: threading.Event) -> None:

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import shlex
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -149,3 +150,18 @@ def test_variables_by_which_libraries_compute_otherwise_do_not_reach_the_measure
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     seen = "import os, sys; assert 'OMP_NUM_THREADS' not in os.environ; exec(sys.stdin.read())"
     assert measure(model, on=[sys.executable, "-c", seen]).milliseconds_by_1 > 0
+
+
+def test_command_that_hangs_is_ended_when_the_caller_wants_no_more(model: Path) -> None:
+    class Enough(Exception):
+        pass
+
+    started = time.monotonic()
+
+    def check_cancelled() -> None:
+        if time.monotonic() - started > 1:
+            raise Enough
+
+    with pytest.raises(Enough):
+        measure(model, on="sleep 600", check_cancelled=check_cancelled)
+    assert time.monotonic() - started < 30

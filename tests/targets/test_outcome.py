@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,8 @@ def files(tmp_path: Path) -> StudyFiles:
 
 
 def outcome_of(files: StudyFiles, **more) -> TargetOutcome | None:
-    return target_outcome(StudyConfig(study="s", studies_dir=files.root.parent, target="litert", **more), files)
+    config = StudyConfig(study="s", studies_dir=files.root.parent, target="litert", **more)
+    return target_outcome(config, files, threading.Event())
 
 
 @pytest.mark.parametrize(
@@ -50,6 +52,18 @@ def test_file_of_the_best_network_is_compared_with_what_was_asked(files, targets
     outcome = outcome_of(files, **targets)
     assert outcome is not None
     assert (outcome.is_kept, outcome_in_words(outcome)) == (is_kept, said)
+
+
+@pytest.mark.process
+def test_machine_that_is_out_of_reach_at_the_end_leaves_the_time_unknown(files: StudyFiles) -> None:
+    (files.exports / "best.keras.tflite").write_bytes(b"a model")
+    outcome = outcome_of(files, max_bytes=50_000, max_ms=1, on="sh -c 'echo no route to host >&2; exit 255'")
+    assert outcome is not None and not outcome.is_kept
+    said = outcome_in_words(outcome)
+    assert said.startswith(
+        "best.keras.tflite has 39.0 kB, within 50.0 kB, and has not been timed: --on must be a command"
+    )
+    assert "exit code 255, no route to host" in said
 
 
 def test_file_that_could_not_be_made_keeps_to_nothing(files: StudyFiles) -> None:

@@ -52,7 +52,9 @@ def kept_target(study: FinishedStudy) -> str:
     """Whether the file that was to be small or fast is, in a sentence; nothing where none was to be."""
     if study.target is None:
         return ""
-    verdict = "" if study.target.is_kept else " So the target is missed; a lower one would leave room for that."
+    verdict = ""
+    if not study.target.is_kept and study.target.unmeasured is None:
+        verdict = " So the target is missed; a lower one would leave room for that."
     return f"Asked for by --max-bytes or --max-ms: {outcome_in_words(study.target)}.{verdict}"
 
 
