@@ -18,7 +18,6 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pydantic import TypeAdapter
 
@@ -31,7 +30,6 @@ from fmnist.paths import absolute, shown_path
 from fmnist.values import require
 
 RUNTIMES = {".tflite": "ai_edge_litert", ".onnx": "onnxruntime", ".keras": "keras"}  # by a file's ending
-PIPES: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
 PACKAGES = {"ai_edge_litert": "ai-edge-litert"}  # where pip calls it otherwise
 PROGRAM = """\
 import base64, os, subprocess, sys, tempfile
@@ -143,7 +141,14 @@ def _run(
     """Run the program by the command and return what it found. Raises UserError where it found nothing."""
     try:
         # In a session of its own: what Ctrl-C breaks would look like a bad command.
-        process = subprocess.Popen(words, env=clean_environment(), start_new_session=True, **PIPES)
+        process = subprocess.Popen(
+            words,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=clean_environment(),
+            start_new_session=True,
+        )
     except OSError as error:
         raise _unusable_command(shlex.join(words), error.strerror or str(error)) from error
     unsent: bytes | None = program.encode()

@@ -112,7 +112,7 @@ RUNS: dict[str, Run] = {
     f"{RUN} --dataset shoes --image-size 32 --flip": in_small,
     f"{RUN} --space my-space.toml --study narrow": searching_digits,
     f"{RUN} --max-parameters 200000 --study small": searching_digits,
-    f"{RUN} --max-bytes 96kB --study pocket": on_digits,
+    f"{RUN} --max-bytes 96kB --study pocket": searching_digits,
     f"{RUN} --start-from fashion-mnist --study second": searching_digits,
     f"{RUN} --trials 20 --study grown --search-only": on_digits,
     f"{RUN} --trials 30 --study grown": lambda words: [*on_digits(words), "--trials", "3"],
