@@ -13,9 +13,12 @@ from __future__ import annotations
 import base64
 import os
 import shlex
+import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +33,7 @@ from fmnist.paths import absolute, shown_path
 from fmnist.values import require
 
 RUNTIMES = {".tflite": "ai_edge_litert", ".onnx": "onnxruntime", ".keras": "keras"}  # by a file's ending
+SECONDS_TO_END = 5.0  # that a command has for it
 PACKAGES = {"ai_edge_litert": "ai-edge-litert"}  # where pip calls it otherwise
 PROGRAM = """\
 import base64, os, subprocess, sys, tempfile
@@ -135,34 +139,43 @@ def _unusable_command(command: str, reason: str) -> UserError:
     )
 
 
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a command and what it has started, as Ctrl-C would, so that the program removes its folder."""
+    for sign in (signal.SIGINT, signal.SIGKILL):
+        with suppress(ProcessLookupError, subprocess.TimeoutExpired):
+            os.killpg(process.pid, sign)
+            process.wait(SECONDS_TO_END)
+
+
 def _run(
     words: Sequence[str], program: str, path: Path, runtime: str, check_cancelled: Callable[[], None]
 ) -> dict[str, object]:
     """Run the program by the command and return what it found. Raises UserError where it found nothing."""
-    try:
-        # In a session of its own: what Ctrl-C breaks would look like a bad command.
-        process = subprocess.Popen(
-            words,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=clean_environment(),
-            start_new_session=True,
-        )
-    except OSError as error:
-        raise _unusable_command(shlex.join(words), error.strerror or str(error)) from error
-    unsent: bytes | None = program.encode()
-    try:
-        while True:
-            try:
-                output, errors = process.communicate(unsent, timeout=POLL_SECONDS)
-                break
-            except subprocess.TimeoutExpired:
-                unsent = None  # it is on its way
-                check_cancelled()
-    finally:
-        process.kill()
-        process.wait()
+    with tempfile.TemporaryFile() as standard_input:  # a pipe's rest would not be sent after a timeout
+        standard_input.write(program.encode())
+        standard_input.seek(0)
+        try:
+            # In a session of its own: what Ctrl-C breaks would look like a bad command.
+            process = subprocess.Popen(
+                words,
+                stdin=standard_input,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env=clean_environment(),
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise _unusable_command(shlex.join(words), error.strerror or str(error)) from error
+        try:
+            while True:
+                try:
+                    output, errors = process.communicate(timeout=POLL_SECONDS)
+                    break
+                except subprocess.TimeoutExpired:
+                    check_cancelled()
+        except BaseException:
+            _end(process)
+            raise
     found = last_object(output.decode(errors="replace"))
     if found is not None and "error" in found:
         package = PACKAGES.get(runtime, runtime)

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fmnist.errors import UserError
@@ -48,6 +49,14 @@ def test_command_measures_where_it_reaches_and_leaves_nothing_there(model: Path,
     assert found.milliseconds_by_1 > 0
     assert list(there.iterdir()) == []
     assert measure(model, on=shlex.join(words), n_threads=2).n_threads == 2
+
+
+def test_file_of_megabytes_is_measured_by_a_command_that_is_slow_to_read(tmp_path: Path) -> None:
+    path = tmp_path / "large.onnx"
+    write_onnx(path, np.tile(WEIGHTS, (1, 10_000)))
+    assert path.stat().st_size > 1_500_000  # much more than a pipe holds
+    found = measure(path, on=["sh", "-c", f"sleep 1; {PYTHON} -"])
+    assert found.n_bytes == path.stat().st_size
 
 
 def test_other_machine_needs_none_of_the_project(model: Path, tmp_path: Path) -> None:
@@ -165,3 +174,16 @@ def test_command_that_hangs_is_ended_when_the_caller_wants_no_more(model: Path) 
     with pytest.raises(Enough):
         measure(model, on="sleep 600", check_cancelled=check_cancelled)
     assert time.monotonic() - started < 30
+
+
+def test_measurement_that_is_cancelled_leaves_no_folder(model: Path, tmp_path: Path) -> None:
+    class Enough(Exception):
+        pass
+
+    def check_cancelled() -> None:
+        if list(tmp_path.glob("*/model.onnx")):
+            raise Enough
+
+    with pytest.raises(Enough):
+        measure(model, on=["env", f"TMPDIR={tmp_path}", sys.executable, "-"], check_cancelled=check_cancelled)
+    assert list(tmp_path.iterdir()) == []
