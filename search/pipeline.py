@@ -187,7 +187,9 @@ def train(context: StudyContext, opened: OpenStudy, workers: WorkerProcesses, *,
     The images that training processes map are on disk while it lasts.
     """
     config, files = context.config, context.files
-    context = context.aimed()
+    if config.has_targets:
+        context = context.aimed()
+        context.clock.begin_search()
     final = context.final_round(workers)
     try:
         with Interruptible(context.stop):

@@ -111,10 +111,11 @@ def nothing_to_confirm(trials: Sequence[TrialRecord], n_trials: int, timeout: fl
     if finished and all(trial.state == "infeasible" for trial in finished):
         smallest = min(finished, key=lambda trial: trial.n_parameters or math.inf)
         excess = smallest.reason.removeprefix("infeasible: ")
+        remedy = "" if timeout is None else "raise --timeout, or "
         return UserError(
             f"some network must be within the limits, but of the study's {len(finished)} all are over them, the "
-            f"smallest too: {excess}; start another study with --study NAME and larger limits, by their options or in "
-            "the space file"
+            f"smallest too: {excess}; {remedy}start another study with --study NAME and larger limits, by their "
+            "options or in the space file"
         )
     raised = []
     if timeout is not None:

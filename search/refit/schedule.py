@@ -78,6 +78,11 @@ class Clock:
         self._timeout = timeout
         self._seconds_of_testing = SECONDS_OF_TESTING
         self._started = now()
+        self._seconds_shared = timeout or 0.0  # by the search and what follows
+
+    def begin_search(self) -> None:
+        """Note that what is left now is what the search and the trainings after it share: something came before."""
+        self._seconds_shared = self.seconds_left() or 0.0
 
     def seconds_left(self) -> float | None:
         """Return the seconds until the timeout, 0 once it has passed, None without a limit."""
@@ -90,7 +95,7 @@ class Clock:
         left = self.seconds_left()
         if left is None or self._timeout is None:
             return None
-        return max(0.0, left - (1 - SEARCH_SHARE) * self._timeout)
+        return max(0.0, left - (1 - SEARCH_SHARE) * self._seconds_shared)
 
     def seconds_left_for_training(self) -> float | None:
         """Return the seconds until the last training has to end so that the test set is opened in time.

@@ -308,3 +308,11 @@ def test_full_training_learns_from_training_and_selection_split() -> None:
 @pytest.mark.parametrize(("n_planned", "interval"), [(1000, 55), (110, 55), (50, 25), (1, 1)])
 def test_full_training_reports_twice_an_epoch(n_planned: int, interval: int) -> None:
     assert full_evaluation_interval(n_planned, 110) == interval
+
+
+def test_search_has_its_share_of_what_is_left_when_it_begins() -> None:
+    times = iter([0.0, 60.0, 60.0, 100.0])
+    clock = Clock(360.0, now=lambda: next(times))
+    clock.begin_search()  # after a minute in which something was measured
+    assert clock.seconds_left_for_search() == pytest.approx(0.2 * 300)
+    assert clock.seconds_left_for_search() == pytest.approx(0.2 * 300 - 40)
