@@ -10,8 +10,9 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -103,3 +104,31 @@ def absolute_path_entries() -> list[str]:
             with suppress(FileNotFoundError):  # relative to a current folder that has been deleted
                 entries.append(os.path.abspath(entry))
     return entries
+
+
+def command_words(on: str | Sequence[str] | None) -> list[str]:
+    """Return the words of the command that runs a Python program given on its standard input.
+
+    Args:
+        on: The command, as one text or as its words; None: this interpreter.
+
+    Raises:
+        UserError: There are no words, or a quotation mark is missing.
+    """
+    if on is None:
+        return [sys.executable, "-"]
+    try:
+        words = shlex.split(on) if isinstance(on, str) else [str(word) for word in on]
+    except ValueError as error:  # a quotation mark is missing
+        raise unusable_command(str(on), str(error).lower()) from error
+    if not words:
+        raise unusable_command("", "it is empty")
+    return words
+
+
+def unusable_command(command: str, reason: str) -> UserError:
+    """Build the error to raise where a command does not run the program on its standard input; reason: what it did."""
+    return UserError(
+        f"--on must be a command that runs the Python program on its standard input, but got {command!r}: {reason}; "
+        'pass one such as "ssh HOST python3 -"'
+    )

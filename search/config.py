@@ -16,10 +16,10 @@ from fmnist.reading import COLOUR_SPELLINGS, DATASETS, MIRRORED_DATASETS, Colour
 from fmnist.scoring import COUNT_CLASSES_ALIKE, ClassWeights, Metric
 from fmnist.training.precision import Precision
 from search.cli import check_study_name, legal_study_name, shown_url
-from search.option_checks import check_flip, check_precision, check_start, check_targets, read_size
 from search.system.cluster_address import check_cluster_options
 from search.system.extras import OPTIONAL_EXTRAS, require_installed
 from search.system.machine import default_workers
+from search.system.option_checks import check_flip, check_precision, check_start, check_targets, read_size
 
 Sampler = Literal["tpe", "random"]
 Pruner = Literal["asha", "median", "none"]

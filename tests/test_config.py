@@ -167,7 +167,7 @@ def test_folder_is_not_timed() -> None:
 
 
 def test_bfloat16_is_refused_where_the_processor_lacks_it(monkeypatch) -> None:
-    monkeypatch.setattr("search.option_checks.has_bfloat16", lambda: False)
+    monkeypatch.setattr("search.system.option_checks.has_bfloat16", lambda: False)
     assert StudyConfig("s").precision == "auto"
     with pytest.raises(UserError, match="--precision bfloat16 needs a processor with amx_bf16 or avx512_bf16"):
         StudyConfig("s", precision="bfloat16")

@@ -12,8 +12,9 @@ from rich.console import Console
 from rich.table import Table
 
 from fmnist.cli import exit_code_of
+from fmnist.environment import command_words
 from fmnist.export.formats import N_TIMED_THREADS
-from fmnist.measure.measurement import Measurement, command_words, measure, runtime_of
+from fmnist.measure.measurement import Measurement, measure, runtime_of
 from fmnist.options import option, options, parse_options
 from fmnist.output import printable
 

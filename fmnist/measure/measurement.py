@@ -15,7 +15,6 @@ import os
 import shlex
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -24,7 +23,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from fmnist.environment import clean_environment
+from fmnist.environment import clean_environment, command_words, unusable_command
 from fmnist.errors import UserError, unreadable
 from fmnist.export.export import HERE, never_cancel
 from fmnist.export.formats import N_TIMED_THREADS
@@ -119,26 +118,6 @@ def runtime_of(path: Path) -> str:
     return RUNTIMES[path.suffix]
 
 
-def command_words(on: str | Sequence[str] | None) -> list[str]:
-    """Return the words of the command that runs the program. Raises UserError where there are none."""
-    if on is None:
-        return [sys.executable, "-"]
-    try:
-        words = shlex.split(on) if isinstance(on, str) else [str(word) for word in on]
-    except ValueError as error:  # a quotation mark is missing
-        raise _unusable_command(str(on), str(error).lower()) from error
-    if not words:
-        raise _unusable_command("", "it is empty")
-    return words
-
-
-def _unusable_command(command: str, reason: str) -> UserError:
-    return UserError(
-        f"--on must be a command that runs the Python program on its standard input, but got {command!r}: {reason}; "
-        'pass one such as "ssh HOST python3 -"'
-    )
-
-
 def _end(process: subprocess.Popen[bytes]) -> None:
     """End a command and what it has started, as Ctrl-C would, so that the program removes its folder."""
     for sign in (signal.SIGINT, signal.SIGKILL):
@@ -165,7 +144,7 @@ def _run(
                 start_new_session=True,
             )
         except OSError as error:
-            raise _unusable_command(shlex.join(words), error.strerror or str(error)) from error
+            raise unusable_command(shlex.join(words), error.strerror or str(error)) from error
         try:
             while True:
                 try:
@@ -186,5 +165,5 @@ def _run(
     if process.returncode != 0 or found is None:
         said = errors.decode(errors="replace").strip().splitlines()
         reason = said[-1] if said else "it printed no measurement"
-        raise _unusable_command(shlex.join(words), f"exit code {process.returncode}, {reason}")
+        raise unusable_command(shlex.join(words), f"exit code {process.returncode}, {reason}")
     return found

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from search.records.models import ConfirmRecord, DataRecord
+from search.records.models import DataRecord
 
 # Share of a timeout after which the search ends, if it has not made its trials before: full trainings have the rest.
 SEARCH_SHARE = 0.2
@@ -380,37 +380,3 @@ def seconds_of_trying(seconds_left: float | None) -> float | None:
     if seconds < FEWEST_SECONDS_OF_TRYING:
         return None
     return seconds
-
-
-def speed_of_one_worker(
-    winner: ConfirmRecord,
-    confirmed: Sequence[ConfirmRecord],
-    workers: int,
-    n_threads: int,
-    most_threads: int | None = None,
-) -> float:
-    """Return training images per second of one worker, by the winner's confirmation.
-
-    Several trainings to a worker began at once, and each had its share of the workers until another one ended.
-
-    Args:
-        winner: The confirmation whose speed is asked for.
-        confirmed: All confirmations of the study.
-        workers: Workers of the run.
-        n_threads: Threads of each worker.
-        most_threads: See `threads_per_training`.
-    """
-    together = [record for record in confirmed if record.n_side_by_side == winner.n_side_by_side]
-    n_running = min(winner.n_side_by_side, len(together))  # what failed or was killed is taken to have left at once
-    if n_running <= workers:
-        speed = effective_workers(n_running, workers, n_threads, most_threads=most_threads)
-        return winner.n_images / winner.seconds * n_running / speed
-    ends = sorted(record.seconds for record in together if record.trial != winner.trial)
-    worker_seconds, since = 0.0, 0.0
-    for end in ends:
-        if end >= winner.seconds:
-            break
-        worker_seconds += (end - since) * min(1.0, workers / n_running)
-        n_running, since = n_running - 1, end
-    worker_seconds += (winner.seconds - since) * min(1.0, workers / n_running)
-    return winner.n_images / worker_seconds

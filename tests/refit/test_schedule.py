@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from search.records.models import ConfirmRecord, DataRecord
+from search.refit.round import speed_of_one_worker
 from search.refit.schedule import (
     FINALIST_LENGTH,
     MOST_FINALISTS,
@@ -30,7 +31,6 @@ from search.refit.schedule import (
     seconds_sharing,
     seconds_together,
     share_that_fits,
-    speed_of_one_worker,
 )
 
 

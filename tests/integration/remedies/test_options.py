@@ -86,7 +86,7 @@ def test_mirror_images_are_had_by_a_copy_of_the_space(tmp_path: Path) -> None:
 
 
 def test_precision_that_the_processor_lacks_is_left_at_auto(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("search.option_checks.has_bfloat16", lambda: False)
+    monkeypatch.setattr("search.system.option_checks.has_bfloat16", lambda: False)
     with needs_remedy("--precision bfloat16 needs a processor with"):
         StudyConfig("s", dataset="digits", precision="bfloat16")
     monkeypatch.setattr("search.worker.resources.has_fast_bfloat16", lambda: False)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pydantic
 
+from fmnist.environment import command_words
 from fmnist.errors import UserError
 from fmnist.export.formats import FORMATS, find_format
-from fmnist.measure.measurement import command_words
 from fmnist.training.precision import BFLOAT16_FLAGS, Precision, has_bfloat16
 from fmnist.values import did_you_mean
 from search.cli import check_study_name
