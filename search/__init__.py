@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from search.config import StudyConfig
     from search.pipeline import run_study
     from search.results.figure import StudyFigure
+    from search.results.front import FrontPoint
     from search.results.result import FinishedStudy, StudyResult, TrainedStudy
     from search.study.loop import SearchStopped
     from search.user_objective import open_objective
@@ -37,6 +38,7 @@ __version__ = "0.6.0"
 __all__ = [
     "Callback",
     "FinishedStudy",
+    "FrontPoint",
     "ImageSearchClassifier",
     "Interrupted",
     "SearchStopped",
@@ -54,6 +56,7 @@ __all__ = [
 _HOMES = {
     "Callback": "search.callbacks.base",
     "FinishedStudy": "search.results.result",
+    "FrontPoint": "search.results.front",
     "ImageSearchClassifier": "search.classifier.estimator",
     "Interrupted": "search.worker.tasks",
     "SearchStopped": "search.study.loop",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.resources
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -19,7 +18,15 @@ from search.cli import check_study_name, legal_study_name, shown_url
 from search.system.cluster_address import check_cluster_options
 from search.system.extras import OPTIONAL_EXTRAS, require_installed
 from search.system.machine import default_workers
-from search.system.option_checks import check_flip, check_precision, check_start, check_targets, read_size
+from search.system.option_checks import (
+    check_flip,
+    check_front,
+    check_precision,
+    check_start,
+    check_targets,
+    read_size,
+)
+from search.system.shipped import SHIPPED_SPACES
 
 Sampler = Literal["tpe", "random"]
 Pruner = Literal["asha", "median", "none"]
@@ -31,20 +38,6 @@ DEFAULT_DATASET = "fashion-mnist"
 WITH_OWN_SPACE = ("fashion-mnist", "digits")  # data sets that a space file ships for
 
 STUDY, DATA, MACHINE = "the study", "data and places", "the machine"  # headings of --help
-
-
-def shipped_spaces() -> Path:
-    """Return the folder of the search spaces that ship with the tool.
-
-    A wheel has them in its package; in a checkout they lie at the top.
-    """
-    package = Path(str(importlib.resources.files("search")))
-    if (package / "studies").is_dir():
-        return package / "studies"
-    return package.parent / "studies"
-
-
-SHIPPED_SPACES = shipped_spaces()
 
 
 @options
@@ -228,6 +221,12 @@ class StudyConfig:
         metavar="COMMAND",
         group=STUDY,
     )
+    front: bool = option(
+        "search for the best network of every size instead of one, and deliver up to seven of them in front/, each as "
+        "LiteRT, LiteRT in full 8 bits and ONNX, too",
+        default=False,
+        group=STUDY,
+    )
     studies_dir: Path = option("where studies live", default=Path("studies"), metavar="DIR", group=DATA)
     start_from: str | None = option(
         "a study in --studies-dir, of these images or others, in this space or another: its best configurations are "
@@ -326,6 +325,8 @@ class StudyConfig:
         check_cluster_options(self.cluster, self.gpus_per_training, insecure_cluster=self.insecure_cluster)
         check_precision(self.precision, self.cluster)
         check_targets(self.target, self.max_bytes, self.max_ms, self.on)
+        if self.front:
+            check_front(self.pruner, has_targets=self.has_targets)
         if self.has_targets:  # which are kept by a file
             object.__setattr__(self, "export", read_formats([*self.export, self.target], "--export"))
         require_runtimes(self.export, "--export")

@@ -34,6 +34,7 @@ from search.refit.schedule import Clock
 from search.results.start import read_start
 from search.space.default import own_space
 from search.space.schema import read_space_text, space_of
+from search.space.smaller import is_default_over, with_smaller
 from search.space.space import SearchSpace
 from search.study.objective import Keep, Objective
 from search.study.strategy import build_rungs
@@ -79,6 +80,8 @@ class StudyContext:
         """
         metadata = model_metadata(self.data)
         space = aim(self.space, self.config, self.files, metadata, self.reporter.say, self.stop, keeps=keeps)
+        if is_default_over(space):
+            space = with_smaller(space)
         return dataclasses.replace(self, space=space)
 
     @property
@@ -142,6 +145,7 @@ class StudyContext:
             callback=callback,
             keep=keep,
             stop=stop,
+            front=self.config.front,
         )
 
 
@@ -206,6 +210,8 @@ def read_context(
         text, notes = f"{text}{start.space_text}", start.notes
         space = space_of(text, name, source.image_shape, n_classes)
     space = space.with_limits(**config.limits)
+    if config.front or is_default_over(space):
+        space = with_smaller(space)
     data = describe_data(config, source, split)
     return StudyContext(
         config=config,

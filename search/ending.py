@@ -2,35 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import optuna
 
 from search.context import StudyContext
 from search.dashboard.publish import DashboardPublisher, publish_report
 from search.messages import announce, tell_result
 from search.provenance import command_with_exports
+from search.records.files import StudyFiles
 from search.records.models import TargetOutcome
 from search.refit.exports import export_label, make_exports, missing_exports, missing_in_words
 from search.report.page import report_study
 from search.results.result import FinishedStudy, TrainedStudy
 from search.study.backup import keep_trials
 from search.system.machine import default_workers
+from search.system.option_checks import FRONT_FORMATS
 from search.targets.outcome import outcome_in_words, target_outcome
 from search.worker.interrupts import Interruptible
 
 
 def export(context: StudyContext, publisher: DashboardPublisher) -> None:
-    """Export the delivered models in the formats that are asked for and missing.
+    """Export the delivered models in the formats that are asked for and missing; the front's in FRONT_FORMATS.
 
     A format that fails is recorded with its reason, and the others go on. The study's command has them too from then
     on.
     """
     config, files = context.config, context.files
-    missing = missing_exports(files, config.export)
+    wanted: list[tuple[StudyFiles, Sequence[str]]] = [(files, config.export)]
+    wanted += [(files.of_point(point.name), FRONT_FORMATS) for point in files.read_front()]
+    missing: dict[Path, list[str]] = {}  # formats by the model
+    for of_model, names in wanted:
+        missing.update(missing_exports(of_model, names))
     if missing:
-        labels = [export_label(files, model, name) for model, names in missing.items() for name in names]
+        labels = [export_label(model, name) for model, names in missing.items() for name in names]
         announce(context, publisher, f"exporting {missing_in_words(missing)}", len(labels), labels=labels)
         n_threads = default_workers()
-        make_exports(files, context.source, config.seed, config.export, n_threads, context.stop, context.callback)
+        for of_model, names in wanted:
+            make_exports(of_model, context.source, config.seed, names, n_threads, context.stop, context.callback)
         files.write_text(files.command, command_with_exports(files) + "\n")
     if config.has_targets:
         tell_targets(context, is_new=bool(missing))

@@ -79,7 +79,7 @@ def refuse_what_needs_test_images(config: StudyConfig, source: DataSource) -> No
 
     Exports and baselines are scored on them, and a database is where every machine sees whether they were opened.
     """
-    asked = {"max_bytes": config.max_bytes, "max_ms": config.max_ms}
+    asked = {"front": config.front, "max_bytes": config.max_bytes, "max_ms": config.max_ms}
     asked |= {"export": config.export, "baselines": config.baselines, "storage": config.storage}
     for name, value in asked.items():
         if value and not source.has_test:

@@ -200,6 +200,8 @@ def tell_result(context: StudyContext, result: FinishedStudy | TrainedStudy) -> 
     places = {"report": str(shown_path(files.report_html)), "model": str(shown_path(files.model))}
     if result.ensemble is not None:
         places["ensemble"] = str(shown_path(files.ensemble))
+    if isinstance(result, FinishedStudy) and result.front:
+        places["front"] = str(shown_path(files.front))
     context.reporter.show_result(
         *(tested_in_figures(result) if isinstance(result, FinishedStudy) else confirmed_in_figures(result)),
         {
@@ -216,7 +218,7 @@ def tested_in_figures(result: FinishedStudy) -> tuple[str, dict[str, Any]]:
     of = f"{'mean of ' if len(result.test_accuracies) > 1 else ''}{trainings(result)}"
     return (
         f"{score_in_words(result)}test accuracy {result.test_mean:.2%}, {of}, 95 % interval {interval.low:.2%} to "
-        f"{interval.high:.2%}{ensemble_in_words(result)}",
+        f"{interval.high:.2%}{ensemble_in_words(result)}{front_in_words(result)}",
         {
             "test_accuracy": result.test_mean,
             "test_accuracies": list(result.test_accuracies),
@@ -224,6 +226,7 @@ def tested_in_figures(result: FinishedStudy) -> tuple[str, dict[str, Any]]:
             "trial": result.winner.trial,
             "ensemble_test_accuracy": result.ensemble_accuracy,
             "ensemble_test_wilson_95": None if of_ensemble is None else [of_ensemble.low, of_ensemble.high],
+            **front_figures(result),
             **score_figures(result),
         },
     )
@@ -248,6 +251,25 @@ def ensemble_in_words(result: FinishedStudy) -> str:
         f"; ensemble of {n_members} networks {result.ensemble_accuracy:.2%}, 95 % interval {interval.low:.2%} to "
         f"{interval.high:.2%}"
     )
+
+
+def front_in_words(result: FinishedStudy) -> str:
+    """Say which networks the front has, as the end of a line; empty where the study has none."""
+    if not result.front:
+        return ""
+    said = [f"{point.name} {point.test_accuracy:.2%}" for point in result.front]
+    return f"; front by weights: {', '.join(said)}"
+
+
+def front_figures(result: FinishedStudy) -> dict[str, Any]:
+    """The front as JSON values, the cheapest network first; none where the study has no front."""
+    if not result.front:
+        return {}
+    rows = []
+    for point in result.front:
+        counted = {"n_parameters": point.record.n_parameters, "multiply_adds": point.record.multiply_adds}
+        rows.append({"name": point.name, **counted, "test_accuracy": point.test_accuracy})
+    return {"front": rows}
 
 
 def score_in_words(result: FinishedStudy) -> str:

@@ -12,6 +12,7 @@ import shutil
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from functools import partial
 
 import optuna
 
@@ -31,6 +32,7 @@ from search.dashboard.beside import beside_run, dashboard_command
 from search.dashboard.publish import DashboardPublisher
 from search.ending import export, report
 from search.format import with_noun
+from search.front.phases import confirm_front, refit_front
 from search.guards import (
     is_finished_elsewhere,
     machine_name,
@@ -358,6 +360,8 @@ def confirm_finalists(
     """
     config = context.config
     trials = read_trials(opened.study)
+    if config.front:
+        return confirm_front(final, trials, config, context.n_test_images, partial(announce, context, opened.publisher))
     price = context.space.fidelity.accuracy_per_doubling
     by_number = finalists_by_number(trials, price, against_time=config.timeout is not None)
     is_any_trained = any(finalist.images_per_second for finalists in by_number for finalist in finalists)
@@ -373,13 +377,16 @@ def confirm_finalists(
 
 
 def refit_winner(context: StudyContext, opened: OpenStudy, final: FinalRound, winner: ConfirmRecord) -> None:
-    """Train students of the winner, deliver the better, build the ensemble, and fit the baselines asked for."""
+    """Train students, deliver what is better than its finalist, build the ensemble, and fit the baselines asked for."""
     n_seeds = context.config.refit_seeds
-    n_done = min(n_seeds, len(finished_students(final.files, winner.trial)))
-    if n_done == n_seeds or students_have_time(final, winner, n_seeds):
-        phase = f"training {with_noun(n_seeds, 'student')} by trial {winner.trial}'s recipe"
-        announce(context, opened.publisher, phase, n_seeds, n_done)
-    refit(final, winner, n_seeds)
+    if context.config.front:
+        winner = refit_front(final, winner, n_seeds, partial(announce, context, opened.publisher))
+    else:
+        n_done = min(n_seeds, len(finished_students(final.files, winner.trial)))
+        if n_done == n_seeds or students_have_time(final, winner, n_seeds):
+            phase = f"training {with_noun(n_seeds, 'student')} by trial {winner.trial}'s recipe"
+            announce(context, opened.publisher, phase, n_seeds, n_done)
+        refit(final, winner, n_seeds)
     announce(context, opened.publisher, "choosing the ensemble")
     build_ensemble(final, winner)
     if context.config.baselines:

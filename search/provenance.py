@@ -52,6 +52,8 @@ def study_identity(config: StudyConfig, source: DataSource, space: SearchSpace, 
     if config.has_targets:
         targets = {"target": config.target, "max_bytes": config.max_bytes, "max_ms": config.max_ms, "on": config.on}
         decides.update({name: value for name, value in targets.items() if value is not None})
+    if config.front:
+        decides["front"] = True
     return {
         "version": __version__,
         "study": config.study,
@@ -165,4 +167,4 @@ def command_with_exports(files: StudyFiles) -> str:
         start = words.index("--export")
         del words[start : start + 2]
     made = read_formats([record.format for record in files.read_export_records()], "--export")
-    return shlex.join([*words, "--export", ",".join(made)])
+    return shlex.join([*words, "--export", ",".join(made)] if made else words)

@@ -78,7 +78,8 @@ def open_objective(
     lets the study go on. The value is selection accuracy; the test set stays out of reach. Nothing is written to the
     study's folder.
 
-    A study that minimises (Optuna's default) or has several directions is refused at its first trial.
+    A study that minimises (Optuna's default) or has several directions is refused at its first trial. With
+    `StudyConfig(front=True)` a trial has two values, and the study is made with directions=["maximize", "minimize"].
 
     Ctrl-C ends the trainings under way, in whichever threads: their trials fail, as Optuna has it, and
     KeyboardInterrupt comes out of study.optimize. The objective may be called again afterwards.

@@ -59,6 +59,7 @@ def test_every_option_reaches_its_field(monkeypatch) -> None:
     ]
     config, run_options = parse(options)
     assert parse(["--study", "mine", "--widen"])[0].widen  # which goes without --start-from
+    assert parse(["--study", "mine", "--front"])[0].front  # which goes without targets
     expected = StudyConfig(
         study="mine",
         trials=7,
@@ -98,7 +99,7 @@ def test_every_option_reaches_its_field(monkeypatch) -> None:
         field.name
         for field in dataclasses.fields(config)
         if getattr(config, field.name) == getattr(own, field.name) == getattr(StudyConfig("fashion-mnist"), field.name)
-    } - {"widen"}
+    } - {"widen", "front"}
     assert not named, f"not set in this test: {named}"
 
 

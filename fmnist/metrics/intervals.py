@@ -43,13 +43,19 @@ class ExpectedMaximum:
     high: float  # accuracy that the best exceeds with a probability of at most 5 %
 
 
-def wilson_95(n_correct: int, n: int) -> Interval:
+def wilson_95(n_correct: int, n: int, n_together: int = 1) -> Interval:
     """Compute the Wilson 95 % interval of a share of `n` images (Wilson 1927).
+
+    Args:
+        n_correct: Images of the share.
+        n: All images.
+        n_together: How many such intervals are to hold together with 95 % confidence (Bonferroni's correction).
 
     Raises:
         ValueError: not 0 <= n_correct <= n, or no image.
     """
-    interval = stats.binomtest(n_correct, n).proportion_ci(confidence_level=LEVEL, method="wilson")
+    level = 1 - (1 - LEVEL) / n_together
+    interval = stats.binomtest(n_correct, n).proportion_ci(confidence_level=level, method="wilson")
     return Interval(float(interval.low), float(interval.high))
 
 

@@ -98,7 +98,7 @@ class MLflowRuns:
             "datetime_start": str(trial.datetime_start),
             "datetime_complete": str(trial.datetime_complete),
             "state": trial.state.name,
-            "direction": "MINIMIZE" if self._metric == "log_loss" else study.direction.name,
+            "direction": "MINIMIZE" if self._metric == "log_loss" else study.directions[0].name,
         }
         for name, distribution in trial.distributions.items():
             tags[f"{name}_distribution"] = str(distribution)

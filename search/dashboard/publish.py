@@ -75,7 +75,8 @@ class DashboardPublisher:
         """Say in the study's note that a run is at work, while the block is; then what the run came to."""
         with warnings.catch_warnings():  # marked experimental since 3.2; the pinned version has it
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            self._study.set_metric_names([value_in_words(metric_of(self._study))])
+            names = [value_in_words(metric_of(self._study)), "log10 of multiply-adds"]
+            self._study.set_metric_names(names[: len(self._study.directions)])
         self.set_phase("searching")
         try:
             yield

@@ -19,9 +19,10 @@ from search.callbacks.reporter import Reporter
 from search.cluster.place import StartWorkers, place_of
 from search.config import StudyConfig
 from search.context import default_settings
+from search.estimate.cases import estimate, middle
 from search.estimate.costs import Costs, fit_costs, seconds_an_image
 from search.estimate.networks import choose_networks
-from search.estimate.phases import Case, Job, estimate, middle
+from search.estimate.phases import Case, Job
 from search.estimate.prepare import Prepared, prepare
 from search.estimate.resources import (
     Memory,

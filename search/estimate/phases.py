@@ -38,8 +38,6 @@ from search.refit.schedule import (
     seconds_together,
 )
 
-SHARES_SHOWN = (0.1, 0.9)  # of the cases, from the cheapest on, between which a cost is said to lie
-
 
 @dataclass(frozen=True)
 class Job:
@@ -57,6 +55,7 @@ class Job:
     n_threads: int = 1  # of each worker
     most_threads: int | None = None  # that one training can have; None: those of all workers
     search_only: bool = False
+    front: bool = False  # networks of every size are delivered, see `search.estimate.front`
     timeout: float | None = None
     n_trials_done: int = 0
     n_finalists_done: int = 0
@@ -119,48 +118,6 @@ class Case:
     def seconds(self) -> float:
         """Seconds of all phases."""
         return sum(phase.seconds for phase in self.phases)
-
-
-def estimate(rehearsals: Sequence[Rehearsal], costs: Costs, job: Job) -> list[Case]:
-    """Return what each rehearsal costs with each of its finalists as the winner, all as likely, the cheapest first.
-
-    Rehearsals without a finalist are left out, unless that is all of them.
-    """
-    likely = list(rehearsals)
-    with_finalists = [rehearsal for rehearsal in rehearsals if rehearsal.finalists]
-    if with_finalists and not job.search_only:
-        likely = with_finalists
-    cases = []
-    for rehearsal in likely:
-        searched = simulate_search(rehearsal, costs, job)
-        if job.search_only or not rehearsal.finalists:
-            cases.append(Case((searched.phase,), len(searched.trials), searched.n_infeasible))
-            continue
-        trained = simulate_finalists(rehearsal, searched, costs, job)
-        for winner in trained.recipes:
-            cases.append(simulate_rest(searched, trained, winner, costs, job))
-    return sorted(cases, key=lambda case: case.seconds)
-
-
-def middle(cases: Sequence[Case]) -> Case:
-    """Return the mean figures of all cases, as one case."""
-    phases = []
-    for i, phase in enumerate(cases[0].phases):
-        n_images = np.mean([case.phases[i].n_images for case in cases])
-        seconds = np.mean([case.phases[i].seconds for case in cases])
-        phases.append(Phase(phase.name, float(n_images), float(seconds)))
-    counts = [(case.n_trials, case.n_infeasible, case.n_finalists) for case in cases]
-    n_trials, n_infeasible, n_finalists = np.mean(counts, axis=0).round().astype(int).tolist()
-    finalist_share = float(np.mean([case.finalist_share for case in cases]))
-    student_shares = [case.student_share for case in cases if case.student_share > 0]
-    student_share = float(np.mean(student_shares)) if 2 * len(student_shares) > len(cases) else 0.0
-    return Case(tuple(phases), n_trials, n_infeasible, n_finalists, finalist_share, student_share)
-
-
-def spread(values: Sequence[float]) -> tuple[float, float]:
-    """Return the two values between which most of them lie, see SHARES_SHOWN."""
-    low, high = np.quantile(values, SHARES_SHOWN)
-    return float(low), float(high)
 
 
 @dataclass(frozen=True)

@@ -70,6 +70,9 @@ class Prepared(StudyContext):
             counts = count_by_state(self.study)
             for state in FINISHED_STATES:
                 n_trials_done += counts.get(state, 0)
+        n_students_done = 0 if config.front else len(self.files.read_student_records())
+        for point in self.files.read_front():
+            n_students_done += len(self.files.of_point(point.name).read_student_records())
         return Job(
             data=self.data,
             n_test_images=self.n_test_images,
@@ -83,10 +86,11 @@ class Prepared(StudyContext):
             flips=self.space.parameters["flip"].highest,
             begins_early=may_begin_early(config, search_only=search_only),
             search_only=search_only,
+            front=config.front,
             timeout=config.timeout,
             n_trials_done=min(config.trials, n_trials_done),
             n_finalists_done=len(self.files.read_confirm_records()),
-            n_students_done=len(self.files.read_student_records()),
+            n_students_done=n_students_done,
         )
 
 

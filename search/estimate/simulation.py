@@ -8,7 +8,7 @@ cheap as any network, while real searches at a low price of multiply-adds tend t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
 
@@ -20,10 +20,12 @@ from fmnist.model.layers import count_multiply_adds
 from fmnist.recipe import Recipe
 from fmnist.training.history import HistoryPoint
 from search.config import StudyConfig
-from search.refit.finalists import finalists_by_number
+from search.front.choice import choose_points
+from search.records.models import TrialRecord
+from search.refit.finalists import Finalist, finalists_by_number
 from search.space.space import SearchSpace
 from search.study.objective import Objective
-from search.study.strategy import build_pruner, build_sampler
+from search.study.strategy import build_pruner, build_sampler, directions_of
 from search.study.trials import read_trials
 from search.worker.tasks import RecipeTrainer, TrainMessage, TrainResult, TrainTask
 
@@ -80,13 +82,20 @@ def rehearse(
         records = read_trials(study)
         finalists: list[tuple[Recipe, ...]] = []
         if any(record.state == "complete" for record in records):  # else the run will say what is wrong
-            price = space.fidelity.accuracy_per_doubling
-            for chosen in finalists_by_number(records, price, against_time=config.timeout is not None):
+            for chosen in _finalists(config, space, records):
                 finalists.append(tuple(finalist.recipe for finalist in chosen))
         # More trials are like the second half of these: it has no portfolio, and a sampler that has learned the limits.
         further = islice(cycle(trials[n_trials // 2 :]), config.trials - n_trials)
         rehearsals.append(Rehearsal((*trials, *further), tuple(finalists)))
     return rehearsals
+
+
+def _finalists(config: StudyConfig, space: SearchSpace, records: Sequence[TrialRecord]) -> list[list[Finalist]]:
+    """Return who the finalists are if there is one, if there are two, and so on; with --front, who they are."""
+    if config.front:
+        return [choose_points(records, config.metric)]
+    price = space.fidelity.accuracy_per_doubling
+    return finalists_by_number(records, price, against_time=config.timeout is not None)
 
 
 def begin_study(config: StudyConfig, space: SearchSpace, number: int) -> optuna.Study:
@@ -95,8 +104,8 @@ def begin_study(config: StudyConfig, space: SearchSpace, number: int) -> optuna.
     number: tells the sampler of this rehearsal from those of others.
     """
     sampler = build_sampler(config.sampler, config.seed, number)
-    pruner = build_pruner(config.pruner, space.fidelity)
-    study = optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner)
+    pruner = build_pruner(config.pruner, space.fidelity, front=config.front)
+    study = optuna.create_study(directions=directions_of(front=config.front), sampler=sampler, pruner=pruner)
     for entry in space.portfolio:
         study.enqueue_trial(entry.params, user_attrs={"origin": entry.name})
     return study
@@ -110,9 +119,10 @@ def draw_networks(
     The list may be empty. For the arguments see `rehearse`.
     """
     sampler = build_sampler("random", seed)
-    study = optuna.create_study(direction="maximize", sampler=sampler, pruner=build_pruner("none", space.fidelity))
     trainer = SimulatedTrainer(np.random.default_rng(seed))
     objective = objective_with(trainer)
+    directions = directions_of(front=objective.front)
+    study = optuna.create_study(directions=directions, sampler=sampler, pruner=build_pruner("none", space.fidelity))
     recipes = []
     for _ in range(n):
         trial = run_trial(study, objective, trainer)

@@ -9,7 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from search.config import StudyConfig
-from search.estimate.phases import Case, middle, spread
+from search.estimate.cases import middle, spread
+from search.estimate.phases import Case
 from search.estimate.resources import Memory
 from search.format import rough_duration, rough_size, rounded_count, with_noun
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import shutil
 import threading
 import uuid
@@ -28,6 +27,7 @@ from fmnist.errors import UserError
 from fmnist.paths import as_word, shown_path
 from search.records.digests import digest_of, digest_or_none, matches
 from search.records.io import atomic_write, write_text
+from search.records.recipes import recipe_name_of
 
 COPIED = (".json", ".toml", ".txt", ".npz")  # endings of files that have a second copy; models are too large
 State = Literal["intact", "unrecorded", "missing", "changed"]
@@ -238,7 +238,7 @@ class Checksums:
         what = "is missing" if state == "missing" else "is not as it was written (its checksum differs)"
         if source is None:
             retrain = ""
-            recipe = recipe_name_of(path)
+            recipe = recipe_name_of(self._name(path))
             if recipe is not None:
                 retrain = (
                     f", train the model alone again, without the study's report, with python -m search.refit --recipe "
@@ -371,13 +371,6 @@ def _parsed(path: Path) -> Manifest | None:
     except (OSError, ValueError, KeyError, AttributeError, TypeError):
         return None
     return manifest if _digest_of_content(content) == expected else None
-
-
-def recipe_name_of(path: Path) -> str | None:
-    """Return the file that trains a delivered model again, given the model's; None for what is no such model."""
-    if path.name == "best.keras" or re.fullmatch(r"seed-\d+\.keras", path.name):
-        return "best_recipe.json"
-    return "ensemble_recipe.json" if path.name == "ensemble.keras" else None
 
 
 def _digest_of_content(content: dict[str, Any]) -> str:

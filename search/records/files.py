@@ -6,6 +6,7 @@ everything else of a study is a file here. Reading needs neither TensorFlow nor 
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import shutil
@@ -29,6 +30,8 @@ from search.records.models import (
     ConfirmRecord,
     EnsembleRecord,
     EvaluationArrays,
+    FrontPointRecord,
+    FrontRecord,
     RefitRecord,
     SpaceRecord,
     SpacesRecord,
@@ -68,9 +71,7 @@ class StudyFiles:
         self.baselines = root / "baselines"  # of each a BaselineRecord and, once the test set was opened, an .npz
         self.artifacts = root / "artifacts"  # pictures that Optuna's dashboard shows, under its names
         self.dashboard_log = root / "dashboard.log"  # what the dashboard beside a run says
-        self.targets = (
-            root / "targets.json"
-        )  # TargetsRecord, where the delivered file must not be too large, or too slow
+        self.targets = root / "targets.json"  # TargetsRecord, where the delivered file must be small, or fast
         self.target_outcome = root / "target_outcome.json"  # TargetOutcome
         self.exports = root / "exports"  # the models in other formats, and of each an ExportRecord
         self.test = root / "test.json"  # EvaluationRecord
@@ -80,6 +81,8 @@ class StudyFiles:
         self.ensemble_recipe = root / "ensemble_recipe.json"  # EnsembleRecipe
         self.ensemble_record = root / "ensemble.json"  # EnsembleRecord
         self.ensemble = root / "ensemble.keras"
+        self.front_record = root / "front.json"  # FrontRecord of a study with --front
+        self.front = root / "front"  # a folder for each network of the front, see `of_point`
         self.temperature = root / "temperature.json"  # what calibrates the model's probabilities
         self.model_card = root / "model-card.md"
         self.guide = root / "README.md"  # what each of these is
@@ -87,6 +90,22 @@ class StudyFiles:
         self.report_markdown = root / "report.md"
         self.report_json = root / "report.json"
         self.report_pictures = root / "report-pictures"  # of report.md
+
+    def of_point(self, name: str) -> StudyFiles:
+        """Return the study's files as they are for one network of the front.
+
+        What is trained and delivered by its recipe is in front/NAME/, named like it, all else is the study's own. A
+        point has no ensemble.
+        """
+        point, folder = copy.copy(self), self.front / name
+        point.refit = folder / "training"
+        point.exports = folder
+        point.model = folder / f"{name}.keras"
+        point.best_recipe = folder / "recipe.json"
+        point.ensemble_recipe = folder / "ensemble_recipe.json"
+        point.ensemble_record = folder / "ensemble.json"
+        point.ensemble = folder / "ensemble.keras"
+        return point
 
     def has(self, path: Path) -> bool:
         """Whether the study has written a file. It is restored if it was lost or damaged since.
@@ -233,6 +252,12 @@ class StudyFiles:
         if not self.has(self.ensemble_record):
             return None
         return self.read_json(EnsembleRecord, self.ensemble_record)
+
+    def read_front(self) -> tuple[FrontPointRecord, ...]:
+        """Read which networks of the front are trained, the cheapest first; empty without --front."""
+        if not self.has(self.front_record):
+            return ()
+        return self.read_json(FrontRecord, self.front_record).points
 
     def read_baseline_records(self) -> list[BaselineRecord]:
         """Read all baselines fitted or failed so far, in the order of BASELINES; those of another version come last."""

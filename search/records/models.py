@@ -292,6 +292,7 @@ class EvaluationRecord:
     n_trials_asked: int | None = None  # the budget of the run that opened it: more trials after it would be tuned on it
     changed: tuple[ChangedTestScore, ...] = ()  # none in studies before version 0.4.0
     ensemble_accuracy: float | None = None  # of ensemble.keras; None where the study has none
+    front_accuracies: tuple[float, ...] = ()  # of the front's networks, as FrontRecord has them; none without --front
 
 
 @dataclass(frozen=True)
@@ -305,6 +306,7 @@ class EvaluationArrays:
     unsure_indices: np.ndarray | None = None  # int64 (k,): its least confident right answers, None before 0.4.0
     unsure_images: np.ndarray | None = None  # uint8 (k, height, width, channels)
     ensemble_probabilities: np.ndarray | None = None  # float32 (n, n_classes); None where the study has no ensemble
+    front_probabilities: np.ndarray | None = None  # float32 (n_points, n, n_classes), in the order of FrontRecord
 
 
 @dataclass(frozen=True)
@@ -335,6 +337,23 @@ class TargetOutcome:
         is_small = self.max_bytes is None or self.n_bytes <= self.max_bytes
         is_fast = self.max_ms is None or (self.milliseconds is not None and self.milliseconds <= self.max_ms)
         return is_small and is_fast
+
+
+@dataclass(frozen=True)
+class FrontPointRecord:
+    """A network of the front of accuracy against cost, as it was chosen from the search."""
+
+    name: str  # of its folder and its files, by its number of weights: "48k"
+    trial: int  # in which its recipe was found
+    n_parameters: int
+    multiply_adds: int  # per image, forward
+
+
+@dataclass(frozen=True)
+class FrontRecord:
+    """The networks that a study with --front trains in full."""
+
+    points: tuple[FrontPointRecord, ...]  # by multiply-adds, the cheapest first
 
 
 @dataclass(frozen=True)

@@ -38,9 +38,10 @@ from search.worker.tasks import Interrupted, TrainingFailed, TrainTask, reason_o
 def may_begin_early(config: StudyConfig, *, search_only: bool) -> bool:
     """Whether workers that find no trial left train finalists, beside the last trials.
 
-    Not where a timeout decides how many finalists there are, nor on a cluster, whose hosts the other trials may need.
+    Not where a timeout decides how many finalists there are, nor on a cluster, whose hosts the other trials may need,
+    nor where any trial that is still running may belong to the front.
     """
-    return not (search_only or config.timeout or config.cluster)
+    return not (search_only or config.timeout or config.cluster or config.front)
 
 
 class EarlyConfirmation:
@@ -130,8 +131,11 @@ def confirm(
     begun = early.begun if early is not None else {}
     if plan is None:
         plan = FinalistsPlan(len(finalists), FINALIST_LENGTH)
-    stretches = plan.stretches(_full_seconds(final, finalists), final.workers)
-    shares = {each.trial: plan.share * stretch for each, stretch in zip(finalists, stretches, strict=True)}
+    in_full = full_seconds(final, finalists)
+    shares, clocks = {}, {}  # by trial
+    for each, seconds, stretch in zip(finalists, in_full, plan.stretches(in_full, final.workers), strict=True):
+        shares[each.trial] = share = plan.share * stretch
+        clocks[each.trial] = plan.clock_of(final.clock, share * seconds)
     done = {record.trial for record in trained_finalists(final)}
     for record in final.files.read_confirm_records():
         if record.trial not in done | begun.keys():
@@ -145,8 +149,10 @@ def confirm(
         if finalist.trial in begun:
             jobs.append(begun[finalist.trial].result)
         else:
-            share = shares[finalist.trial]
-            jobs.append(partial(_confirm_one, final, finalist, share, n_parallel, seconds_kept=plan.seconds_kept))
+            share, of_one = shares[finalist.trial], final
+            if n_parallel < len(missing):  # others wait for its worker
+                of_one = replace(final, clock=clocks[finalist.trial])
+            jobs.append(partial(_confirm_one, of_one, finalist, share, n_parallel, seconds_kept=plan.seconds_kept))
     failures = final.run_parallel("confirm", jobs, n_parallel)
     records = trained_finalists(final)
     if records:
@@ -202,9 +208,9 @@ def plan_confirmations(
     """
     seconds_in_full = []
     for finalists in by_number:
-        seconds = _full_seconds(final, finalists)
+        seconds = full_seconds(final, finalists)
         seconds_in_full.append(final.seconds_together(seconds))
-    each = _full_seconds(final, by_number[-1])
+    each = full_seconds(final, by_number[-1])
     of_student = COST_OF_TEACHERS * sum(each) / len(each)
     students_in_full = final.seconds_together([of_student] * n_students)
     speeds = [finalist.images_per_second for finalist in by_number[-1] if finalist.images_per_second is not None]
@@ -240,7 +246,7 @@ def _resumed(
     n_finalists = plan.n_finalists
     while True:
         finalists = by_number[n_finalists - 1]
-        seconds = _full_seconds(final, finalists)
+        seconds = full_seconds(final, finalists)
         stretches = plan.stretches(seconds, final.workers)
         share, missing = share_done, []
         for finalist, in_full, stretch in zip(finalists, seconds, stretches, strict=True):
@@ -295,7 +301,7 @@ def _task(final: FinalRound, finalist: Finalist, n_planned: int, n_parallel: int
     )
 
 
-def _full_seconds(final: FinalRound, finalists: Sequence[Finalist]) -> list[float]:
+def full_seconds(final: FinalRound, finalists: Sequence[Finalist]) -> list[float]:
     """Return what each finalist's full training would take on one worker.
 
     One whose trial came to nothing is as fast for its cost as the others; where no speed is known, each takes a second.

@@ -80,9 +80,10 @@ def evaluate(
                 f"best.keras scores {delivered} when loaded outside the project, but {accuracies[0]} inside"
             )
         of_ensemble = _ensemble_probabilities(final, test)
+        of_front = _front_probabilities(final, test)
         changed = _scores_of_changed_images(final, test)
         require_hold()
-        _save_predictions(files, test, probabilities, of_ensemble)
+        _save_predictions(files, test, probabilities, of_ensemble, of_front)
         _predict_by_baselines(final, test)
         record = EvaluationRecord(
             opened=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -94,6 +95,7 @@ def evaluate(
             n_trials_asked=n_trials_asked,
             changed=changed,
             ensemble_accuracy=None if of_ensemble is None else accuracy_of(of_ensemble, test),
+            front_accuracies=() if of_front is None else _accuracies_of(of_front, test),
         )
         _add_scores_to_best_recipe(files, accuracies)
         files.write_json(files.test, record)
@@ -130,8 +132,28 @@ def _ensemble_probabilities(final: FinalRound, test: LabelledImages) -> np.ndarr
     return probabilities
 
 
+def _front_probabilities(final: FinalRound, test: LabelledImages) -> np.ndarray | None:
+    """Return what the networks of the front predict, as the study delivers them; None where it has no front.
+
+    Writes the accuracy of each to its recipe, for whoever trains it again.
+    """
+    files, predictions = final.files, []
+    for record in files.read_front():
+        of_point = files.of_point(record.name)
+        probabilities = final.predict(PredictTask(files.checksums.intact(of_point.model), test.images))
+        best = files.read_json(BestRecipe, of_point.best_recipe)
+        first = replace(best.retrainings[0], test_accuracy=accuracy_of(probabilities, test))
+        files.write_json(of_point.best_recipe, replace(best, retrainings=(first, *best.retrainings[1:])))
+        predictions.append(probabilities)
+    return np.stack(predictions) if predictions else None
+
+
 def _save_predictions(
-    files: StudyFiles, test: LabelledImages, probabilities: np.ndarray, of_ensemble: np.ndarray | None
+    files: StudyFiles,
+    test: LabelledImages,
+    probabilities: np.ndarray,
+    of_ensemble: np.ndarray | None,
+    of_front: np.ndarray | None,
 ) -> None:
     """Write what the models predict, with the images that the report shows.
 
@@ -142,8 +164,11 @@ def _save_predictions(
         test: The test images.
         probabilities: float32 (n_models, n, n_classes), the delivered model's first.
         of_ensemble: float32 (n, n_classes), the ensemble's; None where there is none.
+        of_front: float32 (n_points, n, n_classes), the front's; None where there is none.
     """
     arrays = {}
+    if of_front is not None:
+        arrays["front_probabilities"] = of_front.astype(np.float32)
     if of_ensemble is not None:
         arrays["ensemble_probabilities"] = of_ensemble.astype(np.float32)
     mistakes = np.flatnonzero(probabilities[0].argmax(axis=1) != test.labels)

@@ -79,7 +79,7 @@ def make_exports(
                     if record.failure is None:
                         files.checksums.record(files.exports / record.file)
                     files.write_json(files.export_record(record.format, model.name), record)
-                    label = export_label(files, model, record.format)
+                    label = export_label(model, record.format)
                     callback.on_training_start(label, find_format(record.format).description, None)
                     callback.on_training_end(label, _export_in_words(record))
                     stopwatch.lap()
@@ -126,9 +126,9 @@ def delivered_models(files: StudyFiles) -> list[Path]:
     return [files.model, files.ensemble] if files.has(files.ensemble_record) else [files.model]
 
 
-def export_label(files: StudyFiles, model: Path, name: str) -> str:
-    """Name the export of a delivered model in a format, for whoever watches: "onnx", "ensemble onnx"."""
-    return name if model == files.model else f"{model.stem} {name}"
+def export_label(model: Path, name: str) -> str:
+    """Name the export of a delivered model in a format, for whoever watches: "onnx", "ensemble onnx", "48k onnx"."""
+    return name if model.name == "best.keras" else f"{model.stem} {name}"
 
 
 def _export_in_words(record: ExportRecord) -> str:

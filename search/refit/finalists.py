@@ -57,28 +57,27 @@ def choose_finalists(
     Returns:
         At most n_finalists; none where no trial came far enough to be confirmed.
     """
-    by_recipe: dict[str, TrialRecord] = {}
-    for trial in _best_first(trials, accuracy_per_doubling, against_time):
-        by_recipe.setdefault(json.dumps(trial.recipe), trial)  # the first of equal recipes stays, in its place
-    distinct = list(by_recipe.values())
+    distinct = best_first(trials, accuracy_per_doubling, against_time=against_time)
     chosen = distinct[:n_finalists]
-    default = _feasible_default(trials)
+    default = feasible_default(trials)
     if default is not None and all(default.recipe != trial.recipe for trial in chosen):
         chosen = [*distinct[: n_finalists - 1], default]
-    finalists = []
-    for trial in chosen:
-        recipe = Recipe.from_dict(trial.recipe or {})
-        seconds = trial.seconds
-        if trial.state in ("complete", "pruned") and trial.seconds_in_steps > 0:
-            seconds = trial.seconds_in_steps  # starting its process takes a good part of a short trial
-        speed = trial.n_images / seconds if trial.n_images and seconds else None
-        best = trial.best
-        if trial.state == "complete" and best is not None and best.validation_score is not None:
-            accuracy, score = best.validation_accuracy, trial.value
-        else:
-            accuracy, score = trial.value, None
-        finalists.append(Finalist(trial.number, trial.origin, recipe, accuracy, speed, score))
-    return finalists
+    return [finalist_of(trial) for trial in chosen]
+
+
+def finalist_of(trial: TrialRecord) -> Finalist:
+    """Return a trial that has a recipe as a finalist."""
+    recipe = Recipe.from_dict(trial.recipe or {})
+    seconds = trial.seconds
+    if trial.state in ("complete", "pruned") and trial.seconds_in_steps > 0:
+        seconds = trial.seconds_in_steps  # starting its process takes a good part of a short trial
+    speed = trial.n_images / seconds if trial.n_images and seconds else None
+    best = trial.best
+    if trial.state == "complete" and best is not None and best.validation_score is not None:
+        accuracy, score = best.validation_accuracy, trial.value
+    else:
+        accuracy, score = trial.value, None
+    return Finalist(trial.number, trial.origin, recipe, accuracy, speed, score)
 
 
 def finalists_by_number(
@@ -144,8 +143,11 @@ def sure_finalists(
     return choose_finalists(finished, accuracy_per_doubling, n_finalists - n_running)
 
 
-def _best_first(trials: Sequence[TrialRecord], accuracy_per_doubling: float, against_time: bool) -> list[TrialRecord]:
-    """Return the trials that can be finalists: complete ones first, then by rung, then by score less its price."""
+def best_first(trials: Sequence[TrialRecord], accuracy_per_doubling: float, *, against_time: bool) -> list[TrialRecord]:
+    """Return the trials that can be finalists: complete ones first, then by rung, then by score less its price.
+
+    Equal recipes count once. For the arguments see `choose_finalists`.
+    """
     rank: dict[int, tuple[float, float]] = {}  # by number
     candidates = []
     for trial in trials:
@@ -158,10 +160,13 @@ def _best_first(trials: Sequence[TrialRecord], accuracy_per_doubling: float, aga
         if rung > 0 and score is not None and trial.recipe is not None:
             rank[trial.number] = rung, cost_adjusted_score(score, trial.multiply_adds, accuracy_per_doubling)
             candidates.append(trial)
-    return sorted(candidates, key=lambda trial: rank[trial.number], reverse=True)
+    by_recipe: dict[str, TrialRecord] = {}
+    for trial in sorted(candidates, key=lambda trial: rank[trial.number], reverse=True):
+        by_recipe.setdefault(json.dumps(trial.recipe), trial)  # the first of equal recipes stays, in its place
+    return list(by_recipe.values())
 
 
-def _feasible_default(trials: Sequence[TrialRecord]) -> TrialRecord | None:
+def feasible_default(trials: Sequence[TrialRecord]) -> TrialRecord | None:
     """Return the trial of the default recipe, if it has one that is within the limits."""
     for trial in trials:
         if trial.origin == DEFAULT_NAME and trial.state != "infeasible":

@@ -64,9 +64,17 @@ def refit(final: FinalRound, winner: ConfirmRecord, n_seeds: int) -> list[RefitR
         TrainingFailed: A student's training met a bug.
         Interrupted: The run is to stop.
     """
-    files = final.files
-    _forget_stale(files, winner)
+    forget_stale(final.files, winner)
     obstacle = train_students(final, winner, n_seeds)
+    return deliver_better(final, winner, obstacle)
+
+
+def deliver_better(final: FinalRound, winner: ConfirmRecord, obstacle: str) -> list[RefitRecord]:
+    """Deliver the students, or the winner's own training where that is better than the first of them.
+
+    obstacle: why a student is missing, if one is. Returns the records of what is delivered.
+    """
+    files = final.files
     delivered = _delivered(files, winner, obstacle)
     _keep_delivered(files, delivered)
     records = [record for record, _ in delivered]
@@ -81,7 +89,7 @@ def deliver(files: StudyFiles) -> None:
         shutil.copyfile(files.checksums.intact(files.refit_model(0)), temporary)
 
 
-def _forget_stale(files: StudyFiles, winner: ConfirmRecord) -> None:
+def forget_stale(files: StudyFiles, winner: ConfirmRecord) -> None:
     """Remove what has no use any more: trainings of an earlier run's winner, and students that have lost a file."""
     if any(record.trial != winner.trial for record in [*files.read_student_records(), *files.read_refit_records()]):
         files.forget_ensemble()
@@ -112,7 +120,12 @@ def train_students(final: FinalRound, winner: ConfirmRecord, n_seeds: int) -> st
     for failure in failures:
         if failure.kind == "error":  # a bug, which no other training makes good
             raise failure
-    return f"a student of the finalists failed ({failures[0].kind}): {failures[0].reason}" if failures else ""
+    return student_failure(failures[0]) if failures else ""
+
+
+def student_failure(failure: TrainingFailed) -> str:
+    """Say why a student is missing whose training failed."""
+    return f"a student of the finalists failed ({failure.kind}): {failure.reason}"
 
 
 def students_have_time(final: FinalRound, winner: ConfirmRecord, n_seeds: int) -> bool:
@@ -148,7 +161,7 @@ def _train_missing(
     n_parallel = final.n_parallel(len(missing))
     jobs = []
     for index in missing:
-        jobs.append(partial(_train_student, final, winner, index, n_planned, n_parallel, teachers))
+        jobs.append(partial(train_student, final, winner, index, n_planned, n_parallel, teachers))
     return final.run_parallel("refit", jobs, n_parallel)
 
 
@@ -273,13 +286,14 @@ def _measured_speed(
     return sum(speeds) if speeds is not None else None
 
 
-def _train_student(
+def train_student(
     final: FinalRound,
     winner: ConfirmRecord,
     seed_index: int,
     n_planned: int,
     n_parallel: int,
     teachers: tuple[MemberRecord, ...],
+    label: str | None = None,
 ) -> None:
     """Train a student with one seed, and write its model, its predictions and its record.
 
@@ -290,10 +304,11 @@ def _train_student(
         n_planned: Length of the schedule, in images.
         n_parallel: Students that are trained at a time.
         teachers: The networks that it learns from.
+        label: Its name for whoever watches; None: by its seed.
     """
     files = final.files
     task = _task(final, winner, seed_index, n_planned, n_parallel, teachers)
-    label = f"student {seed_index}"
+    label = label or f"student {seed_index}"
     with files.checksums.writing(files.student_model(seed_index)) as temporary:
         ends_in_time = task.seconds_limit is not None
         saved = replace(task, ends_in_time=ends_in_time, score_on_confirmation=True, save_to=temporary)

@@ -289,6 +289,10 @@ class FinalistsPlan:
         slowest = max(seconds_in_full)
         return [max(1.0, min(slowest / each, MOST_LENGTHS / self.share)) for each in seconds_in_full]
 
+    def clock_of(self, clock: Clock, seconds: float) -> Clock:
+        """Return the clock of one training that waits for no other. seconds: what it is planned to take."""
+        return clock
+
     def by_measurement(self, in_full: float) -> FinalistsPlan:
         """Return it with lengths by what all finalists take in full as measured, in seconds."""
         return FinalistsPlan.of(self.n_finalists, in_full, self.seconds, self.seconds_kept)

@@ -9,16 +9,19 @@ from typing import Any
 
 from fmnist.export.formats import FORMATS, find_format
 from fmnist.model.layers import describe_layers
+from fmnist.recipe import short_form
 from search.format import METRIC_WORDS, in_metric, metric_range
 from search.records.io import flat
 from search.report import gallery
 from search.report.analysis import trials as search_analysis
 from search.report.analysis.evidence import Evidence, TrainingEvidence
+from search.report.analysis.front import COSTS, KINDS, exported_formats, front_views
 from search.report.analysis.learning import learning_curve
+from search.report.charts import front as front_charts
 from search.report.charts import model as model_charts
 from search.report.charts import search as search_charts
 from search.report.charts.style import MANY_CLASSES, Chart
-from search.report.text import certainty, data, delivery, exports, model, overview, recipe, untested
+from search.report.text import certainty, data, delivery, exports, front, model, overview, recipe, untested
 from search.report.text import search as search_text
 from search.results.members import score_interval
 from search.results.quantization import quantization_losses
@@ -33,6 +36,7 @@ TEXT: dict[str, ModuleType] = {  # the modules of sentences, as templates name t
     "certainty": certainty,
     "search": search_text,
     "exports": exports,
+    "front": front,
     "delivery": delivery,
     "untested": untested,
 }
@@ -46,14 +50,13 @@ def template_context(study: FinishedStudy, evidence: Evidence, summary: dict[str
         evidence: of its figures.
         summary: the content of report.json.
     """
+    of_front = front_context(study, evidence)
+    charts = model_chart_list(study, evidence, summary)
+    if of_front:
+        charts.append(front_charts.front_chart(of_front["front_views"][0]))
     return {
-        **training_context(
-            study,
-            evidence,
-            summary,
-            overview.strengths_and_limits(study, evidence),
-            model_chart_list(study, evidence, summary),
-        ),
+        **training_context(study, evidence, summary, overview.strengths_and_limits(study, evidence), charts),
+        **of_front,
         "mistakes": gallery.worst_mistakes(study),
         "pairs": gallery.confused_pairs(study),
         "suspects": gallery.suspect_labels(study, evidence),
@@ -63,6 +66,29 @@ def template_context(study: FinishedStudy, evidence: Evidence, summary: dict[str
         "formats": {format.name: format for format in FORMATS},
         "export_lines": export_lines(study),
         "quantization_losses": quantization_losses(study.exported),
+    }
+
+
+def front_context(study: FinishedStudy, evidence: Evidence) -> dict[str, Any]:
+    """Gather what templates see of the networks of every size; nothing of a study without --front.
+
+    Args:
+        study: a finished one.
+        evidence: of its figures.
+    """
+    if not study.front:
+        return {}
+    views = front_views(study, evidence.baselines)
+    kinds = {network.kind for view in views for network in view.networks}
+    return {
+        "front_views": views,
+        "front_data": front_charts.page_data(views),
+        "front_costs": [cost for cost in COSTS if any(view.cost is cost for view in views)],
+        "front_formats": exported_formats(study.front),
+        "front_kinds": {kind: words for kind, words in KINDS.items() if kind in kinds},
+        "front_baseline": next((view.best_baseline for view in views if view.best_baseline), None),
+        "front_trials_label": front_charts.TRIALS_LABEL,
+        "short_form": short_form,
     }
 
 

@@ -11,14 +11,18 @@ from PIL import Image
 from fmnist.errors import UserError
 from search.format import count
 from search.records.models import DataRecord
+from search.report.analysis.evidence import Evidence
+from search.report.analysis.front import front_views
 from search.report.analysis.learning import LearningCurve, learning_curve
 from search.report.charts.fonts import fonts_for
+from search.report.charts.front import front_chart
 from search.report.charts.images import sheet_png
 from search.report.charts.model import confusion_figure, learning_chart
 from search.report.charts.plain import drawing
 from search.report.charts.search import history_chart
 from search.report.charts.style import CSS_PIXELS_PER_INCH, PNG_DPI, Chart, figure_png, figure_svg
 from search.report.gallery import worst_mistakes
+from search.report.text.front import found, picture_note
 from search.report.text.model import commonest_mistake, learning, learning_note
 from search.results.figure import StudyFigure
 from search.results.result import FinishedStudy, StudyResult
@@ -66,6 +70,8 @@ def draw_figures(study: StudyResult) -> dict[str, StudyFigure]:
             caption = f"{caption} {learning(curve)}"
         figures.append(_of_chart(learning_chart(curve), "Learning curve", caption))
     if isinstance(study, FinishedStudy):
+        if study.front:
+            figures.append(_front(study))
         figures.append(_confusion(study))
         figures += _mistakes(study)
     return {figure.name: figure for figure in figures}
@@ -79,6 +85,14 @@ def _curve_of_best_trial(study: StudyResult) -> LearningCurve | None:
     n_train = study.files.read_json(DataRecord, study.files.data).n_images["train"]
     whose = f"trial {best.number}, the best of the search"
     return LearningCurve(whose, best.history, best.best, best.n_images, n_train, "")
+
+
+def _front(study: FinishedStudy) -> StudyFigure:
+    """The networks of every size, by multiply-adds."""
+    view = front_views(study, Evidence(study).baselines)[0]
+    return _of_chart(
+        front_chart(view), "Networks of every size", f"{found(study)} {picture_note(study, [view])}".strip()
+    )
 
 
 def _of_chart(chart: Chart, title: str, caption: str = "") -> StudyFigure:

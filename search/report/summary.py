@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import statistics
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from fmnist.export.formats import find_format
+from fmnist.export.formats import ExportRecord, find_format
 from fmnist.model.layers import count_multiply_adds, count_parameters
 from fmnist.recipe import Recipe, short_form
 from search.records.models import ConfirmRecord, RefitRecord
 from search.report.analysis.evidence import Evidence, TrainingEvidence, as_dicts
 from search.report.templating import plain
 from search.report.text.delivery import kind_of_training
+from search.report.text.front import losses_of_front
+from search.results.front import FrontPoint
 from search.results.members import Member, score_interval
-from search.results.quantization import quantization_losses
+from search.results.quantization import QuantizationLoss, quantization_losses
 from search.results.result import FinishedStudy
 from search.results.trainings import Trainings
 
@@ -37,6 +40,8 @@ def summarize(study: FinishedStudy, evidence: Evidence) -> dict[str, Any]:
     }
     if study.metric != "accuracy":
         summary["metric"] = {**summary["metric"], "test": tested_score_section(study)}
+    if study.front:
+        summary["front"] = [front_row(study, point) for point in study.front]
     return plain(summary)
 
 
@@ -264,14 +269,53 @@ def target_section(study: FinishedStudy) -> dict[str, Any] | None:
 
 def export_rows(study: FinishedStudy) -> list[dict[str, Any]]:
     """Make `exports`: what was measured of each file, what it had to keep to, and what fewer bits lose."""
-    losses = {loss.record: loss for loss in quantization_losses(study.exports)}
-    rows = []
-    for record in study.exports:
+    return list(file_rows(study.exports, quantization_losses(study.exports)))
+
+
+def file_rows(records: Sequence[ExportRecord], losses: Sequence[QuantizationLoss]) -> Iterator[dict[str, Any]]:
+    """Make a row of `exports` for each of these files.
+
+    Args:
+        records: Of the files.
+        losses: What fewer bits lose, of these files and of all that they are corrected together with.
+    """
+    lost = {id(loss.record): loss for loss in losses}
+    for record in records:
         fields = {**dataclasses.asdict(record), "limit": find_format(record.format).limit}
         del fields["trace"]  # for whoever opens the record
-        loss = losses.get(record)
+        loss = lost.get(id(record))
         if loss is not None:
             interval = [loss.interval.low, loss.interval.high]
             fields |= {"wilson_95": interval, "loss": loss.loss, "p_mcnemar_holm": loss.p_adjusted}
-        rows.append(fields)
-    return rows
+        yield fields
+
+
+def front_row(study: FinishedStudy, point: FrontPoint) -> dict[str, Any]:
+    """One of `front`, the networks of every size: its cost, its accuracies and its files.
+
+    `wilson_95` holds for all networks of the front together, that of a file in `exports` for it alone.
+    """
+    by_metric = {}
+    if study.metric != "accuracy":
+        by_metric = {"confirm_score": point.training.confirm_score, "test_score": point.test_score}
+    return {
+        "name": point.name,
+        "trial": point.record.trial,
+        "model": study.files.relative_name(point.model),
+        "network": short_form(point.recipe),
+        "recipe": point.recipe.to_dict(),
+        "n_parameters": point.record.n_parameters,
+        "multiply_adds": point.record.multiply_adds,
+        "model_bytes": point.n_bytes,
+        "is_best": point.is_best,
+        "is_dominated": point.is_dominated,
+        "is_taught": point.is_taught,
+        "seed": point.training.seed,
+        "n_images": point.training.n_images,
+        "seconds": point.training.seconds,
+        "confirm_accuracy": point.confirm_accuracy,
+        "test_accuracy": point.test_accuracy,
+        "wilson_95": [point.test_interval.low, point.test_interval.high],
+        **by_metric,
+        "exports": list(file_rows(point.exports, [loss for _, loss in losses_of_front(study)])),
+    }

@@ -17,10 +17,12 @@ from search.records.models import (
     FINISHED_STATES,
     ConfirmRecord,
     DataRecord,
+    EvaluationArrays,
     EvaluationRecord,
     TargetOutcome,
     TrialRecord,
 )
+from search.results.front import FrontPoint, read_front
 from search.results.members import find_members
 from search.results.result import FinishedStudy, StudyResult, TrainedStudy
 from search.results.trainings import Trainings
@@ -60,10 +62,16 @@ def read_finished_study(
             f"test figures need a study with test images, but {shown_path(files.root)} was made without; name one that "
             "was made with some"
         )
+    trainings, arrays = _read_trainings(files, trials, command, importances), files.read_test_arrays()
+    metric, winner = trainings["config"].get("metric", "accuracy"), trainings["refits"][0].trial
+    test = files.read_json(EvaluationRecord, files.test)
+    require_consistent_front(files, test, arrays)
+    front = read_front(files, metric, arrays.labels, arrays.front_probabilities, winner)
     study = FinishedStudy(
-        **_read_trainings(files, trials, command, importances),
-        test=files.read_json(EvaluationRecord, files.test),
-        arrays=files.read_test_arrays(),
+        **trainings,
+        test=test,
+        arrays=arrays,
+        front=tuple(with_files_as_they_are(files, point) for point in front),
         baselines=tuple(files.read_baselines()),
         exports=tuple(as_they_are(files, record) for record in files.read_export_records()),
         target=files.read_json(TargetOutcome, files.target_outcome) if files.has(files.target_outcome) else None,
@@ -93,7 +101,10 @@ def _read_trainings(
     files: StudyFiles, trials: Sequence[TrialRecord], command: str, importances: Mapping[str, float] | None
 ) -> dict[str, Any]:
     """Read what studies with and without test images have in common, by the names of the fields."""
-    ensemble = files.read_ensemble_record()
+    ensemble, students = files.read_ensemble_record(), files.read_student_records()
+    front_students = []
+    for point in files.read_front():
+        front_students += files.of_point(point.name).read_student_records()
     return {
         "files": files,
         "config": files.read_plain(files.config),
@@ -109,7 +120,8 @@ def _read_trainings(
         "worker_seconds": files.read_worker_seconds(),
         "environment": files.read_plain(files.environment),
         "model_bytes": files.checksums.intact(files.model).stat().st_size,
-        "students": tuple(files.read_student_records()),
+        "students": tuple(students),
+        "front_students": tuple(record for record in front_students if record not in students),
         "ensemble": ensemble,
         "ensemble_bytes": None if ensemble is None else files.checksums.intact(files.ensemble).stat().st_size,
     }
@@ -125,19 +137,30 @@ def finalists_among(records: Sequence[ConfirmRecord]) -> tuple[ConfirmRecord, ..
     return in_full or tuple(records)
 
 
-def as_they_are(files: StudyFiles, record: ExportRecord) -> ExportRecord:
+def with_files_as_they_are(files: StudyFiles, point: FrontPoint) -> FrontPoint:
+    """Return a network of the front whose files in other formats that were lost or changed since count as failed."""
+    of_point = files.of_point(point.name)
+    exports = [as_they_are(of_point, record, "the study's command") for record in point.exports]
+    return replace(point, exports=tuple(exports))
+
+
+def as_they_are(files: StudyFiles, record: ExportRecord, remedy: str | None = None) -> ExportRecord:
     """Return the record of an export; of one whose file is lost or changed since it was compared, as a failed one.
 
     Nobody has compared what is there now with the model.
+
+    Args:
+        files: With the folder of exports.
+        record: Of the export.
+        remedy: What makes the file anew; None for the option that does.
     """
     path = files.exports / record.file
     state = files.checksums.state(path)
     if record.failure is not None or state == "intact" or (state == "unrecorded" and path.exists()):
         return record
     what = "has changed" if state == "changed" else "has been removed"
-    return replace(
-        record, failure=f"the file {what} since it was compared with the model; --export {record.format} makes it anew"
-    )
+    remedy = remedy or f"--export {record.format}"
+    return replace(record, failure=f"the file {what} since it was compared with the model; {remedy} makes it anew")
 
 
 def _finished_trials(trials: Iterable[TrialRecord]) -> tuple[TrialRecord, ...]:
@@ -195,6 +218,20 @@ def require_consistent(study: FinishedStudy) -> None:
             raise UserError(
                 f"{shown_path(path)} must predict {len(labels):,} test images, but got {len(predicted):,}; {restore}"
             )
+
+
+def require_consistent_front(files: StudyFiles, test: EvaluationRecord, arrays: EvaluationArrays) -> None:
+    """Raise UserError where the predictions of the front are not those of its networks."""
+    n_points, predictions = len(files.read_front()), arrays.front_probabilities
+    n_predicted = 0 if predictions is None else len(predictions)
+    is_same = n_points == n_predicted == len(test.front_accuracies)
+    if predictions is not None:
+        is_same = is_same and predictions.shape[1:] == arrays.probabilities[0].shape
+    if not is_same:
+        raise UserError(
+            f"{shown_path(files.front_record)} has {n_points} networks, but {n_predicted} have predicted and "
+            f"{len(test.front_accuracies)} were scored; restore the study's files, or start a new one with --study NAME"
+        )
 
 
 def require_consistent_ensemble(study: FinishedStudy) -> None:

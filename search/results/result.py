@@ -32,6 +32,7 @@ from search.records.models import (
 )
 from search.results.card import finished_card, study_card, trained_card
 from search.results.figure import StudyFigure
+from search.results.front import FrontPoint
 from search.results.trainings import Trainings, count_by_state
 
 
@@ -241,6 +242,7 @@ class FinishedStudy(Trainings, StudyResult):
     arrays: EvaluationArrays
     baselines: tuple[BaselineOutcome, ...] = ()  # in the order of BASELINES; empty where none were asked for
     target: TargetOutcome | None = None  # None where no file had to be small or fast
+    front: tuple[FrontPoint, ...] = ()  # networks of every size, the cheapest first; empty without --front
 
     @property
     def is_finished(self) -> bool:

@@ -45,6 +45,7 @@ class Trainings:
     model_bytes: int  # size of best.keras
     spaces: tuple[SpaceRecord, ...] = ()  # that were searched, in their order; empty where the study was never widened
     students: tuple[RefitRecord, ...] = ()  # by seed_index, delivered or not; empty where none could be trained
+    front_students: tuple[RefitRecord, ...] = ()  # with --front: those of the other networks
     ensemble: EnsembleRecord | None = None  # None where one network alone was best, and before version 0.7.0
     ensemble_bytes: int | None = None  # size of ensemble.keras
 
@@ -96,7 +97,7 @@ class Trainings:
     @property
     def n_images_trained(self) -> dict[str, int]:
         """Training images seen in the search, by the finalists, and by the students or, before 0.7.0, retrainings."""
-        refits = self.students if self.has_unseen_confirmation else self.refits
+        refits = (*self.students, *self.front_students) if self.has_unseen_confirmation else self.refits
         return {
             "search": sum(trial.n_images for trial in self.trials),
             "confirm": sum(record.n_images for record in self.confirmed),

@@ -10,8 +10,8 @@ from typing import Any
 import pydantic
 
 from fmnist.errors import UserError
-from search.config import SHIPPED_SPACES
 from search.space.parameters import shown
+from search.system.shipped import SHIPPED_SPACES
 
 TYPES = {  # by the beginning of pydantic's name of the error
     "int": ("a whole number", "write it without quotes, point or exponent, such as 3"),

@@ -16,6 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search.records.models import FINISHED_STATES
 from search.study.attributes import attributes_of
+from search.study.objective import Values
 from search.study.optuna_private import id_of
 from search.study.requeue import requeue, requeue_running
 from search.study.storage.opening import StudyStorage
@@ -32,7 +33,7 @@ class SearchStopped(Exception):
 
 def run_trials(
     study: optuna.Study,
-    objective: Callable[[optuna.Trial], float],
+    objective: Callable[[optuna.Trial], Values],
     storage: StudyStorage,
     *,
     n_trials: int,
@@ -51,7 +52,7 @@ def run_trials(
 
     Args:
         study: Where trials are asked for and told.
-        objective: Trains a trial and returns its value.
+        objective: Trains a trial and returns its value, or its values.
         storage: The study's storage.
         n_trials: Trials that the study shall have.
         n_jobs: Trials at a time, each in a thread of this process.
@@ -94,7 +95,7 @@ class TrialLoop:
         self,
         study: optuna.Study,
         storage: StudyStorage,
-        objective: Callable[[optuna.Trial], float],
+        objective: Callable[[optuna.Trial], Values],
         n_trials: int,
         stop: threading.Event,
         timeout: Callable[[], bool],

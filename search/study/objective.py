@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Generator, Sequence
@@ -23,7 +24,7 @@ from search.callbacks.base import Callback
 from search.space.space import DEFAULT_NAME, SearchSpace
 from search.study.attributes import attributes_of, set_attributes
 from search.study.optuna_private import stored, together
-from search.study.strategy import build_pruner, seed_of
+from search.study.strategy import build_pruner, directions_of, seed_of
 from search.worker.drive import drive
 from search.worker.tasks import (
     Interrupted,
@@ -71,13 +72,17 @@ def never_ends() -> float | None:
     return None
 
 
+Values = float | tuple[float, float]  # of a trial: its score; with --front also the cost, see `Objective`
+
+
 class Objective:
     """Trains what a trial suggests; any `optuna.Study` that maximises can call it.
 
     A trial climbs rungs. Each is a training of its own, from new weights and with the whole schedule squeezed into the
     rung's length, and the pruner is asked at its end only: in the middle of a schedule, accuracy ranks recipes badly
     (one that still warms up looks worse than one that never will be better). The last rung's score is the value: by the
-    site's metric, larger is better, so by log loss it is the negative log loss.
+    site's metric, larger is better, so by log loss it is the negative log loss. With `front` a trial has two values,
+    that score and the decimal logarithm of the network's multiply-adds: their study maximises one, minimises the other.
 
     Args:
         space: What may be suggested, and the limits of a network's cost.
@@ -89,6 +94,7 @@ class Objective:
         callback: Follows the trainings.
         keep: Called with each trial that has an outcome just before it ends; Optuna accepts nothing for it later.
         stop: Set it to have each trial that has not begun to train raise Interrupted.
+        front: Whether networks of every size are searched for.
     """
 
     def __init__(
@@ -103,8 +109,10 @@ class Objective:
         callback: Callback | None = None,
         keep: Keep = keep_nothing,
         stop: threading.Event | None = None,
+        front: bool = False,
     ) -> None:
         self.rungs = tuple(rungs)
+        self.front = front
         self.seconds_left = seconds_left
         self.callback = callback or Callback()
         self.keep = keep
@@ -123,10 +131,10 @@ class Objective:
     @property
     def pruner(self) -> optuna.pruners.BasePruner:
         """Asynchronous successive halving, asked at the end of each of this objective's rungs."""
-        return build_pruner("asha" if len(self.rungs) > 1 else "none", self._space.fidelity)
+        return build_pruner("asha" if len(self.rungs) > 1 else "none", self._space.fidelity, front=self.front)
 
-    def __call__(self, trial: optuna.Trial) -> float:
-        """Train the trial's recipe and return its best selection score.
+    def __call__(self, trial: optuna.Trial) -> Values:
+        """Train the trial's recipe and return its best selection score; with `front` that and the cost.
 
         The trial's user attributes say why it ended, whichever way it ends.
 
@@ -149,7 +157,8 @@ class Objective:
             recipe = self._space.suggest(trial)
             set_attributes(trial, recipe=recipe.to_dict())
             self._refuse_costly(trial, recipe)
-        return TrialTraining(self, trial, recipe).train()
+        score = TrialTraining(self, trial, recipe).train()
+        return (score, math.log10(count_multiply_adds(recipe.architecture))) if self.front else score
 
     def _refusal_of(self, trial: object) -> str | None:
         """Return why the trial cannot be trained; None if it can."""
@@ -163,11 +172,14 @@ class Objective:
                 "the objective trains inside its `with open_objective(...)` block, but the block has ended; call "
                 "study.optimize inside it"
             )
-        directions = [direction.name.lower() for direction in trial.study.directions]
-        if directions != ["maximize"]:
+        directions = tuple(direction.name.lower() for direction in trial.study.directions)
+        if directions != directions_of(front=self.front):
+            wanted, made = "one value", 'direction="maximize"'
+            if self.front:
+                wanted, made = "it and minimize the second value, the cost", 'directions=["maximize", "minimize"]'
             return (
-                "the objective's value is larger the better, so its study must maximize one value, but got "
-                f'{" and ".join(directions)}; make it by optuna.create_study(direction="maximize")'
+                f"the objective's value is larger the better, so its study must maximize {wanted}, but got "
+                f"{' and '.join(directions)}; make it by optuna.create_study({made})"
             )
         return None
 
@@ -309,7 +321,7 @@ class TrialTraining:
         self._objective.callback.on_evaluation(self._label, point, best.validation_accuracy)
 
     def _report(self, score: float, step: int) -> None:
-        if step not in self._reported:
+        if not self._objective.front and step not in self._reported:
             self._reported.add(step)
             self._trial.report(score, step)
 
@@ -324,9 +336,18 @@ class TrialTraining:
             return
         if result.stopped_by == "early stopping":  # its last report lies before the rung
             self._report(_score_of(result), step)
-        if self._origin != DEFAULT_NAME and self._trial.should_prune():
+        if self._objective.front:
+            scores = attributes_of(self._trial).get("rung_scores", {})
+            set_attributes(self._trial, rung_scores={**scores, str(step): _score_of(result)})
+        if self._origin != DEFAULT_NAME and self._should_prune():
             raise optuna.TrialPruned(f"pruned after {n_images:,} images")
         set_attributes(self._trial, passed_step=step)
+
+    def _should_prune(self) -> bool:
+        """Ask the study's pruner. Optuna asks none for a study of several values."""
+        if not self._objective.front:
+            return self._trial.should_prune()
+        return self._trial.study.pruner.prune(self._trial.study, stored(self._trial))
 
     def _require_time_for(self, n_images: int, n_images_here: int) -> None:
         """Do not begin a rung that --timeout would cut: another trial may still use that time."""

@@ -7,8 +7,9 @@ import math
 import operator
 import threading
 import warnings
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from typing import Any, Literal
 
 import numpy as np
 import optuna
@@ -17,9 +18,18 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search.space.space import Fidelity
 from search.study.attributes import attributes_of
+from search.study.domination import spread_first
 from search.study.optuna_private import StudyExcerpt, params_drawn_for
 
 SEED_PURPOSES = ("sampler", "trial", "confirm", "refit", "baseline")
+Directions = tuple[Literal["maximize", "minimize"], ...]  # of a study's values, as Optuna names them
+DIRECTIONS: Directions = ("maximize",)  # the selection score
+FRONT_DIRECTIONS: Directions = ("maximize", "minimize")  # that, and the decimal logarithm of the multiply-adds
+
+
+def directions_of(*, front: bool) -> Directions:
+    """Return the directions of a study's values. front: whether networks of every size are searched for."""
+    return FRONT_DIRECTIONS if front else DIRECTIONS
 
 
 def build_sampler(name: str, seed: int, *draws_before: int) -> optuna.samplers.BaseSampler:
@@ -89,11 +99,20 @@ class BoundedTPESampler(optuna.samplers.TPESampler):
         under_way = self._under_way([trial for trial in trials if trial.state is running])
         if len(ended) <= self.HISTORY:
             return sorted([*ended, *under_way], key=operator.attrgetter("number"))
-        ranks = [trial.rank for trial in ended]
-        good = set(heapq.nsmallest(self.N_GOOD, range(len(ended)), key=ranks.__getitem__))
+        good = set(self._good(ended))
         rest = [i for i in range(len(ended)) if i not in good]
         selected = good.union(evenly_spaced(rest, self.HISTORY - len(good)))
         return [ended[i] for i in sorted(selected)] + under_way
+
+    def _good(self, ended: list[EndedTrial]) -> list[int]:
+        """Return which are the best N_GOOD; of a study of two values those on its front, and next to it."""
+        complete = [i for i, trial in enumerate(ended) if trial.rank[0] == 0]
+        if complete and len(ended[complete[0]].values) > 1:
+            scores, costs = zip(*(ended[i].values for i in complete), strict=True)
+            first = islice(spread_first(scores, costs), self.N_GOOD)
+            return [complete[place] for place in first]
+        ranks = [trial.rank for trial in ended]
+        return heapq.nsmallest(self.N_GOOD, range(len(ended)), key=ranks.__getitem__)
 
     def _under_way(self, running: list[FrozenTrial]) -> list[FrozenTrial]:
         """Return running trials with what was drawn for them, which Optuna's sampler would parse a dozen times."""
@@ -153,7 +172,7 @@ def evenly_spaced(numbers: Sequence[int], n: int) -> list[int]:
 
 
 def rank_of(trial: FrozenTrial) -> tuple[float, ...]:
-    """Sort key of an ended trial of a study that maximises, least for the best, in the order of Optuna's TPE.
+    """Sort key of an ended trial by its first value, which is maximised, least for the best, as Optuna's TPE orders.
 
     Complete trials come first, by value; then pruned ones, who came further before who scored higher; then those that
     break a constraint, by how much.
@@ -162,7 +181,7 @@ def rank_of(trial: FrozenTrial) -> tuple[float, ...]:
     if violation > 0:
         return (2, violation)
     if trial.state == TrialState.COMPLETE:
-        return (0, -float(trial.value or 0.0))
+        return (0, -float(trial.values[0]))
     if not trial.intermediate_values:
         return (1, 1, 0.0)
     step, score = max(trial.intermediate_values.items())
@@ -179,7 +198,7 @@ def build_rungs(pruner: str, fidelity: Fidelity) -> tuple[int, ...]:
     return (*rungs, fidelity.search_images)
 
 
-def build_pruner(name: str, fidelity: Fidelity) -> optuna.pruners.BasePruner:
+def build_pruner(name: str, fidelity: Fidelity, *, front: bool = False) -> optuna.pruners.BasePruner:
     """Make a pruner whose steps are training images seen; it is asked at the end of each rung (see `Objective`).
 
     Args:
@@ -187,9 +206,12 @@ def build_pruner(name: str, fidelity: Fidelity) -> optuna.pruners.BasePruner:
             trial below the median of the complete trials at the same step, once there are five of them. "none" trains
             every trial on the last rung at once.
         fidelity: First rung, reduction factor and the price of multiply-adds.
+        front: Whether the study has two values, see `FrontHalvingPruner`; then the pruner is "asha" or "none".
     """
     if name == "none":
         return optuna.pruners.NopPruner()
+    if front:
+        return FrontHalvingPruner(fidelity.reduction_factor)
     if name == "median":
         return optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=fidelity.first_rung_images)
     return RecentHalvingPruner(fidelity.reduction_factor, fidelity.accuracy_per_doubling)
@@ -213,30 +235,57 @@ class RecentHalvingPruner(optuna.pruners.BasePruner):
 
     def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
         """Whether the trial ends at its last reported step. The study must maximise."""
-        step = trial.last_step
+        step = max(self._reports(trial), default=None)
         if step is None:
             return False
         others = []
         for other in study.get_trials(deepcopy=False):
-            if step in other.intermediate_values and other.number != trial.number:
+            if step in self._reports(other) and other.number != trial.number:
                 others.append(other)
-        n_went_on = sum(went_on(other, step) for other in others)
+        n_went_on = sum(self._went_on(other, step) for other in others)
         recent = others[-self.WINDOW :]
-        own_score = self._adjusted_score(trial, step)
-        n_better = sum(self._adjusted_score(other, step) > own_score for other in recent)
-        is_among_the_best = n_better < max(1, (len(recent) + 1) // self._reduction_factor)
+        is_among_the_best = self._n_better(trial, recent, step) < max(1, (len(recent) + 1) // self._reduction_factor)
         has_room = n_went_on < math.ceil((len(others) + 1) / self._reduction_factor)
         return not (is_among_the_best and has_room)
 
-    def _adjusted_score(self, trial: optuna.trial.FrozenTrial, step: int) -> float:
+    def _reports(self, trial: FrozenTrial) -> Mapping[int, float]:
+        """Return what a trial reported, by step."""
+        return trial.intermediate_values
+
+    def _went_on(self, trial: FrozenTrial, step: int) -> bool:
+        """Whether a trial that reported at this step was let go on from it: it came further, or is on its way."""
+        return max(self._reports(trial)) > step or trial.state == TrialState.RUNNING
+
+    def _n_better(self, trial: FrozenTrial, others: Sequence[FrozenTrial], step: int) -> int:
+        """Return how many of the others deserve more than the trial to go on from this step."""
+        own_score = self._adjusted_score(trial, step)
+        return sum(self._adjusted_score(other, step) > own_score for other in others)
+
+    def _adjusted_score(self, trial: FrozenTrial, step: int) -> float:
         multiply_adds = attributes_of(trial).get("multiply_adds")
         return cost_adjusted_score(trial.intermediate_values[step], multiply_adds, self._accuracy_per_doubling)
 
 
-def went_on(trial: optuna.trial.FrozenTrial, step: int) -> bool:
-    """Whether a trial that reported at this step was let go on from it: it came further, or is on its way."""
-    has_come_further = trial.last_step is not None and trial.last_step > step
-    return has_come_further or trial.state == optuna.trial.TrialState.RUNNING
+class FrontHalvingPruner(RecentHalvingPruner):
+    """The same for networks of every size: those go on that the front of accuracy against multiply-adds needs most.
+
+    Trials are ordered as in multi-objective asynchronous successive halving (Schmucker et al. 2021), by non-dominated
+    sorting and then by their distance from each other, see `domination.spread_first`. Multiply-adds have no price here.
+    Optuna has no reports for a study of several values, so scores are read from the trials' own records.
+    """
+
+    def __init__(self, reduction_factor: int) -> None:
+        super().__init__(reduction_factor)
+
+    def _reports(self, trial: FrozenTrial) -> Mapping[int, float]:
+        scores = attributes_of(trial).get("rung_scores", {})
+        return {int(step): score for step, score in scores.items()}
+
+    def _n_better(self, trial: FrozenTrial, others: Sequence[FrozenTrial], step: int) -> int:
+        together = [*others, trial]
+        scores = [self._reports(each)[step] for each in together]
+        costs = [math.log(attributes_of(each).get("multiply_adds", 1)) for each in together]
+        return list(spread_first(scores, costs)).index(len(others))
 
 
 def cost_adjusted_score(score: float, multiply_adds: int | None, accuracy_per_doubling: float) -> float:

@@ -27,7 +27,7 @@ from search.study.backup import repair_own_storage, require_same_trials
 from search.study.requeue import requeue_running
 from search.study.storage.opening import StudyStorage, open_storage
 from search.study.storage.supervisor import Claim, claim_nothing
-from search.study.strategy import build_pruner, build_sampler
+from search.study.strategy import build_pruner, build_sampler, directions_of
 from search.system.sqlite import require_sqlite_path, sqlite_url
 
 STUDY_FORMAT = 1  # of what a study's folder and storage hold
@@ -127,6 +127,8 @@ def _way_back(key: str, before: Any) -> str:
     option = flag_of(key, fields[key])
     if before in (None, OWN_STORAGE):
         return f"leave {option} out"
+    if before is True:
+        return f"pass {option}"
     return f"pass {option} {before}"
 
 
@@ -249,7 +251,8 @@ def create_or_resume(
     Raises:
         UserError: The study was made with something else.
     """
-    study = optuna.create_study(study_name=config.study, storage=storage, direction="maximize", load_if_exists=True)
+    directions = directions_of(front=config.front)
+    study = optuna.create_study(study_name=config.study, storage=storage, directions=directions, load_if_exists=True)
     claim(study)
     if identity is not None:
         check_shared_identity(study, identity)
@@ -257,7 +260,7 @@ def create_or_resume(
     requeue_running(study, storage, are_losses=True)
     trials = study.get_trials(deepcopy=False)
     study.sampler = build_sampler(config.sampler, config.seed, len(trials))  # it draws otherwise than the runs before
-    study.pruner = build_pruner(config.pruner, space.fidelity)
+    study.pruner = build_pruner(config.pruner, space.fidelity, front=config.front)
     queued = {attributes_of(trial).get("origin") for trial in trials}
     missing = [entry for entry in space.portfolio if entry.name not in queued]
     for entry in missing[: max(0, config.trials - len(trials))]:

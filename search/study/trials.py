@@ -28,7 +28,7 @@ def read_trials(study: optuna.Study) -> list[TrialRecord]:
 
 
 def read_best(study: optuna.Study, n: int) -> list[TrialRecord]:
-    """Read the n complete trials with the highest values, best first."""
+    """Read the n complete trials with the highest scores, best first."""
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     best = heapq.nlargest(n, complete, key=lambda trial: trial.values[0])
     return [record_of(trial) for trial in best]
@@ -44,7 +44,7 @@ def count_by_state(study: optuna.Study) -> dict[str, int]:
 
 
 def importances(study: optuna.Study) -> dict[str, float] | None:
-    """Share of the complete trials' values that each parameter explains, largest first.
+    """Share of the complete trials' scores that each parameter explains, largest first.
 
     By PED-ANOVA (Watanabe et al. 2023). None where fewer than MIN_TRIALS_FOR_IMPORTANCES trials are complete.
     """
@@ -53,7 +53,7 @@ def importances(study: optuna.Study) -> dict[str, float] | None:
         return None
     with warnings.catch_warnings():  # one for each parameter of few trials; the report says it once, for all
         warnings.simplefilter("ignore", UserWarning)
-        found = optuna.importance.get_param_importances(study)
+        found = optuna.importance.get_param_importances(study, target=lambda trial: trial.values[0])
     return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))  # Optuna orders equals by chance
 
 
@@ -65,7 +65,7 @@ def record_of(trial: FrozenTrial) -> TrialRecord:
     return TrialRecord(
         number=trial.number,
         state=state,
-        value=trial.value if is_complete else None,
+        value=trial.values[0] if is_complete else None,
         params=dict(trial.params) or queued_params(trial),
         origin=attributes.get("origin", "sampler"),
         reason=attributes.get("reason", state),

@@ -8,11 +8,12 @@ import pydantic
 
 from fmnist.environment import command_words
 from fmnist.errors import UserError
-from fmnist.export.formats import FORMATS, find_format
+from fmnist.export.formats import FORMATS, find_format, require_runtimes
 from fmnist.training.precision import BFLOAT16_FLAGS, Precision, has_bfloat16
 from fmnist.values import did_you_mean
 from search.cli import check_study_name
 
+FRONT_FORMATS = ("litert", "litert-int8-full", "onnx")  # of each network that --front delivers
 UNITS = ("B", "kB", "MB", "KiB", "MiB")  # of --max-bytes
 
 
@@ -85,3 +86,23 @@ def check_targets(target: str, max_bytes: int | None, max_ms: float | None, on: 
         raise UserError(
             f"--max-ms is measured of a single file, but got --target {target}, which is a folder; choose another"
         )
+
+
+def check_front(pruner: str, *, has_targets: bool) -> None:
+    """Raise UserError where --front comes with an option that is about one network, or compares trials by one value.
+
+    Args:
+        pruner: Name of the study's pruner.
+        has_targets: Whether the delivered file is to be small or fast.
+    """
+    if has_targets:
+        raise UserError(
+            "--front delivers networks of every size, but got --max-bytes or --max-ms, which are about one; leave them "
+            'out, and take what fits by python -m search.report NAME --pick "bytes<96kB, ms<2"'
+        )
+    if pruner == "median":
+        raise UserError(
+            "--front compares trials by accuracy and multiply-adds, but got --pruner median, which compares one value; "
+            "choose asha or none"
+        )
+    require_runtimes(FRONT_FORMATS, "--front")

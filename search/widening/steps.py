@@ -25,6 +25,7 @@ from search.records.models import SpaceRecord, SpacesRecord
 from search.study.backup import copy_database, keep_trials
 from search.study.optuna_private import study_id_of
 from search.study.storage.opening import StudyStorage, open_storage
+from search.study.strategy import directions_of
 from search.study.study import find_study, shared_identity, storage_url
 from search.system.sqlite import sqlite_path
 from search.widening.plan import OF_THE_SPACE, Widening, with_space_of
@@ -53,7 +54,8 @@ def widen(config: StudyConfig, files: StudyFiles, storage: StudyStorage, widenin
     Returns:
         What was done, for the user.
     """
-    study = optuna.create_study(study_name=config.study, storage=storage, direction="maximize", load_if_exists=True)
+    directions = directions_of(front=config.front)
+    study = optuna.create_study(study_name=config.study, storage=storage, directions=directions, load_if_exists=True)
     trials = [rewritten(trial, widening.before, widening.after) for trial in study.get_trials(deepcopy=False)]
     announced = _announcement(config, files, widening, space_text, len(trials))
     write_json(files.widening, announced)

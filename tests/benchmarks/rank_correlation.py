@@ -38,9 +38,9 @@ from fmnist.data.split import Split, load_train, pixel_statistics, save_split
 from fmnist.errors import UserError
 from fmnist.model.layers import count_multiply_adds, count_parameters
 from fmnist.recipe import Recipe
-from search.config import SHIPPED_SPACES
 from search.space.space import SearchSpace
 from search.system.machine import default_workers
+from search.system.shipped import SHIPPED_SPACES
 from search.worker.local import WorkerProcesses
 from search.worker.tasks import TrainingFailed, TrainingSite, TrainResult, TrainTask
 from tests.support.spaces import space_from

@@ -25,10 +25,10 @@ import optuna
 from fmnist.data.find import find_data
 from fmnist.data.split import load_train, open_split, pixel_statistics, save_split
 from fmnist.model.layers import count_multiply_adds, count_parameters
-from search.config import SHIPPED_SPACES
 from search.space.space import SearchSpace
 from search.study.strategy import seed_of
 from search.system.machine import default_workers
+from search.system.shipped import SHIPPED_SPACES
 from search.worker.local import WorkerProcesses
 from search.worker.tasks import TrainingFailed, TrainingSite, TrainResult
 from tests.support.spaces import space_from

@@ -34,7 +34,7 @@ from optuna.trial import FrozenTrial
 from fmnist.data.find import find_data
 from fmnist.training.history import HistoryPoint, best_point
 from search.callbacks.reporter import Reporter, SearchProgress
-from search.config import SHIPPED_SPACES, StudyConfig
+from search.config import StudyConfig
 from search.context import read_context
 from search.dashboard.publish import DashboardPublisher
 from search.pipeline import OpenStudy, search
@@ -46,6 +46,7 @@ from search.study.storage.opening import StudyStorage, open_storage
 from search.study.strategy import build_pruner, build_rungs
 from search.study.study import create_or_resume
 from search.study.trials import count_by_state, read_trials
+from search.system.shipped import SHIPPED_SPACES
 from search.worker.tasks import TrainingFailed, TrainingSite, TrainResult, TrainTask
 from tests.support.spaces import space_from
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from fmnist.errors import UserError
-from tests.benchmarks import sampler_history, supervisor_load
+from search.space.smaller import with_smaller
+from tests.benchmarks import front_samplers, sampler_history, supervisor_load
 from tests.benchmarks.peers import __main__ as peers
 from tests.benchmarks.peers.curves import (
     CurvePoint,
@@ -23,7 +24,7 @@ from tests.benchmarks.peers.curves import (
 from tests.benchmarks.peers.picture import draw, spread
 from tests.benchmarks.peers.records import Assignment, Images, Ledger, Outcome, read_meta, read_outcome, write_outcome
 from tests.benchmarks.peers.table import make_markdown, make_rows
-from tests.support.spaces import space_from
+from tests.support.spaces import FASHION_MNIST, space_from
 
 ROOT = Path(__file__).resolve().parents[2]
 SURROUNDINGS = {
@@ -242,6 +243,25 @@ def test_both_histories_are_the_same_below_the_bound_and_stand_in_the_table():
         assert results[f"{name}, {arms[0]}, 0"] == results[f"{name}, {arms[1]}, 0"]
     lines = sampler_history.table(results, [6, 14]).splitlines()
     assert len(lines) == 2 + len(names) * 2 * 2
+
+
+# --- what finds a better front
+
+
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+def test_fronts_of_all_samplers_have_an_area_and_stand_in_the_table():
+    space = with_smaller(space_from(FASHION_MNIST, (28, 28, 1), 10))
+    results = {}
+    for arm in front_samplers.ARMS:
+        for seed in (0, 1):
+            results[f"{arm}, 10 trials, {seed}"] = front_samplers.search(arm, seed, 10, space)
+    assert all(0 < found < 0.3 * 2.58 for found in results.values())
+    assert len(front_samplers.table(results).splitlines()) == 2 + len(front_samplers.ARMS)
+
+
+def test_area_is_what_the_front_dominates():
+    points = [(0.8, 5.0), (0.9, 6.0), (0.85, 6.5)]
+    assert front_samplers.area(points, 7.0) == pytest.approx(0.1 * 1.0 + 0.2 * 1.0)
 
 
 # --- what one supervisor takes

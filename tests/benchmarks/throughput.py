@@ -30,8 +30,8 @@ from fmnist.data.split import load_train, pixel_statistics, save_split
 from fmnist.errors import UserError
 from fmnist.recipe import Recipe
 from fmnist.training.precision import has_bfloat16, has_fast_bfloat16
-from search.config import SHIPPED_SPACES
 from search.system.machine import default_workers
+from search.system.shipped import SHIPPED_SPACES
 from search.worker.local import WorkerProcesses
 from search.worker.tasks import TrainingSite, TrainResult
 from tests.support.spaces import space_from

@@ -38,6 +38,7 @@ LEFT_OUT = {
     "baselines": "are scored on test images",
     "export": "is compared on test images",
     **dict.fromkeys(("max_bytes", "max_ms", "target", "on"), "are of an exported file"),
+    "front": "delivers several models",
     "tensorboard": "for runs that are watched",
     "mlflow": "the same",
     "dashboard": "the same",

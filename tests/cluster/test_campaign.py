@@ -19,11 +19,11 @@ from optuna.trial import FrozenTrial, TrialState
 from search.callbacks.reporter import NodeLoss
 from search.cluster.connection import Cluster
 from search.cluster.workers import ClusterWorkers
-from search.config import SHIPPED_SPACES
 from search.space.space import SearchSpace
 from search.study.attributes import attributes_of
 from search.study.objective import Objective
 from search.study.strategy import build_rungs, seed_of
+from search.system.shipped import SHIPPED_SPACES
 from search.worker.tasks import Interrupted
 from tests.support.reporting import Saying
 from tests.support.spaces import space_from

@@ -42,7 +42,7 @@ N_TRIALS = 3
 
 def options(folder: Path, **more: Any) -> StudyConfig:
     fields = {"study": "s", "dataset": "digits", "studies_dir": folder, "space": QUICK, "trials": N_TRIALS}
-    return StudyConfig(**{**fields, "sampler": "random", "refit_seeds": 1, **more})
+    return StudyConfig(**{**fields, "sampler": "random", "refit_seeds": 1, "front": True, **more})
 
 
 def test_run_on_a_cluster_goes_from_the_search_to_the_report(cluster: Any, tmp_path: Path) -> None:
@@ -51,6 +51,10 @@ def test_run_on_a_cluster_goes_from_the_search_to_the_report(cluster: Any, tmp_p
     assert isinstance(there, FinishedStudy)
     assert there.files.report_html.exists() and there.files.model.exists()
     assert there.test_mean > 0.8
+    assert len(there.front) == 2, "two widths"
+    for point in there.front:
+        assert point.test_accuracy > 0.8
+        assert all(point.exported(name) for name in ("litert", "litert-int8-full", "onnx"))
     assert any("up to 3 trainings at a time, each of 1 thread" in text for text in terminal.said)
     environment = json.loads(there.files.environment.read_text())
     assert (environment["workers"], environment["threads_per_worker"]) == (3, 1)
@@ -60,7 +64,9 @@ def test_run_on_a_cluster_goes_from_the_search_to_the_report(cluster: Any, tmp_p
     here = run_study(options(tmp_path / "here", workers=3), search_only=True)
     trials, others = there.trials, here.trials
     assert len(trials) == len(others) == N_TRIALS
-    assert [trial.origin for trial in trials] == [trial.origin for trial in others] == ["default", *["sampler"] * 2]
+    assert (
+        [trial.origin for trial in trials] == [trial.origin for trial in others] == ["default", "half width", "sampler"]
+    )
     one, other = trials[0], others[0]  # the only one that does not depend on which thread is faster
     assert one.params == other.params and one.recipe == other.recipe
     assert one.value == other.value, "one seed and one thread in both runs: the same to the bit"

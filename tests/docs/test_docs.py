@@ -99,6 +99,7 @@ def with_files(words: list[str]) -> list[str]:
 
 
 RUN, PREDICT = "python -m search.run", "python -m fmnist.predict studies/fashion-mnist/best.keras"
+FRONT = f"{RUN} --front --study sizes"
 ON_TRACKERS = f"{RUN} --tensorboard runs/tensorboard --mlflow runs/mlflow"
 RUNS: dict[str, Run] = {
     f"{RUN} --dataset digits --trials 5 --study try": on_digits,
@@ -113,6 +114,9 @@ RUNS: dict[str, Run] = {
     f"{RUN} --space my-space.toml --study narrow": searching_digits,
     f"{RUN} --max-parameters 200000 --study small": searching_digits,
     f"{RUN} --max-bytes 96kB --study pocket": searching_digits,
+    FRONT: on_digits,
+    'python -m search.report sizes --pick "bytes<96kB, ms<2"': as_it_stands,
+    'python -m search.report sizes --pick "ms<1" --to pocket': lambda words: [*words[:-3], "ms<1000", *words[-2:]],
     f"{RUN} --start-from fashion-mnist --study second": searching_digits,
     f"{RUN} --trials 20 --study grown --search-only": on_digits,
     f"{RUN} --trials 30 --study grown": lambda words: [*on_digits(words), "--trials", "3"],

@@ -6,13 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from search.estimate.cases import estimate, middle
 from search.estimate.costs import Costs
-from search.estimate.phases import (
-    estimate,
-    middle,
-    n_evaluations,
-    trial_seconds,
-)
+from search.estimate.phases import n_evaluations, trial_seconds
 from search.estimate.simulation import Rehearsal, RehearsedTrial
 from search.refit.schedule import COST_OF_TEACHERS, FINALIST_LENGTH, STUDENT_LENGTH
 from tests.support.costs import JOB, N_EPOCHS, recipe

@@ -11,11 +11,12 @@ import optuna
 import pytest
 
 from fmnist.model.layers import count_multiply_adds
-from search.config import SHIPPED_SPACES, StudyConfig
+from search.config import StudyConfig
 from search.estimate.simulation import LONGEST, Rehearsal, draw_networks, rehearse
 from search.space.space import SearchSpace
 from search.study.objective import Objective
 from search.study.strategy import build_rungs
+from search.system.shipped import SHIPPED_SPACES
 from search.worker.tasks import RecipeTrainer, TrainingSite
 from tests.support.spaces import space_from
 

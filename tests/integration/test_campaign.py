@@ -19,9 +19,11 @@ pytestmark = pytest.mark.process
 
 @pytest.mark.faults
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [1, 2])
-def test_search_killed_at_random_moments_loses_nothing_and_does_nothing_twice(tmp_path: Path, seed: int) -> None:
-    states = Campaign(tmp_path, n_kills=6, n_trials=60, seed=seed).run()
+@pytest.mark.parametrize(("seed", "front"), [(1, False), (2, True)])
+def test_search_killed_at_random_moments_loses_nothing_and_does_nothing_twice(
+    tmp_path: Path, seed: int, front: bool
+) -> None:
+    states = Campaign(tmp_path, n_kills=6, n_trials=60, seed=seed, front=front).run()
     assert states.total() == 60
 
 

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from search.config import SHIPPED_SPACES
 from search.records.files import StudyFiles
 from search.records.io import read_json
 from search.records.models import DataRecord
 from search.run import main
+from search.system.shipped import SHIPPED_SPACES
 from tests.support.made_images import NAMES, digits_of_each, in_colour, write_divided, write_idx, write_pictures
 from tests.support.spaces import space_from
 

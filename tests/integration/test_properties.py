@@ -20,8 +20,8 @@ from fmnist.data.find import find_data
 from fmnist.data.idx import IDX_NAMES, TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS
 from fmnist.data.split import load_train
 from fmnist.errors import UserError
-from search.config import SHIPPED_SPACES
 from search.run import main, parse
+from search.system.shipped import SHIPPED_SPACES
 from tests.support.made_images import idx
 from tests.support.spaces import space_from
 

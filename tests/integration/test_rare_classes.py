@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from search.config import SHIPPED_SPACES
 from search.records.files import StudyFiles
 from search.run import main
+from search.system.shipped import SHIPPED_SPACES
 from tests.support.rare_class import N_COMMON, N_RARE, rare_class
 
 pytestmark = [pytest.mark.slow, pytest.mark.trains]

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from search.config import SHIPPED_SPACES
 from search.records.files import StudyFiles
 from search.study.study import open_finished
 from search.study.trials import read_trials
+from search.system.shipped import SHIPPED_SPACES
 
 pytestmark = [pytest.mark.slow, pytest.mark.process, pytest.mark.timeout(600)]
 

@@ -27,6 +27,7 @@ PLAIN_PAGES = ("alpha/report.html", "compare-alpha-beta.html")
 AWKWARD_PAGES = ("awkward/report.html", "compare-alpha-awkward.html")  # long names, few classes, other images
 UNTESTED_PAGE = "untested/report.html"  # of a study without test images
 CROWDED_PAGE = "crowded/report.html"  # tables that scroll, the confusion matrix as a picture
+FRONT_PAGE = "sizes/report.html"  # of a study with networks of every size: the only one with controls
 VIEWS = (  # each width and each scheme; all four pairs of one page, as a width has no colours of its own
     *itertools.product(PLAIN_PAGES[:1], WIDTHS, SCHEMES),
     *(
@@ -36,6 +37,8 @@ VIEWS = (  # each width and each scheme; all four pairs of one page, as a width 
     ),
     (CROWDED_PAGE, 390, "dark"),
     (UNTESTED_PAGE, 390, "light"),
+    (FRONT_PAGE, 1280, "light"),
+    (FRONT_PAGE, 390, "dark"),
 )
 AWKWARD = Made(
     n_trials=8,
@@ -54,7 +57,7 @@ CROWDED = Made(
 
 @pytest.fixture(scope="module")
 def studies_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two studies tested on the same images and one that was not, with their reports and comparisons."""
+    """Two studies tested on the same images and others that were not, with their reports and comparisons."""
     folder = tmp_path_factory.mktemp("studies")
     awkward = folder / f"awkward-{'long-' * 10}name"
     for root, made in (
@@ -65,7 +68,16 @@ def studies_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
         store_trials(*make_study(root, made))
     store_trials(*make_study(folder / "crowded", CROWDED))
     store_trials(*make_study(folder / "untested", Made(n_trials=8, is_uneven=True, has_test=False)))
-    for names in (["alpha"], [awkward.name], ["crowded"], ["untested"], ["alpha", "beta"], ["alpha", awkward.name]):
+    store_trials(*make_study(folder / "sizes", Made(n_trials=12, with_front=True, with_baselines=True)))
+    for names in (
+        ["alpha"],
+        [awkward.name],
+        ["crowded"],
+        ["untested"],
+        ["sizes"],
+        ["alpha", "beta"],
+        ["alpha", awkward.name],
+    ):
         assert main([*names, "--studies-dir", str(folder)]) == 0
     (folder / "awkward").symlink_to(awkward)
     (folder / "compare-alpha-awkward.html").symlink_to(folder / f"compare-alpha-{awkward.name}.html")
@@ -168,7 +180,10 @@ FOCUSED = """() => {
 def test_keyboard_reaches_everything_and_shows_where_it_is(opened: Opened) -> None:
     open_details(opened.page)
     focused = list(tabbed(opened.page))
-    assert len(focused) == opened.page.locator("a[href], [tabindex='0'], summary").count()
+    n_controls = opened.page.evaluate(
+        "new Set([...document.querySelectorAll('input:enabled')].map(it => it.name)).size"
+    )
+    assert len(focused) == opened.page.locator("a[href], [tabindex='0'], summary").count() + n_controls
     assert [it["name"] for it in focused if not (it["is_outlined"] and it["is_in_view"])] == []
 
 

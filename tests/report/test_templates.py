@@ -31,6 +31,7 @@ pytestmark = pytest.mark.renders
 SOURCES = sorted(path for folder in report.__path__ for path in Path(folder).rglob("*.py"))
 STUDY_TEMPLATES = ("report.html.j2", "report.md.j2", "model-card.md.j2", "guide.md.j2")
 PARENTS = {"trained.html.j2": "report.html.j2", "trained.md.j2": "report.md.j2"}  # of studies without test images
+FRONTS = {"front.html.j2": "report.html.j2", "front.md.j2": "report.md.j2"}  # of studies with networks of every size
 COMPARISON_TEMPLATES = ("compare.html.j2",)
 SHARED = "macros.html.j2"
 
@@ -50,6 +51,10 @@ def contexts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, ob
     contexts = {"compare.html.j2": of_comparison}
     for name in (*STUDY_TEMPLATES, SHARED):
         contexts[name] = of_study
+    files, trials = make_study(tmp_path_factory.mktemp("studies") / "made", dataclasses.replace(made, with_front=True))
+    sized = read_finished_study(files, trials, command="", importances=None)
+    for name in FRONTS:
+        contexts[name] = template_context(sized, Evidence(sized), summarize(sized, Evidence(sized)))
     files, trials = make_study(tmp_path_factory.mktemp("studies") / "made", dataclasses.replace(made, has_test=False))
     trained = read_trained_study(files, trials, command="", importances=None)
     training_evidence = TrainingEvidence(trained)
@@ -60,9 +65,9 @@ def contexts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, ob
 
 
 def declared_in(name: str) -> set[str]:
-    """The names that a template, or the one that it extends, sets or imports itself: its blocks see them too."""
+    """The names that a template, or the one that it extends or stands in, sets or imports itself: it sees them too."""
     declared = set()
-    for node in parsed(PARENTS.get(name, name)).find_all((nodes.Assign, nodes.FromImport)):
+    for node in parsed({**PARENTS, **FRONTS}.get(name, name)).find_all((nodes.Assign, nodes.FromImport)):
         if isinstance(node, nodes.FromImport):
             declared.update(node.names)
         elif isinstance(node.target, nodes.Name):
@@ -103,7 +108,7 @@ def exists(root: object, names: tuple[str, ...]) -> bool:
     return True
 
 
-@pytest.mark.parametrize("name", [*STUDY_TEMPLATES, *PARENTS, *COMPARISON_TEMPLATES, SHARED])
+@pytest.mark.parametrize("name", [*STUDY_TEMPLATES, *PARENTS, *FRONTS, *COMPARISON_TEMPLATES, SHARED])
 def test_names_of_a_template_exist_in_branches_that_never_render_too(
     name: str, contexts: dict[str, dict[str, object]]
 ) -> None:
@@ -117,7 +122,7 @@ def test_names_of_a_template_exist_in_branches_that_never_render_too(
     assert missing == []
 
 
-@pytest.mark.parametrize("name", [*STUDY_TEMPLATES, *PARENTS, *COMPARISON_TEMPLATES, SHARED])
+@pytest.mark.parametrize("name", [*STUDY_TEMPLATES, *PARENTS, *FRONTS, *COMPARISON_TEMPLATES, SHARED])
 def test_filters_of_a_template_exist(name: str) -> None:
     used = {node.name for node in parsed(name).find_all(nodes.Filter)}
     assert used <= set(templates().filters)
@@ -131,7 +136,7 @@ def public_functions(module: ModuleType) -> list[str]:
 @pytest.mark.parametrize(
     ("module", "prefix", "names_of_templates"),
     [
-        *((module, f"{name}.", (*STUDY_TEMPLATES, *PARENTS)) for name, module in TEXT.items()),
+        *((module, f"{name}.", (*STUDY_TEMPLATES, *PARENTS, *FRONTS)) for name, module in TEXT.items()),
         (comparison_text, "", COMPARISON_TEMPLATES),
     ],
     ids=[*TEXT, "comparison"],
@@ -157,7 +162,7 @@ def names_in(path: Path) -> set[str]:
 
 def test_no_template_lies_unused() -> None:
     included = {
-        name for path in TEMPLATES.glob("*.j2") for name in re.findall(r'"([\w.-]+\.(?:j2|css))"', path.read_text())
+        name for path in TEMPLATES.glob("*.j2") for name in re.findall(r'"([\w.-]+\.(?:j2|css|js))"', path.read_text())
     }
     rendered = {name for path in SOURCES for name in re.findall(r'"([\w.-]+\.j2)"', path.read_text())}
     assert {path.name for path in TEMPLATES.iterdir()} == included | rendered

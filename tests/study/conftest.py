@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from search.config import SHIPPED_SPACES, StudyConfig
+from search.config import StudyConfig
 from search.space.space import SearchSpace
+from search.system.shipped import SHIPPED_SPACES
 from tests.support.spaces import space_from
 
 

@@ -10,12 +10,13 @@ import optuna
 import pytest
 
 from fmnist.errors import UserError
-from search.config import SHIPPED_SPACES, StudyConfig
+from search.config import StudyConfig
 from search.records.files import StudyFiles
 from search.study.backup import keep_trials, repair_own_storage, require_same_trials
 from search.study.storage.opening import open_storage
 from search.study.study import open_finished
 from search.study.trials import read_trials
+from search.system.shipped import SHIPPED_SPACES
 from search.system.sqlite import sqlite_url
 from tests.support.damage import DAMAGES, damage
 from tests.support.remedies import needs_remedy

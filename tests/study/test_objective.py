@@ -185,7 +185,7 @@ def test_speed_is_known_before_a_trial_has_ended(config: StudyConfig, space: Sea
         ({"directions": ["minimize", "maximize"]}, "minimize and maximize"),
     ],
 )
-@pytest.mark.follows("the objective's value is larger the better, so its study must maximize one value")
+@pytest.mark.follows("the objective's value is larger the better, so its study must maximize {}, but got {}; make")
 def test_study_that_does_not_maximize_one_value_is_refused_and_its_remedy_works(
     space: SearchSpace, made_with: dict, received: str
 ) -> None:

@@ -36,7 +36,8 @@ KILLED_RUN = """
 import os, signal, sys, threading
 from pathlib import Path
 import tests.support.training.trainers as t
-from search.config import SHIPPED_SPACES, StudyConfig
+from search.config import StudyConfig
+from search.system.shipped import SHIPPED_SPACES
 from search.space.schema import read_space_text, space_of
 space = space_of(read_space_text(SHIPPED_SPACES / "digits.toml"), "digits", (8, 8, 1), 10)
 config = StudyConfig(study="s", dataset="digits", studies_dir=Path(sys.argv[1]))

@@ -12,7 +12,6 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from search.config import SHIPPED_SPACES
 from search.space.space import Fidelity, SearchSpace
 from search.study.optuna_private import stored
 from search.study.strategy import (
@@ -24,6 +23,7 @@ from search.study.strategy import (
     one_of_each_space,
     seed_of,
 )
+from search.system.shipped import SHIPPED_SPACES
 from tests.support.spaces import space_from
 
 FIDELITY = Fidelity(

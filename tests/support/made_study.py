@@ -30,6 +30,7 @@ from search.records.models import (
 )
 from search.report.page import draw_report, write_report
 from search.results.reading import has_test, read_finished_study, read_trained_study
+from tests.support.made_front import write_front
 from tests.support.made_trials import Made, made_history, trial
 
 
@@ -52,6 +53,8 @@ def make_study(root: Path, made: Made | None = None) -> tuple[StudyFiles, list[T
         _write_baselines(files, made, rng)
     if made.with_exports:
         _write_exports(files)
+    if made.with_front:
+        write_front(files, confirmed, winner, np.random.default_rng(made.seed + 2))
     return files, trials
 
 

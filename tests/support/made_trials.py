@@ -35,6 +35,7 @@ class Made:
     with_changed_images: bool = True  # and least confident right answers: what studies before 0.4.0 lack
     with_baselines: bool = False  # all of them, the last one failed
     with_exports: bool = False  # all formats, the last one failed
+    with_front: bool = False  # networks of every size, see `tests.support.made_front`
     has_test: bool = True  # False: no test images were given
     n_test: int = 1000
     n_train: int = 5000

@@ -9,9 +9,9 @@ from typing import Any
 import optuna
 
 from fmnist.recipe import Recipe
-from search.config import SHIPPED_SPACES
 from search.space.schema import read_space_text, space_of
 from search.space.space import SearchSpace
+from search.system.shipped import SHIPPED_SPACES
 
 DIGITS, FASHION_MNIST = SHIPPED_SPACES / "digits.toml", SHIPPED_SPACES / "fashion-mnist.toml"
 QUICK = Path(__file__).with_name("quick.toml")  # for the digits, with trainings of a second or two

@@ -9,6 +9,7 @@ from search.report.analysis.evidence import Evidence
 from search.report.text.certainty import against_default, calibration_in_short, from_selection_to_test, seeds
 from search.report.text.data import uneven_on_test
 from search.report.text.delivery import delivered, ensemble, kind_of_training, phase_words, trainings
+from search.report.text.front import found as networks_of_every_size
 from search.report.text.model import best_and_worst_classes, commonest_mistake
 from search.results.card import STATE_WORDS
 from search.results.result import FinishedStudy
@@ -85,6 +86,8 @@ def strengths_and_limits(study: FinishedStudy, evidence: Evidence) -> list[tuple
         (heading, what is to be said), in the report's order.
     """
     said, which = [], delivered(study, evidence)
+    if study.front:
+        said.append(("Networks of every size", networks_of_every_size(study)))
     if which is not None:
         said.append(("What is delivered", which))
     if evidence.ensemble is not None:

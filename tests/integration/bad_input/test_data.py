@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from fmnist.data.idx import IDX_NAMES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS
-from search.config import SHIPPED_SPACES
+from search.system.shipped import SHIPPED_SPACES
 from tests.support.made_images import idx
 from tests.support.messages import assert_says
 

@@ -13,13 +13,14 @@ from fmnist.baselines.catalog import BASELINES
 from fmnist.cli import EXIT_USER_ERROR
 from fmnist.data.find import find_data
 from fmnist.data.split import load_train
-from search.config import SHIPPED_SPACES, StudyConfig
+from search.config import StudyConfig
 from search.provenance import study_identity
 from search.records.files import StudyFiles
 from search.records.io import write_json
 from search.records.models import BaselineRecord, EvaluationRecord
 from search.run import main
 from search.study.study import check_identity
+from search.system.shipped import SHIPPED_SPACES
 from tests.support.messages import assert_says
 from tests.support.spaces import space_from
 from tests.support.training.fakes import fake_workers
@@ -75,6 +76,20 @@ def test_study_with_another_way_to_search(
     refused: Callable[..., str], made: StudyFiles, option: str, value: str, parts: list[str]
 ) -> None:
     assert_says(refused("--dataset", "digits", option, value), "study digits was made with", *parts)
+
+
+def test_study_of_one_network_that_is_to_become_one_of_every_size(
+    refused: Callable[..., str], made: StudyFiles
+) -> None:
+    message = refused("--dataset", "digits", "--front")
+    assert_says(message, "study digits was made with front = None, but now it is True; leave --front out, or")
+
+
+@pytest.mark.process
+def test_study_of_every_size_that_is_to_become_one_of_one_network(refused: Callable[..., str], studies: Path) -> None:
+    options = ["--dataset", "digits", "--trials", "1", "--search-only"]
+    assert main(["--studies-dir", str(studies), *options, "--front"], worker_processes=fake_workers) == 0
+    assert_says(refused(*options), "study digits was made with front = True, but now it is None; pass --front, or")
 
 
 def test_study_with_other_data(refused: Callable[..., str], made: StudyFiles, shoes: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from search.config import SHIPPED_SPACES
+from search.system.shipped import SHIPPED_SPACES
 from tests.support.messages import assert_says
 
 DIGITS_TEXT = (SHIPPED_SPACES / "digits.toml").read_text(encoding="utf-8")

@@ -16,13 +16,14 @@ from fmnist.export.__main__ import parse as parse_export
 from fmnist.predict.predictions import predict, read_temperature
 from fmnist.reading import Reading
 from fmnist.values import require, require_callable
-from search.config import SHIPPED_SPACES, StudyConfig
+from search.config import StudyConfig
 from search.dashboard.options import DashboardOptions
 from search.dashboard.server import listen
 from search.refit.__main__ import RefitOptions
 from search.report.__main__ import ReportOptions
 from search.run import parse
 from search.system.extras import OPTIONAL_EXTRAS, require_writable
+from search.system.shipped import SHIPPED_SPACES
 from search.worker.resources import local_resources
 from tests.support.made_study import make_study
 from tests.support.remedies import Remedy, needs_remedy
@@ -50,6 +51,18 @@ ROOT = Path(__file__).resolve().parents[3]
             "--on is where --max-ms is measured, but got {} alone; pass --max-ms, or leave it out",
             ["--on", "ssh pi python3 -"],
             ["--on", "ssh pi python3 -", "--max-ms", "1"],
+        ),
+        Remedy(
+            "--front delivers networks of every size, but got --max-bytes or --max-ms, which are about one; leave them "
+            'out, and take what fits by python -m search.report NAME --pick "bytes<96kB, ms<2"',
+            ["--front", "--max-bytes", "96kB"],
+            ["--front"],
+        ),
+        Remedy(
+            "--front compares trials by accuracy and multiply-adds, but got --pruner median, which compares one value; "
+            "choose asha or none",
+            ["--front", "--pruner", "median"],
+            ["--front", "--pruner", "none"],
         ),
         Remedy(
             "--max-ms is measured of a single file, but got --target {}, which is a folder; choose another",

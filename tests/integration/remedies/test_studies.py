@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 import pytest
 
@@ -273,7 +274,7 @@ def test_study_is_read_once_what_it_lost_is_back(finished: tuple[StudyFiles, lis
         read(finished)
     with away(files.test), needs_remedy("a report needs a study that has come to its end, but {} has no {}; {}"):
         read(finished)
-    arrays = dict(vars(files.read_test_arrays()))
+    arrays = arrays_of(files)
     with away(files.test_arrays), needs_remedy("{} holds other mistakes than its predictions; {}"):
         write_arrays(files.test_arrays, **{**arrays, "mistake_indices": arrays["mistake_indices"] + 1})
         read(finished)
@@ -286,7 +287,7 @@ def test_study_is_read_once_what_it_lost_is_back(finished: tuple[StudyFiles, lis
 
 def test_ensemble_is_read_once_what_it_lost_is_back(finished: tuple[StudyFiles, list[TrialRecord]]) -> None:
     files, _ = finished
-    arrays = dict(vars(files.read_test_arrays()))
+    arrays = arrays_of(files)
     with (
         away(files.ensemble_record),
         needs_remedy("an ensemble must have its record, {}, its predictions in {} and its"),
@@ -303,6 +304,21 @@ def test_ensemble_is_read_once_what_it_lost_is_back(finished: tuple[StudyFiles, 
     with away((files.root / student).with_suffix(".json")), needs_remedy("an average's members must be finalists or"):
         find_members(read(finished), members)
     assert [member.model for member in find_members(read(finished), members)] == [member.model for member in members]
+
+
+def arrays_of(files: StudyFiles) -> dict[str, np.ndarray]:
+    """What the study has predicted, by name."""
+    return {name: array for name, array in vars(files.read_test_arrays()).items() if array is not None}
+
+
+def test_front_is_read_once_what_it_lost_is_back(tmp_path: Path) -> None:
+    finished = make_study(tmp_path / "sizes", Made(with_front=True))
+    files, _ = finished
+    arrays = arrays_of(files)
+    with away(files.test_arrays), needs_remedy("{} has {} networks, but {} have predicted and {} were scored; restore"):
+        write_arrays(files.test_arrays, **{**arrays, "front_probabilities": arrays["front_probabilities"][1:]})
+        read(finished)
+    assert len(read(finished).front) == len(files.read_front())
 
 
 @contextmanager

@@ -28,9 +28,9 @@ from typing import Any
 import psutil
 from optuna.trial import FrozenTrial, TrialState
 
-from search.config import SHIPPED_SPACES
 from search.study.attributes import attributes_of
 from search.study.strategy import build_rungs, seed_of
+from search.system.shipped import SHIPPED_SPACES
 from tests.support.spaces import space_from
 from tests.support.training.campaign import trials_of
 from tests.support.training.fake_hosts import expected_reports, hosts
