@@ -34,7 +34,7 @@ from tests.support.reporting import Saying
 from tests.support.training.fake_hosts import hosts, until
 from tests.support.training.fake_trainer import recipe
 
-pytestmark = [pytest.mark.slow, pytest.mark.process, pytest.mark.renders, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.process, pytest.mark.renders, pytest.mark.timeout(480)]
 
 QUICK = Path(__file__).parents[1] / "support" / "quick.toml"
 N_TRIALS = 3
@@ -51,7 +51,7 @@ def test_run_on_a_cluster_goes_from_the_search_to_the_report(cluster: Any, tmp_p
     assert isinstance(there, FinishedStudy)
     assert there.files.report_html.exists() and there.files.model.exists()
     assert there.test_mean > 0.8
-    assert len(there.front) == 2, "two widths"
+    assert len({point.record.multiply_adds for point in there.front}) == 2, "two widths"
     for point in there.front:
         assert point.test_accuracy > 0.8
         assert all(point.exported(name) for name in ("litert", "litert-int8-full", "onnx"))

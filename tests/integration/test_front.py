@@ -63,9 +63,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
 
 
 def test_every_size_is_delivered_in_every_format(finished: Finished) -> None:
-    assert len(finished.points) == 3
     sizes = [point.multiply_adds for point in finished.points]
     assert sizes == sorted(sizes)
+    assert len(set(sizes)) == 3, "three widths; the default is in beside a better one of its width"
     for point in finished.points:
         folder = finished.files.front / point.name
         assert all((folder / f"{point.name}{ending}").stat().st_size > 1000 for ending in ENDINGS)
@@ -87,18 +87,18 @@ def test_every_file_gives_the_classes_of_its_network_in_its_own_runtime(finished
 
 def test_run_that_goes_on_repeats_no_training_that_had_ended(finished: Finished) -> None:
     ended = [line.split()[1] for line in finished.killed.splitlines() if " finalist " in line]
-    assert len(ended) == 3
+    assert len(ended) == len(finished.points)
     assert not any(" finalist " in line and "confirmed" in line for line in finished.resumed.splitlines()[:-20])
     first = next(line for line in finished.killed.splitlines() if "student 0 of " in line)
     name = first.split("student 0 of ")[1].split()[0]
     assert f"student 0 of {name} " not in finished.resumed
-    assert finished.resumed.count("student 0 of ") == 2
+    assert finished.resumed.count("student 0 of ") < len(finished.points)
 
 
 def test_test_set_is_opened_once_for_all_networks(finished: Finished) -> None:
     assert finished.resumed.count("opening the test set") == 1
     evaluation = finished.files.read_json(EvaluationRecord, finished.files.test)
-    assert len(evaluation.front_accuracies) == 3
+    assert len(evaluation.front_accuracies) == len(finished.points)
     for place, point in enumerate(finished.points):
         files = finished.files.of_point(point.name)
         best = files.read_json(BestRecipe, files.best_recipe)
