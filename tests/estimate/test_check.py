@@ -96,6 +96,14 @@ def test_search_only_estimates_the_search_alone(checked) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("timeout", [(), ("--timeout", "600")])
+def test_networks_of_every_size_are_counted_with_their_students_and_files(checked, timeout: tuple[str, ...]) -> None:
+    code, said, _ = checked(*DIGITS, "--front", *timeout)
+    rows = {line.split()[0] for line in said.splitlines() if line}
+    assert code == 0
+    assert {"search", "finalists", "students", "testing", "files"} <= rows
+
+
 def test_timeout_says_what_it_leaves_room_for(checked) -> None:
     said = " ".join(checked(*DIGITS, "--timeout", "1e6")[1].split())
     assert re.search(

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import optuna
@@ -125,12 +124,3 @@ def test_report_and_command_have_the_front(finished: Finished) -> None:
     assert "--front" in command and "--export" not in command
     html = finished.files.report_html.read_text()
     assert all(point.name in html for point in finished.points)
-
-
-def test_check_counts_students_and_files_and_leaves_nothing(tmp_path: Path) -> None:
-    words = [*RUN, "--space", str(QUICK), "--studies-dir", str(tmp_path), "--check"]
-    checked = subprocess.run(words, capture_output=True, text=True)
-    assert checked.returncode == 0, checked.stderr
-    rows = {line.split()[0]: line for line in checked.stdout.splitlines() if line}
-    assert {"search", "finalists", "students", "testing", "files"} <= rows.keys()
-    assert not list(tmp_path.iterdir())
