@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import optuna
@@ -13,7 +14,13 @@ from search.messages import announce, tell_result
 from search.provenance import command_with_exports
 from search.records.files import StudyFiles
 from search.records.models import TargetOutcome
-from search.refit.exports import export_label, make_exports, missing_exports, missing_in_words
+from search.refit.exports import (
+    calibration_images,
+    export_label,
+    make_exports,
+    missing_exports,
+    missing_in_words,
+)
 from search.report.page import report_study
 from search.results.result import FinishedStudy, TrainedStudy
 from search.study.backup import keep_trials
@@ -39,8 +46,12 @@ def export(context: StudyContext, publisher: DashboardPublisher) -> None:
         labels = [export_label(model, name) for model, names in missing.items() for name in names]
         announce(context, publisher, f"exporting {missing_in_words(missing)}", len(labels), labels=labels)
         n_threads = default_workers()
+        source, seed = context.source, config.seed
+        draw = cache(lambda: calibration_images(source, seed))  # reading all training images takes seconds
         for of_model, names in wanted:
-            make_exports(of_model, context.source, config.seed, names, n_threads, context.stop, context.callback)
+            make_exports(
+                of_model, source, seed, names, n_threads, context.stop, context.callback, draw_calibration=draw
+            )
         files.write_text(files.command, command_with_exports(files) + "\n")
     if config.has_targets:
         tell_targets(context, is_new=bool(missing))

@@ -33,6 +33,7 @@ def make_exports(
     stop: threading.Event,
     callback: Callback,
     *,
+    draw_calibration: Callable[[], np.ndarray] | None = None,
     export: Exporter = export_model,
 ) -> list[ExportRecord]:
     """Export each delivered model in the formats that the study is missing, and compare each file with the model.
@@ -48,6 +49,8 @@ def make_exports(
         n_threads: Threads that predict.
         stop: Set it to end the exports.
         callback: Is told of each format.
+        draw_calibration: Returns `calibration_images`, where several calls have them in common; None: they are drawn
+            for this one.
         export: Makes the files, as `fmnist.export.export.export_model` does; tests pass another.
 
     Returns:
@@ -69,7 +72,7 @@ def make_exports(
         test = opened_test_images(files, source)
         calibration = None
         if any(find_format(name).is_calibrated for formats in missing.values() for name in formats):
-            calibration = calibration_images(source, seed)
+            calibration = calibration_images(source, seed) if draw_calibration is None else draw_calibration()
     how = {"images": test.images, "labels": test.labels, "calibration": calibration, "n_threads": n_threads}
     how["check_cancelled"] = check_cancelled
     with Stopwatch(files, "exports") as stopwatch:

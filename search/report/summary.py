@@ -41,7 +41,8 @@ def summarize(study: FinishedStudy, evidence: Evidence) -> dict[str, Any]:
     if study.metric != "accuracy":
         summary["metric"] = {**summary["metric"], "test": tested_score_section(study)}
     if study.front:
-        summary["front"] = [front_row(study, point) for point in study.front]
+        losses = [loss for _, loss in losses_of_front(study)]
+        summary["front"] = [front_row(study, point, losses) for point in study.front]
     return plain(summary)
 
 
@@ -290,10 +291,15 @@ def file_rows(records: Sequence[ExportRecord], losses: Sequence[QuantizationLoss
         yield fields
 
 
-def front_row(study: FinishedStudy, point: FrontPoint) -> dict[str, Any]:
+def front_row(study: FinishedStudy, point: FrontPoint, losses: Sequence[QuantizationLoss]) -> dict[str, Any]:
     """One of `front`, the networks of every size: its cost, its accuracies and its files.
 
     `wilson_95` holds for all networks of the front together, that of a file in `exports` for it alone.
+
+    Args:
+        study: one with a front.
+        point: the network.
+        losses: what fewer bits lose, of the files of all networks.
     """
     by_metric = {}
     if study.metric != "accuracy":
@@ -317,5 +323,5 @@ def front_row(study: FinishedStudy, point: FrontPoint) -> dict[str, Any]:
         "test_accuracy": point.test_accuracy,
         "wilson_95": [point.test_interval.low, point.test_interval.high],
         **by_metric,
-        "exports": list(file_rows(point.exports, [loss for _, loss in losses_of_front(study)])),
+        "exports": list(file_rows(point.exports, losses)),
     }

@@ -106,8 +106,9 @@ class BoundedTPESampler(optuna.samplers.TPESampler):
 
     def _good(self, ended: list[EndedTrial]) -> list[int]:
         """Return which are the best N_GOOD; of a study of two values those on its front, and next to it."""
-        complete = [i for i, trial in enumerate(ended) if trial.rank[0] == 0]
-        if complete and len(ended[complete[0]].values) > 1:
+        first_complete = next((trial for trial in ended if trial.rank[0] == 0), None)
+        if first_complete is not None and len(first_complete.values) > 1:
+            complete = [i for i, trial in enumerate(ended) if trial.rank[0] == 0]
             scores, costs = zip(*(ended[i].values for i in complete), strict=True)
             first = islice(spread_first(scores, costs), self.N_GOOD)
             return [complete[place] for place in first]

@@ -10,7 +10,7 @@ import pytest
 
 from search.front.choice import LEAST_RATIO, MOST_POINTS, choose_points, name_points
 from search.records.models import TrialRecord
-from search.refit.finalists import Finalist
+from search.refit.finalists import Finalist, finalist_of
 from tests.support.training.fake_trainer import recipe, trial
 
 
@@ -88,6 +88,5 @@ def test_networks_are_named_by_their_weights(filters: int, name: str) -> None:
 
 
 def test_networks_of_equal_size_have_names_of_their_own() -> None:
-    points = choose_points([sized(0, 0.9, 64), sized(1, 0.8, 8)], "accuracy")
-    twice = [points[0], points[0], points[1]]
-    assert len({record.name for record in name_points(twice)}) == 3 or name_points(twice)[1].name.endswith("-trial-1")
+    points = [finalist_of(sized(number, 0.9, filters)) for number, filters in ((3, 8), (5, 64), (7, 64))]
+    assert [record.name for record in name_points(points)] == ["194", "1.5k", "1.5k-trial-7"]
