@@ -14,6 +14,29 @@ import runpy
 import sys
 import sysconfig
 from collections.abc import Sequence
+from importlib.abc import MetaPathFinder
+from types import ModuleType
+
+# What Keras loads where it is installed, for wrappers, pictures and tables that nothing here uses: a third of the time
+# that loading Keras takes (CPU seconds of two loads with each, 7.0 and 6.5, and of two without, 4.5 and 4.3).
+UNUSED_OF_KERAS = ("sklearn", "matplotlib.pyplot", "pandas")
+
+
+class HiddenFromKeras(MetaPathFinder):
+    """Has modules look as if they were not installed while Keras is loaded, and only then."""
+
+    def find_spec(self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None) -> None:
+        """Raises ModuleNotFoundError for a module that Keras asks for and nothing here uses; finds none itself."""
+        spec = getattr(sys.modules.get("keras"), "__spec__", None)
+        is_loading = getattr(spec, "_initializing", False)  # importlib's own; where it is gone, nothing is hidden
+        if is_loading and fullname in UNUSED_OF_KERAS:
+            raise ModuleNotFoundError(f"No module named {fullname!r}: hidden from Keras", name=fullname)
+
+
+def hide_from_keras() -> None:
+    """Have Keras load in less time, in a process of this project's own."""
+    if not any(isinstance(finder, HiddenFromKeras) for finder in sys.meta_path):
+        sys.meta_path.insert(0, HiddenFromKeras())
 
 
 def main() -> None:
@@ -21,6 +44,7 @@ def main() -> None:
     place, target = json.loads(sys.argv[1]), sys.argv[2]
     sys.argv[:] = sys.argv[2:]
     sys.path[:] = search_path(sys.path, place["path"])
+    hide_from_keras()
     for name, folder in place["packages"].items():
         load_package(name, folder)
     if target.endswith(".py"):

@@ -82,3 +82,22 @@ def test_packages_of_this_project_are_those_that_the_caller_has_loaded(tmp_path:
     assert child.returncode == 0 and "usage" in child.stdout, child.stderr
     for package in (fmnist, search):
         assert f'"{package.__name__}": "{Path(package.__file__).parent}"' in command[-3]
+
+
+LOADED = """
+import keras, sys
+loaded = [name for name in ("sklearn", "matplotlib.pyplot", "pandas") if name in sys.modules]
+assert not loaded, loaded
+import sklearn.linear_model, matplotlib.pyplot
+print(sklearn.linear_model.LogisticRegression().C)
+"""
+
+
+@pytest.mark.trains
+@pytest.mark.process
+def test_keras_loads_without_what_it_only_offers_and_others_still_find_that(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(LOADED)
+    command = python_command(script)
+    done = subprocess.run(command, env=clean_environment(), capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "1.0\n"), done.stderr

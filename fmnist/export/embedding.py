@@ -3,6 +3,9 @@
 LiteRT files hold them as TensorFlow Lite Model Metadata, schema 1.1.0, with the class names in `labels.txt`: Android
 Studio and MediaPipe read them, and any zip program lists the labels. ONNX files hold them as metadata properties. What
 a runtime computes is not changed.
+
+What the converter calls the tensors inside of a LiteRT file is taken out: its long names of Keras's layers are a tenth
+of the smallest files, and no runtime reads them.
 """
 
 from __future__ import annotations
@@ -57,7 +60,10 @@ def describe_onnx(path: Path, metadata: ModelMetadata, license: str | None) -> N
 
 
 def described_litert(content: bytes, metadata: ModelMetadata, license: str | None) -> bytes:
-    """Return the content of a LiteRT file with its metadata, and the class names in a zip archive behind it."""
+    """Return the content of a LiteRT file with its metadata, and the class names in a zip archive behind it.
+
+    Its inputs and outputs keep their names, all other tensors have none any more.
+    """
     from ai_edge_litert import schema_py_generated as schema
     from ai_edge_litert.tools.flatbuffer_utils import convert_bytearray_to_object, convert_object_to_bytearray
 
@@ -68,6 +74,11 @@ def described_litert(content: bytes, metadata: ModelMetadata, license: str | Non
     entry.name, entry.buffer = METADATA_NAME, len(model.buffers)
     model.buffers.append(buffer)
     model.metadata = [*(model.metadata or []), entry]
+    for graph in model.subgraphs:
+        named = {*graph.inputs, *graph.outputs}
+        for place, tensor in enumerate(graph.tensors):
+            if place not in named:
+                tensor.name = None
     archive = io.BytesIO(bytes(convert_object_to_bytearray(model)))
     with zipfile.ZipFile(archive, "a") as file:
         lines = [" ".join(name.splitlines()) for name in metadata.class_names]  # a class a line, whatever its name

@@ -139,11 +139,12 @@ def nodes_line(trainings: Mapping[str, int], n_waiting: int = 0) -> str:
 def finalist_lines(rows: Sequence[FinalistRow], metric: Metric) -> list[str]:
     """The finalists as a table of text, the winner marked with >."""
     heading = "finalists" if metric == "accuracy" else f"by {METRIC_WORDS[metric]}"
-    lines = [f"{heading:<24} {'search':>7}  {'confirmation, 95 %':<24} network"]
-    for row in rows:
-        name = f"{'>' if row.is_winner else ' '} {finalist_name(row)}"
+    names = [f"{'>' if row.is_winner else ' '} {finalist_name(row)}" for row in rows]
+    width = max([24, *map(len, names)])
+    lines = [f"{heading:<{width}} {'search':>7}  {'confirmation, 95 %':<24} network"]
+    for name, row in zip(names, rows, strict=True):
         searched, confirmed = finalist_figures(row, metric)
-        lines.append(f"{name[:24]:<24} {searched:>7}  {confirmed:<24} {row.network}")
+        lines.append(f"{name:<{width}} {searched:>7}  {confirmed:<24} {row.network}")
     return lines
 
 

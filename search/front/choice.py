@@ -14,7 +14,7 @@ from search.refit.finalists import Finalist, best_first, feasible_default, final
 from search.study.domination import fronts
 
 MOST_POINTS = 6  # beside the default recipe, which is always compared
-LEAST_RATIO = 1.25  # of multiply-adds between two of them: nearer ones are one choice
+LEAST_RATIO = 1.25  # between two of them, of multiply-adds or of weights: nearer ones are one choice
 MOST_ERRORS = 3.0  # times those of the best: a network beyond is small, but of no use, unless it has as few as here:
 FEW_ERRORS, FEW_NATS = 0.1, 0.5  # as a share of the images, and of log loss
 
@@ -23,11 +23,12 @@ def choose_points(trials: Sequence[TrialRecord], metric: Metric) -> list[Finalis
     """Choose the networks that are trained in full, by the cost of an image, the cheapest first.
 
     The rule: a trial counts if its errors at its rung are few, or at most MOST_ERRORS times those of the best there.
-    The most accurate is in. Then, as long as there are fewer than MOST_POINTS, comes the one whose multiply-adds are
-    furthest, in proportion, from those of all chosen so far, if that is at least by LEAST_RATIO: first among trials
-    that no cheaper one is as good as, then among those that only these are better than, and so on. Who came further
-    counts as better; but a trial that was pruned is in where nothing as cheap came as far. The default recipe is always
-    in, as what the search has to beat.
+    The most accurate is in. Then, as long as there are fewer than MOST_POINTS, comes the one whose size is furthest, in
+    proportion, from those of all chosen so far, if that is at least by LEAST_RATIO: first among trials that no cheaper
+    one is as good as, then among those that only these are better than, and so on. Cheaper has fewer multiply-adds; how
+    far two sizes are apart is what multiply-adds or weights say, whichever differ more, since a dense layer has many
+    weights and hardly a multiply-add. Who came further counts as better; but a trial that was pruned is in where
+    nothing as cheap came as far. The default recipe is always in, as what the search has to beat.
 
     Args:
         trials: Every trial of the study.
@@ -66,18 +67,28 @@ def _useful(ordered: Sequence[TrialRecord], metric: Metric) -> list[TrialRecord]
 
 def _spread(front: Sequence[TrialRecord], chosen: Sequence[TrialRecord]) -> list[TrialRecord]:
     """Choose trials of a front that are far from each other and from those chosen before; the costliest goes first."""
-    sizes = np.log([trial.multiply_adds or 1 for trial in front])
+    sizes = np.array([_size(trial) for trial in front])
     distances = np.full(len(front), np.inf)
     for trial in chosen:
-        distances = np.minimum(distances, np.abs(sizes - math.log(trial.multiply_adds or 1)))
+        distances = np.minimum(distances, _distances(sizes, _size(trial)))
     found: list[TrialRecord] = []
     while len(chosen) + len(found) < MOST_POINTS:
         furthest = len(front) - 1 if not chosen and not found else int(np.argmax(distances))
         if distances[furthest] < math.log(LEAST_RATIO):
             break
         found.append(front[furthest])
-        distances = np.minimum(distances, np.abs(sizes - sizes[furthest]))
+        distances = np.minimum(distances, _distances(sizes, sizes[furthest]))
     return found
+
+
+def _size(trial: TrialRecord) -> tuple[float, float]:
+    """Return a network's size as natural logarithms: of its multiply-adds and of its weights."""
+    return math.log(trial.multiply_adds or 1), math.log(trial.n_parameters or 1)
+
+
+def _distances(sizes: np.ndarray, size: Sequence[float] | np.ndarray) -> np.ndarray:
+    """Return how far each of the sizes, float (n, 2), is from this one, by what differs more: float (n,)."""
+    return np.abs(sizes - np.asarray(size)).max(axis=1)
 
 
 def name_points(points: Sequence[Finalist]) -> tuple[FrontPointRecord, ...]:

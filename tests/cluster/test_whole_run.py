@@ -64,9 +64,8 @@ def test_run_on_a_cluster_goes_from_the_search_to_the_report(cluster: Any, tmp_p
     here = run_study(options(tmp_path / "here", workers=3), search_only=True)
     trials, others = there.trials, here.trials
     assert len(trials) == len(others) == N_TRIALS
-    assert (
-        [trial.origin for trial in trials] == [trial.origin for trial in others] == ["default", "half width", "sampler"]
-    )
+    origins = ["default", "default, half width", "sampler"]
+    assert [trial.origin for trial in trials] == [trial.origin for trial in others] == origins
     one, other = trials[0], others[0]  # the only one that does not depend on which thread is faster
     assert one.params == other.params and one.recipe == other.recipe
     assert one.value == other.value, "one seed and one thread in both runs: the same to the bit"

@@ -75,8 +75,9 @@ def searching_digits(words: list[str]) -> list[str]:
     return [*on_digits(words), "--search-only"]
 
 
-def in_small(words: list[str]) -> list[str]:
-    return [*words, *SMALL]
+def in_short(words: list[str]) -> list[str]:
+    """For images whose full trainings take longer than the digits'."""
+    return [*words, *SMALL, "--timeout", "20"]
 
 
 def named(study: str) -> Run:
@@ -110,7 +111,7 @@ RUNS: dict[str, Run] = {
     f"{RUN} --trials 100 --dashboard": lambda words: [*named("another")(words), "--seed", "1"],
     ON_TRACKERS: named("tracked"),
     f"{RUN} --trials 100 --export onnx,litert": on_digits,
-    f"{RUN} --dataset shoes --image-size 32 --flip": in_small,
+    f"{RUN} --dataset shoes --image-size 32 --flip": in_short,
     f"{RUN} --space my-space.toml --study narrow": searching_digits,
     f"{RUN} --max-parameters 200000 --study small": searching_digits,
     f"{RUN} --max-bytes 96kB --study pocket": searching_digits,

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import filelock
@@ -21,7 +22,9 @@ from fmnist.cli import EXIT_USER_ERROR
 from search.estimate import check
 from search.records.files import StudyFiles
 from search.run import main
+from search.targets.probing import aim
 from search.worker.tasks import TrainingFailed
+from tests.support.measured import Measured
 from tests.support.postgres import Server, programs
 from tests.support.training import fakes
 
@@ -68,6 +71,15 @@ def begun(tmp_path: Path) -> Path:
     arguments = ["--studies-dir", str(tmp_path / "studies"), *DIGITS, "--search-only"]
     assert main(arguments, worker_processes=fakes.fake_workers) == 0
     return tmp_path / "studies" / "tried"
+
+
+def test_networks_are_measured_for_a_target_and_nothing_of_it_is_left(checked, monkeypatch: pytest.MonkeyPatch) -> None:
+    measured = Measured()
+    monkeypatch.setattr("search.context.aim", partial(aim, measure_networks=measured))
+    code, out, err = checked(*DIGITS, "--max-bytes", "15kB")
+    assert (code, err) == (0, "")
+    assert "measuring 12 untrained networks as litert-int8-full" in out
+    assert measured.n_calls == 1
 
 
 def test_run_that_can_start_is_said_to_and_nothing_is_left(checked, tmp_path: Path) -> None:

@@ -38,6 +38,12 @@ def test_dominated_network_fills_a_place_that_is_left_but_only_far_from_the_othe
     assert chosen([sized(0, 0.95, 16), near, far]) == [0, 3]
 
 
+def test_network_with_far_fewer_weights_is_another_choice_though_it_computes_as_much() -> None:
+    large = sized(0, 0.95, 64, n_parameters=30_000)
+    small, like_it = sized(1, 0.93, 62, n_parameters=9_000), sized(2, 0.92, 60, n_parameters=9_500)
+    assert chosen([large, small, like_it]) == [1, 0]
+
+
 def test_places_are_spread_over_the_front() -> None:
     trials = [sized(n, 0.90 + 0.0005 * n, 4 + n) for n in range(100)]
     points = choose_points(trials, "accuracy")

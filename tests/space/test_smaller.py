@@ -40,11 +40,22 @@ def test_smaller_networks_lie_in_the_space_and_come_right_after_the_default(name
     assert all(of_all[each] < of_all[DEFAULT_NAME] for each in names[1 : 1 + n_new])
 
 
-def test_fashion_mnist_has_networks_of_some_20_and_60_thousand_weights() -> None:
+def test_fashion_mnist_has_networks_of_some_ten_and_of_60_thousand_weights() -> None:
     wider = with_smaller(SPACES["fashion-mnist"])
     counts = [count_parameters(wider.recipe_of(entry.params).architecture) for entry in wider.portfolio]
-    assert any(count < 30_000 for count in counts)
-    assert any(50_000 < count < 100_000 for count in counts)
+    assert any(count < 10_000 for count in counts)
+    assert any(50_000 < count < 80_000 for count in counts)
+
+
+def test_strongest_is_narrowed_beside_the_default_with_its_own_training() -> None:
+    space = SPACES["fashion-mnist"]
+    _, *smaller = with_smaller(space).portfolio[:3]
+    assert [entry.name for entry in smaller] == ["residual first, half width", "default, half width"]
+    assert space.portfolio[1].name == "residual first"
+    narrow, wide = space.recipe_of(smaller[0].params), space.recipe_of(space.portfolio[1].params)
+    assert narrow.plan == wide.plan
+    widths = [(block.filters, block.residual) for block in narrow.architecture.blocks]
+    assert widths == [(block.filters // 2, block.residual) for block in wide.architecture.blocks]
 
 
 def test_space_with_no_smaller_network_stays_as_it_is() -> None:

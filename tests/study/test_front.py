@@ -81,7 +81,7 @@ def test_records_importances_and_the_best_are_read_by_the_score(study: optuna.St
 
 def test_smaller_networks_of_the_portfolio_are_tried_first(study: optuna.Study) -> None:
     origins = [attributes_of(trial).get("origin") for trial in study.trials[:3]]
-    assert origins == ["default", "half width", "quarter width"]
+    assert origins == ["default", "notebook, shallow, half width", "default, half width"]
 
 
 def test_study_goes_on_where_it_ended(tmp_path: Path, digits: SearchSpace) -> None:

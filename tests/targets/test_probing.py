@@ -15,20 +15,12 @@ from search.config import StudyConfig
 from search.records.files import StudyFiles
 from search.space.space import SearchSpace
 from search.targets.costs import CostModel, size_features, time_features
-from search.targets.probing import N_PROBES, Probe, TargetsRecord, aim, choose_probes, measure_probes
+from search.targets.probing import N_PROBES, aim, choose_probes, measure_probes
 from search.worker.tasks import Interrupted
+from tests.support.measured import RECORD, Measured
 from tests.support.spaces import DIGITS, FASHION_MNIST, SHAPES, space_from
 
 METADATA = ModelMetadata(tuple("abcdefghij"), (8, 8, 1), background=0.0)
-# A byte a weight and 1,000 a file; a microsecond a number that flows. The margin of both is 2 %.
-RECORD = TargetsRecord(
-    format="litert",
-    on=None,
-    processor="a processor",
-    probes=(Probe("c8", 5_000, 0.01),),
-    size=CostModel((1.0, 0.0, 0.0, 0.0, 1_000.0), 0.02),
-    time=CostModel((0.0, 0.0, 0.001, 0.0, 0.0, 0.0, 0.0), 0.02),
-)
 
 
 @pytest.fixture(scope="module")
@@ -49,18 +41,6 @@ def aimed(space: SearchSpace, config: StudyConfig, **more: Any) -> tuple[SearchS
 
 def test_run_without_targets_searches_the_space_as_it_is(space: SearchSpace, tmp_path: Path) -> None:
     assert aimed(space, config_of(tmp_path)) == (space, [])
-
-
-class Measured:
-    """Measures nothing: what it finds is made up."""
-
-    def __init__(self, record: TargetsRecord = RECORD) -> None:
-        self.n_calls = 0
-        self._record = record
-
-    def __call__(self, *given: object) -> TargetsRecord:
-        self.n_calls += 1
-        return self._record
 
 
 def test_what_was_measured_is_measured_once_in_a_study(space: SearchSpace, tmp_path: Path) -> None:
