@@ -16,7 +16,7 @@ import json
 import math
 import statistics
 import warnings
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from pathlib import Path
 
 import numpy as np
@@ -28,12 +28,12 @@ from fmnist.training.history import HistoryPoint
 from search.front.choice import choose_points
 from search.space.smaller import with_smaller
 from search.space.space import SearchSpace
-from search.study.domination import fronts
 from search.study.objective import Objective
 from search.study.strategy import FRONT_DIRECTIONS, build_pruner, build_rungs, build_sampler, seed_of
 from search.study.trials import read_trials
 from search.system.shipped import SHIPPED_SPACES
 from search.worker.tasks import TrainingSite, TrainMessage, TrainResult, TrainTask
+from tests.benchmarks.front_area import dominated_area
 from tests.support.spaces import space_from
 
 ARMS = ("tpe", "random", "nsga2")
@@ -76,16 +76,6 @@ def sampler_of(arm: str, seed: int) -> optuna.samplers.BaseSampler:
     return build_sampler(arm, seed)
 
 
-def area(points: Sequence[tuple[float, float]], most_cost: float) -> float:
-    """Area that a front dominates. points: accuracy and decimal logarithm of the multiply-adds of each network."""
-    scores, costs = [score for score, _ in points], [cost for _, cost in points]
-    total, front = 0.0, next(fronts(scores, costs))
-    for i, after in zip(front, [*front[1:], None], strict=True):
-        until = most_cost if after is None else costs[after]
-        total += max(0.0, scores[i] - LEAST_ACCURACY) * (until - max(costs[i], LEAST_COST))
-    return total
-
-
 def search(arm: str, seed: int, n_trials: int, space: SearchSpace) -> float:
     """Area of the networks of one study that would be trained in full."""
     rungs = build_rungs("asha", space.fidelity)
@@ -103,7 +93,7 @@ def search(arm: str, seed: int, n_trials: int, space: SearchSpace) -> float:
     for point in choose_points(read_trials(study), "accuracy"):
         points.append((true_accuracy(point.recipe), math.log10(count_multiply_adds(point.recipe.architecture))))
     assert space.limits.max_multiply_adds is not None
-    return area(points, math.log10(space.limits.max_multiply_adds))
+    return dominated_area(points, LEAST_ACCURACY, LEAST_COST, math.log10(space.limits.max_multiply_adds))
 
 
 def table(results: dict[str, float]) -> str:

@@ -10,7 +10,7 @@ import pytest
 
 from fmnist.errors import UserError
 from search.space.smaller import with_smaller
-from tests.benchmarks import front_samplers, sampler_history, supervisor_load
+from tests.benchmarks import front_area, front_samplers, sampler_history, supervisor_load
 from tests.benchmarks.peers import __main__ as peers
 from tests.benchmarks.peers.curves import (
     CurvePoint,
@@ -259,9 +259,23 @@ def test_fronts_of_all_samplers_have_an_area_and_stand_in_the_table():
     assert len(front_samplers.table(results).splitlines()) == 2 + len(front_samplers.ARMS)
 
 
-def test_area_is_what_the_front_dominates():
+def test_area_is_what_the_front_dominates_between_two_costs():
     points = [(0.8, 5.0), (0.9, 6.0), (0.85, 6.5)]
-    assert front_samplers.area(points, 7.0) == pytest.approx(0.1 * 1.0 + 0.2 * 1.0)
+    assert front_area.dominated_area(points, 0.7, 4.5, 7.0) == pytest.approx(0.1 * 1.0 + 0.2 * 1.0)
+    assert front_area.dominated_area(points, 0.7, 5.5, 6.5) == pytest.approx(0.1 * 0.5 + 0.2 * 0.5)
+    assert front_area.dominated_area([(0.8, 5.0), (0.9, 8.0)], 0.7, 4.5, 7.0) == pytest.approx(0.1 * 2.0)
+
+
+def test_fronts_and_separate_searches_are_compared_by_what_they_deliver():
+    network = {"confirm_accuracy": 0.95, "multiply_adds": 1_000_000, "n_parameters": 50_000}
+    front = {"front": [network, network | {"confirm_accuracy": 0.9, "multiply_adds": 100_000}]}
+    search = {"delivered": {"confirm_accuracy": 0.95}, "best": network}
+    of_front, of_search = front_area.networks_of_front(front), front_area.network_of_search(search)
+    assert of_search == of_front[0]
+    areas = [[front_area.area(each, 10_000_000) for each in (of_front, [of_search])]]
+    assert areas[0][0] - areas[0][1] == pytest.approx(0.05 * 0.5)
+    assert front_area.table([3], areas).splitlines()[-1] == "| 3 | 0.1250 | 0.1000 | +0.0250 |"
+    assert "mean ± standard deviation" in front_area.table([3, 4], areas * 2)
 
 
 # --- what one supervisor takes

@@ -188,6 +188,16 @@ def test_litert_file_has_metadata_that_android_and_mediapipe_read(described: Pat
     assert texts_of(content) == {0: b"image classifier", 1: ANY, 5: b"CC0-1.0", 7: b"1.0.0"}
 
 
+@pytest.mark.parametrize("name", ["tiny.tflite", "tiny-int8-full.tflite"])
+def test_litert_file_names_its_input_and_output_and_no_tensor_inside(described: Path, name: str) -> None:
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(str(described / name))
+    outside = interpreter.get_input_details() + interpreter.get_output_details()
+    assert all(tensor["name"] for tensor in outside)
+    assert {tensor["name"] for tensor in interpreter.get_tensor_details()} == {*(each["name"] for each in outside), ""}
+
+
 def texts_of(content: bytes) -> dict[int, bytes]:
     """Read the texts of a FlatBuffer's root table, by the numbers of their fields in the schema of the metadata."""
     import flatbuffers
