@@ -19,6 +19,7 @@ from search.system.cluster_address import check_cluster_options
 from search.system.extras import OPTIONAL_EXTRAS, require_installed
 from search.system.machine import default_workers
 from search.system.option_checks import (
+    DEFAULT_TARGET,
     check_flip,
     check_front,
     check_precision,
@@ -210,7 +211,7 @@ class StudyConfig:
     )
     target: str = option(
         "the --export that --max-bytes and --max-ms are about",
-        default="litert-int8-full",
+        default=DEFAULT_TARGET,
         metavar="FORMAT",
         group=STUDY,
     )

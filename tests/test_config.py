@@ -122,6 +122,7 @@ def test_both_ends_of_the_seeds_are_accepted(seed) -> None:
         ("max_bytes", "-1kB", "--max-bytes must be a number of bytes or a size in B, .*, but got '-1kB'; pass"),
         ("max_ms", 0, "--max-ms must be a number of milliseconds above 0, but got 0"),
         ("target", "tflite", "--target must be one of keras, .*, onnx-int8, but got 'tflite'"),
+        ("target", "onnx", "--target is the file that --max-bytes and --max-ms are about, but got 'onnx' alone; pass"),
         (
             "on",
             "ssh pi python3 -",
@@ -155,7 +156,7 @@ def test_sizes_may_have_units(size, n_bytes) -> None:
 def test_file_that_has_to_be_small_or_fast_is_exported() -> None:
     assert StudyConfig("mine", max_bytes=1000).export == ("litert-int8-full",)
     assert StudyConfig("mine", max_ms=2, target="onnx", export="keras").export == ("keras", "onnx")
-    assert StudyConfig("mine", target="onnx").export == ()
+    assert StudyConfig("mine").export == ()
 
 
 def test_folder_is_not_timed() -> None:

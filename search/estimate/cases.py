@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -35,6 +36,9 @@ def estimate(rehearsals: Sequence[Rehearsal], costs: Costs, job: Job) -> list[Ca
         trained = simulate_finalists(rehearsal, searched, costs, job)
         for winner in trained.recipes:
             cases.append(simulate_rest(searched, trained, winner, costs, job))
+    if job.measuring_seconds:
+        measuring = Phase("measuring", 0.0, job.measuring_seconds)
+        cases = [replace(case, phases=(measuring, *case.phases)) for case in cases]
     return sorted(cases, key=lambda case: case.seconds)
 
 

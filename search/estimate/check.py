@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import threading
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -92,10 +93,13 @@ def check_run(
         if prepared.is_finished:
             terminal.say(f"study {config.study} is finished: a run would build its report again, in seconds")
             return 0
+        is_measured = not config.has_targets or prepared.files.has(prepared.files.targets)
+        started = time.monotonic()
         prepared = prepared.aimed(keeps=False)
+        measuring_seconds = 0.0 if is_measured else time.monotonic() - started  # as long as the run will
         try:
             with place.start_workers(scratch / "worker.log", asked) as workers:
-                result = estimate_run(prepared, search_only, scratch, terminal, workers)
+                result = estimate_run(prepared, search_only, measuring_seconds, scratch, terminal, workers)
         except TrainingFailed as failure:
             if failure.kind != "memory":
                 raise
@@ -118,13 +122,19 @@ def check_run(
 
 
 def estimate_run(
-    prepared: Prepared, search_only: bool, scratch: Path, terminal: Reporter, workers: WorkerProcesses
+    prepared: Prepared,
+    search_only: bool,
+    measuring_seconds: float,
+    scratch: Path,
+    terminal: Reporter,
+    workers: WorkerProcesses,
 ) -> CheckResult:
     """Rehearse the search, try some networks, and count what the run would cost.
 
     Args:
         prepared: The run, ready to begin.
         search_only: It would end after the search.
+        measuring_seconds: That it would spend on measuring networks for a target before it.
         scratch: An empty folder for the images that are trained on.
         terminal: Shows the trainings.
         workers: Run them.
@@ -157,7 +167,7 @@ def estimate_run(
         gain = measure_gain_of_threads(
             networks[0][1], costs, evaluation, site, prepared.resources, fewest, workers.train, terminal
         )
-    job = prepared.job(search_only, max(0.0, load_seconds - costs.start_seconds), gain)
+    job = prepared.job(search_only, max(0.0, load_seconds - costs.start_seconds), gain, measuring_seconds)
     memory = estimate_memory(outcome.probes, psutil.Process().memory_info().rss / 2**20, job)
     cases = estimate(rehearsals, costs, job)
     n_models = 0

@@ -57,6 +57,7 @@ class Job:
     search_only: bool = False
     front: bool = False  # networks of every size are delivered, see `search.estimate.front`
     timeout: float | None = None
+    measuring_seconds: float = 0.0  # of networks for a target, before the search; 0 without one, or where it is done
     n_trials_done: int = 0
     n_finalists_done: int = 0
     n_students_done: int = 0
@@ -157,9 +158,10 @@ def simulate_search(rehearsal: Rehearsal, costs: Costs, job: Job) -> SimulatedSe
 
 
 def clock_at(seconds: float, job: Job) -> Clock:
-    """Return the run's clock as it stands so many seconds after the start."""
+    """Return the run's clock as it stands so many seconds after the search began."""
     times = iter([0.0])
-    return Clock(job.timeout, now=lambda: next(times, seconds))
+    timeout = None if job.timeout is None else max(0.0, job.timeout - job.measuring_seconds)
+    return Clock(timeout, now=lambda: next(times, seconds))
 
 
 def seconds_left(seconds: float, seconds_kept: float, job: Job) -> float | None:

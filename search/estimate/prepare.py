@@ -56,13 +56,16 @@ class Prepared(StudyContext):
 
         return objective
 
-    def job(self, search_only: bool, load_seconds: float, gain_of_threads: float) -> Job:
+    def job(
+        self, search_only: bool, load_seconds: float, gain_of_threads: float, measuring_seconds: float = 0.0
+    ) -> Job:
         """Return the run as a job whose cost can be estimated.
 
         Args:
             search_only: It ends after the search.
             load_seconds: Until its first training starts, longer than others take to start.
             gain_of_threads: See `Job`.
+            measuring_seconds: Likewise.
         """
         config = self.config
         n_trials_done = 0
@@ -88,6 +91,7 @@ class Prepared(StudyContext):
             search_only=search_only,
             front=config.front,
             timeout=config.timeout,
+            measuring_seconds=measuring_seconds,
             n_trials_done=min(config.trials, n_trials_done),
             n_finalists_done=len(self.files.read_confirm_records()),
             n_students_done=n_students_done,

@@ -16,7 +16,7 @@ from search.records.models import BestRecipe, FrontPointRecord, RefitRecord
 from search.study.domination import fronts
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)  # of a whole recipe and all files
 class FrontPoint:
     """A network of the front, as it is delivered.
 
@@ -49,6 +49,10 @@ class FrontPoint:
     def n_bytes(self) -> int:
         """Size of the model's file."""
         return self.model.stat().st_size
+
+    def __repr__(self) -> str:
+        size = f"{self.record.n_parameters:,} weights and {self.record.multiply_adds:,} multiply-adds"
+        return f"<network {self.name}: {self.test_accuracy:.2%} of the test images, {size}, in {self.model.parent}>"
 
     def exported(self, format_name: str) -> ExportRecord | None:
         """Return the record of its file in a format; None where there is no such file."""

@@ -102,13 +102,27 @@ def _refuse_difference(
     before, now = _compared(stored), _compared(json.loads(json.dumps(identity)))
     for key in sorted(before.keys() | now.keys(), key=lambda key: (key != "metric", key)):  # weights follow from it
         if before.get(key) != now.get(key):
-            made_with = f"study {name} was made with {key} = {before.get(key)}, but now it is {now.get(key)}"
+            made_with = f"study {name} was made {_difference(key, before.get(key), now.get(key))}"
             if key.startswith("data_checksums."):  # two folders of one name are two data sets, but name one study
                 raise UserError(
                     f"{made_with}: these are not its images{_place_of(files)}; restore it, or start a new study with "
                     f"--study {name[: LONGEST_NAME - 2]}-2"
                 )
             raise UserError(f"{made_with}; {_way_back(key, before.get(key))}, or start a new study with --study NAME")
+
+
+def _difference(key: str, before: Any, now: Any) -> str:
+    """Say how a part of the identity was, and how it is now."""
+    was, is_now = f"with {key} = {before}", f"it is {now}"
+    if before is None:
+        was = f"without {key}"
+    elif before is True:
+        was = f"with {key}"
+    if now is None:
+        is_now = "without it"
+    elif now is True:
+        is_now = "with it"
+    return f"{was}, but now {is_now}"
 
 
 def _place_of(files: StudyFiles | None) -> str:

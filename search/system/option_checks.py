@@ -13,6 +13,7 @@ from fmnist.training.precision import BFLOAT16_FLAGS, Precision, has_bfloat16
 from fmnist.values import did_you_mean
 from search.cli import check_study_name
 
+DEFAULT_TARGET = "litert-int8-full"  # the format that --max-bytes and --max-ms are about
 FRONT_FORMATS = ("litert", "litert-int8-full", "onnx")  # of each network that --front delivers
 UNITS = ("B", "kB", "MB", "KiB", "MiB")  # of --max-bytes
 
@@ -78,6 +79,11 @@ def check_targets(target: str, max_bytes: int | None, max_ms: float | None, on: 
     names = [format.name for format in FORMATS]
     if target not in names:
         raise UserError(f"--target must be one of {', '.join(names)}, but got {target!r}{did_you_mean(target, names)}")
+    if max_bytes is None and max_ms is None and target != DEFAULT_TARGET:
+        raise UserError(
+            f"--target is the file that --max-bytes and --max-ms are about, but got {target!r} alone; pass one of "
+            f"them, or --export {target} to have that file"
+        )
     if on is not None:
         command_words(on)
         if max_ms is None:

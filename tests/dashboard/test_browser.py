@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -13,13 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from search.records.files import StudyFiles
+from tests.support.chromium import chromium, needs_chromium
 from tests.support.spaces import QUICK
 
 ROOT = Path(__file__).resolve().parents[2]
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
 @pytest.fixture(scope="module")
@@ -40,10 +39,9 @@ def browsing(files: StudyFiles) -> Iterator[tuple[Page, str, list[str]]]:
     environment = os.environ | {"PYTHONUNBUFFERED": "1"}
     with (
         subprocess.Popen([*command, "--port", "0"], cwd=ROOT, stdout=subprocess.PIPE, text=True, env=environment) as it,
-        sync_playwright() as playwright,
+        chromium() as browser,
     ):
         address = it.stdout.readline().split()[-1]
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         page, complaints = browser.new_page(viewport={"width": 1400, "height": 1000}), []
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("response", lambda got: complaints.append(got.url) if got.status >= 400 else None)
@@ -53,12 +51,11 @@ def browsing(files: StudyFiles) -> Iterator[tuple[Page, str, list[str]]]:
             assert it.wait(timeout=20) == 0
         finally:
             it.kill()
-            browser.close()
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here; on Debian: apt-get install chromium")
+@needs_chromium
 def test_browser_shows_history_importance_notes_and_pictures_of_a_real_study(digits: StudyFiles) -> None:
     expect.set_options(timeout=30_000)  # of a busy machine
     with browsing(digits) as (page, address, complaints):

@@ -10,7 +10,8 @@ import pytest
 from playwright.sync_api import expect
 
 from search.records.files import StudyFiles
-from tests.dashboard.test_browser import CHROMIUM, ROOT, browsing
+from tests.dashboard.test_browser import ROOT, browsing
+from tests.support.chromium import needs_chromium
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def searched(tmp_path: Path) -> StudyFiles:
 @pytest.mark.slow
 @pytest.mark.process
 @pytest.mark.timeout(300)
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here; on Debian: apt-get install chromium")
+@needs_chromium
 def test_browser_shows_the_pareto_front_of_score_and_cost(searched: StudyFiles) -> None:
     expect.set_options(timeout=30_000)
     with browsing(searched) as (page, address, complaints):

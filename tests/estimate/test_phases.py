@@ -89,6 +89,21 @@ def test_run_under_a_timeout_takes_all_of_it_and_no_longer_and_says_what_it_has_
     assert case.finalist_share != 1
 
 
+@pytest.mark.parametrize("timeout", [None, 240.0])
+def test_what_is_measured_for_a_target_comes_before_the_search_and_out_of_the_timeout(timeout: float | None) -> None:
+    several = replace(REHEARSAL, trials=(TRIAL,) * 1000)
+    job, slow = replace(JOB, timeout=timeout), replace(COSTS, fixed_seconds=0.002)
+    without = middle(estimate([several], slow, job))
+    case = middle(estimate([several], slow, replace(job, measuring_seconds=40.0)))
+    assert [(phase.name, phase.n_images, phase.seconds) for phase in case.phases[:1]] == [("measuring", 0, 40)]
+    assert len(case.phases) == len(without.phases) + 1
+    if timeout is None:
+        assert case.seconds == pytest.approx(without.seconds + 40)
+    else:
+        assert case.seconds < 1.05 * timeout
+        assert case.phases[1].seconds < without.phases[0].seconds
+
+
 def test_run_whose_search_ends_early_spends_what_is_left_on_longer_trainings() -> None:
     three = replace(REHEARSAL, finalists=(*FINALISTS, (recipe(8),) * 3))
     case = middle(estimate([three], COSTS, replace(JOB, timeout=400)))

@@ -147,7 +147,7 @@ def test_study_goes_on_with_the_same_images_only(finished: Finished, capsys: pyt
     assert main(options) == 0
     assert "is finished" in capsys.readouterr().out
     assert main([*options, "--image-size", "16"]) == 2
-    assert "made with image_size = None, but now it is 16" in capsys.readouterr().err
+    assert "made without image_size, but now it is 16" in capsys.readouterr().err
     path = next((folder / "train" / NAMES[0]).iterdir())
     path.unlink()
     assert main(options) == 2

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, sync_playwright
+from playwright.sync_api import Browser, Locator, Page
 
+from tests.support.chromium import needs_chromium
 from tests.support.made_front import fail_export
 from tests.support.made_study import make_study, write_made_report
 from tests.support.made_trials import Made
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = [
     pytest.mark.process,
     pytest.mark.renders,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here; on Debian: apt-get install chromium"),
+    needs_chromium,
 ]
 WIDTHS = (1200, 390)
 
@@ -30,14 +29,6 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     fail_export(files, files.read_front()[0].name, "onnx")
     write_made_report(files, trials)
     return files.report_html
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(params=WIDTHS)

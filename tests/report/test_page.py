@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import itertools
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from search.report.__main__ import main
+from tests.support.chromium import needs_chromium
 from tests.support.made_study import make_study
 from tests.support.made_trials import Made, store_trials
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = [
     pytest.mark.process,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here; on Debian: apt-get install chromium"),
+    needs_chromium,
 ]
 
 WIDTHS, SCHEMES = (1280, 390), ("light", "dark")
@@ -82,14 +81,6 @@ def studies_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "awkward").symlink_to(awkward)
     (folder / "compare-alpha-awkward.html").symlink_to(folder / f"compare-alpha-{awkward.name}.html")
     return folder
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @dataclass(frozen=True)

@@ -70,6 +70,14 @@ def test_best_on_the_confirmation_split_is_picked_whatever_the_test_says(points:
     assert picked(points, f"parameters<={third.record.n_parameters}") == third.name
 
 
+def test_network_is_shown_in_one_line(points: tuple[FrontPoint, ...]) -> None:
+    for point in points:
+        shown = repr(point)
+        assert shown.startswith(f"<network {point.name}: ")
+        assert f"{point.record.n_parameters:,} weights" in shown and str(point.model.parent) in shown
+        assert len(shown) - len(str(point.model.parent)) < 100
+
+
 def test_metric_of_the_study_decides(points: tuple[FrontPoint, ...]) -> None:
     by_metric = []
     for point, score in zip(points, (0.1, 0.4, 0.2, 0.3), strict=True):

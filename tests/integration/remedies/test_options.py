@@ -46,7 +46,15 @@ ROOT = Path(__file__).resolve().parents[3]
             ["--max-bytes", "96 parsecs"],
             ["--max-bytes", "96kB"],
         ),
-        Remedy("--target must be one of {}, but got {}{}", ["--target", "lite"], ["--target", "litert"]),
+        Remedy(
+            "--target must be one of {}, but got {}{}", ["--target", "lite"], ["--target", "litert", "--max-ms", "1"]
+        ),
+        Remedy(
+            "--target is the file that --max-bytes and --max-ms are about, but got {} alone; pass one of them, or "
+            "--export {} to have that file",
+            ["--target", "keras"],
+            ["--export", "keras"],
+        ),
         Remedy(
             "--on is where --max-ms is measured, but got {} alone; pass --max-ms, or leave it out",
             ["--on", "ssh pi python3 -"],
