@@ -15,8 +15,8 @@ from scipy import stats
 
 from search.records.files import StudyFiles
 from search.report.analysis.evidence import Evidence
-from search.report.analysis.front import FrontView, front_views
-from search.report.charts.front import page_data
+from search.report.analysis.front import FrontView, PlottedNetwork, front_views
+from search.report.charts.front import names_below, page_data
 from search.report.text import front as text
 from search.results.front import FrontPoint
 from search.results.reading import read_finished_study
@@ -107,6 +107,13 @@ def test_kinds_tell_winner_and_dominated_ones_apart(study: FinishedStudy, views:
     kinds = {network.name: network.kind for network in views["multiply_adds"].networks}
     assert [kinds[point.name] for point in study.front] == ["point", "dominated", "point", "best"]
     assert study.front[-1].record.trial == study.winner.trial
+
+
+def test_names_of_networks_of_nearly_one_cost_stand_above_and_below() -> None:
+    costs = {"a": 100.0, "b": 100.0, "c": 110.0, "far": 1_000.0, "d": 5_000.0, "e": 5_100.0}
+    networks = [PlottedNetwork(name, "point", cost, 0.9, None, "") for name, cost in costs.items()]
+    assert names_below(networks, 0.1) == {"b", "e"}
+    assert names_below(networks[:1], 0.1) == set()
 
 
 def test_network_without_a_file_is_missing_in_that_view_alone(tmp_path: Path) -> None:

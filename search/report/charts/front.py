@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Collection, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -69,7 +71,7 @@ def front_chart(view: FrontView) -> Chart:
             name, accuracy = view.best_baseline
             label = f"the best baseline, {fitting(name)}"
             axes.axhline(accuracy, color=GREY, linewidth=1, linestyle="--", label=label)
-        named_below = [network.name for network in medium.pick((), view.networks[1::2])]
+        named_below = names_below(view.networks, medium.pick(0.08, 0.2))
         for kind, label in KINDS.items():
             networks = [network for network in view.networks if network.kind == kind]
             if networks:
@@ -84,6 +86,22 @@ def front_chart(view: FrontView) -> Chart:
         legend_above(figure, medium.pick(2, 1))
 
     return make_chart("front", alt, draw)
+
+
+def names_below(networks: Sequence[PlottedNetwork], share: float) -> set[str]:
+    """Return whose names stand below, not above: every other one of neighbours whose names would meet.
+
+    Args:
+        networks: All that are named, at least one.
+        share: Of the axis, from the cheapest to the costliest, that a name takes.
+    """
+    ordered = sorted(networks, key=lambda network: network.cost)
+    room = share * math.log(ordered[-1].cost / ordered[0].cost)
+    below: set[str] = set()
+    for before, network in pairwise(ordered):
+        if math.log(network.cost / before.cost) <= room and before.name not in below:
+            below.add(network.name)
+    return below
 
 
 def _draw_networks(
