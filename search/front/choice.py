@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import numpy as np
-
 from fmnist.model.layers import count_multiply_adds, count_parameters
 from fmnist.scoring import Metric
 from search.records.models import FrontPointRecord, TrialRecord
@@ -14,6 +12,7 @@ from search.refit.finalists import Finalist, best_first, feasible_default, final
 from search.study.domination import fronts
 
 MOST_POINTS = 6  # beside the default recipe, which is always compared
+POINTS_TO_FILL = 5  # as many as there are with dominated ones, which take time from the others' trainings
 LEAST_RATIO = 1.25  # between two of them, of multiply-adds or of weights: nearer ones are one choice
 MOST_ERRORS = 3.0  # times those of the best: a network beyond is small, but of no use, unless it has as few as here:
 FEW_ERRORS, FEW_NATS = 0.1, 0.5  # as a share of the images, and of log loss
@@ -23,12 +22,15 @@ def choose_points(trials: Sequence[TrialRecord], metric: Metric) -> list[Finalis
     """Choose the networks that are trained in full, by the cost of an image, the cheapest first.
 
     The rule: a trial counts if its errors at its rung are few, or at most MOST_ERRORS times those of the best there.
-    The most accurate is in. Then, as long as there are fewer than MOST_POINTS, comes the one whose size is furthest, in
-    proportion, from those of all chosen so far, if that is at least by LEAST_RATIO: first among trials that no cheaper
-    one is as good as, then among those that only these are better than, and so on. Cheaper has fewer multiply-adds; how
-    far two sizes are apart is what multiply-adds or weights say, whichever differ more, since a dense layer has many
-    weights and hardly a multiply-add. Who came further counts as better; but a trial that was pruned is in where
-    nothing as cheap came as far. The default recipe is always in, as what the search has to beat.
+    Of the trials that no cheaper one is as good as, the most accurate is in, and each next one whose size differs by
+    LEAST_RATIO from those of all better ones: of networks of nearly one size, the best. Where these are more than
+    MOST_POINTS, the best stays, and then always the one that is furthest, in proportion, from all that stay. Where they
+    are fewer than POINTS_TO_FILL, trials that only these are better than fill the places likewise, and so on.
+
+    Cheaper has fewer multiply-adds; how far two sizes are apart is what multiply-adds or weights say, whichever differ
+    more, since a dense layer has many weights and hardly a multiply-add. Who came further counts as better; but a trial
+    that was pruned is in where nothing as cheap came as far. The default recipe is always in, as what the search has to
+    beat.
 
     Args:
         trials: Every trial of the study.
@@ -41,8 +43,11 @@ def choose_points(trials: Sequence[TrialRecord], metric: Metric) -> list[Finalis
     chosen: list[TrialRecord] = []
     places = [-place for place in range(len(ordered))]  # a score: they are in order, across the rungs too
     costs = [trial.multiply_adds or 1 for trial in ordered]
+    most = MOST_POINTS
     for front in fronts(places, costs):
-        chosen += _spread([ordered[i] for i in front], chosen)
+        best_of_each_size = _apart([ordered[i] for i in sorted(front)], chosen)
+        chosen += _spread(best_of_each_size, chosen, most - len(chosen))
+        most = POINTS_TO_FILL  # by trials that are dominated
     default = feasible_default(trials)
     if default is not None and all(default.recipe != trial.recipe for trial in chosen):
         chosen.append(default)
@@ -65,30 +70,30 @@ def _useful(ordered: Sequence[TrialRecord], metric: Metric) -> list[TrialRecord]
     return useful
 
 
-def _spread(front: Sequence[TrialRecord], chosen: Sequence[TrialRecord]) -> list[TrialRecord]:
-    """Choose trials of a front that are far from each other and from those chosen before; the costliest goes first."""
-    sizes = np.array([_size(trial) for trial in front])
-    distances = np.full(len(front), np.inf)
-    for trial in chosen:
-        distances = np.minimum(distances, _distances(sizes, _size(trial)))
+def _apart(trials: Sequence[TrialRecord], chosen: Sequence[TrialRecord]) -> list[TrialRecord]:
+    """Return the trials whose sizes differ from those of all better ones and of all chosen; trials: the best first."""
     found: list[TrialRecord] = []
-    while len(chosen) + len(found) < MOST_POINTS:
-        furthest = len(front) - 1 if not chosen and not found else int(np.argmax(distances))
-        if distances[furthest] < math.log(LEAST_RATIO):
-            break
-        found.append(front[furthest])
-        distances = np.minimum(distances, _distances(sizes, sizes[furthest]))
+    for trial in trials:
+        nearest = min((_distance(trial, other) for other in (*chosen, *found)), default=math.inf)
+        if nearest >= math.log(LEAST_RATIO):
+            found.append(trial)
     return found
 
 
-def _size(trial: TrialRecord) -> tuple[float, float]:
-    """Return a network's size as natural logarithms: of its multiply-adds and of its weights."""
-    return math.log(trial.multiply_adds or 1), math.log(trial.n_parameters or 1)
+def _spread(trials: Sequence[TrialRecord], chosen: Sequence[TrialRecord], most: int) -> list[TrialRecord]:
+    """Choose no more than so many trials, always the one that is furthest from all so far; the first one to begin."""
+    found, left = [], list(trials)
+    while left and len(found) < most:
+        nearest = [min((_distance(trial, other) for other in (*chosen, *found)), default=math.inf) for trial in left]
+        found.append(left.pop(nearest.index(max(nearest))))
+    return found
 
 
-def _distances(sizes: np.ndarray, size: Sequence[float] | np.ndarray) -> np.ndarray:
-    """Return how far each of the sizes, float (n, 2), is from this one, by what differs more: float (n,)."""
-    return np.abs(sizes - np.asarray(size)).max(axis=1)
+def _distance(trial: TrialRecord, other: TrialRecord) -> float:
+    """Return how far the sizes of two networks are apart, as a natural logarithm: by what differs more."""
+    multiply_adds = math.log((trial.multiply_adds or 1) / (other.multiply_adds or 1))
+    weights = math.log((trial.n_parameters or 1) / (other.n_parameters or 1))
+    return max(abs(multiply_adds), abs(weights))
 
 
 def name_points(points: Sequence[Finalist]) -> tuple[FrontPointRecord, ...]:

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from search.front.choice import LEAST_RATIO, MOST_POINTS, choose_points, name_points
+from search.front.choice import LEAST_RATIO, MOST_POINTS, POINTS_TO_FILL, choose_points, name_points
 from search.records.models import TrialRecord
 from search.refit.finalists import Finalist, finalist_of
 from tests.support.training.fake_trainer import recipe, trial
@@ -42,6 +42,18 @@ def test_network_with_far_fewer_weights_is_another_choice_though_it_computes_as_
     large = sized(0, 0.95, 64, n_parameters=30_000)
     small, like_it = sized(1, 0.93, 62, n_parameters=9_000), sized(2, 0.92, 60, n_parameters=9_500)
     assert chosen([large, small, like_it]) == [1, 0]
+
+
+def test_of_networks_of_nearly_one_size_the_best_is_in_wherever_the_others_lie() -> None:
+    large, small = sized(0, 0.95, 100), sized(1, 0.9, 10)
+    best = sized(2, 0.94, 40)
+    central = sized(3, 0.91, int(40 / LEAST_RATIO) + 1)
+    assert chosen([large, small, best, central]) == [1, 2, 0]
+
+
+def test_dominated_networks_fill_no_more_than_the_fewest_places() -> None:
+    dominated = [sized(1 + n, 0.9, 32 * 2**n) for n in range(7)]
+    assert len(chosen([sized(0, 0.95, 16), *dominated])) == POINTS_TO_FILL
 
 
 def test_places_are_spread_over_the_front() -> None:
