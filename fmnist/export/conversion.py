@@ -14,6 +14,7 @@ from __future__ import annotations
 import functools
 import json
 import logging
+import math
 import os
 import shutil
 import sys
@@ -187,6 +188,7 @@ def simplified(model: keras.Model) -> keras.Model:
         return model
     chains = find_chains(model)
     skipped = {id(layer) for _, *after in chains.values() for layer in after}
+    members = {id(layer): simplified(layer) for layer in model.operations if isinstance(layer, keras.Model)}
 
     def call(layer: Any, *inputs: Any, **options: Any) -> Any:
         if id(layer) in skipped:
@@ -197,11 +199,9 @@ def simplified(model: keras.Model) -> keras.Model:
             for each in (*after, pooling):
                 values = each(values)
             return values
-        if isinstance(layer, keras.Model):  # a member of an ensemble
-            return simplified(layer)(*inputs, **options)
-        if isinstance(layer, keras.layers.Flatten) and layer.output.shape[-1] is not None:
-            return keras.ops.reshape(inputs[0], (-1, layer.output.shape[-1]))
-        return layer(*inputs, **options)
+        if isinstance(layer, keras.layers.Flatten) and None not in inputs[0].shape[1:]:
+            return keras.ops.reshape(inputs[0], (-1, math.prod(inputs[0].shape[1:])))
+        return members.get(id(layer), layer)(*inputs, **options)
 
     return keras.models.clone_model(model, clone_function=lambda layer: layer, call_function=call)
 
@@ -211,8 +211,10 @@ def find_chains(model: keras.Model) -> dict[int, list[Any]]:
 
     Returns:
         By the id of a pooling behind a convolution: the pooling, the normalization behind it and, behind a maximum, the
-        ReLU behind that, if there is one.
+        ReLU behind that, if there is one. Nothing of a network that uses a layer twice.
     """
+    if any(len(layer._inbound_nodes) != 1 for layer in model.operations):
+        return {}
     made_by: dict[int, Any] = {}
     used_by: dict[int, list[Any]] = {}
     for layer in model.operations:
@@ -234,7 +236,7 @@ def find_chains(model: keras.Model) -> dict[int, list[Any]]:
             is_linear = convolution.activation is keras.activations.linear
         if not is_linear or not isinstance(norm, keras.layers.BatchNormalization) or norm.axis not in (-1, 3):
             continue
-        if is_max and norm.scale and np.any(keras.ops.convert_to_numpy(norm.gamma) < 0):
+        if is_max and norm.scale and np.asarray(keras.ops.convert_to_numpy(norm.gamma), np.float32).min() < 0:
             continue
         chains[id(pooling)] = [pooling, norm]
         behind = only_user(norm)

@@ -86,6 +86,20 @@ def test_members_of_an_ensemble_compute_the_same_in_fewer_operations_too() -> No
     assert all(each.index("BatchNormalization") < each.index("MaxPooling2D") for each in inside)
 
 
+def test_layer_or_member_that_is_used_twice_stays_one() -> None:
+    pixels = keras.Input((12, 12, 1))
+    convolution, flatten, member = keras.layers.Conv2D(4, 3), keras.layers.Flatten(), network("max", "relu")
+    parts = []
+    for layer in (keras.layers.Rescaling(0.01), keras.layers.Rescaling(0.02)):
+        x = layer(pixels)
+        maps = keras.layers.BatchNormalization()(keras.layers.MaxPooling2D()(convolution(x)))
+        parts += [flatten(maps), member(x)]
+    model = keras.Model(pixels, keras.layers.Concatenate()(parts))
+    simple = simplified(model)
+    assert np.abs(simple.predict(IMAGES, verbose=0) - model.predict(IMAGES, verbose=0)).max() == 0
+    assert turned(model) == []
+
+
 def test_sequential_network_is_left_as_it_is() -> None:
     model = keras.Sequential([keras.Input((12, 12, 1)), keras.layers.Flatten(), keras.layers.Dense(2)])
     assert simplified(model) is model
