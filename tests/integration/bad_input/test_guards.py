@@ -75,7 +75,7 @@ def test_study_with_another_seed(refused: Callable[..., str], made: StudyFiles) 
 def test_study_with_another_way_to_search(
     refused: Callable[..., str], made: StudyFiles, option: str, value: str, parts: list[str]
 ) -> None:
-    assert_says(refused("--dataset", "digits", option, value), "study digits was made with", *parts)
+    assert_says(refused("--dataset", "digits", option, value), "study digits was made ", *parts)
 
 
 def test_study_of_one_network_that_is_to_become_one_of_every_size(
