@@ -74,12 +74,12 @@ def evaluate(
         probabilities = np.stack(predictions)
         accuracies = _accuracies_of(probabilities, test)
         flip_accuracies = _mirrored_accuracies(final, models, probabilities, test)
-        delivered = accuracy_of(predict_outside(files.checksums.intact(files.model), test.images, final.stop), test)
+        of_delivered, of_ensemble = _predict_delivered(final, test)
+        delivered = accuracy_of(of_delivered, test)
         if delivered != accuracies[0]:
             raise RuntimeError(
                 f"best.keras scores {delivered} when loaded outside the project, but {accuracies[0]} inside"
             )
-        of_ensemble = _ensemble_probabilities(final, test)
         of_front = _front_probabilities(final, test)
         changed = _scores_of_changed_images(final, test)
         require_hold()
@@ -118,18 +118,20 @@ def score_retrained(predict: Predictor, model: Path, source: DataSource) -> tupl
     return accuracy_of(predict(PredictTask(model, test.images)), test), len(test)
 
 
-def _ensemble_probabilities(final: FinalRound, test: LabelledImages) -> np.ndarray | None:
-    """Return what ensemble.keras predicts, loaded by plain Keras; None where the study has no ensemble.
+def _predict_delivered(final: FinalRound, test: LabelledImages) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return what best.keras and ensemble.keras predict, loaded by plain Keras; None where there is no ensemble.
 
-    Writes its accuracy to its recipe, for whoever trains it again.
+    Writes the ensemble's accuracy to its recipe, for whoever trains it again.
     """
     files = final.files
+    models = [files.checksums.intact(files.model)]
     if files.read_ensemble_record() is None:
-        return None
-    probabilities = predict_outside(files.checksums.intact(files.ensemble), test.images, final.stop)
+        return predict_outside(models, test.images, final.stop)[0], None
+    models.append(files.checksums.intact(files.ensemble))
+    of_delivered, of_ensemble = predict_outside(models, test.images, final.stop)
     recipe = files.read_json(EnsembleRecipe, files.ensemble_recipe)
-    files.write_json(files.ensemble_recipe, replace(recipe, test_accuracy=accuracy_of(probabilities, test)))
-    return probabilities
+    files.write_json(files.ensemble_recipe, replace(recipe, test_accuracy=accuracy_of(of_ensemble, test)))
+    return of_delivered, of_ensemble
 
 
 def _front_probabilities(final: FinalRound, test: LabelledImages) -> np.ndarray | None:
@@ -245,36 +247,41 @@ _PREDICT_OUTSIDE = """
 import sys
 sys.modules["fmnist"] = sys.modules["search"] = None  # not to be imported, wherever they are installed
 import numpy, keras
-model = keras.saving.load_model(sys.argv[1])
-numpy.save(sys.argv[3], model.predict(numpy.load(sys.argv[2]), batch_size=500, verbose=0))
+images, *places = sys.argv[1:]
+for model, probabilities in zip(places[::2], places[1::2]):
+    print(ascii(model), flush=True)  # the last one is the one that fails
+    numpy.save(probabilities, keras.saving.load_model(model).predict(numpy.load(images), batch_size=500, verbose=0))
 """  # in batches as `fmnist.model.inference` makes them; sums of other batches may differ in their last bits
 
 
-def predict_outside(model: Path, images: np.ndarray, stop: threading.Event | None = None) -> np.ndarray:
-    """Predict with a saved model by plain Keras, in a fresh, isolated process that cannot import this project.
+def predict_outside(
+    models: Sequence[Path], images: np.ndarray, stop: threading.Event | None = None
+) -> list[np.ndarray]:
+    """Predict with saved models by plain Keras, in a fresh, isolated process that cannot import this project.
 
     Args:
-        model: A .keras file.
+        models: .keras files.
         images: uint8 (n, height, width, channels).
         stop: Set it to end the process.
 
     Returns:
-        Probabilities, float32 (n, n_classes).
+        Of each model, probabilities, float32 (n, n_classes).
 
     Raises:
-        RuntimeError: The model does not load; with what Keras says.
+        RuntimeError: A model does not load; with what Keras says.
         Interrupted: `stop` was set.
     """
-    with tempfile.TemporaryDirectory(prefix=HALF_WRITTEN, dir=absolute(model).parent) as folder:
-        inputs, outputs = Path(folder, "images.npy"), Path(folder, "probabilities.npy")
+    with tempfile.TemporaryDirectory(prefix=HALF_WRITTEN, dir=absolute(models[0]).parent) as folder:
+        inputs, outputs = Path(folder, "images.npy"), [Path(folder, f"{i}.npy") for i in range(len(models))]
         np.save(inputs, images)
         script = Path(folder, "predict_outside.py")
         script.write_text(_PREDICT_OUTSIDE, encoding="utf-8")
-        command = python_command(script, str(absolute(model)), str(inputs), str(outputs))
+        places = [str(place) for pair in zip(map(absolute, models), outputs, strict=True) for place in pair]
+        command = python_command(script, str(inputs), *places)
         exit_code, said = _run_outside(command, Path(folder), stop or threading.Event())
         if exit_code != 0:
-            raise RuntimeError(f"{model} does not load with plain Keras:\n{said}")
-        return np.load(outputs)
+            raise RuntimeError(f"one of {', '.join(map(str, models))} does not load with plain Keras:\n{said}")
+        return [np.load(output) for output in outputs]
 
 
 def _run_outside(command: Sequence[str], folder: Path, stop: threading.Event) -> tuple[int, str]:

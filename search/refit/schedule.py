@@ -53,8 +53,8 @@ MOST_SECONDS_OF_TRYING = 20
 # What is kept back for what follows the last training until more is known of it, and the most, as a share of a timeout.
 SECONDS_OF_TESTING = 60.0
 MOST_OF_TESTING = 0.2
-# What that takes whatever is predicted: Keras is loaded three times, and the report is drawn.
-SECONDS_OF_LOADING = 25.0
+# What that takes whatever is predicted: Keras is loaded twice, and the report is drawn.
+SECONDS_OF_LOADING = 20.0
 # Views of a test image that the delivered model predicts: itself, in a process of its own, and changed ones.
 N_VIEWS_OF_DELIVERED = 12
 # What it takes to predict an image, as a share of learning from it in bfloat16 (18 networks: 0.3 to 0.6).

@@ -109,7 +109,7 @@ RUNS: dict[str, Run] = {
     f"{RUN} --trials 100": on_digits,
     f"{RUN} --trials 100 --check": on_digits,
     f"{RUN} --trials 100 --dashboard": lambda words: [*named("another")(words), "--seed", "1"],
-    ON_TRACKERS: named("tracked"),
+    ON_TRACKERS: lambda words: [*named("tracked")(words), "--search-only"],
     f"{RUN} --trials 100 --export onnx,litert": on_digits,
     f"{RUN} --dataset shoes --image-size 32 --flip": in_short,
     f"{RUN} --space my-space.toml --study narrow": searching_digits,
@@ -120,7 +120,7 @@ RUNS: dict[str, Run] = {
     'python -m search.report sizes --pick "ms<1" --to pocket': lambda words: [*words[:-3], "ms<1000", *words[-2:]],
     f"{RUN} --start-from fashion-mnist --study second": searching_digits,
     f"{RUN} --trials 20 --study grown --search-only": on_digits,
-    f"{RUN} --trials 30 --study grown": lambda words: [*on_digits(words), "--trials", "3"],
+    f"{RUN} --trials 30 --study grown": lambda words: [*searching_digits(words), "--trials", "3"],
     f"{RUN} --trials 60 --study wide --search-only": before_growing,
     f"{RUN} --trials 90 --study wide --space wider.toml --widen": lambda words: [
         *words,

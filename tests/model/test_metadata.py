@@ -82,9 +82,9 @@ def test_model_with_metadata_loads_with_plain_keras_and_predicts_the_same(tmp_pa
     path = tmp_path / "m.keras"
     keras.Model(inputs, keras.layers.Dense(3, "softmax")(keras.layers.Flatten()(inputs))).save(path)
     images = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 1), np.uint8)
-    before = predict_outside(path, images)
+    (before,) = predict_outside([path], images)
     write_metadata(path, METADATA)
-    assert (predict_outside(path, images) == before).all()
+    assert (predict_outside([path], images)[0] == before).all()
 
 
 def test_fields_of_a_later_version_are_ignored(model: Path) -> None:
