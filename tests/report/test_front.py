@@ -114,6 +114,8 @@ def test_names_of_networks_of_nearly_one_cost_stand_above_and_below() -> None:
     networks = [PlottedNetwork(name, "point", cost, 0.9, None, "") for name, cost in costs.items()]
     assert names_below(networks, 0.1) == {"b", "e"}
     assert names_below(networks[:1], 0.1) == set()
+    better = [networks[0], dataclasses.replace(networks[1], accuracy=0.95)]
+    assert names_below([*better, networks[3]], 0.1) == {"a"}
 
 
 def test_network_without_a_file_is_missing_in_that_view_alone(tmp_path: Path) -> None:

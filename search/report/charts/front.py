@@ -89,7 +89,7 @@ def front_chart(view: FrontView) -> Chart:
 
 
 def names_below(networks: Sequence[PlottedNetwork], share: float) -> set[str]:
-    """Return whose names stand below, not above: every other one of neighbours whose names would meet.
+    """Return whose names stand below, not above: of two neighbours whose names would meet, the less accurate one's.
 
     Args:
         networks: All that are named, at least one.
@@ -99,8 +99,8 @@ def names_below(networks: Sequence[PlottedNetwork], share: float) -> set[str]:
     room = share * math.log(ordered[-1].cost / ordered[0].cost)
     below: set[str] = set()
     for before, network in pairwise(ordered):
-        if math.log(network.cost / before.cost) <= room and before.name not in below:
-            below.add(network.name)
+        if math.log(network.cost / before.cost) <= room and not below & {before.name, network.name}:
+            below.add(network.name if network.accuracy <= before.accuracy else before.name)
     return below
 
 
