@@ -74,8 +74,7 @@ def _apart(trials: Sequence[TrialRecord], chosen: Sequence[TrialRecord]) -> list
     """Return the trials whose sizes differ from those of all better ones and of all chosen; trials: the best first."""
     found: list[TrialRecord] = []
     for trial in trials:
-        nearest = min((_distance(trial, other) for other in (*chosen, *found)), default=math.inf)
-        if nearest >= math.log(LEAST_RATIO):
+        if _nearest(trial, (*chosen, *found)) >= math.log(LEAST_RATIO):
             found.append(trial)
     return found
 
@@ -84,9 +83,14 @@ def _spread(trials: Sequence[TrialRecord], chosen: Sequence[TrialRecord], most: 
     """Choose no more than so many trials, always the one that is furthest from all so far; the first one to begin."""
     found, left = [], list(trials)
     while left and len(found) < most:
-        nearest = [min((_distance(trial, other) for other in (*chosen, *found)), default=math.inf) for trial in left]
+        nearest = [_nearest(trial, (*chosen, *found)) for trial in left]
         found.append(left.pop(nearest.index(max(nearest))))
     return found
+
+
+def _nearest(trial: TrialRecord, others: Sequence[TrialRecord]) -> float:
+    """Return the distance to the nearest of the others; infinite where there is none."""
+    return min((_distance(trial, other) for other in others), default=math.inf)
 
 
 def _distance(trial: TrialRecord, other: TrialRecord) -> float:

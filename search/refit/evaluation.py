@@ -98,6 +98,9 @@ def evaluate(
             front_accuracies=() if of_front is None else _accuracies_of(of_front, test),
         )
         _add_scores_to_best_recipe(files, accuracies)
+        if record.ensemble_accuracy is not None:
+            recipe = files.read_json(EnsembleRecipe, files.ensemble_recipe)
+            files.write_json(files.ensemble_recipe, replace(recipe, test_accuracy=record.ensemble_accuracy))
         files.write_json(files.test, record)
     return record
 
@@ -119,18 +122,13 @@ def score_retrained(predict: Predictor, model: Path, source: DataSource) -> tupl
 
 
 def _predict_delivered(final: FinalRound, test: LabelledImages) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return what best.keras and ensemble.keras predict, loaded by plain Keras; None where there is no ensemble.
-
-    Writes the ensemble's accuracy to its recipe, for whoever trains it again.
-    """
+    """Return what best.keras and ensemble.keras predict, loaded by plain Keras; None where there is no ensemble."""
     files = final.files
     models = [files.checksums.intact(files.model)]
     if files.read_ensemble_record() is None:
         return predict_outside(models, test.images, final.stop)[0], None
     models.append(files.checksums.intact(files.ensemble))
     of_delivered, of_ensemble = predict_outside(models, test.images, final.stop)
-    recipe = files.read_json(EnsembleRecipe, files.ensemble_recipe)
-    files.write_json(files.ensemble_recipe, replace(recipe, test_accuracy=accuracy_of(of_ensemble, test)))
     return of_delivered, of_ensemble
 
 
