@@ -81,6 +81,7 @@ from search.study.study import (
     check_identity,
     create_or_resume,
     find_study,
+    noticing_deletion,
     require_identity,
     require_place,
     storage_url,
@@ -257,7 +258,8 @@ def open_study(context: StudyContext, worker_processes: StartWorkers) -> Iterato
                 study = create_or_resume(config, context.space, storage, identity, claim)
             require_trials(config, files, study)
             publisher = DashboardPublisher(study, files, config.trials, context.rungs)
-            yield OpenStudy(study, storage, publisher, workers)
+            with noticing_deletion(config.study, storage):
+                yield OpenStudy(study, storage, publisher, workers)
         finally:  # whoever called from Python may go on for long
             if workers is not None:
                 workers.close()

@@ -21,7 +21,10 @@ from fmnist.data.split import Split, load_train
 from fmnist.errors import UserError
 
 # The files that take longest, first: of two processes that take file by file, none is left with one of them at the end.
-LONGEST_FIRST = ("test_docs", "test_pipeline", "test_machines", "test_page", "test_api", "test_wheel", "test_fitting")
+LONGEST_FIRST = (
+    *("test_docs", "test_pipeline", "test_supervisor", "test_interrupts", "test_workers", "test_fitting", "test_page"),
+    *("test_surroundings", "test_whole_run", "test_head", "test_estimator", "test_front", "test_wheel", "test_steps"),
+)
 HEAVY_MARKS = {"slow", "trains", "process", "renders", "studies"}
 WHOLE_FILE_TRAINS = re.compile(r"^pytestmark = .*\btrains\b", re.MULTILINE)
 STARTS_A_PROCESS = {"subprocess.Popen", "os.fork", "os.posix_spawn", "os.exec"}  # audit events

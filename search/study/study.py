@@ -7,9 +7,13 @@ A study outlives the versions of this tool. It is refused by its format, and by 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import optuna
+from optuna.exceptions import StorageInternalError
+from sqlalchemy.exc import IntegrityError
 
 from fmnist.errors import UserError
 from fmnist.option_fields import fields_of, flag_of
@@ -201,6 +205,25 @@ def find_study(name: str, storage: StudyStorage) -> optuna.Study | None:
         return optuna.load_study(study_name=name, storage=storage)
     except KeyError:
         return None
+
+
+@contextmanager
+def noticing_deletion(name: str, storage: StudyStorage) -> Iterator[None]:
+    """Run the block, in which a study is read and written.
+
+    Raises:
+        UserError: What went wrong in the block is that the study was deleted from its storage.
+    """
+    try:
+        yield
+    # By Optuna for a trial or study that is not there, and by databases for what would belong to one.
+    except (KeyError, StorageInternalError, IntegrityError) as error:
+        if find_study(name, storage) is not None:
+            raise
+        raise UserError(
+            f"study {name} was deleted from its storage while this run had it, perhaps in a dashboard; restore its "
+            f"trials, or start a new study with --study NAME"
+        ) from error
 
 
 def open_finished(files: StudyFiles, storage: str | None = None) -> optuna.Study:

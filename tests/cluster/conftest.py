@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from search.config import StudyConfig
+from tests.support.training.cluster_campaign import QUICK_TO_NOTICE
 from tests.support.training.fake_process import SECONDS_VARIABLE
 
 ROOT = Path(__file__).parents[2]
@@ -21,7 +22,8 @@ class SimulatedCluster:
     def __init__(self, n_nodes: int) -> None:
         from ray.cluster_utils import Cluster
 
-        self._cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+        head = {"num_cpus": 0, "_system_config": QUICK_TO_NOTICE}
+        self._cluster = Cluster(initialize_head=True, head_node_args=head)
         self.address: str = self._cluster.address
         self.nodes = [self.add_node() for _ in range(n_nodes)]
 

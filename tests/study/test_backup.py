@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
 
 import optuna
 import pytest
 
 from fmnist.errors import UserError
-from search.config import StudyConfig
+from search import Callback, StudyConfig, StudyResult, run_study
 from search.records.files import StudyFiles
 from search.study.backup import keep_trials, repair_own_storage, require_same_trials
 from search.study.storage.opening import open_storage
@@ -19,6 +20,7 @@ from search.study.trials import read_trials
 from search.system.shipped import SHIPPED_SPACES
 from search.system.sqlite import sqlite_url
 from tests.support.damage import DAMAGES, damage
+from tests.support.interrupts import standing_still
 from tests.support.remedies import needs_remedy
 from tests.support.spaces import space_from
 from tests.support.training.trainers import by_filters, objective_of, open_study, run_trials, storage_of
@@ -133,3 +135,29 @@ def test_trials_that_came_after_the_copy_are_no_damage(files: StudyFiles, space,
     again.checksums.say = lambda text: pytest.fail(text)
     repair_own_storage(again, "made")
     assert len(read_trials(open_finished(again))) == N_TRIALS + 1
+
+
+class Deleting(Callback):
+    """Deletes the study when a training of this run ends, as somebody may in a dashboard."""
+
+    def __init__(self, study: str, database: Path) -> None:
+        self._study, self._database = study, database
+
+    def on_training_end(self, label: str, reason: str) -> None:
+        with suppress(KeyError):  # another training ended, too
+            optuna.delete_study(study_name=self._study, storage=sqlite_url(self._database))
+
+
+@pytest.mark.studies
+def test_study_that_is_deleted_while_it_is_searched_ends_the_run_in_one_line(tmp_path: Path) -> None:
+    def search(n_trials: int, callback: Callback) -> StudyResult:
+        config = StudyConfig("s", dataset="digits", studies_dir=tmp_path, trials=n_trials)
+        return run_study(config, search_only=True, callbacks=[callback], worker_processes=standing_still(None))
+
+    search(2, Callback())
+    database, kept = tmp_path / "s" / "study.db", tmp_path / "kept.db"
+    shutil.copyfile(database, kept)
+    with needs_remedy("study {} was deleted from its storage while this run had it, perhaps in a dashboard; restore"):
+        search(6, Deleting("s", database))
+    shutil.copyfile(kept, database)
+    assert len(search(6, Callback()).trials) == 6
