@@ -23,6 +23,7 @@ from search.space.space import SearchSpace
 from search.study.attributes import attributes_of
 from search.study.backup import repair_own_storage, require_same_trials
 from search.study.study import require_identity
+from search.study.trials import count_begun
 from search.widening.plan import Widening, plan_widening
 
 OPENED = "test_opened"  # the study attribute that holds an OpenedTest
@@ -180,6 +181,18 @@ def require_trials(config: StudyConfig, files: StudyFiles, study: optuna.Study) 
             f"the trials of study {config.study} are gone, but {shown_path(files.root)} has what came of them; "
             f"restore them, or start a new study with --study NAME"
         )
+
+
+def trials_to_search(config: StudyConfig, files: StudyFiles, study: optuna.Study) -> int:
+    """Return how many trials the study is to have when its search ends.
+
+    A search that its timeout has ended does not go on, under a timeout, once a finalist is trained: by more trials
+    others would become finalists, and its training would have been for nothing. Trials that were running when a run
+    was killed are not given up.
+    """
+    if config.timeout is None or not files.read_confirm_records():
+        return config.trials
+    return min(config.trials, count_begun(study))
 
 
 def machine_name(files: StudyFiles) -> str:

@@ -138,9 +138,11 @@ def progress_of(context: StudyContext, study: optuna.Study) -> SearchProgress:
     return SearchProgress(counts, BestTrial(best.number, accuracy, interval, network, score), seconds_left)
 
 
-def tell_search_details(context: StudyContext) -> None:
-    """Say what it takes over from an older study, and to whoever wants details what the search runs with."""
+def tell_search_start(context: StudyContext) -> None:
+    """Say where the study is, what it takes over from an older one and, in detail, what it runs with."""
     config = context.config
+    shown_by = dashboard_command(context.files, config.storage)
+    context.reporter.say(f"study {config.study} in {shown_path(context.files.root)}; dashboard: {shown_by}")
     for note in context.start_notes:
         context.reporter.say(note)
     site = context.site(context.files.split)

@@ -20,7 +20,6 @@ from fmnist.baselines.catalog import BASELINES
 from fmnist.data.source import DataSource
 from fmnist.data.split import save_split
 from fmnist.output import open_descriptors
-from fmnist.paths import shown_path
 from fmnist.values import require
 from search.arguments import require_callbacks, require_config, require_reporter, require_source, require_stop
 from search.callbacks.base import Callback
@@ -28,7 +27,7 @@ from search.callbacks.reporter import Reporter
 from search.cluster.place import StartWorkers, place_of
 from search.config import StudyConfig
 from search.context import StudyContext, default_settings, find_images, read_context, write_beginnings
-from search.dashboard.beside import beside_run, dashboard_command
+from search.dashboard.beside import beside_run
 from search.dashboard.publish import DashboardPublisher
 from search.ending import export, report
 from search.format import with_noun
@@ -42,14 +41,15 @@ from search.guards import (
     require_same_study,
     require_trials,
     share_opened_test,
+    trials_to_search,
 )
 from search.messages import (
     announce,
     progress_of,
     tell_own_images,
     tell_rebuild,
-    tell_search_details,
     tell_search_result,
+    tell_search_start,
 )
 from search.provenance import describe_environment
 from search.records.files import StudyFiles
@@ -280,17 +280,16 @@ def search(context: StudyContext, opened: OpenStudy, final: FinalRound, early: E
     early: takes the workers for which no trial is left; None: they wait.
     """
     config, study, reporter = context.config, opened.study, context.reporter
+    n_trials = trials_to_search(config, context.files, study)
     try:
         progress = progress_of(context, study)
-        if progress.n_finished >= config.trials:
+        if progress.n_finished >= n_trials:
             require_a_trial(study)
-            reporter.say(f"the search is complete: {progress}")
+            reporter.say(f"the search is {'complete' if n_trials == config.trials else 'over'}: {progress}")
         else:
-            shown_by = dashboard_command(context.files, config.storage)
-            reporter.say(f"study {config.study} in {shown_path(context.files.root)}; dashboard: {shown_by}")
-            tell_search_details(context)
-            reporter.begin("trials", config.trials, progress.n_finished, progress)
-            run_search(context, opened, final, early)
+            tell_search_start(context)
+            reporter.begin("trials", n_trials, progress.n_finished, progress)
+            run_search(context, opened, final, early, n_trials)
             require_a_trial(study)
     finally:
         with suppress(Interrupted):  # the storage is away too
@@ -300,15 +299,16 @@ def search(context: StudyContext, opened: OpenStudy, final: FinalRound, early: E
         context.mlflow.add_missing(study, context.stop)
 
 
-def run_search(context: StudyContext, opened: OpenStudy, final: FinalRound, early: EarlyConfirmation | None) -> None:
-    """Run trials until there are as many as were asked for, or the timeout leaves no time for more.
+def run_search(
+    context: StudyContext, opened: OpenStudy, final: FinalRound, early: EarlyConfirmation | None, n_trials: int
+) -> None:
+    """Run trials until the study has n_trials, or the timeout leaves no time for more.
 
     Raises:
         SearchStopped: trials fail again and again for the same reason.
         Interrupted: the run is to stop.
     """
-    config, files = context.config, context.files
-    stopwatch = Stopwatch(files, "search", context.resources.workers)
+    stopwatch = Stopwatch(context.files, "search", context.resources.workers)
 
     def seconds_left() -> float | None:
         return context.clock.seconds_left_for_search()
@@ -335,7 +335,7 @@ def run_search(context: StudyContext, opened: OpenStudy, final: FinalRound, earl
             stop=context.stop,
         ),
         opened.storage,
-        n_trials=config.trials,
+        n_trials=n_trials,
         n_jobs=context.resources.most_workers,
         room=nullcontext if opened.workers is None else opened.workers.room,
         stop=context.stop,

@@ -43,6 +43,11 @@ def count_by_state(study: optuna.Study) -> dict[str, int]:
     return {state: counts[state] for state in STATES}
 
 
+def count_begun(study: optuna.Study) -> int:
+    """Count the trials that have ended, are running, or were running when their run was stopped or killed."""
+    return sum(trial.datetime_start is not None for trial in study.get_trials(deepcopy=False))
+
+
 def importances(study: optuna.Study) -> dict[str, float] | None:
     """Share of the complete trials' scores that each parameter explains, largest first.
 

@@ -135,6 +135,17 @@ def test_ctrl_c_again_and_again_breaks_no_clean_up(tmp_path: Path, phase: str) -
     assert len(finished_of(trials_of(config))) == 4
 
 
+@pytest.mark.studies
+def test_search_that_its_time_has_ended_is_not_taken_up_again_once_finalists_are_trained(tmp_path: Path) -> None:
+    config = config_in(tmp_path, trials=1_000_000, timeout=10, refit_seeds=1, baselines=False)
+    interrupted(config, "evaluate")
+    before, finalists = trials_of(config), records_of(config)
+    assert finalists and len(before) < config.trials
+    interrupted(config, "evaluate")
+    assert trials_of(config) == before
+    assert finalists.items() <= records_of(config).items()
+
+
 class AtPhase(Reporter):
     """Sets an event when the run begins a phase of its own, without workers."""
 
