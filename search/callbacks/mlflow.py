@@ -46,6 +46,7 @@ TAGS = (  # user attributes of a trial: the others, its history and recipe, are 
     *("reason", "origin", "n_images", "seconds", "n_parameters", "multiply_adds", "peak_memory_mb"),
     *("rung_images", "rung_accuracy", "rung_score"),
 )
+COSTS = ("multiply_adds", "n_parameters")  # also metrics, against which MLflow's charts can show the score
 LOGGERS = ("mlflow", "alembic")  # tell of every step of making the database
 
 
@@ -105,10 +106,11 @@ class MLflowRuns:
         for name in TAGS:
             if name in trial.user_attrs:
                 tags[name] = str(trial.user_attrs[name])
-        metrics = []
+        values = {name: float(trial.user_attrs[name]) for name in COSTS if name in trial.user_attrs}
         if trial.values is not None:
-            value = shown_value(self._metric, trial.values[0])
-            metrics.append(MetricEntry(f"selection_{self._metric}", value, timestamp=time.time_ns() // 10**6, step=0))
+            values[f"selection_{self._metric}"] = shown_value(self._metric, trial.values[0])
+        now = time.time_ns() // 10**6
+        metrics = [MetricEntry(name, value, timestamp=now, step=0) for name, value in values.items()]
         run = self._client.create_run(self._experiment_id, tags=self._source, run_name=str(trial.number))
         self._client.log_batch(
             run.info.run_id,

@@ -43,6 +43,8 @@ def study_of(name: str) -> optuna.Study:
     for state, value in [(TrialState.COMPLETE, 0.875), (TrialState.PRUNED, None), (TrialState.FAIL, None)]:
         trial = study.ask({"filters": optuna.distributions.IntDistribution(8, 64)})
         trial.set_user_attr("reason", f"it is {state.name}")
+        if state != TrialState.FAIL:
+            trial.set_user_attr("multiply_adds", 7_600_000)
         trial.set_user_attr("history", [{"n_images": i} for i in range(1000)])
         study.tell(trial, value, state=state)
     study.enqueue_trial({"filters": 8})
@@ -57,11 +59,12 @@ def runs_of(folder: Path, study: optuna.Study) -> list[Run]:
     return sorted(runs, key=lambda run: int(run.data.tags["number"]))
 
 
-def test_every_finished_trial_is_a_run_with_its_parameters_value_state_and_reason(folder: Path) -> None:
+def test_every_finished_trial_is_a_run_with_its_parameters_value_cost_state_and_reason(folder: Path) -> None:
     study = study_of("all")
     MLflowRuns(folder, "all").add_missing(study)
     runs = runs_of(folder, study)
-    assert [run.data.metrics for run in runs] == [{"selection_accuracy": 0.875}, {}, {}]
+    cost = {"multiply_adds": 7.6e6}
+    assert [run.data.metrics for run in runs] == [{"selection_accuracy": 0.875, **cost}, cost, {}]
     assert [run.data.tags["state"] for run in runs] == ["COMPLETE", "PRUNED", "FAIL"]
     for run, trial in zip(runs, study.trials, strict=False):
         assert run.data.params == {"filters": str(trial.params["filters"])}
