@@ -7,7 +7,8 @@ equal part of the seconds. DIR may be one that `tests.benchmarks.division` has m
 study. Prints a Markdown table of the area under the networks that are delivered, accuracy on the confirmation split
 against the decimal logarithm of multiply-adds, from LEAST_ACCURACY and LEAST_COST up to the largest limit: of both, and
 their difference, mean and standard deviation over the seeds. The --front study makes its files within its time; the
-others make none. A study that is finished is not made again, and one that was killed goes on.
+others make none. What each study has delivered is in --results at once: those of that file are not made again, so that
+seeds may be run on several days, and a study that was killed goes on.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -44,12 +45,31 @@ def main() -> None:
     options = _parse()
     areas = []
     for seed in options.seeds:
-        together = networks_of_front(_report_of(options, seed, None))
-        apart = [network_of_search(_report_of(options, seed, limit)) for limit in options.limits]
+        together = delivered_by(f"front-{seed}", seed, None, options)
+        apart = []
+        for limit in options.limits:
+            apart += delivered_by(f"within-{limit}-{seed}", seed, limit, options)
         areas.append([area(networks, max(options.limits)) for networks in (together, apart)])
         for network in (*together, *apart):
             print(f"seed {seed}: {network}")
     print(table(options.seeds, areas))
+
+
+def delivered_by(study: str, seed: int, limit: int | None, options: argparse.Namespace) -> list[Delivered]:
+    """Return the networks that a study has delivered, after running it where the results do not have it.
+
+    limit: of multiply-adds; None: with --front.
+    """
+    results = {}
+    if options.results.exists():
+        results = json.loads(options.results.read_text(encoding="utf-8"))
+    if study in results:
+        return [Delivered(**network) for network in results[study]]
+    report = _run(study, seed, limit, options)
+    networks = networks_of_front(report) if limit is None else [network_of_search(report)]
+    results[study] = [asdict(network) for network in networks]
+    options.results.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    return networks
 
 
 def networks_of_front(report: dict[str, Any]) -> list[Delivered]:
@@ -97,21 +117,18 @@ def table(seeds: Sequence[int], areas: Sequence[Sequence[float]]) -> str:
     return "\n".join(lines)
 
 
-def _report_of(options: argparse.Namespace, seed: int, limit: int | None) -> dict[str, Any]:
-    """Run a study, unless it is finished, and return its report.json. limit: of multiply-adds; None: with --front."""
-    study, seconds, more = f"front-{seed}", options.seconds, ["--front"]
+def _run(study: str, seed: int, limit: int | None, options: argparse.Namespace) -> dict[str, Any]:
+    """Run a study, or go on with it, and return its report.json. For limit see `delivered_by`."""
+    seconds, more = options.seconds, ["--front"]
     if limit is not None:
-        study, seconds = f"within-{limit}-{seed}", options.seconds / len(options.limits)
-        more = ["--max-multiply-adds", str(limit)]
-    report = options.out / study / "report.json"
-    if not report.exists():
-        words = [sys.executable, "-m", "search.run", "--study", study, "--studies-dir", str(options.out)]
-        words += ["--dataset", options.dataset, "--seed", str(seed), "--trials", str(MANY_TRIALS)]
-        words += ["--timeout", str(seconds), *more]
-        if options.space is not None:
-            words += ["--space", str(options.space)]
-        subprocess.run(words, check=True)
-    return json.loads(report.read_text(encoding="utf-8"))
+        seconds, more = options.seconds / len(options.limits), ["--max-multiply-adds", str(limit)]
+    words = [sys.executable, "-m", "search.run", "--study", study, "--studies-dir", str(options.out)]
+    words += ["--dataset", options.dataset, "--seed", str(seed), "--trials", str(MANY_TRIALS)]
+    words += ["--timeout", str(seconds), *more]
+    if options.space is not None:
+        words += ["--space", str(options.space)]
+    subprocess.run(words, check=True)
+    return json.loads((options.out / study / "report.json").read_text(encoding="utf-8"))
 
 
 def _parse() -> argparse.Namespace:
@@ -122,7 +139,10 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--limits", type=int, nargs="+", default=list(LIMITS), help="of multiply-adds")
     parser.add_argument("--out", type=Path, required=True, help="folder of the studies")
-    return parser.parse_args()
+    parser.add_argument("--results", type=Path, help="JSON file of what they deliver (default: OUT/delivered.json)")
+    options = parser.parse_args()
+    options.results = options.results or options.out / "delivered.json"
+    return options
 
 
 if __name__ == "__main__":

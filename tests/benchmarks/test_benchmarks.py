@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
@@ -276,6 +277,20 @@ def test_fronts_and_separate_searches_are_compared_by_what_they_deliver():
     assert areas[0][0] - areas[0][1] == pytest.approx(0.05 * 0.5)
     assert front_area.table([3], areas).splitlines()[-1] == "| 3 | 0.1250 | 0.1000 | +0.0250 |"
     assert "mean ± standard deviation" in front_area.table([3, 4], areas * 2)
+
+
+def test_study_whose_networks_are_in_the_results_is_not_run_again(tmp_path, monkeypatch):
+    ran = []
+
+    def run(study, *_):
+        ran.append(study)
+        return {"front": [{"confirm_accuracy": 0.9, "multiply_adds": 100_000, "n_parameters": 50_000, "more": 1}]}
+
+    monkeypatch.setattr(front_area, "_run", run)
+    options = argparse.Namespace(results=tmp_path / "delivered.json")
+    first, again = (front_area.delivered_by("front-0", 0, None, options) for _ in range(2))
+    assert first == again == [front_area.Delivered(0.9, 100_000, 50_000)]
+    assert ran == ["front-0"]
 
 
 # --- what one supervisor takes
