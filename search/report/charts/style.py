@@ -121,7 +121,9 @@ def make_chart(name: str, alt: str, draw: Draw) -> Chart:
         figures[medium] = figure
     wide = figures[PAGE]
     width, height = np.round(CSS_PIXELS_PER_INCH * wide.get_size_inches()).astype(int).tolist()
-    return Chart(name, alt, figure_svg(wide), figure_svg(figures[PHONE]), width, height, figure_png(wide))
+    wide_svg = figure_svg(wide)
+    wide.set_layout_engine("none")  # it is laid out: the PNG need not take that time again
+    return Chart(name, alt, wide_svg, figure_svg(figures[PHONE]), width, height, figure_png(wide))
 
 
 def figure_svg(figure: Figure) -> bytes:
