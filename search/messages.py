@@ -138,8 +138,8 @@ def progress_of(context: StudyContext, study: optuna.Study) -> SearchProgress:
     return SearchProgress(counts, BestTrial(best.number, accuracy, interval, network, score), seconds_left)
 
 
-def tell_search_start(context: StudyContext) -> None:
-    """Say where the study is, what it takes over from an older one and, in detail, what it runs with."""
+def tell_search_start(context: StudyContext, progress: SearchProgress, n_trials: int) -> None:
+    """Say where the study is, what it takes over from an older one, how far it is and, in detail, what it runs with."""
     config = context.config
     shown_by = dashboard_command(context.files, config.storage)
     context.reporter.say(f"study {config.study} in {shown_path(context.files.root)}; dashboard: {shown_by}")
@@ -156,6 +156,7 @@ def tell_search_start(context: StudyContext) -> None:
         machine,
     ):
         context.reporter.say(text, DETAIL)
+    context.reporter.begin("trials", n_trials, progress.n_finished, progress)
 
 
 def tell_search_result(context: StudyContext, progress: SearchProgress) -> None:

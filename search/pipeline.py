@@ -197,8 +197,10 @@ def train(context: StudyContext, opened: OpenStudy, workers: WorkerProcesses, *,
     try:
         with Interruptible(context.stop):
             save_split(context.split, files.split)
+        n_trials = config.trials if search_only else trials_to_search(config, files, opened.study)
         with EarlyConfirmation(final) as early:
-            search(context, opened, final, early if may_begin_early(config, search_only=search_only) else None)
+            begins_early = may_begin_early(config, search_only=search_only)
+            search(context, opened, final, early if begins_early else None, n_trials)
             if not search_only:
                 finish(context, opened, final, early)
     finally:
@@ -274,21 +276,18 @@ def dashboard_of(context: StudyContext) -> AbstractContextManager[None]:
     return beside_run(context.files, context.config.storage, context.reporter.warn)
 
 
-def search(context: StudyContext, opened: OpenStudy, final: FinalRound, early: EarlyConfirmation | None) -> None:
-    """Run the trials that are missing. However the search ends, the table of its trials is written.
-
-    early: takes the workers for which no trial is left; None: they wait.
-    """
+def search(
+    context: StudyContext, opened: OpenStudy, final: FinalRound, early: EarlyConfirmation | None, n_trials: int
+) -> None:
+    """Run the trials that are missing, and write the table of all however that ends. For arguments see `run_search`."""
     config, study, reporter = context.config, opened.study, context.reporter
-    n_trials = trials_to_search(config, context.files, study)
     try:
         progress = progress_of(context, study)
         if progress.n_finished >= n_trials:
             require_a_trial(study)
             reporter.say(f"the search is {'complete' if n_trials == config.trials else 'over'}: {progress}")
         else:
-            tell_search_start(context)
-            reporter.begin("trials", n_trials, progress.n_finished, progress)
+            tell_search_start(context, progress, n_trials)
             run_search(context, opened, final, early, n_trials)
             require_a_trial(study)
     finally:
@@ -303,6 +302,8 @@ def run_search(
     context: StudyContext, opened: OpenStudy, final: FinalRound, early: EarlyConfirmation | None, n_trials: int
 ) -> None:
     """Run trials until the study has n_trials, or the timeout leaves no time for more.
+
+    early: takes the workers for which no trial is left; None: they wait.
 
     Raises:
         SearchStopped: trials fail again and again for the same reason.

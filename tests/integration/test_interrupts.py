@@ -144,6 +144,8 @@ def test_search_that_its_time_has_ended_is_not_taken_up_again_once_finalists_are
     interrupted(config, "evaluate")
     assert trials_of(config) == before
     assert finalists.items() <= records_of(config).items()
+    run_study(config, search_only=True, worker_processes=standing_still(None))  # it may still be searched on
+    assert len(trials_of(config)) > len(before)
 
 
 class AtPhase(Reporter):
