@@ -230,7 +230,7 @@ class ExportRecord:
     n_only_file_right: int | None = None  # images that the file has right and the model wrong; None before 0.7.0
     n_only_model_right: int | None = None  # and the other way round
     n_bytes: int | None = None
-    milliseconds_by_1: float | None = None  # an image, one at a time: median of many calls
+    milliseconds_by_1: float | None = None  # an image, one at a time: see runtimes.Timing
     milliseconds_by_256: float | None = None  # an image, 256 at a time
     p95_milliseconds_by_1: float | None = None  # what 95 % of these calls take at most; None before version 0.7.0
     p95_milliseconds_by_256: float | None = None

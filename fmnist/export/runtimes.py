@@ -35,7 +35,8 @@ IMPORTED = {"ai_edge_litert": "ai_edge_litert.interpreter"}  # where it is not t
 BATCH_SIZE = 256
 LONGEST_REASON = 200  # characters
 WARM_UP_SECONDS = 0.1
-FEWEST_SECONDS = 0.5  # of calls that are timed
+STRETCH_SECONDS = 0.1
+FEWEST_SECONDS = 1.0  # of calls that are timed
 LONGEST_SECONDS = 10.0
 N_CALLS = {1: 100, BATCH_SIZE: 20}  # at least, by images a call, unless they would take too long
 FEWEST_CALLS = 5  # however long they take
@@ -82,45 +83,82 @@ def measure(runtime: str, model: str, n_threads: str) -> dict[str, Any]:
     """Time the model on noise and find what memory it takes.
 
     Returns:
-        Milliseconds an image, the median and what 95 % of the calls take at most, for one image a call and for 256; the
-        number of calls; bytes of memory, None where the system does not tell: those of the process with its runtime
-        alone, and the most that it had when it predicted images one at a time; operations without fast kernels; and the
-        processor.
+        Milliseconds an image, see `Timing.quietest_median`, and what 95 % of the calls take at most, for one image a
+        call and for 256; the number of calls; bytes of memory, None where the system does not tell: those of the
+        process with its runtime alone, and the most that it had when it predicted images one at a time; operations
+        without fast kernels; and the processor.
     """
     importlib.import_module(IMPORTED.get(runtime, runtime))
-    runtime_bytes = memory("VmRSS")
-    loaded = LOADERS[runtime](model, int(n_threads))
-    found: dict[str, Any] = {"processor": processor(), "n_threads": int(n_threads), "runtime_bytes": runtime_bytes}
+    found: dict[str, Any] = {"processor": processor(), "n_threads": int(n_threads), "runtime_bytes": memory("VmRSS")}
+    timings = []
     for size in N_CALLS:
-        shape = (size, *loaded.image_shape)
-        images = np.random.default_rng(0).integers(0, 256, shape).astype(np.float32)
-        milliseconds = time_calls(loaded.predict, images)
-        median, p95 = np.percentile(milliseconds, [50, 95]) / size
-        found[f"milliseconds_by_{size}"], found[f"p95_milliseconds_by_{size}"] = float(median), float(p95)
-        found[f"n_calls_by_{size}"] = len(milliseconds)
+        loaded = LOADERS[runtime](model, int(n_threads))  # once for each size: a runtime may prepare itself for one
+        timings.append(Timing(loaded, size))
         if size == 1:
             found["peak_bytes"] = memory("VmHWM")
             found["unaccelerated"] = loaded.unaccelerated()
+    while not all(timing.is_enough() for timing in timings):
+        for timing in timings:  # in turn, so that each has its calls spread over the time of both
+            timing.add_stretch()
+    for timing in timings:
+        found[f"milliseconds_by_{timing.size}"] = timing.quietest_median() / timing.size
+        found[f"p95_milliseconds_by_{timing.size}"] = timing.p95() / timing.size
+        found[f"n_calls_by_{timing.size}"] = timing.n_calls()
     return found
 
 
-def time_calls(predict: Callable[[np.ndarray], np.ndarray], images: np.ndarray) -> list[float]:
-    """Call it many times, after some calls that don't count. Returns milliseconds of a call each."""
-    started = time.perf_counter()
-    predict(images)
-    while time.perf_counter() - started < WARM_UP_SECONDS:
-        predict(images)
-    milliseconds: list[float] = []
-    started = time.perf_counter()
-    while True:
-        begun = time.perf_counter()
-        predict(images)
-        ended = time.perf_counter()
-        milliseconds.append(1000 * (ended - begun))
-        n_calls, seconds = len(milliseconds), ended - started
-        is_enough = n_calls >= N_CALLS[len(images)] and seconds >= FEWEST_SECONDS
-        if is_enough or (n_calls >= FEWEST_CALLS and seconds >= LONGEST_SECONDS):
-            return milliseconds
+class Timing:
+    """Calls of a model with so many images of noise, after some that don't count: how long each took.
+
+    What else a machine does, or another virtual machine on the same core, slows calls for a second or more at a time.
+    So calls are timed in stretches of a tenth of a second.
+
+    Args:
+        model: What is called.
+        size: Images a call.
+    """
+
+    def __init__(self, model: Model, size: int) -> None:
+        self.size = size
+        self._predict = model.predict
+        shape = (size, *model.image_shape)
+        self._images = np.random.default_rng(0).integers(0, 256, shape).astype(np.float32)
+        self._stretches: list[list[float]] = []  # milliseconds of each call
+        self._call_for(WARM_UP_SECONDS)
+
+    def add_stretch(self) -> None:
+        """Call the model for a tenth of a second, and note how long each call took."""
+        self._stretches.append(self._call_for(STRETCH_SECONDS))
+
+    def is_enough(self) -> bool:
+        """Whether there are as many calls as their figures need, or more would take too long."""
+        seconds = sum(map(sum, self._stretches)) / 1000
+        is_long = seconds >= LONGEST_SECONDS and self.n_calls() >= FEWEST_CALLS
+        return is_long or (seconds >= FEWEST_SECONDS and self.n_calls() >= N_CALLS[self.size])
+
+    def n_calls(self) -> int:
+        """Return the number of calls that count."""
+        return sum(map(len, self._stretches))
+
+    def quietest_median(self) -> float:
+        """Return what a call takes where nothing else runs, in milliseconds: the smallest median of a stretch."""
+        return min(float(np.median(stretch)) for stretch in self._stretches)
+
+    def p95(self) -> float:
+        """Return what 95 % of all calls take at most, in milliseconds."""
+        return float(np.percentile(np.concatenate(self._stretches), 95))
+
+    def _call_for(self, seconds: float) -> list[float]:
+        """Call the model until so many seconds are over, once at least. Returns milliseconds of each call."""
+        milliseconds = []
+        started = time.perf_counter()
+        while True:
+            begun = time.perf_counter()
+            self._predict(self._images)
+            ended = time.perf_counter()
+            milliseconds.append(1000 * (ended - begun))
+            if ended - started >= seconds:
+                return milliseconds
 
 
 def memory(what: str) -> int | None:

@@ -56,7 +56,7 @@ class Measurement:
     runtime: str  # and its version
     processor: str  # or the board's name
     n_threads: int
-    milliseconds_by_1: float  # the median of the calls
+    milliseconds_by_1: float  # the median of the calls in the quietest tenth of a second
     p95_milliseconds_by_1: float  # what 95 % of the calls take at most
     n_calls_by_1: int
     milliseconds_by_256: float

@@ -158,9 +158,9 @@ def what_was_timed(study: FinishedStudy) -> str:
     """What the columns of times and memory mean."""
     n_threads = with_noun(study.exports[0].n_threads, "thread")
     return (
-        f"Times: an image on {n_threads}, given one at a time and in batches of 256; the median of many calls, and "
-        "p95, what 95 % of the calls with one image take at most. Memory: what a process needs to load the file and "
-        "predict images one at a time, beside its runtime."
+        f"Times: an image on {n_threads}, given one at a time and in batches of 256; the median in the quietest tenth "
+        "of a second, and p95, what 95 % of the calls with one image take at most. Memory: what a process needs to "
+        "load the file and predict images one at a time, beside its runtime."
     )
 
 
