@@ -104,7 +104,7 @@ def measure(options: argparse.Namespace, address: str, folder: Path) -> None:
         publisher = DashboardPublisher(study, context.files, config.trials, context.rungs)
         opened = OpenStudy(study, storage, publisher, workers=workers)
         started, processor = time.monotonic(), time.process_time()
-        search(context, opened, context.final_round(workers), early=None)
+        search(context, opened, context.final_round(workers), None, config.trials)
         seconds, processor = time.monotonic() - started, time.process_time() - processor
         workers.close()
         print(share_busy(study, options, seconds, processor, cluster.resources.workers))

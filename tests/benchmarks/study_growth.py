@@ -229,7 +229,7 @@ def measure_whole(
     context = dataclasses.replace(context, space=space)
     final = context.final_round(SimpleNamespace(train=FakeTrainer(n_trials), predict=None))
     publisher = DashboardPublisher(study, context.files, n_trials, context.rungs)
-    search(context, OpenStudy(study, storage, publisher, workers=None), final, early=None)
+    search(context, OpenStudy(study, storage, publisher, workers=None), final, None, n_trials)
 
 
 def measure_study(storage: StudyStorage, sampler: str, space: SearchSpace, folder: Path) -> Timings:

@@ -208,7 +208,7 @@ def measure(options: argparse.Namespace, folder: Path) -> Measured:
     progress_of(context, study)
     began, processor = time.monotonic(), time.process_time()
     with times.watching():
-        run_search(context, OpenStudy(study, storage, publisher, workers=None), final, early=None)
+        run_search(context, OpenStudy(study, storage, publisher, workers=None), final, None, config.trials)
     seconds, processor = time.monotonic() - began, time.process_time() - processor
     storage.engine.dispose()
     all_begun = next((when for when, n_busy in trainer.busy if n_busy == n), began)
