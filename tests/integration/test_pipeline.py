@@ -297,11 +297,18 @@ def trial_states(studies_dir: Path) -> list[str]:
     return states
 
 
+def wait_for_a_trial(process: Popen[str], studies_dir: Path) -> None:
+    """Return while a trial of the run is running: one may have ended and the next not have begun."""
+    while "RUNNING" not in trial_states(studies_dir) and process.poll() is None:
+        time.sleep(0.01)
+
+
 def kill_in_a_trial(process: Popen[str], studies_dir: Path) -> None:
     """Kill a run while one of its trials is running: it stands still meanwhile, so that none ends."""
     while True:
         process.send_signal(signal.SIGSTOP)
         while psutil.Process(process.pid).status() != psutil.STATUS_STOPPED:
+            assert process.poll() is None, "the run has ended"
             time.sleep(0.001)
         if "RUNNING" in trial_states(studies_dir):
             process.kill()
@@ -313,10 +320,11 @@ def kill_in_a_trial(process: Popen[str], studies_dir: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.faults
 def test_search_that_is_killed_and_stopped_goes_on_to_exactly_its_trials(tmp_path: Path) -> None:
-    options = ("--space", str(QUICK), "--trials", "20", "--search-only")  # none of three runs comes to the end
+    options = ("--space", str(QUICK), "--trials", "40", "--search-only")  # none of three runs comes to the end
     for number in (signal.SIGKILL, signal.SIGINT, signal.SIGTERM):
         with started(tmp_path, *options) as process:
             wait_for(process, "trials ")
+            wait_for_a_trial(process, tmp_path)
             if number == signal.SIGKILL:
                 kill_in_a_trial(process, tmp_path)
             else:
@@ -327,7 +335,7 @@ def test_search_that_is_killed_and_stopped_goes_on_to_exactly_its_trials(tmp_pat
     outcome = run(tmp_path, *options)
     assert outcome.returncode == 0, outcome.stderr
     states = trial_states(tmp_path)
-    assert len(states) == 20
+    assert len(states) == 40
     assert set(states) <= {"COMPLETE", "PRUNED", "FAIL"}  # a wild learning rate may diverge
 
 

@@ -328,6 +328,7 @@ def test_password_is_not_on_the_command_line(server: Server, tmp_path: Path) -> 
         stack.callback(run.kill)
         wait_for_trials(server, "quiet", 1)
         command_line = Path(f"/proc/{run.pid}/cmdline").read_bytes()
+        assert run.wait(timeout=120) == 0, tail(tmp_path)
     assert PASSWORD.encode() not in command_line
     assert b"postgresql://searcher@127.0.0.1" in command_line
 
