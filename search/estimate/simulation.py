@@ -81,7 +81,7 @@ def rehearse(
         trials = [run_trial(study, objective, trainer) for _ in range(n_trials)]
         records = read_trials(study)
         finalists: list[tuple[Recipe, ...]] = []
-        if any(record.state == "complete" for record in records):  # else the run will say what is wrong
+        if any(record.rung_images > 0 for record in records):  # else the run will say what is wrong
             for chosen in _finalists(config, space, records):
                 finalists.append(tuple(finalist.recipe for finalist in chosen))
         # More trials are like the second half of these: it has no portfolio, and a sampler that has learned the limits.
@@ -104,7 +104,8 @@ def begin_study(config: StudyConfig, space: SearchSpace, number: int) -> optuna.
     number: tells the sampler of this rehearsal from those of others.
     """
     sampler = build_sampler(config.sampler, config.seed, number)
-    pruner = build_pruner(config.pruner, space.fidelity, front=config.front)
+    against_time = config.timeout is not None
+    pruner = build_pruner(config.pruner, space.fidelity, front=config.front, against_time=against_time)
     study = optuna.create_study(directions=directions_of(front=config.front), sampler=sampler, pruner=pruner)
     for entry in space.portfolio:
         study.enqueue_trial(entry.params, user_attrs={"origin": entry.name})

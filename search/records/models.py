@@ -6,7 +6,9 @@ and rename none.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -47,11 +49,23 @@ class TrialRecord:
     rung_accuracy: float | None = None  # selection accuracy there, at the best point
     out_of_time: bool = False  # stopped by --timeout, not by the pruner
     rung_score: float | None = None  # by the study's metric, at that point; None where that is accuracy
+    # By the study's metric at the end of each rung, by the rung's length; empty before version 0.7.0:
+    rung_scores: Mapping[int, float] = field(default_factory=dict)
 
     @property
     def score_at_rung(self) -> float | None:
         """What decides between trials that were trained to the end of the same rung."""
         return self.rung_accuracy if self.rung_score is None else self.rung_score
+
+    @property
+    def known_rung_scores(self) -> Mapping[float, float]:
+        """The scores at the ends of rungs, by length; where only the last is recorded, that one. Infinite is the length
+        of a complete trial's last rung where it is not recorded either."""
+        if self.rung_scores:
+            return dict(self.rung_scores)
+        if self.state == "complete":
+            return {} if self.value is None else {self.rung_images or math.inf: self.value}
+        return {} if self.score_at_rung is None or self.rung_images == 0 else {self.rung_images: self.score_at_rung}
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from fmnist.errors import UserError
@@ -14,6 +14,12 @@ from search.records.models import FINISHED_STATES, TrialRecord
 from search.refit.schedule import MOST_FINALISTS, N_FINALISTS
 from search.space.space import DEFAULT_NAME
 from search.study.strategy import cost_adjusted_score
+
+# So many trials must have reached a rung before a short search compares by it.
+FEWEST_COMPARED = 4
+# Of fewer finalists, none is there for comparison alone: an ensemble of the two best is better than one of the best and
+# the default, by as much as the default is worse.
+FEWEST_WITH_DEFAULT = 3
 
 
 @dataclass(frozen=True)
@@ -51,13 +57,15 @@ def choose_finalists(
         trials: Every trial of the study.
         accuracy_per_doubling: Price of multiply-adds, see `strategy.cost_adjusted_score`.
         n_finalists: How many there are at most.
-        against_time: Give places that are left over to pruned trials too: in a search that a timeout ended early, the
-            pruner has compared a trial with few others, and let the default pass whatever its accuracy was.
+        against_time: Compare pruned trials with complete ones too, see `most_promising_first`.
 
     Returns:
         At most n_finalists; none where no trial came far enough to be confirmed.
     """
-    distinct = best_first(trials, accuracy_per_doubling, against_time=against_time)
+    if against_time:
+        distinct = most_promising_first(trials, accuracy_per_doubling)
+    else:
+        distinct = best_first(trials, accuracy_per_doubling, against_time=False)
     chosen = distinct[:n_finalists]
     default = feasible_default(trials)
     if default is not None and all(default.recipe != trial.recipe for trial in chosen):
@@ -85,13 +93,14 @@ def finalists_by_number(
 ) -> list[list[Finalist]]:
     """Return who the finalists are if there is one, if there are two, three and so on.
 
-    A single one is the best, whatever it is; the default recipe is among two or more. None where no trial came far
-    enough; otherwise as many lists as there are trials that did, at most MOST_FINALISTS. For the arguments see
-    `choose_finalists`.
+    One or two are the best, whatever they are; the default recipe is among FEWEST_WITH_DEFAULT or more. None where no
+    trial came far enough; otherwise as many lists as there are trials that did, at most MOST_FINALISTS. For the
+    arguments see `choose_finalists`.
     """
     by_number: list[list[Finalist]] = []
     for n in range(1, MOST_FINALISTS + 1):
-        chosen = choose_finalists(trials, accuracy_per_doubling, max(2, n), against_time=against_time)[:n]
+        n_places = max(FEWEST_WITH_DEFAULT, n)
+        chosen = choose_finalists(trials, accuracy_per_doubling, n_places, against_time=against_time)[:n]
         if len(chosen) < n:
             break
         by_number.append(chosen)
@@ -146,23 +155,87 @@ def sure_finalists(
 def best_first(trials: Sequence[TrialRecord], accuracy_per_doubling: float, *, against_time: bool) -> list[TrialRecord]:
     """Return the trials that can be finalists: complete ones first, then by rung, then by score less its price.
 
-    Equal recipes count once. For the arguments see `choose_finalists`.
+    Equal recipes count once.
+
+    Args:
+        trials: Every trial of the study.
+        accuracy_per_doubling: See `choose_finalists`.
+        against_time: Whether pruned trials can be finalists too.
     """
     rank: dict[int, tuple[float, float]] = {}  # by number
+    candidates = _candidates(trials, against_time=against_time)
+    for trial in candidates:
+        rung, score = math.inf, trial.value
+        if trial.state != "complete":
+            rung, score = trial.rung_images, trial.score_at_rung
+        assert score is not None, "candidates have scores"
+        rank[trial.number] = rung, cost_adjusted_score(score, trial.multiply_adds, accuracy_per_doubling)
+    return _distinct(sorted(candidates, key=lambda trial: rank[trial.number], reverse=True))
+
+
+def most_promising_first(trials: Sequence[TrialRecord], accuracy_per_doubling: float) -> list[TrialRecord]:
+    """Return the trials that can be finalists, pruned ones too, by the score that each would have on the longest rung.
+
+    In a short search few trials reach the last rung, and not all by merit: the first to come there has had nobody to be
+    compared with. So what counts is the longest rung that FEWEST_COMPARED trials have reached. Who was there has its
+    score of the last rung that it was on, and, for each longer one, what others gained by it on average. The others
+    follow, in the same way. Equal recipes count once. For the arguments see `choose_finalists`.
+    """
+    candidates = _candidates(trials, against_time=True)
+    scores = {trial.number: trial.known_rung_scores for trial in candidates}
+    longest_of_each = sorted((max(of_one) for of_one in scores.values()), reverse=True)
+    deciding = longest_of_each[:FEWEST_COMPARED][-1] if candidates else 0
+    gains = _gains(list(scores.values()))
+    rank: dict[int, tuple[bool, float, float]] = {}  # by number
+    for trial in candidates:
+        rung = max(scores[trial.number])
+        was_compared, score = rung >= deciding, scores[trial.number][rung]
+        while rung in gains:
+            rung, gain = gains[rung]
+            score += gain
+        score = cost_adjusted_score(score, trial.multiply_adds, accuracy_per_doubling)
+        rank[trial.number] = was_compared, rung, score
+    return _distinct(sorted(candidates, key=lambda trial: rank[trial.number], reverse=True))
+
+
+def _gains(scores: Sequence[Mapping[float, float]]) -> dict[float, tuple[float, float]]:
+    """Return what longer rungs bring: by length, the next one that can be told, and the mean gain from here to there.
+
+    Next ones lead on to the longest of all, so that trials are compared there; none does where no trial was on both.
+
+    Args:
+        scores: Of each trial, by the length of the rung.
+    """
+    lengths = sorted({length for of_one in scores for length in of_one}, reverse=True)
+    gains: dict[float, tuple[float, float]] = {}
+    for i, length in enumerate(lengths):
+        for longer in reversed(lengths[:i]):
+            found = [of_one[longer] - of_one[length] for of_one in scores if length in of_one and longer in of_one]
+            if found and (longer in gains or longer == lengths[0]):
+                gains[length] = longer, sum(found) / len(found)
+                break
+    return gains
+
+
+def _candidates(trials: Sequence[TrialRecord], *, against_time: bool) -> list[TrialRecord]:
+    """Return the trials that came to the end of a rung and can be finalists. For against_time see `best_first`."""
     candidates = []
     for trial in trials:
         if trial.state == "complete":
-            rung, score = math.inf, trial.value
-        elif trial.out_of_time or (against_time and trial.state == "pruned"):
-            rung, score = trial.rung_images, trial.score_at_rung
+            is_candidate = trial.value is not None
         else:
-            continue
-        if rung > 0 and score is not None and trial.recipe is not None:
-            rank[trial.number] = rung, cost_adjusted_score(score, trial.multiply_adds, accuracy_per_doubling)
+            is_eligible = trial.out_of_time or (against_time and trial.state == "pruned")
+            is_candidate = is_eligible and trial.rung_images > 0 and trial.score_at_rung is not None
+        if is_candidate and trial.recipe is not None:
             candidates.append(trial)
+    return candidates
+
+
+def _distinct(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
+    """Return the trials without those whose recipe an earlier one has."""
     by_recipe: dict[str, TrialRecord] = {}
-    for trial in sorted(candidates, key=lambda trial: rank[trial.number], reverse=True):
-        by_recipe.setdefault(json.dumps(trial.recipe), trial)  # the first of equal recipes stays, in its place
+    for trial in trials:
+        by_recipe.setdefault(json.dumps(trial.recipe), trial)
     return list(by_recipe.values())
 
 

@@ -17,7 +17,7 @@ from fmnist.recipe import Architecture, Between, Block, Recipe, TrainingPlan
 from search.space.parameters import GivenParameters, Parameter, SuggestingTrial, Table, accept
 from search.space.refusals import hint
 
-DEFAULT_NAME = "default"  # the portfolio's configuration that always reaches the final round
+DEFAULT_NAME = "default"  # the portfolio's configuration that the search has to beat
 SAMPLER_NAME = "sampler"  # the origin of every trial that is not the portfolio's
 
 

@@ -29,7 +29,7 @@ class TrialAttributes(TypedDict, total=False):
     rung_images: int  # length of the longest rung that was trained to its end; 0: none
     rung_accuracy: float | None  # selection accuracy there, at the best point
     rung_score: float  # by the study's metric, likewise; absent where that is accuracy
-    rung_scores: dict[str, float]  # with --front: the score at the end of each rung but the last, by step
+    rung_scores: dict[str, float]  # the score at the end of each rung, by its length in images
     passed_step: int  # the last step at which the pruner let it go on
     out_of_time: bool  # stopped by --timeout, not by the pruner
 

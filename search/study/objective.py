@@ -281,9 +281,10 @@ class TrialTraining:
     def _own_rungs(self) -> Sequence[int]:
         """Choose the rungs that the trial climbs.
 
-        The default recipe is what the search has to beat: nothing prunes it, so it trains on the last rung at once,
-        unless a timeout may leave no time for that. The rest of the portfolio is known to be good: the first rung,
-        which says least, cannot add to that (one that had won the confirmation of one search fell there in the next).
+        The default recipe is what the search has to beat, so it trains on the last rung at once; but under a timeout,
+        that would take a good part of a short search, and it has to earn its place there like any other. The rest of
+        the portfolio is known to be good: the first rung, which says least, cannot add to that (one that had won the
+        confirmation of one search fell there in the next).
         """
         rungs = self._objective.rungs
         if self._origin == DEFAULT_NAME and self._objective.seconds_left() is None:
@@ -307,6 +308,8 @@ class TrialTraining:
             self._end_by_clock("the time for the search was over")
         self._rung_images, self._rung_best = n_images, result.best
         self._ended.append(RungEnd(tuple(self._history), self._n_images_before, result.confusion))
+        scores = attributes_of(self._trial).get("rung_scores", {})
+        set_attributes(self._trial, rung_scores={**scores, str(n_images): _score_of(result)})
         return result
 
     def _on_images(self, n_images: int) -> None:
@@ -336,10 +339,7 @@ class TrialTraining:
             return
         if result.stopped_by == "early stopping":  # its last report lies before the rung
             self._report(_score_of(result), step)
-        if self._objective.front:
-            scores = attributes_of(self._trial).get("rung_scores", {})
-            set_attributes(self._trial, rung_scores={**scores, str(step): _score_of(result)})
-        if self._origin != DEFAULT_NAME and self._should_prune():
+        if self._should_prune():
             raise optuna.TrialPruned(f"pruned after {n_images:,} images")
         set_attributes(self._trial, passed_step=step)
 

@@ -199,7 +199,9 @@ def build_rungs(pruner: str, fidelity: Fidelity) -> tuple[int, ...]:
     return (*rungs, fidelity.search_images)
 
 
-def build_pruner(name: str, fidelity: Fidelity, *, front: bool = False) -> optuna.pruners.BasePruner:
+def build_pruner(
+    name: str, fidelity: Fidelity, *, front: bool = False, against_time: bool = False
+) -> optuna.pruners.BasePruner:
     """Make a pruner whose steps are training images seen; it is asked at the end of each rung (see `Objective`).
 
     Args:
@@ -208,6 +210,7 @@ def build_pruner(name: str, fidelity: Fidelity, *, front: bool = False) -> optun
             every trial on the last rung at once.
         fidelity: First rung, reduction factor and the price of multiply-adds.
         front: Whether the study has two values, see `FrontHalvingPruner`; then the pruner is "asha" or "none".
+        against_time: Whether a timeout ends the search, see `RecentHalvingPruner`.
     """
     if name == "none":
         return optuna.pruners.NopPruner()
@@ -215,7 +218,7 @@ def build_pruner(name: str, fidelity: Fidelity, *, front: bool = False) -> optun
         return FrontHalvingPruner(fidelity.reduction_factor)
     if name == "median":
         return optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=fidelity.first_rung_images)
-    return RecentHalvingPruner(fidelity.reduction_factor, fidelity.accuracy_per_doubling)
+    return RecentHalvingPruner(fidelity.reduction_factor, fidelity.accuracy_per_doubling, against_time=against_time)
 
 
 class RecentHalvingPruner(optuna.pruners.BasePruner):
@@ -226,13 +229,24 @@ class RecentHalvingPruner(optuna.pruners.BasePruner):
     SuccessiveHalvingPruner compares with all trials and has no such limit; where the sampler learns, later trials beat
     most of the earlier ones, and nearly half went on instead of a quarter (43 of 90, one study of Fashion-MNIST; with
     the window alone 25 of 69, and 12 of these 25 at the next rung). Ask it at the ends of rungs only.
+
+    Args:
+        reduction_factor: One trial in so many goes on.
+        accuracy_per_doubling: Price of multiply-adds, see `cost_adjusted_score`.
+        against_time: Let nobody go on before reduction_factor trials have come to the step, as the paper's algorithm
+            does. Otherwise the first one goes on whatever its score, so that there are complete trials early. That
+            costs a short search a good part of its time, and it needs no complete ones: see
+            `search.refit.finalists.most_promising_first`.
     """
 
     WINDOW = 32
 
-    def __init__(self, reduction_factor: int, accuracy_per_doubling: float = 0.0) -> None:
+    def __init__(
+        self, reduction_factor: int, accuracy_per_doubling: float = 0.0, *, against_time: bool = False
+    ) -> None:
         self._reduction_factor = reduction_factor
         self._accuracy_per_doubling = accuracy_per_doubling
+        self._rounded = math.floor if against_time else math.ceil
 
     def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
         """Whether the trial ends at its last reported step. The study must maximise."""
@@ -246,7 +260,7 @@ class RecentHalvingPruner(optuna.pruners.BasePruner):
         n_went_on = sum(self._went_on(other, step) for other in others)
         recent = others[-self.WINDOW :]
         is_among_the_best = self._n_better(trial, recent, step) < max(1, (len(recent) + 1) // self._reduction_factor)
-        has_room = n_went_on < math.ceil((len(others) + 1) / self._reduction_factor)
+        has_room = n_went_on < self._rounded((len(others) + 1) / self._reduction_factor)
         return not (is_among_the_best and has_room)
 
     def _reports(self, trial: FrozenTrial) -> Mapping[int, float]:

@@ -297,7 +297,8 @@ def create_or_resume(
     requeue_running(study, storage, are_losses=True)
     trials = study.get_trials(deepcopy=False)
     study.sampler = build_sampler(config.sampler, config.seed, len(trials))  # it draws otherwise than the runs before
-    study.pruner = build_pruner(config.pruner, space.fidelity, front=config.front)
+    against_time = config.timeout is not None
+    study.pruner = build_pruner(config.pruner, space.fidelity, front=config.front, against_time=against_time)
     queued = {attributes_of(trial).get("origin") for trial in trials}
     missing = [entry for entry in space.portfolio if entry.name not in queued]
     for entry in missing[: max(0, config.trials - len(trials))]:

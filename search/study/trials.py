@@ -86,6 +86,7 @@ def record_of(trial: FrozenTrial) -> TrialRecord:
         rung_images=attributes.get("rung_images", 0),
         rung_accuracy=attributes.get("rung_accuracy"),
         rung_score=attributes.get("rung_score"),
+        rung_scores={int(length): score for length, score in attributes.get("rung_scores", {}).items()},
         out_of_time=attributes.get("out_of_time", False),
         started=in_utc(trial.datetime_start),
         finished=in_utc(trial.datetime_complete),

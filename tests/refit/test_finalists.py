@@ -7,7 +7,13 @@ from dataclasses import replace
 import pytest
 
 from search.records.models import TrialRecord
-from search.refit.finalists import choose_finalists, nothing_to_confirm, sure_finalists
+from search.refit.finalists import (
+    choose_finalists,
+    finalists_by_number,
+    most_promising_first,
+    nothing_to_confirm,
+    sure_finalists,
+)
 from tests.support.training.fake_trainer import recipe, trial
 
 
@@ -60,6 +66,64 @@ def test_places_that_no_complete_trial_takes_go_to_those_that_the_clock_has_ende
     assert [finalist.search_accuracy for finalist in found] == [0.5, None, None, None]
     against_time = choose_finalists(trials, n_finalists=3, against_time=True)
     assert [finalist.trial for finalist in against_time] == [1, 6, 4]
+
+
+def on_rungs(number: int, *scores: float, origin: str = "sampler", **more) -> TrialRecord:
+    """A trial of a search with rungs of 1,000, 4,000 and 16,000 images, with its scores from one of them on."""
+    lengths = (1_000, 4_000, 16_000)
+    first = 1 if origin != "sampler" else 0
+    rungs = dict(zip(lengths[first:], scores, strict=False))
+    last = max(rungs)
+    state, value = ("complete", rungs[last]) if last == lengths[-1] else ("pruned", None)
+    fields = {"rung_images": last, "rung_accuracy": rungs[last], "rung_scores": rungs, **more}
+    return trial(number, value, state=state, origin=origin, **fields)
+
+
+def promising(trials: list[TrialRecord], price: float = 0.0) -> list[int]:
+    return [each.number for each in most_promising_first(trials, price)]
+
+
+def test_short_search_compares_on_the_rung_that_enough_have_reached_not_by_who_came_further() -> None:
+    """The default came first, had nobody to be compared with, and alone was trained on the last rung."""
+    trials = [
+        on_rungs(0, 0.90, 0.92, origin="default"),
+        on_rungs(1, 0.918, origin="known"),
+        on_rungs(2, 0.88, origin="other"),
+        on_rungs(3, 0.85, 0.917),
+        on_rungs(4, 0.84, 0.87),
+    ]
+    assert promising(trials) == [1, 3, 0, 2, 4]
+    assert [each.trial for each in choose_finalists(trials, n_finalists=2, against_time=True)] == [1, 0]
+    assert [each.trial for each in finalists_by_number(trials, 0.0, against_time=True)[1]] == [1, 3]
+
+
+def test_who_came_further_is_told_apart_there_and_from_the_rest_by_what_others_gained() -> None:
+    further = [on_rungs(0, 0.80, 0.90, 0.92), on_rungs(1, 0.80, 0.89, 0.93), on_rungs(2, 0.80, 0.88, 0.94)]
+    pruned = [on_rungs(3, 0.80, 0.885), on_rungs(4, 0.80, 0.895), on_rungs(5, 0.80, 0.901)]  # 0.04 more, at the end
+    assert promising([*further, *pruned]) == [5, 2, 4, 1, 3, 0]
+
+
+def test_trials_of_a_rung_too_short_to_compare_by_come_after_the_others() -> None:
+    trials = [*(on_rungs(n, 0.80, 0.85 + n / 100) for n in range(4)), on_rungs(4, 0.99), on_rungs(5, 0.98)]
+    assert promising(trials) == [3, 2, 1, 0, 4, 5]
+
+
+def test_few_trials_of_different_rungs_that_nothing_joins_are_ordered_by_rung() -> None:
+    trials = [on_rungs(0, 0.99), on_rungs(1, 0.5, origin="known"), on_rungs(2, 0.6, origin="other")]
+    assert promising(trials) == [2, 1, 0]
+
+
+def test_price_of_multiply_adds_counts_in_a_short_search_too() -> None:
+    trials = [on_rungs(n, 0.8, 0.9 + 0.001 * n, multiply_adds=1_000_000 * 2**n) for n in range(5)]
+    assert promising(trials, 0.002) == [0, 1, 2, 3, 4]
+
+
+def test_trial_of_an_earlier_version_is_compared_by_the_one_rung_that_it_has_recorded() -> None:
+    recorded = {"rung_images": 4_000, "rung_accuracy": 0.9, "rung_score": -0.3}
+    old = [trial(n, None, state="pruned", **{**recorded, "rung_score": -0.3 + n / 100}) for n in range(3)]
+    complete = trial(3, -0.2, rung_images=16_000)
+    assert promising([*old, complete]) == [3, 2, 1, 0]
+    assert promising([*old, complete, on_rungs(4, -0.4, -0.25, -0.1)]) == [4, 2, 1, 0, 3]
 
 
 def test_pruned_failed_and_infeasible_trials_are_no_finalists() -> None:

@@ -108,6 +108,27 @@ def test_rest_of_the_portfolio_is_spared_the_first_rung_and_no_other(config: Stu
     assert study.trials[1].last_step in (5_000, 21_000)
 
 
+def test_default_recipe_is_pruned_like_any_other_where_a_timeout_ends_the_search(
+    config: StudyConfig, space: SearchSpace
+) -> None:
+    """Its last rung would take a good part of a short search's time, and four trials are too few to say it earns it."""
+    fidelity = space.fidelity.model_copy(update={"first_rung_images": 1_000})
+    shorter = replace(space, fidelity=fidelity)
+    study = open_study(replace(config, timeout=100.0), shorter)
+    run_trials(study, objective_of(shorter, by_filters, seconds_left=lambda: 100.0), n_trials=1)
+    (default, *_) = read_trials(study)
+    assert (default.state, default.reason, default.rung_images) == ("pruned", "pruned after 4,000 images", 4_000)
+
+
+def test_scores_of_all_rungs_are_recorded_by_their_lengths(config: StudyConfig, space: SearchSpace) -> None:
+    study = open_study(config, space)
+    run_trials(study, objective_of(space, by_filters), n_trials=12)
+    for trial in read_trials(study):
+        lengths = {"complete": (4_000, 16_000), "pruned": (4_000,)}[trial.state]
+        assert tuple(trial.rung_scores) == (lengths if trial.origin == "sampler" else (16_000,))
+        assert trial.rung_scores[max(trial.rung_scores)] == trial.score_at_rung
+
+
 def test_value_is_the_best_point_not_the_last(config: StudyConfig, space: SearchSpace) -> None:
     def falling(task: TrainTask) -> Generator[TrainMessage, None, None]:
         for end in (task.n_planned_images, *task.further_lengths):

@@ -229,9 +229,10 @@ def _first_pruned(study: optuna.Study, curve: list[float]) -> int | None:
     return None
 
 
-def went_on(values: list[float], reduction_factor: int = 4) -> list[bool]:
+def went_on(values: list[float], reduction_factor: int = 4, *, against_time: bool = False) -> list[bool]:
     """Whether each trial passed its one rung, run one after the other; who passes trains on, and reports once more."""
-    pruner = build_pruner("asha", FIDELITY.model_copy(update={"reduction_factor": reduction_factor}))
+    fidelity = FIDELITY.model_copy(update={"reduction_factor": reduction_factor})
+    pruner = build_pruner("asha", fidelity, against_time=against_time)
     study = optuna.create_study(direction="maximize", pruner=pruner)
     passed = []
     for value in values:
@@ -248,6 +249,12 @@ def test_asha_lets_the_best_quarter_go_on() -> None:
     #         one of up to 4        two of up to 8         three of up to 12
     values = [0.5, 0.4, 0.6, 0.3, 0.55, 0.59, 0.7, 0.8, 0.81]
     assert went_on(values) == [True, False, False, False, False, False, True, False, True]
+
+
+def test_against_time_nobody_goes_on_before_there_is_a_quarter_to_be_the_best_of() -> None:
+    #         none of up to 3  one of up to 7        two of 8
+    values = [0.9, 0.4, 0.6, 0.95, 0.55, 0.99, 0.7, 0.96]
+    assert went_on(values, against_time=True) == [False, False, False, True, False, False, False, True]
 
 
 def test_asha_lets_no_more_go_on_however_fast_the_sampler_learns() -> None:
