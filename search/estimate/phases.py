@@ -211,6 +211,7 @@ def simulate_finalists(rehearsal: Rehearsal, searched: SimulatedSearch, costs: C
     of_student = COST_OF_TEACHERS * float(np.mean(each))
     students_in_full = job.planned_seconds_together([of_student] * job.n_students)
     speed = float(np.mean([1 / costs.seconds_an_image(recipe) for recipe in rehearsal.finalists[-1]]))
+    speed /= job.planned_seconds_together([1.0])
     n_confirmation = job.data.n_images["confirmation"]
     plan, n_students = FinalistsPlan(len(rehearsal.finalists), 1.0), job.n_students
     kept = 0.0

@@ -134,7 +134,10 @@ def confirm(
     in_full = full_seconds(final, finalists)
     shares, clocks = {}, {}  # by trial
     for each, seconds, stretch in zip(finalists, in_full, plan.stretches(in_full, final.workers), strict=True):
-        shares[each.trial] = share = plan.share * stretch
+        # In whole images before it is stretched: a round that is resumed knows the lengths of what is done alone.
+        n_epochs = each.recipe.plan.n_epochs
+        length = length_of_share(n_epochs, final.n_searched_images, plan.share)
+        shares[each.trial] = share = stretch * length / full_length(n_epochs, final.n_searched_images)
         clocks[each.trial] = plan.clock_of(final.clock, share * seconds)
     done = {record.trial for record in trained_finalists(final)}
     for record in final.files.read_confirm_records():
@@ -216,7 +219,7 @@ def plan_confirmations(
     speeds = [finalist.images_per_second for finalist in by_number[-1] if finalist.images_per_second is not None]
     plan = plan_finalists(final.clock.seconds_left_for_training(), seconds_in_full, students_in_full)
     if speeds:
-        speed = sum(speeds) / len(speeds)
+        speed = sum(speeds) / len(speeds) / final.seconds_together([1.0])
         n_confirmation = final.data.n_images["confirmation"]
         n_finalists, n_tested = len(by_number), n_students
         for _ in range(2):  # the second time for those that are trained, which are fewer to test

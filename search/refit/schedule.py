@@ -34,10 +34,10 @@ COST_OF_TEACHERS = 1.65
 # Finalists without a timeout, and the most under one.
 N_FINALISTS = 4
 MOST_FINALISTS = 8
-# Full trainings that each of so many finalists must have room for, so that there is another one: first a single one has
-# all of the time, then two share it, and so on; with students after them from three finalists on.
-LENGTH_FOR_ANOTHER = {2: 0.75, 3: 1.25}
-LENGTH_BESIDE_STUDENTS = {3: 1.0, 4: 1.2, 5: 1.4, 6: 1.6, 7: 1.8, 8: 2.0}
+# Full trainings that each of so many finalists must have room for beside the students that learn from them; where not
+# even two have it, a single one has all of the time. That one is the better network then: of 20 minutes on two cores it
+# has 54 epochs, as one of two has 32, and a second finalist that is worse hardly helps an average.
+LENGTH_BESIDE_STUDENTS = {2: 0.5, 3: 1.0, 4: 1.2, 5: 1.4, 6: 1.6, 7: 1.8, 8: 2.0}
 # No training is planned longer than this many full ones, however much time there is.
 MOST_LENGTHS = 8.0
 LONGEST_BESIDE_STUDENTS = 4.0  # for finalists whose students are to be trained for longer
@@ -59,8 +59,9 @@ SECONDS_OF_LOADING = 20.0
 N_VIEWS_OF_DELIVERED = 12
 # What it takes to predict an image, as a share of learning from it in bfloat16 (18 networks: 0.3 to 0.6).
 COST_OF_PREDICTION = 0.5
-# Share of the time left for training that full trainings are planned for: they may turn out slower.
-SHARE_OF_TIME = 0.96
+# Share of the time left for training that full trainings are planned for: they may turn out slower. Those that do are
+# drawn together, see `fmnist.training.course.Pacer`.
+SHARE_OF_TIME = 0.98
 # No training is planned shorter than this share of its full length.
 SMALLEST_SHARE = 1e-3
 
@@ -123,7 +124,7 @@ def seconds_of_testing(
         n_confirmation: Images of the confirmation split.
         n_finalists: Networks that may be in the ensemble beside the students.
         n_students: Each predicts every test image and its mirror image.
-        images_per_second: That a worker learns from.
+        images_per_second: That a single training learns from, which has the threads of all workers.
     """
     n_networks = n_finalists + n_students  # of the ensemble
     n_predicted = n_test * (2 * n_students + N_VIEWS_OF_DELIVERED + n_networks) + n_confirmation * n_networks
@@ -277,14 +278,14 @@ class FinalistsPlan:
     def stretches(self, seconds_in_full: Sequence[float], workers: int) -> list[float]:
         """Return how many times the plan's length each training has.
 
-        That is 1, but under a timeout where each has a worker of its own and no students follow: there a faster one
-        goes on until the slowest ends, as its worker would have nothing else to do.
+        That is 1, but under a timeout where each has a worker of its own: there a faster one goes on until the slowest
+        ends, as its worker would have nothing else to do.
 
         Args:
             seconds_in_full: What each finalist takes in full.
             workers: Workers of the run.
         """
-        if math.isinf(self.seconds) or self.seconds_kept or len(seconds_in_full) > workers:
+        if math.isinf(self.seconds) or len(seconds_in_full) > workers:
             return [1.0] * len(seconds_in_full)
         slowest = max(seconds_in_full)
         return [max(1.0, min(slowest / each, MOST_LENGTHS / self.share)) for each in seconds_in_full]
@@ -305,8 +306,8 @@ def plan_finalists(
 ) -> FinalistsPlan:
     """Return how many finalists are trained, and how long, so that what time there is is used.
 
-    Little time goes into one training, which has the threads of all workers; more time into several, which an ensemble
-    needs; much of it into students of theirs, too.
+    Little time goes into one training, which has the threads of all workers; more time into several and into students
+    of theirs, all of which an ensemble may have.
 
     Args:
         seconds_left: Until the last training has to end; None without a timeout.
@@ -315,7 +316,7 @@ def plan_finalists(
     """
     if seconds_left is None:
         return FinalistsPlan(min(N_FINALISTS, len(seconds_in_full)), FINALIST_LENGTH)
-    with_students = None
+    plan = FinalistsPlan.of(1, seconds_in_full[0], SHARE_OF_TIME * seconds_left)
     for n, in_full in enumerate(seconds_in_full, start=1):
         if n < min(LENGTH_BESIDE_STUDENTS) and n < len(seconds_in_full):
             continue
@@ -323,14 +324,8 @@ def plan_finalists(
         # What students of the greatest length leave goes to the finalists.
         seconds = max(share * in_full, seconds_left - MOST_LENGTHS * students_in_full / SHARE_OF_TIME)
         if share >= LENGTH_BESIDE_STUDENTS.get(n, 1.0):
-            with_students = FinalistsPlan.of(n, in_full, seconds, SHARE_KEPT * (seconds_left - seconds))
-    if with_students is not None:
-        return with_students
-    n_finalists = 1
-    for n, length in LENGTH_FOR_ANOTHER.items():
-        if n <= len(seconds_in_full) and SHARE_OF_TIME * seconds_left >= length * seconds_in_full[n - 1]:
-            n_finalists = n
-    return FinalistsPlan.of(n_finalists, seconds_in_full[n_finalists - 1], SHARE_OF_TIME * seconds_left)
+            plan = FinalistsPlan.of(n, in_full, seconds, SHARE_KEPT * (seconds_left - seconds))
+    return plan
 
 
 def has_time_for_students(seconds_left: float | None, students_in_full: float, finalist_share: float) -> bool:

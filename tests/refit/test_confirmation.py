@@ -87,21 +87,21 @@ def test_a_timeout_changes_the_length_of_all_finalists_by_the_same_share(tmp_pat
 
 def test_finalists_with_a_worker_each_learn_until_the_slowest_ends(tmp_path: Path, digits_split: Split) -> None:
     trainer = FakeTrainer(digits_split.confirmation.labels, lambda filters: 0.5)
-    final = final_round(tmp_path, digits_split, trainer, clock=Clock(timeout=60.0, now=lambda: 0.0), workers=2)
+    final = final_round(tmp_path, digits_split, trainer, clock=Clock(timeout=110.0, now=lambda: 0.0), workers=2)
     fast, slow = (replace(each, images_per_second=speed) for each, speed in zip(TWO, (200.0, 100.0), strict=True))
     plan = plan_confirmations(final, [[fast], [fast, slow]], n_students=2, n_test=100)
-    assert plan.n_finalists == 2 and not plan.seconds_kept
+    assert plan.n_finalists == 2 and plan.seconds_kept
     confirm(final, [fast, slow], plan)
     n_full = N_EPOCHS * final.n_searched_images
     lengths = {task.recipe.architecture.blocks[0].filters: task.n_planned_images for task in trainer.tasks}
-    assert lengths == {2: round(2 * plan.share * n_full), 3: round(plan.share * n_full)}
+    assert lengths == {2: 2 * round(plan.share * n_full), 3: round(plan.share * n_full)}
 
 
 @pytest.mark.parametrize("first", [0, 1], ids=["the faster", "the slower"])
 def test_interrupted_round_ends_with_the_lengths_that_it_began_with(
     tmp_path: Path, digits_split: Split, first: int
 ) -> None:
-    clock = Clock(timeout=60.0, now=lambda: 0.0)
+    clock = Clock(timeout=110.0, now=lambda: 0.0)
     two = [replace(each, images_per_second=speed) for each, speed in zip(TWO, (200.0, 100.0), strict=True)]
 
     def lengths(folder: Path, interrupted: bool) -> set[int]:
@@ -112,7 +112,8 @@ def test_interrupted_round_ends_with_the_lengths_that_it_began_with(
         if interrupted:
             forget_finalist(final.files, two[1 - first].trial)
             again = plan_confirmations(final, [two[:1], two], n_students=2, n_test=100)
-            assert (again.n_finalists, again.share) == (2, pytest.approx(plan.share))
+            half_an_image = 0.5 / (N_EPOCHS * final.n_searched_images)  # lengths are whole images
+            assert (again.n_finalists, again.share) == (2, pytest.approx(plan.share, abs=half_an_image))
             confirm(final, two, again)
         return {record.n_planned_images for record in trained_finalists(final)}
 

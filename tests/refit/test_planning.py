@@ -42,7 +42,8 @@ def test_finalist_of_unknown_speed_is_taken_to_be_as_fast_for_its_cost_as_the_ot
     tmp_path: Path, digits_split: Split, trainer: FakeTrainer
 ) -> None:
     final = round_of(tmp_path, digits_split, trainer, timeout=1000)
-    assert plan_of(final, candidates(20, 20)) == plan_of(final, candidates(20, None))
+    known, unknown = plan_of(final, candidates(20, 20)), plan_of(final, candidates(20, None))
+    assert (unknown.n_finalists, unknown.share) == (known.n_finalists, pytest.approx(known.share))
 
 
 def test_slow_finalists_end_in_time_for_the_students(tmp_path: Path, digits_split: Split, trainer: FakeTrainer) -> None:
@@ -79,7 +80,7 @@ def test_interrupted_round_goes_on_with_no_more_finalists_than_have_time_for_its
     tmp_path: Path, digits_split: Split, trainer: FakeTrainer
 ) -> None:
     finalists = candidates(20, 20, 20)
-    final = round_of(tmp_path, digits_split, trainer, timeout=700)
+    final = round_of(tmp_path, digits_split, trainer, timeout=2000)
     confirm(final, finalists[:1], FinalistsPlan(1, 3.0))  # the one that a short run had planned
     resumed = plan_of(final, finalists)
     assert (resumed.n_finalists, resumed.share) == (2, pytest.approx(3.0))
@@ -124,12 +125,13 @@ def test_more_is_kept_for_a_large_test_set_on_a_slow_machine(
     assert 1000 > little > much >= 800
 
 
-def test_finalists_are_told_for_every_number_of_them_and_the_default_is_among_several() -> None:
+def test_finalists_are_told_for_every_number_of_them_and_the_default_is_among_three_or_more() -> None:
     trials = [trial(0, 0.5, origin="default"), *(trial(number, 0.8 + number / 100) for number in range(1, 12))]
     by_number = finalists_by_number(trials, 0.0, against_time=True)
     assert [len(finalists) for finalists in by_number] == [1, 2, 3, 4, 5, 6, 7, 8]
     assert [finalist.trial for finalist in by_number[0]] == [11]  # the best alone
-    assert all(0 in [finalist.trial for finalist in finalists] for finalists in by_number[1:])
+    assert [finalist.trial for finalist in by_number[1]] == [11, 10]
+    assert all(0 in [finalist.trial for finalist in finalists] for finalists in by_number[2:])
     assert [len(finalists) for finalists in finalists_by_number(trials[:3], 0.0, against_time=True)] == [1, 2, 3]
     assert finalists_by_number([], 0.0, against_time=True) == []
 
