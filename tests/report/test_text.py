@@ -13,7 +13,7 @@ from fmnist.metrics.intervals import Interval
 from search.format import percent
 from search.records.models import SpaceRecord, TrialRecord
 from search.report.analysis.evidence import Evidence
-from search.report.text.certainty import from_selection_to_test
+from search.report.text.certainty import against_default, from_selection_to_test
 from search.report.text.data import capitalized, describe_duplicates
 from search.report.text.delivery import delivered, ensemble, trainings
 from search.report.text.model import abstaining
@@ -106,6 +106,36 @@ def test_step_is_told_of_a_winner_that_the_search_did_not_train_to_its_end(tmp_p
     confirmed = tuple(replace(record, search_accuracy=None) for record in study.confirmed)
     said = from_selection_to_test(replace(study, confirmed=confirmed))
     assert "in the search" not in said.lower() and "not known" not in said
+
+
+@pytest.mark.parametrize(
+    ("of_default", "said"),
+    [
+        (
+            {16_000: 0.8, 64_000: 0.9057},
+            ". After 64,000 images it had 90.57 % on the selection split in the search, the",
+        ),
+        ({1_000: 0.5}, ", so there is nothing to compare with."),
+        ({}, ", so there is nothing to compare with."),
+    ],
+)
+def test_default_that_was_no_finalist_is_compared_by_the_longest_training_that_both_had_in_the_search(
+    tmp_path: Path, of_default: dict[int, float], said: str
+) -> None:
+    study = study_of(tmp_path, SMALL)
+    winner = study.winner
+    trials = []
+    for trial in study.trials:
+        if trial.number == winner.trial:
+            scores = {16_000: 0.85, 64_000: 0.9179, 256_000: 0.93}
+            trial = replace(trial, origin="sampler", rung_scores=scores)
+        elif trial.origin == "default":
+            trial = replace(trial, rung_scores=of_default)
+        trials.append(trial)
+    alone = replace(study, trials=tuple(trials), confirmed=(replace(winner, origin="sampler"),))
+    text = against_default(alone)
+    assert text.startswith("The default recipe was not among the finalists" + said)
+    assert text.endswith("the winner's recipe 91.79 %.") == (len(of_default) > 1)
 
 
 def test_student_is_delivered_with_its_teachers_and_the_figures_that_chose_it(tmp_path: Path) -> None:
