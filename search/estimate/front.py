@@ -32,7 +32,7 @@ def simulate_front(rehearsal: Rehearsal, searched: SimulatedSearch, costs: Costs
     each = [full_seconds(recipe, costs, job) for recipe in recipes]
     taught = taught_seconds(each, each[:N_TEACHERS])
     speed = float(np.mean([1 / costs.seconds_an_image(recipe) for recipe in recipes]))
-    speed /= job.planned_seconds_together([1.0])
+    speed *= job.planned_all_workers()
     n_confirmation = job.data.n_images["confirmation"]
     kept = seconds_of_testing(job.n_test_images, n_confirmation, len(recipes), len(recipes), speed)
     kept += seconds_of_files(len(recipes))

@@ -85,6 +85,10 @@ class Job:
         """Return how long trainings take that run side by side; seconds: of each on one worker."""
         return seconds_together(seconds, self.workers, self.n_threads, self.gain_of_threads, self.most_threads)
 
+    def planned_all_workers(self) -> float:
+        """Return what the run takes `all_workers` to be, which knows nothing of its gain by further threads."""
+        return effective_workers(1, self.workers, self.n_threads, most_threads=self.most_threads)
+
     def planned_seconds_together(self, seconds: Sequence[float]) -> float:
         """Return how long the run takes them to need, which knows nothing of its gain by further threads."""
         return seconds_together(seconds, self.workers, self.n_threads, most_threads=self.most_threads)
@@ -211,7 +215,7 @@ def simulate_finalists(rehearsal: Rehearsal, searched: SimulatedSearch, costs: C
     of_student = COST_OF_TEACHERS * float(np.mean(each))
     students_in_full = job.planned_seconds_together([of_student] * job.n_students)
     speed = float(np.mean([1 / costs.seconds_an_image(recipe) for recipe in rehearsal.finalists[-1]]))
-    speed /= job.planned_seconds_together([1.0])
+    speed *= job.planned_all_workers()
     n_confirmation = job.data.n_images["confirmation"]
     plan, n_students = FinalistsPlan(len(rehearsal.finalists), 1.0), job.n_students
     kept = 0.0

@@ -137,7 +137,7 @@ def plan_front(final: FinalRound, points: Sequence[Finalist], n_students: int, n
     speeds = [point.images_per_second for point in points if point.images_per_second is not None]
     if speeds:
         n_confirmation = final.data.n_images["confirmation"]
-        speed = sum(speeds) / len(speeds) / final.seconds_together([1.0])
+        speed = final.speed_with_all_threads(speeds)
         seconds = seconds_of_testing(n_test, n_confirmation, len(points), len(points), speed)
         final.clock.keep_for_testing(seconds + seconds_of_files(len(points)))
     seconds_left = final.clock.seconds_left_for_training()

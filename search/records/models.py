@@ -62,10 +62,11 @@ class TrialRecord:
         """The scores at the ends of rungs, by length; where only the last is recorded, that one. Infinite is the length
         of a complete trial's last rung where it is not recorded either."""
         if self.rung_scores:
-            return {length: score for length, score in self.rung_scores.items()}
+            return {float(length): score for length, score in self.rung_scores.items()}
+        length, score = float(self.rung_images), self.score_at_rung
         if self.state == "complete":
-            return {} if self.value is None else {self.rung_images or math.inf: self.value}
-        return {} if self.score_at_rung is None or self.rung_images == 0 else {self.rung_images: self.score_at_rung}
+            length, score = length or math.inf, self.value
+        return {} if length == 0 or score is None else {length: score}
 
 
 @dataclass(frozen=True)

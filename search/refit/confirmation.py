@@ -219,7 +219,7 @@ def plan_confirmations(
     speeds = [finalist.images_per_second for finalist in by_number[-1] if finalist.images_per_second is not None]
     plan = plan_finalists(final.clock.seconds_left_for_training(), seconds_in_full, students_in_full)
     if speeds:
-        speed = sum(speeds) / len(speeds) / final.seconds_together([1.0])
+        speed = final.speed_with_all_threads(speeds)
         n_confirmation = final.data.n_images["confirmation"]
         n_finalists, n_tested = len(by_number), n_students
         for _ in range(2):  # the second time for those that are trained, which are fewer to test

@@ -15,10 +15,9 @@ from search.refit.schedule import MOST_FINALISTS, N_FINALISTS
 from search.space.space import DEFAULT_NAME
 from search.study.strategy import cost_adjusted_score
 
-# So many trials must have reached a rung before a short search compares by it.
+# So many trials must have reached a rung before a search that a timeout ends compares by it.
 FEWEST_COMPARED = 4
-# Of fewer finalists, none is there for comparison alone: an ensemble of the two best is better than one of the best and
-# the default, by as much as the default is worse.
+# Of fewer finalists, none is there for comparison alone: that would take half of the time.
 FEWEST_WITH_DEFAULT = 3
 
 
@@ -183,8 +182,9 @@ def most_promising_first(trials: Sequence[TrialRecord], accuracy_per_doubling: f
     """
     candidates = _candidates(trials, against_time=True)
     scores = {trial.number: trial.known_rung_scores for trial in candidates}
-    longest_of_each = sorted((max(of_one) for of_one in scores.values()), reverse=True)
-    deciding = longest_of_each[:FEWEST_COMPARED][-1] if candidates else 0
+    longest_first = sorted((max(of_one) for of_one in scores.values()), reverse=True)
+    furthest = longest_first[:FEWEST_COMPARED]
+    deciding = min(furthest, default=0)  # all of these have reached it
     gains = _gains(list(scores.values()))
     rank: dict[int, tuple[bool, float, float]] = {}  # by number
     for trial in candidates:

@@ -80,6 +80,11 @@ class FinalRound:
         """Return training images per second of one worker, by the winner's confirmation among all of the study."""
         return speed_of_one_worker(winner, confirmed, self.workers, self.site.n_threads, self.most_threads)
 
+    def speed_with_all_threads(self, speeds: Sequence[float]) -> float:
+        """Return images per second of one process that has the threads of all workers, by the mean of speeds on one."""
+        workers = effective_workers(1, self.workers, self.site.n_threads, most_threads=self.most_threads)
+        return sum(speeds) / len(speeds) * workers
+
     def run_parallel(self, phase: str, jobs: Sequence[Callable[[], None]], n_parallel: int) -> list[TrainingFailed]:
         """Run jobs side by side, their time going to the phase's account, and return the failures among them.
 

@@ -35,8 +35,8 @@ COST_OF_TEACHERS = 1.65
 N_FINALISTS = 4
 MOST_FINALISTS = 8
 # Full trainings that each of so many finalists must have room for beside the students that learn from them; where not
-# even two have it, a single one has all of the time. That one is the better network then: of 20 minutes on two cores it
-# has 54 epochs, as one of two has 32, and a second finalist that is worse hardly helps an average.
+# even two have it, a single one has all of the time. Of 20 minutes on two cores it has some 50 epochs, as one of two
+# has 33, and a second finalist that is worse hardly helps an average.
 LENGTH_BESIDE_STUDENTS = {2: 0.5, 3: 1.0, 4: 1.2, 5: 1.4, 6: 1.6, 7: 1.8, 8: 2.0}
 # No training is planned longer than this many full ones, however much time there is.
 MOST_LENGTHS = 8.0

@@ -111,7 +111,7 @@ def test_rest_of_the_portfolio_is_spared_the_first_rung_and_no_other(config: Stu
 def test_default_recipe_is_pruned_like_any_other_where_a_timeout_ends_the_search(
     config: StudyConfig, space: SearchSpace
 ) -> None:
-    """Its last rung would take a good part of a short search's time, and four trials are too few to say it earns it."""
+    """Its last rung would take a good part of a short search, and one trial alone does not say that it earns that."""
     fidelity = space.fidelity.model_copy(update={"first_rung_images": 1_000})
     shorter = replace(space, fidelity=fidelity)
     study = open_study(replace(config, timeout=100.0), shorter)

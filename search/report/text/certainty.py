@@ -166,7 +166,7 @@ def _against_default_in_the_search(study: Trainings) -> str:
     in the search, the winner's recipe 91.79 %."
     """
     absent = "The default recipe was not among the finalists"
-    of_winner = next((trial.rung_scores for trial in study.trials if trial.number == study.winner.trial), {})
+    of_winner = study.winner_trial.rung_scores
     of_default = next((trial.rung_scores for trial in study.trials if trial.origin == DEFAULT_NAME), {})
     in_both = of_winner.keys() & of_default.keys()
     if not in_both:
