@@ -167,8 +167,8 @@ class StudyConfig:
     )
     seed: int = option("of split, sampler and trainings", default=0, ge=0, le=MAX_SEED, metavar="N", group=STUDY)
     refit_seeds: int = option(
-        "students that learn from the finalists, by the recipe of the best of them; the first is delivered if it is no "
-        "worse than that",
+        "students that learn from the finalists, by the recipe of the best of them, or retrainings of a single "
+        "finalist; the first is delivered if it is no worse than that",
         default=1,
         ge=1,
         le=MAX_REFITS,

@@ -100,17 +100,15 @@ def in_words_of_mirroring(config: StudyConfig) -> str:
 
 
 def tell_rebuild(context: StudyContext) -> None:
-    """Say that the study is finished, and that no students are trained beyond those that it has."""
+    """Say that the study is finished, and that no students or retrainings are added to those that it has."""
     config, files = context.config, context.files
     opened = files.read_json(EvaluationRecord, files.test).opened
     context.reporter.say(f"study {config.study} is finished (test set opened {opened}): rebuilding its report")
-    n_students = len(files.read_student_records())
-    made = with_noun(n_students, "student") if n_students else "no students"
-    retrained = [record for record in files.read_refit_records() if record.fit_on == "together"]
-    if retrained:  # made before version 0.7.0
-        n_students = len(retrained)
-        made = with_noun(n_students, "retraining")
-    if config.refit_seeds > n_students:
+    students = files.read_student_records()
+    if not students:  # made before version 0.7.0
+        students = [record for record in files.read_refit_records() if record.fit_on == "together"]
+    made = with_noun(len(students), students[0].kind) if students else "no students"
+    if config.refit_seeds > len(students):
         context.reporter.say(f"it has {made}: --refit-seeds {config.refit_seeds} adds none to a finished study")
 
 

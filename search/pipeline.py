@@ -64,7 +64,7 @@ from search.refit.confirmation import (
     n_confirmed,
     plan_confirmations,
 )
-from search.refit.ensemble import build_ensemble, finished_students
+from search.refit.ensemble import build_ensemble, finished_students, kind_of_students
 from search.refit.evaluation import evaluate
 from search.refit.finalists import finalists_by_number, nothing_to_confirm, sure_finalists
 from search.refit.retraining import deliver, refit, students_have_time
@@ -380,14 +380,14 @@ def confirm_finalists(
 
 
 def refit_winner(context: StudyContext, opened: OpenStudy, final: FinalRound, winner: ConfirmRecord) -> None:
-    """Train students, deliver what is better than its finalist, build the ensemble, and fit the baselines asked for."""
+    """Train the winner's recipe again, deliver the better, build the ensemble, and fit the baselines asked for."""
     n_seeds = context.config.refit_seeds
     if context.config.front:
         winner = refit_front(final, winner, n_seeds, partial(announce, context, opened.publisher))
     else:
         n_done = min(n_seeds, len(finished_students(final.files, winner.trial)))
         if n_done == n_seeds or students_have_time(final, winner, n_seeds):
-            phase = f"training {with_noun(n_seeds, 'student')} by trial {winner.trial}'s recipe"
+            phase = f"training {with_noun(n_seeds, kind_of_students(final, winner))} by trial {winner.trial}'s recipe"
             announce(context, opened.publisher, phase, n_seeds, n_done)
         refit(final, winner, n_seeds)
     announce(context, opened.publisher, "choosing the ensemble")

@@ -17,12 +17,13 @@ from fmnist.metrics.robustness import changes
 from fmnist.recipe import Recipe
 from search.estimate.costs import Costs
 from search.estimate.simulation import Rehearsal, RehearsedTrial
-from search.records.models import DataRecord
+from search.records.models import DataRecord, kind_of_refit
 from search.refit.schedule import (
     COST_OF_TEACHERS,
     STUDENT_LENGTH,
     Clock,
     FinalistsPlan,
+    cost_of_learning,
     effective_workers,
     full_length,
     has_time_for_students,
@@ -49,7 +50,7 @@ class Job:
     workers: int
     load_seconds: float  # until the first training of a run starts, longer than others
     gain_of_threads: float  # of a training with more than a worker's: 1 where each is worth a worker, 0 where nothing
-    n_students: int
+    n_students: int  # or retrainings, where there is a single finalist
     flips: bool  # whether mirrored images are predicted too
     begins_early: bool  # workers without a trial begin with the finalists
     n_threads: int = 1  # of each worker
@@ -112,7 +113,12 @@ class Case:
     n_infeasible: int  # of these
     n_finalists: int = 0
     finalist_share: float = 1.0  # length of a finalist's training, as a share of a full one
-    student_share: float = 1.0  # the same of a student's
+    student_share: float = 1.0  # the same of a student's, or a retraining's
+
+    @property
+    def kind_of_student(self) -> str:
+        """What is trained after the finalists: students or, of a single finalist, retrainings."""
+        return kind_of_refit(is_taught=self.n_finalists > 1)
 
     @property
     def n_images(self) -> float:
@@ -214,6 +220,7 @@ def simulate_finalists(rehearsal: Rehearsal, searched: SimulatedSearch, costs: C
     each = list(map(full, rehearsal.finalists[-1]))
     of_student = COST_OF_TEACHERS * float(np.mean(each))
     students_in_full = job.planned_seconds_together([of_student] * job.n_students)
+    again_in_full = job.planned_seconds_together(list(map(full, rehearsal.finalists[0])) * job.n_students)
     speed = float(np.mean([1 / costs.seconds_an_image(recipe) for recipe in rehearsal.finalists[-1]]))
     speed *= job.planned_all_workers()
     n_confirmation = job.data.n_images["confirmation"]
@@ -222,7 +229,7 @@ def simulate_finalists(rehearsal: Rehearsal, searched: SimulatedSearch, costs: C
     for _ in range(2):  # as the run does
         kept = seconds_of_testing(job.n_test_images, n_confirmation, plan.n_finalists, n_students, speed)
         left = seconds_left(searched.phase.seconds, kept, job)
-        plan = plan_finalists(left, seconds_in_full, students_in_full)
+        plan = plan_finalists(left, seconds_in_full, students_in_full, again_in_full)
         n_students = job.n_students if plan.seconds_kept or job.timeout is None else 1
     longest_first = sorted(rehearsal.finalists[plan.n_finalists - 1], key=full, reverse=True)
     trying = None
@@ -296,10 +303,10 @@ def simulate_rest(
 def students_phase(
     winner: Recipe, trained: SimulatedFinalists, begins: float, costs: Costs, job: Job
 ) -> tuple[Phase, float]:
-    """Count the students that are left; also return a student's length, as a share.
+    """Count the students or retrainings that are left; also return the length of one, as a share of a full training.
 
     Args:
-        winner: The recipe of the students.
+        winner: Their recipe.
         trained: The finalists.
         begins: Seconds from the run's beginning until this phase.
         costs: What trainings take.
@@ -308,18 +315,23 @@ def students_phase(
     n_left = job.n_students_left
     if n_left == 0:
         return Phase("students", 0, 0.0), STUDENT_LENGTH
-    each = [COST_OF_TEACHERS * full_seconds(winner, costs, job)] * n_left
+    are_taught = len(trained.recipes) > 1
+    cost = cost_of_learning(is_taught=are_taught)
+    each = [cost * full_seconds(winner, costs, job)] * n_left
     if not has_time_for_students(
         seconds_left(begins, trained.seconds_kept, job),
         job.planned_seconds_together(each),
         finalist_share=0.0 if job.n_students_done else trained.share,
+        are_taught=are_taught,
     ):
         return Phase("students", 0, 0.0), 0.0
-    trying = seconds_of_trying(seconds_left(begins, trained.seconds_kept, job)) or 0.0
+    trying = 0.0
+    if are_taught or n_parallel_trainings(n_left, job.workers) > 1:  # a single retraining is as fast as the finalist
+        trying = seconds_of_trying(seconds_left(begins, trained.seconds_kept, job)) or 0.0
     left = seconds_left(begins + trying, trained.seconds_kept, job)
     share = retraining_share(left, job.seconds_together(each))
     length = length_of_share(winner.plan.n_epochs, job.n_searched, share)
-    one = costs.start_seconds + COST_OF_TEACHERS * costs.seconds(winner, length, job.data.n_images["confirmation"])
+    one = costs.start_seconds + cost * costs.seconds(winner, length, job.data.n_images["confirmation"])
     return Phase("students", n_left * length, trying + job.seconds_together([one] * n_left)), share
 
 

@@ -24,7 +24,10 @@ def costs_table(cases: Sequence[Case]) -> Table:
         table.add_column(name, justify="right")
     for i, phase in enumerate(typical.phases):
         row = _costs_row(phase.n_images, phase.seconds, [case.phases[i].seconds for case in cases])
-        table.add_row(phase.name, *row)
+        name = phase.name
+        if name == "students":
+            name = f"{typical.kind_of_student}s"
+        table.add_row(name, *row)
     row = _costs_row(typical.n_images, typical.seconds, [case.seconds for case in cases])
     table.add_row("in all", *row, style="bold")
     return table
@@ -86,8 +89,8 @@ def timeout_in_words(config: StudyConfig, typical: Case) -> str:
         parts.append(
             f"{with_noun(typical.n_finalists, 'finalist')} of {typical.finalist_share:.2g} full trainings each"
         )
-        students = "no students"
+        students = f"no {typical.kind_of_student}s"
         if typical.student_share > 0:
-            students = f"{with_noun(config.refit_seeds, 'student')} of {typical.student_share:.2g}"
+            students = f"{with_noun(config.refit_seeds, typical.kind_of_student)} of {typical.student_share:.2g}"
         parts.append(students)
     return ", ".join(parts)

@@ -12,11 +12,11 @@ from pathlib import Path
 from fmnist.model.layers import count_multiply_adds
 from fmnist.recipe import Recipe
 from search.format import with_noun
-from search.records.models import ConfirmRecord, FrontPointRecord, FrontRecord, MemberRecord
+from search.records.models import ConfirmRecord, FrontPointRecord, FrontRecord, MemberRecord, kind_of_refit
 from search.refit.confirmation import full_seconds, trained_finalists
 from search.refit.ensemble import choose_teachers, finished_students
 from search.refit.finalists import Finalist
-from search.refit.retraining import forget_stale, student_failure, train_student
+from search.refit.retraining import description_of, forget_stale, student_failure, train_student
 from search.refit.round import FinalRound
 from search.refit.schedule import (
     COST_OF_TEACHERS,
@@ -272,6 +272,7 @@ def train_students(
         return {}
     begun = [record for point in points for record in finished_students(point.final.files, point.finalist.trial)]
     teachers = begun[0].teachers if begun else choose_teachers(final)  # all students have the same
+    which = description_of(is_taught=bool(teachers))
     taught = _seconds_of_students(final, points, teachers)
     missing.sort(key=lambda each: -taught[each[0].record.name])  # so that no worker waits for a long one at the end
     in_full = final.seconds_together([taught[point.record.name] for point, _ in missing])
@@ -280,9 +281,9 @@ def train_students(
     if begun:
         share = begun[0].n_planned_images / _full_length(final, points[0])
     elif seconds_left is not None and share < SHORTEST_STUDENT * winner.n_images / _full_length(final, points[0]):
-        return {point.record.name: "the timeout left no time for a student of the finalists" for point in points}
-    n = n_seeds * len(points)
-    announce(f"training {with_noun(n, 'student')} of the front", n, n - len(missing))
+        return {point.record.name: f"the timeout left no time for {which}" for point in points}
+    n, kind = n_seeds * len(points), kind_of_refit(is_taught=bool(teachers))
+    announce(f"training {with_noun(n, kind)} of the front", n, n - len(missing))
     n_parallel = final.n_parallel(len(missing))
     failed: dict[str, TrainingFailed] = {}  # by the point's name
     jobs = []
@@ -292,13 +293,13 @@ def train_students(
             allotted = seconds_left * taught[name] / in_full
         of_student = replace(point.final, clock=ClockShare(final.clock, allotted))
         n_planned = length_of_share(point.recipe.plan.n_epochs, final.n_searched_images, share)
-        label = f"student {index} of {name}"
+        label = f"{kind} {index} of {name}"
         train = partial(train_student, of_student, point.finalist, index, n_planned, n_parallel, teachers, label)
         jobs.append(partial(_noting_failure, train, name, failed))
     for failure in final.run_parallel("refit", jobs, n_parallel):
         if failure.kind == "error":  # a bug, which no other training makes good
             raise failure
-    return {name: student_failure(failure) for name, failure in failed.items()}
+    return {name: student_failure(failure, which) for name, failure in failed.items()}
 
 
 def _noting_failure(train: Callable[[], None], name: str, failed: dict[str, TrainingFailed]) -> None:

@@ -116,9 +116,17 @@ class MemberRecord:
     weight: float  # of its probabilities; the weights of an average sum to 1
 
 
+def kind_of_refit(*, is_taught: bool) -> str:
+    """Return what a further training of the winner's recipe is called: student or retraining."""
+    return "student" if is_taught else "retraining"
+
+
 @dataclass(frozen=True)
 class RefitRecord:
-    """One training of the winner after the confirmation: a delivered one, or a student that may be delivered."""
+    """One training of the winner's recipe after the finalists': a delivered one, or one that may be delivered.
+
+    That is a student, which learns from finalists, or a retraining from labels alone.
+    """
 
     trial: int
     seed_index: int  # 0 to refit_seeds - 1; 0 is the delivered model
@@ -138,6 +146,16 @@ class RefitRecord:
     teachers: tuple[MemberRecord, ...] = ()  # networks whose mean probabilities it learned from; empty: labels alone
     confirm_accuracy: float | None = None  # None before version 0.7.0, when it learned from these images
     confirm_score: float | None = None  # as in ConfirmRecord
+
+    @property
+    def is_taught(self) -> bool:
+        """Whether it is a student, which has learned from finalists too."""
+        return bool(self.teachers)
+
+    @property
+    def kind(self) -> str:
+        """What it is called that was trained after the finalists: student or retraining."""
+        return kind_of_refit(is_taught=self.is_taught)
 
     @property
     def score(self) -> float | None:

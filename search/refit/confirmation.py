@@ -206,7 +206,7 @@ def plan_confirmations(
     Args:
         final: Where trainings run.
         by_number: Who the finalists are if there are one, two, three and so on.
-        n_students: Students that are trained after them.
+        n_students: Students, or retrainings of a single finalist, that are trained after them.
         n_test: Test images.
     """
     seconds_in_full = []
@@ -216,15 +216,17 @@ def plan_confirmations(
     each = full_seconds(final, by_number[-1])
     of_student = COST_OF_TEACHERS * sum(each) / len(each)
     students_in_full = final.seconds_together([of_student] * n_students)
+    again_in_full = final.seconds_together(full_seconds(final, by_number[0]) * n_students)
     speeds = [finalist.images_per_second for finalist in by_number[-1] if finalist.images_per_second is not None]
-    plan = plan_finalists(final.clock.seconds_left_for_training(), seconds_in_full, students_in_full)
+    plan = plan_finalists(final.clock.seconds_left_for_training(), seconds_in_full, students_in_full, again_in_full)
     if speeds:
         speed = final.speed_with_all_threads(speeds)
         n_confirmation = final.data.n_images["confirmation"]
         n_finalists, n_tested = len(by_number), n_students
         for _ in range(2):  # the second time for those that are trained, which are fewer to test
             final.clock.keep_for_testing(seconds_of_testing(n_test, n_confirmation, n_finalists, n_tested, speed))
-            plan = plan_finalists(final.clock.seconds_left_for_training(), seconds_in_full, students_in_full)
+            left = final.clock.seconds_left_for_training()
+            plan = plan_finalists(left, seconds_in_full, students_in_full, again_in_full)
             n_finalists, n_tested = plan.n_finalists, n_students if plan.seconds_kept else 1
     done = trained_finalists(final)
     if not done:

@@ -21,7 +21,15 @@ from fmnist.recipe import Recipe
 from fmnist.scoring import COUNT_CLASSES_ALIKE, weights_of_classes
 from search.records.files import StudyFiles
 from search.records.ledger import Stopwatch
-from search.records.models import ConfirmRecord, EnsembleRecipe, EnsembleRecord, MemberRecipe, MemberRecord, RefitRecord
+from search.records.models import (
+    ConfirmRecord,
+    EnsembleRecipe,
+    EnsembleRecord,
+    MemberRecipe,
+    MemberRecord,
+    RefitRecord,
+    kind_of_refit,
+)
 from search.refit.confirmation import trained_finalists
 from search.refit.provenance import provenance_of
 from search.refit.round import FinalRound, confirmed_by, model_metadata
@@ -49,7 +57,7 @@ def finalists_of(final: FinalRound) -> list[Candidate]:
 
 
 def finished_students(files: StudyFiles, trial: int) -> list[RefitRecord]:
-    """Return the students that have been trained by the recipe of a trial and have lost no file since, by seed."""
+    """Return the students or retrainings of a trial's recipe that are trained and have lost no file since, by seed."""
     finished = []
     for record in files.read_student_records():
         index = record.seed_index
@@ -60,7 +68,7 @@ def finished_students(files: StudyFiles, trial: int) -> list[RefitRecord]:
 
 
 def students_of(final: FinalRound, winner: ConfirmRecord) -> list[Candidate]:
-    """Return the students, which have the winner's recipe, by seed."""
+    """Return the students or retrainings, which have the winner's recipe, by seed."""
     files = final.files
     candidates = []
     for record in finished_students(files, winner.trial):
@@ -91,14 +99,29 @@ def choose_teachers(final: FinalRound) -> tuple[MemberRecord, ...]:
     """Choose the finalists that students learn from: the heaviest of the average of the best, at most N_TEACHERS.
 
     Each of them is asked for every image that a student sees, so that more would take the time of a longer training.
+    A single finalist teaches nobody: its recipe is trained again from labels alone, which an average gains by.
     """
-    heaviest = choose_members(final, finalists_of(final))[:N_TEACHERS]
+    candidates = finalists_of(final)
+    if len(candidates) == 1:
+        return ()
+    heaviest = choose_members(final, candidates)[:N_TEACHERS]
     whole = sum(member.weight for member in heaviest)
     return tuple(replace(member, weight=member.weight / whole) for member in heaviest)
 
 
+def teachers_of_students(final: FinalRound, winner: ConfirmRecord) -> tuple[MemberRecord, ...]:
+    """Return who teaches the students, all of them the same; nobody where they are retrainings."""
+    done = finished_students(final.files, winner.trial)
+    return done[0].teachers if done else choose_teachers(final)
+
+
+def kind_of_students(final: FinalRound, winner: ConfirmRecord) -> str:
+    """Return what the further trainings of the winner's recipe are called: student or retraining."""
+    return kind_of_refit(is_taught=bool(teachers_of_students(final, winner)))
+
+
 def build_ensemble(final: FinalRound, winner: ConfirmRecord) -> EnsembleRecord | None:
-    """Choose the ensemble among finalists and students, and write its model, its recipe and its record.
+    """Choose the ensemble among finalists and students or retrainings, and write its model, its recipe and its record.
 
     Returns:
         Its record; None where one network alone is better than any average, so that there is no ensemble.
@@ -168,7 +191,7 @@ def member_recipes(files: StudyFiles, members: Sequence[MemberRecord]) -> tuple[
                 n_threads=record.n_threads,
                 fit_on=record.fit_on,
                 weight=member.weight,
-                is_taught=isinstance(record, RefitRecord),
+                is_taught=isinstance(record, RefitRecord) and record.is_taught,
                 bfloat16=record.bfloat16,
             )
         )

@@ -321,6 +321,9 @@ class _Trainings:
             return f"seed {network.seed}"
         if network.is_taught:
             return f"student {[member for member in self._plan.members if member.is_taught].index(network)}"
+        of_trial = [member for member in self._plan.members if member.trial == network.trial and not member.is_taught]
+        if len(of_trial) > 1:
+            return f"trial {network.trial} with seed {network.seed}"
         return f"finalist {network.trial}"
 
     def _run(self, jobs: Sequence[Callable[[], None]], n_parallel: int) -> None:

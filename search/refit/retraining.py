@@ -1,10 +1,11 @@
-"""Train the winner's recipe again as a student of the finalists, and deliver the better of student and winner.
+"""Train the winner's recipe again, as a student of the finalists where there are several; deliver the better one.
 
 The order of the whole is the point. Finalists are compared on a confirmation split that no trial has seen and that no
 training learns from; the average of the best of them teaches students of the winner's recipe (distillation, Hinton et
-al. 2015), which the same split compares with the winner itself. Only when every model is on disk, and every baseline
-that was asked for, is the test set read. Each training that is finished is on disk before the next step, so a killed
-run repeats at most what was running.
+al. 2015), which the same split compares with the winner itself. A single finalist's recipe is trained again from labels
+alone, with another seed: a retraining, which is treated as a student is. Only when every model is on disk, and every
+baseline that was asked for, is the test set read. Each training that is finished is on disk before the next step, so a
+killed run repeats at most what was running.
 """
 
 from __future__ import annotations
@@ -20,18 +21,14 @@ from fmnist.recipe import Recipe
 from search.format import shown_score
 from search.records.files import StudyFiles
 from search.records.ledger import Stopwatch
-from search.records.models import BestRecipe, ConfirmRecord, MemberRecord, RefitRecord, Retraining
+from search.records.models import BestRecipe, ConfirmRecord, MemberRecord, RefitRecord, Retraining, kind_of_refit
 from search.refit.confirmation import trained_finalists
-from search.refit.ensemble import (
-    choose_teachers,
-    finished_students,
-    member_recipes,
-)
+from search.refit.ensemble import finished_students, member_recipes, teachers_of_students
 from search.refit.provenance import provenance_of
 from search.refit.round import FinalRound, model_metadata, n_cut_images, run_training, write_confirmation
 from search.refit.schedule import (
-    COST_OF_TEACHERS,
     STUDENT_LENGTH,
+    cost_of_learning,
     full_evaluation_interval,
     full_length,
     has_time_for_students,
@@ -48,9 +45,9 @@ from search.worker.tasks import TrainingFailed, TrainResult, TrainTask, reason_o
 def refit(final: FinalRound, winner: ConfirmRecord, n_seeds: int) -> list[RefitRecord]:
     """Train students of the winner's recipe, one for each seed, and deliver the first, or the winner if that is better.
 
-    Students and winner have learned from the same images, so the confirmation split compares them fairly. Every student
-    runs its schedule to the end: nothing ends it but a timeout. Where no student can be trained, the winner's own
-    training is delivered.
+    Students, or retrainings of a single finalist, have learned from the same images as the winner, so the confirmation
+    split compares them fairly. Every one runs its schedule to the end: nothing ends it but a timeout. Where none can be
+    trained, the winner's own training is delivered.
 
     Args:
         final: Where trainings run.
@@ -113,23 +110,29 @@ def train_students(final: FinalRound, winner: ConfirmRecord, n_seeds: int) -> st
     missing = sorted(set(range(n_seeds)) - {record.seed_index for record in done})
     if not missing:
         return ""
+    teachers = teachers_of_students(final, winner)
+    which = description_of(is_taught=bool(teachers))
     if not students_have_time(final, winner, n_seeds):
-        return "the timeout left no time for a student of the finalists"
-    teachers = done[0].teachers if done else choose_teachers(final)  # all students have the same
+        return f"the timeout left no time for {which}"
     failures = _train_missing(final, winner, missing, teachers)
     for failure in failures:
         if failure.kind == "error":  # a bug, which no other training makes good
             raise failure
-    return student_failure(failures[0]) if failures else ""
+    return student_failure(failures[0], which) if failures else ""
 
 
-def student_failure(failure: TrainingFailed) -> str:
-    """Say why a student is missing whose training failed."""
-    return f"a student of the finalists failed ({failure.kind}): {failure.reason}"
+def description_of(*, is_taught: bool) -> str:
+    """Say what a further training of the winner's recipe is."""
+    return "a student of the finalists" if is_taught else "a retraining with another seed"
+
+
+def student_failure(failure: TrainingFailed, which: str) -> str:
+    """Say why a student is missing whose training failed; which: see `description_of`."""
+    return f"{which} failed ({failure.kind}): {failure.reason}"
 
 
 def students_have_time(final: FinalRound, winner: ConfirmRecord, n_seeds: int) -> bool:
-    """Return whether a timeout leaves enough time for the students that are missing.
+    """Return whether a timeout leaves enough time for the students or retrainings that are missing.
 
     For the arguments see `refit`.
     """
@@ -139,10 +142,12 @@ def students_have_time(final: FinalRound, winner: ConfirmRecord, n_seeds: int) -
     plan = Recipe.from_dict(winner.recipe).plan
     n_full = full_length(plan.n_epochs, final.n_searched_images)
     n_missing = max(1, n_seeds - len(done))
+    are_taught = bool(teachers_of_students(final, winner))
     return has_time_for_students(
         final.clock.seconds_left_for_training(),
-        final.seconds_together([COST_OF_TEACHERS * n_full / speed] * n_missing),
+        final.seconds_together([cost_of_learning(is_taught=are_taught) * n_full / speed] * n_missing),
         finalist_share=0.0 if done else winner.n_images / n_full,  # the length of those done is settled
+        are_taught=are_taught,
     )
 
 
@@ -178,7 +183,7 @@ def _delivered(files: StudyFiles, winner: ConfirmRecord, obstacle: str) -> list[
         for place, record in enumerate(students):  # places from 0 on, also where a student is missing
             delivered.append((replace(record, seed_index=place), files.student_model(record.seed_index)))
         return delivered
-    why = "a student of the finalists was no better" if students else obstacle
+    why = f"{description_of(is_taught=students[0].is_taught)} was no better" if students else obstacle
     plain = RefitRecord(
         trial=winner.trial,
         seed_index=0,
@@ -259,12 +264,14 @@ def planned_length(final: FinalRound, winner: ConfirmRecord, n_students: int, te
     share = STUDENT_LENGTH
     if final.clock.seconds_left_for_training() is not None:
         n_parallel = final.n_parallel(n_students)
-        speed = _measured_speed(final, winner, n_full, n_parallel, teachers)
-        if speed is not None:
-            seconds = n_full * seconds_together([n_parallel / speed] * n_students, n_parallel)
+        measured = None
+        if teachers or n_parallel != winner.n_side_by_side:  # otherwise the winner's own training tells the speed
+            measured = _measured_speed(final, winner, n_full, n_parallel, teachers)
+        if measured is not None:
+            seconds = n_full * seconds_together([n_parallel / measured] * n_students, n_parallel)
         else:
             speed = final.speed_of_one_worker(winner, trained_finalists(final))
-            each = COST_OF_TEACHERS * n_full / speed
+            each = cost_of_learning(is_taught=bool(teachers)) * n_full / speed
             seconds = final.seconds_together([each] * n_students)
         share = retraining_share(final.clock.seconds_left_for_training(), seconds)
     return length_of_share(n_epochs, final.n_searched_images, share)
@@ -308,7 +315,7 @@ def train_student(
     """
     files = final.files
     task = _task(final, winner, seed_index, n_planned, n_parallel, teachers)
-    label = label or f"student {seed_index}"
+    label = label or f"{kind_of_refit(is_taught=bool(teachers))} {seed_index}"
     with files.checksums.writing(files.student_model(seed_index)) as temporary:
         ends_in_time = task.seconds_limit is not None
         saved = replace(task, ends_in_time=ends_in_time, score_on_confirmation=True, save_to=temporary)

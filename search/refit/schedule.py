@@ -22,10 +22,10 @@ FINALIST_LENGTH = 1.0
 STUDENT_LENGTH = 2.0
 # How many times as long as a finalist's training a student's is planned under a timeout.
 STUDENT_TO_FINALIST = 2
-# A student that would be trained for less than a finalist was is no better, so it is not trained.
+# A student that is trained for less than a finalist was is no better; a retraining still makes an average better.
 SHORTEST_STUDENT = 1.0
-# Share of the students' time that they keep however slow the finalists turn out to be: a finalist that would take more
-# is cut.
+SHORTEST_RETRAINING = 0.6
+# Share of the students' time that they keep however slow the finalists are: one that would take more is cut.
 SHARE_KEPT = 0.6
 # Finalists that a student learns from, at most, and how many times as long as from labels alone its training takes:
 # they predict every image that it sees (two teachers, images/s of trainings side by side, one probe: 1.64).
@@ -34,10 +34,11 @@ COST_OF_TEACHERS = 1.65
 # Finalists without a timeout, and the most under one.
 N_FINALISTS = 4
 MOST_FINALISTS = 8
-# Full trainings that each of so many finalists must have room for beside the students that learn from them; where not
-# even two have it, a single one has all of the time. Of 20 minutes on two cores it has some 50 epochs, as one of two
-# has 33, and a second finalist that is worse hardly helps an average.
-LENGTH_BESIDE_STUDENTS = {2: 0.5, 3: 1.0, 4: 1.2, 5: 1.4, 6: 1.6, 7: 1.8, 8: 2.0}
+# Full trainings that each of so many finalists must have room for beside the students that learn from them.
+LENGTH_BESIDE_STUDENTS = {2: 1.0, 3: 1.0, 4: 1.2, 5: 1.4, 6: 1.6, 7: 1.8, 8: 2.0}
+# Full trainings that a single finalist must have room for beside a retraining of its recipe. From there on, averaging
+# both brings 0.4 points, and twice the epochs less than 0.2; a worse network hardly helps an average.
+LENGTH_BESIDE_RETRAININGS = 0.5
 # No training is planned longer than this many full ones, however much time there is.
 MOST_LENGTHS = 8.0
 LONGEST_BESIDE_STUDENTS = 4.0  # for finalists whose students are to be trained for longer
@@ -53,8 +54,7 @@ MOST_SECONDS_OF_TRYING = 20
 # What is kept back for what follows the last training until more is known of it, and the most, as a share of a timeout.
 SECONDS_OF_TESTING = 60.0
 MOST_OF_TESTING = 0.2
-# What that takes whatever is predicted: Keras is loaded twice, and the report is drawn.
-SECONDS_OF_LOADING = 20.0
+SECONDS_OF_LOADING = 20.0  # of that, whatever is predicted: Keras is loaded twice, and the report is drawn
 # Views of a test image that the delivered model predicts: itself, in a process of its own, and changed ones.
 N_VIEWS_OF_DELIVERED = 12
 # What it takes to predict an image, as a share of learning from it in bfloat16 (18 networks: 0.3 to 0.6).
@@ -275,6 +275,15 @@ class FinalistsPlan:
         longest = LONGEST_BESIDE_STUDENTS if seconds_kept else MOST_LENGTHS
         return cls(n_finalists, min(share_that_fits(seconds, in_full), longest), seconds, seconds_kept)
 
+    @classmethod
+    def beside(
+        cls, n_finalists: int, in_full: float, further_in_full: float, further_to_finalist: int, seconds_left: float
+    ) -> FinalistsPlan:
+        """Return a plan with time for further trainings, so many times as long; what is over goes to the finalists."""
+        share = share_that_fits(seconds_left, in_full + further_to_finalist * further_in_full)
+        seconds = max(share * in_full, seconds_left - MOST_LENGTHS * further_in_full / SHARE_OF_TIME)
+        return cls.of(n_finalists, in_full, seconds, SHARE_KEPT * (seconds_left - seconds))
+
     def stretches(self, seconds_in_full: Sequence[float], workers: int) -> list[float]:
         """Return how many times the plan's length each training has.
 
@@ -303,44 +312,54 @@ def plan_finalists(
     seconds_left: float | None,
     seconds_in_full: Sequence[float],
     students_in_full: float,
+    retrainings_in_full: float,
 ) -> FinalistsPlan:
     """Return how many finalists are trained, and how long, so that what time there is is used.
 
-    Little time goes into one training, which has the threads of all workers; more time into several and into students
-    of theirs, all of which an ensemble may have.
+    Little time goes into one training, which has the threads of all workers, more into that and retrainings of its
+    recipe, and much into several finalists and students of theirs. An ensemble may have all of them.
 
     Args:
         seconds_left: Until the last training has to end; None without a timeout.
         seconds_in_full: What the first, the first two, the first three finalists and so on take in full, side by side.
         students_in_full: What all students take in full, side by side, after them.
+        retrainings_in_full: What as many retrainings of the first finalist take, from labels alone.
     """
     if seconds_left is None:
         return FinalistsPlan(min(N_FINALISTS, len(seconds_in_full)), FINALIST_LENGTH)
     plan = FinalistsPlan.of(1, seconds_in_full[0], SHARE_OF_TIME * seconds_left)
-    for n, in_full in enumerate(seconds_in_full, start=1):
-        if n < min(LENGTH_BESIDE_STUDENTS) and n < len(seconds_in_full):
-            continue
-        share = share_that_fits(seconds_left, in_full + STUDENT_TO_FINALIST * students_in_full)
-        # What students of the greatest length leave goes to the finalists.
-        seconds = max(share * in_full, seconds_left - MOST_LENGTHS * students_in_full / SHARE_OF_TIME)
-        if share >= LENGTH_BESIDE_STUDENTS.get(n, 1.0):
-            plan = FinalistsPlan.of(n, in_full, seconds, SHARE_KEPT * (seconds_left - seconds))
+    twice = FinalistsPlan.beside(1, seconds_in_full[0], retrainings_in_full, 1, seconds_left)
+    if twice.share >= LENGTH_BESIDE_RETRAININGS:
+        plan = twice
+    for n, in_full in enumerate(seconds_in_full[1:], start=2):
+        taught = FinalistsPlan.beside(n, in_full, students_in_full, STUDENT_TO_FINALIST, seconds_left)
+        if taught.share >= LENGTH_BESIDE_STUDENTS[n]:
+            plan = taught
     return plan
 
 
-def has_time_for_students(seconds_left: float | None, students_in_full: float, finalist_share: float) -> bool:
-    """Return whether enough time is left, once the finalists are trained, for students that may be better than they.
+def cost_of_learning(*, is_taught: bool) -> float:
+    """Return how many times as long as from labels alone a training takes."""
+    return COST_OF_TEACHERS if is_taught else 1.0
+
+
+def has_time_for_students(
+    seconds_left: float | None, students_in_full: float, finalist_share: float, *, are_taught: bool
+) -> bool:
+    """Return whether the finalists leave enough time for students or retrainings that are worth having.
 
     Args:
         seconds_left: Until the last training has to end; None without a timeout.
-        students_in_full: What all students take in full, side by side, their teachers included.
+        students_in_full: What all of them take in full, side by side, their teachers included.
         finalist_share: Length of a finalist's training, in full ones.
+        are_taught: Whether they are students, which learn from finalists.
     """
     if seconds_left is None:
         return True
     if seconds_left <= 0:
         return False
-    return retraining_share(seconds_left, students_in_full) >= SHORTEST_STUDENT * finalist_share
+    shortest = SHORTEST_STUDENT if are_taught else SHORTEST_RETRAINING
+    return retraining_share(seconds_left, students_in_full) >= shortest * finalist_share
 
 
 def length_of_share(n_epochs: int, n_images: int, share: float) -> int:
@@ -355,7 +374,7 @@ def length_of_share(n_epochs: int, n_images: int, share: float) -> int:
 
 
 def retraining_share(seconds_left: float | None, seconds: float) -> float:
-    """Return the length of every student's training, in full trainings.
+    """Return the length of every student's or retraining's training, in full ones.
 
     Args:
         seconds_left: Until the last training has to end; None without a timeout.

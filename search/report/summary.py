@@ -217,12 +217,14 @@ def member_row(member: Member) -> dict[str, Any]:
 
 
 def student_row(study: Trainings, record: RefitRecord) -> dict[str, Any]:
-    """One of `students`: its accuracy on the confirmation split, and what its training cost."""
+    """One of `students`, which may be a retraining: its accuracy on the confirmation split, and what it cost."""
     accuracy = record.confirm_accuracy
     interval = None if accuracy is None else study.on_confirmation(accuracy)
     return {
+        "name": f"{record.kind} {record.seed_index}",
         "seed_index": record.seed_index,
-        "is_delivered": study.has_student and record is study.students[0],
+        "is_taught": record.is_taught,
+        "is_delivered": not study.delivers_finalist and record is study.students[0],
         "seed": record.seed,
         "confirm_accuracy": accuracy,
         "confirm_wilson_95": None if interval is None else [interval.low, interval.high],

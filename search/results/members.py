@@ -20,7 +20,7 @@ from search.results.trainings import Trainings
 class Member:
     """One trained network of a study, and how much it counts in an average."""
 
-    name: str  # "trial 7" of a finalist, "student 1"
+    name: str  # "trial 7" of a finalist, "student 1", "retraining 0"
     model: str  # its file in the study's folder
     arrays: Path  # its predictions on the confirmation split, see `StudyFiles.confirm_arrays`
     recipe: Recipe
@@ -49,7 +49,7 @@ def find_members(study: Trainings, records: Sequence[MemberRecord]) -> tuple[Mem
         arrays = files.confirm_arrays(finalist.trial)
         known[files.relative_name(files.confirm_model(finalist.trial))] = (name, arrays, finalist.recipe, finalist)
     for student in study.students:
-        name, arrays = f"student {student.seed_index}", files.student_arrays(student.seed_index)
+        name, arrays = f"{student.kind} {student.seed_index}", files.student_arrays(student.seed_index)
         known[files.relative_name(files.student_model(student.seed_index))] = (
             name,
             arrays,

@@ -38,13 +38,14 @@ class Trainings:
     data: DataRecord
     samples: np.ndarray  # uint8 (n_classes, 10, height, width, channels)
     confirmed: tuple[ConfirmRecord, ...]  # best on the confirmation split first, by the metric
-    refits: tuple[RefitRecord, ...]  # what is delivered, by seed_index: the students, or the winner's own training
+    refits: tuple[RefitRecord, ...]  # what is delivered, by seed_index: students, or the winner's own training
     seconds: dict[str, float]  # by phase
     worker_seconds: float  # of the search, those of its workers summed; 0: not recorded
     environment: dict[str, Any]
     model_bytes: int  # size of best.keras
     spaces: tuple[SpaceRecord, ...] = ()  # that were searched, in their order; empty where the study was never widened
-    students: tuple[RefitRecord, ...] = ()  # by seed_index, delivered or not; empty where none could be trained
+    # Students, or retrainings of a single finalist, by seed_index, delivered or not; empty where there are none.
+    students: tuple[RefitRecord, ...] = ()
     front_students: tuple[RefitRecord, ...] = ()  # with --front: those of the other networks
     ensemble: EnsembleRecord | None = None  # None where one network alone was best, and before version 0.7.0
     ensemble_bytes: int | None = None  # size of ensemble.keras
@@ -77,7 +78,17 @@ class Trainings:
     @property
     def has_student(self) -> bool:
         """Whether the delivered model is a student, which learned from finalists too."""
-        return bool(self.refits[0].teachers)
+        return self.refits[0].is_taught
+
+    @property
+    def kind_of_student(self) -> str:
+        """What the networks are called that were trained after the finalists: student, or retraining."""
+        return self.students[0].kind if self.students else "student"
+
+    @property
+    def delivers_finalist(self) -> bool:
+        """Whether the winner's training as a finalist is delivered, and not a student or a retraining."""
+        return self.refits[0].seed == self.winner.seed
 
     @cached_property
     def balance(self) -> Balance:

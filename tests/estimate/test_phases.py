@@ -112,6 +112,9 @@ def test_run_whose_search_ends_early_spends_what_is_left_on_longer_trainings() -
     assert case.student_share > 1
 
 
-def test_short_run_has_one_long_training_and_no_students() -> None:
-    case = middle(estimate([REHEARSAL], replace(COSTS, fixed_seconds=0.01), replace(JOB, timeout=100)))
-    assert (case.n_finalists, case.student_share) == (1, 0)
+@pytest.mark.parametrize(("timeout", "with_retraining"), [(60, False), (150, True)])
+def test_short_run_has_one_long_training_or_two_of_the_same_recipe(timeout: float, with_retraining: bool) -> None:
+    job = replace(JOB, n_students=1, timeout=timeout, n_test_images=0)
+    case = middle(estimate([REHEARSAL], replace(COSTS, fixed_seconds=0.01), job))
+    assert (case.n_finalists, case.kind_of_student) == (1, "retraining")
+    assert (case.student_share > 0) == with_retraining

@@ -87,7 +87,7 @@ def test_a_timeout_changes_the_length_of_all_finalists_by_the_same_share(tmp_pat
 
 def test_finalists_with_a_worker_each_learn_until_the_slowest_ends(tmp_path: Path, digits_split: Split) -> None:
     trainer = FakeTrainer(digits_split.confirmation.labels, lambda filters: 0.5)
-    final = final_round(tmp_path, digits_split, trainer, clock=Clock(timeout=110.0, now=lambda: 0.0), workers=2)
+    final = final_round(tmp_path, digits_split, trainer, clock=Clock(timeout=260.0, now=lambda: 0.0), workers=2)
     fast, slow = (replace(each, images_per_second=speed) for each, speed in zip(TWO, (200.0, 100.0), strict=True))
     plan = plan_confirmations(final, [[fast], [fast, slow]], n_students=2, n_test=100)
     assert plan.n_finalists == 2 and plan.seconds_kept
@@ -101,7 +101,7 @@ def test_finalists_with_a_worker_each_learn_until_the_slowest_ends(tmp_path: Pat
 def test_interrupted_round_ends_with_the_lengths_that_it_began_with(
     tmp_path: Path, digits_split: Split, first: int
 ) -> None:
-    clock = Clock(timeout=110.0, now=lambda: 0.0)
+    clock = Clock(timeout=260.0, now=lambda: 0.0)
     two = [replace(each, images_per_second=speed) for each, speed in zip(TWO, (200.0, 100.0), strict=True)]
 
     def lengths(folder: Path, interrupted: bool) -> set[int]:

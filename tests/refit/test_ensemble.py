@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from search.records.io import read_json
 from search.records.models import ConfirmRecord, EnsembleRecipe
 from search.refit.confirmation import confirm
 from search.refit.ensemble import build_ensemble, finalists_of
-from search.refit.finalists import choose_finalists
+from search.refit.finalists import Finalist, choose_finalists
 from search.refit.retraining import refit
 from search.refit.round import FinalRound
 from search.worker.tasks import AverageTask, PredictorTask
@@ -35,11 +36,18 @@ class Unsure(FakeTrainer):
 class Study:
     """A final round with finalists and students, and the averages that were built."""
 
-    def __init__(self, folder: Path, split: Split, trainer: FakeTrainer, n_students: int = 2) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        split: Split,
+        trainer: FakeTrainer,
+        n_students: int = 2,
+        finalists: Sequence[Finalist] = FINALISTS,
+    ) -> None:
         self.built: list[AverageTask] = []
         self.final: FinalRound = final_round(folder, split, trainer, predict=self._predict)
         self.final.files.begin_checksums()
-        self.winner: ConfirmRecord = confirm(self.final, FINALISTS)[0]
+        self.winner: ConfirmRecord = confirm(self.final, finalists)[0]
         refit(self.final, self.winner, n_students)
 
     def _predict(self, task: PredictorTask) -> np.ndarray:
@@ -75,6 +83,21 @@ def test_ensemble_of_finalists_and_students_has_model_record_and_recipe(study: S
     taught_by = next(iter(students.values())).teachers
     assert [teacher.weight for teacher in recipe.teachers] == [teacher.weight for teacher in taught_by]
     assert not any(teacher.is_taught for teacher in recipe.teachers)
+
+
+def test_single_finalist_and_its_retraining_are_averaged_and_nobody_taught_either(
+    tmp_path: Path, digits_split: Split
+) -> None:
+    trainer = Unsure(digits_split.confirmation.labels, lambda filters: 0.5)
+    study = Study(tmp_path, digits_split, trainer, n_students=1, finalists=FINALISTS[:1])
+    record = build_ensemble(study.final, study.winner)
+    files = study.final.files
+    assert record is not None
+    models = (files.confirm_model(study.winner.trial), files.student_model(0))
+    assert {member.model for member in record.members} == set(map(files.relative_name, models))
+    recipe = read_json(EnsembleRecipe, files.ensemble_recipe)
+    assert (recipe.teachers, [member.is_taught for member in recipe.members]) == ((), [False, False])
+    assert len({member.seed for member in recipe.members}) == 2
 
 
 def test_ensemble_is_built_once(study: Study) -> None:

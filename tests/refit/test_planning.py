@@ -13,7 +13,7 @@ from fmnist.data.split import Split
 from search.refit.confirmation import confirm, plan_confirmations
 from search.refit.finalists import Finalist, choose_finalists, finalists_by_number
 from search.refit.round import FinalRound
-from search.refit.schedule import SHARE_OF_TIME, Clock, FinalistsPlan
+from search.refit.schedule import SHARE_KEPT, SHARE_OF_TIME, Clock, FinalistsPlan
 from search.worker.tasks import TrainingFailed
 from tests.support.training.fake_trainer import Failing, FakeTrainer, UnderWay, final_round, trial
 
@@ -58,13 +58,14 @@ def test_slow_finalists_end_in_time_for_the_students(tmp_path: Path, digits_spli
 
 
 @pytest.mark.parametrize("speed", [15.0, 40.0])
+@pytest.mark.parametrize(("timeout", "with_retrainings"), [(255, False), (400, True)])
 def test_single_finalist_is_as_long_as_fits_by_the_speed_that_all_threads_give_it(
-    tmp_path: Path, digits_split: Split, speed: float
+    tmp_path: Path, digits_split: Split, speed: float, timeout: float, with_retrainings: bool
 ) -> None:
-    """Its trial had one thread, and learned 20 images a second."""
+    """Its trial had one thread, and learned 15 images a second."""
     trainer = UnderWay(digits_split.confirmation.labels, speed=speed)
-    final = round_of(tmp_path, digits_split, trainer, timeout=400)
-    (finalist,) = candidates(20)
+    final = round_of(tmp_path, digits_split, trainer, timeout)
+    (finalist,) = candidates(15)
     small_batches = replace(finalist.recipe.plan, batch_size=1)  # a second is enough to see some
     finalists = [replace(finalist, recipe=replace(finalist.recipe, plan=small_batches))]
     plan = plan_of(final, finalists)
@@ -73,7 +74,11 @@ def test_single_finalist_is_as_long_as_fits_by_the_speed_that_all_threads_give_i
     (measured,) = trainer.tasks
     assert measured.n_threads == 2 and measured.seconds_limit == pytest.approx(0.02 * left)
     confirm(final, finalists, plan)
-    assert trainer.tasks[-1].n_planned_images == pytest.approx(SHARE_OF_TIME * left * speed, rel=0.01)
+    assert trainer.tasks[-1].n_planned_images == pytest.approx(plan.seconds * speed, rel=0.01)
+    if with_retrainings:
+        assert plan.seconds_kept == pytest.approx(SHARE_KEPT * (left - plan.seconds))
+    else:
+        assert (plan.seconds, plan.seconds_kept) == (pytest.approx(SHARE_OF_TIME * left), 0)
 
 
 def test_interrupted_round_goes_on_with_no_more_finalists_than_have_time_for_its_length(

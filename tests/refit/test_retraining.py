@@ -13,10 +13,10 @@ from fmnist.model.metadata import ModelMetadata, read_metadata
 from fmnist.recipe import TrainingPlan
 from fmnist.training.course import Rescheduling
 from search.records.io import read_json
-from search.records.models import BestRecipe, ConfirmRecord, RefitRecord, TrialRecord
+from search.records.models import BestRecipe, ConfirmRecord, RefitRecord
 from search.refit.confirmation import confirm
 from search.refit.ensemble import build_ensemble
-from search.refit.finalists import choose_finalists
+from search.refit.finalists import Finalist, choose_finalists
 from search.refit.retraining import refit
 from search.refit.round import FinalRound
 from search.refit.schedule import N_TEACHERS, SHARE_OF_TIME, STUDENT_LENGTH, Clock, FinalistsPlan
@@ -30,6 +30,7 @@ from tests.support.training.fake_trainer import (
     UnderWay,
     filters_of,
     final_round,
+    is_student,
     recipe,
     trial,
 )
@@ -55,18 +56,32 @@ def kept(final: FinalRound) -> tuple[RefitRecord, ...]:
     return tuple(records)
 
 
-@pytest.mark.parametrize(("student", "is_taught"), [(0.6, True), (0.5, True), (0.4, False)])
+@pytest.mark.parametrize("finalists", [ONE, TWO])
+@pytest.mark.parametrize(("student", "is_delivered"), [(0.6, True), (0.5, True), (0.4, False)])
 def test_students_are_delivered_unless_the_winner_beats_the_first_of_them_on_the_confirmation_split(
-    tmp_path: Path, digits_split: Split, student: float, is_taught: bool
+    tmp_path: Path, digits_split: Split, student: float, is_delivered: bool, finalists: list[Finalist]
 ) -> None:
     trainer = FakeTrainer(digits_split.confirmation.labels, lambda filters: 0.5, student)
     final = final_round(tmp_path, digits_split, trainer)
-    winner = confirm(final, ONE)[0]
+    winner = confirm(final, finalists)[0]
     records = refit(final, winner, n_seeds=2)
     assert kept(final) == tuple(records)
-    assert [bool(record.teachers) for record in records] == ([True, True] if is_taught else [False])
-    assert (records[0].seed == winner.seed) is not is_taught
-    assert len(final.files.read_student_records()) == 2, "the ensemble may take them"
+    assert len(records) == (2 if is_delivered else 1)
+    assert (records[0].seed == winner.seed) is not is_delivered
+    further = final.files.read_student_records()
+    assert len(further) == 2, "the ensemble may take them"
+    kind = "student" if len(finalists) > 1 else "retraining"
+    assert {record.kind for record in further} == {kind}
+
+
+def test_single_finalist_is_trained_again_from_labels_alone(tmp_path: Path, digits_split: Split) -> None:
+    trainer = FakeTrainer(digits_split.confirmation.labels, lambda filters: 0.5)
+    final = final_round(tmp_path, digits_split, trainer)
+    winner = confirm(final, ONE)[0]
+    refit(final, winner, n_seeds=1)
+    (task,) = trainer.students
+    assert (task.teachers, task.fit_on, task.recipe.to_dict()) == ((), "searched", winner.recipe)
+    assert task.seed != winner.seed
 
 
 def test_students_learn_for_long_from_the_winners_images_and_what_its_teachers_say(
@@ -238,21 +253,24 @@ def failing(labels, failure: TrainingFailed, *seeds: int) -> Failing:
     """A trainer whose first students fail, those of these places."""
     trainer = Failing(labels, lambda filters: 0.5)
     fails = dict.fromkeys(seeds, failure)
-    trainer.failure = lambda task: fails.get(len(trainer.students)) if task.teachers else None
+    trainer.failure = lambda task: fails.get(len(trainer.students)) if is_student(task) else None
     return trainer
 
 
+@pytest.mark.parametrize(
+    ("finalists", "which"), [(ONE, "a retraining with another seed"), (TWO, "a student of the finalists")]
+)
 @pytest.mark.parametrize("kind", ["diverged", "memory", "killed", "hung"])
 def test_where_no_student_can_be_trained_the_winners_own_training_is_delivered_and_the_reason_said(
-    tmp_path: Path, digits_split: Split, kind: str
+    tmp_path: Path, digits_split: Split, kind: str, finalists: list[Finalist], which: str
 ) -> None:
     trainer = failing(digits_split.confirmation.labels, TrainingFailed(kind, "the loss is nan"), 0, 1)
     final = final_round(tmp_path, digits_split, trainer)
-    winner = confirm(final, ONE)[0]
+    winner = confirm(final, finalists)[0]
     (record,) = refit(final, winner, n_seeds=2)
     assert kept(final) == (record,)
     assert record.seed == winner.seed
-    assert record.rule.endswith(f"a student of the finalists failed ({kind}): the loss is nan")
+    assert record.rule.endswith(f"{which} failed ({kind}): the loss is nan")
     assert build_ensemble(final, winner) is None
 
 
@@ -280,7 +298,7 @@ def test_no_student_is_begun_when_the_time_is_over(tmp_path: Path, digits_split:
     late = replace(final, clock=Clock(10.0, now=lambda: next(seconds, 11.0)))
     (record,) = refit(late, winner, n_seeds=2)
     assert trainer.students == []
-    assert record.rule.endswith("the timeout left no time for a student of the finalists")
+    assert record.rule.endswith("the timeout left no time for a retraining with another seed")
 
 
 def test_cores_are_shared_by_all_trainings_of_a_round(tmp_path: Path, digits_split: Split) -> None:
@@ -291,25 +309,24 @@ def test_cores_are_shared_by_all_trainings_of_a_round(tmp_path: Path, digits_spl
         assert {task.n_threads for task in trainer.students} == {n_threads}
 
 
-def one_by_one() -> TrialRecord:
-    """Of a recipe that learns in so small batches that a second is enough to see some."""
-    small_batches = replace(recipe(2), plan=TrainingPlan(n_epochs=N_EPOCHS, batch_size=1))
-    return trial(1, 0.9, recipe=small_batches.to_dict())
+SMALL_BATCHES = replace(recipe(2), plan=TrainingPlan(n_epochs=N_EPOCHS, batch_size=1))
 
 
 def under_way(
-    tmp_path: Path, split: Split, speed: float, timeout: float = 400
+    tmp_path: Path, split: Split, speed: float, n_finalists: int, timeout: float = 400
 ) -> tuple[UnderWay, FinalRound, ConfirmRecord]:
+    """Return a round at the end of its finalists, whose batches are so small that a second is enough to see some."""
     trainer = UnderWay(split.confirmation.labels, speed=speed)
     final = final_round(tmp_path, split, trainer, clock=Clock(timeout=timeout, now=lambda: 0.0))
-    return trainer, final, confirm(final, choose_finalists([one_by_one()]), FinalistsPlan(1, 0.1))[0]
+    trials = [trial(1, 0.9, recipe=SMALL_BATCHES.to_dict()), trial(2, 0.8)][:n_finalists]
+    return trainer, final, confirm(final, choose_finalists(trials), FinalistsPlan(n_finalists, 0.1))[0]
 
 
-@pytest.mark.parametrize("n_seeds", [1, 2, 3])
+@pytest.mark.parametrize(("n_finalists", "n_seeds"), [(2, 1), (2, 2), (2, 3), (1, 2), (1, 3)])
 def test_students_under_a_timeout_are_tried_first_as_they_will_run(
-    tmp_path: Path, digits_split: Split, n_seeds: int
+    tmp_path: Path, digits_split: Split, n_finalists: int, n_seeds: int
 ) -> None:
-    trainer, final, winner = under_way(tmp_path, digits_split, speed=70)
+    trainer, final, winner = under_way(tmp_path, digits_split, 70, n_finalists)
     refit(final, winner, n_seeds)
     tried, trained = trainer.students[:n_seeds], trainer.students[n_seeds:]
     left = final.clock.seconds_left_for_training()
@@ -320,3 +337,16 @@ def test_students_under_a_timeout_are_tried_first_as_they_will_run(
     assert {task.n_threads for task in tried} == {task.n_threads for task in trained}
     planned = min(round(SHARE_OF_TIME * left * 70), 8 * N_EPOCHS * final.n_searched_images)
     assert [task.n_planned_images for task in trained] == [pytest.approx(planned, abs=1)] * n_seeds
+
+
+def test_retraining_that_runs_as_its_finalist_did_is_as_long_as_fits_by_the_finalists_speed(
+    tmp_path: Path, digits_split: Split
+) -> None:
+    trainer, final, winner = under_way(tmp_path, digits_split, 70, n_finalists=1)
+    refit(final, winner, n_seeds=1)
+    (trained,) = trainer.students
+    left = final.clock.seconds_left_for_training()
+    assert left is not None
+    assert trained.save_to is not None
+    speed = winner.n_images / winner.seconds
+    assert trained.n_planned_images == pytest.approx(SHARE_OF_TIME * left * speed, abs=1)

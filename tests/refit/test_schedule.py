@@ -19,6 +19,7 @@ from search.refit.schedule import (
     STUDENT_LENGTH,
     STUDENT_TO_FINALIST,
     Clock,
+    FinalistsPlan,
     full_evaluation_interval,
     has_time_for_students,
     list_schedule,
@@ -55,7 +56,7 @@ def test_without_a_timeout_nothing_is_limited(now: Now) -> None:
     assert clock.seconds_left() is None
     assert clock.seconds_left_for_search() is None
     assert clock.seconds_left_for_training() is None
-    plan = plan_finalists(None, [1e9 * n for n in range(1, 9)], students_in_full=1e9)
+    plan = plan_finalists(None, [1e9 * n for n in range(1, 9)], students_in_full=1e9, retrainings_in_full=1e9)
     assert (plan.n_finalists, plan.share, plan.seconds_kept) == (N_FINALISTS, FINALIST_LENGTH, 0.0)
     assert retraining_share(None, 1e9) == STUDENT_LENGTH
 
@@ -196,8 +197,16 @@ def full_seconds(workers: int, n_candidates: int = MOST_FINALISTS) -> list[float
 
 
 def students(workers: int, n_students: int = 1) -> float:
-    """What so many students take in full."""
+    """What so many students, or retrainings, take in full."""
     return seconds_together([FULL] * n_students, workers)
+
+
+def planned(
+    seconds_left: float | None, workers: int, n_students: int = 1, n_candidates: int = MOST_FINALISTS
+) -> FinalistsPlan:
+    """What is planned where all trainings take as long as each other."""
+    further = students(workers, n_students)
+    return plan_finalists(seconds_left, full_seconds(workers, n_candidates), further, further)
 
 
 @pytest.mark.parametrize("workers", [1, 2, 4, 16])
@@ -205,7 +214,7 @@ def students(workers: int, n_students: int = 1) -> float:
 def test_more_time_never_means_fewer_finalists_or_less_training(workers: int, n_students: int) -> None:
     n_before, work_before = 0, 0.0
     for seconds_left in [10 * 1.1**i for i in range(100)]:
-        plan = plan_finalists(seconds_left, full_seconds(workers), students(workers, n_students))
+        plan = planned(seconds_left, workers, n_students)
         work = plan.share * full_seconds(workers)[plan.n_finalists - 1]
         if plan.seconds_kept:  # there are students, who have the rest
             work = SHARE_OF_TIME * seconds_left
@@ -222,34 +231,40 @@ def test_plans_use_the_time_and_end_in_it(minutes: float, slowness: float, worke
     left = (1 - SEARCH_SHARE) * 60 * minutes - SECONDS_OF_TESTING
     in_full = [slowness * seconds for seconds in full_seconds(workers)]
     students_in_full = slowness * students(workers)
-    plan = plan_finalists(left, in_full, students_in_full)
+    plan = plan_finalists(left, in_full, students_in_full, students_in_full)
     seconds = plan.share * in_full[plan.n_finalists - 1]
-    assert has_time_for_students(left - seconds, students_in_full, plan.share) == (plan.seconds_kept > 0)
+    are_taught = plan.n_finalists > 1
+    has_time = has_time_for_students(left - seconds, students_in_full, plan.share, are_taught=are_taught)
+    assert has_time == (plan.seconds_kept > 0)
     if plan.seconds_kept:
         share = retraining_share(left - seconds, students_in_full)
-        assert share >= 0.93 * min(STUDENT_TO_FINALIST * plan.share, MOST_LENGTHS)
+        assert share >= 0.93 * min((STUDENT_TO_FINALIST if are_taught else 1) * plan.share, MOST_LENGTHS)
         seconds += share * students_in_full
     assert seconds <= left
     if plan.share < MOST_LENGTHS and not (plan.seconds_kept and share == MOST_LENGTHS):
         assert seconds >= 0.9 * left
 
 
-@pytest.mark.parametrize(("n_full", "n_finalists"), [(0.3, 1), (2.3, 1), (2.4, 2), (5.6, 2), (5.7, 3), (10, 4)])
-def test_little_time_goes_into_one_training_and_more_into_several_with_a_student(
-    n_full: float, n_finalists: int
+@pytest.mark.parametrize(
+    ("n_full", "n_finalists", "with_more"),
+    [(0.3, 1, False), (1.3, 1, False), (1.4, 1, True), (4.6, 1, True), (4.7, 2, True), (5.7, 3, True), (10, 4, True)],
+)
+def test_little_time_goes_into_one_training_more_into_a_retraining_and_much_into_a_student(
+    n_full: float, n_finalists: int, with_more: bool
 ) -> None:
     """n_full: trainings that two workers have time for."""
     left = n_full * FULL / 2
-    plan = plan_finalists(left, full_seconds(2), students(2))
+    plan = planned(left, 2)
     assert plan.n_finalists == n_finalists
-    assert (plan.seconds_kept > 0) == (n_finalists > 1)
+    assert (plan.seconds_kept > 0) == with_more
     if n_finalists == 1:
-        assert plan.share * full_seconds(2)[0] == pytest.approx(SHARE_OF_TIME * left)
+        expected = left / 2 if with_more else SHARE_OF_TIME * left
+        assert plan.share * full_seconds(2)[0] == pytest.approx(expected)
 
 
 def test_much_time_is_shared_with_students_who_train_longer_than_a_finalist() -> None:
     left = 10 * FULL / 2
-    plan = plan_finalists(left, full_seconds(2), students(2))
+    plan = planned(left, 2)
     of_finalists = plan.share * full_seconds(2)[plan.n_finalists - 1]
     assert plan.n_finalists >= 3
     assert (left - of_finalists) / students(2) == pytest.approx(STUDENT_TO_FINALIST * plan.share)
@@ -260,40 +275,45 @@ def test_much_time_is_shared_with_students_who_train_longer_than_a_finalist() ->
 def test_students_that_are_planned_are_trained_also_where_finalists_are_slower(workers: int, slower: float) -> None:
     n_with_students = 0
     for seconds_left in [1000 * 1.02**i for i in range(250)]:
-        plan = plan_finalists(seconds_left, full_seconds(workers), students(workers))
+        plan = planned(seconds_left, workers)
         if not plan.seconds_kept:
             continue
         n_with_students += 1
         taken = min(slower * plan.share * full_seconds(workers)[plan.n_finalists - 1], seconds_left - plan.seconds_kept)
-        assert has_time_for_students(seconds_left - taken, students(workers), plan.share)
+        are_taught = plan.n_finalists > 1
+        left = seconds_left - taken
+        assert has_time_for_students(left, students(workers), plan.share, are_taught=are_taught)
     assert n_with_students > 100
 
 
 def test_measured_speed_changes_lengths_and_not_the_time_that_they_are_given() -> None:
-    plan = plan_finalists(400.0, full_seconds(2), students(2))
+    plan = planned(390.0, 2)
     assert plan.n_finalists == 1
-    assert plan.by_measurement(1200.0).share == pytest.approx(SHARE_OF_TIME * 400 / 1200)
-    ample = plan_finalists(1e6, full_seconds(2, n_candidates=1), students(2))
+    assert plan.by_measurement(1200.0).share == pytest.approx(SHARE_OF_TIME * 390 / 1200)
+    ample = planned(1e6, 2, n_candidates=1)
     assert ample.by_measurement(2 * FULL).share == ample.share, "there is time enough either way"
 
 
 def test_finalists_that_are_slower_than_planned_leave_students_most_of_their_time() -> None:
-    plan = plan_finalists(6000.0, full_seconds(2), students(2))
-    planned = 6000.0 - plan.share * full_seconds(2)[plan.n_finalists - 1]
-    assert plan.seconds_kept == pytest.approx(SHARE_KEPT * planned)
+    plan = planned(6000.0, 2)
+    for_students = 6000.0 - plan.share * full_seconds(2)[plan.n_finalists - 1]
+    assert plan.seconds_kept == pytest.approx(SHARE_KEPT * for_students)
 
 
-def test_students_need_time_for_longer_trainings_than_finalists_have() -> None:
-    assert has_time_for_students(None, 1e9, 1.0)
-    assert has_time_for_students(600.0, 100.0, 1.0)
-    assert not has_time_for_students(600.0, 500.0, 1.2)
-    assert has_time_for_students(600.0, 500.0, 1.0)
-    assert not has_time_for_students(0.0, 100.0, 1.0)
+def test_students_need_time_for_longer_trainings_than_finalists_have_and_retrainings_for_little_shorter_ones() -> None:
+    for are_taught in (True, False):
+        assert has_time_for_students(None, 1e9, 1.0, are_taught=are_taught)
+        assert has_time_for_students(600.0, 100.0, 1.0, are_taught=are_taught)
+        assert has_time_for_students(600.0, 500.0, 1.0, are_taught=are_taught)
+        assert not has_time_for_students(0.0, 100.0, 1.0, are_taught=are_taught)
+    assert not has_time_for_students(600.0, 500.0, 1.2, are_taught=True)
+    assert has_time_for_students(600.0, 500.0, 1.2, are_taught=False)
+    assert not has_time_for_students(600.0, 500.0, 2.0, are_taught=False)
 
 
 def test_single_candidate_is_the_only_finalist() -> None:
-    assert plan_finalists(1e6, full_seconds(2, n_candidates=1), students(2)).n_finalists == 1
-    assert plan_finalists(None, full_seconds(2, n_candidates=1), students(2)).n_finalists == 1
+    assert planned(1e6, 2, n_candidates=1).n_finalists == 1
+    assert planned(None, 2, n_candidates=1).n_finalists == 1
 
 
 def test_speeds_are_measured_for_a_share_of_the_time_and_not_at_all_where_there_is_too_little() -> None:

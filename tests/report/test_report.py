@@ -454,6 +454,18 @@ def test_every_file_says_that_the_winner_itself_is_delivered(tmp_path: Path) -> 
     assert "10. Time" in texts["report.html"]
 
 
+@pytest.mark.parametrize("is_delivered", [True, False])
+def test_every_file_calls_a_retraining_so_and_speaks_of_no_student(tmp_path: Path, is_delivered: bool) -> None:
+    made = replace(SMALL, n_seeds=1, students_are_taught=False, student_is_delivered=is_delivered)
+    texts = written(tmp_path, made)
+    for name in ("report.html", "report.md"):
+        assert "retraining 0" in texts[name] and "A retraining has the finalist's recipe" in texts[name]
+        assert "the first retraining" in texts[name]
+    assert "of each retraining a record" in texts["README.md"]
+    for text in texts.values():
+        assert "student" not in text.lower().replace("student-", "").replace('"students"', "")
+
+
 def test_report_of_a_version_without_students_is_as_it_was(tmp_path: Path) -> None:
     texts = written(tmp_path, replace(SMALL, with_students=False))
     for text in texts.values():

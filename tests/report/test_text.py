@@ -15,7 +15,14 @@ from search.records.models import SpaceRecord, TrialRecord
 from search.report.analysis.evidence import Evidence
 from search.report.text.certainty import against_default, from_selection_to_test
 from search.report.text.data import capitalized, describe_duplicates
-from search.report.text.delivery import delivered, ensemble, trainings
+from search.report.text.delivery import (
+    RETRAININGS_LEARN,
+    delivered,
+    ensemble,
+    how_students_learn,
+    kind_of_training,
+    trainings,
+)
 from search.report.text.model import abstaining
 from search.report.text.search import endings, spaces
 from search.results.reading import read_finished_study
@@ -160,6 +167,22 @@ def test_winner_that_no_student_reached_is_delivered_and_the_student_named(tmp_p
     assert f"it has {percent(winner.confirm_accuracy)}, and student 0" in said
     assert said.endswith(f"only {percent(first.confirm_accuracy)}.")
     assert (trainings(study), study.test_sd) == ("1 training as a finalist", None)
+
+
+def test_retraining_is_called_so_and_no_teacher_is_named(tmp_path: Path) -> None:
+    better = study_of(tmp_path / "better", replace(SMALL, students_are_taught=False))
+    winner = better.winner
+    said = delivered(better, Evidence(better))
+    assert said is not None and said.startswith(
+        f"The delivered model is retraining 0: the recipe of trial {winner.trial}, with another seed. On"
+    )
+    assert said.endswith(f"own training as a finalist {percent(winner.confirm_accuracy)}.")
+    assert (trainings(better), kind_of_training(better)) == ("3 retrainings", "retraining")
+    assert how_students_learn(better) == RETRAININGS_LEARN
+    worse = study_of(tmp_path / "worse", replace(SMALL, students_are_taught=False, student_is_delivered=False))
+    said = delivered(worse, Evidence(worse))
+    assert said is not None and "and retraining 0, of the same recipe and with another seed, only" in said
+    assert kind_of_training(worse) == "training as a finalist"
 
 
 def test_study_of_a_version_without_students_says_nothing_of_them(tmp_path: Path) -> None:

@@ -159,7 +159,9 @@ def _write_students(
     Students have one image more right than the winner's own training, or one less where that is delivered.
     """
     ranked = sorted(confirmed, key=lambda record: -record.confirm_accuracy)
-    teachers = _members([files.confirm_model(record.trial) for record in ranked[:2]], files)
+    teachers: tuple[MemberRecord, ...] = ()
+    if made.students_are_taught:
+        teachers = _members([files.confirm_model(record.trial) for record in ranked[:2]], files)
     of_winner = files.read_arrays(files.confirm_arrays(winner.trial))
     students, n_images = [], _n_searched(made) * 12
     for seed_index in range(made.n_seeds):
@@ -183,7 +185,7 @@ def _write_students(
         write_arrays(files.student_arrays(seed_index), labels=of_winner["labels"], probabilities=probabilities)
         write_text(files.student_model(seed_index), f"stands in for student {seed_index}")
         students.append(student)
-    delivered = students if made.student_is_delivered else [_plain(winner)]
+    delivered = students if made.student_is_delivered else [_plain(winner, students[0])]
     for record in delivered:
         write_json(files.refit_record(record.seed_index), record)
     if made.with_ensemble:
@@ -191,7 +193,7 @@ def _write_students(
     return len(delivered)
 
 
-def _plain(winner: ConfirmRecord) -> RefitRecord:
+def _plain(winner: ConfirmRecord, beaten: RefitRecord) -> RefitRecord:
     """The winner's own training, as it is delivered."""
     return RefitRecord(
         trial=winner.trial,
@@ -202,7 +204,7 @@ def _plain(winner: ConfirmRecord) -> RefitRecord:
         n_images=winner.n_images,
         seconds=winner.seconds,
         peak_memory_mb=winner.peak_memory_mb,
-        rule="the finalist's own training, trained to the end: a student of the finalists was no better",
+        rule=f"the finalist's own training, trained to the end: a {beaten.kind} was no better",
         fit_on="searched",
         confirm_accuracy=winner.confirm_accuracy,
     )

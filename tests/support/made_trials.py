@@ -28,6 +28,7 @@ class Made:
     n_trials: int = 40
     n_seeds: int = 3  # students, or retrainings
     with_students: bool = True  # taught by the finalists; False: a study of a version before 0.7.0, with retrainings
+    students_are_taught: bool = True  # False: they are retrainings from labels alone
     student_is_delivered: bool = True  # the first student beats the winner's own training, which is delivered otherwise
     with_ensemble: bool = True  # where there are students
     n_finalists: int = 4  # the default included

@@ -135,7 +135,7 @@ class TrainingEvidence:
         """
         study = self._trainings
         path = study.files.confirm_arrays(study.winner.trial)
-        if study.has_student:
+        if study.has_unseen_confirmation and not study.delivers_finalist:
             path = study.files.student_arrays(study.students[0].seed_index)
         return read_confirmation(study, path)
 
@@ -159,7 +159,7 @@ class TrainingEvidence:
 
     @cached_property
     def teachers(self) -> tuple[Member, ...]:
-        """The finalists that the students learned from, the heaviest first; none without students."""
+        """The finalists that the students learned from, the heaviest first; none where there are no students."""
         students = self._trainings.students
         return find_members(self._trainings, students[0].teachers) if students else ()
 

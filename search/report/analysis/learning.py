@@ -34,8 +34,10 @@ def learning_curve(study: Trainings) -> LearningCurve:
         return LearningCurve(whose, winner.history, winner.best, winner.n_planned_images, n_images["train"], "")
     delivered = study.refits[0]
     whose, targets = "the winner's training as a finalist", ""
-    if study.has_student:
-        whose = f"the training of student {study.students[0].seed_index}"
+    if not study.delivers_finalist:
+        first = study.students[0]
+        whose = f"the training of {first.kind} {first.seed_index}"
+    if delivered.is_taught:
         targets = ", against the teachers' probabilities too"
     n_epoch = n_images["train"] + n_images["selection"]
     n_planned = length_in_the_end(delivered.n_planned_images, delivered.reschedulings)

@@ -76,7 +76,7 @@ def _from_search_to_test(study: FinishedStudy) -> str:
     n_delivered, known = len(study.test_accuracies), study.refits[0].score
     whose, where = "The delivered model has", "on the confirmation split"
     if n_delivered > 1:
-        whose = f"The delivered {with_noun(n_delivered, 'student')} have, on average,"
+        whose = f"The delivered {with_noun(n_delivered, study.refits[0].kind)} have, on average,"
         where = f"the first has {where}"
     n_finalists = with_noun(len(study.confirmed), "finalist")
     others = f", and which compares {n_finalists}" if len(study.confirmed) > 1 else ""

@@ -15,7 +15,7 @@ def what_splits_are_for(study: Trainings) -> str:
     if not study.has_unseen_confirmation:
         return "Training learns the weights; selection scores every trial; confirmation chooses among the finalists."
     return (
-        "Trials learn from training and are scored on selection; finalists and students learn from both. Confirmation "
+        "Trials learn from training and are scored on selection; all others learn from both. Confirmation "
         "chooses among these, and no network learns from it."
     )
 

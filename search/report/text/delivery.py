@@ -1,4 +1,4 @@
-"""What does the report say of what is delivered: student or finalist, who taught it, and the ensemble beside it?"""
+"""What does the report say of what is delivered: finalist, student or retraining, and the ensemble beside it?"""
 
 from __future__ import annotations
 
@@ -35,13 +35,16 @@ STUDENTS_LEARN = (
     "Students learn from the labels and from what their teachers predict on average for each image as the student sees "
     "it, shifted or erased alike (distillation, Hinton et al. 2015; Beyer et al. 2021)."
 )
+RETRAININGS_LEARN = (
+    "A retraining has the finalist's recipe and images, and another seed: other first weights, another order of the "
+    "images and other changes to them. Which of the two is better is largely chance, and their average is better than "
+    "either as a rule."
+)
 
 
 def kind_of_training(study: Trainings) -> str:
-    """What a delivered training is called: `student`, `training as a finalist`, or `retraining` before 0.7.0."""
-    if not study.has_unseen_confirmation:
-        return "retraining"
-    return "student" if study.has_student else "training as a finalist"
+    """What a delivered training is called: `student`, `training as a finalist`, or `retraining`."""
+    return "training as a finalist" if study.delivers_finalist else study.refits[0].kind
 
 
 def trainings(study: FinishedStudy) -> str:
@@ -52,7 +55,14 @@ def trainings(study: FinishedStudy) -> str:
 def phase_words(study: Trainings) -> dict[str, str]:
     """What each phase of the ledger is called in words: phase -> name."""
     words = {phase: phase for phase in study.seconds}
-    return words | {"confirm": "finalists", "refit": "students" if study.has_unseen_confirmation else "retraining"}
+    further = (*study.students, *study.front_students)
+    taught = study.has_unseen_confirmation and all(record.is_taught for record in further)
+    return words | {"confirm": "finalists", "refit": "students" if taught else "retraining"}
+
+
+def how_students_learn(study: Trainings) -> str:
+    """What the further trainings of the winner's recipe have learned from; only where the study has any."""
+    return STUDENTS_LEARN if study.students[0].is_taught else RETRAININGS_LEARN
 
 
 def delivered(study: Trainings, evidence: TrainingEvidence) -> str | None:
@@ -68,18 +78,21 @@ def delivered(study: Trainings, evidence: TrainingEvidence) -> str | None:
     if not study.students:
         return (
             f"The delivered model is trial {winner.trial}'s own training as a finalist: on the confirmation split "
-            f"({n}) it has {own}, and no student was trained that could be better."
+            f"({n}) it has {own}, and nothing else was trained by its recipe that could be better."
         )
-    first, taught = study.students[0], f"taught by {members_in_words(evidence.teachers)}"
-    student = confirmed_in_words(study, first)
-    if study.has_student:
+    first, taught = study.students[0], "with another seed"
+    name = f"{first.kind} {first.seed_index}"
+    if first.is_taught:
+        taught = f"taught by {members_in_words(evidence.teachers)}"
+    others = confirmed_in_words(study, first)
+    if not study.delivers_finalist:
         return (
-            f"The delivered model is student {first.seed_index}: the recipe of trial {winner.trial}, {taught}. On the "
-            f"confirmation split ({n}) it has {student}, and trial {winner.trial}'s own training as a finalist {own}."
+            f"The delivered model is {name}: the recipe of trial {winner.trial}, {taught}. On the "
+            f"confirmation split ({n}) it has {others}, and trial {winner.trial}'s own training as a finalist {own}."
         )
     return (
         f"The delivered model is trial {winner.trial}'s own training as a finalist: on the confirmation split "
-        f"({n}) it has {own}, and student {first.seed_index}, of the same recipe and {taught}, only {student}."
+        f"({n}) it has {own}, and {name}, of the same recipe and {taught}, only {others}."
     )
 
 
@@ -99,7 +112,7 @@ def decided_by(study: Trainings) -> str:
     if study.config.get("class_weights") == "balanced":
         losses = "in all losses an image counted the more the rarer its class is"
     return (
-        f"Trials, finalists and students were compared by {METRIC_WORDS[study.metric]}, "
+        f"Trials, finalists and {study.kind_of_student}s were compared by {METRIC_WORDS[study.metric]}, "
         f"{METRIC_MEANINGS[study.metric]}, and {losses}. Teachers and ensemble were weighted by cross-entropy"
         f"{', in which every class counted alike' if study.metric in COUNT_CLASSES_ALIKE else ''}. Tests of single "
         "images (McNemar's) are of accuracy."

@@ -22,6 +22,7 @@ from search.records.files import StudyFiles
 from search.records.models import DataRecord, TrialRecord
 from search.refit.round import FinalRound
 from search.refit.schedule import Clock
+from search.study.strategy import seed_of
 from search.worker.tasks import (
     AverageTask,
     BaselinePredictTask,
@@ -49,10 +50,18 @@ def trial(number: int, value: float | None, state: str = "complete", origin: str
     return TrialRecord(number, state, value, params={}, origin=origin, reason="", **fields)
 
 
+SEEDS_OF_STUDENTS = frozenset(seed_of(0, "refit", index) for index in range(8))
+
+
+def is_student(task: TrainTask) -> bool:
+    """Whether it is of a student, or of a retraining in its place."""
+    return task.seed in SEEDS_OF_STUDENTS
+
+
 class FakeTrainer:
     """Scores a recipe by its filters, on the confirmation split as told; remembers its tasks.
 
-    student_accuracy: that of students; None: that of their recipe.
+    student_accuracy: that of students and retrainings; None: that of their recipe.
     """
 
     def __init__(
@@ -65,8 +74,8 @@ class FakeTrainer:
 
     @property
     def students(self) -> list[TrainTask]:
-        """The tasks of students."""
-        return [task for task in self.tasks if task.teachers]
+        """The tasks of students and retrainings."""
+        return list(filter(is_student, self.tasks))
 
     def __call__(self, task: TrainTask) -> Iterator[HistoryPoint | TrainResult]:
         self.tasks.append(task)
@@ -90,7 +99,7 @@ class FakeTrainer:
 
     def _probabilities(self, task: TrainTask) -> np.ndarray:
         accuracy = self._confirm_accuracy(filters_of(task))
-        if task.teachers and self._student_accuracy is not None:
+        if is_student(task) and self._student_accuracy is not None:
             accuracy = self._student_accuracy
         n_right = round(accuracy * len(self._labels))
         predicted = np.where(np.arange(len(self._labels)) < n_right, self._labels, (self._labels + 1) % 10)
@@ -143,7 +152,7 @@ class CutShort(FakeTrainer):
 
     def __call__(self, task: TrainTask) -> Iterator[HistoryPoint | TrainResult]:
         *_, result = super().__call__(task)
-        yield replace(result, n_images=640, stopped_by="time limit") if task.teachers else result
+        yield replace(result, n_images=640, stopped_by="time limit") if is_student(task) else result
 
 
 class DrawnTogether(FakeTrainer):
@@ -152,7 +161,7 @@ class DrawnTogether(FakeTrainer):
     def __call__(self, task: TrainTask) -> Iterator[HistoryPoint | TrainResult]:
         *_, result = super().__call__(task)
         changes = (Rescheduling(320, 640),)
-        yield replace(result, n_images=640, reschedulings=changes) if task.teachers else result
+        yield replace(result, n_images=640, reschedulings=changes) if is_student(task) else result
 
 
 class FakeFitter:
@@ -253,7 +262,7 @@ class UnderWay(FakeTrainer):
 
     def __call__(self, task: TrainTask) -> Iterator[HistoryPoint | TrainResult]:
         *_, result = super().__call__(task)
-        if task.teachers or task.save_to is None:
+        if is_student(task) or task.save_to is None:
             seconds = min(task.seconds_limit, 1 + task.n_planned_images / self._speed)
             end = round(self._speed * (seconds - 1))
             marks = [*range(task.report_every_images, end, task.report_every_images), end]
