@@ -144,6 +144,11 @@ class TrainingPlan:
     averaging: Share = 0.0  # weights are averaged over about the last this share of all steps; 0: not at all
     n_epochs: Annotated[int, Between(1, 10_000)] = 10  # of a full training, each a pass over its training images
 
+    @property
+    def augments(self) -> bool:
+        """Whether images are changed before they are learned from: mirrored, shifted or partly erased."""
+        return self.flip or self.shift > 0 or self.erasing > 0
+
     def __post_init__(self) -> None:
         _require_declared(self)
         _require(

@@ -9,6 +9,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from fmnist.errors import UserError
+from fmnist.recipe import Recipe
 from search.format import count
 from search.records.models import DataRecord
 from search.report.analysis.evidence import Evidence
@@ -84,7 +85,8 @@ def _curve_of_best_trial(study: StudyResult) -> LearningCurve | None:
         return None
     n_train = study.files.read_json(DataRecord, study.files.data).n_images["train"]
     whose = f"trial {best.number}, the best of the search"
-    return LearningCurve(whose, best.history, best.best, best.n_images, n_train, "")
+    plan = Recipe.from_dict(best.recipe or {}).plan
+    return LearningCurve(whose, best.history, best.best, best.n_images, n_train, "", plan)
 
 
 def _front(study: FinishedStudy) -> StudyFigure:

@@ -13,6 +13,7 @@ from fmnist.metrics.intervals import Interval
 from search.format import percent
 from search.records.models import SpaceRecord, TrialRecord
 from search.report.analysis.evidence import Evidence
+from search.report.analysis.learning import learning_curve
 from search.report.text.certainty import against_default, from_selection_to_test
 from search.report.text.data import capitalized, describe_duplicates
 from search.report.text.delivery import (
@@ -23,7 +24,7 @@ from search.report.text.delivery import (
     kind_of_training,
     trainings,
 )
-from search.report.text.model import abstaining
+from search.report.text.model import abstaining, learning, learning_note
 from search.report.text.search import endings, spaces
 from search.results.reading import read_finished_study
 from search.results.result import FinishedStudy
@@ -167,6 +168,13 @@ def test_winner_that_no_student_reached_is_delivered_and_the_student_named(tmp_p
     assert f"it has {percent(winner.confirm_accuracy)}, and student 0" in said
     assert said.endswith(f"only {percent(first.confirm_accuracy)}.")
     assert (trainings(study), study.test_sd) == ("1 training as a finalist", None)
+
+
+def test_images_are_called_augmented_where_they_are(tmp_path: Path) -> None:
+    curve = learning_curve(study_of(tmp_path, SMALL))
+    assert ", on augmented images" in learning(curve) and "over augmented images" in learning_note(curve)
+    plain = replace(curve, plan=replace(curve.plan, flip=False, shift=0, erasing=0.0))
+    assert "augmented" not in learning(plain) + learning_note(plain)
 
 
 def test_retraining_is_called_so_and_no_teacher_is_named(tmp_path: Path) -> None:

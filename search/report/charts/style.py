@@ -30,7 +30,7 @@ T = TypeVar("T")
 BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072B2", "#D55E00", "#00795A", "#A6528A", "#6b6b6b"
 INK, BLACK = "#222222", "#111111"
 PART_STYLES = (  # of a learning curve: part, colour, line, label
-    ("train", ORANGE, "--", "training (augmented images)"),
+    ("train", ORANGE, "--", "training (in the midst of learning)"),
     ("validation", BLUE, "-", "validation (selection split)"),
 )
 CSS_PIXELS_PER_INCH = 96

@@ -22,23 +22,23 @@ def learning(curve: LearningCurve) -> str:
         curve: of the training; it must have a point.
     """
     n_epochs, best, last = f"{curve.epochs(curve.n_planned_images):.1f}", curve.best, curve.history[-1]
+    on_augmented = ", on augmented images" if curve.plan.augments else ""
     if best is None:
         return (
             f"It ended at epoch {curve.epochs(last.n_images):.1f} of {n_epochs} with a training accuracy of "
-            f"{percent(last.train_accuracy)}, on augmented images; nothing was held out to validate on."
+            f"{percent(last.train_accuracy)}{on_augmented}; nothing was held out to validate on."
         )
     return (
         f"The best point is at epoch {curve.epochs(best.n_images):.1f} of {n_epochs} with "
-        f"{percent(best.validation_accuracy)} validation accuracy; there the training accuracy, on augmented images, "
-        f"is {percent(best.train_accuracy)}."
+        f"{percent(best.validation_accuracy)} validation accuracy; there the training accuracy"
+        f"{on_augmented + ',' if on_augmented else ''} is {percent(best.train_accuracy)}."
     )
 
 
 def learning_note(curve: LearningCurve) -> str:
     """What the reader has to know to read a learning curve."""
-    figures = (
-        "Training figures are means over augmented images in the midst of learning, with dropout and label smoothing"
-    )
+    images = "augmented images" if curve.plan.augments else "images"
+    figures = f"Training figures are means over {images} in the midst of learning, with dropout and label smoothing"
     whose = f"{curve.whose[:1].upper()}{curve.whose[1:]}"
     if curve.best is None:
         return (
