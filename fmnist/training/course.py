@@ -1,8 +1,8 @@
 """How far is a training at each step, where does it end, and what is reported on the way? Arithmetic of steps.
 
-A training that has to end in time may become slower than it was planned. Cut with its learning rate still high, a
-network is half a point worse, so its schedule is drawn together instead: `Pacer` says how long it may be, and `Course`
-goes on from where it is to the new end.
+A training that has to end in time may be slower than it was planned. Cut with its learning rate still high, a network
+is half a point worse, so its schedule is drawn together instead; that of a faster one may be drawn out. `Pacer` says
+how long it may be, and `Course` goes on from where it is to the new end.
 """
 
 from __future__ import annotations
@@ -94,15 +94,14 @@ class Course:
 class Pacer:
     """Says how long a training may be so that it ends in time.
 
-    It never becomes longer than it was planned, since only what is late has to be made good.
-
     Args:
-        n_planned_images: length of the training as planned.
+        n_most_images: that it may ever be long: as planned where only what is late is to be made good, more where it is
+            to use its time.
         seconds_limit: that it may take, from its start.
     """
 
-    def __init__(self, n_planned_images: int, seconds_limit: float) -> None:
-        self._n_most_images = n_planned_images
+    def __init__(self, n_most_images: int, seconds_limit: float) -> None:
+        self._n_most_images = n_most_images
         self._seconds_limit = seconds_limit
         self._looks: deque[tuple[float, int]] = deque(maxlen=LOOKS_OF_SPEED + 1)  # seconds and images seen
 

@@ -55,7 +55,7 @@ class Training:
     reschedulings: tuple[Rescheduling, ...] = ()  # changes of its length on the way
 
 
-def ignore(progress: HistoryPoint | int) -> None:
+def ignore(*progress: HistoryPoint | int) -> None:
     """Do nothing with a progress report."""
 
 
@@ -73,9 +73,10 @@ def train(
     patience_images: int | None = None,
     seconds_limit: float | None = None,
     ends_in_time: bool = False,
+    n_most_images: int | None = None,
     reschedulings: Sequence[Rescheduling] = (),
     on_progress: Callable[[HistoryPoint], None] = ignore,
-    on_step: Callable[[int], None] = ignore,
+    on_step: Callable[[int, int], None] = ignore,
     train_step: TrainStep | None = None,
     teacher: Callable[[np.ndarray], np.ndarray] | None = None,
     metric: Metric = "accuracy",
@@ -104,9 +105,11 @@ def train(
         seconds_limit: it ends at the first step past it, with a last validation.
         ends_in_time: whether the schedule is drawn together where the training would not end within seconds_limit, by
             the speed of its steps. A network whose schedule is cut is worse than one whose schedule is shorter.
+        n_most_images: how long it may become by that where it is faster than planned; None: no longer than planned.
         reschedulings: changes of the length to repeat, as an earlier training had them.
         on_progress: called with every point. An exception from there ends the training and passes through.
-        on_step: called after each step with the images seen; the same holds for its exceptions.
+        on_step: called after each step with the images seen and the length as it is now; the same holds for its
+            exceptions.
         train_step: one that has trained the same recipe on as many images; it is started anew, which spares compiling.
             Without one, every image counts the same in the loss; one with class weights weighs them.
         teacher: returns probabilities, float32 (n, n_classes), of the images of a batch as they are learned from; None:
@@ -125,7 +128,9 @@ def train(
         raise ValueError("ends_in_time needs a time to end in; pass seconds_limit")
     batch_size = min(recipe.plan.batch_size, len(train_images))
     course = Course(n_planned_images, n_stop_images, report_every_images, batch_size)
-    pacer = Pacer(n_planned_images, seconds_limit) if ends_in_time and seconds_limit is not None else None
+    pacer = None
+    if ends_in_time and seconds_limit is not None:
+        pacer = Pacer(max(n_planned_images, n_most_images or 0), seconds_limit)
     repeated = {change.n_images: change.n_planned_images for change in reschedulings}
     if train_step is None:
         train_step = TrainStep(recipe, pixel_mean, pixel_std, batch_size, seed, taught=teacher is not None)
@@ -145,7 +150,7 @@ def train(
         if teacher is not None:
             batch = replace(batch, taught=teacher(batch.images))
         run.learn(batch)
-        on_step(run.n_images)
+        on_step(run.n_images, course.n_planned_images)
         if run.n_images in repeated:
             course.reschedule(run.n_steps, repeated[run.n_images])
         elif pacer is not None:
@@ -198,7 +203,7 @@ class _Run:
         self._accuracies.append(accuracy)
 
     def keep_pace(self, pacer: Pacer) -> None:
-        """Change the length of the course where the training would not end in time."""
+        """Change the length of the course where the training would not end in time, or could be longer."""
         if self.n_steps == self._course.n_end_steps:
             return
         n_planned_images = pacer.new_length(self.n_images, self._seconds(), self._course.n_planned_images)

@@ -32,6 +32,9 @@ class Callback:
     def on_training_progress(self, label: str, n_images: int) -> None:
         """Called about once a second, with the number of training images seen so far."""
 
+    def on_training_length(self, label: str, n_planned_images: int) -> None:
+        """Called when a training becomes shorter or longer than it was, so that it ends with a timeout."""
+
     def on_evaluation(self, label: str, point: HistoryPoint, best_accuracy: float | None) -> None:
         """Called after each evaluation on the selection split, or on the training images where nothing is held out.
 
@@ -61,6 +64,11 @@ class CallbackList(Callback):
         """Call every callback's `on_training_progress`."""
         for callback in self._callbacks:
             callback.on_training_progress(label, n_images)
+
+    def on_training_length(self, label: str, n_planned_images: int) -> None:
+        """Call every callback's `on_training_length`."""
+        for callback in self._callbacks:
+            callback.on_training_length(label, n_planned_images)
 
     def on_evaluation(self, label: str, point: HistoryPoint, best_accuracy: float | None) -> None:
         """Call every callback's `on_evaluation`."""

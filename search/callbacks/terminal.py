@@ -195,6 +195,11 @@ class Terminal(Reporter):
         with self._lock:
             self._count(label, n_images)
 
+    def on_training_length(self, label: str, n_planned_images: int) -> None:
+        """Show how far the training is of its new length."""
+        with self._lock:
+            self._trainings[label].n_planned_images = n_planned_images
+
     def on_evaluation(self, label: str, point: HistoryPoint, best_accuracy: float | None) -> None:
         """Show the training's best accuracy so far, and with "verbose" a line for the evaluation."""
         with self._lock:

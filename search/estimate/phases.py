@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -34,7 +34,6 @@ from search.refit.schedule import (
     plan_finalists,
     retraining_share,
     seconds_of_testing,
-    seconds_of_trying,
     seconds_sharing,
     seconds_together,
 )
@@ -232,17 +231,10 @@ def simulate_finalists(rehearsal: Rehearsal, searched: SimulatedSearch, costs: C
         plan = plan_finalists(left, seconds_in_full, students_in_full, again_in_full)
         n_students = job.n_students if plan.seconds_kept or job.timeout is None else 1
     longest_first = sorted(rehearsal.finalists[plan.n_finalists - 1], key=full, reverse=True)
-    trying = None
-    has_more_threads = n_parallel_trainings(plan.n_finalists, job.workers) < job.workers
-    if has_more_threads and job.n_finalists_done == 0:
-        trying = seconds_of_trying(seconds_left(searched.phase.seconds, kept, job))
-    if trying is not None:
-        plan = plan.by_measurement(job.seconds_together(list(map(full, longest_first))))
+    plan = plan.with_real_speed(job.seconds_together(list(map(full, longest_first))))
     shares = [plan.share * stretch for stretch in plan.stretches(list(map(full, longest_first)), job.workers)]
     left_to_train = slice(job.n_finalists_done, None)
     phase = finalists_phase(longest_first[left_to_train], shares[left_to_train], searched.free_at, costs, job)
-    if trying is not None:
-        phase = replace(phase, seconds=phase.seconds + trying)
     return SimulatedFinalists(phase, tuple(longest_first), plan.share, kept)
 
 
@@ -325,14 +317,10 @@ def students_phase(
         are_taught=are_taught,
     ):
         return Phase("students", 0, 0.0), 0.0
-    trying = 0.0
-    if are_taught or n_parallel_trainings(n_left, job.workers) > 1:  # a single retraining is as fast as the finalist
-        trying = seconds_of_trying(seconds_left(begins, trained.seconds_kept, job)) or 0.0
-    left = seconds_left(begins + trying, trained.seconds_kept, job)
-    share = retraining_share(left, job.seconds_together(each))
+    share = retraining_share(seconds_left(begins, trained.seconds_kept, job), job.seconds_together(each))
     length = length_of_share(winner.plan.n_epochs, job.n_searched, share)
     one = costs.start_seconds + cost * costs.seconds(winner, length, job.data.n_images["confirmation"])
-    return Phase("students", n_left * length, trying + job.seconds_together([one] * n_left)), share
+    return Phase("students", n_left * length, job.seconds_together([one] * n_left)), share
 
 
 def ensemble_phase(networks: Sequence[Recipe], costs: Costs, job: Job) -> Phase:

@@ -8,14 +8,12 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
-from operator import truediv
 
 from fmnist.model.metadata import write_metadata
 from fmnist.recipe import Recipe
 from search.config import StudyConfig
 from search.format import shown_score
 from search.records.files import StudyFiles
-from search.records.ledger import Stopwatch
 from search.records.models import ConfirmRecord
 from search.refit.finalists import Finalist
 from search.refit.round import FinalRound, model_metadata, n_cut_images, run_training, write_confirmation
@@ -28,10 +26,8 @@ from search.refit.schedule import (
     length_of_share,
     plan_finalists,
     seconds_of_testing,
-    seconds_of_trying,
 )
 from search.study.strategy import seed_of
-from search.worker.probes import speeds_side_by_side
 from search.worker.tasks import Interrupted, TrainingFailed, TrainTask, reason_of
 
 
@@ -155,7 +151,9 @@ def confirm(
             share, of_one = shares[finalist.trial], final
             if n_parallel < len(missing):  # others wait for its worker
                 of_one = replace(final, clock=clocks[finalist.trial])
-            jobs.append(partial(_confirm_one, of_one, finalist, share, n_parallel, seconds_kept=plan.seconds_kept))
+            most = max(share, plan.most_share)
+            kept = plan.seconds_kept
+            jobs.append(partial(_confirm_one, of_one, finalist, share, n_parallel, most_share=most, seconds_kept=kept))
     failures = final.run_parallel("confirm", jobs, n_parallel)
     records = trained_finalists(final)
     if records:
@@ -230,7 +228,7 @@ def plan_confirmations(
             n_finalists, n_tested = plan.n_finalists, n_students if plan.seconds_kept else 1
     done = trained_finalists(final)
     if not done:
-        return _by_measurement(final, by_number[plan.n_finalists - 1], plan)
+        return plan
     return _resumed(final, by_number, plan, done)
 
 
@@ -262,36 +260,6 @@ def _resumed(
         if n_finalists == 1 or not missing or share * final.seconds_together(missing) <= plan.seconds:
             return replace(plan, n_finalists=n_finalists, share=share)
         n_finalists -= 1
-
-
-def _by_measurement(final: FinalRound, finalists: Sequence[Finalist], plan: FinalistsPlan) -> FinalistsPlan:
-    """Return the plan with lengths by measured speeds, where finalists have more threads than their trials had.
-
-    What further threads bring depends on the machine, and a training that the clock cuts is a bad one. Without a
-    timeout, where too little time is left for measuring, and where a training fails, the plan stays.
-
-    Args:
-        final: Where trainings run.
-        finalists: Who they are.
-        plan: How long they are trained.
-    """
-    n_parallel = final.n_parallel(len(finalists))
-    seconds = seconds_of_trying(final.clock.seconds_left_for_training())
-    if seconds is None or n_parallel >= final.workers:
-        return plan
-    tasks = []
-    n_full = []
-    for finalist in finalists:
-        n_full.append(full_length(finalist.recipe.plan.n_epochs, final.n_searched_images))
-        tasks.append(_task(final, finalist, n_full[-1], n_parallel))
-    try:
-        with Stopwatch(final.files, "confirm"):
-            speeds = speeds_side_by_side(tasks, final.trainer, seconds)
-    except TrainingFailed:  # the training itself will fail, too, and say so
-        speeds = None
-    if speeds is None:
-        return plan
-    return plan.by_measurement(max(map(truediv, n_full, speeds)))
 
 
 def _task(final: FinalRound, finalist: Finalist, n_planned: int, n_parallel: int) -> TrainTask:
@@ -331,6 +299,7 @@ def _confirm_one(
     share: float,
     n_parallel: int,
     seconds_beside_search: Callable[[], float] = lambda: 0.0,
+    most_share: float = 0.0,
     seconds_kept: float = 0.0,
 ) -> None:
     """Train a finalist, and write its record and what it predicts.
@@ -341,6 +310,7 @@ def _confirm_one(
         share: Length of the training, as a share of a full one.
         n_parallel: Trainings that run at a time.
         seconds_beside_search: Returns how long this training has run while the search did.
+        most_share: How long it may become under a timeout, if it is faster than planned; less than share: no longer.
         seconds_kept: See `FinalistsPlan`.
     """
     seconds_left = final.clock.seconds_left_for_training()
@@ -348,7 +318,11 @@ def _confirm_one(
     seconds_limit = None if seconds_left is None else max(0.0, seconds_left - seconds_kept)
     task = _task(final, finalist, n_planned, n_parallel)
     task = replace(
-        task, seconds_limit=seconds_limit, ends_in_time=seconds_limit is not None, score_on_confirmation=True
+        task,
+        seconds_limit=seconds_limit,
+        ends_in_time=seconds_limit is not None,
+        n_most_images=length_of_share(finalist.recipe.plan.n_epochs, final.n_searched_images, max(share, most_share)),
+        score_on_confirmation=True,
     )
     label = f"finalist {finalist.trial}"
     with final.files.checksums.writing(final.files.confirm_model(finalist.trial)) as temporary:

@@ -20,13 +20,13 @@ from fmnist.model.metadata import write_metadata
 from fmnist.recipe import Recipe
 from search.format import shown_score
 from search.records.files import StudyFiles
-from search.records.ledger import Stopwatch
 from search.records.models import BestRecipe, ConfirmRecord, MemberRecord, RefitRecord, Retraining, kind_of_refit
 from search.refit.confirmation import trained_finalists
 from search.refit.ensemble import finished_students, member_recipes, teachers_of_students
 from search.refit.provenance import provenance_of
 from search.refit.round import FinalRound, model_metadata, n_cut_images, run_training, write_confirmation
 from search.refit.schedule import (
+    MOST_LENGTHS,
     STUDENT_LENGTH,
     cost_of_learning,
     full_evaluation_interval,
@@ -34,11 +34,8 @@ from search.refit.schedule import (
     has_time_for_students,
     length_of_share,
     retraining_share,
-    seconds_of_trying,
-    seconds_together,
 )
 from search.study.strategy import seed_of
-from search.worker.probes import speeds_side_by_side
 from search.worker.tasks import TrainingFailed, TrainResult, TrainTask, reason_of
 
 
@@ -164,9 +161,12 @@ def _train_missing(
     """
     n_planned = planned_length(final, winner, len(missing), teachers)
     n_parallel = final.n_parallel(len(missing))
+    n_most = n_planned
+    if n_parallel == len(missing):  # none waits for another, so that each may use all of the time
+        n_most = length_of_share(Recipe.from_dict(winner.recipe).plan.n_epochs, final.n_searched_images, MOST_LENGTHS)
     jobs = []
     for index in missing:
-        jobs.append(partial(train_student, final, winner, index, n_planned, n_parallel, teachers))
+        jobs.append(partial(train_student, final, winner, index, n_planned, n_parallel, teachers, n_most_images=n_most))
     return final.run_parallel("refit", jobs, n_parallel)
 
 
@@ -263,34 +263,11 @@ def planned_length(final: FinalRound, winner: ConfirmRecord, n_students: int, te
     n_full = full_length(n_epochs, final.n_searched_images)
     share = STUDENT_LENGTH
     if final.clock.seconds_left_for_training() is not None:
-        n_parallel = final.n_parallel(n_students)
-        measured = None
-        if teachers or n_parallel != winner.n_side_by_side:  # otherwise the winner's own training tells the speed
-            measured = _measured_speed(final, winner, n_full, n_parallel, teachers)
-        if measured is not None:
-            seconds = n_full * seconds_together([n_parallel / measured] * n_students, n_parallel)
-        else:
-            speed = final.speed_of_one_worker(winner, trained_finalists(final))
-            each = cost_of_learning(is_taught=bool(teachers)) * n_full / speed
-            seconds = final.seconds_together([each] * n_students)
+        speed = final.speed_of_one_worker(winner, trained_finalists(final))
+        each = cost_of_learning(is_taught=bool(teachers)) * n_full / speed
+        seconds = final.seconds_together([each] * n_students)
         share = retraining_share(final.clock.seconds_left_for_training(), seconds)
     return length_of_share(n_epochs, final.n_searched_images, share)
-
-
-def _measured_speed(
-    final: FinalRound, winner: ConfirmRecord, n_planned: int, n_parallel: int, teachers: Sequence[MemberRecord]
-) -> float | None:
-    """Return training images per second of all students that run at a time, measured for some seconds.
-
-    The finalists shared the cores otherwise. None if too little time is left for measuring.
-    """
-    seconds = seconds_of_trying(final.clock.seconds_left_for_training())
-    if seconds is None:
-        return None
-    task = _task(final, winner, 0, n_planned, n_parallel, teachers)
-    with Stopwatch(final.files, "refit"):
-        speeds = speeds_side_by_side([task] * n_parallel, final.trainer, seconds)
-    return sum(speeds) if speeds is not None else None
 
 
 def train_student(
@@ -301,6 +278,7 @@ def train_student(
     n_parallel: int,
     teachers: tuple[MemberRecord, ...],
     label: str | None = None,
+    n_most_images: int | None = None,
 ) -> None:
     """Train a student with one seed, and write its model, its predictions and its record.
 
@@ -312,13 +290,20 @@ def train_student(
         n_parallel: Students that are trained at a time.
         teachers: The networks that it learns from.
         label: Its name for whoever watches; None: by its seed.
+        n_most_images: How long it may become under a timeout, if it is faster than planned; None: no longer.
     """
     files = final.files
     task = _task(final, winner, seed_index, n_planned, n_parallel, teachers)
     label = label or f"{kind_of_refit(is_taught=bool(teachers))} {seed_index}"
     with files.checksums.writing(files.student_model(seed_index)) as temporary:
         ends_in_time = task.seconds_limit is not None
-        saved = replace(task, ends_in_time=ends_in_time, score_on_confirmation=True, save_to=temporary)
+        saved = replace(
+            task,
+            ends_in_time=ends_in_time,
+            n_most_images=n_most_images,
+            score_on_confirmation=True,
+            save_to=temporary,
+        )
         result = run_training(final.trainer, final.callback, saved, label)
         write_metadata(temporary, model_metadata(final.data))
     n_full = full_length(task.recipe.plan.n_epochs, final.n_searched_images)
@@ -381,7 +366,9 @@ def _length_in_words(n_images: int, n_full: int, n_planned: int, result: TrainRe
     end = "the schedule to its end"
     if n_cut_images(result) is not None:
         end = f"cut by the timeout at {result.n_images / n_planned:.0%} of the schedule"
-    elif result.reschedulings:
+    elif result.n_images < 0.995 * n_planned:
         end = f"drawn together to {result.n_images / n_planned:.0%} of that to end before the timeout"
+    elif result.n_images > 1.005 * n_planned:
+        end = f"drawn out to {result.n_images / n_planned:.0%} of that, as the timeout left time for it"
     epochs = f"{n_planned / n_images:.3g} epochs of {n_images:,} images"
     return f"{epochs}, {n_planned / n_full:.2g} full trainings, {end}"

@@ -221,6 +221,7 @@ def _run_once(
     trainer: Trainer, callback: Callback, task: TrainTask | BaselineTask, label: str
 ) -> TrainResult | BaselineResult:
     history: list[HistoryPoint] = []
+    length = task.n_planned_images if isinstance(task, TrainTask) else None
 
     def on_point(point: HistoryPoint) -> None:
         history.append(point)
@@ -230,7 +231,13 @@ def _run_once(
     def on_images(n_images: int) -> None:
         callback.on_training_progress(label, n_images)
 
-    with closing(drive(trainer, task, on_point=on_point, on_images=on_images)) as results:
+    def on_length(n_planned_images: int) -> None:
+        nonlocal length
+        if n_planned_images != length:
+            length = n_planned_images
+            callback.on_training_length(label, n_planned_images)
+
+    with closing(drive(trainer, task, on_point=on_point, on_images=on_images, on_length=on_length)) as results:
         return next(results)
 
 

@@ -25,7 +25,7 @@ STUDENT_TO_FINALIST = 2
 # A student that is trained for less than a finalist was is no better; a retraining still makes an average better.
 SHORTEST_STUDENT = 1.0
 SHORTEST_RETRAINING = 0.6
-# Share of the students' time that they keep however slow the finalists are: one that would take more is cut.
+# Share of the students' time that they keep however slow several finalists are: one that would take more is cut.
 SHARE_KEPT = 0.6
 # Finalists that a student learns from, at most, and how many times as long as from labels alone its training takes:
 # they predict every image that it sees (two teachers, images/s of trainings side by side, one probe: 1.64).
@@ -45,12 +45,6 @@ LONGEST_BESIDE_STUDENTS = 4.0  # for finalists whose students are to be trained 
 # What each further thread of a training adds, as a share of a worker's speed (two threads: 1.33 and 1.65 times the
 # speed of one; two probes).
 GAIN_OF_THREADS = 0.5
-# Share of the time left that is spent on measuring the speed of trainings which a timeout shortens or lengthens.
-SHARE_OF_TRYING = 0.02
-# Fewest seconds of such a measurement: in a shorter one a training is not under way before it ends.
-FEWEST_SECONDS_OF_TRYING = 4
-# Most seconds of such a measurement: a longer one tells no more, and takes from the training.
-MOST_SECONDS_OF_TRYING = 20
 # What is kept back for what follows the last training until more is known of it, and the most, as a share of a timeout.
 SECONDS_OF_TESTING = 60.0
 MOST_OF_TESTING = 0.2
@@ -60,7 +54,7 @@ N_VIEWS_OF_DELIVERED = 12
 # What it takes to predict an image, as a share of learning from it in bfloat16 (18 networks: 0.3 to 0.6).
 COST_OF_PREDICTION = 0.5
 # Share of the time left for training that full trainings are planned for: they may turn out slower. Those that do are
-# drawn together, see `fmnist.training.course.Pacer`.
+# drawn together, and some that turn out faster are drawn out, see `fmnist.training.course.Pacer`.
 SHARE_OF_TIME = 0.98
 # No training is planned shorter than this share of its full length.
 SMALLEST_SHARE = 1e-3
@@ -282,7 +276,8 @@ class FinalistsPlan:
         """Return a plan with time for further trainings, so many times as long; what is over goes to the finalists."""
         share = share_that_fits(seconds_left, in_full + further_to_finalist * further_in_full)
         seconds = max(share * in_full, seconds_left - MOST_LENGTHS * further_in_full / SHARE_OF_TIME)
-        return cls.of(n_finalists, in_full, seconds, SHARE_KEPT * (seconds_left - seconds))
+        share_kept = SHARE_KEPT if n_finalists > 1 else 1.0  # a single one uses its time and no more
+        return cls.of(n_finalists, in_full, seconds, share_kept * (seconds_left - seconds))
 
     def stretches(self, seconds_in_full: Sequence[float], workers: int) -> list[float]:
         """Return how many times the plan's length each training has.
@@ -303,9 +298,18 @@ class FinalistsPlan:
         """Return the clock of one training that waits for no other. seconds: what it is planned to take."""
         return clock
 
-    def by_measurement(self, in_full: float) -> FinalistsPlan:
-        """Return it with lengths by what all finalists take in full as measured, in seconds."""
-        return FinalistsPlan.of(self.n_finalists, in_full, self.seconds, self.seconds_kept)
+    @property
+    def most_share(self) -> float:
+        """How long a finalist may become that is faster than planned, in full trainings: a single one uses its time."""
+        if math.isinf(self.seconds) or self.n_finalists > 1:
+            return self.share
+        return LONGEST_BESIDE_STUDENTS if self.seconds_kept else MOST_LENGTHS
+
+    def with_real_speed(self, in_full: float) -> FinalistsPlan:
+        """Return what the clock makes of it where a single finalist takes so many seconds in full."""
+        if math.isinf(self.seconds) or self.n_finalists > 1:
+            return self
+        return FinalistsPlan.of(1, in_full, self.seconds, self.seconds_kept)
 
 
 def plan_finalists(
@@ -388,13 +392,3 @@ def retraining_share(seconds_left: float | None, seconds: float) -> float:
 def full_evaluation_interval(n_planned_images: int, n_images: int) -> int:
     """Return after how many images a full training reports: twice an epoch of n_images, for whoever watches."""
     return max(1, min(n_planned_images, n_images) // 2)
-
-
-def seconds_of_trying(seconds_left: float | None) -> float | None:
-    """Return how long to measure the speed of trainings; None without a timeout, or if too little time is left."""
-    if seconds_left is None:
-        return None
-    seconds = min(MOST_SECONDS_OF_TRYING, SHARE_OF_TRYING * seconds_left)
-    if seconds < FEWEST_SECONDS_OF_TRYING:
-        return None
-    return seconds

@@ -162,12 +162,12 @@ def train_task(task: TrainTask, pipe: Connection) -> Iterator[TrainResult | Paus
 
     last_sent = time.monotonic()
 
-    def on_step(n_images: int) -> None:
+    def on_step(n_images: int, n_planned_images: int) -> None:
         nonlocal last_sent
         if time.monotonic() - last_sent >= PULSE_SECONDS:
             last_sent = time.monotonic()
             check_memory(task.memory_limit_mb)
-            pipe.send(ImagesSeen(n_images))
+            pipe.send(ImagesSeen(n_images, n_planned_images))
 
     for i, n_planned_images in enumerate((task.n_planned_images, *task.further_lengths)):
         if i > 0:
@@ -188,6 +188,7 @@ def train_task(task: TrainTask, pipe: Connection) -> Iterator[TrainResult | Paus
             patience_images=task.patience_images,
             seconds_limit=seconds_left,
             ends_in_time=task.ends_in_time,
+            n_most_images=task.n_most_images,
             reschedulings=task.reschedulings,
             on_progress=on_progress,
             on_step=on_step,

@@ -31,6 +31,7 @@ def drive(
     *,
     on_point: Callable[[HistoryPoint], None] = ...,
     on_images: Callable[[int], None] = ...,
+    on_length: Callable[[int], None] = ...,
 ) -> Generator[TrainResult, None, None]: ...
 
 
@@ -41,6 +42,7 @@ def drive(
     *,
     on_point: Callable[[HistoryPoint], None] = ...,
     on_images: Callable[[int], None] = ...,
+    on_length: Callable[[int], None] = ...,
 ) -> Generator[BaselineResult, None, None]: ...
 
 
@@ -50,6 +52,7 @@ def drive(
     *,
     on_point: Callable[[HistoryPoint], None] = ignore,
     on_images: Callable[[int], None] = ignore,
+    on_length: Callable[[int], None] = ignore,
 ) -> Generator[TrainResult | BaselineResult, None, None]:
     """Run a task and yield the result of each of its trainings.
 
@@ -60,6 +63,7 @@ def drive(
         task: One training or several of one recipe, or the fit of a baseline.
         on_point: Called with every evaluation.
         on_images: Called with the number of training images seen, about once a second.
+        on_length: Called with the training's length in images as it then is.
 
     Raises:
         TrainingFailed: The training came to nothing, or ended without a result.
@@ -72,6 +76,8 @@ def drive(
                 on_point(message)
             elif isinstance(message, ImagesSeen):
                 on_images(message.n_images)
+                if message.n_planned_images is not None:
+                    on_length(message.n_planned_images)
             else:
                 n_missing -= 1
                 yield message

@@ -11,7 +11,6 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
 
 from fmnist.model.layers import count_multiply_adds
 from fmnist.recipe import Recipe
@@ -23,7 +22,6 @@ MULTIPLY_ADDS = 20e9  # forward, that a probe may spend: a second or two of a co
 OVERHEAD = 2e6  # multiply-adds that an image costs beside those of its network, about
 MOST_IMAGES = 8_000
 FEWEST = 5  # networks that are probed however slow they are
-STEPS_TO_A_MARK = 4  # between two evaluations of a training watched for its speed; before the first it still sets up
 SAFE_RATE = 1e-5  # learning rate at which no training of a second diverges; it does not change the time
 
 
@@ -160,34 +158,6 @@ def seconds_to_first_training(recipe: Recipe, site: TrainingSite, train: RecipeT
     started = time.monotonic()
     list(drive(train, _probe_task(recipe, site, (1,))))
     return time.monotonic() - started
-
-
-def speeds_side_by_side(tasks: Sequence[TrainTask], train: RecipeTrainer, seconds: float) -> list[float] | None:
-    """Training images per second of each of these trainings, once all are under way.
-
-    Each is begun, and ended after so many seconds. None if one of them was not yet under way by then.
-    """
-    with ThreadPoolExecutor(len(tasks)) as executor:
-        measured = list(executor.map(partial(speed_under_way, train=train, seconds=seconds), tasks))
-    speeds = [speed for speed in measured if speed is not None]
-    return speeds if len(speeds) == len(tasks) else None
-
-
-def speed_under_way(task: TrainTask, train: RecipeTrainer, seconds: float) -> float | None:
-    """Training images per second of a training that is ended after so many seconds.
-
-    It is measured between the first evaluation and the last; None if there was one only.
-    """
-    short_task = replace(
-        _with_safe_learning_rate(task),
-        report_every_images=STEPS_TO_A_MARK * task.recipe.plan.batch_size,
-        seconds_limit=seconds,
-    )
-    (result,) = drive(train, short_task)
-    first, last = result.history[0], result.history[-1]
-    if last.seconds <= first.seconds:
-        return None
-    return (last.n_images - first.n_images) / (last.seconds - first.seconds)
 
 
 def _probe_task(recipe: Recipe, site: TrainingSite, lengths: Sequence[int]) -> TrainTask:

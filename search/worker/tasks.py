@@ -34,6 +34,7 @@ class TrainTask:
     patience_images: int | None = None  # early stopping; None: never
     seconds_limit: float | None = None  # for all of it; ends the training, which keeps its best point
     ends_in_time: bool = False  # draws its schedule together where it would not end within seconds_limit
+    n_most_images: int | None = None  # how long it may become if it is faster; None: no longer than planned
     reschedulings: tuple[Rescheduling, ...] = ()  # changes of its length to repeat
     memory_limit_mb: float | None = None  # resident memory of the process; over it the training fails
     n_threads: int = 1
@@ -60,6 +61,7 @@ class ImagesSeen:
     """How far a training has come, between its evaluations."""
 
     n_images: int
+    n_planned_images: int | None = None  # its length as it is now, of one that a timeout may change
 
 
 @dataclass(frozen=True)

@@ -165,6 +165,16 @@ def test_line_of_a_phase_fits_into_80_columns(name: str) -> None:
     assert drawn(live)[-1].rstrip().endswith(" images/s")
 
 
+def test_share_done_is_of_the_length_that_a_timeout_gives_a_training() -> None:
+    live = terminal(is_terminal=True)
+    live.begin("training 1 finalist", 1, 0, counts_trainings=True)
+    live.on_training_start("finalist 9", RECIPE, 1_000_000)
+    live.on_training_progress("finalist 9", 500_000)
+    assert " 50% " in drawn(live)[0]
+    live.on_training_length("finalist 9", 2_000_000)
+    assert " 25% " in drawn(live)[0]
+
+
 def test_time_left_is_no_longer_than_a_timeout_leaves() -> None:
     live = terminal(is_terminal=True)
     live.begin("trials", 1000, 0, SearchProgress(progress().counts, None, 90.0))

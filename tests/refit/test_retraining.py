@@ -10,28 +10,33 @@ import pytest
 
 from fmnist.data.split import Split
 from fmnist.model.metadata import ModelMetadata, read_metadata
-from fmnist.recipe import TrainingPlan
 from fmnist.training.course import Rescheduling
 from search.records.io import read_json
-from search.records.models import BestRecipe, ConfirmRecord, RefitRecord
-from search.refit.confirmation import confirm
+from search.records.models import BestRecipe, RefitRecord
+from search.refit.confirmation import confirm, trained_finalists
 from search.refit.ensemble import build_ensemble
 from search.refit.finalists import Finalist, choose_finalists
 from search.refit.retraining import refit
 from search.refit.round import FinalRound
-from search.refit.schedule import N_TEACHERS, SHARE_OF_TIME, STUDENT_LENGTH, Clock, FinalistsPlan
+from search.refit.schedule import (
+    COST_OF_TEACHERS,
+    MOST_LENGTHS,
+    N_TEACHERS,
+    SHARE_OF_TIME,
+    STUDENT_LENGTH,
+    Clock,
+    FinalistsPlan,
+)
 from search.worker.tasks import TrainingFailed
 from tests.support.training.fake_trainer import (
     N_EPOCHS,
     CutShort,
-    DrawnTogether,
     Failing,
     FakeTrainer,
-    UnderWay,
+    Rescheduled,
     filters_of,
     final_round,
     is_student,
-    recipe,
     trial,
 )
 
@@ -114,15 +119,24 @@ def test_student_that_the_timeout_cut_says_so_and_is_cut_there_when_it_is_made_a
     assert [each.n_cut_images for each in best.retrainings] == [640]
 
 
-def test_student_whose_length_the_timeout_changed_says_so(tmp_path: Path, digits_split: Split) -> None:
-    trainer = DrawnTogether(digits_split.confirmation.labels, lambda filters: 0.5)
+@pytest.mark.parametrize(
+    ("n_images", "said"),
+    [
+        (640, "drawn together to {share:.0%} of that to end before the timeout"),
+        (20_000, "drawn out to {share:.0%} of that, as the timeout left time for it"),
+    ],
+)
+def test_student_whose_length_the_timeout_changed_says_so(
+    tmp_path: Path, digits_split: Split, n_images: int, said: str
+) -> None:
+    trainer = Rescheduled(digits_split.confirmation.labels, lambda filters: 0.5)
+    trainer.n_images = n_images
     final = final_round(tmp_path, digits_split, trainer)
     record = refit(final, confirm(final, ONE)[0], n_seeds=1)[0]
-    share = record.n_images / record.n_planned_images
     assert record.n_cut_images is None
-    assert record.rule.endswith(f"drawn together to {share:.0%} of that to end before the timeout")
+    assert record.rule.endswith(said.format(share=n_images / record.n_planned_images))
     best = read_json(BestRecipe, final.files.best_recipe)
-    assert [each.reschedulings for each in best.retrainings] == [(Rescheduling(320, 640),)]
+    assert [each.reschedulings for each in best.retrainings] == [(Rescheduling(320, n_images),)]
 
 
 def test_trainings_end_in_time_where_there_is_a_timeout(tmp_path: Path, digits_split: Split) -> None:
@@ -309,44 +323,28 @@ def test_cores_are_shared_by_all_trainings_of_a_round(tmp_path: Path, digits_spl
         assert {task.n_threads for task in trainer.students} == {n_threads}
 
 
-SMALL_BATCHES = replace(recipe(2), plan=TrainingPlan(n_epochs=N_EPOCHS, batch_size=1))
-
-
-def under_way(
-    tmp_path: Path, split: Split, speed: float, n_finalists: int, timeout: float = 400
-) -> tuple[UnderWay, FinalRound, ConfirmRecord]:
-    """Return a round at the end of its finalists, whose batches are so small that a second is enough to see some."""
-    trainer = UnderWay(split.confirmation.labels, speed=speed)
-    final = final_round(tmp_path, split, trainer, clock=Clock(timeout=timeout, now=lambda: 0.0))
-    trials = [trial(1, 0.9, recipe=SMALL_BATCHES.to_dict()), trial(2, 0.8)][:n_finalists]
-    return trainer, final, confirm(final, choose_finalists(trials), FinalistsPlan(n_finalists, 0.1))[0]
-
-
-@pytest.mark.parametrize(("n_finalists", "n_seeds"), [(2, 1), (2, 2), (2, 3), (1, 2), (1, 3)])
-def test_students_under_a_timeout_are_tried_first_as_they_will_run(
-    tmp_path: Path, digits_split: Split, n_finalists: int, n_seeds: int
+@pytest.mark.parametrize(("finalists", "cost"), [(ONE, 1.0), (TWO, COST_OF_TEACHERS)])
+@pytest.mark.parametrize("n_seeds", [1, 2])
+def test_under_a_timeout_students_are_as_long_as_fits_by_the_winners_speed_and_may_become_longer(
+    tmp_path: Path, digits_split: Split, finalists: list[Finalist], cost: float, n_seeds: int
 ) -> None:
-    trainer, final, winner = under_way(tmp_path, digits_split, 70, n_finalists)
+    trainer = FakeTrainer(digits_split.confirmation.labels, lambda filters: 0.5)  # a second each
+    final = final_round(tmp_path, digits_split, trainer, clock=Clock(timeout=400, now=lambda: 0.0))
+    winner = confirm(final, finalists, FinalistsPlan(len(finalists), 0.01))[0]
     refit(final, winner, n_seeds)
-    tried, trained = trainer.students[:n_seeds], trainer.students[n_seeds:]
     left = final.clock.seconds_left_for_training()
     assert left is not None
-    assert [task.seconds_limit for task in tried] == [0.02 * left] * n_seeds
-    assert not any(task.save_to for task in tried)
-    assert {task.seconds_limit for task in trained} == {left}, "the test set is to be opened in time"
-    assert {task.n_threads for task in tried} == {task.n_threads for task in trained}
-    planned = min(round(SHARE_OF_TIME * left * 70), 8 * N_EPOCHS * final.n_searched_images)
-    assert [task.n_planned_images for task in trained] == [pytest.approx(planned, abs=1)] * n_seeds
+    speed = final.speed_of_one_worker(winner, trained_finalists(final))
+    fitting = SHARE_OF_TIME * left / final.seconds_together([cost / speed] * n_seeds)
+    assert [task.n_planned_images for task in trainer.students] == [pytest.approx(fitting, abs=1)] * n_seeds
+    assert {task.seconds_limit for task in trainer.students} == {left}, "the test set is to be opened in time"
+    n_most = round(MOST_LENGTHS * N_EPOCHS * final.n_searched_images)
+    assert {task.n_most_images for task in trainer.students} == {n_most}
 
 
-def test_retraining_that_runs_as_its_finalist_did_is_as_long_as_fits_by_the_finalists_speed(
-    tmp_path: Path, digits_split: Split
-) -> None:
-    trainer, final, winner = under_way(tmp_path, digits_split, 70, n_finalists=1)
-    refit(final, winner, n_seeds=1)
-    (trained,) = trainer.students
-    left = final.clock.seconds_left_for_training()
-    assert left is not None
-    assert trained.save_to is not None
-    speed = winner.n_images / winner.seconds
-    assert trained.n_planned_images == pytest.approx(SHARE_OF_TIME * left * speed, abs=1)
+def test_students_that_wait_for_one_another_do_not_become_longer(tmp_path: Path, digits_split: Split) -> None:
+    trainer = FakeTrainer(digits_split.confirmation.labels, lambda filters: 0.5)
+    final = final_round(tmp_path, digits_split, trainer, clock=Clock(timeout=400, now=lambda: 0.0), workers=1)
+    winner = confirm(final, ONE, FinalistsPlan(1, 0.01))[0]
+    refit(final, winner, n_seeds=3)
+    assert {task.n_most_images for task in trainer.students} == {trainer.students[0].n_planned_images}

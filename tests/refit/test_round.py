@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fmnist.training.history import HistoryPoint
-from search.callbacks.base import Callback
+from search.callbacks.base import Callback, CallbackList
 from search.refit.round import run_task, run_training
 from search.worker.tasks import (
     MAX_LOSSES,
@@ -62,6 +62,9 @@ class Heard(Callback):
     def on_training_progress(self, label: str, n_images: int) -> None:
         self.said.append(n_images)
 
+    def on_training_length(self, label: str, n_planned_images: int) -> None:
+        self.said.append(f"{n_planned_images} long")
+
     def on_evaluation(self, label: str, point: HistoryPoint, best_accuracy: float | None) -> None:
         self.said.append(point.n_images)
 
@@ -94,6 +97,17 @@ def test_training_that_is_lost_again_and_again_fails_with_its_last_node() -> Non
     assert len(trainer.tasks) == MAX_LOSSES
     assert heard.said[0] == "start" and heard.said.count("start") == 1
     assert heard.said[-1] == f"failed (lost): node {MAX_LOSSES} was lost: the node has died"
+
+
+def test_change_of_a_length_is_told_once() -> None:
+    def trainer(task: TrainTask) -> Iterator[TrainMessage]:
+        for length in (TASK.n_planned_images, TASK.n_planned_images, 250, 250, 300):
+            yield ImagesSeen(50, length)
+        yield TrainResult((), None, 300, 2.0, 1.0, "end", 100.0)
+
+    heard = Heard()
+    run_task(trainer, CallbackList([heard]), TASK, "student 0")
+    assert [said for said in heard.said if isinstance(said, str)] == ["250 long", "300 long"]
 
 
 def test_other_failures_are_not_repeated() -> None:

@@ -8,6 +8,7 @@ from search.records.models import ConfirmRecord, DataRecord
 from search.refit.round import speed_of_one_worker
 from search.refit.schedule import (
     FINALIST_LENGTH,
+    LONGEST_BESIDE_STUDENTS,
     MOST_FINALISTS,
     MOST_LENGTHS,
     MOST_OF_TESTING,
@@ -28,7 +29,6 @@ from search.refit.schedule import (
     plan_finalists,
     retraining_share,
     seconds_of_testing,
-    seconds_of_trying,
     seconds_sharing,
     seconds_together,
     share_that_fits,
@@ -286,12 +286,19 @@ def test_students_that_are_planned_are_trained_also_where_finalists_are_slower(w
     assert n_with_students > 100
 
 
-def test_measured_speed_changes_lengths_and_not_the_time_that_they_are_given() -> None:
-    plan = planned(390.0, 2)
-    assert plan.n_finalists == 1
-    assert plan.by_measurement(1200.0).share == pytest.approx(SHARE_OF_TIME * 390 / 1200)
-    ample = planned(1e6, 2, n_candidates=1)
-    assert ample.by_measurement(2 * FULL).share == ample.share, "there is time enough either way"
+def test_single_finalist_uses_the_time_it_was_given_whatever_its_speed() -> None:
+    alone, twice, several = planned(390.0, 2), planned(1000.0, 2), planned(6000.0, 2)
+    assert [plan.n_finalists for plan in (alone, twice)] == [1, 1] and several.n_finalists > 1
+    assert alone.with_real_speed(1200.0).share == pytest.approx(SHARE_OF_TIME * 390 / 1200)
+    assert twice.with_real_speed(200.0).share == pytest.approx(500 / 200)
+    assert alone.most_share == MOST_LENGTHS and twice.most_share == LONGEST_BESIDE_STUDENTS
+    assert several.with_real_speed(1200.0) == several and several.most_share == several.share
+    assert planned(None, 2).most_share == FINALIST_LENGTH
+
+
+def test_retraining_has_all_that_a_single_finalist_leaves() -> None:
+    plan = planned(1000.0, 2)
+    assert (plan.n_finalists, plan.seconds, plan.seconds_kept) == (1, pytest.approx(500), pytest.approx(500))
 
 
 def test_finalists_that_are_slower_than_planned_leave_students_most_of_their_time() -> None:
@@ -314,13 +321,6 @@ def test_students_need_time_for_longer_trainings_than_finalists_have_and_retrain
 def test_single_candidate_is_the_only_finalist() -> None:
     assert planned(1e6, 2, n_candidates=1).n_finalists == 1
     assert planned(None, 2, n_candidates=1).n_finalists == 1
-
-
-def test_speeds_are_measured_for_a_share_of_the_time_and_not_at_all_where_there_is_too_little() -> None:
-    assert seconds_of_trying(None) is None
-    assert seconds_of_trying(100) is None
-    assert seconds_of_trying(400) == 8
-    assert seconds_of_trying(1e6) == 20
 
 
 def test_full_training_learns_from_training_and_selection_split() -> None:

@@ -41,9 +41,10 @@ def test_training_that_was_cut_is_cut_there_again() -> None:
     assert (course.n_end_steps, course.n_steps, course.is_cut_short) == (30, 60, True)
 
 
-def paced(speeds, limit: float, n_planned: int, batch_size: int = 10) -> tuple[Course, float]:
+def paced(speeds, limit: float, n_planned: int, n_most: int | None = None) -> tuple[Course, float]:
     """Train by a pacer at speeds(seconds) images per second; return the course and the seconds that it took."""
-    course, pacer = Course(n_planned, None, n_planned, batch_size), Pacer(n_planned, limit)
+    batch_size = 10
+    course, pacer = Course(n_planned, None, n_planned, batch_size), Pacer(n_most or n_planned, limit)
     seconds, n_steps = 0.0, 0
     while n_steps < course.n_end_steps and seconds < 2 * limit:
         seconds += batch_size / speeds(seconds)
@@ -76,6 +77,20 @@ def test_training_that_was_slow_for_a_while_gets_back_what_it_can() -> None:
 def test_training_that_becomes_faster_is_not_longer_than_planned() -> None:
     course, _ = paced(lambda now: 50.0 if now < 20 else 500.0, limit=100.0, n_planned=9600)
     assert course.n_planned_images == 9600
+
+
+@pytest.mark.parametrize("speed", [50.0, 100.0, 200.0])
+def test_training_that_may_become_longer_uses_its_time_at_any_speed(speed: float) -> None:
+    course, seconds = paced(lambda _: speed, limit=100.0, n_planned=7500, n_most=100_000)
+    assert 96 <= seconds <= 100
+    first = course.reschedulings[0]
+    assert first.n_images <= 0.05 * course.n_planned_images, "before it is far"
+
+
+def test_training_becomes_no_longer_than_it_may() -> None:
+    course, seconds = paced(lambda _: 200.0, limit=100.0, n_planned=7500, n_most=9000)
+    assert course.n_planned_images == 9000
+    assert seconds == pytest.approx(45, abs=1)
 
 
 def test_speed_of_a_moment_does_not_shorten_a_training() -> None:

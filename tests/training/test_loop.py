@@ -196,7 +196,7 @@ class SlowedClock:
     def monotonic(self) -> float:
         return self._seconds
 
-    def on_step(self, n_images: int) -> None:
+    def on_step(self, n_images: int, n_planned_images: int) -> None:
         self._n_steps += 1
         self._seconds += 1 if self._n_steps <= self._n_fast_steps else 3
 
@@ -223,6 +223,25 @@ def test_training_that_is_fast_enough_keeps_its_length(monkeypatch) -> None:
     monkeypatch.setattr("fmnist.training.loop.time", clock)
     training = quick(n_planned_images=2000, seconds_limit=60.0, ends_in_time=True, on_step=clock.on_step)
     assert (training.reschedulings, training.n_images, training.stopped_by) == ((), 2000, "end")
+
+
+def test_training_that_is_faster_than_planned_becomes_longer_where_it_may(monkeypatch) -> None:
+    clock = SlowedClock(n_fast_steps=1000)
+    monkeypatch.setattr("fmnist.training.loop.time", clock)
+    planned = {"n_planned_images": 2000, "report_every_images": 1000}  # 40 steps
+    lengths = []
+
+    def on_step(n_images: int, n_planned_images: int) -> None:
+        clock.on_step(n_images, n_planned_images)
+        lengths.append(n_planned_images)
+
+    training = quick(**planned, seconds_limit=60.0, ends_in_time=True, n_most_images=9000, on_step=on_step)
+    assert (lengths[0], lengths[-1]) == (2000, training.reschedulings[-1].n_planned_images)
+    assert training.stopped_by == "end"
+    assert 57 * 50 <= training.n_images <= 60 * 50
+    assert training.history[-1].learning_rate < 0.1 * PLAN.peak_learning_rate
+    repeated = quick(**planned, reschedulings=training.reschedulings)
+    assert without_seconds(repeated) == without_seconds(training)
 
 
 def test_training_that_is_to_end_in_time_needs_a_time() -> None:

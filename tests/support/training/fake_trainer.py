@@ -155,13 +155,15 @@ class CutShort(FakeTrainer):
         yield replace(result, n_images=640, stopped_by="time limit") if is_student(task) else result
 
 
-class DrawnTogether(FakeTrainer):
-    """Each student goes through its schedule in 640 images, so that it ends before the timeout."""
+class Rescheduled(FakeTrainer):
+    """Each student goes through its schedule in so many images, so that it ends with the timeout."""
+
+    n_images = 640
 
     def __call__(self, task: TrainTask) -> Iterator[HistoryPoint | TrainResult]:
         *_, result = super().__call__(task)
-        changes = (Rescheduling(320, 640),)
-        yield replace(result, n_images=640, reschedulings=changes) if is_student(task) else result
+        changes = (Rescheduling(320, self.n_images),)
+        yield replace(result, n_images=self.n_images, reschedulings=changes) if is_student(task) else result
 
 
 class FakeFitter:
@@ -248,25 +250,3 @@ class FakeExporter:
                 (folder / record.file).write_text("whole")
                 self.made.append(record.file)
                 yield replace(record, largest_difference=1e-7, n_same_class=n_images)
-
-
-class UnderWay(FakeTrainer):
-    """Students learn so many images per second, after a second in which nothing is learned; finalists half as many.
-
-    A training that is not kept is one whose speed is measured, whatever it is of.
-    """
-
-    def __init__(self, labels: np.ndarray, speed: float) -> None:
-        super().__init__(labels, lambda filters: 0.5)
-        self._speed = speed
-
-    def __call__(self, task: TrainTask) -> Iterator[HistoryPoint | TrainResult]:
-        *_, result = super().__call__(task)
-        if is_student(task) or task.save_to is None:
-            seconds = min(task.seconds_limit, 1 + task.n_planned_images / self._speed)
-            end = round(self._speed * (seconds - 1))
-            marks = [*range(task.report_every_images, end, task.report_every_images), end]
-            history = tuple(HistoryPoint(n, 1 + n / self._speed, 0.1, 0.2, 0.9) for n in marks)
-            yield replace(result, history=history, seconds=seconds)
-        else:
-            yield replace(result, seconds=2 * result.n_images / self._speed)
