@@ -140,6 +140,17 @@ def test_ensemble_is_the_same_to_the_bit_each_network_trained_once(
 
 
 @without_weights
+def test_finalist_and_its_retraining_are_told_apart_by_their_seeds(
+    trained: Trained, source: DataSource, tmp_path: Path
+) -> None:
+    finalist = next(member for member in trained.ensemble.members if not member.is_taught)
+    members = (finalist, replace(finalist, seed=finalist.seed + 1))
+    labels = Labels()
+    retrain(replace(trained.ensemble, members=members, teachers=()), source, None, tmp_path / "again.keras", labels)
+    assert sorted(labels.ended) == sorted(f"trial {member.trial} with seed {member.seed}" for member in members)
+
+
+@without_weights
 def test_another_seed_gives_another_student_of_the_same_teachers(
     trained: Trained, source: DataSource, tmp_path: Path
 ) -> None:
