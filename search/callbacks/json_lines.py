@@ -46,9 +46,10 @@ class JsonReporter(Reporter):
 
     Events: "message" (level, text), "phase" (name, n_total, n_done), "training_started" (label, network,
     n_planned_images), "progress" (label, best_accuracy, and the fields of a HistoryPoint; with "verbose" only),
-    "training_ended" (label, reason, best_accuracy, network), "standing" (counts by state, best), "table" (columns,
-    rows: those of --check), "finalists" (rows) and "result" (figures and places). Accuracies are shares of 1. In a
-    study by another metric, events have the score that decides too, as `validation_score`, `best_score` and the like.
+    "training_length" (label, n_planned_images: what a timeout has made of it; with "verbose" only), "training_ended"
+    (label, reason, best_accuracy, network), "standing" (counts by state, best), "table" (columns, rows: those of
+    --check), "finalists" (rows) and "result" (figures and places). Accuracies are shares of 1. In a study by another
+    metric, events have the score that decides too, as `validation_score`, `best_score` and the like.
     Larger is better: by log loss it is the negative log loss.
 
     On a cluster also "nodes" (trainings: how many each node runs, of those for which that has changed, null for a node
@@ -134,6 +135,10 @@ class JsonReporter(Reporter):
         with self._lock:
             self._trainings[label] = training
         self._write(INFO, "training_started", label=label, network=training.network, n_planned_images=n_planned_images)
+
+    def on_training_length(self, label: str, n_planned_images: int) -> None:
+        """Write "training_length"."""
+        self._write(DETAIL, "training_length", label=label, n_planned_images=n_planned_images)
 
     def on_evaluation(self, label: str, point: HistoryPoint, best_accuracy: float | None) -> None:
         """Write "progress"."""

@@ -151,15 +151,15 @@ def confirm(
             share, of_one = shares[finalist.trial], final
             if n_parallel < len(missing):  # others wait for its worker
                 of_one = replace(final, clock=clocks[finalist.trial])
-            most = max(share, plan.most_share)
-            kept = plan.seconds_kept
-            jobs.append(partial(_confirm_one, of_one, finalist, share, n_parallel, most_share=most, seconds_kept=kept))
+            of_plan = {"most_share": plan.most_share, "seconds_kept": plan.seconds_kept}
+            jobs.append(partial(_confirm_one, of_one, finalist, share, n_parallel, **of_plan))
     failures = final.run_parallel("confirm", jobs, n_parallel)
     records = trained_finalists(final)
     if records:
         return records
     if substitutes and failures[0].kind != "error":
-        return confirm(final, substitutes, plan)
+        # They have all of the time that is left: a student after them would leave them none.
+        return confirm(final, substitutes, replace(plan, seconds_kept=0.0))
     raise failures[0]
 
 
@@ -321,7 +321,7 @@ def _confirm_one(
         task,
         seconds_limit=seconds_limit,
         ends_in_time=seconds_limit is not None,
-        n_most_images=length_of_share(finalist.recipe.plan.n_epochs, final.n_searched_images, max(share, most_share)),
+        n_most_images=length_of_share(finalist.recipe.plan.n_epochs, final.n_searched_images, most_share),
         score_on_confirmation=True,
     )
     label = f"finalist {finalist.trial}"

@@ -109,15 +109,15 @@ def choose_teachers(final: FinalRound) -> tuple[MemberRecord, ...]:
     return tuple(replace(member, weight=member.weight / whole) for member in heaviest)
 
 
-def teachers_of_students(final: FinalRound, winner: ConfirmRecord) -> tuple[MemberRecord, ...]:
-    """Return who teaches the students, all of them the same; nobody where they are retrainings."""
+def are_taught(final: FinalRound, winner: ConfirmRecord) -> bool:
+    """Return whether further trainings of the winner's recipe are students, or retrainings of a single finalist."""
     done = finished_students(final.files, winner.trial)
-    return done[0].teachers if done else choose_teachers(final)
+    return done[0].is_taught if done else len(trained_finalists(final)) > 1
 
 
 def kind_of_students(final: FinalRound, winner: ConfirmRecord) -> str:
     """Return what the further trainings of the winner's recipe are called: student or retraining."""
-    return kind_of_refit(is_taught=bool(teachers_of_students(final, winner)))
+    return kind_of_refit(is_taught=are_taught(final, winner))
 
 
 def build_ensemble(final: FinalRound, winner: ConfirmRecord) -> EnsembleRecord | None:

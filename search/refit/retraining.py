@@ -22,7 +22,7 @@ from search.format import shown_score
 from search.records.files import StudyFiles
 from search.records.models import BestRecipe, ConfirmRecord, MemberRecord, RefitRecord, Retraining, kind_of_refit
 from search.refit.confirmation import trained_finalists
-from search.refit.ensemble import finished_students, member_recipes, teachers_of_students
+from search.refit.ensemble import are_taught, choose_teachers, finished_students, member_recipes
 from search.refit.provenance import provenance_of
 from search.refit.round import FinalRound, model_metadata, n_cut_images, run_training, write_confirmation
 from search.refit.schedule import (
@@ -107,7 +107,7 @@ def train_students(final: FinalRound, winner: ConfirmRecord, n_seeds: int) -> st
     missing = sorted(set(range(n_seeds)) - {record.seed_index for record in done})
     if not missing:
         return ""
-    teachers = teachers_of_students(final, winner)
+    teachers = done[0].teachers if done else choose_teachers(final)  # all students have the same
     which = description_of(is_taught=bool(teachers))
     if not students_have_time(final, winner, n_seeds):
         return f"the timeout left no time for {which}"
@@ -139,12 +139,12 @@ def students_have_time(final: FinalRound, winner: ConfirmRecord, n_seeds: int) -
     plan = Recipe.from_dict(winner.recipe).plan
     n_full = full_length(plan.n_epochs, final.n_searched_images)
     n_missing = max(1, n_seeds - len(done))
-    are_taught = bool(teachers_of_students(final, winner))
+    is_taught = are_taught(final, winner)
     return has_time_for_students(
         final.clock.seconds_left_for_training(),
-        final.seconds_together([cost_of_learning(is_taught=are_taught) * n_full / speed] * n_missing),
+        final.seconds_together([cost_of_learning(is_taught=is_taught) * n_full / speed] * n_missing),
         finalist_share=0.0 if done else winner.n_images / n_full,  # the length of those done is settled
-        are_taught=are_taught,
+        are_taught=is_taught,
     )
 
 
@@ -363,12 +363,10 @@ def _length_in_words(n_images: int, n_full: int, n_planned: int, result: TrainRe
         n_planned: Images of the schedule, as planned.
         result: What came of the training.
     """
-    end = "the schedule to its end"
+    end, share = "the schedule to its end", result.n_images / n_planned
     if n_cut_images(result) is not None:
-        end = f"cut by the timeout at {result.n_images / n_planned:.0%} of the schedule"
-    elif result.n_images < 0.995 * n_planned:
-        end = f"drawn together to {result.n_images / n_planned:.0%} of that to end before the timeout"
-    elif result.n_images > 1.005 * n_planned:
-        end = f"drawn out to {result.n_images / n_planned:.0%} of that, as the timeout left time for it"
+        end = f"cut by the timeout at {share:.0%} of the schedule"
+    elif result.reschedulings and f"{share:.0%}" != "100%":
+        end = f"drawn {'together' if share < 1 else 'out'} to {share:.0%} of that to end with the timeout"
     epochs = f"{n_planned / n_images:.3g} epochs of {n_images:,} images"
     return f"{epochs}, {n_planned / n_full:.2g} full trainings, {end}"

@@ -299,17 +299,20 @@ class FinalistsPlan:
         return clock
 
     @property
+    def fills_time(self) -> bool:
+        """Whether finalists that are faster than planned become longer: a single one under a timeout does."""
+        return self.n_finalists == 1 and not math.isinf(self.seconds)
+
+    @property
     def most_share(self) -> float:
-        """How long a finalist may become that is faster than planned, in full trainings: a single one uses its time."""
-        if math.isinf(self.seconds) or self.n_finalists > 1:
+        """How long a finalist may become, in full trainings."""
+        if not self.fills_time:
             return self.share
         return LONGEST_BESIDE_STUDENTS if self.seconds_kept else MOST_LENGTHS
 
     def with_real_speed(self, in_full: float) -> FinalistsPlan:
-        """Return what the clock makes of it where a single finalist takes so many seconds in full."""
-        if math.isinf(self.seconds) or self.n_finalists > 1:
-            return self
-        return FinalistsPlan.of(1, in_full, self.seconds, self.seconds_kept)
+        """Return what the clock makes of it where all finalists take so many seconds in full."""
+        return FinalistsPlan.of(1, in_full, self.seconds, self.seconds_kept) if self.fills_time else self
 
 
 def plan_finalists(

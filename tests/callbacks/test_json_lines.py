@@ -97,6 +97,17 @@ def test_scores_are_there_where_another_metric_than_accuracy_decides_and_only_th
     assert names == {None: [], -0.5: ["best_score", "validation_score", "best_score", "score"]}
 
 
+def test_length_that_a_timeout_changed_is_told_with_the_progress() -> None:
+    for verbosity, told in (("verbose", [2000]), ("normal", [])):
+        console = Console(file=io.StringIO(), width=80)
+        with JsonReporter(console, verbosity) as reporter:
+            reporter.on_training_start("finalist 3", RECIPE, 1000)
+            reporter.on_training_length("finalist 3", 2000)
+            reporter.on_training_end("finalist 3", "trained to the end")
+        lengths = [event for event in events(console) if event["event"] == "training_length"]
+        assert [event["n_planned_images"] for event in lengths] == told
+
+
 def test_nodes_are_written_as_they_change_and_a_lost_one_with_what_it_cost() -> None:
     console = Console(file=io.StringIO())
     reporter = JsonReporter(console)

@@ -14,7 +14,7 @@ from search.refit.confirmation import confirm, plan_confirmations
 from search.refit.finalists import Finalist, choose_finalists, finalists_by_number
 from search.refit.round import FinalRound
 from search.refit.schedule import Clock, FinalistsPlan
-from search.worker.tasks import TrainingFailed
+from search.worker.tasks import TrainingFailed, TrainTask
 from tests.support.training.fake_trainer import N_EPOCHS, Failing, FakeTrainer, final_round, trial
 
 
@@ -102,6 +102,29 @@ def test_where_the_only_finalist_fails_the_next_best_is_trained(tmp_path: Path, 
     final = round_of(tmp_path, digits_split, trainer, timeout=None)
     (record,) = confirm(final, [first], substitutes=[second])
     assert record.trial == second.trial
+
+
+def test_next_best_has_all_of_the_time_that_the_failed_finalist_left(tmp_path: Path, digits_split: Split) -> None:
+    seconds = 0.0
+    trainer = Failing(digits_split.confirmation.labels, lambda filters: 0.5)
+    first, second = choose_finalists([trial(1, 0.9), trial(2, 0.8)])
+
+    def fails_late(task: TrainTask) -> TrainingFailed | None:
+        nonlocal seconds
+        if task.recipe != first.recipe:
+            return None
+        assert task.seconds_limit is not None
+        seconds = task.seconds_limit
+        return TrainingFailed("diverged", "the loss is nan")
+
+    trainer.failure = fails_late
+    final = final_round(tmp_path, digits_split, trainer, clock=Clock(400, now=lambda: seconds))
+    finalists = [replace(first, images_per_second=20)]
+    plan = plan_of(final, finalists)
+    assert plan.seconds_kept > 0, "a retraining was to follow"
+    (record,) = confirm(final, finalists, plan, substitutes=[second])
+    assert record.trial == second.trial
+    assert trainer.tasks[-1].seconds_limit == final.clock.seconds_left_for_training() > 0
 
 
 def test_a_bug_in_the_only_finalist_is_not_passed_over(tmp_path: Path, digits_split: Split) -> None:

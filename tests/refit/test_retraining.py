@@ -122,8 +122,8 @@ def test_student_that_the_timeout_cut_says_so_and_is_cut_there_when_it_is_made_a
 @pytest.mark.parametrize(
     ("n_images", "said"),
     [
-        (640, "drawn together to {share:.0%} of that to end before the timeout"),
-        (20_000, "drawn out to {share:.0%} of that, as the timeout left time for it"),
+        (640, "drawn together to {share:.0%} of that to end with the timeout"),
+        (20_000, "drawn out to {share:.0%} of that to end with the timeout"),
     ],
 )
 def test_student_whose_length_the_timeout_changed_says_so(
