@@ -1,5 +1,7 @@
 PYTHON ?= python3
 TRIALS ?= 100
+# Seconds that a search may take, all of them used; empty: as long as it needs.
+TIMEOUT ?= 2700
 ARGS ?=
 
 # What is installed in .venv: what running needs, and what testing needs as well.
@@ -13,7 +15,7 @@ PYTEST := .venv/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loads
 .PHONY: search try check test test-slow test-all lint docs benchmark clean
 
 search: $(READY)  ## search, full trainings, report
-	$(RUN) --trials $(TRIALS) $(ARGS)
+	$(RUN) --trials $(TRIALS) $(if $(TIMEOUT),--timeout $(TIMEOUT)) $(ARGS)
 
 try: $(READY)  ## the same in small: bundled digits, five trials
 	$(RUN) --dataset digits --trials 5 --study try $(ARGS)
