@@ -119,6 +119,7 @@ class StudyContext:
             predict=workers.predict,
             workers=self.resources.workers,
             most_threads=self.resources.most_threads,
+            memory_limit_of_each=self.resources.memory_limit_of_each,
             clock=self.clock,
             stop=self.stop,
             callback=self.callback,

@@ -136,7 +136,7 @@ def run_study(
     callbacks, search_only = require_callbacks(callbacks), require(bool, search_only, "search_only")
     if source is not None:
         config = dataclasses.replace(config, dataset=require_source(source).dataset)
-    clock = Clock(config.timeout)
+    clock = Clock(config.timeout, search_only=search_only)
     require_place(config, StudyFiles(config.folder))
     with open_descriptors(), holding_interrupts(stop) as asked, reporter, default_settings(), ExitStack() as opened:
         with Interruptible(asked):
@@ -397,4 +397,4 @@ def refit_winner(context: StudyContext, opened: OpenStudy, final: FinalRound, wi
         n_done = n - len(missing_baselines(context.files))
         names = [baseline.name for baseline in BASELINES]
         announce(context, opened.publisher, f"fitting {n} baselines", n, n_done, names)
-        fit_baselines(final, context.resources.memory_limit_of_each(1))
+        fit_baselines(final)

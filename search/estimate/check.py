@@ -31,6 +31,7 @@ from search.estimate.resources import (
     estimate_memory,
     free_bytes,
     largest_winner,
+    n_models_of_front,
     n_models_written,
 )
 from search.estimate.simulation import Rehearsal, rehearse
@@ -172,7 +173,10 @@ def estimate_run(
     cases = estimate(rehearsals, costs, job)
     n_models = 0
     if not search_only:
-        n_models = n_models_written(max(case.n_finalists for case in cases), job.n_students, len(config.export))
+        n_finalists = max(case.n_finalists for case in cases)
+        n_models = n_models_written(n_finalists, job.n_students, len(config.export))
+        if config.front:
+            n_models += n_models_of_front(n_finalists, job.n_students)
     return CheckResult(
         cases=cases,
         memory=memory,

@@ -23,7 +23,13 @@ from search.estimate.phases import (
 )
 from search.estimate.simulation import Rehearsal
 from search.front.training import FullTraining, plan_of_front, seconds_of_files, taught_seconds
-from search.refit.schedule import N_TEACHERS, SHORTEST_STUDENT, length_of_share, retraining_share, seconds_of_testing
+from search.refit.schedule import (
+    N_TEACHERS,
+    SHORTEST_STUDENT,
+    length_of_share,
+    seconds_of_testing,
+    share_of_further_training,
+)
 
 
 def simulate_front(rehearsal: Rehearsal, searched: SimulatedSearch, costs: Costs, job: Job) -> Case:
@@ -77,7 +83,7 @@ def front_students_phase(
     missing = of_all[job.n_students_done :]
     if not missing:
         return Phase("students", 0, 0.0), 1.0
-    share = retraining_share(left, job.seconds_together([seconds for _, seconds in missing]))
+    share = share_of_further_training(left, job.seconds_together([seconds for _, seconds in missing]))
     if left is not None and share < SHORTEST_STUDENT * finalist_share:
         return Phase("students", 0, 0.0), 0.0
     n_images = sum(length_of_share(recipe.plan.n_epochs, job.n_searched, share) for recipe, _ in missing)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import cycle, islice
 
 import numpy as np
 
@@ -42,7 +43,8 @@ def choose_networks(prepared: Prepared, site: TrainingSite) -> list[NamedRecipe]
     some = spread_out(draws, max(3, N_PROBES - len(again) - len(portfolio)))
     extremes, between = some[:3], some[3:]
     chosen = portfolio[:1] + extremes + again + portfolio[1:] + between  # the last of them may have to be left out
-    chosen += chosen[: -len(chosen) % prepared.resources.workers]  # else some workers have no company at the end
+    n_missing = -len(chosen) % prepared.resources.workers  # else some workers have no company at the end
+    chosen += list(islice(cycle(chosen), n_missing))
     numbered = []
     for number, (name, recipe) in enumerate(chosen, 1):
         numbered.append((f"{number}: {name}", recipe))

@@ -32,10 +32,10 @@ from search.refit.schedule import (
     n_parallel_trainings,
     n_searched_images,
     plan_finalists,
-    retraining_share,
     seconds_of_testing,
     seconds_sharing,
     seconds_together,
+    share_of_further_training,
 )
 
 
@@ -170,7 +170,7 @@ def clock_at(seconds: float, job: Job) -> Clock:
     """Return the run's clock as it stands so many seconds after the search began."""
     times = iter([0.0])
     timeout = None if job.timeout is None else max(0.0, job.timeout - job.measuring_seconds)
-    return Clock(timeout, now=lambda: next(times, seconds))
+    return Clock(timeout, now=lambda: next(times, seconds), search_only=job.search_only)
 
 
 def seconds_left(seconds: float, seconds_kept: float, job: Job) -> float | None:
@@ -317,7 +317,7 @@ def students_phase(
         are_taught=are_taught,
     ):
         return Phase("students", 0, 0.0), 0.0
-    share = retraining_share(seconds_left(begins, trained.seconds_kept, job), job.seconds_together(each))
+    share = share_of_further_training(seconds_left(begins, trained.seconds_kept, job), job.seconds_together(each))
     length = length_of_share(winner.plan.n_epochs, job.n_searched, share)
     one = costs.start_seconds + cost * costs.seconds(winner, length, job.data.n_images["confirmation"])
     return Phase("students", n_left * length, job.seconds_together([one] * n_left)), share
@@ -350,8 +350,9 @@ def testing_phase(winner: Recipe, n_delivered: int, networks: Sequence[Recipe], 
         job: The run.
     """
     once = costs.seconds(winner, 0, job.n_test_images)
-    seconds = n_delivered * job.n_views * (costs.start_seconds + once)
-    seconds += costs.start_seconds + (1 + len(changes(winner.plan.border))) * once / job.all_workers()
+    n_processes = n_delivered * job.n_views + 1  # the last one predicts the image as it is once more, and changed
+    n_views = n_delivered * job.n_views + 1 + len(changes(winner.plan.border))
+    seconds = n_processes * costs.start_seconds + n_views * once / job.all_workers()
     if len(networks) > 1:
         seconds += ensemble_seconds(networks, job.n_test_images, costs, job)
     return Phase("testing", 0, 2 * job.load_seconds + seconds)

@@ -12,8 +12,10 @@ from fmnist.cli import nearest_existing
 from fmnist.model.layers import count_parameters
 from search.estimate.phases import Job
 from search.estimate.simulation import Rehearsal
+from search.front.choice import MOST_POINTS
 from search.records.models import DataRecord
 from search.refit.schedule import MOST_FINALISTS, N_FINALISTS, n_parallel_trainings
+from search.system.option_checks import FRONT_FORMATS
 from search.worker.probes import Probe
 
 BYTES_A_TRIAL = 20_000  # of the database, for its report and its share of the pages (one study of digits: 14,000)
@@ -39,7 +41,8 @@ def estimate_memory(probes: Sequence[Probe], supervisor_mb: float, job: Job) -> 
     if not job.search_only:
         images_mb = job.n_searched * math.prod(job.data.image_shape) / 2**20
         most_finalists = N_FINALISTS if job.timeout is None else MOST_FINALISTS
-        for n_trainings in (job.n_students, *range(1, most_finalists + 1)):
+        n_points = MOST_POINTS + 1 if job.front else 1  # the default is always one
+        for n_trainings in (n_points * job.n_students, n_points, *range(1, most_finalists + 1)):
             n_full = max(n_full, n_parallel_trainings(n_trainings, job.workers))
     in_all = max(job.workers * largest, n_full * (largest + images_mb))
     return Memory(largest + images_mb, in_all + supervisor_mb)
@@ -62,6 +65,14 @@ def n_models_written(n_finalists: int, n_students: int, n_formats: int) -> int:
     """
     n_trained = n_finalists + n_students
     return n_trained + n_students + 1 + n_trained + n_formats * (1 + n_trained)
+
+
+def n_models_of_front(n_points: int, n_students: int) -> int:
+    """Return how many networks the front's models have, beside the study's own: students, delivered ones and files.
+
+    n_students: of each point. The delivered one of each is in its folder twice, once as that of its seed.
+    """
+    return n_points * (n_students + 2 + len(FRONT_FORMATS))
 
 
 def free_bytes(folder: Path) -> int:

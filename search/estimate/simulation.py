@@ -53,11 +53,6 @@ class Rehearsal:
     trials: tuple[RehearsedTrial, ...]  # by number
     finalists: tuple[tuple[Recipe, ...], ...]  # of one finalist, of two, three and so on
 
-    @property
-    def n_infeasible(self) -> int:
-        """Number of trials over the limits."""
-        return sum(not trial.rungs for trial in self.trials)
-
 
 def rehearse(
     config: StudyConfig,

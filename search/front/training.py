@@ -16,7 +16,7 @@ from search.records.models import ConfirmRecord, FrontPointRecord, FrontRecord, 
 from search.refit.confirmation import full_seconds, trained_finalists
 from search.refit.ensemble import choose_teachers, finished_students
 from search.refit.finalists import Finalist
-from search.refit.retraining import description_of, forget_stale, student_failure, train_student
+from search.refit.retraining import description_of, student_failure, train_student
 from search.refit.round import FinalRound
 from search.refit.schedule import (
     COST_OF_TEACHERS,
@@ -31,8 +31,8 @@ from search.refit.schedule import (
     FinalistsPlan,
     full_length,
     length_of_share,
-    retraining_share,
     seconds_of_testing,
+    share_of_further_training,
     share_that_fits,
 )
 from search.worker.tasks import TrainingFailed
@@ -147,10 +147,13 @@ def plan_front(final: FinalRound, points: Sequence[Finalist], n_students: int, n
     if not done:
         return plan
     first = points[done[0]]
-    n_full = full_length(first.recipe.plan.n_epochs, final.n_searched_images)
+    n_full = _full_length(final, first.recipe)
     stretch = stretches_of([training.multiply_adds for training in trainings], plan.share)[done[0]]
     share = by_trial[first.trial].n_planned_images / n_full / stretch
-    return plan_of_length(share, trainings, seconds_left, final.seconds_together, done)
+    if seconds_left is not None:
+        seconds_left -= plan.seconds_kept
+    resumed = plan_of_length(share, trainings, seconds_left, final.seconds_together, done)
+    return replace(resumed, seconds_kept=plan.seconds_kept)
 
 
 def plan_of_front(
@@ -270,17 +273,21 @@ def train_students(
     missing = [(point, index) for point in points for index in _missing(point, n_seeds)]
     if not missing:
         return {}
-    begun = [record for point in points for record in finished_students(point.final.files, point.finalist.trial)]
-    teachers = begun[0].teachers if begun else choose_teachers(final)  # all students have the same
+    begun = []
+    for point in points:
+        begun += [(point, record) for record in finished_students(point.final.files, point.finalist.trial)]
+    teachers = begun[0][1].teachers if begun else choose_teachers(final)  # all students have the same
     which = description_of(is_taught=bool(teachers))
     taught = _seconds_of_students(final, points, teachers)
     missing.sort(key=lambda each: -taught[each[0].record.name])  # so that no worker waits for a long one at the end
     in_full = final.seconds_together([taught[point.record.name] for point, _ in missing])
     seconds_left = final.clock.seconds_left_for_training()
-    share = retraining_share(seconds_left, in_full)
+    share = share_of_further_training(seconds_left, in_full)
+    share_of_winner = winner.n_images / _full_length(final, Recipe.from_dict(winner.recipe))
     if begun:
-        share = begun[0].n_planned_images / _full_length(final, points[0])
-    elif seconds_left is not None and share < SHORTEST_STUDENT * winner.n_images / _full_length(final, points[0]):
+        first, record = begun[0]
+        share = record.n_planned_images / _full_length(final, first.recipe)
+    elif seconds_left is not None and share < SHORTEST_STUDENT * share_of_winner:
         return {point.record.name: f"the timeout left no time for {which}" for point in points}
     n, kind = n_seeds * len(points), kind_of_refit(is_taught=bool(teachers))
     announce(f"training {with_noun(n, kind)} of the front", n, n - len(missing))
@@ -317,8 +324,8 @@ def _missing(point: Point, n_seeds: int) -> list[int]:
     return sorted(set(range(n_seeds)) - done)
 
 
-def _full_length(final: FinalRound, point: Point) -> int:
-    return full_length(point.recipe.plan.n_epochs, final.n_searched_images)
+def _full_length(final: FinalRound, recipe: Recipe) -> int:
+    return full_length(recipe.plan.n_epochs, final.n_searched_images)
 
 
 def _seconds_of_students(
@@ -328,7 +335,7 @@ def _seconds_of_students(
     finalists = [point.finalist for point in points]
     own = []
     for point in points:
-        own.append(_full_length(final, point) / final.speed_of_one_worker(point.finalist, finalists))
+        own.append(_full_length(final, point.recipe) / final.speed_of_one_worker(point.finalist, finalists))
     models = {teacher.model for teacher in teachers}
     of_teachers = []
     for point, seconds in zip(points, own, strict=True):
@@ -341,7 +348,7 @@ def _seconds_of_students(
 def deliver_best(final: FinalRound, point: Point) -> None:
     """Make a network of the front the study's single one: what was trained by its recipe goes to `refit`, too."""
     files, of_point = final.files, point.final.files
-    forget_stale(files, point.finalist)
+    files.checksums.forget(files.refit)  # an earlier run may have delivered other trainings
     trained: list[Path] = []
     for student in finished_students(of_point, point.finalist.trial):
         index = student.seed_index

@@ -194,23 +194,23 @@ class StudyFiles:
         return self.confirm / f"trial-{trial:04d}.keras"
 
     def student_record(self, seed_index: int) -> Path:
-        """Path of the RefitRecord of a student, a network taught by the finalists."""
+        """Path of the RefitRecord of a further training of the winner's recipe: a student or a retraining."""
         return self.refit / f"student-{seed_index}.json"
 
     def student_arrays(self, seed_index: int) -> Path:
-        """Path of a student's predictions on the confirmation split, as those of `confirm_arrays`."""
+        """Path of its predictions on the confirmation split, as those of `confirm_arrays`."""
         return self.refit / f"student-{seed_index}.npz"
 
     def student_model(self, seed_index: int) -> Path:
-        """Path of a student's network."""
+        """Path of its network."""
         return self.refit / f"student-{seed_index}.keras"
 
     def refit_record(self, seed_index: int) -> Path:
-        """Path of a retraining's RefitRecord."""
+        """Path of the RefitRecord of a training that is delivered, the first of which is best.keras."""
         return self.refit / f"seed-{seed_index}.json"
 
     def refit_model(self, seed_index: int) -> Path:
-        """Path of a retraining's model."""
+        """Path of its network."""
         return self.refit / f"seed-{seed_index}.keras"
 
     def baseline_record(self, name: str) -> Path:
@@ -238,7 +238,7 @@ class StudyFiles:
         return sorted(records, key=lambda record: -record.score)
 
     def read_refit_records(self) -> list[RefitRecord]:
-        """Read all retrainings so far, by seed_index."""
+        """Read the records of all trainings that are delivered, by seed_index."""
         records = [self.read_json(RefitRecord, path) for path in self._written(self.refit, "seed-*.json")]
         return sorted(records, key=lambda record: record.seed_index)
 

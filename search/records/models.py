@@ -184,6 +184,7 @@ class Retraining:
     test_accuracy: float | None = None  # None until the test set was opened
     n_cut_images: int | None = None  # where the timeout ended it; None: it went as far as planned
     reschedulings: tuple[Rescheduling, ...] = ()  # changes of its length, so that it ended before the timeout
+    bfloat16: bool | None = None  # None: as the BestRecipe says, which had that of all before
 
 
 @dataclass(frozen=True)

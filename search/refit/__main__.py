@@ -19,7 +19,7 @@ from search.callbacks.terminal import Terminal
 from search.config import ARRAYS_AS_FILE, MAX_SEED
 from search.format import with_noun
 from search.records.models import BestRecipe, EnsembleRecipe
-from search.refit.reproduction import read_recipe, require_model_place, retrain, seed_of_recipe
+from search.refit.reproduction import Retrained, read_recipe, require_model_place, retrain, seed_of_recipe
 from search.worker.interrupts import Interruptible, Stop, ending_cleanly
 from search.worker.tasks import Interrupted, TrainingFailed
 
@@ -51,13 +51,19 @@ def _main(options: RefitOptions) -> int:
     except TrainingFailed as failure:
         print(f"error: {failure}\n{failure.trace}".rstrip(), file=sys.stderr)
         return EXIT_FAILURE
+    terminal.say(_score_in_words(outcome))
+    terminal.say(f"model: {options.out}")
+    return 0
+
+
+def _score_in_words(outcome: Retrained) -> str:
+    if outcome.test_accuracy is None:
+        return f"not scored: {outcome.beside_the_study}"
     interval = wilson_95(round(outcome.test_accuracy * outcome.n_images), outcome.n_images)
-    terminal.say(
+    return (
         f"test accuracy {outcome.test_accuracy:.2%}, 95 % interval {interval.low:.2%} to {interval.high:.2%}; "
         f"{outcome.beside_the_study}"
     )
-    terminal.say(f"model: {options.out}")
-    return 0
 
 
 def in_words(recipe: BestRecipe | EnsembleRecipe, seed: int | None) -> str:

@@ -14,19 +14,15 @@ from search.study.strategy import seed_of
 from search.worker.tasks import BaselineTask, TrainingFailed
 
 
-def fit_baselines(final: FinalRound, memory_limit_mb: float | None) -> list[BaselineRecord]:
+def fit_baselines(final: FinalRound) -> list[BaselineRecord]:
     """Fit the baselines that the study is missing, one after another, and return the records of all.
 
     Each is fitted in a process of its own with the threads of all workers. One that fails is recorded with its reason,
     and the others are fitted.
-
-    Args:
-        final: Where they are fitted.
-        memory_limit_mb: Of each process; None for no limit.
     """
     with Stopwatch(final.files, "baselines") as stopwatch:
         for baseline in missing_baselines(final.files):
-            fit_baseline(final, baseline, memory_limit_mb)
+            fit_baseline(final, baseline)
             stopwatch.lap()
     return final.files.read_baseline_records()
 
@@ -37,8 +33,8 @@ def missing_baselines(files: StudyFiles) -> list[Baseline]:
     return [baseline for baseline in BASELINES if baseline.name not in done]
 
 
-def fit_baseline(final: FinalRound, baseline: Baseline, memory_limit_mb: float | None) -> None:
-    """Fit a baseline, and write its record and its model. For the arguments see `fit_baselines`."""
+def fit_baseline(final: FinalRound, baseline: Baseline) -> None:
+    """Fit a baseline, and write its record and its model."""
     seed = seed_of(final.study_seed, "baseline", BASELINES.index(baseline))
     started = time.monotonic()
     final.callback.on_training_start(baseline.name, baseline.description, _n_images_of_fit(final, baseline))
@@ -47,7 +43,8 @@ def fit_baseline(final: FinalRound, baseline: Baseline, memory_limit_mb: float |
             n_threads = final.threads_per_training(1)
             class_weights = final.site.class_weights
             place = final.site.split_folder
-            task = BaselineTask(baseline.name, seed, place, temporary, memory_limit_mb, n_threads, class_weights)
+            limit = final.memory_limit_of_each(1)
+            task = BaselineTask(baseline.name, seed, place, temporary, limit, n_threads, class_weights)
             outcome = asdict(run_task(final.trainer, final.callback, task, baseline.name))
     except TrainingFailed as failure:
         outcome = {**as_failed(failure), "seconds": time.monotonic() - started}

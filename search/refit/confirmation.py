@@ -44,8 +44,8 @@ class EarlyConfirmation:
     """Confirms finalists on workers that the search has no trial left for, while its last trials still run.
 
     A trial's last rung takes long, and all workers but one would wait for it. Use it as a context manager around the
-    search and `confirm`; without a timeout only, since under one the length of the trainings depends on what the search
-    leaves. Thread-safe.
+    search and `confirm`. `begin_one` is for runs without a timeout only, since under one the length of the trainings
+    depends on what the search leaves. Thread-safe.
     """
 
     def __init__(self, final: FinalRound) -> None:
@@ -151,8 +151,8 @@ def confirm(
             share, of_one = shares[finalist.trial], final
             if n_parallel < len(missing):  # others wait for its worker
                 of_one = replace(final, clock=clocks[finalist.trial])
-            of_plan = {"most_share": plan.most_share, "seconds_kept": plan.seconds_kept}
-            jobs.append(partial(_confirm_one, of_one, finalist, share, n_parallel, **of_plan))
+            train = partial(_confirm_one, of_one, finalist, share, n_parallel)
+            jobs.append(partial(train, most_share=plan.most_share, seconds_kept=plan.seconds_kept))
     failures = final.run_parallel("confirm", jobs, n_parallel)
     records = trained_finalists(final)
     if records:
@@ -181,8 +181,9 @@ def trained_finalists(final: FinalRound) -> list[ConfirmRecord]:
 def forget_finalist(files: StudyFiles, trial: int) -> None:
     """Remove what is left of a finalist's training, with the students that it taught and the ensemble."""
     model = files.relative_name(files.confirm_model(trial))
-    if any(teacher.model == model for student in files.read_student_records() for teacher in student.teachers):
-        files.checksums.forget(files.refit)
+    for of_one in (files, *(files.of_point(point.name) for point in files.read_front())):
+        if any(teacher.model == model for student in of_one.read_student_records() for teacher in student.teachers):
+            of_one.checksums.forget(of_one.refit)
     files.forget_ensemble()
     for path in (files.confirm_record(trial), files.confirm_arrays(trial), files.confirm_model(trial)):
         files.checksums.forget(path)
@@ -225,7 +226,8 @@ def plan_confirmations(
             final.clock.keep_for_testing(seconds_of_testing(n_test, n_confirmation, n_finalists, n_tested, speed))
             left = final.clock.seconds_left_for_training()
             plan = plan_finalists(left, seconds_in_full, students_in_full, again_in_full)
-            n_finalists, n_tested = plan.n_finalists, n_students if plan.seconds_kept else 1
+            n_finalists = plan.n_finalists
+            n_tested = n_students if plan.seconds_kept else 1  # without them, the winner's own training
     done = trained_finalists(final)
     if not done:
         return plan
@@ -271,6 +273,7 @@ def _task(final: FinalRound, finalist: Finalist, n_planned: int, n_parallel: int
         full_evaluation_interval(n_planned, final.n_searched_images),
         fit_on="searched",
         n_threads=final.threads_per_training(n_parallel),
+        memory_limit_mb=final.memory_limit_of_each(n_parallel),
     )
 
 

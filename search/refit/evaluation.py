@@ -41,7 +41,7 @@ N_UNSURE_KEPT = 24  # of the right answers given with the least confidence, for 
 def evaluate(
     final: FinalRound, source: DataSource, n_trials_asked: int, require_hold: Callable[[], object] = lambda: None
 ) -> EvaluationRecord:
-    """Open the test set, once, and predict with every retrained model, best.keras and every fitted baseline.
+    """Open the test set, once, and predict with every delivered model, best.keras and every fitted baseline.
 
     best.keras is loaded as a user will load it: by plain Keras, in a process that knows nothing of this project.
 
@@ -70,7 +70,7 @@ def evaluate(
         for retrained in files.read_refit_records():
             model = files.checksums.intact(files.refit_model(retrained.seed_index))
             models.append(model)
-            predictions.append(final.predict(PredictTask(model, test.images)))
+            predictions.append(final.predict(PredictTask(model, test.images, final.threads_per_training(1))))
         probabilities = np.stack(predictions)
         accuracies = _accuracies_of(probabilities, test)
         flip_accuracies = _mirrored_accuracies(final, models, probabilities, test)
@@ -81,6 +81,7 @@ def evaluate(
                 f"best.keras scores {delivered} when loaded outside the project, but {accuracies[0]} inside"
             )
         of_front = _front_probabilities(final, test)
+        front_accuracies = () if of_front is None else _accuracies_of(of_front, test)
         changed = _scores_of_changed_images(final, test)
         require_hold()
         _save_predictions(files, test, probabilities, of_ensemble, of_front)
@@ -95,9 +96,11 @@ def evaluate(
             n_trials_asked=n_trials_asked,
             changed=changed,
             ensemble_accuracy=None if of_ensemble is None else accuracy_of(of_ensemble, test),
-            front_accuracies=() if of_front is None else _accuracies_of(of_front, test),
+            front_accuracies=front_accuracies,
         )
         _add_scores_to_best_recipe(files, accuracies)
+        for point, accuracy in zip(files.read_front(), front_accuracies, strict=True):
+            _add_scores_to_best_recipe(files.of_point(point.name), (accuracy,))
         if record.ensemble_accuracy is not None:
             recipe = files.read_json(EnsembleRecipe, files.ensemble_recipe)
             files.write_json(files.ensemble_recipe, replace(recipe, test_accuracy=record.ensemble_accuracy))
@@ -133,18 +136,11 @@ def _predict_delivered(final: FinalRound, test: LabelledImages) -> tuple[np.ndar
 
 
 def _front_probabilities(final: FinalRound, test: LabelledImages) -> np.ndarray | None:
-    """Return what the networks of the front predict, as the study delivers them; None where it has no front.
-
-    Writes the accuracy of each to its recipe, for whoever trains it again.
-    """
+    """Return what the networks of the front predict, as the study delivers them; None where it has no front."""
     files, predictions = final.files, []
     for record in files.read_front():
-        of_point = files.of_point(record.name)
-        probabilities = final.predict(PredictTask(files.checksums.intact(of_point.model), test.images))
-        best = files.read_json(BestRecipe, of_point.best_recipe)
-        first = replace(best.retrainings[0], test_accuracy=accuracy_of(probabilities, test))
-        files.write_json(of_point.best_recipe, replace(best, retrainings=(first, *best.retrainings[1:])))
-        predictions.append(probabilities)
+        model = files.checksums.intact(files.of_point(record.name).model)
+        predictions.append(final.predict(PredictTask(model, test.images, final.threads_per_training(1))))
     return np.stack(predictions) if predictions else None
 
 
@@ -186,11 +182,14 @@ def _save_predictions(
 
 
 def _add_scores_to_best_recipe(files: StudyFiles, accuracies: Sequence[float]) -> None:
-    """Write what each retraining scored to best_recipe.json, for whoever repeats it."""
+    """Write what each delivered training scored to its recipe, for whoever repeats it.
+
+    accuracies: of the first ones, in their order; of a network of the front only the first is scored.
+    """
     best = files.read_json(BestRecipe, files.best_recipe)
-    scored = []
-    for retraining, accuracy in zip(best.retrainings, accuracies, strict=True):
-        scored.append(replace(retraining, test_accuracy=accuracy))
+    scored = list(best.retrainings)
+    for place, accuracy in enumerate(accuracies):
+        scored[place] = replace(scored[place], test_accuracy=accuracy)
     files.write_json(files.best_recipe, replace(best, retrainings=tuple(scored)))
 
 
@@ -221,7 +220,8 @@ def _mirrored_accuracies(
     if not _winning_plan(final.files).flip:
         return None
     mirrored = test.images[:, :, ::-1]
-    of_mirrored = np.stack([final.predict(PredictTask(model, mirrored)) for model in models])
+    n_threads = final.threads_per_training(1)
+    of_mirrored = np.stack([final.predict(PredictTask(model, mirrored, n_threads)) for model in models])
     return _accuracies_of(of_mirrored + probabilities, test)
 
 

@@ -24,6 +24,7 @@ from fmnist.model.metadata import ModelMetadata, write_metadata
 from fmnist.paths import shown_path
 from fmnist.recipe import Recipe
 from fmnist.scoring import ClassWeights
+from fmnist.training.course import length_in_the_end
 from fmnist.training.precision import has_bfloat16
 from fmnist.values import require, require_instance
 from search.callbacks.base import Callback
@@ -42,7 +43,7 @@ from search.worker.tasks import AverageTask, TrainTask, reason_of
 class Retrained:
     """The result of training what a study delivers once more."""
 
-    test_accuracy: float
+    test_accuracy: float | None  # None: there are no test images
     n_images: int  # of the test set
     expected: float | None  # what the study's own scored; None: it had none with this seed, or has not scored it yet
     seed: int | None = None  # of the model; None: of an ensemble, whose members each have one
@@ -51,6 +52,8 @@ class Retrained:
     def beside_the_study(self) -> str:
         """The comparison with what the study measured, in words."""
         with_seed = "" if self.seed is None else " with this seed"
+        if self.test_accuracy is None:
+            return "the study had no test images either"
         if self.expected is None:
             return f"the study has measured none{with_seed}"
         if self.expected == self.test_accuracy:
@@ -92,8 +95,9 @@ def retrain(
     Args:
         recipe: The study's best_recipe.json or ensemble_recipe.json, see `read_recipe`.
         source: The study's images.
-        seed: None for the delivered model's. Another one of the study gives that model; any other a new one: where the
-            model is a student, another student of the same teachers. An ensemble takes none.
+        seed: None for the delivered model's. Another one of the study gives that model; any other a new one, trained
+            for as long as the delivered one was in the end, by the same teachers where that is a student. An ensemble
+            takes none.
         out: Where the model goes, a .keras file.
         callback: Is told how each training goes.
         stop: Set it to end the trainings; Ctrl-C does so too.
@@ -170,18 +174,21 @@ def _plan_of(recipe: BestRecipe | EnsembleRecipe, seed: int | None) -> _Plan:
     else:
         own = next((retraining for retraining in recipe.retrainings if retraining.seed == seed), None)
         like = own or recipe.retrainings[0]
+        n_planned = recipe.n_planned_images
+        if own is None:
+            n_planned = length_in_the_end(n_planned, like.reschedulings)
         network = MemberRecipe(
             trial=recipe.trial,
             recipe=recipe.recipe,
             seed=like.seed if seed is None else seed,
-            n_planned_images=recipe.n_planned_images,
+            n_planned_images=n_planned,
             n_cut_images=own.n_cut_images if own else None,
             reschedulings=own.reschedulings if own else (),
             n_threads=like.n_threads,
             fit_on=recipe.fit_on,
             weight=1.0,
             is_taught=bool(recipe.teachers),
-            bfloat16=recipe.bfloat16,
+            bfloat16=recipe.bfloat16 if like.bfloat16 is None else like.bfloat16,
         )
         expected = own.test_accuracy if own else None
         n_stop = recipe.n_stop_images
@@ -219,7 +226,9 @@ def _retrain(
             with atomic_write(out) as temporary:
                 trainings.write_model(temporary)
                 write_metadata(temporary, metadata)
-            accuracy, n_images = score_retrained(workers.predict, out, source)
+            accuracy, n_images = None, 0
+            if source.has_test:
+                accuracy, n_images = score_retrained(workers.predict, out, source)
     return Retrained(accuracy, n_images, plan.expected, plan.seed)
 
 

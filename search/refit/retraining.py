@@ -33,7 +33,7 @@ from search.refit.schedule import (
     full_length,
     has_time_for_students,
     length_of_share,
-    retraining_share,
+    share_of_further_training,
 )
 from search.study.strategy import seed_of
 from search.worker.tasks import TrainingFailed, TrainResult, TrainTask, reason_of
@@ -134,18 +134,21 @@ def students_have_time(final: FinalRound, winner: ConfirmRecord, n_seeds: int) -
     For the arguments see `refit`.
     """
     done = finished_students(final.files, winner.trial)
-    finalists = trained_finalists(final)
-    speed = final.speed_of_one_worker(winner, finalists)
-    plan = Recipe.from_dict(winner.recipe).plan
-    n_full = full_length(plan.n_epochs, final.n_searched_images)
-    n_missing = max(1, n_seeds - len(done))
+    n_full = full_length(Recipe.from_dict(winner.recipe).plan.n_epochs, final.n_searched_images)
     is_taught = are_taught(final, winner)
     return has_time_for_students(
         final.clock.seconds_left_for_training(),
-        final.seconds_together([cost_of_learning(is_taught=is_taught) * n_full / speed] * n_missing),
+        _seconds_in_full(final, winner, max(1, n_seeds - len(done)), is_taught=is_taught),
         finalist_share=0.0 if done else winner.n_images / n_full,  # the length of those done is settled
         are_taught=is_taught,
     )
+
+
+def _seconds_in_full(final: FinalRound, winner: ConfirmRecord, n_students: int, *, is_taught: bool) -> float:
+    """Return what so many students or retrainings take for a full training each, by the speed that the winner had."""
+    n_full = full_length(Recipe.from_dict(winner.recipe).plan.n_epochs, final.n_searched_images)
+    speed = final.speed_of_one_worker(winner, trained_finalists(final))
+    return final.seconds_together([cost_of_learning(is_taught=is_taught) * n_full / speed] * n_students)
 
 
 def _train_missing(
@@ -157,7 +160,7 @@ def _train_missing(
         final: Where trainings run.
         winner: The best finalist.
         missing: Which seeds of the study are trained, counted from 0.
-        teachers: The networks that they learn from.
+        teachers: The networks that they learn from; none: retrainings, from labels alone.
     """
     n_planned = planned_length(final, winner, len(missing), teachers)
     n_parallel = final.n_parallel(len(missing))
@@ -232,6 +235,7 @@ def best_recipe(final: FinalRound, winner: ConfirmRecord, records: Sequence[Refi
                 record.n_threads,
                 n_cut_images=record.n_cut_images,
                 reschedulings=record.reschedulings,
+                bfloat16=record.bfloat16,
             )
         )
     return BestRecipe(
@@ -254,20 +258,16 @@ def planned_length(final: FinalRound, winner: ConfirmRecord, n_students: int, te
         final: Where trainings run.
         winner: The best finalist.
         n_students: Those that are still to be trained. Those trained before, if any, tell how long these are.
-        teachers: The networks that they learn from.
+        teachers: The networks that they learn from; none: retrainings, from labels alone.
     """
     done = finished_students(final.files, winner.trial)
     if done:
         return done[0].n_planned_images
-    n_epochs = Recipe.from_dict(winner.recipe).plan.n_epochs
-    n_full = full_length(n_epochs, final.n_searched_images)
     share = STUDENT_LENGTH
     if final.clock.seconds_left_for_training() is not None:
-        speed = final.speed_of_one_worker(winner, trained_finalists(final))
-        each = cost_of_learning(is_taught=bool(teachers)) * n_full / speed
-        seconds = final.seconds_together([each] * n_students)
-        share = retraining_share(final.clock.seconds_left_for_training(), seconds)
-    return length_of_share(n_epochs, final.n_searched_images, share)
+        seconds = _seconds_in_full(final, winner, n_students, is_taught=bool(teachers))
+        share = share_of_further_training(final.clock.seconds_left_for_training(), seconds)
+    return length_of_share(Recipe.from_dict(winner.recipe).plan.n_epochs, final.n_searched_images, share)
 
 
 def train_student(
@@ -288,7 +288,7 @@ def train_student(
         seed_index: Which seed of the study it is, counted from 0.
         n_planned: Length of the schedule, in images.
         n_parallel: Students that are trained at a time.
-        teachers: The networks that it learns from.
+        teachers: The networks that it learns from; none: a retraining, from labels alone.
         label: Its name for whoever watches; None: by its seed.
         n_most_images: How long it may become under a timeout, if it is faster than planned; None: no longer.
     """
@@ -351,6 +351,7 @@ def _task(
         teachers=tuple(final.files.checksums.intact(final.files.root / teacher.model) for teacher in teachers),
         teacher_weights=tuple(teacher.weight for teacher in teachers),
         n_threads=final.threads_per_training(n_parallel),
+        memory_limit_mb=final.memory_limit_of_each(n_parallel),
     )
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import overload
 
@@ -21,6 +22,7 @@ from search.records.files import StudyFiles
 from search.records.ledger import Stopwatch
 from search.records.models import ConfirmRecord, DataRecord
 from search.refit.schedule import (
+    GAIN_OF_THREADS,
     Clock,
     effective_workers,
     n_parallel_trainings,
@@ -53,8 +55,10 @@ class FinalRound:
     study_seed: int
     trainer: Trainer
     predict: Predictor  # in a process of its own
-    workers: int
-    most_threads: int  # that one training can have
+    workers: int  # trainings at a time that share no cores
+    most_threads: int  # of one training: all cores of this machine, or of the cluster's largest node
+    # Megabytes that each of so many trainings at a time may take; None: the node that runs it says.
+    memory_limit_of_each: Callable[[int], float | None]
     clock: Clock
     stop: threading.Event  # set: the run is to end
     callback: Callback
@@ -78,7 +82,7 @@ class FinalRound:
 
     def speed_of_one_worker(self, winner: ConfirmRecord, confirmed: Sequence[ConfirmRecord]) -> float:
         """Return training images per second of one worker, by the winner's confirmation among all of the study."""
-        return speed_of_one_worker(winner, confirmed, self.workers, self.site.n_threads, self.most_threads)
+        return speed_of_one_worker(winner, confirmed, self.workers, self.site.n_threads)
 
     def speed_with_all_threads(self, speeds: Sequence[float]) -> float:
         """Return images per second of one process that has the threads of all workers, by the mean of speeds on one."""
@@ -203,17 +207,21 @@ def run_task(
 ) -> TrainResult | BaselineResult:
     """Run a task of one training, pass its progress on to the callback, and return its result.
 
-    One that is lost with the node that ran it begins again, until it was lost MAX_LOSSES times.
+    One that is lost with the node that ran it begins again, in what is left of its time, until it was lost MAX_LOSSES
+    times.
     """
     n_losses = 0
+    started, of_try = time.monotonic(), task
     while True:
         try:
-            return _run_once(trainer, callback, task, label)
+            return _run_once(trainer, callback, of_try, label)
         except WorkerLost as lost:  # the workers say what it costs
             n_losses += 1
             lost.concerns(label, runs_again=n_losses < MAX_LOSSES)
             if not lost.runs_again:
                 raise
+            if isinstance(task, TrainTask) and task.seconds_limit is not None:
+                of_try = replace(task, seconds_limit=max(0.0, task.seconds_limit - (time.monotonic() - started)))
             callback.on_training_progress(label, 0)
 
 
@@ -246,24 +254,23 @@ def speed_of_one_worker(
     confirmed: Sequence[ConfirmRecord],
     workers: int,
     n_threads: int,
-    most_threads: int | None = None,
 ) -> float:
     """Return training images per second of one worker, by the winner's confirmation.
 
-    Several trainings to a worker began at once, and each had its share of the workers until another one ended.
+    Several trainings to a worker began at once, and each had its share of the workers until another one ended. Fewer
+    had the threads that they began with, whatever became of the others.
 
     Args:
         winner: The confirmation whose speed is asked for.
         confirmed: All confirmations of the study.
         workers: Workers of the run.
         n_threads: Threads of each worker.
-        most_threads: See `threads_per_training`.
     """
     together = [record for record in confirmed if record.n_side_by_side == winner.n_side_by_side]
     n_running = min(winner.n_side_by_side, len(together))  # what failed or was killed is taken to have left at once
     if n_running <= workers:
-        speed = effective_workers(n_running, workers, n_threads, most_threads=most_threads)
-        return winner.n_images / winner.seconds * n_running / speed
+        further_threads = winner.n_threads / n_threads - 1
+        return winner.n_images / winner.seconds / (1 + GAIN_OF_THREADS * further_threads)
     ends = sorted(record.seconds for record in together if record.trial != winner.trial)
     worker_seconds, since = 0.0, 0.0
     for end in ends:

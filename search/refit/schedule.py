@@ -66,10 +66,14 @@ class Clock:
     Args:
         timeout: Seconds that the run may take; None for no limit.
         now: Returns seconds that only grow; tests pass a clock of their own.
+        search_only: No training follows the search, which has all of the time.
     """
 
-    def __init__(self, timeout: float | None, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, timeout: float | None, now: Callable[[], float] = time.monotonic, *, search_only: bool = False
+    ) -> None:
         self._now = now
+        self._search_only = search_only
         self._timeout = timeout
         self._seconds_of_testing = SECONDS_OF_TESTING
         self._started = now()
@@ -88,8 +92,8 @@ class Clock:
     def seconds_left_for_search(self) -> float | None:
         """Return the seconds until the search has to end so that the full trainings fit in; None without a limit."""
         left = self.seconds_left()
-        if left is None or self._timeout is None:
-            return None
+        if left is None or self._search_only:
+            return left
         return max(0.0, left - (1 - SEARCH_SHARE) * self._seconds_shared)
 
     def seconds_left_for_training(self) -> float | None:
@@ -103,8 +107,7 @@ class Clock:
         return max(0.0, left - min(MOST_OF_TESTING * self._timeout, self._seconds_of_testing))
 
     def keep_for_testing(self, seconds: float) -> None:
-        """Keep so many seconds back for what follows the last training, but no more than MOST_OF_TESTING of the
-        timeout."""
+        """Keep so many seconds back for what follows the last training, at most MOST_OF_TESTING of the timeout."""
         self._seconds_of_testing = seconds
 
 
@@ -117,8 +120,8 @@ def seconds_of_testing(
         n_test: Test images.
         n_confirmation: Images of the confirmation split.
         n_finalists: Networks that may be in the ensemble beside the students.
-        n_students: Each predicts every test image and its mirror image.
-        images_per_second: That a single training learns from, which has the threads of all workers.
+        n_students: Networks that are delivered, each of which predicts every test image and its mirror image.
+        images_per_second: That a single training learns from, with the threads of all workers, as predictions have.
     """
     n_networks = n_finalists + n_students  # of the ensemble
     n_predicted = n_test * (2 * n_students + N_VIEWS_OF_DELIVERED + n_networks) + n_confirmation * n_networks
@@ -366,7 +369,7 @@ def has_time_for_students(
     if seconds_left <= 0:
         return False
     shortest = SHORTEST_STUDENT if are_taught else SHORTEST_RETRAINING
-    return retraining_share(seconds_left, students_in_full) >= shortest * finalist_share
+    return share_of_further_training(seconds_left, students_in_full) >= shortest * finalist_share
 
 
 def length_of_share(n_epochs: int, n_images: int, share: float) -> int:
@@ -380,8 +383,8 @@ def length_of_share(n_epochs: int, n_images: int, share: float) -> int:
     return max(1, round(share * full_length(n_epochs, n_images)))
 
 
-def retraining_share(seconds_left: float | None, seconds: float) -> float:
-    """Return the length of every student's or retraining's training, in full ones.
+def share_of_further_training(seconds_left: float | None, seconds: float) -> float:
+    """Return how long every student or retraining is trained, in full trainings.
 
     Args:
         seconds_left: Until the last training has to end; None without a timeout.

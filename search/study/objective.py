@@ -273,8 +273,8 @@ class TrialTraining:
             for n_images, next_rung in pairwise(rungs):
                 result = self._finish_rung(results, n_images)
                 self._ask_pruner(n_images, result)
-                self._require_time_for(next_rung, n_images)
-                self._n_images_before += n_images
+                self._require_time_for(next_rung, result.n_images)
+                self._n_images_before += result.n_images  # fewer than planned where it stopped early
                 self._step_before += n_images
             return self._finish_rung(results, rungs[-1])
 

@@ -149,7 +149,7 @@ class ProcessServer:
         if not self._running.has_ended:
             return self._running
         reason = b""
-        with suppress(ConnectionResetError):  # killed
+        with suppress(OSError):  # killed, or closed by another thread that found it ended
             reason = self._running.control.recv(LONGEST_REASON)
         self._end()
         if reason:

@@ -32,7 +32,6 @@ class Probe:
     Each ended with an evaluation.
     """
 
-    name: str
     recipe: Recipe
     first_seconds: float  # until the process had learned from a first batch and evaluated: compiling included
     n_first: int  # images of that batch
@@ -129,7 +128,6 @@ def probe_network(
         return f"the network tried as {name} failed: {failure.reason}"
     first, short, long = results
     probe = Probe(
-        name=name,
         recipe=recipe,
         first_seconds=ends[0] - started,
         n_first=first.n_images,

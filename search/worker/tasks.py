@@ -267,11 +267,10 @@ class TrainingSite:
             pixel_std=self.pixel_std,
             n_planned_images=n_planned_images,
             report_every_images=report_every_images,
-            memory_limit_mb=self.memory_limit_mb,
             bfloat16=self.bfloat16,
             metric=self.metric,
             class_weights=self.class_weights,
-            **{"n_threads": self.n_threads, **more},
+            **{"n_threads": self.n_threads, "memory_limit_mb": self.memory_limit_mb, **more},
         )
 
 

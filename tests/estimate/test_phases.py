@@ -43,14 +43,23 @@ def test_phases_follow_from_images_and_workers() -> None:
     assert (students.n_images, students.seconds) == (3 * length, pytest.approx(1.5 * of_student))
     # Five networks predict 200 images, with two threads.
     assert (ensemble.n_images, ensemble.seconds) == (0, pytest.approx(2 + 5 * 0.1 / 1.5))
-    # Three students predict 100 images; with two threads the delivered one does once more and on eleven changed ones,
+    # Three students predict 100 images with two threads, the delivered one does once more and on eleven changed ones,
     # and the ensemble. Keras is loaded twice.
-    assert testing.seconds == pytest.approx(3 * 2.05 + 2 + (1 + 11 + 5) * 0.05 / 1.5 + 2 * 5)
+    assert testing.seconds == pytest.approx(3 * 2 + 2 + (3 + 1 + 11 + 5) * 0.05 / 1.5 + 2 * 5)
 
 
 def test_search_only_costs_the_search_alone() -> None:
     (case,) = estimate([REHEARSAL], COSTS, replace(JOB, search_only=True))
     assert [phase.name for phase in case.phases] == ["search"]
+
+
+def test_search_that_nothing_follows_is_estimated_to_have_all_of_the_timeout() -> None:
+    job = replace(JOB, timeout=20.0)
+    alone, followed = (
+        estimate([REHEARSAL], COSTS, replace(job, search_only=True)) + estimate([REHEARSAL], COSTS, job)[:1]
+    )
+    assert (alone.n_trials, alone.phases[0].seconds) == (4, pytest.approx(20))
+    assert followed.n_trials == 0
 
 
 def test_rehearsal_that_found_nothing_to_confirm_says_nothing_of_what_comes_after() -> None:

@@ -18,6 +18,12 @@ def test_memory_is_that_of_all_trainings_that_run_at_a_time() -> None:
     assert estimate_memory([probe(4)], 100.0, replace(JOB, search_only=True)).in_all == 2 * 500 + 100
 
 
+def test_networks_of_the_front_and_their_students_take_memory_together() -> None:
+    images_mb = 1200 * 28 * 28 / 2**20
+    of_front = estimate_memory([probe(4)], 100.0, replace(JOB, workers=4, n_students=1, front=True))
+    assert of_front.in_all == pytest.approx(7 * (500 + images_mb) + 100), "seven share four workers"
+
+
 def test_disk_holds_images_trials_and_models() -> None:
     bare = estimate_disk(0, 0, 0, DATA)
     assert bare > 1400 * 28 * 28

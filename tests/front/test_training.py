@@ -147,6 +147,29 @@ def test_run_that_was_killed_trains_what_is_missing_only(tmp_path: Path, digits_
     assert sorted((filters_of(task), bool(task.teachers)) for task in again) == [(2, True), (4, False)]
 
 
+def test_students_of_a_teacher_that_is_trained_again_are_too(tmp_path: Path, digits_split: Split) -> None:
+    trains = trainer(digits_split)
+    final = final_round(tmp_path, digits_split, trains)
+    front_of(final)
+    (student,) = final.files.of_point(final.files.read_front()[0].name).read_student_records()
+    final.files.checksums.forget(final.files.root / student.teachers[0].model)
+    before = len(trains.students)
+    front_of(final)
+    assert sorted(map(filters_of, trains.students[before:])) == sorted(SIZES)
+
+
+def test_best_network_keeps_nothing_that_an_earlier_run_delivered(tmp_path: Path, digits_split: Split) -> None:
+    final = final_round(tmp_path, digits_split, trainer(digits_split, student_accuracy=0.99))
+    front_of(final, n_seeds=2)
+    assert len(final.files.read_refit_records()) == 2
+    for record in final.files.read_front():  # the first students turn out worse, so that none is delivered
+        final.files.checksums.forget(final.files.of_point(record.name).refit)
+    front_of(replace(final, trainer=trainer(digits_split, student_accuracy=0.1)), n_seeds=2)
+    (delivered,) = final.files.read_refit_records()
+    assert not delivered.teachers
+    assert len(final.files.read_json(BestRecipe, final.files.best_recipe).retrainings) == 1
+
+
 def test_network_whose_training_fails_is_no_part_of_the_front(tmp_path: Path, digits_split: Split) -> None:
     class Breaking(Failing):
         failure = staticmethod(lambda task: TrainingFailed("memory", "too much") if filters_of(task) == 4 else None)
@@ -246,6 +269,17 @@ def test_finalist_that_is_slower_than_planned_takes_no_other_ones_time(tmp_path:
     assert finalists == sorted(finalists, reverse=True), "the costliest goes first"
     kept_back = 1000 - (clock.seconds_left_for_training() or 0.0)
     assert sum(finalists) <= 1000 - kept_back + 1 + len(points) * plan.seconds_kept
+
+
+def test_round_that_is_resumed_keeps_the_time_of_its_students(tmp_path: Path, digits_split: Split) -> None:
+    final = final_round(tmp_path, digits_split, trainer(digits_split))
+    front_of(final)
+    final.files.checksums.forget(final.files.confirm_model(0))
+    clock = Clock(20_000.0, now=lambda: 0.0)
+    plan = plan_front(replace(final, clock=clock), [finalist_of(each) for each in TRIALS], 1, 100)
+    left = clock.seconds_left_for_training()
+    assert left is not None and plan.seconds_kept > 0
+    assert plan.seconds + plan.seconds_kept == pytest.approx(left)
 
 
 def test_share_of_a_clock_counts_from_its_first_question() -> None:

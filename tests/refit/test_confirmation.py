@@ -20,7 +20,7 @@ from search.refit.confirmation import (
     trained_finalists,
 )
 from search.refit.ensemble import build_ensemble
-from search.refit.finalists import choose_finalists
+from search.refit.finalists import choose_finalists, finalist_of
 from search.refit.retraining import refit
 from search.refit.schedule import FINALIST_LENGTH, Clock, FinalistsPlan
 from search.worker.tasks import Interrupted, TrainingFailed, TrainResult, TrainTask
@@ -71,6 +71,16 @@ def test_confirmed_finalists_are_not_trained_again(tmp_path: Path, digits_split:
     confirm(final, choose_finalists([trial(1, 0.9)]))
     confirm(final, choose_finalists([trial(1, 0.9), trial(2, 0.8)]))
     assert [task.recipe.architecture.blocks[0].filters for task in trainer.tasks] == [2, 3]
+
+
+@pytest.mark.parametrize(("n_finalists", "limit"), [(1, 8000), (2, 4000), (3, 8000 / 3), (4, 4000)])
+def test_finalists_that_run_at_a_time_share_the_memory(
+    tmp_path: Path, digits_split: Split, n_finalists: int, limit: float
+) -> None:
+    trainer = FakeTrainer(digits_split.confirmation.labels, lambda filters: 0.5)
+    finalists = [finalist_of(trial(number, 0.9)) for number in range(1, n_finalists + 1)]
+    confirm(final_round(tmp_path, digits_split, trainer, workers=2), finalists)
+    assert [task.memory_limit_mb for task in trainer.tasks] == [pytest.approx(limit)] * n_finalists
 
 
 def test_a_timeout_changes_the_length_of_all_finalists_by_the_same_share(tmp_path: Path, digits_split: Split) -> None:

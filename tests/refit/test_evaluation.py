@@ -55,7 +55,7 @@ def fitted(tmp_path: Path, digits_split: Split) -> FinalRound:
     final = final_round(tmp_path, digits_split, trainer)
     refit(final, confirm(final, choose_finalists([trial(1, 0.9)]))[0], n_seeds=1)
     save_constant_model(final.files)
-    fit_baselines(replace(final, trainer=FakeFitter({NAMES[0]: TrainingFailed("error", "a bug")})), None)
+    fit_baselines(replace(final, trainer=FakeFitter({NAMES[0]: TrainingFailed("error", "a bug")})))
     return final
 
 

@@ -18,6 +18,7 @@ from fmnist.recipe import Recipe
 from fmnist.training.course import Rescheduling
 from fmnist.training.history import HistoryPoint
 from search import Callback
+from search.callbacks.base import CallbackList
 from search.records.models import BestRecipe, EnsembleRecipe, MemberRecord
 from search.refit.confirmation import confirm
 from search.refit.ensemble import ensemble_recipe
@@ -40,6 +41,16 @@ class Labels(Callback):
 
     def on_training_end(self, label: str, reason: str) -> None:
         self.ended.append(label)
+
+
+class Lengths(Callback):
+    """Remembers how long each training is planned to be, in images."""
+
+    def __init__(self) -> None:
+        self.planned: dict[str, int] = {}
+
+    def on_training_start(self, label: str, recipe: Recipe, n_images: int) -> None:
+        self.planned[label] = n_images
 
 
 class StopAt(Callback):
@@ -155,10 +166,24 @@ def test_another_seed_gives_another_student_of_the_same_teachers(
     trained: Trained, source: DataSource, tmp_path: Path
 ) -> None:
     labels, out = Labels(), tmp_path / "other.keras"
-    retrain(trained.student, source, 12345, out, labels)
+    lengths = Lengths()
+    retrain(trained.student, source, 12345, out, CallbackList([labels, lengths]))
     assert labels.ended[-1] == "seed 12345"
+    (delivered,) = trained.student.retrainings
+    assert lengths.planned["seed 12345"] == delivered.reschedulings[-1].n_planned_images, "as it was in the end"
     assert len(labels.ended) == 1 + len(trained.student.teachers)
     assert weights_of(out) != weights_of(trained.final.files.student_model(0))
+
+
+@without_weights
+def test_student_of_a_study_without_test_images_is_the_same_and_not_scored(
+    trained: Trained, source: DataSource, tmp_path: Path
+) -> None:
+    out = tmp_path / "again.keras"
+    outcome = retrain(trained.student, replace(source, test_digests=()), None, out, Callback())
+    assert weights_of(out) == weights_of(trained.final.files.student_model(0))
+    assert (outcome.test_accuracy, outcome.n_images) == (None, 0)
+    assert outcome.beside_the_study == "the study had no test images either"
 
 
 @without_weights

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -80,6 +82,14 @@ def test_lost_training_begins_again_with_the_same_task(n_losses: int) -> None:
     assert [point.n_images for point in result.history] == [100, 200]
     assert heard.said == [50, 100, 0] * n_losses + [50, 100, 200], "its progress is back at the beginning"
     assert all((lost.training, lost.runs_again) == ("seed 1", True) for lost in trainer.losses)
+
+
+def test_lost_training_begins_again_in_what_is_left_of_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = itertools.count(0.0, 40.0)  # each look at the clock is 40 seconds after the last one
+    monkeypatch.setattr("search.refit.round.time.monotonic", lambda: next(seconds))
+    trainer = Losing(2)
+    run_task(trainer, Callback(), replace(TASK, seconds_limit=100.0), "student 0")
+    assert [task.seconds_limit for task in trainer.tasks] == [100.0, 60.0, 20.0]
 
 
 def test_lost_baseline_begins_again() -> None:

@@ -32,4 +32,4 @@ def probe(filters: int, peak_memory_mb: float = 500.0) -> Probe:
     """A ten-thousandth of a second for an image, and as much for each 100,000 multiply-adds; an evaluation costs 40."""
     seconds = 1e-4 + 1e-9 * count_multiply_adds(recipe(filters).architecture)
     measured = {"n_images": (100, 400), "seconds": (140 * seconds, 440 * seconds)}
-    return Probe("p", recipe(filters), 2.0 + 72 * seconds, 32, **measured, peak_memory_mb=peak_memory_mb)
+    return Probe(recipe(filters), 2.0 + 72 * seconds, 32, **measured, peak_memory_mb=peak_memory_mb)

@@ -58,7 +58,7 @@ def test_network_that_takes_too_much_memory_is_named_and_other_failures_end_the_
 
     large = replace(RECIPE, architecture=Architecture((8, 8, 1), 10, (Block(64, 2, 3),)))
     outcome = probe_all([("small", RECIPE), ("largest", large)], SITE, fail_on_large, 1, Callback())
-    assert [probe.name for probe in outcome.probes] == ["small"]
+    assert [probe.recipe for probe in outcome.probes] == [RECIPE]
     assert outcome.failures == ("the network tried as largest failed: no more",)
     for kind in ("memory", "error"):
         with pytest.raises(TrainingFailed, match="no more"):

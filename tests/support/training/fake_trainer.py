@@ -140,6 +140,7 @@ def final_round(tmp_path: Path, split: Split, trainer: Trainer, **more) -> Final
         "predict": constant,
         "workers": 2,
         "most_threads": 1024,
+        "memory_limit_of_each": lambda n_trainings: 8000 / n_trainings,
         "clock": Clock(None),
         "stop": threading.Event(),
         "callback": Callback(),
