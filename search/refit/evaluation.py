@@ -99,8 +99,7 @@ def evaluate(
             front_accuracies=front_accuracies,
         )
         _add_scores_to_best_recipe(files, accuracies)
-        for point, accuracy in zip(files.read_front(), front_accuracies, strict=True):
-            _add_scores_to_best_recipe(files.of_point(point.name), (accuracy,))
+        _add_scores_to_front(files, front_accuracies)
         if record.ensemble_accuracy is not None:
             recipe = files.read_json(EnsembleRecipe, files.ensemble_recipe)
             files.write_json(files.ensemble_recipe, replace(recipe, test_accuracy=record.ensemble_accuracy))
@@ -182,15 +181,21 @@ def _save_predictions(
 
 
 def _add_scores_to_best_recipe(files: StudyFiles, accuracies: Sequence[float]) -> None:
-    """Write what each delivered training scored to its recipe, for whoever repeats it.
-
-    accuracies: of the first ones, in their order; of a network of the front only the first is scored.
-    """
+    """Write what each delivered training scored to best_recipe.json, for whoever repeats it."""
     best = files.read_json(BestRecipe, files.best_recipe)
-    scored = list(best.retrainings)
-    for place, accuracy in enumerate(accuracies):
-        scored[place] = replace(scored[place], test_accuracy=accuracy)
+    scored = []
+    for retraining, accuracy in zip(best.retrainings, accuracies, strict=True):
+        scored.append(replace(retraining, test_accuracy=accuracy))
     files.write_json(files.best_recipe, replace(best, retrainings=tuple(scored)))
+
+
+def _add_scores_to_front(files: StudyFiles, accuracies: Sequence[float]) -> None:
+    """Write what each network of the front scored to its recipe, of which the first training is the delivered one."""
+    for point, accuracy in zip(files.read_front(), accuracies, strict=True):
+        of_point = files.of_point(point.name)
+        best = files.read_json(BestRecipe, of_point.best_recipe)
+        first = replace(best.retrainings[0], test_accuracy=accuracy)
+        files.write_json(of_point.best_recipe, replace(best, retrainings=(first, *best.retrainings[1:])))
 
 
 def _predict_by_baselines(final: FinalRound, test: LabelledImages) -> None:
