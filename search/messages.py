@@ -26,7 +26,7 @@ from search.report.charts.fonts import fonts_for
 from search.report.text.data import describe_duplicates, uneven_classes
 from search.report.text.delivery import trainings
 from search.results.balance import balance_of
-from search.results.members import score_interval
+from search.results.members import averaged_in_words, score_interval
 from search.results.result import FinishedStudy, TrainedStudy
 from search.study.trials import count_by_state, read_best
 from search.worker.tasks import Interrupted
@@ -247,9 +247,9 @@ def ensemble_in_words(result: FinishedStudy) -> str:
     """Say how good the ensemble is, as the end of a line; empty where the study has none."""
     if result.ensemble is None or result.ensemble_interval is None:
         return ""
-    interval, n_members = result.ensemble_interval, len(result.ensemble.members)
+    interval, averaged = result.ensemble_interval, averaged_in_words(result.ensemble)
     return (
-        f"; ensemble of {n_members} networks {result.ensemble_accuracy:.2%}, 95 % interval {interval.low:.2%} to "
+        f"; ensemble of {averaged} {result.ensemble_accuracy:.2%}, 95 % interval {interval.low:.2%} to "
         f"{interval.high:.2%}"
     )
 

@@ -28,7 +28,7 @@ from search.format import (
 )
 from search.report.text.delivery import trainings
 from search.report.text.recipe import describe_plan
-from search.results.members import score_interval
+from search.results.members import averaged_in_words, score_interval
 from search.results.result import FinishedStudy, TrainedStudy
 from search.study.objective import Outcome
 from search.study.optuna_private import (
@@ -243,7 +243,7 @@ def tested_in_words(result: FinishedStudy) -> list[str]:
     ensemble = []
     if result.ensemble is not None and result.ensemble_interval is not None:
         ensemble.append(
-            f"**Ensemble of {len(result.ensemble.members)} networks: {percent(result.ensemble_accuracy)}** "
+            f"**Ensemble of {averaged_in_words(result.ensemble)}: {percent(result.ensemble_accuracy)}** "
             f"(95 % interval {percent_range(result.ensemble_interval)})"
         )
     decided, metric = [], result.metric
@@ -268,6 +268,6 @@ def confirmed_in_words(result: TrainedStudy) -> list[str]:
         shown = in_metric(result.metric, result.confirm_score)
         said.insert(0, f"**Confirmation {METRIC_WORDS[result.metric]} {shown}**, which decided")
     if result.ensemble is not None:
-        n_members = len(result.ensemble.members)
-        said.append(f"**Ensemble of {n_members} networks: {percent(result.ensemble.confirm_accuracy)}**")
+        averaged = averaged_in_words(result.ensemble)
+        said.append(f"**Ensemble of {averaged}: {percent(result.ensemble.confirm_accuracy)}**")
     return said

@@ -185,7 +185,8 @@ class StudyFiles:
     def confirm_arrays(self, trial: int) -> Path:
         """Path of a finalist's predictions on the confirmation split.
 
-        Arrays: "probabilities" float32 (n, n_classes), "labels" uint8 (n,).
+        Arrays: "probabilities" float32 (n, n_classes), "labels" uint8 (n,); of a network that learned from mirror
+        images, by a version that averages over them, "mirrored_probabilities" like the first.
         """
         return self.confirm / f"trial-{trial:04d}.npz"
 

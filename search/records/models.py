@@ -101,6 +101,7 @@ class ConfirmRecord:
     # By the study's metric, larger is better; None where that is accuracy:
     search_score: float | None = None
     confirm_score: float | None = None
+    seconds_compared: float | None = None  # as in Finalist
 
     @property
     def score(self) -> float:
@@ -165,7 +166,7 @@ class RefitRecord:
 
 @dataclass(frozen=True)
 class EnsembleRecord:
-    """The average of several trained networks of the study, chosen on the confirmation split."""
+    """The average of trained networks of the study, or of one's two views, chosen on the confirmation split."""
 
     members: tuple[MemberRecord, ...]  # by weight, the heaviest first
     n_candidates: int  # networks that they were chosen from
@@ -173,6 +174,7 @@ class EnsembleRecord:
     n_parameters: int
     multiply_adds: int  # per image, forward
     confirm_score: float | None = None  # as in ConfirmRecord; it flatters like the accuracy
+    mirrored: bool = False  # each member predicts the image and its mirror image, and both count the same
 
 
 @dataclass(frozen=True)
@@ -245,6 +247,7 @@ class EnsembleRecipe:
     teachers: tuple[MemberRecipe, ...]  # what its taught members learn from; empty if it has none
     test_accuracy: float | None = None  # None until the test set was opened
     class_weights: ClassWeights = "none"  # of the losses of all
+    mirrored: bool = False  # as in EnsembleRecord
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,7 @@ def in_words(recipe: BestRecipe | EnsembleRecipe, seed: int | None) -> str:
     """Say what is trained. seed: as in `retrain`, which refuses what is refused here."""
     seed = seed_of_recipe(recipe, seed)
     if isinstance(recipe, EnsembleRecipe):
-        return f"retraining the ensemble of study {recipe.study} and its {len(recipe.members)} members"
+        return f"retraining the ensemble of study {recipe.study} and its {with_noun(len(recipe.members), 'member')}"
     taught = f", after its {with_noun(len(recipe.teachers), 'teacher')}" if recipe.teachers else ""
     return f"retraining trial {recipe.trial} of study {recipe.study} with seed {seed}{taught}"
 

@@ -1,8 +1,9 @@
 """Average what was trained after the search: the teachers of the students, and the ensemble that a study delivers.
 
-Who is averaged, and with which weight, is chosen on the confirmation split, from which none of the networks has
-learned and by which no trial was chosen. Averages are compared by cross-entropy whatever the study's metric, since
-metrics of predicted classes cannot tell them apart; where the metric counts classes alike, so does the cross-entropy.
+Who is averaged, with which weight, and whether over mirror images too, is chosen on the confirmation split, from which
+none of the networks has learned and by which no trial was chosen. Averages are compared by cross-entropy whatever the
+study's metric, since metrics of predicted classes cannot tell them apart; where the metric counts classes alike, so
+does the cross-entropy.
 """
 
 from __future__ import annotations
@@ -10,15 +11,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from fmnist.data.split import open_split
-from fmnist.metrics.ensemble import ensemble_weights
+from fmnist.metrics.ensemble import ensemble_weights, weighted_mean
 from fmnist.model.layers import count_multiply_adds, count_parameters
 from fmnist.model.metadata import write_metadata
 from fmnist.recipe import Recipe
-from fmnist.scoring import COUNT_CLASSES_ALIKE, weights_of_classes
+from fmnist.scoring import COUNT_CLASSES_ALIKE, log_losses, weights_of_classes
 from search.records.files import StudyFiles
 from search.records.ledger import Stopwatch
 from search.records.models import (
@@ -43,7 +45,25 @@ class Candidate:
 
     model: Path
     probabilities: np.ndarray  # float32 (n, n_classes), of the confirmation split
+    # The same of its mirror images; None: it has not learned from such, or an earlier version trained it.
+    mirrored_probabilities: np.ndarray | None
     recipe: Recipe
+
+    @classmethod
+    def read(cls, files: StudyFiles, model: Path, arrays: Path, recipe: dict[str, Any]) -> Candidate:
+        """Read what a network predicts on the confirmation split. arrays: where `write_confirmation` has put that."""
+        predicted = files.read_arrays(arrays)
+        mirrored = predicted.get("mirrored_probabilities")
+        return cls(model, predicted["probabilities"], mirrored, Recipe.from_dict(recipe))
+
+
+@dataclass(frozen=True)
+class Average:
+    """Networks that are averaged."""
+
+    members: tuple[MemberRecord, ...]  # the heaviest first
+    mirrored: bool  # each predicts the image and its mirror image, and both count the same
+    log_loss: float  # on the confirmation split
 
 
 def finalists_of(final: FinalRound) -> list[Candidate]:
@@ -51,8 +71,8 @@ def finalists_of(final: FinalRound) -> list[Candidate]:
     files = final.files
     candidates = []
     for record in trained_finalists(final):
-        probabilities = files.read_arrays(files.confirm_arrays(record.trial))["probabilities"]
-        candidates.append(Candidate(files.confirm_model(record.trial), probabilities, Recipe.from_dict(record.recipe)))
+        model, arrays = files.confirm_model(record.trial), files.confirm_arrays(record.trial)
+        candidates.append(Candidate.read(files, model, arrays, record.recipe))
     return candidates
 
 
@@ -72,16 +92,40 @@ def students_of(final: FinalRound, winner: ConfirmRecord) -> list[Candidate]:
     files = final.files
     candidates = []
     for record in finished_students(files, winner.trial):
-        probabilities = files.read_arrays(files.student_arrays(record.seed_index))["probabilities"]
-        model = files.student_model(record.seed_index)
-        candidates.append(Candidate(model, probabilities, Recipe.from_dict(winner.recipe)))
+        model, arrays = files.student_model(record.seed_index), files.student_arrays(record.seed_index)
+        candidates.append(Candidate.read(files, model, arrays, winner.recipe))
     return candidates
 
 
-def choose_members(final: FinalRound, candidates: Sequence[Candidate]) -> tuple[MemberRecord, ...]:
-    """Choose which candidates are averaged, see `fmnist.metrics.ensemble`; the heaviest first."""
+def choose_average(final: FinalRound, candidates: Sequence[Candidate]) -> Average:
+    """Choose which candidates are averaged, and over mirror images too where that is better.
+
+    Mirror images count only where every candidate has predicted them, as it has learned from such: they show the same
+    class then.
+    """
+    average = average_of(final, candidates, [candidate.probabilities for candidate in candidates])
+    both_views = []
+    for candidate in candidates:
+        if candidate.mirrored_probabilities is None:
+            return average
+        both_views.append((candidate.probabilities + candidate.mirrored_probabilities) / 2)
+    mirrored = average_of(final, candidates, both_views, mirrored=True)
+    return mirrored if mirrored.log_loss < average.log_loss else average
+
+
+def average_of(
+    final: FinalRound, candidates: Sequence[Candidate], predicted: Sequence[np.ndarray], *, mirrored: bool = False
+) -> Average:
+    """Choose which candidates are averaged, see `fmnist.metrics.ensemble`.
+
+    Args:
+        final: Whose confirmation split decides.
+        candidates: The networks.
+        predicted: What each predicts there, float32 (n, n_classes).
+        mirrored: Whether that is of mirror images too.
+    """
     labels = np.array(open_split(final.site.split_folder).confirmation.labels)
-    probabilities = np.stack([candidate.probabilities for candidate in candidates])
+    probabilities = np.stack(predicted)
     image_weights = None
     if final.site.metric in COUNT_CLASSES_ALIKE:
         weights_by_class = weights_of_classes("balanced", labels, probabilities.shape[2])
@@ -92,7 +136,9 @@ def choose_members(final: FinalRound, candidates: Sequence[Candidate]) -> tuple[
     for candidate, weight in zip(candidates, weights, strict=True):
         if weight > 0:
             members.append(MemberRecord(final.files.relative_name(candidate.model), float(weight)))
-    return tuple(sorted(members, key=lambda member: -member.weight))
+    losses = log_losses(labels, weighted_mean(probabilities, weights))
+    log_loss = float(np.average(losses, weights=image_weights))
+    return Average(tuple(sorted(members, key=lambda member: -member.weight)), mirrored, log_loss)
 
 
 def choose_teachers(final: FinalRound) -> tuple[MemberRecord, ...]:
@@ -104,7 +150,8 @@ def choose_teachers(final: FinalRound) -> tuple[MemberRecord, ...]:
     candidates = finalists_of(final)
     if len(candidates) == 1:
         return ()
-    heaviest = choose_members(final, candidates)[:N_TEACHERS]
+    predicted = [candidate.probabilities for candidate in candidates]
+    heaviest = average_of(final, candidates, predicted).members[:N_TEACHERS]
     whole = sum(member.weight for member in heaviest)
     return tuple(replace(member, weight=member.weight / whole) for member in heaviest)
 
@@ -124,17 +171,19 @@ def build_ensemble(final: FinalRound, winner: ConfirmRecord) -> EnsembleRecord |
     """Choose the ensemble among finalists and students or retrainings, and write its model, its recipe and its record.
 
     Returns:
-        Its record; None where one network alone is better than any average, so that there is no ensemble.
+        Its record; None where one network alone, without mirror images, is better than any average: then there is no
+        ensemble.
     """
     files = final.files
     candidates = [*finalists_of(final), *students_of(final, winner)]
-    members = choose_members(final, candidates)
-    if len(members) < 2:
+    average = choose_average(final, candidates)
+    members, mirrored = average.members, average.mirrored
+    if len(members) < 2 and not mirrored:
         files.forget_ensemble()
         return None
     done = files.read_ensemble_record()
     is_kept = all(map(files.checksums.is_whole, (files.ensemble, files.ensemble_recipe)))
-    if done is not None and done.members == members and is_kept:
+    if done is not None and (done.members, done.mirrored) == (members, mirrored) and is_kept:
         return done
     files.forget_ensemble()
     confirmation = open_split(final.site.split_folder).confirmation
@@ -142,7 +191,8 @@ def build_ensemble(final: FinalRound, winner: ConfirmRecord) -> EnsembleRecord |
     with Stopwatch(files, "refit"), files.checksums.writing(files.ensemble) as temporary:
         weights = tuple(member.weight for member in members)
         images = np.array(confirmation.images)
-        predicted = final.predict(AverageTask(models, weights, temporary, images, final.threads_per_training(1)))
+        n_threads = final.threads_per_training(1)
+        predicted = final.predict(AverageTask(models, weights, temporary, images, n_threads, mirrored=mirrored))
         write_metadata(temporary, model_metadata(final.data))
     confirmed = confirmed_by(final.site.metric, np.array(confirmation.labels), predicted)
     of_members = [candidate.recipe.architecture for candidate in candidates if candidate.model in models]
@@ -151,21 +201,22 @@ def build_ensemble(final: FinalRound, winner: ConfirmRecord) -> EnsembleRecord |
         n_candidates=len(candidates),
         confirm_accuracy=confirmed.accuracy,
         n_parameters=sum(map(count_parameters, of_members)),
-        multiply_adds=sum(map(count_multiply_adds, of_members)),
+        multiply_adds=sum(map(count_multiply_adds, of_members)) * (2 if mirrored else 1),
         confirm_score=confirmed.score,
+        mirrored=mirrored,
     )
-    files.write_json(files.ensemble_recipe, ensemble_recipe(final, members))
+    files.write_json(files.ensemble_recipe, ensemble_recipe(final, average))
     files.write_json(files.ensemble_record, record)
     return record
 
 
-def ensemble_recipe(final: FinalRound, members: Sequence[MemberRecord]) -> EnsembleRecipe:
+def ensemble_recipe(final: FinalRound, average: Average) -> EnsembleRecipe:
     """Return all that it takes to train the ensemble again, to the bit."""
-    recipes = member_recipes(final.files, members)
+    recipes = member_recipes(final.files, average.members)
     teachers: tuple[MemberRecipe, ...] = ()
     if any(recipe.is_taught for recipe in recipes):  # all students have the same
         teachers = member_recipes(final.files, final.files.read_student_records()[0].teachers)
-    return EnsembleRecipe(**provenance_of(final), members=recipes, teachers=teachers)
+    return EnsembleRecipe(**provenance_of(final), members=recipes, teachers=teachers, mirrored=average.mirrored)
 
 
 def member_recipes(files: StudyFiles, members: Sequence[MemberRecord]) -> tuple[MemberRecipe, ...]:

@@ -164,6 +164,7 @@ class _Plan:
     expected: float | None  # test accuracy that the study measured
     seed: int | None  # as in Retrained
     class_weights: ClassWeights  # of every training
+    mirrored: bool = False  # of an ensemble, see EnsembleRecord
 
 
 def _plan_of(recipe: BestRecipe | EnsembleRecipe, seed: int | None) -> _Plan:
@@ -171,6 +172,7 @@ def _plan_of(recipe: BestRecipe | EnsembleRecipe, seed: int | None) -> _Plan:
     seed = seed_of_recipe(recipe, seed)
     if isinstance(recipe, EnsembleRecipe):
         plan = _Plan(recipe.teachers, recipe.members, True, None, recipe.test_accuracy, None, recipe.class_weights)
+        plan = replace(plan, mirrored=recipe.mirrored)
     else:
         own = next((retraining for retraining in recipe.retrainings if retraining.seed == seed), None)
         like = own or recipe.retrainings[0]
@@ -279,7 +281,9 @@ class _Trainings:
             shutil.copyfile(models[0], path)
             return
         weights = tuple(member.weight for member in members)
-        self._workers.predict(AverageTask(models, weights, path, self._split.confirmation.images, default_workers()))
+        images = self._split.confirmation.images
+        task = AverageTask(models, weights, path, images, default_workers(), mirrored=self._plan.mirrored)
+        self._workers.predict(task)
 
     def _train_each(self, networks: Sequence[MemberRecipe], teachers: Sequence[MemberRecipe]) -> None:
         """Train networks side by side, those that are equal but for their weight once."""

@@ -152,7 +152,10 @@ def write_confirmation(final: FinalRound, path: Path, result: TrainResult) -> Co
     if probabilities is None:
         raise RuntimeError(f"a full training must predict the confirmation split, but gave {result}")
     labels = np.array(open_split(final.site.split_folder).confirmation.labels)
-    final.files.write_arrays(path, probabilities=probabilities, labels=labels)
+    arrays = {"probabilities": probabilities, "labels": labels}
+    if result.mirrored_probabilities is not None:
+        arrays["mirrored_probabilities"] = result.mirrored_probabilities
+    final.files.write_arrays(path, **arrays)
     return confirmed_by(final.site.metric, labels, probabilities)
 
 

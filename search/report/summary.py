@@ -186,6 +186,7 @@ def ensemble_section(study: FinishedStudy, evidence: Evidence) -> dict[str, Any]
     return {
         "file": study.files.ensemble.name,
         "members": [member_row(member) for member in score.members],
+        "mirrored": record.mirrored,
         "n_candidates": record.n_candidates,
         "confirm_accuracy": record.confirm_accuracy,
         "accuracy": {

@@ -18,8 +18,8 @@ from search.format import (
     percent,
     percent_range,
     short_count,
-    with_noun,
 )
+from search.results.members import averaged_in_words
 from search.system.notebook_html import code, output, paragraph, table
 
 if TYPE_CHECKING:
@@ -79,8 +79,7 @@ def finished_card(study: FinishedStudy) -> str:
     if study.ensemble is not None and study.ensemble_interval is not None:
         rows.append(("ensemble", Markup("<b>{}</b> {}").format(
             percent(study.ensemble_accuracy),
-            f"(95 % interval {percent_range(study.ensemble_interval)}), "
-            f"{with_noun(len(study.ensemble.members), 'network')}",
+            f"(95 % interval {percent_range(study.ensemble_interval)}), {averaged_in_words(study.ensemble)}",
         )))  # fmt: skip
     confirmed = in_metric(study.metric, winner.score)
     if study.metric != "accuracy":

@@ -12,7 +12,8 @@ from fmnist.errors import UserError
 from fmnist.metrics.intervals import Interval, score_95
 from fmnist.paths import shown_path
 from fmnist.recipe import Recipe
-from search.records.models import ConfirmRecord, MemberRecord
+from search.format import with_noun
+from search.records.models import ConfirmRecord, EnsembleRecord, MemberRecord
 from search.results.trainings import Trainings
 
 
@@ -71,6 +72,14 @@ def find_members(study: Trainings, records: Sequence[MemberRecord]) -> tuple[Mem
     return tuple(found)
 
 
+def averaged_in_words(ensemble: EnsembleRecord) -> str:
+    """What an ensemble averages, such as `3 networks`, or `3 networks with mirror images`."""
+    if len(ensemble.members) == 1:
+        return "one network on an image and its mirror image"
+    networks = with_noun(len(ensemble.members), "network")
+    return f"{networks} with mirror images" if ensemble.mirrored else networks
+
+
 def score_interval(study: Trainings, record: ConfirmRecord) -> Interval:
     """95 % interval of what a finalist has on the confirmation split by the study's metric (Wilson's of accuracy)."""
     if record.confirm_score is None:
@@ -90,3 +99,12 @@ def read_confirmation(study: Trainings, path: Path) -> tuple[np.ndarray, np.ndar
     """
     arrays = study.files.read_arrays(path)
     return arrays["labels"].astype(int), arrays["probabilities"]
+
+
+def read_views(study: Trainings, path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Read what a finalist or student predicts on average for an image of the confirmation split and its mirror image.
+
+    For arguments and what is returned see `read_confirmation`.
+    """
+    arrays = study.files.read_arrays(path)
+    return arrays["labels"].astype(int), (arrays["probabilities"] + arrays["mirrored_probabilities"]) / 2

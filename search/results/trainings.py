@@ -47,7 +47,7 @@ class Trainings:
     # Students, or retrainings of a single finalist, by seed_index, delivered or not; empty where there are none.
     students: tuple[RefitRecord, ...] = ()
     front_students: tuple[RefitRecord, ...] = ()  # with --front: those of the other networks
-    ensemble: EnsembleRecord | None = None  # None where one network alone was best, and before version 0.7.0
+    ensemble: EnsembleRecord | None = None  # None where one view of one network was best, and before version 0.7.0
     ensemble_bytes: int | None = None  # size of ensemble.keras
 
     @property

@@ -129,7 +129,7 @@ def average_task(task: AverageTask) -> np.ndarray:
     from fmnist.model.ensemble import average_models
     from fmnist.model.inference import predict_probabilities
 
-    model = average_models(task.models, task.weights)
+    model = average_models(task.models, task.weights, mirrored=task.mirrored)
     model.save(task.save_to)
     return predict_probabilities(model, task.images)
 
@@ -215,9 +215,12 @@ def result_of(task: TrainTask, training: Training, split: Split) -> TrainResult:
     """Score and save a finished training as the task asks."""
     from fmnist.model.inference import predict_probabilities, save_for_users
 
-    scored = None
+    scored, scored_mirrored = None, None
     if task.score_on_confirmation:
-        scored = predict_probabilities(training.model, split.confirmation.images)
+        images = split.confirmation.images
+        scored = predict_probabilities(training.model, images)
+        if task.recipe.plan.flip:
+            scored_mirrored = predict_probabilities(training.model, images[:, :, ::-1])
     if task.save_to is not None:
         save_for_users(training.model, task.save_to)
     return TrainResult(
@@ -229,6 +232,7 @@ def result_of(task: TrainTask, training: Training, split: Split) -> TrainResult:
         stopped_by=training.stopped_by,
         peak_memory_mb=peak_memory_mb(),
         confirmation_probabilities=scored,
+        mirrored_probabilities=scored_mirrored,
         confusion=training.confusion,
         reschedulings=training.reschedulings,
     )

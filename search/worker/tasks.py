@@ -76,6 +76,7 @@ class TrainResult:
     stopped_by: str  # "end", "early stopping", "time limit" or "stop point"
     peak_memory_mb: float  # resident memory of the process at its highest
     confirmation_probabilities: np.ndarray | None = None  # float32 (n, n_classes)
+    mirrored_probabilities: np.ndarray | None = None  # the same of the mirror images, if it learned from such
     confusion: np.ndarray | None = None  # int64 (n_classes, n_classes): selection images by true and predicted
     reschedulings: tuple[Rescheduling, ...] = ()  # changes of its length on the way
 
@@ -100,6 +101,7 @@ class AverageTask:
     save_to: Path  # .keras
     images: np.ndarray  # uint8 (n, height, width, channels)
     n_threads: int = 1
+    mirrored: bool = False  # averages over each image and its mirror image, too
 
 
 @dataclass(frozen=True)

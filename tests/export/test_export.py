@@ -244,25 +244,33 @@ def test_formats_are_made_and_compared_whatever_the_folders_and_the_model_are_ca
     assert all(record.file.startswith(path.stem) for record in records)
 
 
-@pytest.fixture(scope="module")
-def ensemble(model, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The average of the network with every layer and of a plain one, whose layers have the same names."""
+@pytest.fixture(scope="module", params=[False, True])
+def ensemble(request: pytest.FixtureRequest, model, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The average of the network with every layer and of a plain one, whose layers have the same names.
+
+    Once of an image alone, and once of its mirror image too.
+    """
     keras.utils.set_random_seed(1)
     folder = tmp_path_factory.mktemp("ensemble")
     pixels = keras.Input((12, 12, 1))
     x = layers.Conv2D(8, 3, padding="same", activation="relu", name="conv2d")(layers.Rescaling(1 / 80)(pixels))
     x = layers.Dense(10, activation="softmax", name="dense")(layers.Flatten(name="flatten")(x))
     keras.Model(pixels, x, name=model[0].name).save(folder / "plain.keras")
-    average_models([model[1], folder / "plain.keras"], [0.35, 0.65]).save(folder / "ensemble.keras")
+    average = average_models([model[1], folder / "plain.keras"], [0.35, 0.65], mirrored=request.param)
+    average.save(folder / "ensemble.keras")
     return folder / "ensemble.keras"
 
 
 def test_ensemble_of_each_converter_says_the_mean_of_its_members(model, images, ensemble: Path, tmp_path: Path) -> None:
     plain = keras.saving.load_model(ensemble.with_name("plain.keras"))
     batch = images[:50].astype(np.float32)
-    mean = 0.35 * model[0].predict(batch, verbose=0) + 0.65 * plain.predict(batch, verbose=0)
-    formats = [find_format(name) for name in ("savedmodel", "litert", "litert-int8-full", "onnx")]  # of each converter
-    names = [format.name for format in formats]
+    operations = keras.saving.load_model(ensemble).operations
+    is_mirrored = "Flip" in [type(operation).__name__ for operation in operations]
+    views = [batch, batch[:, :, ::-1]] if is_mirrored else [batch]
+    of_each = [0.35 * model[0].predict(view, verbose=0) + 0.65 * plain.predict(view, verbose=0) for view in views]
+    mean = np.mean(of_each, axis=0)
+    names = ["litert-int8-full", "onnx"] if is_mirrored else ["savedmodel", "litert", "litert-int8-full", "onnx"]
+    formats = [find_format(name) for name in names]  # of each converter
     records = list(export_model(ensemble, names, tmp_path, images=images, calibration=images[:100]))
     assert [record.failure for record in records] == [None] * len(formats)
     assert {record.model for record in records} == {"ensemble.keras"}

@@ -29,6 +29,8 @@ def paths(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     for i, blocks in enumerate(((Block(4, 1, 3),), (Block(6, 1, 3),), (Block(4, 2, 3), Block(4, 1, 3)))):
         keras.utils.set_random_seed(i)
         network = build_model(Architecture((8, 8, 1), 10, blocks), 70.0, 80.0)
+        rng = np.random.default_rng(i)  # a new network says the same of every image
+        network.set_weights([weight + rng.normal(0, 0.1, weight.shape) for weight in network.get_weights()])
         saved.append(folder / f"{i}.keras")
         network.save(saved[-1])
     return saved
@@ -51,9 +53,20 @@ def test_a_network_alone_may_be_averaged(paths: list[Path], images: np.ndarray) 
     np.testing.assert_array_equal(alone, predict_probabilities(keras.saving.load_model(paths[0]), images))
 
 
-@pytest.mark.slow
-def test_plain_keras_loads_the_file_of_an_average(paths: list[Path], images: np.ndarray, tmp_path: Path) -> None:
+def test_mirrored_average_is_that_of_an_image_and_its_mirror_image(paths: list[Path], images: np.ndarray) -> None:
     average = average_models(paths, WEIGHTS)
+    of_both = (predict_probabilities(average, images) + predict_probabilities(average, images[:, :, ::-1])) / 2
+    mirrored = predict_probabilities(average_models(paths, WEIGHTS, mirrored=True), images)
+    np.testing.assert_allclose(mirrored, of_both, atol=1e-6)
+    assert np.abs(mirrored - predict_probabilities(average, images)).max() > 1e-3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_plain_keras_loads_the_file_of_an_average(
+    paths: list[Path], images: np.ndarray, tmp_path: Path, mirrored: bool
+) -> None:
+    average = average_models(paths, WEIGHTS, mirrored=mirrored)
     average.save(tmp_path / "average.keras")
     np.save(tmp_path / "images.npy", images)
     script = (

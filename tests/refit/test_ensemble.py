@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +10,9 @@ import numpy as np
 import pytest
 
 from fmnist.data.split import Split
+from fmnist.model.layers import count_multiply_adds
+from fmnist.recipe import Recipe
+from fmnist.training.history import HistoryPoint
 from search.records.io import read_json
 from search.records.models import ConfirmRecord, EnsembleRecipe
 from search.refit.confirmation import confirm
@@ -17,9 +20,10 @@ from search.refit.ensemble import build_ensemble, finalists_of
 from search.refit.finalists import Finalist, choose_finalists
 from search.refit.retraining import refit
 from search.refit.round import FinalRound
-from search.worker.tasks import AverageTask, PredictorTask
+from search.worker.tasks import AverageTask, PredictorTask, TrainResult, TrainTask
 from tests.support.training.fake_trainer import FakeTrainer, constant, final_round, trial
 
+OfMirrorImage = Callable[[TrainTask, np.ndarray, np.ndarray], np.ndarray | None]
 FINALISTS = choose_finalists([trial(1, 0.9), trial(2, 0.8), trial(3, 0.7)])
 
 
@@ -31,6 +35,43 @@ class Unsure(FakeTrainer):
         right = np.eye(10)[self._labels]
         weight = rng.random((len(right), 1))
         return (weight * right + (1 - weight) * rng.dirichlet(np.ones(10), len(right))).astype(np.float32)
+
+
+class MirrorImages(Unsure):
+    """The same models, which have learned from mirror images.
+
+    Args:
+        labels: Of the confirmation split.
+        of_mirror_image: Makes what a model says of a mirror image from what it says of the image and the right classes;
+            None where it has not learned from such.
+    """
+
+    def __init__(self, labels: np.ndarray, of_mirror_image: OfMirrorImage) -> None:
+        super().__init__(labels, lambda filters: 0.5)
+        self._of_mirror_image = of_mirror_image
+
+    def __call__(self, task: TrainTask) -> Iterator[HistoryPoint | TrainResult]:
+        *points, result = super().__call__(task)
+        assert isinstance(result, TrainResult)
+        yield from points
+        right = np.eye(10, dtype=np.float32)[self._labels]
+        mirrored = self._of_mirror_image(task, result.confirmation_probabilities, right)
+        yield replace(result, mirrored_probabilities=mirrored)
+
+
+def better(task: TrainTask, predicted: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """What a model says of mirror images that helps it."""
+    return (0.5 * predicted + 0.5 * right).astype(np.float32)
+
+
+def worse(task: TrainTask, predicted: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """What a model says of mirror images that it takes for another class."""
+    return np.roll(predicted, 1, axis=1)
+
+
+def unknown_to_students(task: TrainTask, predicted: np.ndarray, right: np.ndarray) -> np.ndarray | None:
+    """What finalists say of mirror images, from which no student has learned."""
+    return None if task.teachers else better(task, predicted, right)
 
 
 class Study:
@@ -100,10 +141,59 @@ def test_single_finalist_and_its_retraining_are_averaged_and_nobody_taught_eithe
     assert len({member.seed for member in recipe.members}) == 2
 
 
+def test_mirror_images_are_averaged_over_where_that_is_better(tmp_path: Path, digits_split: Split) -> None:
+    plain, mirrored = (
+        Study(tmp_path / trainer.__class__.__name__, digits_split, trainer)
+        for trainer in (
+            Unsure(digits_split.confirmation.labels, lambda filters: 0.5),
+            MirrorImages(digits_split.confirmation.labels, better),
+        )
+    )
+    (without, record) = (build_ensemble(study.final, study.winner) for study in (plain, mirrored))
+    assert without is not None and record is not None
+    assert (without.mirrored, record.mirrored) == (False, True)
+    assert (plain.built[0].mirrored, mirrored.built[0].mirrored) == (False, True)
+    files = mirrored.final.files
+    recipe = read_json(EnsembleRecipe, files.ensemble_recipe)
+    assert recipe.mirrored and not read_json(EnsembleRecipe, plain.final.files.ensemble_recipe).mirrored
+    cost = sum(count_multiply_adds(Recipe.from_dict(member.recipe).architecture) for member in recipe.members)
+    assert record.multiply_adds == 2 * cost, "each member predicts twice"
+
+
+@pytest.mark.parametrize("of_mirror_image", [worse, unknown_to_students])
+def test_mirror_images_are_left_out_where_they_are_no_help_or_one_network_does_not_know_them(
+    tmp_path: Path, digits_split: Split, of_mirror_image: OfMirrorImage
+) -> None:
+    study = Study(tmp_path, digits_split, MirrorImages(digits_split.confirmation.labels, of_mirror_image))
+    record = build_ensemble(study.final, study.winner)
+    assert record is not None and not record.mirrored and not study.built[0].mirrored
+
+
+def test_one_network_is_an_ensemble_by_its_mirror_images(tmp_path: Path, digits_split: Split) -> None:
+    trainer = MirrorImages(digits_split.confirmation.labels, better)
+    study = Study(tmp_path, digits_split, trainer, n_students=0, finalists=FINALISTS[:1])
+    record = build_ensemble(study.final, study.winner)
+    assert record is not None and record.mirrored
+    model = study.final.files.confirm_model(study.winner.trial)
+    assert [member.model for member in record.members] == [study.final.files.relative_name(model)]
+    assert record.n_candidates == 1
+
+
 def test_ensemble_is_built_once(study: Study) -> None:
     first = build_ensemble(study.final, study.winner)
     assert build_ensemble(study.final, study.winner) == first
     assert len(study.built) == 1
+
+
+def test_ensemble_that_did_not_predict_mirror_images_is_built_anew_where_they_are_better(
+    tmp_path: Path, digits_split: Split
+) -> None:
+    study = Study(tmp_path, digits_split, MirrorImages(digits_split.confirmation.labels, better))
+    record, files = build_ensemble(study.final, study.winner), study.final.files
+    assert record is not None
+    files.write_json(files.ensemble_record, replace(record, mirrored=False))
+    assert build_ensemble(study.final, study.winner) == record
+    assert len(study.built) == 2
 
 
 @pytest.mark.parametrize("name", ["ensemble.json", "ensemble_recipe.json", "ensemble.keras"])

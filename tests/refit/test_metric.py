@@ -15,7 +15,7 @@ from fmnist.scoring import Metric, score_of
 from search.records.io import read_json
 from search.records.models import BestRecipe, EnsembleRecipe, MemberRecord
 from search.refit.confirmation import confirm
-from search.refit.ensemble import choose_members, finalists_of
+from search.refit.ensemble import choose_average, finalists_of
 from search.refit.finalists import choose_finalists
 from search.refit.retraining import refit
 from search.refit.round import FinalRound
@@ -89,7 +89,7 @@ def test_ensemble_counts_classes_as_the_metric_does(
 ) -> None:
     final = round_by(metric, tmp_path, digits_split, ByFilters())
     confirm(final, FINALISTS)
-    members = choose_members(final, finalists_of(final))
+    members = choose_average(final, finalists_of(final)).members
     assert members[0].model == f"confirm/trial-{heaviest - 1:04}.keras"
     assert isinstance(members[0], MemberRecord) and members[0].weight > 0.5
 

@@ -13,6 +13,7 @@ import pytest
 
 from fmnist.data.source import DataSource
 from fmnist.data.split import Split, open_split, pixel_statistics
+from fmnist.model.inference import predict_probabilities
 from fmnist.model.metadata import read_metadata
 from fmnist.recipe import Recipe
 from fmnist.training.course import Rescheduling
@@ -21,7 +22,7 @@ from search import Callback
 from search.callbacks.base import CallbackList
 from search.records.models import BestRecipe, EnsembleRecipe, MemberRecord
 from search.refit.confirmation import confirm
-from search.refit.ensemble import ensemble_recipe
+from search.refit.ensemble import Average, ensemble_recipe
 from search.refit.finalists import choose_finalists
 from search.refit.reproduction import retrain
 from search.refit.retraining import best_recipe, train_students
@@ -115,8 +116,9 @@ def trained(
         members = tuple(map(MemberRecord, names, (0.5, 0.3, 0.2)))
         images = np.array(open_split(final.files.split).confirmation.images)
         models = tuple(final.files.root / name for name in names)
-        workers.predict(AverageTask(models, (0.5, 0.3, 0.2), final.files.ensemble, images))
-        yield Trained(final, best_recipe(final, winner, [student]), ensemble_recipe(final, members))
+        workers.predict(AverageTask(models, (0.5, 0.3, 0.2), final.files.ensemble, images, mirrored=True))
+        average = Average(members, mirrored=True, log_loss=0.1)
+        yield Trained(final, best_recipe(final, winner, [student]), ensemble_recipe(final, average))
 
 
 # Of what weights of classes have no part in.
@@ -146,6 +148,10 @@ def test_ensemble_is_the_same_to_the_bit_each_network_trained_once(
     labels, out = Labels(), tmp_path / "again.keras"
     outcome = retrain(trained.ensemble, source, None, out, labels)
     assert weights_of(out) == weights_of(trained.final.files.ensemble)
+    images = np.array(open_split(trained.final.files.split).confirmation.images)
+    models = [keras.saving.load_model(path) for path in (out, trained.final.files.ensemble)]
+    again, own = (predict_probabilities(model, images) for model in models)
+    assert (again == own).all(), "mirror images are predicted too"
     assert sorted(labels.ended) == ["finalist 3", "finalist 5", "student 0"]
     assert outcome.beside_the_study == "the study has measured none"
 

@@ -445,6 +445,18 @@ def test_every_file_names_students_teachers_and_ensemble(tmp_path: Path) -> None
     assert "student-*" in texts["README.md"] and "trial-*.keras" in texts["README.md"]
 
 
+def test_every_file_says_that_the_ensemble_predicts_mirror_images_too(tmp_path: Path) -> None:
+    texts = written(tmp_path, replace(SMALL, ensemble_is_mirrored=True))
+    for name in ("report.html", "report.md", "model-card.md"):
+        assert re.search(r"\(0\.35\), each for an image and its mirror image, chosen among 4 networks on", texts[name])
+    for name in ("report.html", "report.md"):
+        assert "the average of 2 networks with mirror images, 654 k parameters in all" in texts[name]
+        assert re.search("Predicts.{1,40}an image and its mirror image.{1,30}an image", texts[name])
+    assert "costs as much as its members on two images each" in texts["README.md"]
+    for text in written(tmp_path / "plain", SMALL).values():
+        assert "its mirror image" not in text and "on two images" not in text
+
+
 def test_every_file_says_that_the_winner_itself_is_delivered(tmp_path: Path) -> None:
     texts = written(tmp_path, replace(SMALL, student_is_delivered=False, with_ensemble=False))
     for name in ("report.html", "report.md", "model-card.md"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fmnist.data.duplicates import Duplicates
@@ -18,6 +19,7 @@ from search.report.text.certainty import against_default, from_selection_to_test
 from search.report.text.data import capitalized, describe_duplicates
 from search.report.text.delivery import (
     RETRAININGS_LEARN,
+    averages,
     delivered,
     ensemble,
     how_students_learn,
@@ -26,6 +28,7 @@ from search.report.text.delivery import (
 )
 from search.report.text.model import abstaining, learning, learning_note
 from search.report.text.search import endings, spaces
+from search.results.members import averaged_in_words
 from search.results.reading import read_finished_study
 from search.results.result import FinishedStudy
 from tests.support.made_study import Made, make_study
@@ -208,6 +211,26 @@ def test_ensemble_is_better_where_the_images_settle_it(tmp_path: Path, p_value: 
     assert score is not None
     text = ensemble(study, replace(score, rival=replace(score.rival, p_adjusted=p_value)))
     assert said in text and "student 0 (weight 0.65)" in text and percent(study.ensemble_accuracy) in text
+
+
+def test_ensemble_of_one_network_is_that_of_two_views(tmp_path: Path) -> None:
+    study = study_of(tmp_path, replace(SMALL, ensemble_is_mirrored=True))
+    assert study.ensemble is not None
+    alone = replace(study.ensemble, members=study.ensemble.members[:1], n_candidates=1)
+    assert averaged_in_words(alone) == "one network on an image and its mirror image"
+    assert averages(alone, Evidence(study).members[:1]) == (
+        "The ensemble averages the probabilities of student 0 for an image and its mirror image, which is better on "
+        "the confirmation split than the image alone."
+    )
+
+
+def test_ensemble_is_calibrated_by_what_it_says_of_both_views(tmp_path: Path) -> None:
+    plain, mirrored = (
+        Evidence(study_of(tmp_path / str(is_mirrored), replace(SMALL, ensemble_is_mirrored=is_mirrored)))
+        for is_mirrored in (False, True)
+    )
+    sure, less_sure = plain.ensemble_confirmed[1], mirrored.ensemble_confirmed[1]
+    np.testing.assert_allclose(less_sure, 0.75 * sure + 0.25 / sure.shape[1], atol=1e-6)
 
 
 def test_trials_are_counted_by_the_space_that_they_were_drawn_in() -> None:

@@ -110,7 +110,7 @@ def _write_confirmation(files: StudyFiles, made: Made, trial: TrialRecord, rng: 
     labels = _balanced(n, len(made.class_names))
     # the better in the search, the fewer mistakes here, so that the winner is the search's best by and large
     probabilities = _predictions(labels, len(made.class_names), 1.03 - trial.value, rng)
-    write_arrays(files.confirm_arrays(trial.number), labels=labels, probabilities=probabilities)
+    _write_confirmed(files.confirm_arrays(trial.number), labels, probabilities, made)
     n_images = _n_searched(made) * 10 if made.with_students else made.n_train * 10
     history = made_history(n_images, trial.value + 0.006, rng)
     best = best_point(history)
@@ -136,6 +136,14 @@ def _write_confirmation(files: StudyFiles, made: Made, trial: TrialRecord, rng: 
     )
     write_json(files.confirm_record(trial.number), record)
     return record
+
+
+def _write_confirmed(path: Path, labels: np.ndarray, probabilities: np.ndarray, made: Made) -> None:
+    """What a network says of the confirmation split; of mirror images it is less sure."""
+    mirrored = {}
+    if made.ensemble_is_mirrored:
+        mirrored["mirrored_probabilities"] = (probabilities + 1 / probabilities.shape[1]) / 2
+    write_arrays(path, labels=labels, probabilities=probabilities, **mirrored)
 
 
 def _n_searched(made: Made) -> int:
@@ -182,7 +190,7 @@ def _write_students(
             confirm_accuracy=accuracy,
         )
         write_json(files.student_record(seed_index), student)
-        write_arrays(files.student_arrays(seed_index), labels=of_winner["labels"], probabilities=probabilities)
+        _write_confirmed(files.student_arrays(seed_index), of_winner["labels"], probabilities, made)
         write_text(files.student_model(seed_index), f"stands in for student {seed_index}")
         students.append(student)
     delivered = students if made.student_is_delivered else [_plain(winner, students[0])]
@@ -224,6 +232,7 @@ def _write_ensemble(files: StudyFiles, made: Made, winner: ConfirmRecord) -> Non
         confirm_accuracy=0.95,
         n_parameters=654_321,
         multiply_adds=7_654_321,
+        mirrored=made.ensemble_is_mirrored,
     )
     write_json(files.ensemble_record, record)
     write_text(files.ensemble_recipe, json.dumps({"study": files.root.name}))

@@ -31,6 +31,7 @@ class Made:
     students_are_taught: bool = True  # False: they are retrainings from labels alone
     student_is_delivered: bool = True  # the first student beats the winner's own training, which is delivered otherwise
     with_ensemble: bool = True  # where there are students
+    ensemble_is_mirrored: bool = False  # it averages over mirror images too
     n_finalists: int = 4  # the default included
     with_mirror_images: bool = True
     with_changed_images: bool = True  # and least confident right answers: what studies before 0.4.0 lack

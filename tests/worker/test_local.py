@@ -235,6 +235,19 @@ def test_saved_model_predicts_in_another_process(workers: WorkerProcesses, task:
     assert (changed[-1] == upside_down).all()
 
 
+@pytest.mark.parametrize("flip", [True, False])
+def test_network_predicts_mirror_images_where_it_has_learned_from_such(
+    workers: WorkerProcesses, task: TrainTask, tmp_path: Path, flip: bool
+) -> None:
+    path, recipe = tmp_path / "model.keras", replace(task.recipe, plan=replace(task.recipe.plan, flip=flip))
+    *_, result = workers.train(replace(task, recipe=recipe, save_to=path, score_on_confirmation=True))
+    if not flip:
+        assert result.mirrored_probabilities is None
+        return
+    mirror_images = np.array(open_split(task.split_folder).confirmation.images)[:, :, ::-1]
+    assert (workers.predict(PredictTask(path, mirror_images)) == result.mirrored_probabilities).all()
+
+
 def test_average_of_models_is_saved_and_predicts(workers: WorkerProcesses, task: TrainTask, tmp_path: Path) -> None:
     paths = (tmp_path / "a.keras", tmp_path / "b.keras")
     for seed, path in enumerate(paths):
@@ -245,6 +258,10 @@ def test_average_of_models_is_saved_and_predicts(workers: WorkerProcesses, task:
     first, second = (workers.predict(PredictTask(path, images)) for path in paths)
     np.testing.assert_allclose(predicted, 0.75 * first + 0.25 * second, atol=1e-6)
     assert (workers.predict(PredictTask(saved, images)) == predicted).all()
+    mirrored = workers.predict(AverageTask(paths, (0.75, 0.25), saved, images, mirrored=True))
+    of_mirror_images = workers.predict(PredictTask(saved, images[:, :, ::-1]))
+    np.testing.assert_allclose(mirrored, of_mirror_images, atol=1e-6)  # which have the same two views
+    assert np.abs(mirrored - predicted).max() > 1e-3
 
 
 def test_student_is_taught_in_a_process(workers: WorkerProcesses, task: TrainTask, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from fmnist.recipe import short_form
 from search.format import file_size, milliseconds, short_count
 from search.report.analysis.evidence import BaselineScore
 from search.results.front import FrontPoint
+from search.results.members import averaged_in_words
 from search.results.result import FinishedStudy
 
 ROOM = 0.07  # above and below what a picture shows, in spans
@@ -170,7 +171,7 @@ def _ensemble(study: FinishedStudy, cost: Cost, format: str | None) -> PlottedNe
         value = files[0].n_bytes if cost.name == "bytes" else files[0].milliseconds_by_1
     if value is None:
         return None
-    about = f"the average of {len(record.members)} networks of the study"
+    about = f"the average of {averaged_in_words(record)}"
     return PlottedNetwork("ensemble", "ensemble", value, accuracy, None, about)
 
 

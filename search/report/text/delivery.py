@@ -18,9 +18,9 @@ from search.format import (
     short_count,
     with_noun,
 )
-from search.records.models import ConfirmRecord, RefitRecord
+from search.records.models import ConfirmRecord, EnsembleRecord, RefitRecord
 from search.report.analysis.evidence import EnsembleScore, Evidence, TrainingEvidence
-from search.results.members import Member
+from search.results.members import Member, averaged_in_words
 from search.results.result import FinishedStudy
 from search.results.trainings import Trainings
 
@@ -132,8 +132,8 @@ def members_in_words(members: Sequence[Member]) -> str:
 def ensemble_in_short(study: FinishedStudy, score: EnsembleScore) -> str:
     """What the ensemble is made of, such as "the average of 3 networks, 1.20 M parameters in all"."""
     assert study.ensemble is not None
-    n_members = with_noun(len(score.members), "network")
-    return f"the average of {n_members}, {short_count(study.ensemble.n_parameters)} parameters in all"
+    n_parameters = short_count(study.ensemble.n_parameters)
+    return f"the average of {averaged_in_words(study.ensemble)}, {n_parameters} parameters in all"
 
 
 def ensemble(study: FinishedStudy, score: EnsembleScore) -> str:
@@ -152,11 +152,27 @@ def ensemble(study: FinishedStudy, score: EnsembleScore) -> str:
     if rival.p_adjusted < SIGNIFICANCE:
         settles = "that is more than chance explains (exact McNemar test, 5 % level)"
     return (
-        f"The ensemble averages the probabilities of {members_in_words(score.members)}, chosen among "
-        f"{with_noun(study.ensemble.n_candidates, 'network')} on the confirmation split. On the test set it has "
+        f"{averages(study.ensemble, score.members)} On the test set it has "
         f"{percent(rival.accuracy)} (95 % interval {percent_range(score.accuracy_interval)}), {compared}: it alone is "
         f"right on {with_noun(test.n_only_b, 'image')}, the delivered model alone on {count(test.n_only_a)}; {settles}."
     )
+
+
+def averages(ensemble: EnsembleRecord, members: Sequence[Member]) -> str:
+    """What the ensemble averages, and what it was chosen from, as a sentence.
+
+    Such as: "The ensemble averages the probabilities of trial 7 (weight 0.60) and student 1 (0.40), each for an image
+    and its mirror image, chosen among 5 networks on the confirmation split."
+    """
+    averaged = members_in_words(members)
+    if len(members) == 1:
+        averaged = f"{members[0].name} for an image and its mirror image"
+    elif ensemble.mirrored:
+        averaged += ", each for an image and its mirror image"
+    chosen = f"chosen among {with_noun(ensemble.n_candidates, 'network')} on the confirmation split"
+    if ensemble.n_candidates == 1:
+        chosen = "which is better on the confirmation split than the image alone"
+    return f"The ensemble averages the probabilities of {averaged}, {chosen}."
 
 
 def ensemble_rows(study: FinishedStudy, evidence: Evidence) -> list[tuple[str, str, str]]:
@@ -195,6 +211,7 @@ def ensemble_rows(study: FinishedStudy, evidence: Evidence) -> list[tuple[str, s
             points(after.expected_calibration_error),
             points(own_after.expected_calibration_error),
         ),
+        *([("Predicts", "an image and its mirror image", "an image")] if record.mirrored else []),
         ("Parameters", count(record.n_parameters), count(count_parameters(architecture))),
         ("Multiply-adds an image", count(record.multiply_adds), count(count_multiply_adds(architecture))),
         ("Size of the file", file_size(study.ensemble_bytes), file_size(study.model_bytes)),

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from fmnist.metrics.intervals import Interval, score_95
-from search.format import count, percent, percent_range, points, with_noun
+from search.format import count, percent, percent_range, points
 from search.report.analysis.evidence import TrainingEvidence
 from search.report.text.certainty import against_default
 from search.report.text.data import capitalized, uneven_classes
-from search.report.text.delivery import delivered, members_in_words
+from search.report.text.delivery import averages, delivered
 from search.results.result import TrainedStudy
 
 UNTESTED = (
@@ -52,8 +52,7 @@ def ensemble(study: TrainedStudy, evidence: TrainingEvidence) -> str:
     if points(difference) != points(0):
         compared = f"{points(difference)} {'more' if difference > 0 else 'less'} than the delivered model"
     return (
-        f"The ensemble averages the probabilities of {members_in_words(evidence.members)}, chosen among "
-        f"{with_noun(study.ensemble.n_candidates, 'network')} on the confirmation split. There it has "
+        f"{averages(study.ensemble, evidence.members)} There it has "
         f"{percent(study.ensemble.confirm_accuracy)}{_of_accuracy(study)}, {compared}; the choice flatters both."
     )
 
