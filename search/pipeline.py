@@ -60,13 +60,14 @@ from search.refit.baselines import fit_baselines, missing_baselines
 from search.refit.confirmation import (
     EarlyConfirmation,
     confirm,
+    finalists_of_search,
     may_begin_early,
     n_confirmed,
     plan_confirmations,
 )
 from search.refit.ensemble import build_ensemble, finished_students, kind_of_students
 from search.refit.evaluation import evaluate
-from search.refit.finalists import finalists_by_number, nothing_to_confirm, sure_finalists
+from search.refit.finalists import nothing_to_confirm, sure_finalists
 from search.refit.retraining import deliver, refit, students_have_time
 from search.refit.round import FinalRound
 from search.refit.schedule import Clock
@@ -365,8 +366,7 @@ def confirm_finalists(
     trials = read_trials(opened.study)
     if config.front:
         return confirm_front(final, trials, config, context.n_test_images, partial(announce, context, opened.publisher))
-    price = context.space.fidelity.accuracy_per_doubling
-    by_number = finalists_by_number(trials, price, against_time=config.timeout is not None)
+    by_number = finalists_of_search(final, trials, context.space.fidelity, against_time=config.timeout is not None)
     is_any_trained = any(finalist.images_per_second for finalists in by_number for finalist in finalists)
     if not by_number or (config.timeout is not None and not is_any_trained):
         raise nothing_to_confirm(trials, config.trials, config.timeout)

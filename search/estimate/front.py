@@ -40,7 +40,8 @@ def simulate_front(rehearsal: Rehearsal, searched: SimulatedSearch, costs: Costs
     speed = float(np.mean([1 / costs.seconds_an_image(recipe) for recipe in recipes]))
     speed *= job.planned_all_workers()
     n_confirmation = job.data.n_images["confirmation"]
-    kept = seconds_of_testing(job.n_test_images, n_confirmation, len(recipes), len(recipes), speed)
+    n = len(recipes)
+    kept = seconds_of_testing(job.n_test_images, n_confirmation, n, n, speed, n_views=job.n_views)
     kept += seconds_of_files(len(recipes))
     left = seconds_left(searched.phase.seconds, kept, job)
     trainings = []

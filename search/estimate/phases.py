@@ -77,6 +77,11 @@ class Job:
         """How many views of an image are predicted: itself, and its mirror image."""
         return 2 if self.flips else 1
 
+    @property
+    def n_confirmed(self) -> int:
+        """Number of images that a network predicts of the confirmation split, mirror images among them."""
+        return self.n_views * self.data.n_images["confirmation"]
+
     def all_workers(self) -> float:
         """Return how many workers' speed one process has that computes with the threads of all of them."""
         return effective_workers(1, self.workers, self.n_threads, self.gain_of_threads, self.most_threads)
@@ -226,7 +231,9 @@ def simulate_finalists(rehearsal: Rehearsal, searched: SimulatedSearch, costs: C
     plan, n_students = FinalistsPlan(len(rehearsal.finalists), 1.0), job.n_students
     kept = 0.0
     for _ in range(2):  # as the run does
-        kept = seconds_of_testing(job.n_test_images, n_confirmation, plan.n_finalists, n_students, speed)
+        kept = seconds_of_testing(
+            job.n_test_images, n_confirmation, plan.n_finalists, n_students, speed, n_views=job.n_views
+        )
         left = seconds_left(searched.phase.seconds, kept, job)
         plan = plan_finalists(left, seconds_in_full, students_in_full, again_in_full)
         n_students = job.n_students if plan.seconds_kept or job.timeout is None else 1
@@ -257,7 +264,7 @@ def finalists_phase(
     for recipe, share in zip(recipes, shares, strict=True):
         length = length_of_share(recipe.plan.n_epochs, job.n_searched, share)
         n_images += length
-        seconds.append(costs.start_seconds + costs.seconds(recipe, length, job.data.n_images["confirmation"]))
+        seconds.append(costs.start_seconds + costs.seconds(recipe, length, job.n_confirmed))
     search_ends = max(free_at)
     n_parallel = n_parallel_trainings(len(recipes), job.workers)
     if not job.begins_early or n_parallel < job.workers:
@@ -319,16 +326,21 @@ def students_phase(
         return Phase("students", 0, 0.0), 0.0
     share = share_of_further_training(seconds_left(begins, trained.seconds_kept, job), job.seconds_together(each))
     length = length_of_share(winner.plan.n_epochs, job.n_searched, share)
-    one = costs.start_seconds + cost * costs.seconds(winner, length, job.data.n_images["confirmation"])
+    one = costs.start_seconds + cost * costs.seconds(winner, length, job.n_confirmed)
     return Phase("students", n_left * length, job.seconds_together([one] * n_left)), share
 
 
 def ensemble_phase(networks: Sequence[Recipe], costs: Costs, job: Job) -> Phase:
     """Count the making of the ensemble, which predicts the confirmation split; all networks are taken to be members."""
-    if len(networks) < 2:
+    if not has_ensemble(networks, job):
         return Phase("ensemble", 0, 0.0)
-    seconds = ensemble_seconds(networks, job.data.n_images["confirmation"], costs, job)
+    seconds = ensemble_seconds(networks, job.n_confirmed, costs, job)
     return Phase("ensemble", 0, costs.start_seconds + seconds)
+
+
+def has_ensemble(networks: Sequence[Recipe], job: Job) -> bool:
+    """Return whether there is something to average: several networks, or mirror images."""
+    return len(networks) > 1 or job.flips
 
 
 def ensemble_seconds(networks: Sequence[Recipe], n_images: int, costs: Costs, job: Job) -> float:
@@ -353,6 +365,6 @@ def testing_phase(winner: Recipe, n_delivered: int, networks: Sequence[Recipe], 
     n_processes = n_delivered * job.n_views + 1  # the last one predicts the image as it is once more, and changed
     n_views = n_delivered * job.n_views + 1 + len(changes(winner.plan.border))
     seconds = n_processes * costs.start_seconds + n_views * once / job.all_workers()
-    if len(networks) > 1:
-        seconds += ensemble_seconds(networks, job.n_test_images, costs, job)
+    if has_ensemble(networks, job):
+        seconds += ensemble_seconds(networks, job.n_views * job.n_test_images, costs, job)
     return Phase("testing", 0, 2 * job.load_seconds + seconds)

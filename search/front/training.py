@@ -15,7 +15,7 @@ from search.format import with_noun
 from search.records.models import ConfirmRecord, FrontPointRecord, FrontRecord, MemberRecord, kind_of_refit
 from search.refit.confirmation import full_seconds, trained_finalists
 from search.refit.ensemble import choose_teachers, finished_students
-from search.refit.finalists import Finalist
+from search.refit.finalists import Finalist, n_views_of
 from search.refit.retraining import description_of, student_failure, train_student
 from search.refit.round import FinalRound
 from search.refit.schedule import (
@@ -138,8 +138,9 @@ def plan_front(final: FinalRound, points: Sequence[Finalist], n_students: int, n
     if speeds:
         n_confirmation = final.data.n_images["confirmation"]
         speed = final.speed_with_all_threads(speeds)
-        seconds = seconds_of_testing(n_test, n_confirmation, len(points), len(points), speed)
-        final.clock.keep_for_testing(seconds + seconds_of_files(len(points)))
+        n, n_views = len(points), n_views_of(points)
+        seconds = seconds_of_testing(n_test, n_confirmation, n, n, speed, n_views=n_views)
+        final.clock.keep_for_testing(seconds + seconds_of_files(n))
     seconds_left = final.clock.seconds_left_for_training()
     plan = plan_of_front(trainings, n_students, seconds_left, final.seconds_together)
     by_trial = {record.trial: record for record in trained_finalists(final)}

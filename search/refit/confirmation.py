@@ -14,19 +14,23 @@ from fmnist.recipe import Recipe
 from search.config import StudyConfig
 from search.format import shown_score
 from search.records.files import StudyFiles
-from search.records.models import ConfirmRecord
-from search.refit.finalists import Finalist
+from search.records.models import ConfirmRecord, TrialRecord
+from search.refit.finalists import Finalist, finalist_of, finalists_by_number, n_views_of, possible_finalists
 from search.refit.round import FinalRound, model_metadata, n_cut_images, run_training, write_confirmation
 from search.refit.schedule import (
     COST_OF_TEACHERS,
     FINALIST_LENGTH,
+    LONGEST_BESIDE_STUDENTS,
+    SHARE_OF_TIME,
     FinalistsPlan,
     full_evaluation_interval,
     full_length,
     length_of_share,
     plan_finalists,
     seconds_of_testing,
+    share_that_fits,
 )
+from search.space.space import Fidelity
 from search.study.strategy import seed_of
 from search.worker.tasks import Interrupted, TrainingFailed, TrainTask, reason_of
 
@@ -189,6 +193,36 @@ def forget_finalist(files: StudyFiles, trial: int) -> None:
         files.checksums.forget(path)
 
 
+def finalists_of_search(
+    final: FinalRound, trials: Sequence[TrialRecord], fidelity: Fidelity, *, against_time: bool
+) -> list[list[Finalist]]:
+    """Return who the finalists of all trials are if there is one, two and so on, see `finalists_by_number`.
+
+    Under a timeout (against_time) a fast network can see more images than a slow one, and what that brings counts: each
+    is taken to be the only finalist, with all cores for half of the time, as what follows it has the other half. A
+    round that is resumed counts with the time with which it began, so that it chooses the same ones.
+    """
+    price = fidelity.accuracy_per_doubling
+    if not against_time:
+        return finalists_by_number(trials, price, against_time=False)
+    seconds_left = final.clock.seconds_left_for_training() or 0.0
+    begun_with = [record.seconds_compared for record in trained_finalists(final) if record.seconds_compared is not None]
+    seconds = begun_with[0] if begun_with else SHARE_OF_TIME * seconds_left / 2
+    lengths = lengths_in_time(final, trials, seconds)
+    chosen = finalists_by_number(trials, price, against_time=True, lengths=lengths)
+    return [[replace(each, seconds_compared=seconds) for each in finalists] for finalists in chosen]
+
+
+def lengths_in_time(final: FinalRound, trials: Sequence[TrialRecord], seconds: float) -> dict[int, float]:
+    """Return how many images a training of each possible finalist sees in so many seconds on all cores, by trial."""
+    finalists = [finalist_of(trial) for trial in possible_finalists(trials, against_time=True)]
+    lengths = {}  # of finalists that others follow, so not the longest that there are
+    for finalist, in_full in zip(finalists, full_seconds(final, finalists), strict=True):
+        share = min(LONGEST_BESIDE_STUDENTS, share_that_fits(seconds, final.seconds_together([in_full])))
+        lengths[finalist.trial] = share * full_length(finalist.recipe.plan.n_epochs, final.n_searched_images)
+    return lengths
+
+
 def n_confirmed(final: FinalRound, finalists: Sequence[Finalist]) -> int:
     """Return how many of the finalists have been confirmed already."""
     chosen = {finalist.trial for finalist in finalists}
@@ -222,8 +256,10 @@ def plan_confirmations(
         speed = final.speed_with_all_threads(speeds)
         n_confirmation = final.data.n_images["confirmation"]
         n_finalists, n_tested = len(by_number), n_students
+        n_views = n_views_of(by_number[-1])
         for _ in range(2):  # the second time for those that are trained, which are fewer to test
-            final.clock.keep_for_testing(seconds_of_testing(n_test, n_confirmation, n_finalists, n_tested, speed))
+            kept = seconds_of_testing(n_test, n_confirmation, n_finalists, n_tested, speed, n_views=n_views)
+            final.clock.keep_for_testing(kept)
             left = final.clock.seconds_left_for_training()
             plan = plan_finalists(left, seconds_in_full, students_in_full, again_in_full)
             n_finalists = plan.n_finalists
@@ -355,6 +391,7 @@ def _confirm_one(
         n_cut_images=n_cut_images(result),
         reschedulings=result.reschedulings,
         search_score=finalist.search_score,
+        seconds_compared=finalist.seconds_compared,
         confirm_score=confirmed.score,
     )
     final.files.write_json(final.files.confirm_record(finalist.trial), record)

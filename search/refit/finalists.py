@@ -31,6 +31,8 @@ class Finalist:
     search_accuracy: float | None  # on the selection split; None if the trial did not complete
     images_per_second: float | None = None  # of its trial, evaluations included, on one worker; None if not trained
     search_score: float | None = None  # by the study's metric; None where that is accuracy, or search_accuracy is None
+    # That a full training of each would have had on all cores, where they were compared by it; None without a timeout.
+    seconds_compared: float | None = None
 
     @property
     def training_cost(self) -> int:
@@ -39,12 +41,18 @@ class Finalist:
         return self.recipe.plan.n_epochs * count_multiply_adds(self.recipe.architecture)
 
 
+def n_views_of(finalists: Sequence[Finalist]) -> int:
+    """Return how many views of an image are predicted: itself, and its mirror image if any has learned from such."""
+    return 2 if any(finalist.recipe.plan.flip for finalist in finalists) else 1
+
+
 def choose_finalists(
     trials: Sequence[TrialRecord],
     accuracy_per_doubling: float = 0.0,
     n_finalists: int = N_FINALISTS,
     *,
     against_time: bool = False,
+    lengths: Mapping[int, float] | None = None,
 ) -> list[Finalist]:
     """Choose the best complete trials by selection score, the default recipe always among them.
 
@@ -57,12 +65,13 @@ def choose_finalists(
         accuracy_per_doubling: Price of multiply-adds, see `strategy.cost_adjusted_score`.
         n_finalists: How many there are at most.
         against_time: Compare pruned trials with complete ones too, see `most_promising_first`.
+        lengths: Of full trainings, see there.
 
     Returns:
         At most n_finalists; none where no trial came far enough to be confirmed.
     """
     if against_time:
-        distinct = most_promising_first(trials, accuracy_per_doubling)
+        distinct = most_promising_first(trials, accuracy_per_doubling, lengths)
     else:
         distinct = best_first(trials, accuracy_per_doubling, against_time=False)
     chosen = distinct[:n_finalists]
@@ -88,7 +97,11 @@ def finalist_of(trial: TrialRecord) -> Finalist:
 
 
 def finalists_by_number(
-    trials: Sequence[TrialRecord], accuracy_per_doubling: float, *, against_time: bool
+    trials: Sequence[TrialRecord],
+    accuracy_per_doubling: float,
+    *,
+    against_time: bool,
+    lengths: Mapping[int, float] | None = None,
 ) -> list[list[Finalist]]:
     """Return who the finalists are if there is one, if there are two, three and so on.
 
@@ -99,10 +112,10 @@ def finalists_by_number(
     by_number: list[list[Finalist]] = []
     for n in range(1, MOST_FINALISTS + 1):
         n_places = max(FEWEST_WITH_DEFAULT, n)
-        chosen = choose_finalists(trials, accuracy_per_doubling, n_places, against_time=against_time)[:n]
+        chosen = choose_finalists(trials, accuracy_per_doubling, n_places, against_time=against_time, lengths=lengths)
         if len(chosen) < n:
             break
-        by_number.append(chosen)
+        by_number.append(chosen[:n])
     return by_number
 
 
@@ -162,7 +175,7 @@ def best_first(trials: Sequence[TrialRecord], accuracy_per_doubling: float, *, a
         against_time: Whether pruned trials can be finalists too.
     """
     rank: dict[int, tuple[float, float]] = {}  # by number
-    candidates = _candidates(trials, against_time=against_time)
+    candidates = possible_finalists(trials, against_time=against_time)
     for trial in candidates:
         rung, score = math.inf, trial.value
         if trial.state != "complete":
@@ -172,20 +185,31 @@ def best_first(trials: Sequence[TrialRecord], accuracy_per_doubling: float, *, a
     return _distinct(sorted(candidates, key=lambda trial: rank[trial.number], reverse=True))
 
 
-def most_promising_first(trials: Sequence[TrialRecord], accuracy_per_doubling: float) -> list[TrialRecord]:
+def most_promising_first(
+    trials: Sequence[TrialRecord], accuracy_per_doubling: float, lengths: Mapping[int, float] | None = None
+) -> list[TrialRecord]:
     """Return the trials that can be finalists, pruned ones too, by the score that each would have on the longest rung.
+
+    If it is known how long a full training of each would be, they come by the score that each would have after that.
 
     In a short search few trials reach the last rung, and not all by merit: the first to come there has had nobody to be
     compared with. So what counts is the longest rung that FEWEST_COMPARED trials have reached. Who was there has its
     score of the last rung that it was on, and, for each longer one, what others gained by it on average. The others
-    follow, in the same way. Equal recipes count once. For the arguments see `choose_finalists`.
+    follow, in the same way. Equal recipes count once.
+
+    Args:
+        trials: Every trial of the study.
+        accuracy_per_doubling: Price of multiply-adds, see `strategy.cost_adjusted_score`. It stands for the shorter
+            training that a costlier network has in the same time, so that it counts only where lengths can't.
+        lengths: Images that a full training of each would see, by the trial's number; None: not known.
     """
-    candidates = _candidates(trials, against_time=True)
+    candidates = possible_finalists(trials, against_time=True)
     scores = {trial.number: trial.known_rung_scores for trial in candidates}
     longest_first = sorted((max(of_one) for of_one in scores.values()), reverse=True)
     furthest = longest_first[:FEWEST_COMPARED]
     deciding = min(furthest, default=0)  # all of these have reached it
     gains = _gains(list(scores.values()))
+    step = _last_step(gains)
     rank: dict[int, tuple[bool, float, float]] = {}  # by number
     for trial in candidates:
         rung = max(scores[trial.number])
@@ -193,9 +217,48 @@ def most_promising_first(trials: Sequence[TrialRecord], accuracy_per_doubling: f
         while rung in gains:
             rung, gain = gains[rung]
             score += gain
-        score = cost_adjusted_score(score, trial.multiply_adds, accuracy_per_doubling)
+        if lengths is None or step is None:
+            score = cost_adjusted_score(score, trial.multiply_adds, accuracy_per_doubling)
+        else:
+            score += step.gain_beyond(lengths[trial.number])
         rank[trial.number] = was_compared, rung, score
     return _distinct(sorted(candidates, key=lambda trial: rank[trial.number], reverse=True))
+
+
+@dataclass(frozen=True)
+class LastStep:
+    """What the longest rung brought."""
+
+    before: float  # images of a shorter rung
+    longest: float  # images of the longest one
+    gain: float  # of the longest over the other, on average; above 0
+
+    def gain_beyond(self, length: float) -> float:
+        """Return what a training of so many images brings over the longest rung; below 0 if it is shorter.
+
+        What a score lacks is taken to fall with the square root of the images: learning curves follow power laws
+        (Hestness et al. 2017). docs/benchmarks has how far networks of Fashion-MNIST follow this one.
+        """
+        brought = self.before**-0.5 - self.longest**-0.5
+        return self.gain * (self.longest**-0.5 - length**-0.5) / brought
+
+
+def _last_step(gains: Mapping[float, tuple[float, float]]) -> LastStep | None:
+    """Return what the longest rung brought over the longest one of at most half its length; None where nothing.
+
+    Rungs closer together tell chance from gain too badly to carry it on. gains: see `_gains`.
+    """
+    if not gains:
+        return None
+    longest = max(longer for longer, _ in gains.values())
+    before = max((length for length in gains if length <= longest / 2), default=None)
+    if before is None:
+        return None
+    rung, brought = before, 0.0
+    while rung in gains:
+        rung, gain = gains[rung]
+        brought += gain
+    return LastStep(before, longest, brought) if brought > 0 else None
 
 
 def _gains(scores: Sequence[Mapping[float, float]]) -> dict[float, tuple[float, float]]:
@@ -217,7 +280,7 @@ def _gains(scores: Sequence[Mapping[float, float]]) -> dict[float, tuple[float, 
     return gains
 
 
-def _candidates(trials: Sequence[TrialRecord], *, against_time: bool) -> list[TrialRecord]:
+def possible_finalists(trials: Sequence[TrialRecord], *, against_time: bool) -> list[TrialRecord]:
     """Return the trials that came to the end of a rung and can be finalists. For against_time see `best_first`."""
     candidates = []
     for trial in trials:

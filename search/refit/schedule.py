@@ -39,8 +39,7 @@ LENGTH_BESIDE_STUDENTS = {2: 1.0, 3: 1.0, 4: 1.2, 5: 1.4, 6: 1.6, 7: 1.8, 8: 2.0
 # Full trainings that a single finalist must have room for beside a retraining of its recipe. From there on, averaging
 # both brings 0.4 points, and twice the epochs less than 0.2; a worse network hardly helps an average.
 LENGTH_BESIDE_RETRAININGS = 0.5
-# No training is planned longer than this many full ones, however much time there is.
-MOST_LENGTHS = 8.0
+MOST_LENGTHS = 8.0  # no training is planned longer than this many full ones, however much time there is
 LONGEST_BESIDE_STUDENTS = 4.0  # for finalists whose students are to be trained for longer
 # What each further thread of a training adds, as a share of a worker's speed (two threads: 1.33 and 1.65 times the
 # speed of one; two probes).
@@ -56,8 +55,7 @@ COST_OF_PREDICTION = 0.5
 # Share of the time left for training that full trainings are planned for: they may turn out slower. Those that do are
 # drawn together, and some that turn out faster are drawn out, see `fmnist.training.course.Pacer`.
 SHARE_OF_TIME = 0.98
-# No training is planned shorter than this share of its full length.
-SMALLEST_SHARE = 1e-3
+SMALLEST_SHARE = 1e-3  # no training is planned shorter than this share of its full length
 
 
 class Clock:
@@ -112,7 +110,7 @@ class Clock:
 
 
 def seconds_of_testing(
-    n_test: int, n_confirmation: int, n_finalists: int, n_students: int, images_per_second: float
+    n_test: int, n_confirmation: int, n_finalists: int, n_students: int, images_per_second: float, *, n_views: int
 ) -> float:
     """Return about how long the making of the ensemble, the test set and the report take.
 
@@ -120,11 +118,13 @@ def seconds_of_testing(
         n_test: Test images.
         n_confirmation: Images of the confirmation split.
         n_finalists: Networks that may be in the ensemble beside the students.
-        n_students: Networks that are delivered, each of which predicts every test image and its mirror image.
+        n_students: Networks that are delivered.
         images_per_second: That a single training learns from, with the threads of all workers, as predictions have.
+        n_views: That each network and the ensemble predict of an image: itself, and its mirror image.
     """
     n_networks = n_finalists + n_students  # of the ensemble
-    n_predicted = n_test * (2 * n_students + N_VIEWS_OF_DELIVERED + n_networks) + n_confirmation * n_networks
+    n_predicted = n_test * (n_views * (n_students + n_networks) + N_VIEWS_OF_DELIVERED)
+    n_predicted += n_confirmation * n_views * n_networks
     return SECONDS_OF_LOADING + COST_OF_PREDICTION * n_predicted / images_per_second
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from search.estimate.cases import estimate, middle
 from search.estimate.costs import Costs
-from search.estimate.phases import n_evaluations, trial_seconds
+from search.estimate.phases import ensemble_phase, n_evaluations, trial_seconds
 from search.estimate.simulation import Rehearsal, RehearsedTrial
 from search.refit.schedule import COST_OF_TEACHERS, FINALIST_LENGTH, STUDENT_LENGTH
 from tests.support.costs import JOB, N_EPOCHS, recipe
@@ -46,6 +46,17 @@ def test_phases_follow_from_images_and_workers() -> None:
     # Three students predict 100 images with two threads, the delivered one does once more and on eleven changed ones,
     # and the ensemble. Keras is loaded twice.
     assert testing.seconds == pytest.approx(3 * 2 + 2 + (3 + 1 + 11 + 5) * 0.05 / 1.5 + 2 * 5)
+
+
+def test_networks_that_learn_from_mirror_images_predict_them_too() -> None:
+    (plain, _), (mirrored, _) = (estimate([REHEARSAL], COSTS, replace(JOB, flips=flips)) for flips in (False, True))
+    more = [after.seconds - before.seconds for before, after in zip(plain.phases, mirrored.phases, strict=True)]
+    # The search; finalists with 200 images of the confirmation split; students, three on two workers; the ensemble of
+    # five networks; on the test set three students and the ensemble, which are started anew.
+    of_students = 1.5 * COST_OF_TEACHERS * 0.1
+    assert more == pytest.approx([0, 0.1, of_students, 5 * 0.1 / 1.5, 3 * 2 + (3 + 5) * 0.05 / 1.5])
+    of_one = [ensemble_phase([recipe(8)], COSTS, replace(JOB, flips=flips)).seconds for flips in (False, True)]
+    assert of_one == pytest.approx([0, 2 + 2 * 0.1 / 1.5]), "one network and its mirror images are averaged too"
 
 
 def test_search_only_costs_the_search_alone() -> None:

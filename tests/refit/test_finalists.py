@@ -8,6 +8,7 @@ import pytest
 
 from search.records.models import TrialRecord
 from search.refit.finalists import (
+    LastStep,
     choose_finalists,
     finalists_by_number,
     most_promising_first,
@@ -111,6 +112,50 @@ def test_trials_of_a_rung_too_short_to_compare_by_come_after_the_others() -> Non
 def test_few_trials_of_different_rungs_that_nothing_joins_are_ordered_by_rung() -> None:
     trials = [on_rungs(0, 0.99), on_rungs(1, 0.5, origin="known"), on_rungs(2, 0.6, origin="other")]
     assert promising(trials) == [2, 1, 0]
+
+
+def test_gain_of_a_longer_training_is_that_of_the_last_rung_carried_on_with_the_square_root_of_the_images() -> None:
+    step = LastStep(before=4_000, longest=16_000, gain=0.02)
+    assert step.gain_beyond(16_000) == 0
+    assert step.gain_beyond(4_000) == pytest.approx(-0.02), "what the last rung brought"
+    assert step.gain_beyond(64_000) == pytest.approx(0.01), "half as much each fourfold"
+    assert step.gain_beyond(1e15) == pytest.approx(0.02, rel=1e-3)
+
+
+def test_last_rung_that_brought_nothing_says_nothing_of_longer_trainings() -> None:
+    trials = [on_rungs(n, 0.8, 0.92, 0.9 + 0.001 * n, multiply_adds=1_000_000 * 2**n) for n in range(5)]
+    lengths = dict.fromkeys(range(5), 64_000.0)
+    assert [each.number for each in most_promising_first(trials, 0.002, lengths)] == [0, 1, 2, 3, 4], "their price"
+
+
+def test_rungs_close_together_are_not_carried_on_but_the_step_before_them() -> None:
+    """The last rung, hardly longer than the one before, says by chance that all gain much by little."""
+
+    def close(number: int, score: float) -> TrialRecord:
+        rungs = {1_000: score - 0.02, 4_000: score, 4_400: score + 0.03}
+        return trial(number, score, rung_images=4_400, rung_accuracy=score + 0.03, rung_scores=rungs)
+
+    trials = [close(0, 0.90), close(1, 0.92), close(2, 0.6), close(3, 0.6)]
+    lengths = {0: 32_000.0, 1: 16_000.0, 2: 32_000.0, 3: 32_000.0}  # by the close rungs worth 0.05, in truth 0.01
+    assert most_promising_first(trials, 0.0, lengths)[0].number == 1
+
+
+@pytest.mark.parametrize(("n_images", "best"), [(20_000, 0), (640_000, 1)])
+def test_slow_network_is_preferred_where_there_is_time_for_what_it_is_better_at(n_images: int, best: int) -> None:
+    """The second network is better on every rung, and would see a third of the images in a full training."""
+    known = [on_rungs(n, 0.60, 0.70, 0.74) for n in (2, 3)]
+    trials = [on_rungs(0, 0.80, 0.88, 0.92), on_rungs(1, 0.81, 0.89, 0.93), *known]
+    lengths = {0: n_images, 1: n_images / 3, 2: n_images, 3: n_images}
+    assert most_promising_first(trials, 0.0, lengths)[0].number == best
+    assert choose_finalists(trials, n_finalists=1, against_time=True, lengths=lengths)[0].trial == best
+    assert promising(trials)[0] == 1, "the better one where no length is known"
+
+
+def test_multiply_adds_have_no_price_beside_the_time_that_they_take() -> None:
+    trials = [on_rungs(n, 0.8, 0.9, 0.92 + 0.001 * n, multiply_adds=1_000_000 * 2**n) for n in range(5)]
+    same = dict.fromkeys(range(5), 64_000.0)
+    assert promising(trials, 0.002) == [0, 1, 2, 3, 4]
+    assert [each.number for each in most_promising_first(trials, 0.002, same)] == [4, 3, 2, 1, 0]
 
 
 def test_price_of_multiply_adds_counts_in_a_short_search_too() -> None:

@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 
 from fmnist.data.split import Split
-from search.refit.confirmation import confirm, plan_confirmations
+from search.records.models import TrialRecord
+from search.refit.confirmation import confirm, finalists_of_search, lengths_in_time, plan_confirmations
 from search.refit.finalists import Finalist, choose_finalists, finalists_by_number
 from search.refit.round import FinalRound
 from search.refit.schedule import Clock, FinalistsPlan
+from search.space.space import Fidelity
 from search.worker.tasks import TrainingFailed, TrainTask
 from tests.support.training.fake_trainer import N_EPOCHS, Failing, FakeTrainer, final_round, trial
 
@@ -164,6 +166,52 @@ def test_finalists_are_told_for_every_number_of_them_and_the_default_is_among_th
     assert all(0 in [finalist.trial for finalist in finalists] for finalists in by_number[2:])
     assert [len(finalists) for finalists in finalists_by_number(trials[:3], 0.0, against_time=True)] == [1, 2, 3]
     assert finalists_by_number([], 0.0, against_time=True) == []
+
+
+def timed(number: int, score: float, images_per_second: float) -> TrialRecord:
+    """A trial that was on both rungs, of 1,000 and 4,000 images, and gained two points."""
+    rungs = {"rung_images": 4000, "rung_accuracy": score, "rung_scores": {1000: score - 0.02, 4000: score}}
+    return trial(number, score, **rungs, n_images=5000, seconds_in_steps=5000 / images_per_second)
+
+
+def test_full_trainings_of_slow_networks_are_shorter(tmp_path: Path, digits_split: Split, trainer: FakeTrainer) -> None:
+    final = round_of(tmp_path, digits_split, trainer, timeout=400)
+    all_cores = final.speed_with_all_threads([1])
+    lengths = lengths_in_time(final, [timed(1, 0.8, 100), timed(2, 0.8, 25)], seconds=40)
+    assert lengths == pytest.approx({1: 40 * 100 * all_cores, 2: 40 * 25 * all_cores})
+
+
+@pytest.mark.parametrize(("timeout", "n_students"), [(60, 1), (200, 1), (400, 3), (1500, 1), (3000, 1)])
+@pytest.mark.parametrize("n_done", [1, 2])
+def test_resumed_round_chooses_the_finalists_that_it_began_with(
+    tmp_path: Path, digits_split: Split, trainer: FakeTrainer, timeout: float, n_students: int, n_done: int
+) -> None:
+    """The command is given again, and has all of its timeout anew, or another."""
+    trials = [timed(number, 0.9 + 0.002 * number, 200 / 2**number) for number in range(1, 9)]
+    lengths = {"report_every_images": 1000, "first_rung_images": 1000, "search_images": 4000, "patience_images": 4000}
+    fidelity = Fidelity(**lengths, reduction_factor=4)
+    final = round_of(tmp_path, digits_split, trainer, timeout)
+    begun = finalists_of_search(final, trials, fidelity, against_time=True)
+    plan = plan_confirmations(final, begun, n_students=n_students, n_test=100)
+    confirm(final, begun[plan.n_finalists - 1][:n_done], plan)
+    orders = set()
+    for again in (20.0, timeout, 5000.0):
+        resumed = replace(final, clock=Clock(again, now=lambda: 0.0))
+        assert finalists_of_search(resumed, trials, fidelity, against_time=True) == begun
+        fresh = round_of(tmp_path / "fresh", digits_split, trainer, again)
+        orders.add(finalists_of_search(fresh, trials, fidelity, against_time=True)[0][0].trial)
+    assert len(orders) > 1, "another timeout chooses another one where nothing was begun"
+
+
+@pytest.mark.parametrize(("timeout", "best"), [(60, 1), (400, 2)])
+def test_timeout_decides_between_a_fast_network_and_a_better_one(
+    tmp_path: Path, digits_split: Split, trainer: FakeTrainer, timeout: float, best: int
+) -> None:
+    trials = [timed(1, 0.9, 100), timed(2, 0.92, 20), *(timed(number, 0.6, 100) for number in (3, 4, 5))]
+    final = round_of(tmp_path, digits_split, trainer, timeout)
+    lengths = {"report_every_images": 1000, "first_rung_images": 1000, "search_images": 4000, "patience_images": 4000}
+    by_number = finalists_of_search(final, trials, Fidelity(**lengths, reduction_factor=4), against_time=True)
+    assert by_number[0][0].trial == best
 
 
 @pytest.mark.parametrize(("state", "speed"), [("complete", 1000), ("pruned", 1000), ("failed", 500)])
