@@ -56,6 +56,13 @@ class Candidate:
         mirrored = predicted.get("mirrored_probabilities")
         return cls(model, predicted["probabilities"], mirrored, Recipe.from_dict(recipe))
 
+    def predicted(self, *, mirrored: bool) -> np.ndarray:
+        """Return what it predicts there, float32 (n, n_classes); mirrored: on average for both views."""
+        if not mirrored:
+            return self.probabilities
+        assert self.mirrored_probabilities is not None, "whoever asks has seen that they are there"
+        return (self.probabilities + self.mirrored_probabilities) / 2
+
 
 @dataclass(frozen=True)
 class Average:
@@ -103,29 +110,17 @@ def choose_average(final: FinalRound, candidates: Sequence[Candidate]) -> Averag
     Mirror images count only where every candidate has predicted them, as it has learned from such: they show the same
     class then.
     """
-    average = average_of(final, candidates, [candidate.probabilities for candidate in candidates])
-    both_views = []
-    for candidate in candidates:
-        if candidate.mirrored_probabilities is None:
-            return average
-        both_views.append((candidate.probabilities + candidate.mirrored_probabilities) / 2)
-    mirrored = average_of(final, candidates, both_views, mirrored=True)
+    average = average_of(final, candidates, mirrored=False)
+    if any(candidate.mirrored_probabilities is None for candidate in candidates):
+        return average
+    mirrored = average_of(final, candidates, mirrored=True)
     return mirrored if mirrored.log_loss < average.log_loss else average
 
 
-def average_of(
-    final: FinalRound, candidates: Sequence[Candidate], predicted: Sequence[np.ndarray], *, mirrored: bool = False
-) -> Average:
-    """Choose which candidates are averaged, see `fmnist.metrics.ensemble`.
-
-    Args:
-        final: Whose confirmation split decides.
-        candidates: The networks.
-        predicted: What each predicts there, float32 (n, n_classes).
-        mirrored: Whether that is of mirror images too.
-    """
+def average_of(final: FinalRound, candidates: Sequence[Candidate], *, mirrored: bool) -> Average:
+    """Choose which candidates are averaged, see `fmnist.metrics.ensemble`. mirrored: over mirror images too."""
     labels = np.array(open_split(final.site.split_folder).confirmation.labels)
-    probabilities = np.stack(predicted)
+    probabilities = np.stack([candidate.predicted(mirrored=mirrored) for candidate in candidates])
     image_weights = None
     if final.site.metric in COUNT_CLASSES_ALIKE:
         weights_by_class = weights_of_classes("balanced", labels, probabilities.shape[2])
@@ -150,8 +145,7 @@ def choose_teachers(final: FinalRound) -> tuple[MemberRecord, ...]:
     candidates = finalists_of(final)
     if len(candidates) == 1:
         return ()
-    predicted = [candidate.probabilities for candidate in candidates]
-    heaviest = average_of(final, candidates, predicted).members[:N_TEACHERS]
+    heaviest = average_of(final, candidates, mirrored=False).members[:N_TEACHERS]
     whole = sum(member.weight for member in heaviest)
     return tuple(replace(member, weight=member.weight / whole) for member in heaviest)
 

@@ -87,24 +87,19 @@ def score_interval(study: Trainings, record: ConfirmRecord) -> Interval:
     return score_95(study.metric, *read_confirmation(study, study.files.confirm_arrays(record.trial)))
 
 
-def read_confirmation(study: Trainings, path: Path) -> tuple[np.ndarray, np.ndarray]:
+def read_confirmation(study: Trainings, path: Path, *, mirrored: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """Read what a finalist or student predicts on the confirmation split.
 
     Args:
         study: one at its end.
         path: see `StudyFiles.confirm_arrays` and `StudyFiles.student_arrays`.
+        mirrored: what it predicts on average for an image and its mirror image.
 
     Returns:
         Labels, int (n,), and probabilities, float32 (n, n_classes).
     """
     arrays = study.files.read_arrays(path)
-    return arrays["labels"].astype(int), arrays["probabilities"]
-
-
-def read_views(study: Trainings, path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Read what a finalist or student predicts on average for an image of the confirmation split and its mirror image.
-
-    For arguments and what is returned see `read_confirmation`.
-    """
-    arrays = study.files.read_arrays(path)
-    return arrays["labels"].astype(int), (arrays["probabilities"] + arrays["mirrored_probabilities"]) / 2
+    probabilities = arrays["probabilities"]
+    if mirrored:
+        probabilities = (probabilities + arrays["mirrored_probabilities"]) / 2
+    return arrays["labels"].astype(int), probabilities

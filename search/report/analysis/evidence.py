@@ -31,7 +31,7 @@ from fmnist.metrics.intervals import (
 from fmnist.scoring import balanced_accuracy, macro_f1
 from search.records.models import BaselineRecord, ConfirmRecord
 from search.report.analysis.trials import Rung, rungs
-from search.results.members import Member, find_members, read_confirmation, read_views
+from search.results.members import Member, find_members, read_confirmation
 from search.results.result import FinishedStudy
 from search.results.trainings import Trainings
 
@@ -154,8 +154,8 @@ class TrainingEvidence:
     def ensemble_confirmed(self) -> tuple[np.ndarray, np.ndarray]:
         """Labels of the confirmation split, int (n,), and what the ensemble predicts; only where there is one."""
         ensemble = self._trainings.ensemble
-        read_predicted = read_views if ensemble is not None and ensemble.mirrored else read_confirmation
-        read = [read_predicted(self._trainings, member.arrays) for member in self.members]
+        mirrored = ensemble is not None and ensemble.mirrored
+        read = [read_confirmation(self._trainings, member.arrays, mirrored=mirrored) for member in self.members]
         weights = np.array([member.weight for member in self.members])
         return read[0][0], weighted_mean(np.stack([predicted for _, predicted in read]), weights)
 
